@@ -1,0 +1,65 @@
+# Everything runs in .venv, which `make setup` builds from the lock file. A fresh
+# machine needs Python 3.11 or later, make and a package index, nothing else.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_WORKERS ?= auto
+SECONDS ?= 20
+GATEWAYS ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench proto lock broker test-compose clean
+
+help: ## Show this list
+	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## Make .venv with everything pinned in requirements/dev.lock
+
+$(STAMP): requirements/dev.lock requirements/peers.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No python3 on the PATH: install Python 3.11 or later." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: install Python 3.11 or later, or run: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making $(VENV) (once, a minute or two) ..."
+	@"$(PYTHON)" -m venv $(VENV) || { echo "Could not make a virtual environment. On Debian/Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/peers.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+broker: ## Install Mosquitto where this user may, or say how
+	@sh scripts/ensure-mosquitto.sh
+
+demo: setup ## The whole system on real parts, with a verification query at the end
+	@sh scripts/ensure-mosquitto.sh --optional
+	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS)
+
+test: setup broker ## The test suite, in parallel, against a real Mosquitto
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not compose" $(ARGS)
+
+test-compose: setup ## docker compose up, rows of every gateway found, compose down
+	@$(BIN)/python -m pytest -m compose -s $(ARGS)
+
+lint: setup ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## Let ruff format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Rows per core and second; writes bench/results.json
+	@$(BIN)/python bench/run.py
+
+proto: setup ## Regenerate the checked-in protobuf modules
+	@$(BIN)/python proto/generate.py
+
+lock: setup ## Resolve the dependencies anew into requirements/*.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@cd requirements && sh ./lock.sh ../$(BIN)/uv
+
+clean: ## Remove .venv and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

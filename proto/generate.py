@@ -1,0 +1,71 @@
+"""Generate the checked-in protobuf modules from proto/*.proto.
+
+`python proto/generate.py` writes them; `--check` compares instead and exits 1
+when a checked-in module is out of date. `make proto` calls the former, the test
+suite the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = "# Generated from proto/{source} by `make proto`. Do not edit.\n"
+
+# Which package owns which schema. `zerobus_local` stands alone, so it has its own.
+TARGETS = {
+    "sparkplug_b.proto": "sparkplug/pb",
+    "sparkplug_b_columns.proto": "sparkplug/pb",
+    "tag_event.proto": "consumer/pb",
+    "zerobus_service.proto": "zerobus_local/pb",
+}
+
+
+def generate(source: str) -> dict[str, str]:
+    """Compile one schema in a temporary directory; file name -> text of each module."""
+    with tempfile.TemporaryDirectory() as directory:
+        well_known = str(resources.files("grpc_tools") / "_proto")
+        arguments = [
+            "protoc",
+            f"--proto_path={ROOT / 'proto'}",
+            f"--proto_path={well_known}",
+            f"--python_out={directory}",
+            f"--pyi_out={directory}",
+            source,
+        ]
+        if protoc.main(arguments) != 0:
+            sys.exit(f"protoc failed on proto/{source}")
+        return {
+            path.name: HEADER.format(source=source) + path.read_text(encoding="utf-8")
+            for path in sorted(Path(directory).iterdir())
+        }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    check = parser.parse_args().check
+    stale: list[str] = []
+    for source, package in TARGETS.items():
+        for name, text in generate(source).items():
+            target = ROOT / package / name
+            if check:
+                if not target.exists() or target.read_text(encoding="utf-8") != text:
+                    stale.append(str(target.relative_to(ROOT)))
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            print(f"wrote {target.relative_to(ROOT)}")
+    if stale:
+        print(f"out of date, run `make proto`: {', '.join(stale)}", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

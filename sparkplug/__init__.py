@@ -1,0 +1,1 @@
+"""Sparkplug B without I/O: topics, payload columns, births, aliases, seq, STATE, edge node."""
