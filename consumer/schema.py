@@ -1,0 +1,75 @@
+"""The table `tag_events`, defined once.
+
+The protobuf descriptor that Zerobus gets, the Arrow schema, proto/tag_event.proto,
+CREATE TABLE and the table in the documentation are derived from COLUMNS or checked
+against it by the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+from google.protobuf.descriptor import Descriptor
+
+from consumer.pb import tag_event_pb2
+
+_ARROW_TYPES: Final = {
+    "STRING": pa.string(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "DOUBLE": pa.float64(),
+    "BIGINT": pa.int64(),
+    "INT": pa.int32(),
+    "BOOLEAN": pa.bool_(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its Delta type, whether it may be null, and where its value comes from."""
+
+    name: str
+    delta_type: str
+    nullable: bool
+    comment: str
+    constant_per_tag: bool = False
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Arrow type of the landed column; TIMESTAMP is microseconds, UTC."""
+        return _ARROW_TYPES[self.delta_type]
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    Column("event_id", "STRING", False, "names one observation; equal ids are duplicates"),
+    Column("event_time", "TIMESTAMP", False, "metric timestamp, else payload's, else arrival"),
+    Column("tag_path", "STRING", False, "path of the tag, by the configured template", True),
+    Column("tag_provider", "STRING", True, "part of tag_path between the brackets", True),
+    Column("numeric_value", "DOUBLE", True, "any number, as double"),
+    Column("integer_value", "BIGINT", True, "exact value of integers that fit"),
+    Column("string_value", "STRING", True, "text; what no other column can hold, as text"),
+    Column("boolean_value", "BOOLEAN", True, "booleans"),
+    Column("quality", "STRING", False, "GOOD, UNCERTAIN, BAD or STALE"),
+    Column("quality_code", "INT", True, "raw quality code; 192 when none was sent"),
+    Column("data_type", "STRING", False, "Sparkplug name of the datatype", True),
+    Column("source_system_id", "STRING", False, "configured per server", True),
+    Column("group_id", "STRING", True, "group id of the topic", True),
+    Column("edge_node_id", "STRING", True, "edge node id of the topic", True),
+    Column("device_id", "STRING", True, "device id of the topic; null at node level", True),
+    Column("metric_name", "STRING", False, "name declared in the birth", True),
+    Column("message_type", "STRING", False, "verb of the topic"),
+    Column("is_historical", "BOOLEAN", False, "flushed from an edge's history store"),
+    Column("seq", "INT", True, "sequence number of the payload"),
+    Column("payload_timestamp", "TIMESTAMP", True, "timestamp of the payload"),
+    Column("ingestion_timestamp", "TIMESTAMP", False, "time of arrival at the consumer"),
+    Column("arrival_number", "BIGINT", False, "grows by one per row in order of arrival"),
+)
+
+TAG_EVENTS_SCHEMA: Final = pa.schema(
+    [pa.field(column.name, column.arrow_type, column.nullable) for column in COLUMNS]
+)
+"""Arrow schema of the default profile, in the order of the table."""
+
+TAG_EVENT_DESCRIPTOR: Final[Descriptor] = tag_event_pb2.TagEvent.DESCRIPTOR
+"""The descriptor that is sent when a Zerobus stream is created."""

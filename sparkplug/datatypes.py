@@ -1,0 +1,99 @@
+"""The datatypes of Sparkplug B (specification 6.4.16) and how a value of each is read."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Final
+
+
+class DataType(IntEnum):
+    """Wire codes. The member's spelling is what the column data_type shows."""
+
+    Unknown = 0
+    Int8 = 1
+    Int16 = 2
+    Int32 = 3
+    Int64 = 4
+    UInt8 = 5
+    UInt16 = 6
+    UInt32 = 7
+    UInt64 = 8
+    Float = 9
+    Double = 10
+    Boolean = 11
+    String = 12
+    DateTime = 13
+    Text = 14
+    UUID = 15
+    DataSet = 16
+    Bytes = 17
+    File = 18
+    Template = 19
+    PropertySet = 20
+    PropertySetList = 21
+    Int8Array = 22
+    Int16Array = 23
+    Int32Array = 24
+    Int64Array = 25
+    UInt8Array = 26
+    UInt16Array = 27
+    UInt32Array = 28
+    UInt64Array = 29
+    FloatArray = 30
+    DoubleArray = 31
+    BooleanArray = 32
+    StringArray = 33
+    DateTimeArray = 34
+
+
+class Reading(Enum):
+    """How a scalar value is taken from the wire."""
+
+    SIGNED = "signed"  # int_value or long_value, narrow or sign-extended
+    UNSIGNED = "unsigned"  # int_value or long_value
+    FLOATING = "floating"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    MILLISECONDS = "milliseconds"  # long_value as signed 64 bit
+    AS_FOUND = "as found"  # no usable datatype: whatever member is set
+    COMPLEX = "complex"  # not a scalar
+
+
+WIDTH: Final[dict[DataType, int]] = {
+    DataType.Int8: 8,
+    DataType.Int16: 16,
+    DataType.Int32: 32,
+    DataType.Int64: 64,
+    DataType.UInt8: 8,
+    DataType.UInt16: 16,
+    DataType.UInt32: 32,
+    DataType.UInt64: 64,
+}
+"""Bits of each integer type."""
+
+_BY_READING: Final = {
+    Reading.SIGNED: (DataType.Int8, DataType.Int16, DataType.Int32, DataType.Int64),
+    Reading.UNSIGNED: (DataType.UInt8, DataType.UInt16, DataType.UInt32, DataType.UInt64),
+    Reading.FLOATING: (DataType.Float, DataType.Double),
+    Reading.BOOLEAN: (DataType.Boolean,),
+    Reading.TEXT: (DataType.String, DataType.Text, DataType.UUID),
+    Reading.MILLISECONDS: (DataType.DateTime,),
+    Reading.AS_FOUND: (DataType.Unknown,),
+}
+
+READING: Final[dict[DataType, Reading]] = {
+    data_type: next(
+        (reading for reading, members in _BY_READING.items() if data_type in members),
+        Reading.COMPLEX,
+    )
+    for data_type in DataType
+}
+"""How a value of each datatype is read."""
+
+
+def from_code(code: int | None) -> DataType:
+    """The datatype of a wire code; `Unknown` for codes the specification does not list."""
+    try:
+        return DataType(code or 0)
+    except ValueError:
+        return DataType.Unknown
