@@ -8,12 +8,15 @@ against it by the tests.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-from google.protobuf.descriptor import Descriptor
 
 from consumer.pb import tag_event_pb2
+
+if TYPE_CHECKING:
+    from google._upb._message import Descriptor as UpbDescriptor
+    from google.protobuf.descriptor import Descriptor
 
 _ARROW_TYPES: Final = {
     "STRING": pa.string(),
@@ -71,5 +74,5 @@ TAG_EVENTS_SCHEMA: Final = pa.schema(
 )
 """Arrow schema of the default profile, in the order of the table."""
 
-TAG_EVENT_DESCRIPTOR: Final[Descriptor] = tag_event_pb2.TagEvent.DESCRIPTOR
+TAG_EVENT_DESCRIPTOR: Final[Descriptor | UpbDescriptor] = tag_event_pb2.TagEvent.DESCRIPTOR
 """The descriptor that is sent when a Zerobus stream is created."""
