@@ -1,0 +1,154 @@
+"""Real services for tests: each starts on a free port in tmp_path and is stopped by handle."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_SBIN = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/local/sbin")
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+
+
+def wait_until(
+    condition: Callable[[], object], timeout: float = 10.0, what: str = "condition"
+) -> None:
+    """Poll until `condition()` is truthy; AssertionError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+def mosquitto_binary() -> str:
+    """Path of the mosquitto server; it often lives outside an ordinary user's PATH."""
+    for path in (None, *_SBIN):
+        found = shutil.which("mosquitto", path=path)
+        if found:
+            return found
+    raise AssertionError("no mosquitto server found: run `make broker`")
+
+
+@dataclass
+class MosquittoServer:
+    """One mosquitto process. The port stays the same over `stop`/`kill` and `restart`."""
+
+    port: int
+    config_file: Path
+    log_file: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+    _log: IO[bytes] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """URL for clients of this server."""
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """What mosquitto wrote so far."""
+        return self.log_file.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the process and wait until it accepts connections."""
+        self._log = self.log_file.open("ab")
+        self.process = subprocess.Popen(
+            [mosquitto_binary(), "-c", str(self.config_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            if self.process.poll() is not None:
+                raise AssertionError(f"mosquitto ended at once:\n{self.log()}")
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=0.5).close()
+                return
+            assert time.monotonic() < deadline, f"mosquitto does not listen:\n{self.log()}"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End the process in order (SIGTERM; saves retained messages if configured)."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop the process if it runs and start it again on the same port."""
+        self.stop()
+        self.start()
+
+    def _end(self, signal_number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(_STOP_SECONDS)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+@contextlib.contextmanager
+def mosquitto(tmp_path: Path, config: str = "") -> Iterator[MosquittoServer]:
+    """A running mosquitto on a free port of 127.0.0.1, ended on leaving.
+
+    `config` is added to the configuration. Unless it holds a `listener` line of its
+    own, the server listens in clear text; unless it speaks of `allow_anonymous`,
+    anybody may connect. `{port}` and `{dir}` in it are replaced.
+    """
+    # Another process may take a probed port before mosquitto binds it: probe again then.
+    for attempt in range(5):
+        port = free_port()
+        directory = tmp_path / f"mosquitto-{port}"
+        directory.mkdir(parents=True, exist_ok=True)
+        text = config.replace("{port}", str(port)).replace("{dir}", str(directory))
+        lines = []
+        if "listener" not in text:
+            lines.append(f"listener {port} 127.0.0.1")
+        if "allow_anonymous" not in text:
+            lines.append("allow_anonymous true")
+        if "set_tcp_nodelay" not in text:
+            lines.append("set_tcp_nodelay true")
+        if "max_queued_messages" not in text:
+            lines.append("max_queued_messages 0")  # no silent drops under load
+        # Mosquitto started by root gives up its rights, which tmp_path would not bear.
+        if "user " not in text:
+            lines.append("user root")
+        config_file = directory / "mosquitto.conf"
+        config_file.write_text("\n".join([*lines, text, ""]))
+        server = MosquittoServer(port, config_file, directory / "mosquitto.log")
+        try:
+            server.start()
+        except AssertionError:
+            if "Address already in use" in server.log() and attempt < 4:
+                continue
+            raise
+        break
+    try:
+        yield server
+    finally:
+        server.stop()
