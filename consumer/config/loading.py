@@ -1,0 +1,204 @@
+"""Reads a configuration and says in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from consumer.config import keys
+from consumer.config.model import Configuration
+from consumer.config.reading import (
+    Location,
+    Problem,
+    expand_all,
+    read_secrets,
+    read_yaml,
+    without_secrets,
+)
+from consumer.config.section import WITHOUT_SECRETS, ConflictError
+from consumer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+_BOUNDS: Final = {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
+# First word of pydantic's error type -> what to write instead.
+_TEXTS: Final = {
+    "bool": "must be true or false",
+    "finite": "must be a finite number",
+    "float": "must be a number",
+    "int": "must be a whole number",
+    "path": "must be text",
+    "string": "must be text",
+    "too": "must not be empty",
+    "tuple": "must be a list, even of one: write '- ' before each item, or [...]",
+}
+_LONGEST_SHOWN: Final = 80
+
+
+def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Configuration:
+    """Read a configuration file.
+
+    Args:
+        path: The YAML file.
+        environ: Where ${NAME} is looked up, usually os.environ.
+        secrets: False for readers that need none: they are neither expanded, nor read
+            from their files, nor required, and are empty in the result.
+
+    Raises:
+        ConfigurationError: one line `file: key: what is wrong; how to mend it`.
+    """
+    return parse(read_yaml(path), source=str(path), environ=environ, secrets=secrets)
+
+
+def parse(
+    mapping: Mapping[str, Any],
+    *,
+    source: str = "configuration",
+    environ: Mapping[str, str] | None = None,
+    secrets: bool = True,
+) -> Configuration:
+    """Check a configuration that is already in memory; like `load` otherwise.
+
+    Args:
+        mapping: Keys and values as YAML would give them.
+        source: What error texts name instead of a file.
+        environ: Where ${NAME} is looked up; nothing is known by default.
+        secrets: As in `load`.
+
+    Raises:
+        ConfigurationError: one line `source: key: what is wrong; how to mend it`.
+    """
+    problems = _unknown_keys(mapping, Configuration, ())
+    written = dict(mapping) if secrets else without_secrets(mapping, Configuration)
+    values = expand_all(written, environ or {}, (), problems)
+    if secrets:
+        values = read_secrets(values, Configuration, (), problems)
+    if problems:
+        raise _error(source, problems)
+    try:
+        return Configuration.model_validate(values, context=None if secrets else WITHOUT_SECRETS)
+    except ValidationError as error:
+        details = error.errors()
+        # A list of which every item failed is reported as too short, besides its items.
+        problems = [
+            _worded(detail, written)
+            for detail in details
+            if detail["type"] != "too_short" or not _at(written, detail["loc"])
+        ]
+    raise _error(source, problems)
+
+
+def _error(source: str, problems: list[Problem]) -> ConfigurationError:
+    first, *others = problems
+    where = keys.dotted(first.location)
+    text = f"{source}: {where}: {first.text}" if where else f"{source}: {first.text}"
+    if others:
+        names = ", ".join(dict.fromkeys(keys.dotted(other.location) for other in others))
+        text += f" (and {len(others)} more: {names})"
+    return ConfigurationError(text.replace("\n", " "))
+
+
+def _unknown_keys(value: Any, model: Any, location: Location) -> list[Problem]:
+    """Keys that the model does not have, at every level."""
+    if not isinstance(value, dict):
+        return []
+    found = []
+    for key, item in value.items():
+        here = (*location, key if isinstance(key, str) else str(key))
+        field = model.model_fields.get(key)
+        if field is None:
+            found.append(Problem(here, _suggestion(key, model)))
+            continue
+        below = keys.nested(field)
+        if below is None:
+            continue
+        if below.is_list and isinstance(item, list):
+            for index, entry in enumerate(item):
+                found += _unknown_keys(entry, below.model, (*here, index))
+        else:
+            found += _unknown_keys(item, below.model, here)
+    return found
+
+
+def _suggestion(key: object, model: Any) -> str:
+    known = list(model.model_fields)
+    if not isinstance(key, str):
+        return "keys must be text: put it in quotes"
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    if near:
+        return f"unknown key; did you mean '{near[0]}'?"
+    elsewhere = [path for path in keys.paths(Configuration) if path.split(".")[-1] == key]
+    if elsewhere:
+        return f"unknown key here; did you mean '{elsewhere[0]}'?"
+    return f"unknown key; known here: {', '.join(known)}"
+
+
+def _worded(detail: ErrorDetails, written: Any) -> Problem:
+    """Put pydantic's report into the words of the configuration's reader."""
+    location = detail["loc"]
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, ConflictError):
+        return Problem((*location, error.key), str(error))
+    field = keys.field_at(Configuration, location)
+    kind = detail["type"]
+    if kind == "missing":
+        example = f", for example {field.examples[0]}" if field and field.examples else ""
+        return Problem(location, f"missing; give it{example}")
+    text = _text(kind, detail, field)
+    value = _at(written, location)
+    is_secret = field is not None and keys.is_secret(field)
+    if value is not None and not is_secret:
+        text += f" (it is {_shown(value)})"
+    if kind == "string_type":
+        text += _quotes(value)
+    return Problem(location, text)
+
+
+def _text(kind: str, detail: ErrorDetails, field: Any) -> str:
+    error = detail.get("ctx", {}).get("error")
+    if error is not None:
+        return str(error)
+    if field is not None and kind in _BOUNDS:
+        return f"must be {keys.bounds(field)}"
+    if kind == "literal_error":
+        return f"must be {keys.type_text(field)}"
+    if kind in ("model_type", "model_attributes_type"):
+        section = keys.section_at(Configuration, detail["loc"]) or Configuration
+        return f"must hold keys, such as {', '.join(list(section.model_fields)[:3])}"
+    return (
+        _TEXTS.get(kind.split("_", maxsplit=1)[0]) or detail["msg"][:1].lower() + detail["msg"][1:]
+    )
+
+
+def _quotes(value: Any) -> str:
+    if isinstance(value, bool):
+        return "; put it in quotes: YAML reads yes, no, on and off as true or false"
+    return "" if isinstance(value, dict | list) else "; put it in quotes"
+
+
+def _at(tree: Any, location: Location) -> Any:
+    """The value as it is written, before ${...} is expanded: that may be a secret."""
+    for part in location:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return tree
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "a section"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = re.sub(r"://.*@", "://***@", str(value))
+    if len(text) > _LONGEST_SHOWN:
+        text = text[:_LONGEST_SHOWN] + "..."
+    return repr(text) if isinstance(value, str) else text

@@ -1,0 +1,267 @@
+"""The configuration as a whole. Names, nesting and defaults are a contract with users.
+
+Descriptions, defaults and bounds stand here once: docs/configuration.md and
+examples/sparkplug-zerobus.yaml are generated from them (`python -m consumer.config`).
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from consumer.config.databricks import Zerobus
+from consumer.config.section import ConflictError, Duration, Section, Size, Template, Text
+from consumer.config.server import Server, split_url
+from consumer.config.units import GIB, KIB, MIB
+from sparkplug.topics import check_id
+
+MINUTE = 60.0
+HOUR = 3600.0
+
+
+def _check_host_id(text: str) -> str:
+    try:
+        return check_id(text, "it")
+    except ValueError:
+        raise ValueError("must not be empty nor contain '+', '#' or '/'") from None
+
+
+def _check_path(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _check_listen(listen: str) -> str:
+    if not listen:
+        return listen
+    parts, port = split_url(f"//{listen}")
+    if not parts.hostname or port is None or parts.netloc != listen:
+        raise ValueError("must be host:port, for example 127.0.0.1:8099; empty switches HTTP off")
+    return listen
+
+
+class Rebirth(Section):
+    """How often edge nodes are asked for a rebirth."""
+
+    per_node: Duration = Field(
+        default=5.0,
+        ge=1.0,
+        le=HOUR,
+        description="Shortest time between two requests to one edge node.",
+    )
+    fleet_per_second: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=1000.0,
+        description="Most requests per second to all edge nodes together.",
+    )
+
+
+class Host(Section):
+    """The Sparkplug host application that the consumer is."""
+
+    id: Annotated[str, AfterValidator(_check_host_id)] = Field(
+        default="sparkplug-zerobus",
+        description="Host id: STATE is published on `spBv1.0/STATE/<id>`. Unique per "
+        "infrastructure.",
+    )
+    mode: Literal["active", "passive"] = Field(
+        default="active",
+        description="`active` publishes STATE and rebirth requests; `passive` never publishes.",
+    )
+    gate_on_sink: bool = Field(
+        default=False,
+        description="STATE says offline while rows cannot be stored, so that edge nodes that name "
+        "this host as their primary host keep their data.",
+    )
+    reorder_timeout: Duration = Field(
+        default=2.0,
+        ge=0.0,
+        le=MINUTE,
+        description="How long messages behind a hole in `seq` wait for the missing one.",
+    )
+    rebirth: Rebirth = Field(default=Rebirth(), description="Limits of rebirth requests.")
+
+
+class Normalize(Section):
+    """How metrics become rows."""
+
+    tag_path: Template = Field(
+        default="[MQTT Engine]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}",
+        description="Template of the column tag_path. A level without value is left out with its "
+        "slash.",
+    )
+    profile: Literal["default"] = Field(
+        default="default", description="Columns of the table: those of docs/table.md."
+    )
+    emit_births: bool = Field(default=True, description="Write rows for the values in births.")
+    emit_stale: Literal["none", "deaths", "all"] = Field(
+        default="deaths",
+        description="Write rows of quality STALE: never, on deaths, or also when the consumer's "
+        "own connection is lost.",
+    )
+    emit_transient: bool = Field(
+        default=False, description="Write rows for metrics that are transient."
+    )
+
+
+class Batch(Section):
+    """How messages are grouped before they are decoded."""
+
+    max_messages: int = Field(
+        default=5000, ge=1, le=100_000, description="Most messages per batch."
+    )
+    max_bytes: Size = Field(
+        default=8 * MIB, ge=64 * KIB, le=256 * MIB, description="Most payload bytes per batch."
+    )
+    max_delay: Duration = Field(
+        default=0.05, ge=0.001, le=10.0, description="Longest wait for a batch to fill up."
+    )
+
+
+class Spool(Section):
+    """The durable store between MQTT and Zerobus."""
+
+    path: Annotated[Path, BeforeValidator(_check_path)] = Field(
+        default=Path("./data/spool.db"),
+        description="SQLite file, relative to the working directory; its directory is made when "
+        "missing. On a local disk, not on a network share.",
+    )
+    max_bytes: Size = Field(
+        default=4 * GIB,
+        ge=16 * MIB,
+        description="Most bytes on disk. A full spool stops reading from MQTT.",
+    )
+    sync: Literal["full", "normal"] = Field(
+        default="full",
+        description="`full` survives loss of power; `normal` is faster and may lose the last "
+        "transactions then, but not when the process ends.",
+    )
+
+
+class Http(Section):
+    """Health, metrics, web page and `/ingest`."""
+
+    listen: Annotated[str, AfterValidator(_check_listen)] = Field(
+        default="127.0.0.1:8099", description="Address `host:port`. Empty: no HTTP."
+    )
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bearer token that `/ingest` asks for. Empty: none.",
+        examples=["${INGEST_TOKEN}"],
+    )
+    token_file: str = Field(
+        default="",
+        description="File that holds the token instead; a trailing line end is cut off.",
+        examples=["/run/secrets/ingest-token"],
+    )
+    source_system_id: Text = Field(
+        default="http", description="Column source_system_id of rows that came over HTTP."
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on; None when HTTP is switched off."""
+        if not self.listen:
+            return None
+        parts, port = split_url(f"//{self.listen}")
+        assert port is not None
+        return parts.hostname or "", port
+
+
+class Log(Section):
+    """The log, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level that is written."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="One line of text or of JSON each."
+    )
+
+
+class Limits(Section):
+    """Bounds that protect the consumer against what it is sent."""
+
+    max_payload: Size = Field(
+        default=16 * MIB,
+        ge=KIB,
+        le=256 * MIB,
+        description="Largest MQTT payload; a larger one is counted and dropped.",
+    )
+    max_nodes: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Most edge nodes that are remembered."
+    )
+    max_tags: int = Field(
+        default=2_000_000, ge=1, le=100_000_000, description="Most tags that are remembered."
+    )
+    queue_bytes: Size = Field(
+        default=256 * MIB,
+        ge=MIB,
+        description="Most payload bytes in memory between MQTT and the spool.",
+    )
+
+
+class Configuration(Section):
+    """Everything the consumer is told. Made by `load` or `parse`."""
+
+    servers: tuple[Server, ...] = Field(
+        min_length=1, description="MQTT servers, one or many: they fan in."
+    )
+    host: Host = Field(
+        default=Host(), description="The Sparkplug host application that the consumer is."
+    )
+    normalize: Normalize = Field(default=Normalize(), description="How metrics become rows.")
+    batch: Batch = Field(
+        default=Batch(), description="How messages are grouped; whichever limit is met first."
+    )
+    spool: Spool = Field(default=Spool(), description="The durable store between MQTT and Zerobus.")
+    zerobus: Zerobus = Field(description="Zerobus Ingest: where the rows go.")
+    http: Http = Field(default=Http(), description="Health, metrics, web page and `/ingest`.")
+    log: Log = Field(default=Log(), description="The log, on stderr.")
+    limits: Limits = Field(
+        default=Limits(), description="Bounds that protect the consumer against what it is sent."
+    )
+    shutdown_timeout: Duration = Field(
+        default=10.0,
+        ge=0.0,
+        le=10 * MINUTE,
+        description="How long a stop waits for acknowledgements. What is not acknowledged stays "
+        "in the spool.",
+    )
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Configuration":
+        counts = Counter(server.name for server in self.servers)
+        for index, server in enumerate(self.servers):
+            if counts[server.name] > 1:
+                raise ConflictError(
+                    f"servers[{index}].name", "is used twice; give each server a name of its own"
+                )
+        if self.limits.max_payload > self.limits.queue_bytes:
+            raise ConflictError("limits.queue_bytes", "must not be less than limits.max_payload")
+        return self
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but probably a mistake, as `key: text`."""
+        found = [
+            f"servers[{index}].{text}"
+            for index, server in enumerate(self.servers)
+            for text in server.warnings()
+        ]
+        found += [f"zerobus.{text}" for text in self.zerobus.warnings()]
+        if "{metric}" not in self.normalize.tag_path:
+            found.append("normalize.tag_path: has no {metric}: many tags share one path")
+        if self.host.mode == "passive" and self.host.gate_on_sink:
+            found.append("host.gate_on_sink: has no effect while host.mode is passive")
+        address = self.http.address
+        exposed = address is not None and address[0] not in ("localhost", "127.0.0.1", "::1")
+        if exposed and not self.http.token.get_secret_value():
+            found.append(
+                "http.listen: others than this machine may call /ingest without a token; "
+                "set http.token_file"
+            )
+        return tuple(found)
