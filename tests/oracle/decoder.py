@@ -1,0 +1,385 @@
+"""docs/decoding.md, one message and one metric at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError
+
+from oracle.event_id import event_id, identity
+from oracle.template import expand
+from oracle.values import (
+    LAST_MILLISECOND,
+    NOT_SCALAR,
+    TYPE_CONVERSION_CODE,
+    datatype_name,
+    metric_value,
+    quality_code,
+    quality_name,
+)
+from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+COLUMNS = (
+    "event_id",
+    "event_time",
+    "tag_path",
+    "tag_provider",
+    "numeric_value",
+    "integer_value",
+    "string_value",
+    "boolean_value",
+    "quality",
+    "quality_code",
+    "data_type",
+    "source_system_id",
+    "group_id",
+    "edge_node_id",
+    "device_id",
+    "metric_name",
+    "message_type",
+    "is_historical",
+    "seq",
+    "payload_timestamp",
+    "ingestion_timestamp",
+    "arrival_number",
+)
+
+NODE_MESSAGES = {"NBIRTH", "NDATA", "NDEATH", "NCMD"}
+DEVICE_MESSAGES = {"DBIRTH", "DDATA", "DDEATH", "DCMD"}
+COMMANDS = {"NCMD", "DCMD"}
+LARGEST_PAYLOAD = 16 * 1024 * 1024
+
+
+@dataclass
+class Arrival:
+    """One MQTT message as it was received; the time in microseconds since 1970 UTC."""
+
+    topic: str
+    payload: bytes
+    received_at_us: int
+    retained: bool = False
+    server: str = "local"
+
+
+@dataclass(frozen=True)
+class Topic:
+    group: str
+    verb: str
+    node: str
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A metric as its birth declared it."""
+
+    device: str | None
+    name: str
+    datatype: int
+
+
+@dataclass
+class Scope:
+    """The metrics one birth declared: those of the node itself, or of one device."""
+
+    born: int  # grows with every birth
+    names: dict[str, Declared] = field(default_factory=dict)
+    aliases: dict[int, Declared] = field(default_factory=dict)
+
+
+@dataclass
+class Node:
+    """An edge node, as one server delivers it."""
+
+    scopes: dict[str | None, Scope] = field(default_factory=dict)
+    expected_seq: int = 0
+    bd_seq: int | None = None
+    is_ignition: bool = False
+
+    @property
+    def is_born(self) -> bool:
+        return None in self.scopes
+
+    def by_alias(self, alias: int, device: str | None) -> Declared | None:
+        """First in the message's own scope, then in the one that was born last."""
+        own = self.scopes[device]
+        if alias in own.aliases:
+            return own.aliases[alias]
+        for scope in sorted(self.scopes.values(), key=lambda scope: scope.born, reverse=True):
+            if alias in scope.aliases:
+                return scope.aliases[alias]
+        return None
+
+
+def parse_topic(topic: str) -> Topic | str | None:
+    """The parts of a topic; the name of the reason to count it under; None for STATE."""
+    levels = topic.split("/")
+    if levels[0] != "spBv1.0" or any(not level or set(level) & set("+#") for level in levels):
+        return "bad_topic"
+    if len(levels) == 3 and levels[1] == "STATE":
+        return None
+    if len(levels) not in {4, 5}:
+        return "bad_topic"
+    _, group, verb, node, *rest = levels
+    if verb not in NODE_MESSAGES | DEVICE_MESSAGES:
+        return "unknown_verb"
+    if (verb in DEVICE_MESSAGES) != bool(rest):
+        return "bad_topic"
+    return Topic(group, verb, node, rest[0] if rest else None)
+
+
+def parse_payload(payload: bytes) -> Payload | None:
+    """None if the payload is not parseable, which includes strings that are not UTF-8.
+
+    The flat schema is used: what is wrong inside a property set or a template is
+    that metric's affair and does not make the payload unreadable.
+    """
+    try:
+        parsed = Payload.FromString(payload)
+    except DecodeError:
+        return None
+    # upb hands out text of proto2 that is not UTF-8 as bytes.
+    texts = [parsed.uuid]
+    for metric in parsed.metrics:
+        texts += [metric.name, metric.string_value]
+    return parsed if all(isinstance(text, str) for text in texts) else None
+
+
+def time_us(milliseconds: int) -> int | None:
+    """Microseconds, or None after the year 9999."""
+    return milliseconds * 1000 if milliseconds <= LAST_MILLISECOND else None
+
+
+def integer_of(metric: Metric) -> int | None:
+    if metric.is_null:
+        return None
+    if metric.HasField("int_value"):
+        return metric.int_value
+    if metric.HasField("long_value"):
+        return metric.long_value
+    return None
+
+
+def is_control(name: str) -> bool:
+    return name == "bdSeq" or name.startswith(("Node Control/", "Device Control/"))
+
+
+class Oracle:
+    """Decodes arrivals in order; state is kept from one `feed` to the next.
+
+    Attributes:
+        rows: tag_events rows, every column by name, times as integer microseconds.
+        counts: how often each reason of docs/decoding.md occurred.
+        rebirth_requests: (group, edge node, reason) of every request the rules
+            call for, in order, not debounced.
+    """
+
+    def __init__(
+        self,
+        site: str = "",
+        tag_path: str = "[MQTT Engine]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}",
+        source: str = "{group_id}/{edge_node_id}",
+        emit_transient: bool = False,
+    ) -> None:
+        self.site = site
+        self.tag_path = tag_path
+        self.source = source
+        self.emit_transient = emit_transient
+        self.rows: list[dict[str, Any]] = []
+        self.counts: Counter[str] = Counter()
+        self.rebirth_requests: list[tuple[str, str, str]] = []
+        self._nodes: dict[tuple[str, str, str], Node] = {}
+        self._births = itertools.count()
+
+    def feed(self, arrivals: Iterable[Arrival]) -> None:
+        """Decode messages in the order of their arrival."""
+        for arrival in arrivals:
+            self._message(arrival)
+
+    def _message(self, arrival: Arrival) -> None:
+        topic = parse_topic(arrival.topic)
+        if topic is None:
+            return
+        if isinstance(topic, str):
+            self.counts[topic] += 1
+            return
+        if topic.verb in COMMANDS:
+            self.counts["command"] += 1
+            return
+        for reason, applies in (
+            ("retained", arrival.retained),
+            ("too_large", len(arrival.payload) > LARGEST_PAYLOAD),
+            ("json_payload", arrival.payload[:1] == b"{"),
+        ):
+            if applies:
+                self.counts[reason] += 1
+                return
+        payload = parse_payload(arrival.payload)
+        if payload is None:
+            self._ask_rebirth(topic, "bad_payload")
+            return
+        node = self._nodes.setdefault((arrival.server, topic.group, topic.node), Node())
+        if topic.verb == "NDEATH":
+            self._node_death(node, payload)
+        elif topic.verb == "NBIRTH":
+            self._node_birth(node, topic, payload, arrival)
+        elif not node.is_born:
+            self._ask_rebirth(topic, "data_before_birth")
+        else:
+            self._sequenced(node, topic, payload, arrival)
+
+    def _ask_rebirth(self, topic: Topic, reason: str) -> None:
+        self.counts[reason] += 1
+        self.rebirth_requests.append((topic.group, topic.node, reason))
+
+    def _node_death(self, node: Node, payload: Payload) -> None:
+        """End the session the death belongs to; a death without bdSeq is believed."""
+        if not node.is_born:
+            return
+        died = None
+        for metric in payload.metrics:
+            name = metric.name
+            if not metric.HasField("name") and metric.HasField("alias"):
+                declared = node.by_alias(metric.alias, None)
+                name = declared.name if declared else ""
+            if name == "bdSeq":
+                died = integer_of(metric)
+        if died is None or node.bd_seq is None or died == node.bd_seq:
+            node.scopes.clear()
+
+    def _node_birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
+        node.scopes.clear()
+        node.expected_seq = (payload.seq + 1) % 256
+        node.bd_seq = None
+        node.is_ignition = False
+        for metric in payload.metrics:
+            if metric.name == "bdSeq":
+                node.bd_seq = integer_of(metric)
+            if metric.name == "Node Info/Transmission Version":
+                node.is_ignition = True
+        self._birth(node, topic, payload, arrival)
+
+    def _sequenced(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
+        # An absent seq reads as 0: encoders that drop zeros leave it out.
+        if payload.seq != node.expected_seq:
+            self._ask_rebirth(topic, "sequence_gap")
+        node.expected_seq = (payload.seq + 1) % 256
+        if topic.verb == "DBIRTH":
+            self._birth(node, topic, payload, arrival)
+        elif topic.device not in node.scopes:
+            self._ask_rebirth(topic, "device_data_before_birth")
+        elif topic.verb == "DDEATH":
+            del node.scopes[topic.device]
+        else:
+            self._data(node, topic, payload, arrival)
+
+    def _birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
+        scope = node.scopes[topic.device] = Scope(next(self._births))
+        sent_at = self._payload_time(payload)
+        for metric in payload.metrics:
+            if not metric.HasField("name"):
+                self.counts["metric_without_name"] += 1
+                continue
+            declared = Declared(topic.device, metric.name, metric.datatype)
+            scope.names[metric.name] = declared
+            if metric.HasField("alias"):
+                scope.aliases[metric.alias] = declared
+            self._metric(node, declared, metric, topic, payload, sent_at, arrival)
+
+    def _data(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
+        sent_at = self._payload_time(payload)
+        for metric in payload.metrics:
+            if metric.HasField("name"):
+                declared = node.scopes[topic.device].names.get(metric.name)
+                reason = "unknown_metric"
+            else:
+                declared = None
+                if metric.HasField("alias"):
+                    declared = node.by_alias(metric.alias, topic.device)
+                reason = "unknown_alias"
+            if declared is None:
+                self._ask_rebirth(topic, reason)
+                continue
+            self._metric(node, declared, metric, topic, payload, sent_at, arrival)
+
+    def _payload_time(self, payload: Payload) -> int | None:
+        if not payload.HasField("timestamp"):
+            return None
+        sent_at = time_us(payload.timestamp)
+        if sent_at is None:
+            self.counts["timestamp_out_of_range"] += 1
+        return sent_at
+
+    def _metric(  # noqa: PLR0917 - everything a row is made of
+        self,
+        node: Node,
+        declared: Declared,
+        metric: Metric,
+        topic: Topic,
+        payload: Payload,
+        sent_at: int | None,
+        arrival: Arrival,
+    ) -> None:
+        if is_control(declared.name):
+            return
+        if metric.is_transient and not self.emit_transient:
+            self.counts["transient"] += 1
+            return
+        if declared.datatype in NOT_SCALAR:
+            self.counts["datatype_not_supported"] += 1
+            return
+        values, reasons = metric_value(declared.datatype, metric)
+        if "value_does_not_fit" in reasons:
+            code, quality = TYPE_CONVERSION_CODE, "BAD"
+        else:
+            code = quality_code(metric.properties)
+            quality = quality_name(code, ignition=node.is_ignition)
+        event_time = time_us(metric.timestamp) if metric.HasField("timestamp") else None
+        if metric.HasField("timestamp") and event_time is None:
+            reasons.append("timestamp_out_of_range")
+        if event_time is None:
+            event_time = sent_at
+        if event_time is None:
+            event_time = arrival.received_at_us
+        self.counts.update(reasons)
+        levels = {
+            "site": self.site,
+            "server": arrival.server,
+            "group_id": topic.group,
+            "edge_node_id": topic.node,
+            "device_id": declared.device,
+            "metric": declared.name,
+        }
+        path, provider = expand(self.tag_path, levels)
+        source, _ = expand(self.source, levels)
+        tag = identity(self.site, topic.group, topic.node, declared.device, declared.name)
+        row = {
+            "event_id": event_id(tag, event_time, values, code),
+            "event_time": event_time,
+            "tag_path": path,
+            "tag_provider": provider,
+            **values,
+            "quality": quality,
+            "quality_code": code,
+            "data_type": datatype_name(declared.datatype),
+            "source_system_id": source,
+            "group_id": topic.group,
+            "edge_node_id": topic.node,
+            "device_id": declared.device,
+            "metric_name": declared.name,
+            "message_type": topic.verb,
+            "is_historical": metric.is_historical,
+            # The column is a 32 bit INT; what is larger is no seq.
+            "seq": payload.seq if payload.HasField("seq") and payload.seq < 2**31 else None,
+            "payload_timestamp": sent_at,
+            "ingestion_timestamp": arrival.received_at_us,
+            "arrival_number": len(self.rows) + 1,
+        }
+        assert tuple(row) == COLUMNS
+        self.rows.append(row)
