@@ -1,0 +1,167 @@
+"""STATE messages of a host application (specification 5.3, 5.14 and 6.4.24), without I/O.
+
+The rules one connection follows: a will `online: false` with a timestamp T, both
+subscriptions, then a birth `online: true` with the same T; an own `online: false`
+that arrives later is answered with the birth again; an intentional stop publishes
+`online: false` with the present time. Timestamps never go backwards, because edge
+nodes ignore a STATE that is older than the last they know.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Final, NamedTuple
+
+from sparkplug.actions import Publish
+from sparkplug.topics import StateTopic, check_id
+
+STATE_QOS: Final = 1
+_MAX_PAYLOAD: Final = 4096
+_MAX_TIMESTAMP: Final = 2**63
+
+
+class State(NamedTuple):
+    """Content of a STATE message; the timestamp in milliseconds since 1970 UTC."""
+
+    online: bool
+    timestamp_ms: int
+
+
+def encode(state: State) -> bytes:
+    """The JSON of a STATE message: exactly two keys (payloads-state-birth-payload)."""
+    return json.dumps(
+        {"online": state.online, "timestamp": state.timestamp_ms}, separators=(",", ":")
+    ).encode()
+
+
+def parse(payload: bytes) -> State | None:
+    """Read a STATE message; None if it is none.
+
+    Lenient, since other hosts' messages come along: further keys and a fractional
+    timestamp are accepted. The legacy texts ONLINE and OFFLINE belong to another
+    topic and are not.
+    """
+    if len(payload) > _MAX_PAYLOAD:
+        return None
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    match content:
+        case {"online": bool(online), "timestamp": int(timestamp) | float(timestamp)}:
+            # The comparison is false for NaN and infinities, too.
+            if not isinstance(timestamp, bool) and 0 <= timestamp < _MAX_TIMESTAMP:
+                return State(online, int(timestamp))
+    return None
+
+
+def state_topic(host_id: str) -> str:
+    """Topic of a host application's STATE.
+
+    Raises:
+        ValueError: the id may not be used in a topic.
+    """
+    return str(StateTopic(check_id(host_id, "host id")))
+
+
+class _Phase(Enum):
+    IDLE = "no connection, or none that was announced"
+    CONNECTING = "the will is set, the birth not yet published"
+    ONLINE = "the birth is published"
+    STOPPING = "the offline message of an intentional stop is published"
+
+
+class HostState:
+    """The STATE of one host application at one MQTT server.
+
+    Every server needs an object of its own
+    (operational-behavior-host-application-multi-server-timestamp). The caller
+    publishes what is returned, in this order for each connection: `connect`, then
+    subscribe and await the acknowledgement, then `birth`; `received` for every
+    message on the own topic; `stop` before an intentional DISCONNECT.
+    """
+
+    def __init__(self, host_id: str, last_timestamp_ms: int = 0) -> None:
+        """Begin after the largest timestamp that an earlier process is known to have used.
+
+        Raises:
+            ValueError: the id may not be used in a topic.
+        """
+        self.topic = state_topic(host_id)
+        self._last_ms = last_timestamp_ms
+        self._connection_ms = 0
+        self._phase = _Phase.IDLE
+
+    @property
+    def last_timestamp_ms(self) -> int:
+        """The largest timestamp that this host published, or saw on its topic."""
+        return self._last_ms
+
+    @property
+    def outdated(self) -> bool:
+        """True if a STATE newer than this connection's was seen on the own topic.
+
+        The clock went backwards or another application uses the same id. Edge nodes
+        ignore this connection's timestamp then; only a new connection gets a greater one.
+        """
+        return self._phase in (_Phase.CONNECTING, _Phase.ONLINE) and (
+            self._last_ms > self._connection_ms
+        )
+
+    def connect(self, now_ms: int) -> Publish:
+        """Begin a connection: the will, with a timestamp greater than any before.
+
+        (host-topic-phid-death-payload-timestamp-connect, payloads-state-will-message-*)
+        """
+        self._connection_ms = self._last_ms = max(now_ms, self._last_ms + 1)
+        self._phase = _Phase.CONNECTING
+        return self._message(online=False)
+
+    def birth(self) -> Publish:
+        """The birth, the first message of a connection, with the timestamp of its will.
+
+        (host-topic-phid-birth-payload-timestamp)
+
+        Raises:
+            RuntimeError: there is no connection, or it is being stopped.
+        """
+        if self._phase not in (_Phase.CONNECTING, _Phase.ONLINE):
+            raise RuntimeError("connect() comes before birth()")
+        self._phase = _Phase.ONLINE
+        return self._message(online=True)
+
+    def received(self, payload: bytes) -> Publish | None:
+        """A message on the own topic: what to publish at once, or None.
+
+        An `online: false` after the birth is answered with the birth again
+        (message-flow-hid-sparkplug-state-message-delivered): always the same message,
+        so that an overlapping subscription's second copy does no harm. Before the
+        birth it is what an earlier connection left behind. While stopping it is this
+        host's own, and answering would announce a host that is gone.
+        """
+        state = parse(payload)
+        if state is None:
+            return None
+        self._last_ms = max(self._last_ms, state.timestamp_ms)
+        if state.online or self._phase is not _Phase.ONLINE:
+            return None
+        return self._message(online=True)
+
+    def stop(self, now_ms: int) -> Publish:
+        """The message of an intentional stop, published before DISCONNECT.
+
+        Its timestamp is the present, but never smaller than one before
+        (host-topic-phid-death-payload-timestamp-disconnect-clean).
+        """
+        self._connection_ms = self._last_ms = max(now_ms, self._last_ms)
+        self._phase = _Phase.STOPPING
+        return self._message(online=False)
+
+    def lost(self) -> None:
+        """The connection was lost; the server publishes the will."""
+        self._phase = _Phase.IDLE
+
+    def _message(self, *, online: bool) -> Publish:
+        payload = encode(State(online, self._connection_ms))
+        return Publish(self.topic, payload, STATE_QOS, retain=True)
