@@ -117,8 +117,7 @@ def type_text(field: FieldInfo) -> str:
 
 def bounds(field: FieldInfo) -> str:
     """The key's bounds in words; empty when it has none."""
-    least: str | None = None
-    most: str | None = None
+    least, most = "", ""
     for constraint in field.metadata:
         match constraint:
             case Ge(ge=limit):
@@ -131,13 +130,16 @@ def bounds(field: FieldInfo) -> str:
                 most = f"less than {number(field, limit)}"
             case _:
                 continue
+    if least.startswith("at least ") and most.startswith("at most "):
+        return f"{least.removeprefix('at least ')} to {most.removeprefix('at most ')}"
     return ", ".join(part for part in (least, most) if part)
 
 
 def number(field: FieldInfo, value: Any) -> str:
     """Write a number in the key's unit."""
     if _reads_with(field, parse_size):
-        return format_size(value) if value % 1024 == 0 else f"{value:,} bytes"
+        text = format_size(value)
+        return text if len(text) < len("1024KiB") else f"{value:,} bytes"
     if _reads_with(field, parse_duration):
         return format_duration(value)
     return f"{value:,g}" if isinstance(value, float) else f"{value:,}"

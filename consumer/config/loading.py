@@ -36,6 +36,7 @@ _TEXTS: Final = {
     "int": "must be a whole number",
     "path": "must be text",
     "string": "must be text",
+    "string_too_long": "is too long",
     "too": "must not be empty",
     "tuple": "must be a list, even of one: write '- ' before each item, or [...]",
 }

@@ -94,7 +94,7 @@ class Normalize(Section):
         "slash.",
     )
     profile: Literal["default"] = Field(
-        default="default", description="Columns of the table: those of docs/table.md."
+        default="default", description="Columns of the table; `sparkplug-zerobus ddl` prints them."
     )
     emit_births: bool = Field(default=True, description="Write rows for the values in births.")
     emit_stale: Literal["none", "deaths", "all"] = Field(
@@ -132,7 +132,8 @@ class Spool(Section):
     max_bytes: Size = Field(
         default=4 * GIB,
         ge=16 * MIB,
-        description="Most bytes on disk. A full spool stops reading from MQTT.",
+        description="Most bytes on disk: rows per second, times about 200 bytes, times the "
+        "longest outage to survive.",
     )
     sync: Literal["full", "normal"] = Field(
         default="full",

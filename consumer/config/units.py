@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Final
 
 KIB: Final = 1024
@@ -40,7 +41,7 @@ def parse_size(value: object) -> int:
     if factor is None:
         raise ValueError(_NOT_A_SIZE)
     size = number * factor
-    if not size.is_integer():
+    if size != int(size):
         raise ValueError("must be a whole number of bytes")
     return int(size)
 
@@ -54,21 +55,20 @@ def parse_duration(value: object) -> float:
     number, unit = _split(value, _NOT_A_DURATION)
     if unit not in _DURATIONS:
         raise ValueError(_NOT_A_DURATION)
-    # Dividing keeps 50ms the same float as 0.05, which multiplying would not.
-    return number / 1000 if unit == "ms" else number * _DURATIONS[unit]
+    return float(number * Decimal(str(_DURATIONS[unit])))
 
 
-def _split(value: object, complaint: str) -> tuple[float, str]:
+def _split(value: object, complaint: str) -> tuple[Decimal, str]:
     if isinstance(value, bool):
         raise ValueError(complaint)  # noqa: TRY004 - pydantic turns only ValueError into a report
     if isinstance(value, int | float):
         if not math.isfinite(value) or value < 0:
             raise ValueError(complaint)
-        return float(value), ""
+        return Decimal(str(value)), ""
     match = _NUMBER_AND_UNIT.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(complaint)
-    return float(match[1]), match[2]
+    return Decimal(match[1]), match[2]
 
 
 def format_size(size: float) -> str:
@@ -86,4 +86,6 @@ def format_duration(seconds: float) -> str:
         factor = _DURATIONS[unit]
         if seconds >= factor and seconds % factor == 0:
             return f"{seconds / factor:.0f}{unit}"
-    return f"{seconds * 1000:g}ms" if seconds else "0s"
+    if not seconds:
+        return "0s"
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"

@@ -1,0 +1,693 @@
+"""The configuration: what is read, what is refused, and with which words."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.config import Configuration, load, parse
+from consumer.config.documentation import example, markdown
+from consumer.config.reading import expand
+from consumer.config.units import format_duration, format_size, parse_duration, parse_size
+from consumer.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET = "s3cr3t-Zq9"
+
+MINIMAL = {
+    "servers": [{"name": "plant-a", "url": "mqtt://localhost"}],
+    "zerobus": {
+        "endpoint": "http://127.0.0.1:9001",
+        "workspace_url": "http://127.0.0.1:9002",
+        "table": "main.ot.tag_events",
+        "client_id": "local",
+        "client_secret": SECRET,
+    },
+}
+
+
+def changed(*changes):
+    """MINIMAL with (dotted key, value) pairs set; `servers.0.url` reaches into the list."""
+    mapping = copy.deepcopy(MINIMAL)
+    for key, value in changes:
+        *parents, last = key.split(".")
+        section = mapping
+        for part in parents:
+            section = section[int(part)] if part.isdigit() else section.setdefault(part, {})
+        section[last] = value
+    return mapping
+
+
+def refusal(*changes, environ=None):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(changed(*changes), source="c.yaml", environ=environ or {})
+    text = str(caught.value)
+    assert "\n" not in text
+    assert SECRET not in text
+    return text
+
+
+def warnings(*changes):
+    return parse(changed(*changes)).warnings
+
+
+def write(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# --- what is read
+
+
+def test_the_smallest_configuration_gets_the_documented_defaults():
+    config = parse(MINIMAL)
+    assert config.servers[0].url == "mqtt://localhost:1883"
+    assert config.servers[0].topics == ("spBv1.0/#",)
+    assert config.servers[0].protocol == "5"
+    assert config.servers[0].source_system_id == "{group_id}/{edge_node_id}"
+    assert (config.host.id, config.host.mode) == ("sparkplug-zerobus", "active")
+    assert (config.host.rebirth.per_node, config.host.rebirth.fleet_per_second) == (5.0, 10.0)
+    assert config.normalize.emit_stale == "deaths"
+    assert (config.batch.max_messages, config.batch.max_bytes) == (5000, 8 * 1024**2)
+    assert config.batch.max_delay == 0.05
+    assert (str(config.spool.path), config.spool.max_bytes) == ("data/spool.db", 4 * 1024**3)
+    assert (config.zerobus.batch.max_records, config.zerobus.batch.max_inflight) == (1000, 100)
+    assert config.http.address == ("127.0.0.1", 8099)
+    assert config.limits.max_payload == 16 * 1024**2
+    assert config.shutdown_timeout == 10.0
+    assert config.warnings == ()
+
+
+def test_the_contract_of_names_and_nesting_is_kept():
+    names = {
+        section: sorted(type(getattr(parse(MINIMAL), section)).model_fields)
+        for section in ("host", "normalize", "batch", "spool", "zerobus", "http", "log", "limits")
+    }
+    assert names == {
+        "host": ["gate_on_sink", "id", "mode", "rebirth", "reorder_timeout"],
+        "normalize": ["emit_births", "emit_stale", "emit_transient", "profile", "tag_path"],
+        "batch": ["max_bytes", "max_delay", "max_messages"],
+        "spool": ["max_bytes", "path", "sync"],
+        "zerobus": [
+            "batch",
+            "client_id",
+            "client_secret",
+            "client_secret_file",
+            "endpoint",
+            "streams",
+            "table",
+            "workspace_url",
+        ],
+        "http": ["listen", "source_system_id", "token", "token_file"],
+        "log": ["format", "level"],
+        "limits": ["max_nodes", "max_payload", "max_tags", "queue_bytes"],
+    }
+
+
+def test_a_configuration_cannot_be_changed():
+    config = parse(MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        config.host.id = "other"
+
+
+def test_a_key_without_value_counts_as_not_given():
+    config = parse(changed(("host", None), ("log", {"level": None})))
+    assert (config.host.id, config.log.level) == ("sparkplug-zerobus", "info")
+
+
+def test_a_protocol_version_may_be_written_without_quotes():
+    assert parse(changed(("servers.0.protocol", 5))).servers[0].protocol == "5"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls"),
+    [
+        ("mqtt://broker", "broker", 1883, False),
+        ("mqtts://broker", "broker", 8883, True),
+        ("MQTT://Broker:2000/", "broker", 2000, False),
+        ("mqtt://[::1]:1884", "::1", 1884, False),
+    ],
+)
+def test_an_mqtt_url_gives_host_port_and_encryption(url, host, port, tls):
+    server = parse(changed(("servers.0.url", url))).servers[0]
+    assert (server.host, server.port, server.uses_tls) == (host, port, tls)
+
+
+# --- units
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8MiB", 8388608),
+        ("4GiB", 2**32),
+        ("1GB", 10**9),
+        (512, 512),
+        ("2.3MB", 2_300_000),
+        ("512", 512),
+        ("1.5 KiB", 1536),
+    ],
+)
+def test_sizes_are_read_as_bytes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("50ms", 0.05), ("2s", 2.0), ("5m", 300.0), ("1h", 3600.0), (3, 3.0), (0.5, 0.5), ("7", 7.0)],
+)
+def test_durations_are_read_as_seconds(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "", "-1s", "5 parsecs", "1s2", True, None, float("nan")])
+def test_what_is_no_size_or_duration_is_refused(text):
+    with pytest.raises(ValueError, match="must be a duration"):
+        parse_duration(text)
+    with pytest.raises(ValueError, match="must be a size"):
+        parse_size(text)
+
+
+@given(st.integers(min_value=0, max_value=2**50))
+def test_every_size_survives_being_written_and_read(size):
+    assert parse_size(format_size(size)) == size
+
+
+@given(st.integers(min_value=0, max_value=10**7))
+def test_every_whole_number_of_milliseconds_survives_being_written_and_read(milliseconds):
+    seconds = milliseconds / 1000
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+# --- keys
+
+
+def test_an_unknown_key_is_named_with_its_path_and_the_nearest_known_one():
+    assert refusal(("servers.0.usernme", "x")) == (
+        "c.yaml: servers[0].usernme: unknown key; did you mean 'username'?"
+    )
+    assert "zerobus.batch.max-delay: unknown key; did you mean 'max_delay'?" in refusal(
+        ("zerobus.batch.max-delay", "1s")
+    )
+
+
+def test_a_known_key_in_the_wrong_section_is_sent_to_its_place():
+    assert "endpoint: unknown key here; did you mean 'zerobus.endpoint'?" in refusal(
+        ("endpoint", "x")
+    )
+
+
+def test_an_unknown_key_comes_before_what_it_causes():
+    mapping = changed(("zerobus.tabel", "a.b.c"))
+    del mapping["zerobus"]["table"]
+    with pytest.raises(ConfigurationError, match=r"zerobus\.tabel: .*'table'"):
+        parse(mapping)
+
+
+def test_further_problems_are_named_in_the_same_line():
+    text = refusal(("zerobus.table", "a.b"), ("batch.max_delay", "soon"))
+    assert text.startswith("c.yaml: batch.max_delay: must be a duration")
+    assert text.endswith("(and 1 more: zerobus.table)")
+
+
+def test_a_missing_key_is_named_with_an_example():
+    mapping = copy.deepcopy(MINIMAL)
+    del mapping["zerobus"]["table"]
+    with pytest.raises(ConfigurationError, match=r"zerobus\.table: missing; .*\w+\.\w+\.\w+"):
+        parse(mapping)
+
+
+def test_a_key_given_twice_is_refused_with_both_lines(tmp_path):
+    path = write(tmp_path, "log:\n  level: info\n  format: text\n  level: debug\n")
+    with pytest.raises(
+        ConfigurationError, match=r"c\.yaml: level: is given twice, in lines 2 and 4"
+    ):
+        load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("batch.max_messages", 0), "batch.max_messages: must be 1 to 100,000 (it is 0)"),
+        (("batch.max_messages", "many"), "must be a whole number (it is 'many')"),
+        (("batch.max_bytes", "1KiB"), "must be 64KiB to 256MiB (it is '1KiB')"),
+        (("zerobus.batch.max_bytes", 10_420_224), "less than 10,420,224 bytes"),
+        (("zerobus.batch.max_inflight", 1001), "must be 1 to 1,000 (it is 1001)"),
+        (("host.mode", "activ"), "host.mode: must be one of active, passive (it is 'activ')"),
+        (("host.gate_on_sink", "maybe"), "must be true or false"),
+        (("host.rebirth.fleet_per_second", "nan"), "must be"),
+        (("host.id", "a/b"), "host.id: must not be empty nor contain '+', '#' or '/'"),
+        (("host.id", ""), "host.id: must not be empty"),
+        (("servers.0.username", 12), "must be text (it is 12); put it in quotes"),
+        (("servers.0.site", False), "quotes: YAML reads yes, no, on and off as true or false"),
+        (("servers.0.topics", "spBv1.0/#"), "topics: must be a list, even of one"),
+        (("servers.0.topics", []), "topics: must not be empty"),
+        (("servers.0.topics", ["spBv1.0/#/x"]), "topics[0]: must be a topic filter"),
+        (("servers.0.topics", ["spBv1.0/a+"]), "topics[0]: must be a topic filter"),
+        (("servers.0.name", "plant a"), "servers[0].name: must be 1 to 64 of the characters"),
+        (("servers.0.protocol", "4"), "must be one of 5, 3.1.1"),
+        (("servers", []), "servers: must not be empty"),
+        (("servers", {"name": "x"}), "servers: must be a list"),
+        (("servers", ["x"]), "servers[0]: must hold keys, such as name, site, url"),
+        (("log", "debug"), "log: must hold keys, such as level, format"),
+        (("log", {True: "x"}), "log.True: keys must be text"),
+        (("normalize.profile", "ignition-module"), "normalize.profile: must be one of default"),
+        (("spool.path", ""), "spool.path: must not be empty"),
+        (("spool.sync", "off"), "spool.sync: must be one of full, normal"),
+        (("http.listen", "8099"), "http.listen: must be host:port"),
+        (("http.listen", "localhost:99999"), "http.listen: "),
+        (("limits.queue_bytes", "8MiB"), "limits.queue_bytes: must not be less than"),
+        (("zerobus.client_id", " "), "zerobus.client_id: must not be empty"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words_that_say_what_is_right(change, words):
+    assert words in refusal(change)
+
+
+def test_two_servers_of_one_name_are_refused():
+    twice = [MINIMAL["servers"][0], {"name": "plant-a", "url": "mqtt://other"}]
+    assert "servers[0].name: is used twice" in refusal(("servers", twice))
+
+
+# --- files
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: no such file"):
+        load(tmp_path / "nowhere.yaml", {})
+
+
+@pytest.mark.parametrize("text", ["- a\n", "text", "17"])
+def test_a_file_without_keys_is_refused(tmp_path, text):
+    with pytest.raises(ConfigurationError, match="must hold keys"):
+        load(write(tmp_path, text), {})
+
+
+def test_an_empty_file_misses_its_required_sections(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"servers: missing.*and 1 more: zerobus"):
+        load(write(tmp_path, "# nothing\n"), {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f"*{SECRET}", f"!{SECRET} x", f"'{SECRET}", f"a: b: {SECRET}", f"%{SECRET}", f"\t{SECRET}"],
+)
+def test_a_yaml_error_names_the_line_and_never_quotes_the_value(tmp_path, line):
+    path = write(tmp_path, f"servers:\n  - name: x\n    password: {line}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, {})
+    text = str(caught.value)
+    assert "line" in text
+    assert "\n" not in text
+    assert SECRET not in text
+
+
+def test_yaml_cannot_make_python_objects(tmp_path):
+    path = write(tmp_path, "servers: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigurationError, match="not valid YAML"):
+        load(path, {})
+
+
+# --- environment
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("${A}", "1"),
+        ("x${A}y${A}", "x1y1"),
+        ("${NO:-def}", "def"),
+        ("${EMPTY:-def}", "def"),
+        ("${EMPTY}", ""),
+        ("${NO:-}", ""),
+        ("$$", "$"),
+        ("$${A}", "${A}"),
+        ("pa$word$", "pa$word$"),
+        ("${DOLLAR}", "${A}"),
+    ],
+)
+def test_variables_are_expanded_once_and_a_lone_dollar_stays(text, expanded):
+    assert expand(text, {"A": "1", "EMPTY": "", "DOLLAR": "${A}"}) == expanded
+
+
+def test_a_missing_variable_is_named_with_its_key():
+    text = refusal(("zerobus.client_id", "${CLIENT}"))
+    assert text == (
+        "c.yaml: zerobus.client_id: the environment variable CLIENT is not set; "
+        "set it, or write ${CLIENT:-default}"
+    )
+
+
+def test_a_malformed_variable_is_refused():
+    assert "holds '${' that is no variable" in refusal(("host.id", "${not closed"))
+
+
+def test_a_variable_may_hold_a_number_or_a_truth():
+    mapping = changed(("zerobus.streams", "${N}"), ("host.gate_on_sink", "${GATE}"))
+    config = parse(mapping, environ={"N": "3", "GATE": "true"})
+    assert (config.zerobus.streams, config.host.gate_on_sink) == (3, True)
+
+
+def test_a_variable_cannot_become_a_key():
+    config = parse(changed(("host.id", "${ID}")), environ={"ID": "a: b\nc: d"})
+    assert config.host.id == "a: b\nc: d"
+
+
+def test_an_error_shows_the_name_of_a_variable_but_not_its_value():
+    text = refusal(("log.level", "${LEVEL}"), environ={"LEVEL": SECRET})
+    assert "(it is '${LEVEL}')" in text
+
+
+# --- secrets
+
+
+def test_a_secret_is_read_from_its_file_without_the_line_end(tmp_path):
+    (tmp_path / "pw").write_text("pa ss\n", encoding="utf-8")
+    config = parse(
+        changed(("servers.0.username", "u"), ("servers.0.password_file", str(tmp_path / "pw")))
+    )
+    assert config.servers[0].password.get_secret_value() == "pa ss"
+
+
+def test_a_secret_given_twice_is_refused(tmp_path):
+    (tmp_path / "pw").write_text("x", encoding="utf-8")
+    assert "client_secret and client_secret_file are both set" in refusal(
+        ("zerobus.client_secret_file", str(tmp_path / "pw"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"\n", "is empty"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"x" * 70000, "larger"),
+    ],
+)
+def test_an_unusable_secret_file_is_named(tmp_path, content, words):
+    path = tmp_path / "pw"
+    if content is not None:
+        path.write_bytes(content)
+    text = refusal(("servers.0.password_file", str(path)))
+    assert "servers[0].password_file: " in text
+    assert words in text
+
+
+def test_a_missing_client_secret_is_refused():
+    mapping = copy.deepcopy(MINIMAL)
+    del mapping["zerobus"]["client_secret"]
+    with pytest.raises(ConfigurationError, match=r"zerobus\.client_secret: missing"):
+        parse(mapping)
+
+
+def test_a_reader_without_need_of_secrets_does_not_read_them():
+    mapping = changed(
+        ("zerobus.client_secret", "${NOT_SET}"), ("servers.0.password_file", "/nowhere/at/all")
+    )
+    config = parse(mapping, secrets=False)
+    assert config.zerobus.client_secret.get_secret_value() == ""
+    assert config.zerobus.table == "main.ot.tag_events"
+
+
+def test_secrets_show_in_no_representation():
+    config = parse(
+        changed(("servers.0.username", "u"), ("servers.0.password", SECRET), ("http.token", SECRET))
+    )
+    assert config.zerobus.client_secret.get_secret_value() == SECRET
+    for text in (repr(config), str(config), config.model_dump_json(), str(config.model_dump())):
+        assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("servers.0.password", [SECRET]),
+        ("servers.0.pasword", SECRET),
+        ("servers.0.url", f"mqtt://user:{SECRET}@host"),
+        ("servers.0.url", f"mqtt://user:p@/{SECRET}@host:port"),
+        ("zerobus.endpoint", f"https://user:{SECRET}@host"),
+    ],
+)
+def test_secrets_show_in_no_error(change):
+    refusal(change)  # asserts that the text does not hold SECRET
+
+
+# --- MQTT servers
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("localhost:1883", "write mqtt://localhost:1883"),
+        ("tcp://h:1883", "write mqtt:// for tcp://"),
+        ("ssl://h:8883", "write mqtts:// for ssl://"),
+        ("ws://h/mqtt", "WebSockets"),
+        ("mqtt://", "has no host"),
+        ("mqtt://h:notaport", "check the port"),
+        ("mqtt://h:70000", "check the port"),
+        ("mqtt://h:0", "port 0"),
+        ("mqtt://h/spBv1.0", "must end after host and port"),
+        ("mqtt://u@h", "must not hold a user name"),
+    ],
+)
+def test_a_wrong_mqtt_url_is_refused_with_the_right_one(url, words):
+    assert words in refusal(("servers.0.url", url))
+
+
+def test_tls_settings_need_an_encrypted_url_and_both_halves_of_a_certificate():
+    tls = ("servers.0.tls", {"ca_file": "ca.pem"})
+    assert "servers[0].tls: is set, but url is plain text" in refusal(tls)
+    half = ("servers.0.tls", {"cert_file": "c.pem"})
+    assert "servers[0].tls.key_file: missing" in refusal(half, ("servers.0.url", "mqtts://h"))
+
+
+def test_a_password_without_user_name_needs_mqtt_5():
+    password = ("servers.0.password", "x")
+    assert parse(changed(password)).servers[0].username == ""
+    assert "servers[0].username: missing" in refusal(password, ("servers.0.protocol", "3.1.1"))
+
+
+@pytest.mark.parametrize("key", ["servers.0.source_system_id", "normalize.tag_path"])
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{group}/{metric}", "does not know {group}; it may use {site}, {server}, {group_id}"),
+        ("{metric.__class__}", "does not know {metric.__class__}"),
+        ("{metric!r}", "does not know"),
+        ("{metric", "has a brace without partner"),
+        ("{{metric}}", "has a brace without partner"),
+        ("", "must not be empty"),
+    ],
+)
+def test_a_template_knows_six_names(key, template, words):
+    assert words in refusal((key, template))
+
+
+def test_a_template_may_use_all_six_names():
+    template = "{site}{server}{group_id}{edge_node_id}{device_id}{metric}"
+    assert parse(changed(("normalize.tag_path", template))).normalize.tag_path == template
+
+
+# --- Zerobus
+
+
+AWS = "https://1444828305810485.zerobus.us-west-2.cloud.databricks.com"
+AZURE = "https://1234567890123456.zerobus.westeurope.azuredatabricks.net"
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+def zerobus(endpoint, workspace):
+    return (
+        ("zerobus.endpoint", endpoint),
+        ("zerobus.workspace_url", workspace),
+        ("zerobus.client_id", UUID),
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "workspace"),
+    [
+        (AWS, "https://example.cloud.databricks.com"),
+        (AZURE, "https://adb-1234567890123456.7.azuredatabricks.net"),
+        (AZURE, "https://westeurope.azuredatabricks.net"),
+        ("https://12.zerobus.us-east1.gcp.databricks.com", "https://12.3.gcp.databricks.com"),
+        ("http://localhost:1", "http://localhost:2"),
+        ("http://zerobus:1", "http://zerobus:2"),
+        ("http://10.0.0.7:1", "http://10.0.0.7:2"),
+    ],
+)
+def test_a_right_pair_of_endpoint_and_workspace_gives_no_warning(endpoint, workspace):
+    assert warnings(*zerobus(endpoint, workspace)) == ()
+
+
+@pytest.mark.parametrize(
+    "written", [AWS + "/", AWS.removeprefix("https://"), AWS.upper(), f" {AWS} "]
+)
+def test_an_endpoint_is_brought_into_the_form_that_the_sdk_accepts(written):
+    config = parse(changed(*zerobus(written, "example.cloud.databricks.com/")))
+    assert config.zerobus.endpoint == AWS
+    assert config.zerobus.workspace_url == "https://example.cloud.databricks.com"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("https://example.cloud.databricks.com/api/2.0/zerobus/streams/ingest", "is a REST path"),
+        ("https://example.cloud.databricks.com", "is the workspace URL"),
+        ("https://adb-42.7.azuredatabricks.net", "is 42.zerobus.<region>.azuredatabricks.net"),
+        (f"{AWS}/main.ot.t", "must end after the host; remove '/main.ot.t'"),
+        (f"{AWS}?x=1", "must end after the host; remove '?x=1'"),
+        ("grpc://localhost:9001", "write http://"),
+        (AWS.replace("https", "grpcs"), "write https://"),
+        (AWS.replace("https", "http"), "must begin with https://"),
+        ("ftp://localhost", "must begin with https://"),
+        ("http://[::1]:9001", "cannot connect to an IPv6 address"),
+        ("", "must not be empty"),
+        ("https://", "has no host"),
+    ],
+)
+def test_a_wrong_endpoint_is_refused_with_the_right_one(endpoint, words):
+    text = refusal(("zerobus.endpoint", endpoint))
+    assert "zerobus.endpoint: " in text
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (AWS, "is the Zerobus endpoint"),
+        ("https://example.cloud.databricks.com/?o=1", "remove '?o=1'"),
+        ("https://example.cloud.databricks.com/browse", "remove '/browse'"),
+    ],
+)
+def test_a_wrong_workspace_url_is_refused(url, words):
+    assert words in refusal(("zerobus.workspace_url", url))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "workspace", "words"),
+    [
+        (AWS, "https://adb-1444828305810485.7.azuredatabricks.net", "is of cloud AWS"),
+        (AZURE, "https://adb-99.7.azuredatabricks.net", "of workspace 1234567890123456"),
+        (AZURE, "https://eastus.azuredatabricks.net", "is of region westeurope"),
+    ],
+)
+def test_endpoint_and_workspace_must_belong_together(endpoint, workspace, words):
+    text = refusal(*zerobus(endpoint, workspace))
+    assert "zerobus.endpoint: " in text
+    assert words in text
+
+
+@pytest.mark.parametrize("table", ["a.b", "a.b.c.d", "a..c", "a.b. c", "`a`.b.c", ""])
+def test_a_table_has_three_parts(table):
+    assert "zerobus.table: must" in refusal(("zerobus.table", table))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            zerobus("https://zb.example.com", "https://w.example.com"),
+            "endpoint: zb.example.com does not look",
+        ),
+        (
+            zerobus("http://zb.example.com", "https://w.example.com"),
+            "sends rows and tokens unencrypted",
+        ),
+        (zerobus(AWS, "http://localhost:1"), "one of endpoint and workspace_url is Databricks"),
+        (
+            (
+                *zerobus(AWS, "https://e.cloud.databricks.com"),
+                ("zerobus.client_id", "my-principal"),
+            ),
+            "zerobus.client_id: is not a UUID",
+        ),
+        ([("zerobus.table", "a.b.c-d")], "zerobus.table: Zerobus Ingest takes names of"),
+        ([("servers.0.url", "mqtt://h:8883")], "servers[0].url: port 8883 is the port of TLS"),
+        ([("servers.0.topics", ["$share/g/spBv1.0/#"])], "servers[0].topics: $share/g/"),
+        ([("servers.0.topics", ["#"])], "servers[0].topics: # does not begin with spBv1.0/"),
+        ([("normalize.tag_path", "{device_id}")], "normalize.tag_path: has no {metric}"),
+        ([("http.listen", "0.0.0.0:8099")], "http.listen: others than this machine"),
+        ([("host", {"mode": "passive", "gate_on_sink": True})], "host.gate_on_sink: has no effect"),
+    ],
+)
+def test_a_probable_mistake_is_a_warning(changes, words):
+    assert any(words in warning for warning in warnings(*changes))
+
+
+def test_a_token_or_a_switched_off_http_silences_the_warning_about_ingest():
+    assert warnings(("http", {"listen": "0.0.0.0:8099", "token": "t"})) == ()
+    assert warnings(("http.listen", "")) == ()
+
+
+# --- what is generated
+
+
+def test_the_example_is_valid_and_equals_the_defaults():
+    data = yaml.safe_load(example())
+    environ = {"DATABRICKS_CLIENT_ID": UUID, "DATABRICKS_CLIENT_SECRET": "x"}
+    config = parse(data, environ=environ)
+    assert config.warnings == ()
+    bare = copy.deepcopy(MINIMAL)
+    bare["servers"][0]["username"] = "consumer"
+    for key in ("endpoint", "workspace_url", "table", "client_id", "client_secret"):
+        bare["zerobus"][key] = data["zerobus"][key]
+    assert config == parse(bare, environ=environ).model_copy(update={"servers": config.servers})
+
+
+def test_the_example_shows_every_key():
+    def names(model):
+        for name, field in model.model_fields.items():
+            yield name
+            yield from names_below(field.annotation)
+
+    def names_below(annotation):
+        inner = getattr(annotation, "__args__", (annotation,))[0]
+        if hasattr(inner, "model_fields"):
+            yield from names(inner)
+
+    text = example()
+    assert [name for name in names(Configuration) if f"{name}:" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "path", "text"),
+    [
+        ("docs", ROOT / "docs" / "configuration.md", markdown()),
+        ("example", ROOT / "examples" / "sparkplug-zerobus.yaml", example()),
+    ],
+)
+def test_the_generated_files_are_up_to_date(argument, path, text):
+    stale = f"out of date: python -m consumer.config {argument} > {path.relative_to(ROOT)}"
+    assert path.read_text(encoding="utf-8") == text, stale
+
+
+def test_every_key_has_a_description():
+    def check(model):
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+            inner = getattr(field.annotation, "__args__", (field.annotation,))[0]
+            if hasattr(inner, "model_fields"):
+                check(inner)
+
+    check(Configuration)
+
+
+def test_the_generator_prints_on_stdout():
+    done = subprocess.run(
+        [sys.executable, "-m", "consumer.config", "example"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert done.stdout == example()
