@@ -1,0 +1,225 @@
+"""The server: both ports, the tables behind them, start and stop."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+
+from zerobus_local.counters import Counters, Tally
+from zerobus_local.errors import LocalZerobusError
+from zerobus_local.faults import Faults
+from zerobus_local.http import Endpoints, HttpPort
+from zerobus_local.landing import Landing, LandingOptions
+from zerobus_local.oauth import Tokens
+from zerobus_local.pb import zerobus_service_pb2 as pb
+from zerobus_local.streams import IngestStream, Service
+from zerobus_local.tables import DataDir, TableName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    import pyarrow as pa
+
+    from zerobus_local.tls import Tls
+
+_MIB = 1024 * 1024
+_GRPC_OPTIONS = (
+    # Above what is refused with a status that the SDK does not retry (10 MiB);
+    # gRPC's own refusal is RESOURCE_EXHAUSTED, which it retries for ever.
+    ("grpc.max_receive_message_length", 64 * _MIB),
+    # Without this two servers can share a port, each with half of the streams.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class LocalZerobus:
+    """A Zerobus-compatible server that lands rows in Delta tables on this machine.
+
+    Listens between `start()` and `stop()`, or inside `with`. Tables are under
+    `data_dir/<catalog>/<schema>/<table>`; those that exist are served.
+
+    Args:
+        data_dir: where the tables are; made if it does not exist, locked while
+            this object lives.
+        grpc_address: `host:port` for streams; port 0 takes a free one.
+        http_address: `host:port` for tokens and health.
+        credentials: secret per client id; None accepts any.
+        commit_interval: seconds between two commits of a table under load.
+        token_lifetime: seconds that an access token is good for.
+        max_streams: streams served at once; more are refused with RESOURCE_EXHAUSTED.
+        max_uncommitted_bytes: received and not yet committed, over all tables;
+            beyond it streams are not read.
+        compact_every: commits between two compactions of a table.
+        tls: certificate for both ports; None is plain text.
+        expose_faults: serve `/faults` over HTTP, which anybody who reaches the
+            port may use: only for tests, and only on a loopback address.
+
+    Raises:
+        DataDirInUseError: another server has `data_dir`.
+        LocalZerobusError: an address is not `host:port`, or faults are exposed
+            beyond loopback.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        grpc_address: str = "127.0.0.1:0",
+        http_address: str = "127.0.0.1:0",
+        credentials: Mapping[str, str] | None = None,
+        commit_interval: float = 0.2,
+        token_lifetime: float = 3600.0,
+        max_streams: int = 128,
+        max_uncommitted_bytes: int = 128 * _MIB,
+        compact_every: int = 100,
+        tls: Tls | None = None,
+        expose_faults: bool = False,
+    ) -> None:
+        self._grpc_host, self._grpc_port = _split(grpc_address)
+        self._http_host, self._http_port = _split(http_address)
+        if expose_faults and self._http_host not in {"127.0.0.1", "::1", "localhost"}:
+            raise LocalZerobusError(
+                f"Faults may be exposed on a loopback address only, not on {http_address}"
+            )
+        self.faults = Faults()
+        self._tally = Tally()
+        self._tls = tls
+        self._expose_faults = expose_faults
+        self._max_streams = max_streams
+        self._tokens = Tokens(credentials, token_lifetime)
+        self.faults.on_expire(self._tokens.expire_all)
+        self._options = LandingOptions(commit_interval, max_uncommitted_bytes, compact_every)
+        self._data_dir = DataDir(data_dir)
+        self._streams: set[IngestStream] = set()
+        self._lock = threading.Lock()
+        self._landing: Landing | None = None
+        self._http: HttpPort | None = None
+        self._grpc: Any = None
+
+    def create_table(self, name: str, schema: pa.Schema) -> None:
+        """Create the table `catalog.schema.table`, NOT NULL by `field.nullable`.
+
+        May be called before or after `start()`. Nothing happens if it exists
+        with the same columns.
+
+        Raises:
+            TableConflictError: it exists with other columns.
+            LocalZerobusError: the name or a column's name cannot be used.
+        """
+        self._data_dir.create(TableName.parse(name), schema)
+
+    def start(self) -> None:
+        """Listen on both ports.
+
+        Raises:
+            LocalZerobusError: an address cannot be bound, or a TLS file not read.
+        """
+        endpoints = Endpoints(self._tokens, self.faults, self._tally, self._expose_faults)
+        server = grpc.server(
+            ThreadPoolExecutor(self._max_streams, thread_name_prefix="stream"),
+            options=_GRPC_OPTIONS,
+            maximum_concurrent_rpcs=self._max_streams,
+        )
+        method = grpc.stream_stream_rpc_method_handler(
+            self._serve, response_serializer=pb.EphemeralStreamResponse.SerializeToString
+        )
+        handler = grpc.method_handlers_generic_handler(
+            "databricks.zerobus.Zerobus", {"EphemeralStream": method}
+        )
+        server.add_generic_rpc_handlers((handler,))
+        address = f"{self._grpc_host}:{self._grpc_port}"
+        try:
+            if self._tls is None:
+                self._grpc_port = server.add_insecure_port(address)
+            else:
+                self._grpc_port = server.add_secure_port(address, self._tls.for_grpc())
+            self._http = HttpPort(
+                (self._http_host.strip("[]"), self._http_port),
+                endpoints,
+                None if self._tls is None else self._tls.for_http(),
+            )
+        except (OSError, RuntimeError) as error:
+            server.stop(None)
+            raise LocalZerobusError(
+                f"Cannot listen on {address} and {self._http_host}:{self._http_port}: {error}"
+            ) from error
+        self._http_port = self._http.port
+        self._landing = Landing(self._data_dir, self._options, self.faults, self._tally)
+        self._grpc = server
+        server.start()
+
+    def stop(self, grace: float = 2.0) -> None:
+        """Land what was received, acknowledge it, end all streams, release the directory.
+
+        Streams end with UNAVAILABLE, so that clients connect again later. Those
+        that have not ended after `grace` seconds are cut; what they sent is
+        landed all the same. Faults are cleared. A second call does nothing.
+        """
+        self.faults.clear()
+        if self._grpc is not None and self._landing is not None and self._http is not None:
+            stopped = self._grpc.stop(grace)
+            with self._lock:
+                streams = list(self._streams)
+            for stream in streams:
+                stream.shut_down()
+            stopped.wait()
+            self._landing.close()
+            self._http.close()
+            self._grpc = self._landing = self._http = None
+        self._data_dir.close()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of the gRPC port: the SDK's `host`."""
+        return f"{self._scheme}://{self._grpc_host}:{self._grpc_port}"
+
+    @property
+    def workspace_url(self) -> str:
+        """The URL of the HTTP port: the SDK's `unity_catalog_url`."""
+        return f"{self._scheme}://{self._http_host}:{self._http_port}"
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._tls is None else "https"
+
+    def counters(self) -> Counters:
+        """What has happened so far."""
+        return self._tally.read()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _serve(
+        self, requests: Iterator[bytes], context: Any
+    ) -> Iterator[pb.EphemeralStreamResponse]:
+        assert self._landing is not None
+        service = Service(self._landing, self._tokens, self.faults, self._tally)
+        stream = IngestStream(service, requests, context)
+        with self._lock:
+            self._streams.add(stream)
+        try:
+            yield from stream.answers()
+        finally:
+            with self._lock:
+                self._streams.discard(stream)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise LocalZerobusError(f"Address {address!r} is not host:port")
+    return host, int(port)
