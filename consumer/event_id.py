@@ -1,0 +1,153 @@
+"""event_id in columns: XXH3-128 over 48 bytes per row, computed by numpy for a whole batch.
+
+The algorithm is docs/event_id.md. A record has a fixed length, so the standard hash
+becomes a few dozen array operations; the result is bit for bit what the xxhash library
+gives, which the tests compare.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from sparkplug.values import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from sparkplug.messages import Observations
+
+    U64 = NDArray[np.uint64]
+
+_ABSENT_LENGTH: Final = 0xFFFF_FFFF
+
+# Constants of XXH3 (public domain specification, https://xxhash.com): the parts of its
+# default secret that an input of 48 bytes meets, and its primes.
+_SECRET: Final = np.frombuffer(
+    bytes.fromhex(
+        "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
+        "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
+    ),
+    dtype="<u8",
+)
+_PRIME64_1: Final = np.uint64(0x9E3779B185EBCA87)
+_PRIME64_2: Final = np.uint64(0xC2B2AE3D27D4EB4F)
+_PRIME64_4: Final = np.uint64(0x85EBCA77C2B2AE63)
+_AVALANCHE: Final = np.uint64(0x165667919E3779F9)
+_RECORD_BYTES: Final = 48
+_SEED_LOW: Final = np.uint64(_RECORD_BYTES * int(_PRIME64_1) % 2**64)
+_SEED_HIGH: Final = np.uint64(_RECORD_BYTES * int(_PRIME64_2) % 2**64)
+_LOW_32: Final = np.uint64(0xFFFF_FFFF)
+_32: Final = np.uint64(32)
+_HEX: Final = np.array([tuple(f"{byte:02x}".encode()) for byte in range(256)], dtype=np.uint8).view(
+    np.uint16
+)[:, 0]
+_CHUNK: Final = 8192
+"""Rows at a time: what fits into the cache is twice as fast."""
+
+
+def identity(
+    site: str, group_id: str, edge_node_id: str, device_id: str | None, metric: str
+) -> bytes:
+    """The 16 bytes that stand for a tag in the records of its observations."""
+    parts: list[bytes] = []
+    for text in (site, group_id, edge_node_id, device_id, metric):
+        raw = b"" if text is None else text.encode()
+        parts += (struct.pack("<I", _ABSENT_LENGTH if text is None else len(raw)), raw)
+    return xxhash.xxh3_128_digest(b"".join(parts))
+
+
+def identities(digests: Iterable[bytes]) -> U64:
+    """Identity digests as an array of shape (n, 2), as `event_ids` wants them."""
+    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
+
+
+def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArray:
+    """The event_id of each observation; `identity_of_row` has shape (n, 2)."""
+    values = observations.values
+    value = _value_words(observations)
+    tail = (values.kind.astype(np.uint64) << _32) | (
+        observations.quality_code.astype(np.int64).view(np.uint64) & _LOW_32
+    )
+    time = observations.event_time_us.view(np.uint64)
+    rows = len(time)
+    digests = np.empty((rows, 2), dtype=">u8")
+    for start in range(0, rows, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        high, low = _xxh3_128(
+            identity_of_row[part, 0],
+            identity_of_row[part, 1],
+            time[part],
+            value[part, 0],
+            value[part, 1],
+            tail[part],
+        )
+        digests[part, 0] = high
+        digests[part, 1] = low
+    text = _HEX[digests.view(np.uint8).reshape(rows, 16)]
+    offsets = np.arange(rows + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def _value_words(observations: Observations) -> U64:
+    """Bytes 24 to 39 of each record as two words."""
+    values = observations.values
+    kind = values.kind
+    words = np.zeros((len(kind), 2), dtype=np.uint64)
+    words[:, 0] = np.where(
+        kind == Kind.NUMERIC, values.number.view(np.uint64), values.integer.view(np.uint64)
+    )
+    words[kind == Kind.NULL, 0] = 0
+    texts = np.flatnonzero(kind == Kind.TEXT)
+    if len(texts):
+        encoded = pc.dictionary_encode(values.text.take(pa.array(texts)))
+        distinct = identities(
+            xxhash.xxh3_128_digest(text.encode()) for text in encoded.dictionary.to_pylist()
+        )
+        words[texts] = distinct[encoded.indices.to_numpy()]
+    return words
+
+
+def _fold(left: U64, right: U64) -> U64:
+    """High and low half of the 128-bit product, combined by exclusive or."""
+    left_low, left_high = left & _LOW_32, left >> _32
+    right_low, right_high = right & _LOW_32, right >> _32
+    low = left_low * right_low
+    middle = left_high * right_low
+    cross = (low >> _32) + (middle & _LOW_32) + left_low * right_high
+    high = (middle >> _32) + (cross >> _32) + left_high * right_high
+    return high ^ ((cross << _32) | (low & _LOW_32))
+
+
+def _mix(first: U64, second: U64, secret: int) -> U64:
+    return _fold(first ^ _SECRET[secret], second ^ _SECRET[secret + 1])
+
+
+def _avalanche(word: U64) -> U64:
+    word ^= word >> np.uint64(37)
+    word *= _AVALANCHE
+    word ^= word >> _32
+    return word
+
+
+def _xxh3_128(w0: U64, w1: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> tuple[U64, U64]:
+    """XXH3-128 with seed 0 of records of six little-endian words: (high, low)."""
+    middle = w2 + w3
+    low = _SEED_LOW + _mix(w2, w3, 4)
+    low ^= middle
+    high = _mix(w2, w3, 6)
+    high ^= middle
+    low += _mix(w0, w1, 0)
+    low ^= w4 + w5
+    high += _mix(w4, w5, 2)
+    high ^= w0 + w1
+    result_low = low + high
+    result_high = low * _PRIME64_1 + high * _PRIME64_4 + _SEED_HIGH
+    return ~_avalanche(result_high) + np.uint64(1), _avalanche(result_low)

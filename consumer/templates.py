@@ -1,0 +1,80 @@
+"""The templates of tag_path and source_system_id: known placeholders, filled per tag."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from consumer.errors import ConfigurationError
+
+PLACEHOLDERS: Final = ("site", "server", "group_id", "edge_node_id", "device_id", "metric")
+
+_PART: Final = re.compile(r"\{([^{}]*)\}")
+_PROVIDER: Final = re.compile(r"\[([^\]]*)\]")
+
+
+def check_template(template: str) -> str:
+    """Return the template if all its placeholders are known.
+
+    Raises:
+        ConfigurationError: it names a placeholder that does not exist, or has a stray brace.
+    """
+    for name in _PART.findall(template):
+        if name not in PLACEHOLDERS:
+            known = ", ".join("{" + known + "}" for known in PLACEHOLDERS)
+            raise ConfigurationError(f"unknown placeholder {{{name}}}; known are {known}")
+    if set("{}") & set(_PART.sub("", template)):
+        raise ConfigurationError("a brace stands alone; placeholders look like {group_id}")
+    return template
+
+
+class PathTemplate:
+    """A template whose levels are separated by slashes.
+
+    A level whose placeholders all lack a value (a device id at node level, an empty site)
+    is left out together with its slash.
+    """
+
+    def __init__(self, template: str, *, server: str, site: str) -> None:
+        check_template(template)
+        # Site and server are constant; the remaining fields are filled per tag.
+        self._constant = {"server": server, "site": site}
+        self._levels = template.split("/")
+        self._formats: dict[bool, str] = {}
+
+    def fill(self, group_id: str, edge_node_id: str, device_id: str | None, metric: str) -> str:
+        """The text for one tag."""
+        has_device = bool(device_id)
+        form = self._formats.get(has_device)
+        if form is None:
+            form = self._formats[has_device] = self._form(has_device=has_device)
+        return form.format(
+            group_id=group_id, edge_node_id=edge_node_id, device_id=device_id, metric=metric
+        )
+
+    @staticmethod
+    def provider_of(path: str) -> str | None:
+        """The part between leading brackets, None if there is none."""
+        match = _PROVIDER.match(path)
+        return match.group(1) if match else None
+
+    def _form(self, *, has_device: bool) -> str:
+        """A format string with the constant placeholders and empty levels resolved."""
+        levels: list[str] = []
+        for level in self._levels:
+            names = _PART.findall(level)
+            if names and not any(self._has_value(name, has_device=has_device) for name in names):
+                continue
+            levels.append(_PART.sub(self._resolve_constant, level))
+        return "/".join(levels).replace("{device_id}", "{device_id}" if has_device else "")
+
+    def _has_value(self, name: str, *, has_device: bool) -> bool:
+        if name in self._constant:
+            return bool(self._constant[name])
+        return has_device if name == "device_id" else True
+
+    def _resolve_constant(self, match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name in self._constant:
+            return self._constant[name].replace("{", "{{").replace("}", "}}")
+        return match.group(0)

@@ -1,0 +1,125 @@
+"""Tag ids: every metric that a birth declared, as a row of append-only columns.
+
+A tag is one metric of one node or device with one datatype. Its id is dense, so that
+whatever depends on the tag alone is gathered from columns with one `take`. A rebirth
+that declares the same metrics finds the same ids; ids that no birth declares any more
+are dropped by `keep`, which starts a new generation of ids.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sparkplug.datatypes import READING, WIDTH, DataType, Reading, from_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+NO_TAG: Final = -1
+"""Tag id of a metric that cannot be resolved."""
+
+READINGS: Final = tuple(Reading)
+"""Order of the codes in TagCatalogue.reading."""
+
+_READING_OF_CODE: Final = np.array(
+    [READINGS.index(READING[from_code(code)]) for code in range(256)], dtype=np.uint8
+)
+_WIDTH_OF_CODE: Final = np.array([WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8)
+_LARGEST_CODE: Final = max(DataType)
+
+_CONTROL_PREFIXES: Final = ("Node Control/", "Device Control/")
+
+
+class TagOwner(Protocol):
+    """What the catalogue needs to know of the node or device that a tag belongs to."""
+
+    @property
+    def group_id(self) -> str:
+        """Group id of the topic."""
+
+    @property
+    def edge_node_id(self) -> str:
+        """Edge node id of the topic."""
+
+    @property
+    def device_id(self) -> str | None:
+        """Device id of the topic, None at node level."""
+
+
+def is_control(name: str, device_id: str | None) -> bool:
+    """Whether a metric steers the session rather than being data: it gives no rows."""
+    return name.startswith(_CONTROL_PREFIXES) or (name == "bdSeq" and device_id is None)
+
+
+class TagCatalogue:
+    """Columns over tag ids. `len()` is the number of ids handed out in this generation."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.names: list[str] = []
+        self.owners: list[TagOwner] = []
+        self._size = 0
+        self._datatype = np.zeros(1024, dtype=np.uint8)
+        self._emitted = np.zeros(1024, dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def datatype(self) -> NDArray[np.uint8]:
+        """Datatype code per tag; 0 (Unknown) for codes the specification does not list."""
+        return self._datatype[: self._size]
+
+    def reading_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Index into READINGS of each tag."""
+        found: NDArray[np.uint8] = _READING_OF_CODE[self._datatype[tags]]
+        return found
+
+    def width_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Bits of each integer tag; 64 for all others."""
+        found: NDArray[np.uint8] = _WIDTH_OF_CODE[self._datatype[tags]]
+        return found
+
+    @property
+    def emitted(self) -> NDArray[np.bool_]:
+        """Whether a tag gives rows; False for bdSeq and control metrics."""
+        return self._emitted[: self._size]
+
+    def append(self, owner: TagOwner, names: Sequence[str], codes: NDArray[np.uint8]) -> int:
+        """Add tags of one owner; return the first id, the others follow it."""
+        first = self._size
+        self._reserve(first + len(names))
+        self._datatype[first : first + len(names)] = codes
+        device_id = owner.device_id
+        self._emitted[first : first + len(names)] = [not is_control(n, device_id) for n in names]
+        self.names.extend(names)
+        self.owners.extend([owner] * len(names))
+        self._size = first + len(names)
+        return first
+
+    def keep(self, live: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Drop all tags but `live` (ascending ids); return the new id of each old one."""
+        renamed = np.full(self._size + 1, NO_TAG, dtype=np.int32)
+        renamed[live] = np.arange(len(live), dtype=np.int32)
+        self._datatype = np.concatenate([self._datatype[live], np.zeros(1024, dtype=np.uint8)])
+        self._emitted = np.concatenate([self._emitted[live], np.zeros(1024, dtype=np.bool_)])
+        self.names = [self.names[tag] for tag in live.tolist()]
+        self.owners = [self.owners[tag] for tag in live.tolist()]
+        self._size = len(live)
+        self.generation += 1
+        return renamed
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._datatype):
+            grown = max(size, 2 * len(self._datatype))
+            self._datatype = np.resize(self._datatype, grown)
+            self._emitted = np.resize(self._emitted, grown)
+
+
+def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Wire codes as catalogue codes: what the specification does not list becomes Unknown."""
+    return np.where(raw <= _LARGEST_CODE, raw, 0).astype(np.uint8)

@@ -1,0 +1,171 @@
+"""A batch of payloads as columns: one ptars call, and what to do when it refuses.
+
+ptars raises for a whole batch when one payload is malformed. The bad ones are then
+found with upb, which parses one payload in a microsecond, and by bisection for what
+upb accepts and ptars does not (invalid UTF-8); their neighbours are decoded again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+from ptars import HandlerPool
+
+from sparkplug.pb import sparkplug_b_columns_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ABSENT: Final = -1
+"""Stands for an absent seq or timestamp in integer columns."""
+
+MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
+"""Last millisecond of the year 9999. Later timestamps are treated as absent."""
+
+COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
+
+_HANDLER: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR]).get_for_message(
+    sparkplug_b_columns_pb2.Payload.DESCRIPTOR
+)
+
+
+def validity(array: pa.Array) -> NDArray[np.bool_]:
+    """Which elements of an Arrow array are not null, as one boolean per element."""
+    if array.null_count == 0:
+        return np.ones(len(array), dtype=np.bool_)
+    if array.null_count == len(array):
+        return np.zeros(len(array), dtype=np.bool_)
+    bits = np.frombuffer(array.buffers()[0], dtype=np.uint8)
+    start = array.offset
+    flags = np.unpackbits(bits, count=start + len(array), bitorder="little")[start:]
+    return flags.view(np.bool_)
+
+
+def numbers(array: pa.Array, dtype: type[np.generic]) -> NDArray[Any]:
+    """The values of a numeric Arrow array without copying; nulls hold arbitrary values."""
+    if array.null_count == len(array):
+        return np.zeros(len(array), dtype=dtype)
+    return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset : array.offset + len(array)]
+
+
+def booleans(array: pa.Array) -> NDArray[np.bool_]:
+    """A boolean Arrow array with null as False."""
+    if array.null_count == len(array):
+        return np.zeros(len(array), dtype=np.bool_)
+    bits = np.frombuffer(array.buffers()[1], dtype=np.uint8)
+    start = array.offset
+    values = np.unpackbits(bits, count=start + len(array), bitorder="little")[start:]
+    return values.view(np.bool_) & validity(array)
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadColumns:
+    """Payloads of a batch, message by message, and all their metrics, one after another.
+
+    `offsets` has one entry more than there are messages: the metrics of message i
+    are rows offsets[i] to offsets[i + 1]. `seq` and `timestamp_ms` hold ABSENT where
+    the payload has none.
+    """
+
+    seq: NDArray[np.int64]
+    timestamp_ms: NDArray[np.int64]
+    timestamps_out_of_range: int
+    compressed: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+    metrics: pa.StructArray
+
+    def metric(self, name: str) -> pa.Array:
+        """One field of all metrics, as an Arrow array of one element per metric."""
+        return self.metrics.field(name)
+
+    @property
+    def metric_count(self) -> int:
+        """How many metrics the batch has in all."""
+        return len(self.metrics)
+
+
+def timestamps(array: pa.Array) -> tuple[NDArray[np.int64], int]:
+    """Milliseconds with ABSENT for what is missing or beyond the year 9999, and how many are."""
+    raw = numbers(array, np.uint64)
+    present = validity(array)
+    usable = present & (raw <= MAX_TIMESTAMP_MS)
+    values = np.where(usable, raw.view(np.int64), ABSENT)
+    return values, int(np.count_nonzero(present) - np.count_nonzero(usable))
+
+
+def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
+    batch = _HANDLER.list_to_record_batch(payloads)
+    seq_array = batch.column("seq")
+    # A seq beyond 255 breaks the specification; it is kept as it is, as far as it fits.
+    seq = np.where(
+        validity(seq_array),
+        np.minimum(numbers(seq_array, np.uint64), np.uint64(2**31 - 1)).astype(np.int64),
+        ABSENT,
+    )
+    timestamp_ms, out_of_range = timestamps(batch.column("timestamp"))
+    uuid = batch.column("uuid")
+    compressed = np.zeros(len(payloads), dtype=np.bool_)
+    if uuid.null_count < len(uuid):
+        compressed = np.array([text == COMPRESSED_UUID for text in uuid.to_pylist()])
+    metrics = batch.column("metrics")
+    offsets = np.frombuffer(metrics.buffers()[1], dtype=np.int32)[: len(metrics) + 1]
+    return PayloadColumns(
+        seq=seq,
+        timestamp_ms=timestamp_ms,
+        timestamps_out_of_range=out_of_range,
+        compressed=compressed,
+        offsets=offsets.astype(np.int64),
+        metrics=metrics.values,
+    )
+
+
+def _parses(payload: bytes) -> bool:
+    try:
+        # The flat schema: damage inside properties or a data set concerns its metric only.
+        sparkplug_b_columns_pb2.Payload.FromString(payload)
+    except DecodeError:
+        return False
+    return True
+
+
+def _refused(payloads: Sequence[bytes], start: int, stop: int, bad: list[int]) -> None:
+    """Add to `bad` the indices in start..stop that ptars refuses, by bisection."""
+    try:
+        _HANDLER.list_to_record_batch(payloads[start:stop])
+    except ValueError:
+        if stop - start == 1:
+            bad.append(start)
+            return
+        middle = (start + stop) // 2
+        _refused(payloads, start, middle, bad)
+        _refused(payloads, middle, stop, bad)
+
+
+def decode(payloads: list[bytes]) -> tuple[PayloadColumns, list[int]]:
+    """Decode a batch; return its columns and the ascending indices of malformed payloads.
+
+    The columns hold the well-formed payloads only, in their order.
+    """
+    try:
+        return _to_columns(payloads), []
+    except ValueError:
+        pass
+    bad = [index for index, payload in enumerate(payloads) if not _parses(payload)]
+    suspects = set(bad)
+    rest = [index for index in range(len(payloads)) if index not in suspects]
+    kept = [payloads[index] for index in rest]
+    try:
+        return _to_columns(kept), bad
+    except ValueError:
+        pass
+    refused: list[int] = []
+    _refused(kept, 0, len(kept), refused)
+    bad = sorted([*bad, *(rest[index] for index in refused)])
+    suspects = set(bad)
+    return _to_columns([p for i, p in enumerate(payloads) if i not in suspects]), bad

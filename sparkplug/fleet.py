@@ -1,0 +1,579 @@
+"""All edge nodes behind one MQTT server: batches of messages in, columns of observations out.
+
+What is in order (data of a born node, seq unbroken) is handled with whole-batch
+operations, whatever the number of nodes. Only nodes with something to tell (births,
+deaths, gaps, data without birth) are taken message by message, in order of arrival.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sparkplug import columns as payload_columns
+from sparkplug.aliases import AliasPool
+from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
+from sparkplug.columns import ABSENT, PayloadColumns, numbers, validity
+from sparkplug.messages import (
+    MESSAGE_TYPES,
+    Decoded,
+    Message,
+    Quarantined,
+    Reason,
+    RebirthRequest,
+)
+from sparkplug.observations import observe
+from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
+from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_SEQ_MODULUS: Final = 256
+_NOT_BORN: Final = -1
+_CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
+_NDATA: Final = _CODE[MessageType.NDATA]
+_DDATA: Final = _CODE[MessageType.DDATA]
+_COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a publisher can make us keep or read."""
+
+    max_payload_bytes: int = 16 * 1024 * 1024
+    max_nodes: int = 10_000
+    max_tags: int = 2_000_000
+
+
+class _Grown:
+    """Integer and boolean columns over an index that grows one by one."""
+
+    def __init__(self, **columns: type[np.generic]) -> None:
+        self.size = 0
+        self._columns: dict[str, NDArray[Any]] = {
+            name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()
+        }
+
+    def append(self) -> int:
+        if self.size == len(next(iter(self._columns.values()))):
+            for name, column in self._columns.items():
+                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
+        self.size += 1
+        return self.size - 1
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Messages that passed the screening, with their decoded columns."""
+
+    messages: Sequence[Message]
+    topic: NDArray[np.int64]  # index into Fleet._topics, ABSENT for all but known data topics
+    parsed: dict[int, Topic]  # position -> topic, exactly where `topic` is ABSENT
+    columns: PayloadColumns
+    node: NDArray[np.int64]
+    message_type: NDArray[np.uint8]
+    unread: NDArray[np.bool_]  # messages whose metrics are not looked at
+    tag: NDArray[np.int32]  # per metric
+    names: list[str | None] | None  # per metric, None if no metric has a name
+
+    def rows(self, position: int) -> slice:
+        """The metrics of one message."""
+        return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
+
+
+class Fleet:
+    """Decodes everything that one MQTT server delivers.
+
+    Single-threaded; `feed` keeps the order of arrival. The catalogue may start a new
+    generation of tag ids at the beginning of a `feed`, never within one.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, emit_transient: bool = False) -> None:
+        self.limits = limits or Limits()
+        self.catalogue = TagCatalogue()
+        self._emit_transient = emit_transient
+        self._pool = AliasPool()
+        self._sessions: list[EdgeNodeSession] = []
+        self._by_id: dict[tuple[str, str], EdgeNodeSession] = {}
+        self._owners: list[MetricOwner] = []
+        self._data_topics: dict[str, int] = {}
+        self._live_tags = 0
+        # Per data topic: its node, whether birth came, whether its aliases need a look
+        # of their own, and the region of its alias table.
+        self._topics = _Grown(
+            node=np.int64, live=np.bool_, special=np.bool_, base=np.int64, size=np.int64,
+            type=np.uint8,
+        )  # fmt: skip
+        # Per node: the seq that is expected next (_NOT_BORN: no session), kind of publisher.
+        self._nodes = _Grown(next_seq=np.int64, ignition=np.bool_)
+
+    @property
+    def node_count(self) -> int:
+        """Edge nodes whose birth was seen."""
+        return len(self._sessions)
+
+    @property
+    def live_tags(self) -> int:
+        """Tags that present births declare."""
+        return self._live_tags
+
+    def feed(self, messages: Sequence[Message]) -> Decoded:
+        """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
+        decoded = Decoded()
+        if len(self.catalogue) > 2 * self._live_tags + 10_000:
+            self._drop_dead_tags()
+        batch = self._screen(messages, decoded)
+        regular = self._regular(batch)
+        self._resolve_regular(batch, regular)
+        for position in np.flatnonzero(~regular).tolist():
+            self._take_one(batch, position, decoded)
+        self._report_unresolved(batch, decoded)
+        decoded.observations = observe(
+            columns=batch.columns,
+            tag=batch.tag,
+            catalogue=self.catalogue,
+            message_type=batch.message_type,
+            received_us=np.array([m.received_us for m in batch.messages], dtype=np.int64),
+            ignition=self._ignition_of(batch.node),
+            emit_transient=self._emit_transient,
+            counts=decoded.counts,
+        )
+        return decoded
+
+    def drop_sessions(self) -> None:
+        """The connection to the server was lost: nothing that follows can be in sequence."""
+        for session in self._sessions:
+            session.end()
+        self._nodes["next_seq"][:] = _NOT_BORN
+        self._topics["live"][:] = False
+
+    # ------------------------------------------------------------------ screening
+
+    def _screen(self, messages: Sequence[Message], decoded: Decoded) -> _Batch:
+        """Sort out what is no edge node's message, decode the rest."""
+        known = self._data_topics.get
+        topic = np.array([known(m.topic, ABSENT) for m in messages], dtype=np.int64)
+        limit = self.limits.max_payload_bytes
+        odd = topic == ABSENT
+        odd |= np.array([m.retained or len(m.payload) > limit for m in messages], dtype=np.bool_)
+        parsed: dict[int, Topic] = {}
+        kept: Sequence[Message] = messages
+        if odd.any():
+            positions: list[int] = []
+            for position, message in enumerate(messages):
+                if odd[position]:
+                    read = self._read_topic(message, decoded)
+                    if read is None:
+                        continue
+                    if topic[position] == ABSENT:
+                        parsed[len(positions)] = read
+                positions.append(position)
+            kept = [messages[position] for position in positions]
+            topic = topic[positions]
+        columns, bad = payload_columns.decode([m.payload for m in kept])
+        if bad:
+            kept, topic, parsed = self._drop_bad(kept, topic, parsed, bad, decoded)
+        if columns.timestamps_out_of_range:
+            decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += columns.timestamps_out_of_range
+        is_known = topic != ABSENT
+        message_type = np.where(is_known, self._topics["type"][topic], _NDATA).astype(np.uint8)
+        for position, read in parsed.items():
+            message_type[position] = _CODE[read.message_type]
+        unread = columns.compressed.copy()
+        if unread.any():
+            decoded.counts[Reason.COMPRESSED] += int(np.count_nonzero(unread))
+            for position in np.flatnonzero(unread).tolist():
+                decoded.quarantined.append(Quarantined(kept[position], Reason.COMPRESSED))
+        names = columns.metric("name")
+        return _Batch(
+            messages=kept,
+            topic=topic,
+            parsed=parsed,
+            columns=columns,
+            node=np.where(is_known, self._topics["node"][topic], ABSENT),
+            message_type=message_type,
+            unread=unread,
+            tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
+            names=names.to_pylist() if names.null_count < len(names) else None,
+        )
+
+    def _read_topic(self, message: Message, decoded: Decoded) -> Topic | None:
+        """The topic of a message that deserves decoding; others are counted."""
+        read = parse(message.topic)
+        if isinstance(read, TopicProblem):
+            decoded.counts[Reason(read.value)] += 1
+            return None
+        if isinstance(read, StateTopic):
+            decoded.counts[Reason.HOST_STATE] += 1
+            return None
+        if read.message_type in _COMMANDS:
+            decoded.counts[Reason.COMMAND] += 1
+            return None
+        if message.retained:
+            decoded.counts[Reason.RETAINED] += 1
+            return None
+        if len(message.payload) > self.limits.max_payload_bytes:
+            decoded.counts[Reason.TOO_LARGE] += 1
+            decoded.quarantined.append(Quarantined(message, Reason.TOO_LARGE))
+            return None
+        return read
+
+    def _drop_bad(
+        self,
+        kept: Sequence[Message],
+        topic: NDArray[np.int64],
+        parsed: dict[int, Topic],
+        bad: list[int],
+        decoded: Decoded,
+    ) -> tuple[Sequence[Message], NDArray[np.int64], dict[int, Topic]]:
+        """Take malformed payloads out of the batch; their nodes are asked for a rebirth."""
+        for position in bad:
+            message = kept[position]
+            is_json = message.payload[:1] == b"{"
+            reason = Reason.JSON_PAYLOAD if is_json else Reason.BAD_PAYLOAD
+            decoded.counts[reason] += 1
+            decoded.quarantined.append(Quarantined(message, reason))
+            if reason is Reason.BAD_PAYLOAD:
+                read = parsed.get(position) or parse(message.topic)
+                assert isinstance(read, Topic)
+                decoded.rebirths.append(
+                    RebirthRequest(read.group_id, read.edge_node_id, Reason.BAD_PAYLOAD)
+                )
+        dropped = set(bad)
+        rest = [position for position in range(len(kept)) if position not in dropped]
+        moved = {old: new for new, old in enumerate(rest)}
+        return (
+            [kept[position] for position in rest],
+            topic[rest],
+            {moved[old]: read for old, read in parsed.items() if old in moved},
+        )
+
+    # ------------------------------------------------------------------ in order
+
+    def _regular(self, batch: _Batch) -> NDArray[np.bool_]:
+        """Which messages are data in sequence of a born node; their seq is accounted for."""
+        known: NDArray[np.bool_] = batch.topic != ABSENT
+        if not known.any():
+            return known
+        next_seq = self._nodes["next_seq"]
+        flagged = np.zeros(self._nodes.size, dtype=np.bool_)
+        flagged[batch.node[known & (~self._topics["live"][batch.topic] | batch.unread)]] = True
+        for read in batch.parsed.values():
+            session = self._by_id.get((read.group_id, read.edge_node_id))
+            if session is not None:
+                flagged[session.index] = True
+        positions = np.flatnonzero(known)
+        positions = positions[np.argsort(batch.node[positions], kind="stable")]
+        node, seq = batch.node[positions], batch.columns.seq[positions]
+        first = np.ones(len(node), dtype=np.bool_)
+        first[1:] = node[1:] != node[:-1]
+        expected = np.empty(len(seq), dtype=np.int64)
+        expected[1:] = (seq[:-1] + 1) % _SEQ_MODULUS
+        expected[first] = next_seq[node[first]]
+        # An encoder that drops zeros leaves out seq 0.
+        seen = np.where((seq == ABSENT) & (expected == 0), 0, seq)
+        flagged[node[seen != expected]] = True
+        regular: NDArray[np.bool_] = known & ~flagged[batch.node]
+        last = np.ones(len(node), dtype=np.bool_)
+        last[:-1] = first[1:]
+        last &= ~flagged[node]
+        next_seq[node[last]] = (seen[last] + 1) % _SEQ_MODULUS
+        return regular
+
+    def _resolve_regular(self, batch: _Batch, regular: NDArray[np.bool_]) -> None:
+        """Tags of all metrics of regular messages, in one gather for all nodes."""
+        if not regular.any():
+            return
+        columns = batch.columns
+        counts = np.diff(columns.offsets)
+        special = regular & self._topics["special"][batch.topic]
+        plain = regular & ~special
+        if batch.names is not None:
+            named = np.add.reduceat(
+                np.append(validity(columns.metric("name")), False), columns.offsets[:-1]
+            ).astype(np.bool_) & (counts > 0)
+            special |= plain & named
+            plain &= ~named
+        base = np.repeat(np.where(plain, self._topics["base"][batch.topic], 0), counts)
+        size = np.repeat(np.where(plain, self._topics["size"][batch.topic], 0), counts)
+        alias_column = columns.metric("alias")
+        alias = numbers(alias_column, np.uint64)
+        inside = validity(alias_column) & (alias < size.astype(np.uint64))
+        batch.tag = self._pool.tags[np.where(inside, alias.view(np.int64) + base, 0)]
+        for position in np.flatnonzero(special).tolist():
+            self._resolve(batch, position, self._owners[int(batch.topic[position])])
+
+    def _resolve(self, batch: _Batch, position: int, owner: MetricOwner) -> None:
+        """Tags of the metrics of one data message."""
+        rows = batch.rows(position)
+        alias_column = batch.columns.metric("alias")[rows]
+        session = self._by_id[owner.group_id, owner.edge_node_id]
+        batch.tag[rows] = session.resolve(
+            owner,
+            None if batch.names is None else batch.names[rows],
+            numbers(alias_column, np.uint64),
+            validity(alias_column),
+        )
+
+    # ------------------------------------------------------------------ one by one
+
+    def _take_one(self, batch: _Batch, position: int, decoded: Decoded) -> None:
+        """One message of a node that needs attention."""
+        read = batch.parsed.get(position)
+        if read is None:
+            owner = self._owners[int(batch.topic[position])]
+            data = MESSAGE_TYPES[batch.message_type[position]]
+            read = Topic(owner.group_id, data, owner.edge_node_id, owner.device_id)
+        session = self._by_id.get((read.group_id, read.edge_node_id))
+        if session is not None:
+            batch.node[position] = session.index
+        if batch.unread[position] and read.message_type in (MessageType.NBIRTH, MessageType.DBIRTH):
+            return
+        seq = int(batch.columns.seq[position])
+        match read.message_type:
+            case MessageType.NBIRTH:
+                self._node_birth(batch, position, read, seq, decoded)
+                return
+            case MessageType.NDEATH:
+                batch.unread[position] = True
+                self._node_death(batch, position, session, decoded)
+                return
+            case _:
+                pass
+        if session is None or not session.owner.born:
+            batch.unread[position] = True
+            self._ask(decoded, read, Reason.DATA_BEFORE_BIRTH)
+            return
+        self._count_seq(session, seq, read, decoded)
+        match read.message_type:
+            case MessageType.DBIRTH:
+                self._device_birth(batch, position, session, read, decoded)
+            case MessageType.DDEATH:
+                batch.unread[position] = True
+                self._device_death(session, read)
+            case _:
+                owner_or_none = (
+                    session.owner if read.device_id is None else session.devices.get(read.device_id)
+                )
+                if owner_or_none is None or not owner_or_none.born:
+                    batch.unread[position] = True
+                    self._ask(decoded, read, Reason.DEVICE_DATA_BEFORE_BIRTH)
+                elif not batch.unread[position]:
+                    self._resolve(batch, position, owner_or_none)
+
+    def _count_seq(self, session: EdgeNodeSession, seq: int, read: Topic, decoded: Decoded) -> None:
+        """Every message of a born node takes part in seq (payloads-sequence-num-incrementing)."""
+        expected = int(self._nodes["next_seq"][session.index])
+        if seq == ABSENT and expected == 0:
+            seq = 0
+        if seq != expected:
+            self._ask(decoded, read, Reason.SEQUENCE_GAP)
+        self._nodes["next_seq"][session.index] = (
+            (expected if seq == ABSENT else seq) + 1
+        ) % _SEQ_MODULUS
+
+    def _node_birth(
+        self, batch: _Batch, position: int, read: Topic, seq: int, decoded: Decoded
+    ) -> None:
+        session = self._by_id.get((read.group_id, read.edge_node_id))
+        if session is None:
+            if len(self._sessions) >= self.limits.max_nodes:
+                batch.unread[position] = True
+                self._refuse(batch, position, Reason.TOO_MANY_NODES, decoded)
+                return
+            session = self._new_session(read)
+        if not self._fits(session.owner, batch, position, decoded):
+            return
+        batch.node[position] = session.index
+        session.begin(self._bd_seq(batch, position))
+        for owner in session.owners():
+            self._topics["live"][owner.topic_index] = False
+        self._declare(batch, position, session, session.owner)
+        self._nodes["ignition"][session.index] = TRANSMISSION_VERSION in session.owner.tags
+        self._nodes["next_seq"][session.index] = (max(seq, 0) + 1) % _SEQ_MODULUS
+
+    def _device_birth(
+        self,
+        batch: _Batch,
+        position: int,
+        session: EdgeNodeSession,
+        read: Topic,
+        decoded: Decoded,
+    ) -> None:
+        assert read.device_id is not None
+        owner = session.devices.get(read.device_id)
+        if owner is None:
+            owner = MetricOwner(read.group_id, read.edge_node_id, read.device_id)
+            if not self._fits(owner, batch, position, decoded):
+                return
+            session.devices[read.device_id] = owner
+            self._add_topic(session, owner, MessageType.DDATA)
+        elif not self._fits(owner, batch, position, decoded):
+            return
+        self._declare(batch, position, session, owner)
+
+    def _fits(self, owner: MetricOwner, batch: _Batch, position: int, decoded: Decoded) -> bool:
+        """Whether there is room for the tags of a birth; one place is for the owner itself."""
+        rows = batch.rows(position)
+        wanted = self._live_tags - len(owner.tags) + rows.stop - rows.start
+        if wanted + len(self._owners) <= self.limits.max_tags:
+            return True
+        batch.unread[position] = True
+        self._refuse(batch, position, Reason.TOO_MANY_TAGS, decoded)
+        return False
+
+    def _refuse(self, batch: _Batch, position: int, reason: Reason, decoded: Decoded) -> None:
+        decoded.counts[reason] += 1
+        decoded.quarantined.append(Quarantined(batch.messages[position], reason))
+
+    def _declare(
+        self, batch: _Batch, position: int, session: EdgeNodeSession, owner: MetricOwner
+    ) -> None:
+        """Register the metrics of a birth."""
+        rows = batch.rows(position)
+        codes = datatype_codes(numbers(batch.columns.metric("datatype")[rows], np.uint32))
+        codes[~validity(batch.columns.metric("datatype")[rows])] = 0
+        names = batch.names[rows] if batch.names is not None else [None] * len(codes)
+        before = len(owner.tags)
+        tags = owner.declare(self.catalogue, names, codes)
+        batch.tag[rows] = tags
+        self._live_tags += len(owner.tags) - before
+        alias_column = batch.columns.metric("alias")[rows]
+        aliased = validity(alias_column) & (tags != NO_TAG)
+        collides = session.take_aliases(
+            owner, numbers(alias_column, np.uint64)[aliased], tags[aliased]
+        )
+        owner.born = True
+        self._topics["live"][owner.topic_index] = True
+        if self._pool.wasteful:
+            self._pool.compact()
+            for each in self._sessions:
+                self._publish_table(each)
+        else:
+            self._publish_table(session)
+        if collides:
+            for each_owner in session.owners():
+                self._topics["special"][each_owner.topic_index] = True
+
+    def _publish_table(self, session: EdgeNodeSession) -> None:
+        """Tell the columns where a node's alias table is now."""
+        topics = [owner.topic_index for owner in session.owners()]
+        self._topics["base"][topics] = session.table.base
+        self._topics["size"][topics] = session.table.size
+        self._topics["special"][topics] = session.table.scattered is not None
+        for owner in session.owners():
+            if owner.own_aliases is not None:
+                self._topics["special"][owner.topic_index] = True
+
+    def _node_death(
+        self, batch: _Batch, position: int, session: EdgeNodeSession | None, decoded: Decoded
+    ) -> None:
+        """The bdSeq says which session died (operational-behavior-...-ndeath-node-offline)."""
+        if session is None or not session.owner.born:
+            decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+            return
+        if not session.ended_by(self._bd_seq(batch, position)):
+            decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+            return
+        session.end()
+        for owner in session.owners():
+            self._topics["live"][owner.topic_index] = False
+        self._nodes["next_seq"][session.index] = _NOT_BORN
+
+    def _device_death(self, session: EdgeNodeSession, read: Topic) -> None:
+        owner = session.devices.get(read.device_id or "")
+        if owner is not None:
+            owner.born = False
+            self._topics["live"][owner.topic_index] = False
+
+    def _bd_seq(self, batch: _Batch, position: int) -> int | None:
+        """BdSeq of a birth or death, whichever integer field carries it.
+
+        A death whose only metric has no name is taken to carry it: some publishers
+        leave the name out and send the alias.
+        """
+        rows = batch.rows(position)
+        names = batch.names[rows] if batch.names is not None else [None] * (rows.stop - rows.start)
+        index = next((i for i, name in enumerate(names) if name == "bdSeq"), None)
+        if index is None:
+            if (
+                len(names) != 1
+                or names[0]
+                or batch.message_type[position] != _CODE[MessageType.NDEATH]
+            ):
+                return None
+            index = 0
+        for field in ("long_value", "int_value"):
+            value = batch.columns.metric(field)[rows.start + index].as_py()
+            if value is not None:
+                return int(value)
+        return None
+
+    # ------------------------------------------------------------------ bookkeeping
+
+    def _ask(self, decoded: Decoded, read: Topic, reason: Reason) -> None:
+        decoded.counts[reason] += 1
+        decoded.rebirths.append(RebirthRequest(read.group_id, read.edge_node_id, reason))
+
+    def _report_unresolved(self, batch: _Batch, decoded: Decoded) -> None:
+        """Count metrics that no birth declares, and ask their nodes."""
+        if not (batch.tag == NO_TAG).any():
+            return
+        message = np.repeat(np.arange(len(batch.messages)), np.diff(batch.columns.offsets))
+        lost = np.flatnonzero((batch.tag == NO_TAG) & ~batch.unread[message])
+        asked: set[tuple[int, Reason]] = set()
+        for row in lost.tolist():
+            position = int(message[row])
+            if batch.message_type[position] not in (_NDATA, _DDATA):
+                decoded.counts[Reason.METRIC_WITHOUT_NAME] += 1
+                continue
+            named = batch.names is not None and bool(batch.names[row])
+            reason = Reason.UNKNOWN_METRIC if named else Reason.UNKNOWN_ALIAS
+            decoded.counts[reason] += 1
+            node = int(batch.node[position])
+            if (node, reason) not in asked:
+                asked.add((node, reason))
+                owner = self._sessions[node].owner
+                decoded.rebirths.append(RebirthRequest(owner.group_id, owner.edge_node_id, reason))
+
+    def _ignition_of(self, node: NDArray[np.int64]) -> NDArray[np.bool_]:
+        known: NDArray[np.bool_] = self._nodes["ignition"][node] & (node != ABSENT)
+        return known
+
+    def _new_session(self, read: Topic) -> EdgeNodeSession:
+        index = self._nodes.append()
+        session = EdgeNodeSession(read.group_id, read.edge_node_id, index, self._pool)
+        self._nodes["next_seq"][index] = _NOT_BORN
+        self._sessions.append(session)
+        self._by_id[read.group_id, read.edge_node_id] = session
+        self._add_topic(session, session.owner, MessageType.NDATA)
+        return session
+
+    def _add_topic(
+        self, session: EdgeNodeSession, owner: MetricOwner, message_type: MessageType
+    ) -> None:
+        index = self._topics.append()
+        owner.topic_index = index
+        self._owners.append(owner)
+        self._topics["node"][index] = session.index
+        self._topics["type"][index] = _CODE[message_type]
+        topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
+        self._data_topics[str(topic)] = index
+
+    def _drop_dead_tags(self) -> None:
+        """Hand out tag ids anew, without those that no birth declares any more."""
+        live = np.array(
+            sorted(tag for owner in self._owners for tag in owner.tags.values()), dtype=np.int32
+        )
+        renamed = self.catalogue.keep(np.unique(live))
+        for owner in self._owners:
+            owner.rename(renamed)
+        self._pool.rename(renamed)

@@ -1,0 +1,111 @@
+"""From resolved metrics to observations: which rows there are, their values, times, quality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from sparkplug import quality
+from sparkplug.catalogue import NO_TAG, READINGS, TagCatalogue
+from sparkplug.columns import ABSENT, PayloadColumns, booleans, timestamps
+from sparkplug.datatypes import Reading
+from sparkplug.messages import Observations, Reason
+from sparkplug.values import read_values
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from numpy.typing import NDArray
+
+_COMPLEX: Final = READINGS.index(Reading.COMPLEX)
+_AS_FOUND: Final = READINGS.index(Reading.AS_FOUND)
+_US_PER_MS: Final = 1000
+
+
+def observe(
+    *,
+    columns: PayloadColumns,
+    tag: NDArray[np.int32],
+    catalogue: TagCatalogue,
+    message_type: NDArray[np.uint8],
+    received_us: NDArray[np.int64],
+    ignition: NDArray[np.bool_],
+    emit_transient: bool,
+    counts: Counter[Reason],
+) -> Observations | None:
+    """Rows of a batch; None if it has none.
+
+    `tag` is per metric, NO_TAG for metrics that give no row. `message_type`,
+    `received_us` (microseconds since 1970 UTC) and `ignition` (the publisher is
+    Ignition, whose quality code 0 is good) are per message.
+    """
+    wanted = _wanted(columns, tag, catalogue, emit_transient=emit_transient, counts=counts)
+    rows = np.flatnonzero(wanted)
+    if len(rows) == 0:
+        return None
+    selection = None if len(rows) == len(tag) else pa.array(rows)
+
+    def field(name: str) -> pa.Array:
+        array: Any = columns.metric(name)
+        return array if selection is None else array.take(selection)
+
+    tag = tag[rows]
+    message = np.repeat(np.arange(len(message_type)), np.diff(columns.offsets))[rows]
+    reading = catalogue.reading_of(tag)
+    values = read_values(field, reading, catalogue.width_of(tag))
+
+    payload_ms = columns.timestamp_ms
+    payload_us = np.where(payload_ms == ABSENT, ABSENT, payload_ms * _US_PER_MS)
+    fallback_us = np.where(payload_ms == ABSENT, received_us, payload_us)[message]
+    metric_ms, out_of_range = timestamps(field("timestamp"))
+    event_time_us = np.where(metric_ms == ABSENT, fallback_us, metric_ms * _US_PER_MS)
+
+    code = quality.codes(field("properties"))
+    code[values.misfit] = quality.DOES_NOT_FIT
+    for reason, count in (
+        (Reason.TIMESTAMP_OUT_OF_RANGE, out_of_range),
+        (Reason.VALUE_MISSING, np.count_nonzero(values.missing)),
+        (Reason.VALUE_DOES_NOT_FIT, np.count_nonzero(values.misfit)),
+        (Reason.UNKNOWN_DATATYPE, np.count_nonzero(reading == _AS_FOUND)),
+    ):
+        if count:
+            counts[reason] += int(count)
+    return Observations(
+        tag=tag,
+        event_time_us=event_time_us,
+        values=values,
+        quality_code=code,
+        quality=quality.classes(code, ignition[message]),
+        historical=booleans(field("is_historical")),
+        message_type=message_type[message],
+        seq=columns.seq[message],
+        payload_time_us=payload_us[message],
+        received_us=received_us[message],
+    )
+
+
+def _wanted(
+    columns: PayloadColumns,
+    tag: NDArray[np.int32],
+    catalogue: TagCatalogue,
+    *,
+    emit_transient: bool,
+    counts: Counter[Reason],
+) -> NDArray[np.bool_]:
+    """Which metrics give a row; what is left out on purpose is counted."""
+    wanted: NDArray[np.bool_] = tag != NO_TAG
+    if len(catalogue) == 0:
+        return wanted
+    wanted &= catalogue.emitted[tag]
+    if not emit_transient:
+        transient = wanted & booleans(columns.metric("is_transient"))
+        if transient.any():
+            counts[Reason.TRANSIENT] += int(np.count_nonzero(transient))
+            wanted &= ~transient
+    not_scalar = wanted & (catalogue.reading_of(tag) == _COMPLEX)
+    if not_scalar.any():
+        counts[Reason.DATATYPE_NOT_SUPPORTED] += int(np.count_nonzero(not_scalar))
+        wanted &= ~not_scalar
+    return wanted

@@ -1,0 +1,167 @@
+"""The state of one edge node: births, deaths, alias table, names. No I/O, no clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparkplug.aliases import AliasTable
+from sparkplug.catalogue import NO_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sparkplug.aliases import AliasPool
+    from sparkplug.catalogue import TagCatalogue
+
+TRANSMISSION_VERSION = "Node Info/Transmission Version"
+"""Metric that Ignition's MQTT Transmission declares in every NBIRTH."""
+
+NO_SESSION = -1
+
+
+class MetricOwner:
+    """A node or device: the metrics of its last birth, by name and by alias.
+
+    `topic_index` is the position of its data topic in the fleet's columns.
+    """
+
+    def __init__(self, group_id: str, edge_node_id: str, device_id: str | None) -> None:
+        self.group_id = group_id
+        self.edge_node_id = edge_node_id
+        self.device_id = device_id
+        self.topic_index = -1
+        self.born = False
+        self.tags: dict[str, int] = {}
+        self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
+        self.aliases: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+
+    def declare(
+        self, catalogue: TagCatalogue, names: Sequence[str | None], codes: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """Replace the metrics by those of a birth; return the tag id of each, in order.
+
+        A metric that keeps name and datatype keeps its id. NO_TAG for one without name.
+        """
+        before = self.tags
+        known = [before.get(name, NO_TAG) if name else NO_TAG for name in names]
+        tags = np.array(known, dtype=np.int32)
+        if len(tags):
+            kept = tags != NO_TAG
+            kept[kept] = catalogue.datatype[tags[kept]] == codes[kept]
+            fresh: dict[tuple[str, int], int] = {}
+            for index in np.flatnonzero(~kept).tolist():
+                name = names[index]
+                if name:
+                    fresh.setdefault((name, int(codes[index])), len(fresh))
+            if fresh:
+                first = catalogue.append(
+                    self,
+                    [name for name, _ in fresh],
+                    np.array([code for _, code in fresh], dtype=np.uint8),
+                )
+                for index in np.flatnonzero(~kept).tolist():
+                    name = names[index]
+                    tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG
+        self.tags = {name: tag for name, tag in zip(names, tags.tolist(), strict=True) if name}
+        return tags
+
+    def rename(self, renamed: NDArray[np.int32]) -> None:
+        """Apply new tag ids after the catalogue was compacted."""
+        self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
+        self.alias_tags = renamed[self.alias_tags]
+        if self.own_aliases is not None:
+            self.own_aliases = {a: int(renamed[tag]) for a, tag in self.own_aliases.items()}
+
+
+class EdgeNodeSession:
+    """One edge node as its host application sees it (specification 5.4 to 5.9).
+
+    The sequence counter lives in the fleet's columns, because every message needs it.
+    """
+
+    def __init__(self, group_id: str, edge_node_id: str, index: int, pool: AliasPool) -> None:
+        self.index = index
+        self.owner = MetricOwner(group_id, edge_node_id, None)
+        self.devices: dict[str, MetricOwner] = {}
+        self.table = AliasTable(pool)
+        self.bd_seq: int | None = None
+
+    def owners(self) -> list[MetricOwner]:
+        """The node itself and its devices."""
+        return [self.owner, *self.devices.values()]
+
+    def begin(self, bd_seq: int | None) -> None:
+        """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
+        self.bd_seq = bd_seq
+        self.table.clear()
+        for owner in self.owners():
+            owner.born = False
+            owner.own_aliases = None
+            owner.aliases = owner.aliases[:0]
+            owner.alias_tags = owner.alias_tags[:0]
+
+    def end(self) -> None:
+        """An NDEATH: node and devices are offline."""
+        for owner in self.owners():
+            owner.born = False
+
+    def ended_by(self, bd_seq: int | None) -> bool:
+        """Whether an NDEATH with this bdSeq ends the present session.
+
+        A death without bdSeq, or of a session whose birth had none, is honoured: a
+        lost death is worse than a false one, which the next message heals.
+        """
+        return bd_seq is None or self.bd_seq is None or bd_seq == self.bd_seq
+
+    def take_aliases(
+        self, owner: MetricOwner, aliases: NDArray[np.uint64], tags: NDArray[np.int32]
+    ) -> bool:
+        """Replace an owner's aliases; True if another owner of this node has one of them.
+
+        Aliases are unique over the whole node (tck-id payloads-alias-uniqueness), but some
+        publishers number per device. Each owner involved then looks in its own first.
+        """
+        self.table.remove(owner.aliases, owner.alias_tags)
+        standing = self.table.get(aliases)
+        taken = aliases[(standing != NO_TAG) & ~np.isin(standing, tags)]
+        owner.aliases, owner.alias_tags = aliases, tags
+        self.table.update(aliases, tags)
+        if len(taken) == 0 and owner.own_aliases is None:
+            return False
+        for other in self.owners():
+            if other is owner or (len(taken) and np.isin(other.aliases, taken).any()):
+                other.own_aliases = dict(
+                    zip(other.aliases.tolist(), other.alias_tags.tolist(), strict=True)
+                )
+        return True
+
+    def resolve(
+        self,
+        owner: MetricOwner,
+        names: Sequence[str | None] | None,
+        aliases: NDArray[np.uint64],
+        has_alias: NDArray[np.bool_],
+    ) -> NDArray[np.int32]:
+        """Tag ids of the metrics of one data message; NO_TAG where nothing is declared.
+
+        A name is looked up in its own node or device; it wins over an alias. An alias is
+        looked up in the owner first where owners collide, then in the whole node.
+        """
+        tags = np.full(len(aliases), NO_TAG, dtype=np.int32)
+        tags[has_alias] = self.table.get(aliases[has_alias])
+        if owner.own_aliases is not None:
+            own = owner.own_aliases.get
+            mine = [own(alias, NO_TAG) for alias in aliases.tolist()]
+            found = has_alias & (np.array(mine, dtype=np.int32) != NO_TAG)
+            tags[found] = np.array(mine, dtype=np.int32)[found]
+        if names is not None:
+            by_name = owner.tags.get
+            named = np.array([bool(name) for name in names])
+            found_by_name = [by_name(name, NO_TAG) if name else NO_TAG for name in names]
+            tags[named] = np.array(found_by_name, dtype=np.int32)[named]
+        return tags
