@@ -1,0 +1,454 @@
+"""The spool: durable store-and-forward between the pipeline and Zerobus, one SQLite file.
+
+A batch is on disk before `append` returns and stays until it is trimmed, which happens
+when Zerobus has acknowledged all of it. From the append on nothing is lost.
+
+One connection serves all threads under one lock: SQLite lets one writer in at a time
+anyway, and waits in steps of milliseconds when two connections collide. The threads of
+a consumer are the pipeline (appends) and the delivery (reads only when it lags, trims).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import xxhash
+
+from consumer import spool_file
+from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
+from consumer.records import EncodedRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from os import PathLike
+
+    from consumer.spool_file import Sync
+
+_LOG = logging.getLogger(__name__)
+
+StateValue = int | float | str | bytes
+"""What a state key may hold: SQLite's own types."""
+
+# Space for the bookkeeping of one batch, and the least a commit adds to the file.
+_BATCH_OVERHEAD: Final = 512
+# Batches are compressed when more than this fraction of max_bytes is waiting.
+_COMPRESS_FRACTION: Final = 64
+# Free pages are handed back to the file system when they are at least this much and
+# more than half of the file, a little with each trim: what an outage left behind.
+_VACUUM_FROM_BYTES: Final = 64 << 20
+_VACUUM_STEP_PAGES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch to be appended: its table, the schema its rows were encoded for, the rows."""
+
+    table: str
+    schema_id: str
+    rows: EncodedRows
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledBatch:
+    """A batch that is on disk. `batch_id` grows with every append and is never reused."""
+
+    batch_id: int
+    table: str
+    schema_id: str
+    appended_at: float
+    rows: EncodedRows
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
+
+    `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
+    none; `last_batch_id` is the highest id ever given, 0 at first.
+    """
+
+    batches: int
+    rows: int
+    row_bytes: int
+    used_bytes: int
+    max_bytes: int
+    oldest_age: float
+    last_batch_id: int
+    dead_letters: int
+
+
+class Spool:
+    """An open spool file. Make one with `Spool.open`; every method is thread-safe."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock: spool_file.FileLock,
+        max_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self._db = connection
+        self._file_lock = lock
+        self._clock = clock
+        self._mutex = threading.RLock()
+        self._closed = False
+        self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
+        self._last_batch_id = 0
+        with self._errors():
+            self._count()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str],
+        *,
+        sync: Sync = "full",
+        max_bytes: int = 4 << 30,
+        clock: Callable[[], float] = time.time,
+    ) -> Spool:
+        """Open the spool at `path`, making it and its directory when there is none.
+
+        Args:
+            path: the SQLite file; `-wal`, `-shm` and `.lock` appear beside it.
+            sync: `full`: a committed batch survives a power cut. `normal`: the last
+                batches may be lost to a power cut, none to a crash of the process.
+                `off`: the file itself may be lost to a power cut.
+            max_bytes: bound of the pages in use plus the write-ahead log.
+            clock: seconds since 1970, for `appended_at`.
+
+        Raises:
+            SpoolLocked: another consumer has it open.
+            SpoolError: not a spool, a newer release's, damaged, or not accessible.
+        """
+        file = Path(path)
+        lock = spool_file.FileLock(file)
+        try:
+            connection = spool_file.connect(file, sync)
+            try:
+                return cls(file, connection, lock, max_bytes, clock)
+            except SpoolError:
+                connection.close()
+                raise
+        except SpoolError:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Copy the log into the file and give up the lock. Batches stay. Idempotent."""
+        with self._mutex:
+            if not self._closed:
+                self._closed = True
+                self._db.close()
+                self._file_lock.release()
+
+    # -- writing ---------------------------------------------------------------------
+
+    def add_schema(self, descriptor: bytes) -> str:
+        """Keep a descriptor, so that batches encoded for it can be sent by a later release.
+
+        Returns:
+            The schema id, 16 hex digits that depend on the bytes only.
+        """
+        schema_id = xxhash.xxh3_64_hexdigest(descriptor)
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
+                (schema_id, descriptor),
+            )
+        return schema_id
+
+    def append(
+        self,
+        table: str,
+        rows: EncodedRows,
+        *,
+        schema_id: str,
+        state: Mapping[str, StateValue] | None = None,
+    ) -> SpooledBatch:
+        """Commit one batch; see `append_many`."""
+        return self.append_many([NewBatch(table, schema_id, rows)], state=state)[0]
+
+    def append_many(
+        self, batches: Sequence[NewBatch], *, state: Mapping[str, StateValue] | None = None
+    ) -> list[SpooledBatch]:
+        """Commit batches, and state that belongs to them, in one transaction.
+
+        On return they are durable as `sync` promises; on an error nothing was written.
+
+        Raises:
+            SpoolFull: they do not fit within `max_bytes`, or on the disk (SpoolDiskFull).
+            SpoolError: the file cannot be written, or a schema id is unknown.
+        """
+        now = self._clock()
+        # While delivery keeps up, a batch lives for a second: not worth compressing. In
+        # an outage compression makes the same disk last about three times as long.
+        compress = self._row_bytes > self.max_bytes // _COMPRESS_FRACTION
+        blobs = [batch.rows.to_blob(compress=compress) for batch in batches]
+        spooled: list[SpooledBatch] = []
+        with self._transaction():
+            needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
+            used = self._used_bytes()
+            if used + 2 * needed > self.max_bytes:  # once in the log, once in the file
+                raise SpoolFull(
+                    f"the spool {self.path} is full: {needed} bytes do not fit, "
+                    f"{used} of {self.max_bytes} are used (spool.max_bytes)"
+                )
+            for batch, blob in zip(batches, blobs, strict=True):
+                cursor = self._db.execute(
+                    "INSERT INTO batches "
+                    "(table_name, schema_id, appended_at, row_count, byte_count, rows) "
+                    "SELECT ?, schema_id, ?, ?, ?, ? FROM schemas WHERE schema_id = ?",
+                    (
+                        batch.table,
+                        now,
+                        len(batch.rows),
+                        batch.rows.nbytes,
+                        blob,
+                        batch.schema_id,
+                    ),
+                )
+                if cursor.rowcount != 1:
+                    raise SpoolError(f"schema {batch.schema_id} was never added to the spool")
+                batch_id = cursor.lastrowid
+                assert batch_id is not None
+                spooled.append(
+                    SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
+                )
+            self._write_state(state or {})
+        with self._mutex:
+            for batch in batches:
+                self._add_pending(batch.table, 1, len(batch.rows), batch.rows.nbytes)
+            if spooled:
+                self._last_batch_id = spooled[-1].batch_id
+        return spooled
+
+    def trim(self, batch_ids: Iterable[int]) -> None:
+        """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
+        removed: list[tuple[str, int, int]] = []
+        with self._transaction():
+            for batch_id in batch_ids:
+                removed += self._remove(batch_id)
+            self._return_free_pages()
+        with self._mutex:
+            for table, rows, size in removed:
+                self._add_pending(table, -1, -rows, -size)
+
+    def set_aside(
+        self,
+        batch: SpooledBatch,
+        start: int,
+        stop: int,
+        *,
+        reason: str,
+        error: str,
+    ) -> None:
+        """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
+
+        Doing it again, after a crash before the batch was trimmed, changes nothing.
+        """
+        part = EncodedRows(batch.rows.array.slice(start, stop - start))
+        with self._transaction():
+            self._insert_dead_letter(
+                (batch.table, batch.schema_id, batch.batch_id, start, stop - start),
+                reason,
+                error,
+                part.to_blob(),
+            )
+
+    # -- reading ---------------------------------------------------------------------
+
+    def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
+        """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
+
+        At least one when there is one. A batch whose checksum does not fit is moved to
+        the dead letters, whole, with an error in the log; the next ones follow.
+
+        Raises:
+            SpoolDamaged: the file itself cannot be read.
+        """
+        found: list[SpooledBatch] = []
+        size = 0
+        with self._errors():
+            ids = self._db.execute(
+                "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
+                "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
+                (table, batch_id),
+            ).fetchall()
+            for next_id, byte_count in ids:
+                if found and size + byte_count > limit_bytes:
+                    break
+                batch = self._read(next_id)
+                if batch is not None:
+                    found.append(batch)
+                    size += byte_count
+        return found
+
+    def schema(self, schema_id: str) -> bytes:
+        """The descriptor kept under `schema_id`.
+
+        Raises:
+            SpoolError: there is none.
+        """
+        with self._errors():
+            row = self._db.execute(
+                "SELECT descriptor FROM schemas WHERE schema_id = ?", (schema_id,)
+            ).fetchone()
+        if row is None:
+            raise SpoolError(f"schema {schema_id} was never added to the spool {self.path}")
+        return bytes(row[0])
+
+    def pending_rows(self, table: str) -> int:
+        """Rows of a table that are spooled and not yet trimmed."""
+        with self._mutex:
+            return self._pending.get(table, (0, 0, 0))[1]
+
+    def stats(self) -> SpoolStats:
+        """What the spool holds now."""
+        with self._errors():
+            oldest = self._db.execute(
+                "SELECT appended_at FROM batches ORDER BY batch_id LIMIT 1"
+            ).fetchone()
+            dead = self._db.execute("SELECT coalesce(sum(row_count), 0) FROM dead_letters")
+            return SpoolStats(
+                batches=sum(pending[0] for pending in self._pending.values()),
+                rows=sum(pending[1] for pending in self._pending.values()),
+                row_bytes=self._row_bytes,
+                used_bytes=self._used_bytes(),
+                max_bytes=self.max_bytes,
+                oldest_age=max(0.0, self._clock() - oldest[0]) if oldest else 0.0,
+                last_batch_id=self._last_batch_id,
+                dead_letters=dead.fetchone()[0],
+            )
+
+    # -- state -----------------------------------------------------------------------
+
+    def get_state(self, key: str) -> StateValue | None:
+        """The value kept under `key`, None when there is none."""
+        with self._errors():
+            row = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        value: StateValue | None = row[0] if row else None
+        return value
+
+    def set_state(self, key: str, value: StateValue) -> None:
+        """Commit one value by itself."""
+        with self._transaction():
+            self._write_state({key: value})
+
+    # -- inside ----------------------------------------------------------------------
+
+    def _write_state(self, state: Mapping[str, StateValue]) -> None:
+        if state:
+            self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
+
+    def _read(self, batch_id: int) -> SpooledBatch | None:
+        table, schema_id, appended_at, blob = self._db.execute(
+            "SELECT table_name, schema_id, appended_at, rows FROM batches WHERE batch_id = ?",
+            (batch_id,),
+        ).fetchone()
+        try:
+            rows = EncodedRows.from_blob(blob)
+        except SpoolDamaged as error:
+            self._set_aside_damaged(batch_id, table, schema_id, blob, error)
+            return None
+        return SpooledBatch(batch_id, table, schema_id, appended_at, rows)
+
+    def _set_aside_damaged(
+        self, batch_id: int, table: str, schema_id: str, blob: bytes, error: SpoolDamaged
+    ) -> None:
+        with self._transaction():
+            [(_, rows, size)] = self._remove(batch_id)
+            self._insert_dead_letter(
+                (table, schema_id, batch_id, 0, rows), "damaged", str(error), blob
+            )
+        self._add_pending(table, -1, -rows, -size)
+        _LOG.error(
+            "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
+            batch_id,
+            rows,
+            table,
+            error,
+            extra={"batch_id": batch_id, "rows": rows, "table": table},
+        )
+
+    def _insert_dead_letter(
+        self, place: tuple[str, str, int, int, int], reason: str, error: str, blob: bytes
+    ) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
+            "first_row, row_count, reason, error, rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._clock(), *place, reason, error, blob),
+        )
+
+    def _remove(self, batch_id: int) -> list[tuple[str, int, int]]:
+        row = self._db.execute(
+            "SELECT table_name, row_count, byte_count FROM batches WHERE batch_id = ?",
+            (batch_id,),
+        ).fetchall()
+        self._db.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
+        return row
+
+    @property
+    def _row_bytes(self) -> int:
+        with self._mutex:
+            return sum(pending[2] for pending in self._pending.values())
+
+    def _add_pending(self, table: str, batches: int, rows: int, size: int) -> None:
+        before = self._pending.get(table, (0, 0, 0))
+        self._pending[table] = (before[0] + batches, before[1] + rows, before[2] + size)
+
+    def _count(self) -> None:
+        for table, batches, rows, size in self._db.execute(
+            "SELECT table_name, count(*), sum(row_count), sum(byte_count) "
+            "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
+        ):
+            self._pending[table] = (batches, rows, size)
+        highest = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
+        self._last_batch_id = next((row[0] for row in highest), 0)
+
+    def _used_bytes(self) -> int:
+        [(pages,)] = self._db.execute("PRAGMA page_count")
+        [(free,)] = self._db.execute("PRAGMA freelist_count")
+        try:
+            log = self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            log = 0
+        return int(pages - free) * spool_file.PAGE_BYTES + log
+
+    def _return_free_pages(self) -> None:
+        [(pages,)] = self._db.execute("PRAGMA page_count")
+        [(free,)] = self._db.execute("PRAGMA freelist_count")
+        if free * 2 > pages and free * spool_file.PAGE_BYTES >= _VACUUM_FROM_BYTES:
+            for _ in range(_VACUUM_STEP_PAGES):  # sqlite3 steps a pragma once: one page
+                self._db.execute("PRAGMA incremental_vacuum")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        with self._mutex:
+            if self._closed:
+                raise SpoolError(f"the spool {self.path} is closed")
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise spool_file.spool_error(error, self.path) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise

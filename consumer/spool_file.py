@@ -1,0 +1,185 @@
+"""Opening the spool's SQLite file: who may, what it must be, and how it is laid out."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Final, Literal
+
+from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolLocked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Sync = Literal["full", "normal", "off"]
+
+APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
+SCHEMA_VERSION: Final = 1
+# Batches are blobs of about a megabyte: large pages mean few page writes for each.
+PAGE_BYTES: Final = 16384
+# The write-ahead log is copied into the file when it has grown by this much.
+_CHECKPOINT_PAGES: Final = 1024
+
+_TABLES: Final = (
+    """CREATE TABLE schemas (
+        schema_id TEXT PRIMARY KEY,
+        descriptor BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    # AUTOINCREMENT: an id is never given twice, also not after a trim.
+    """CREATE TABLE batches (
+        batch_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        table_name TEXT NOT NULL,
+        schema_id TEXT NOT NULL REFERENCES schemas,
+        appended_at REAL NOT NULL,
+        row_count INTEGER NOT NULL,
+        byte_count INTEGER NOT NULL,
+        rows BLOB NOT NULL
+    )""",
+    """CREATE INDEX batches_by_table
+        ON batches (table_name, batch_id, row_count, byte_count, appended_at)""",
+    """CREATE TABLE dead_letters (
+        dead_letter_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        set_aside_at REAL NOT NULL,
+        table_name TEXT NOT NULL,
+        schema_id TEXT NOT NULL REFERENCES schemas,
+        batch_id INTEGER NOT NULL,
+        first_row INTEGER NOT NULL,
+        row_count INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        error TEXT NOT NULL,
+        rows BLOB NOT NULL,
+        UNIQUE (batch_id, first_row)
+    )""",
+    "CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+)
+
+
+class FileLock:
+    """The right to be the only consumer of a spool file: flock on `<path>.lock`.
+
+    Held by the open file, so the kernel gives it back when the process dies in any
+    way. The database itself stays open to other programs for reading, which an
+    exclusive SQLite lock would forbid.
+
+    Raises:
+        SpoolLocked: another process, or another spool of this one, holds it.
+        SpoolError: the lock file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        lock_path = path.with_name(path.name + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SpoolError(
+                f"cannot make {lock_path}: {error.strerror}; "
+                "point spool.path to a directory this user may write"
+            ) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            raise SpoolLocked(
+                f"the spool {path} is in use by another consumer"
+                f"{f' (process {holder})' if holder else ''}: "
+                "stop it, or give this one a spool.path of its own"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next consumer in. The file stays: removing it would race with others."""
+        os.close(self._fd)
+
+
+def connect(path: Path, sync: Sync) -> sqlite3.Connection:
+    """Open the spool's database, laying out a new one where there is none.
+
+    Transactions are explicit; the connection may be used by several threads, one at
+    a time.
+
+    Raises:
+        SpoolError: the file is not a spool, a newer release's, or cannot be opened.
+        SpoolDamaged: the file is a spool whose pages are damaged.
+    """
+    with contextlib.suppress(OSError):  # sqlite3.connect says better what is wrong
+        # Rows are process data: for the owner's eyes.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise SpoolError(f"cannot open the spool {path}: {error}") from error
+    try:
+        _prepare(connection, path, sync)
+    except sqlite3.Error as error:
+        connection.close()
+        raise spool_error(error, path) from error
+    except SpoolError:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync) -> None:
+    application_id = _pragma(connection, "application_id")
+    version = _pragma(connection, "user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    is_new = application_id == 0 and version == 0 and tables == 0
+    if not is_new and application_id != APPLICATION_ID:
+        raise SpoolError(
+            f"{path} is a database of another program, not a spool: "
+            "point spool.path to a file of its own"
+        )
+    if version > SCHEMA_VERSION:
+        raise SpoolError(
+            f"the spool {path} was written by a newer release (layout {version}, this one "
+            f"knows {SCHEMA_VERSION}): run that release, or point spool.path to a new file"
+        )
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {sync.upper()}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    # A log that grew during a burst is cut back once it has been copied.
+    connection.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * PAGE_BYTES}")
+    # Some distributions build SQLite to overwrite what is deleted, which would write
+    # every trimmed batch once more.
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute("PRAGMA busy_timeout = 10000")  # another program may be reading
+    if is_new:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _TABLES:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def spool_error(error: sqlite3.Error, path: Path) -> SpoolError:
+    """Say what an SQLite error means for the spool at `path`, and how to mend it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return SpoolDiskFull(f"no room on the disk for the spool {path}: free some space")
+    if code == sqlite3.SQLITE_NOTADB:
+        return SpoolError(
+            f"{path} is not an SQLite file: point spool.path to a file of its own, "
+            "or move this one away"
+        )
+    if code == sqlite3.SQLITE_CORRUPT:
+        return SpoolDamaged(
+            f"the spool {path} is damaged ({error}): check the disk, move the file aside with "
+            "its -wal, and start again; `sqlite3 FILE .recover` may save rows of it"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return SpoolLocked(f"another program keeps the spool {path} locked: end it")
+    if code == sqlite3.SQLITE_READONLY:
+        return SpoolError(f"the spool {path} may not be written: give this user the right")
+    return SpoolError(f"the spool {path}: {error}; check the disk and its free space")
