@@ -1,0 +1,167 @@
+"""`sparkplug-zerobus local-zerobus`: the local Zerobus server where the configuration points."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import click
+
+from consumer import config
+from consumer.cli import EXIT_INTERRUPTED
+from consumer.errors import ConfigurationError, SparkplugZerobusError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+EXAMPLES = """\b
+Example:
+  sparkplug-zerobus local-zerobus --config consumer.yaml --data-dir ./lake
+with this in consumer.yaml:
+  zerobus:
+    endpoint: http://127.0.0.1:8100
+    workspace_url: http://127.0.0.1:8101
+    table: main.ot.tag_events
+    client_id: local
+    client_secret: local
+"""
+
+_STOP_SECONDS: Final = 5.0
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Configuration of the consumer that the server is for.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where the Delta tables are: DIR/<catalog>/<schema>/<table>. Made when missing.",
+)
+@click.option(
+    "--require-credentials",
+    is_flag=True,
+    help="Give tokens only to zerobus.client_id with its secret, not to anybody.",
+)
+def command(config_path: Path, data_dir: Path, require_credentials: bool) -> int:
+    """Run the local Zerobus server for a configuration.
+
+    It listens where zerobus.endpoint and zerobus.workspace_url point and lands rows
+    in a Delta table on this machine. The configured table is created when missing.
+    """
+    configuration = config.load(config_path, os.environ, secrets=require_credentials)
+    zerobus = configuration.zerobus
+    grpc_address, http_address = addresses(zerobus, str(config_path))
+    logging.basicConfig(
+        level=configuration.log.level.upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    credentials = None
+    if require_credentials:
+        credentials = {zerobus.client_id: zerobus.client_secret.get_secret_value()}
+    for key, address in (("endpoint", grpc_address), ("workspace_url", http_address)):
+        if address.startswith("0.0.0.0:"):
+            click.echo(f"Note: zerobus.{key} is not on loopback: listening on {address}", err=True)
+    return _serve(data_dir, zerobus, grpc_address, http_address, credentials)
+
+
+def _serve(
+    data_dir: Path,
+    zerobus: config.Zerobus,
+    grpc_address: str,
+    http_address: str,
+    credentials: dict[str, str] | None,
+) -> int:
+    # gRPC's own log would only repeat what our errors say.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Here, not at the top: `--help` needs neither gRPC nor Delta.
+    from consumer.schema import TAG_EVENTS_SCHEMA  # noqa: PLC0415
+    from zerobus_local import LocalZerobus, LocalZerobusError  # noqa: PLC0415
+
+    received: list[int] = []
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(number)
+        stop.set()
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        server = LocalZerobus(
+            data_dir,
+            grpc_address=grpc_address,
+            http_address=http_address,
+            credentials=credentials,
+        )
+        try:
+            server.create_table(zerobus.table, TAG_EVENTS_SCHEMA)
+            server.start()
+            click.echo(
+                f"local-zerobus ready: endpoint {zerobus.endpoint}, "
+                f"workspace {zerobus.workspace_url}, table {zerobus.table} in {data_dir}",
+                err=True,
+            )
+            stop.wait()
+        finally:
+            server.stop(_STOP_SECONDS)
+    except (LocalZerobusError, OSError) as error:
+        raise SparkplugZerobusError(f"local-zerobus: {error}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return EXIT_INTERRUPTED if received[0] == signal.SIGINT else 0
+
+
+def addresses(zerobus: config.Zerobus, source: str) -> tuple[str, str]:
+    """Addresses `host:port` to listen on for streams and for tokens.
+
+    A loopback host is listened on as it is; any other, such as the service name of a
+    container, means all interfaces.
+
+    Raises:
+        ConfigurationError: the URLs are not http:// with ports of their own.
+    """
+    found = []
+    for key, url in (("endpoint", zerobus.endpoint), ("workspace_url", zerobus.workspace_url)):
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.port is None:
+            raise ConfigurationError(
+                f"{source}: zerobus.{key}: must be http:// with a port for the local server, "
+                f"for example http://127.0.0.1:8100 (it is {url!r})"
+            )
+        if parts.path:
+            raise ConfigurationError(
+                f"{source}: zerobus.{key}: must end after the port for the local server"
+            )
+        found.append((parts.hostname or "", parts.port))
+    if found[0][1] == found[1][1]:
+        raise ConfigurationError(
+            f"{source}: zerobus.workspace_url: must have another port than zerobus.endpoint "
+            f"(both have {found[0][1]})"
+        )
+    endpoint, workspace = (f"{_listening_host(host)}:{port}" for host, port in found)
+    return endpoint, workspace
+
+
+def _listening_host(host: str) -> str:
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return host
+    except ValueError:
+        pass
+    return "0.0.0.0"  # noqa: S104 - the configuration names a host that others reach
