@@ -1,0 +1,11 @@
+"""Simulated Ignition gateways that publish Sparkplug B to a real MQTT server.
+
+`Fleet` runs them; its `Ledger` knows the event_id of everything they published, so
+that what landed at the other end can be checked to the last row.
+"""
+
+from consumer.simulator.connection import MqttTarget
+from consumer.simulator.fleet import Fleet
+from consumer.simulator.ledger import Ledger
+
+__all__ = ["Fleet", "Ledger", "MqttTarget"]

@@ -1,0 +1,217 @@
+"""Fleets of simulated gateways."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from consumer.errors import ConfigurationError
+from consumer.simulator.connection import MqttTarget
+from consumer.simulator.ledger import Ledger
+from consumer.simulator.node import SimulatedNode, now_ms
+from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
+from sparkplug.edge_node import EdgeNode, EdgeNodeOptions
+from sparkplug.topics import check_id
+
+if TYPE_CHECKING:
+    import ssl
+
+    from consumer.simulator.tags import SimulatedTag
+
+_CHANGES_PER_SIMULATOR: Final = 2_500.0
+"""Changes per second that one simulated device takes, about a hundred per tag."""
+_LINES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Fleet:
+    """Simulated gateways "Plant 1" to "Plant N", each with `edge_nodes` edge nodes.
+
+    Every edge node is a thread with an MQTT connection of its own. Properties may be
+    read from any thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        gateways: int = 3,
+        rate: float = 200.0,
+        seed: int = 1,
+        *,
+        primary_host_id: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        ledger: bool = True,
+        gateway_index: int | None = None,
+        edge_nodes: int = 1,
+        aliases: bool = True,
+        datatype_in_data: bool = False,
+        rolling_history_ms: int = 0,
+        store_capacity: int = 100_000,
+        site: str = "",
+    ) -> None:
+        """Describe the fleet; `start` runs it.
+
+        Args:
+            url: mqtt://host:port, or mqtts:// for TLS.
+            gateways: how many there are.
+            rate: changes per second and gateway.
+            seed: equal seeds give equal series of changes.
+            primary_host_id: publish only while this host's STATE is online, store meanwhile.
+            username: user name for the server.
+            password: its password.
+            tls: context for mqtts://; default: the system's certificate authorities.
+            ledger: keep the event_ids of everything published. They are kept in memory.
+            gateway_index: run only this one of the gateways, from 1.
+            edge_nodes: edge nodes of each gateway, 1 to 26.
+            aliases: data names its metrics by alias, not by name.
+            datatype_in_data: data repeats the datatype.
+            rolling_history_ms: send again what was sent this long before a connection broke.
+            store_capacity: values each edge node keeps while it cannot publish.
+            site: the site that the consumer gives to this server, for the ledger's ids.
+
+        Raises:
+            ConfigurationError: an argument is out of its bounds.
+        """
+        if gateways < 1 or not 1 <= edge_nodes <= len(_LINES):
+            raise ConfigurationError("gateways: at least 1; edge nodes: 1 to 26")
+        if gateway_index is not None and not 1 <= gateway_index <= gateways:
+            raise ConfigurationError(f"gateway index {gateway_index}: must be 1 to {gateways}")
+        if rate < 0 or not math.isfinite(rate):
+            raise ConfigurationError(f"rate {rate}: must be 0 or more changes per second")
+        if primary_host_id is not None:
+            try:
+                check_id(primary_host_id, "primary host id")
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from None
+        target = MqttTarget(url, username, password, tls)
+        target.address()
+        self._ledger = Ledger(site) if ledger else None
+        self._options = EdgeNodeOptions(
+            aliases=aliases,
+            datatype_in_data=datatype_in_data,
+            primary_host_id=primary_host_id,
+            store_capacity=store_capacity,
+            rolling_history_ms=rolling_history_ms,
+        )
+        indexes = range(1, gateways + 1) if gateway_index is None else [gateway_index]
+        self._nodes = [
+            self._node(f"Plant {index}", f"Line {line}", rate / edge_nodes, seed, target)
+            for index in indexes
+            for line in _LINES[:edge_nodes]
+        ]
+
+    def _node(
+        self, group_id: str, edge_node_id: str, rate: float, seed: int, target: MqttTarget
+    ) -> SimulatedNode:
+        start_ms = now_ms()
+        devices: dict[str | None, list[SimulatedTag]] = {
+            None: tags(None, NODE, start_ms),
+            "Press 1": tags("Press 1", PRESS, start_ms),
+        }
+        for number in range(1, max(1, math.ceil(rate / _CHANGES_PER_SIMULATOR)) + 1):
+            name = "Simulator" if number == 1 else f"Simulator {number}"
+            devices[name] = tags(name, SIMULATOR, start_ms)
+        # Text seeds are hashed with SHA-512: the same on every machine.
+        rng = random.Random(f"{seed}/{group_id}/{edge_node_id}")  # noqa: S311 - a simulation
+        program = TagProgram([tag for each in devices.values() for tag in each], rng)
+        node = EdgeNode(
+            group_id, edge_node_id, (tag.metric for tag in devices.pop(None)), self._options
+        )
+        for device_id, device_tags in devices.items():
+            assert device_id is not None
+            node.add_device(device_id, (tag.metric for tag in device_tags), start_ms)
+        backoff = random.Random(f"{seed}/{group_id}/{edge_node_id}/backoff")  # noqa: S311
+        return SimulatedNode(node, program, target, rate=rate, rng=backoff, ledger=self._ledger)
+
+    def start(self) -> None:
+        """Start all edge nodes. They connect, and connect again, on their own."""
+        for node in self._nodes:
+            node.start()
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """Stop all edge nodes: NDEATH, DISCONNECT. False if some still run after `timeout`."""
+        for node in self._nodes:
+            node.request_stop()
+        deadline = time.monotonic() + timeout
+        for node in self._nodes:
+            if node.is_alive():
+                node.join(max(0.0, deadline - time.monotonic()))
+        return not any(node.is_alive() for node in self._nodes)
+
+    def pause(self) -> None:
+        """Let no tag change; the gateways stay connected. For a quiet comparison."""
+        for node in self._nodes:
+            node.pause()
+
+    def resume(self) -> None:
+        """End a pause."""
+        for node in self._nodes:
+            node.resume()
+
+    def break_connections(self) -> None:
+        """Let every connection fail once, without DISCONNECT."""
+        for node in self._nodes:
+            node.break_connection()
+
+    def wait_online(self, timeout: float = 10.0) -> bool:
+        """Wait until the births of all edge nodes are published; False after `timeout`."""
+        deadline = time.monotonic() + timeout
+        while self.online < len(self._nodes):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was published.
+
+        Raises:
+            RuntimeError: the fleet was made without a ledger.
+        """
+        if self._ledger is None:
+            raise RuntimeError("this fleet keeps no ledger")
+        return self._ledger
+
+    @property
+    def gateways(self) -> list[str]:
+        """Names of the edge nodes: group id / edge node id."""
+        return [node.descriptor for node in self._nodes]
+
+    @property
+    def published(self) -> int:
+        """Metric values handed to MQTT so far, births included."""
+        return sum(node.published for node in self._nodes)
+
+    @property
+    def dropped(self) -> int:
+        """Values that could not be published and did not fit into a store."""
+        return sum(node.dropped for node in self._nodes)
+
+    @property
+    def stored(self) -> int:
+        """Values that wait in the stores of the edge nodes."""
+        return sum(node.stored for node in self._nodes)
+
+    @property
+    def connected(self) -> int:
+        """Edge nodes with a connection, those that wait for a primary host included."""
+        return sum(node.connected for node in self._nodes)
+
+    @property
+    def online(self) -> int:
+        """Edge nodes whose births are published."""
+        return sum(node.online for node in self._nodes)
+
+    @property
+    def rebirths(self) -> int:
+        """Rebirth requests obeyed."""
+        return sum(node.rebirths for node in self._nodes)
+
+    @property
+    def connections(self) -> int:
+        """Connections established so far."""
+        return sum(node.connections for node in self._nodes)
