@@ -26,7 +26,7 @@ def bench():
 def test_the_baseline_writes_the_rows_of_the_oracle(bench, metrics, options):
     fleet, baseline = bench
     births = fleet.births()
-    batches = fleet.batches(metrics, 2, 150, **options)
+    batches = fleet.batches(metrics, 2, 60, **options)
     oracle = Oracle()
     oracle.feed(Arrival(*message) for message in births)
     before = len(oracle.rows)
@@ -37,7 +37,7 @@ def test_the_baseline_writes_the_rows_of_the_oracle(bench, metrics, options):
 
     normalize = baseline.Baseline(births).normalize
     rows = [row for batch in batches for row in normalize(batch)]
-    assert len(rows) == 300 * metrics
+    assert len(rows) == 120 * metrics
     expected = []
     for row in oracle.rows[before:]:
         row["arrival_number"] -= before  # the baseline emits no birth values

@@ -190,6 +190,14 @@ def test_the_later_of_two_equal_aliases_in_a_birth_wins():
     assert [row["metric_name"] for row in oracle.rows] == ["First", "Second", "Second"]
 
 
+def test_the_later_of_two_equal_names_in_a_birth_wins_for_data():
+    oracle = born(
+        metric("Tag", 11, alias=0, boolean_value=True), metric("Tag", 3, alias=1, int_value=1)
+    )
+    oracle.feed([arrival("NDATA", metric("Tag", int_value=2), seq=1)])
+    assert [row["data_type"] for row in oracle.rows] == ["Boolean", "Int32", "Int32"]
+
+
 def test_an_alias_is_searched_in_the_own_device_and_then_on_the_whole_node():
     def device(verb, name, *metrics, seq):
         topic = f"spBv1.0/Plant A/{verb}/Edge 1/{name}"

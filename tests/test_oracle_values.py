@@ -131,6 +131,7 @@ def test_minus_zero_keeps_its_sign():
         (7, {"long_value": 2**32}, "4294967296"),
         (3, {"double_value": 2.5}, "2.5"),
         (3, {"float_value": 0.1}, "0.1"),
+        (3, {"float_value": -103.217316}, "-103.217316"),
         (10, {"string_value": "21.5"}, "21.5"),
         (10, {"boolean_value": True}, "true"),
         (11, {"int_value": 2}, "2"),
@@ -274,7 +275,7 @@ def test_only_an_integer_property_named_quality_is_the_quality():
     message = Payload(seq=0, timestamp=SENT_MS)
     for key, fields in (
         ("Quality", {"type": 12, "string_value": "500"}),
-        ("Quality", {"type": 3, "is_null": True}),
+        ("Quality", {"type": 3, "is_null": True, "int_value": 500}),
         ("quality", {"type": 3, "int_value": 500}),
         ("Quality", {"type": 4, "long_value": 2**64 - 2147483132}),
     ):
