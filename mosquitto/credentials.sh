@@ -1,0 +1,51 @@
+#!/bin/sh
+# Gives every client of the demo's broker a random password of its own, once.
+#
+#   credentials.sh CLIENT:UID ...
+#
+# writes below /credentials (a volume)
+#   CLIENT/password      readable by user id UID alone
+#   broker/passwords     salted hashes, for Mosquitto
+#   broker/mosquitto_sub name and password for the healthcheck's mosquitto_sub
+# Nothing is written when the hashes exist: restarts keep the passwords. No password is
+# ever an argument of a program or part of the image or of the repository.
+set -eu
+umask 077
+directory=/credentials
+broker_uid=1883
+
+if [ -f "$directory/broker/passwords" ]; then
+    echo "Credentials exist already."
+    exit 0
+fi
+
+random() {
+    head -c 24 /dev/urandom | base64 | tr '+/' '-_'
+}
+
+# What an interrupted run left behind is made anew.
+rm -rf "${directory:?}"/*
+chmod 0755 "$directory"
+mkdir "$directory/broker"
+plain="$directory/broker/plain"
+
+for client in "$@"; do
+    name=${client%%:*}
+    uid=${client##*:}
+    password=$(random)
+    mkdir "$directory/$name"
+    printf '%s\n' "$password" >"$directory/$name/password"
+    printf '%s:%s\n' "$name" "$password" >>"$plain"
+    chmod 0400 "$directory/$name/password"
+    chown -R "$uid:$uid" "$directory/$name"
+done
+
+password=$(random)
+printf '%s:%s\n' health "$password" >>"$plain"
+printf -- '-u health\n-P %s\n' "$password" >"$directory/broker/mosquitto_sub"
+
+mosquitto_passwd -U "$plain"
+chmod 0400 "$plain" "$directory/broker/mosquitto_sub"
+chown -R "$broker_uid:$broker_uid" "$directory/broker"
+mv "$plain" "$directory/broker/passwords" # last: it says that everything is there
+echo "Made credentials for: $*"
