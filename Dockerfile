@@ -14,7 +14,7 @@ RUN chown -R 1883:1883 /mosquitto/config \
     && chmod 0500 /mosquitto/config \
     && chmod 0400 /mosquitto/config/*
 USER 1883:1883
-EXPOSE 1883
+EXPOSE 8883
 CMD ["mosquitto", "-c", "/mosquitto/config/mosquitto.conf"]
 
 
@@ -46,6 +46,7 @@ ENV PATH=/opt/sparkplug-zerobus/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1
 COPY --from=dependencies /opt/sparkplug-zerobus /opt/sparkplug-zerobus
 COPY --from=wheel /wheel /wheel
+COPY mosquitto/certificates.sh /usr/local/share/sparkplug-zerobus/certificates.sh
 # --no-deps --no-index: everything that the wheel needs came out of the lock file.
 RUN pip install --no-cache-dir --no-deps --no-index /wheel/*.whl \
     && pip check \

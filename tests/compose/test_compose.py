@@ -236,6 +236,15 @@ def test_nobody_gets_in_without_a_password(system):
     assert "not authori" in answer.lower()
 
 
+def test_other_containers_reach_the_broker_over_tls_only(system):
+    answer = system.shell(
+        "gateway-1",
+        "python -c \"import socket; socket.create_connection(('mosquitto', 1883), 5)\"",
+        user="10011:10011",
+    )
+    assert "ConnectionRefusedError" in answer
+
+
 def test_a_gateway_cannot_read_the_password_of_another(system):
     answer = system.shell("gateway-1", "cat '/credentials/Plant 2/password'", user="10011:10011")
     assert "Permission denied" in answer
