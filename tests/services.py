@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import os
 import shutil
 import signal
 import socket
@@ -46,6 +49,14 @@ def mosquitto_binary() -> str:
         if found:
             return found
     raise AssertionError("no mosquitto server found: run `make broker`")
+
+
+def password_line(username: str, password: str) -> str:
+    """A line of a mosquitto password file: PBKDF2-SHA512, as mosquitto_passwd writes it."""
+    salt = os.urandom(12)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+    parts = (base64.b64encode(each).decode() for each in (salt, digest))
+    return f"{username}:$7$101${'$'.join(parts)}\n"
 
 
 @dataclass

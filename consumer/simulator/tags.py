@@ -252,7 +252,10 @@ class TagProgram:
 
     def _advance(self, tag: SimulatedTag) -> None:
         assert tag.signal is not None
-        before = tag.metric.value
-        while tag.metric.value == before:
-            tag.metric.value = tag.signal(tag.step, self._rng, before)
+        before = value = tag.metric.value
+        moved = False
+        while not moved:
+            value = tag.signal(tag.step, self._rng, before)
             tag.step += 1
+            moved = value != before  # NaN after NaN counts as a change
+        tag.metric.value = value
