@@ -1,0 +1,286 @@
+"""Checks one MQTT server. Subscribes and listens; publishes nothing, has no will."""
+
+from __future__ import annotations
+
+import json
+import queue
+import secrets
+import ssl
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from paho.mqtt.client import Client, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+
+from consumer.check.network import unreachable
+from consumer.check.report import Finding, PartError, Status
+from sparkplug.topics import StateTopic, Topic, parse
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from consumer.config import Server
+
+_FAILURE: Final = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
+
+# CONNACK reason codes (MQTT 5, section 3.2.2.2; paho translates those of 3.1.1) -> mend.
+_CREDENTIALS: Final = "check username and password, and that the server knows this user"
+_REFUSED: Final = {
+    0x84: 'the server speaks another version: set protocol to "3.1.1" or "5"',
+    0x85: "the server does not take this client id: set client_id to one that it allows",
+    0x86: _CREDENTIALS,
+    0x87: _CREDENTIALS,
+    0x88: "the server is not available: look at its log",
+    0x89: "the server is busy: try again later",
+    0x8A: "the server has banned this client: ask its administrator",
+}
+
+
+class _Connected(NamedTuple):
+    code: ReasonCode
+
+
+class _Subscribed(NamedTuple):
+    message_id: int
+    codes: list[ReasonCode]
+
+
+class _Received(NamedTuple):
+    topic: str
+    payload: bytes
+
+
+class _Disconnected(NamedTuple):
+    code: ReasonCode
+
+
+_Event = _Connected | _Subscribed | _Received | _Disconnected
+
+
+def check_server(
+    server: Server, *, key: str, host_id: str, listen: float, timeout: float
+) -> list[Finding]:
+    """Connect, subscribe and listen as the consumer would, under a client id of its own.
+
+    Args:
+        server: The server's configuration.
+        key: Where that stands, such as servers[0].
+        host_id: The consumer's host id, to see whether another host has it.
+        listen: How many seconds to listen for a first message.
+        timeout: How many seconds each step may take.
+
+    Raises:
+        PartError: a step failed.
+    """
+    return _Visit(server, key, timeout).run(host_id, listen)
+
+
+class _Visit:
+    def __init__(self, server: Server, key: str, timeout: float) -> None:
+        self._server = server
+        self._key = key
+        self._timeout = timeout
+        # Bounded: what arrives while nobody looks is not needed.
+        self._events: queue.Queue[_Event] = queue.Queue(maxsize=1000)
+        self._part = f"mqtt {server.name}"
+
+    def run(self, host_id: str, listen: float) -> list[Finding]:
+        client = self._client()
+        started = time.monotonic()
+        self._connect(client)
+        client.loop_start()
+        try:
+            self._await_connack()
+            connected_after = time.monotonic() - started
+            self._subscribe(client)
+            heard = self._listen(host_id, listen)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+        topics = ", ".join(self._server.topics)
+        text = f"connected in {connected_after * 1000:.0f} ms, subscribed ({topics})"
+        return [Finding(Status.OK, self._part, text), *heard]
+
+    def _client(self) -> Client:
+        server = self._server
+        is_five = server.protocol == "5"
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            # Not the consumer's own id: that would end its connection.
+            client_id=f"{server.client_id or 'sparkplug-zerobus'}-check-{secrets.token_hex(4)}",
+            clean_session=None if is_five else True,
+            protocol=MQTTv5 if is_five else MQTTv311,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = self._timeout
+        password = server.password.get_secret_value()
+        if server.username or password:
+            client.username_pw_set(server.username, password or None)
+        if server.uses_tls:
+            client.tls_set_context(self._tls())
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        return client
+
+    def _tls(self) -> ssl.SSLContext:
+        tls = self._server.tls
+        try:
+            context = ssl.create_default_context(cafile=tls.ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise self._unusable("tls.ca_file", tls.ca_file, error) from None
+        if tls.cert_file:
+            try:
+                # The empty password makes an encrypted key an error, not a question.
+                context.load_cert_chain(tls.cert_file, tls.key_file, password="")
+            except (OSError, ssl.SSLError) as error:
+                files = f"{tls.cert_file} with {tls.key_file}"
+                raise self._unusable("tls.cert_file", files, error) from None
+        return context
+
+    def _unusable(self, key: str, files: str, error: OSError) -> PartError:
+        reason = getattr(error, "reason", None) or error.strerror or "not PEM"
+        mend = f"let {self._key}.{key} name PEM files that this user may read, keys unencrypted"
+        return PartError(f"{files} cannot be used: {reason}", mend)
+
+    def _connect(self, client: Client) -> None:
+        server = self._server
+        try:
+            client.connect(server.host, server.port, keepalive=30)
+        except OSError as error:
+            raise unreachable(
+                error,
+                host=server.host,
+                port=server.port,
+                key=f"{self._key}.url",
+                trust=f"set {self._key}.tls.ca_file to the PEM file of the authority that "
+                "signed it",
+                timeout=self._timeout,
+            ) from None
+
+    def _await_connack(self) -> None:
+        while True:
+            event = self._next(self._timeout, "did not answer CONNECT")
+            if isinstance(event, _Connected):
+                break
+            if isinstance(event, _Disconnected):
+                raise PartError("the server ended the connection instead of answering CONNECT",
+                                self._mend_silence())  # fmt: skip
+        value = int(event.code.value)
+        if value >= _FAILURE:
+            mend = _REFUSED.get(value, "look at the server's log")
+            raise PartError(f"CONNECT refused: {event.code} (code {value})", mend)
+
+    def _mend_silence(self) -> str:
+        server = self._server
+        mends = []
+        if server.uses_tls and not server.tls.cert_file:
+            mends.append("set tls.cert_file and tls.key_file if it asks for a client certificate")
+        if not server.uses_tls:
+            mends.append("write mqtts:// if this is a TLS port")
+        if server.protocol == "5":
+            mends.append('set protocol to "3.1.1" if it does not know MQTT 5')
+        mends.append("look at the server's log")
+        return "; ".join(mends)
+
+    def _subscribe(self, client: Client) -> None:
+        # QoS 1: death certificates of edge nodes are sent with it.
+        _, message_id = client.subscribe([(topic, 1) for topic in self._server.topics])
+        while True:
+            event = self._next(self._timeout, "did not answer SUBSCRIBE")
+            if isinstance(event, _Disconnected):
+                raise PartError(
+                    f"the server ended the connection on SUBSCRIBE: {event.code}",
+                    f"give this user the right to read {self._key}.topics",
+                )
+            if isinstance(event, _Subscribed) and event.message_id == message_id:
+                break
+        for topic, code in zip(self._server.topics, event.codes, strict=False):
+            if int(code.value) >= _FAILURE:
+                raise PartError(
+                    f"subscription to {topic} refused: {code} (code {code.value})",
+                    f"give this user the right to read {topic}, or correct {self._key}.topics",
+                )
+
+    def _listen(self, host_id: str, seconds: float) -> list[Finding]:
+        deadline = time.monotonic() + seconds
+        findings: list[Finding] = []
+        strange = 0
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
+                break
+            if isinstance(event, _Disconnected):
+                raise PartError(
+                    f"the server ended the connection: {event.code}", "look at the server's log"
+                )
+            if not isinstance(event, _Received):
+                continue
+            topic = parse(event.topic)
+            if isinstance(topic, Topic):
+                after = seconds - left
+                text = f"first message after {after:.1f} s: {event.topic}"
+                return [*findings, Finding(Status.NOTE, self._part, text)]
+            if isinstance(topic, StateTopic):
+                if topic.host_id == host_id and _says_online(event.payload):
+                    text = f"a host {host_id} says that it is online"
+                    mend = "fine if that is this consumer; another one needs a host.id of its own"
+                    findings.append(Finding(Status.NOTE, self._part, text, mend))
+            else:
+                strange += 1
+        if strange:
+            text = f"{strange} messages in {seconds:g} s, none of them Sparkplug B"
+            mend = f"correct {self._key}.topics"
+        else:
+            text = f"nothing heard in {seconds:g} s"
+            mend = (
+                "fine while no value changes; else check that edge nodes publish to this server "
+                "and that this user may read their topics"
+            )
+        return [*findings, Finding(Status.NOTE, self._part, text, mend)] if seconds else findings
+
+    def _next(self, timeout: float, complaint: str) -> _Event:
+        try:
+            return self._events.get(timeout=timeout)
+        except queue.Empty:
+            raise PartError(
+                f"the server {complaint} within {timeout:g} s", self._mend_silence()
+            ) from None
+
+    def _put(self, event: _Event) -> None:
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            return
+
+    # paho calls these from its network thread.
+
+    def _on_connect(
+        self, _c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, _p: Properties | None
+    ) -> None:
+        self._put(_Connected(code))
+
+    def _on_subscribe(
+        self, _c: Client, _u: object, mid: int, codes: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        self._put(_Subscribed(mid, codes))
+
+    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+        self._put(_Received(message.topic, bytes(message.payload)))
+
+    def _on_disconnect(
+        self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
+    ) -> None:
+        self._put(_Disconnected(code))
+
+
+def _says_online(payload: bytes) -> bool:
+    try:
+        state = json.loads(payload)
+    except ValueError:
+        return False
+    return isinstance(state, dict) and state.get("online") is True

@@ -1,0 +1,633 @@
+"""`sparkplug-zerobus check` names each failing part with its mend."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import uuid
+
+import paho.mqtt.client as mqtt
+import pyarrow as pa
+import pytest
+from certificates import Authority
+from paho.mqtt.enums import CallbackAPIVersion
+from scripted_server import scripted
+from services import free_port, mosquitto, wait_until
+
+from consumer.check import Status, check
+from consumer.check.endpoint import check_endpoint, explain
+from consumer.check.report import PartError, Running
+from consumer.check.token import check_token
+from consumer.config import parse
+from consumer.schema import TAG_EVENTS_SCHEMA
+from zerobus_local import LocalZerobus, Tls
+
+SECRET = "s3cr3t-Zq9"
+TABLE = "main.ot.tag_events"
+PROTOCOLS = ["5", "3.1.1"]
+
+
+@pytest.fixture(autouse=True)
+def _without_proxy(monkeypatch):
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    with LocalZerobus(tmp_path / "lake", credentials={"local": SECRET}) as server:
+        server.create_table(TABLE, TAG_EVENTS_SCHEMA)
+        yield server
+
+
+def mapping(tmp_path, url="mqtt://127.0.0.1:1", **zerobus):
+    return {
+        "servers": [{"name": "plant-a", "url": url}],
+        "spool": {"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
+        "zerobus": {
+            "endpoint": "http://127.0.0.1:1",
+            "workspace_url": "http://127.0.0.1:2",
+            "table": TABLE,
+            "client_id": "local",
+            "client_secret": SECRET,
+        }
+        | zerobus,
+    }
+
+
+def findings(config, part, **options):
+    """What is found about one part, as lines; SECRET never shows."""
+    options = {"timeout": 5.0, "listen": 0.2} | options
+    lines = [f.line() for f in check(parse(config), source="c.yaml", **options)]
+    assert SECRET not in "".join(lines)
+    return [line for line in lines if line[5:].startswith(part)]
+
+
+def failure(call, *arguments, **options):
+    with pytest.raises(PartError) as caught:
+        call(*arguments, **options)
+    text = f"{caught.value.text} -> {caught.value.mend}"
+    assert SECRET not in text
+    assert "\n" not in text
+    return text
+
+
+# --- MQTT
+
+
+@pytest.fixture
+def mqtt_findings(tmp_path):
+    def look(url, listen=0.2, timeout=5.0, host=None, **server):
+        config = mapping(tmp_path, url)
+        config["servers"][0] |= server
+        config["host"] = host or {}
+        return findings(config, "mqtt plant-a", listen=listen, timeout=timeout)
+
+    return look
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_without_traffic_is_fine_and_noted_as_quiet(tmp_path, mqtt_findings, protocol):
+    with mosquitto(tmp_path) as server:
+        ok, note = mqtt_findings(server.url, protocol=protocol)
+    assert ok.startswith("ok   mqtt plant-a  connected in ")
+    assert ok.endswith("subscribed (spBv1.0/#)")
+    assert note.startswith("note mqtt plant-a  nothing heard in 0.2 s -> ")
+
+
+def test_listening_can_be_left_out(tmp_path, mqtt_findings):
+    with mosquitto(tmp_path) as server:
+        assert len(mqtt_findings(server.url, listen=0)) == 1
+
+
+@pytest.fixture
+def publisher(tmp_path):
+    with mosquitto(tmp_path, "log_type all") as server:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, "publisher")
+        client.connect("127.0.0.1", server.port)
+        client.loop_start()
+        yield server, client
+        client.disconnect()
+        client.loop_stop()
+
+
+def retain(client, topic, payload):
+    """Retained: what is there before the check subscribes, it hears at once."""
+    client.publish(topic, payload, qos=1, retain=True).wait_for_publish(10)
+
+
+def test_the_first_message_is_reported(publisher, mqtt_findings):
+    server, client = publisher
+    retain(client, "spBv1.0/G/NDATA/Edge 1", b"\x10\x01")
+    _, note = mqtt_findings(server.url, listen=10)
+    assert note.startswith("note mqtt plant-a  first message after ")
+    assert note.endswith(" s: spBv1.0/G/NDATA/Edge 1")
+
+
+def test_traffic_that_is_not_sparkplug_is_reported(publisher, mqtt_findings):
+    server, client = publisher
+    retain(client, "zigbee2mqtt/lamp", b"on")
+    _, note = mqtt_findings(server.url, topics=["#"])
+    assert "1 messages in 0.2 s, none of them Sparkplug B -> correct servers[0].topics" in note
+
+
+@pytest.mark.parametrize(
+    ("state", "is_noted"),
+    [
+        (b'{"online":true,"timestamp":1}', True),
+        (b'{"online":false,"timestamp":1}', False),
+        (b"ONLINE", False),
+        (b"[]", False),
+    ],
+)
+def test_another_host_of_the_same_id_is_reported(publisher, mqtt_findings, state, is_noted):
+    server, client = publisher
+    retain(client, "spBv1.0/STATE/me", state)
+    text = "a host me says that it is online"
+    assert any(text in line for line in mqtt_findings(server.url, host={"id": "me"})) == is_noted
+    assert not any(text in line for line in mqtt_findings(server.url, host={"id": "other"}))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_it_publishes_nothing_and_has_no_will(tmp_path, mqtt_findings, protocol):
+    with mosquitto(tmp_path, "log_type all") as server:
+        mqtt_findings(server.url, protocol=protocol, client_id="consumer")
+        wait_until(lambda: "DISCONNECT from consumer-check-" in server.log(), what="DISCONNECT")
+        assert "No will message specified" in server.log()
+        assert "Received PUBLISH" not in server.log()
+
+
+def test_it_does_not_end_the_connection_of_the_consumer(publisher, mqtt_findings):
+    server, client = publisher
+    assert mqtt_findings(server.url, client_id="publisher")[0].startswith("ok ")
+    assert client.is_connected()
+    assert "already connected" not in server.log()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_refused_login_is_reported(tmp_path, mqtt_findings, protocol):
+    with mosquitto(tmp_path, "allow_anonymous false") as server:
+        (fail,) = mqtt_findings(server.url, protocol=protocol, username="u", password=SECRET)
+    assert fail == (
+        "FAIL mqtt plant-a  CONNECT refused: Not authorized (code 135) -> "
+        "check username and password, and that the server knows this user"
+    )
+
+
+# CONNACK and SUBACK of MQTT 5 (packet, length, flags or message id, properties, code).
+CONNACK = b"\x20\x03\x00\x00\x00"
+SUBACK = b"\x90\x04\x00\x01\x00"
+
+
+@pytest.mark.parametrize(
+    ("answers", "stay", "words"),
+    [
+        ([b"\x20\x03\x00\x84\x00"], True, ["Unsupported protocol version (code 132)", '"3.1.1"']),
+        ([b"\x20\x03\x00\x85\x00"], True, ["Client identifier not valid (code 133)", "client_id"]),
+        ([b"\x20\x03\x00\x86\x00"], True, ["Bad user name or password", "check username"]),
+        ([b"\x20\x03\x00\x8a\x00"], True, ["Banned (code 138)", "administrator"]),
+        ([b"\x20\x03\x00\x80\x00"], True, ["Unspecified error", "look at the server's log"]),
+        ([], True, ["did not answer CONNECT within 0.5 s", "mqtts:// if this is a TLS port"]),
+        ([], False, ["ended the connection instead of answering CONNECT", '"3.1.1"']),
+        (
+            [CONNACK, SUBACK + b"\x87"],
+            True,
+            ["subscription to spBv1.0/# refused: Not authorized (code 135)", "right to read"],
+        ),
+        ([CONNACK], True, ["did not answer SUBSCRIBE within 0.5 s"]),
+        (
+            [CONNACK],
+            False,
+            ["ended the connection on SUBSCRIBE", "right to read servers[0].topics"],
+        ),
+        ([CONNACK, SUBACK + b"\x01"], False, ["ended the connection: "]),
+    ],
+)
+def test_what_a_server_refuses_is_named_with_its_mend(mqtt_findings, answers, stay, words):
+    with scripted(*answers, stay=stay) as port:
+        *_, fail = mqtt_findings(f"mqtt://127.0.0.1:{port}", timeout=0.5, listen=5)
+    assert fail.startswith("FAIL mqtt plant-a  ")
+    assert [word for word in words if word not in fail] == []
+
+
+def test_a_server_that_cannot_be_reached_is_reported(mqtt_findings):
+    port = free_port()
+    (fail,) = mqtt_findings(f"mqtt://127.0.0.1:{port}")
+    assert fail.startswith(f"FAIL mqtt plant-a  nobody listens on 127.0.0.1:{port} -> start")
+
+
+def test_an_unknown_name_is_reported(mqtt_findings):
+    (fail,) = mqtt_findings("mqtt://broker.invalid")
+    assert "the name broker.invalid is not known -> correct servers[0].url" in fail
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+def tls_listener(authority, certificate, *, ask=False):
+    return (
+        f"listener {{port}} 127.0.0.1\ncertfile {certificate.cert_file}\n"
+        f"keyfile {certificate.key_file}\ncafile {authority.ca_file}\n"
+        f"require_certificate {'true' if ask else 'false'}\n"
+    )
+
+
+def encrypted(server):
+    return server.url.replace("mqtt://", "mqtts://")
+
+
+def test_tls_with_the_right_authority_works(tmp_path, authority, mqtt_findings):
+    config = tls_listener(authority, authority.issue("good"))
+    with mosquitto(tmp_path, config) as server:
+        tls = {"ca_file": str(authority.ca_file)}
+        assert mqtt_findings(encrypted(server), tls=tls)[0].startswith("ok ")
+        (fail,) = mqtt_findings(encrypted(server))
+        assert "is not trusted: self-signed certificate" in fail
+        assert "-> set servers[0].tls.ca_file to the PEM file" in fail
+        (fail,) = mqtt_findings(server.url)
+        assert "write mqtts:// if this is a TLS port" in fail
+
+
+@pytest.mark.parametrize(
+    ("issued", "words"),
+    [
+        (("elsewhere", "DNS:elsewhere.example", 1), "is for another host: "),
+        (("expired", "IP:127.0.0.1", -1), "is not valid now: certificate has expired"),
+    ],
+)
+def test_a_wrong_certificate_is_reported(tmp_path, authority, mqtt_findings, issued, words):
+    config = tls_listener(authority, authority.issue(*issued))
+    with mosquitto(tmp_path, config) as server:
+        (fail,) = mqtt_findings(encrypted(server), tls={"ca_file": str(authority.ca_file)})
+    assert words in fail
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_that_asks_for_a_client_certificate(tmp_path, authority, mqtt_findings, protocol):
+    own = authority.issue("client")
+    config = tls_listener(authority, authority.issue("server"), ask=True)
+    tls = {"ca_file": str(authority.ca_file)}
+    pair = {"cert_file": str(own.cert_file), "key_file": str(own.key_file)}
+    with mosquitto(tmp_path, config) as server:
+        (fail,) = mqtt_findings(encrypted(server), tls=tls, protocol=protocol)
+        assert "set tls.cert_file and tls.key_file if it asks for a client certificate" in fail
+        ok, _ = mqtt_findings(encrypted(server), tls=tls | pair, protocol=protocol)
+        assert ok.startswith("ok ")
+
+
+def test_tls_to_a_port_without_it_is_reported(tmp_path, mqtt_findings):
+    with mosquitto(tmp_path) as server:
+        (fail,) = mqtt_findings(encrypted(server))
+    assert "-> check that servers[0].url has the" in fail
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        ({"ca_file": "/nowhere/ca.pem"}, "/nowhere/ca.pem cannot be used: No such file"),
+        ({"ca_file": __file__}, "test_check.py cannot be used: "),
+        ({"cert_file": "/nowhere/c.pem", "key_file": "/nowhere/k.pem"}, "/nowhere/c.pem with "),
+    ],
+)
+def test_certificates_that_cannot_be_used_are_named(mqtt_findings, tls, words):
+    (fail,) = mqtt_findings("mqtts://127.0.0.1:1", tls=tls)
+    assert words in fail
+    assert "-> let servers[0].tls." in fail
+
+
+def test_every_server_is_checked(tmp_path):
+    with mosquitto(tmp_path) as server:
+        config = mapping(tmp_path)
+        config["servers"].append({"name": "plant-b", "url": server.url})
+        assert findings(config, "mqtt plant-a")[0].startswith("FAIL mqtt plant-a  nobody listens")
+        assert findings(config, "mqtt plant-b")[0].startswith("ok   mqtt plant-b  connected")
+
+
+# --- spool
+
+
+def spool_findings(tmp_path, **spool):
+    config = mapping(tmp_path)
+    config["spool"] |= spool
+    return findings(config, "spool")
+
+
+def test_a_directory_that_is_yet_to_be_made_is_fine(tmp_path):
+    (ok,) = spool_findings(tmp_path, path=str(tmp_path / "new" / "deep" / "spool.db"))
+    assert ok.startswith(f"ok   spool  {tmp_path}/new/deep/spool.db: 0 B used, ")
+    assert ok.endswith(" free for 16MiB")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_disk_too_small_for_the_limit_is_a_warning(tmp_path):
+    (warning,) = spool_findings(tmp_path, max_bytes="5000TiB")
+    assert warning.startswith("warn spool  ")
+    assert warning.endswith(" -> make room, or lower spool.max_bytes")
+
+
+def test_what_is_spooled_counts_as_used(tmp_path):
+    (tmp_path / "spool.db").write_bytes(bytes(3 * 1024 * 1024))
+    (ok,) = spool_findings(tmp_path)
+    assert "3.0 MiB used" in ok
+
+
+def test_a_spool_path_that_cannot_work_is_reported(tmp_path):
+    (fail,) = spool_findings(tmp_path, path=str(tmp_path))
+    assert f"FAIL spool  {tmp_path} is a directory -> let spool.path name a file" in fail
+    (tmp_path / "file").touch()
+    (fail,) = spool_findings(tmp_path, path=str(tmp_path / "file" / "spool.db"))
+    assert "is no directory -> let spool.path be in a directory" in fail
+    (fail,) = spool_findings(tmp_path, path="/proc/self/spool.db")
+    assert "/proc/self cannot be written: " in fail
+
+
+# --- OAuth
+
+
+def zerobus(tmp_path, **changes):
+    return parse(mapping(tmp_path, **changes)).zerobus
+
+
+def pointing(tmp_path, lake, **changes):
+    urls = {"endpoint": lake.endpoint, "workspace_url": lake.workspace_url}
+    return zerobus(tmp_path, **(urls | changes))
+
+
+def test_a_token_is_fetched(tmp_path, lake):
+    (found,) = check_token(pointing(tmp_path, lake), timeout=5)
+    assert found.status is Status.OK
+    assert found.text == f"token for {TABLE} from {lake.workspace_url}, valid for 3600 s"
+
+
+@pytest.mark.parametrize("change", [{"client_secret": "wrong"}, {"client_id": "display name"}])
+def test_wrong_credentials_are_reported(tmp_path, lake, change):
+    text = failure(check_token, pointing(tmp_path, lake, **change), timeout=5)
+    assert text.startswith("HTTP 401: Client authentication failed -> zerobus.client_id must be")
+    assert "not its display name" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "has its grants"),
+        (403, "IP access list"),
+        (404, "workspace_url must be the address of the workspace"),
+        (418, "workspace_url must be the address of the workspace"),
+        (429, "too many requests: try again in a minute"),
+        (503, "the workspace has a problem: try again later"),
+    ],
+)
+def test_what_the_workspace_refuses_is_named_with_its_mend(tmp_path, lake, status, words):
+    lake.faults.fail_oauth(status)
+    text = failure(check_token, pointing(tmp_path, lake), timeout=5)
+    assert text.startswith(f"HTTP {status}: ")
+    assert words in text
+
+
+def http(status, body, *headers):
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            http("200 OK", "<html>sign in</html>"),
+            "answered without a token -> zerobus.workspace_url",
+        ),
+        (http("200 OK", "[1]"), "answered without a token"),
+        (
+            http("302 Found", "", "Location: https://login.example.com/x"),
+            "HTTP 302: a redirect to login.example.com -> zerobus.workspace_url must be",
+        ),
+        (
+            http("401 No", json.dumps({"error_description": f"bad\nsecret {SECRET}"})),
+            "HTTP 401: bad secret ***",
+        ),
+        (b"220 mail.example.com ESMTP\r\n", "does not speak HTTP: BadStatusLine"),
+    ],
+)
+def test_what_is_no_workspace_is_reported(tmp_path, answer, words):
+    with scripted(answer, stay=False) as port:
+        config = zerobus(tmp_path, workspace_url=f"http://127.0.0.1:{port}")
+        assert words in failure(check_token, config, timeout=5)
+
+
+def test_a_workspace_that_does_not_answer_is_reported(tmp_path):
+    with scripted() as port:
+        config = zerobus(tmp_path, workspace_url=f"http://127.0.0.1:{port}")
+        text = failure(check_token, config, timeout=0.3)
+    assert text.startswith(f"127.0.0.1:{port} did not answer within 0.3 s -> correct zerobus.works")
+
+
+def test_a_proxy_that_is_in_the_way_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://user:{SECRET}@127.0.0.1:{free_port()}")
+    text = failure(check_token, zerobus(tmp_path), timeout=5)
+    assert text.endswith("; http_proxy is set: add 127.0.0.1 to no_proxy for a direct connection")
+
+
+# --- Zerobus
+
+
+def test_a_stream_is_opened_and_closed_and_no_row_is_sent(tmp_path, lake):
+    (found,) = check_endpoint(pointing(tmp_path, lake), timeout=5)
+    assert found.status is Status.OK
+    assert found.text.startswith(f"stream on {TABLE} opened in ")
+    assert lake.counters().records_received == 0
+
+
+def test_a_missing_table_is_reported(tmp_path, lake):
+    text = failure(check_endpoint, pointing(tmp_path, lake, table="main.ot.none"), timeout=5)
+    assert text.startswith(f"main.ot.none on {lake.endpoint}: there is no such table, or ")
+    assert "create it with `sparkplug-zerobus ddl`" in text
+
+
+def test_a_table_with_other_columns_is_reported(tmp_path, lake):
+    lake.create_table("main.ot.less", pa.schema(list(TAG_EVENTS_SCHEMA)[:20]))
+    text = failure(check_endpoint, pointing(tmp_path, lake, table="main.ot.less"), timeout=5)
+    assert "the table's columns are not those of the rows" in text
+    assert "'arrival_number' is not a column of the table" in text
+    assert "compare the table with `sparkplug-zerobus ddl`" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "words"),
+    [
+        (
+            "PERMISSION_DENIED",
+            "No.",
+            ["permission denied (No.)", "MODIFY and SELECT", "USE SCHEMA"],
+        ),
+        ("UNAUTHENTICATED", "No.", ["the token was not accepted", "workspace_url names"]),
+        ("UNIMPLEMENTED", "No.", ["not supported (No.)", "without liquid clustering"]),
+        (
+            "INVALID_ARGUMENT",
+            "Unsupported table kind. Error Code: 4024, Error State: 0.",
+            ["a kind that Zerobus does not write to", "storage location of its own"],
+        ),
+        (
+            "INTERNAL",
+            "Internal error. Error Code: 1521, Error State: 0.",
+            ["internal error 1521", "must name the same workspace and region", "liquid clustering"],
+        ),
+        ("INVALID_ARGUMENT", "Error Code: 1015.", ["generated columns"]),
+        ("INVALID_ARGUMENT", "Hm.", ["the table was refused (Hm.)", "managed Delta"]),
+        ("RESOURCE_EXHAUSTED", "Full.", ["a limit of the service is reached", "quotas"]),
+        ("DATA_LOSS", "Gone.", ["Gone.", "error list of Zerobus Ingest"]),
+    ],
+)
+def test_what_zerobus_refuses_is_named_with_its_mend(tmp_path, lake, code, said, words):
+    lake.faults.fail_creation(code, said, times=None)
+    text = failure(check_endpoint, pointing(tmp_path, lake), timeout=5)
+    assert [word for word in words if word not in text] == []
+
+
+def test_an_endpoint_where_nobody_listens_is_reported(tmp_path, lake):
+    config = pointing(tmp_path, lake, endpoint=f"http://127.0.0.1:{free_port()}")
+    text = failure(check_endpoint, config, timeout=5)
+    assert "nobody listens on the endpoint" in text
+    assert "start `sparkplug-zerobus local-zerobus`" in text
+
+
+def test_an_endpoint_with_an_unknown_name_is_reported(tmp_path, lake):
+    config = pointing(tmp_path, lake, endpoint="http://zerobus.invalid:9")
+    assert "the name of the endpoint is not known" in failure(check_endpoint, config, timeout=5)
+
+
+def test_an_endpoint_that_does_not_answer_is_reported(tmp_path, lake):
+    with scripted() as port:
+        config = pointing(tmp_path, lake, endpoint=f"http://127.0.0.1:{port}")
+        text = failure(check_endpoint, config, timeout=0.5)
+    assert "did not answer in time" in text
+
+
+def test_an_endpoint_of_another_protocol_is_reported(tmp_path, lake):
+    config = pointing(tmp_path, lake, endpoint=lake.workspace_url)
+    assert "does not speak gRPC" in failure(check_endpoint, config, timeout=5)
+
+
+def test_an_endpoint_without_tls_is_reported(tmp_path, lake):
+    config = pointing(tmp_path, lake, endpoint=lake.endpoint.replace("http", "https"))
+    text = failure(check_endpoint, config, timeout=5)
+    assert "the endpoint does not speak TLS" in text
+
+
+def test_an_authority_of_ones_own_is_trusted_through_the_environment(
+    tmp_path, authority, lake, monkeypatch
+):
+    pair = authority.issue("zerobus")
+    with LocalZerobus(tmp_path / "tls", tls=Tls(pair.cert_file, pair.key_file)) as server:
+        server.create_table(TABLE, TAG_EVENTS_SCHEMA)
+        text = failure(check_token, pointing(tmp_path, server), timeout=5)
+        assert "is not trusted" in text
+        assert "in SSL_CERT_FILE" in text
+        text = failure(
+            check_endpoint, pointing(tmp_path, lake, endpoint=server.endpoint), timeout=5
+        )
+        assert "the certificate of the endpoint is not trusted" in text
+        assert "in SSL_CERT_FILE" in text
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+        assert check_token(pointing(tmp_path, server), timeout=5)[0].status is Status.OK
+        assert check_endpoint(pointing(tmp_path, server), timeout=5)[0].status is Status.OK
+
+
+def test_an_error_of_the_sdk_never_shows_the_secret(tmp_path):
+    error = explain(f"something about {SECRET}", zerobus(tmp_path))
+    assert error.text.endswith("something about ***")
+
+
+# --- all together
+
+
+def test_a_part_that_never_ends_is_given_up():
+    started = Running("slow", lambda: wait_until(lambda: False, 20), 0.1)
+    (found,) = started.findings()
+    assert found.line().startswith("FAIL slow  no result within 0.1 s -> check name resolution")
+
+
+def test_a_defect_in_one_part_is_reported_as_its_failure():
+    (found,) = Running("odd", lambda: 1 / 0, 5).findings()
+    assert found.line().startswith("FAIL odd  ZeroDivisionError: division by zero")
+
+
+def test_without_a_token_the_endpoint_is_not_tried(tmp_path):
+    (note,) = findings(mapping(tmp_path), "zerobus")
+    assert note == "note zerobus  not tried, for there is no token -> mend oauth first"
+
+
+def run(tmp_path, config, *arguments):
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    program = [sys.executable, "-c", "from consumer.cli import main; main()", "check"]
+    return subprocess.run(
+        [*program, "--config", str(path), "--listen", "0.1", "--timeout", "5", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={name: value for name, value in os.environ.items() if name != "RUST_LOG"},
+    )
+
+
+def test_the_command_says_that_all_is_well(tmp_path, lake):
+    with mosquitto(tmp_path) as server:
+        urls = {"endpoint": lake.endpoint, "workspace_url": lake.workspace_url}
+        done = run(tmp_path, mapping(tmp_path, server.url, **urls))
+    assert (done.returncode, done.stdout) == (0, "")
+    head, *lines = done.stderr.splitlines()
+    assert head == f"checking {tmp_path}/c.yaml ..."
+    assert [line[:5] + line[5:].split("  ")[0] for line in lines] == [
+        "ok   configuration",
+        "ok   mqtt plant-a",
+        "note mqtt plant-a",
+        "ok   spool",
+        "ok   oauth",
+        "ok   zerobus",
+    ]
+
+
+def test_the_command_fails_when_a_part_fails_and_reports_as_json(tmp_path, lake):
+    urls = {"endpoint": lake.endpoint, "workspace_url": lake.workspace_url}
+    done = run(tmp_path, mapping(tmp_path, **urls), "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["ok"] is False
+    failed = [found for found in report["findings"] if found["status"] == "FAIL"]
+    assert failed == [
+        {
+            "status": "FAIL",
+            "part": "mqtt plant-a",
+            "text": "nobody listens on 127.0.0.1:1",
+            "mend": "start the server, or correct the port in servers[0].url",
+        }
+    ]
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_warnings_of_the_configuration_are_shown_and_do_not_fail(tmp_path):
+    config = mapping(tmp_path)
+    config["normalize"] = {"tag_path": "[x]{device_id}"}
+    (ok, warning) = findings(config, "configuration")
+    assert ok == f"ok   configuration  c.yaml: 1 MQTT server, table {TABLE}"
+    assert warning.startswith("warn configuration  normalize.tag_path: has no {metric}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_the_command_ends_with_2_when_the_configuration_is_wrong(tmp_path, arguments):
+    config = copy.deepcopy(mapping(tmp_path))
+    config["zerobus"]["tabel"] = str(uuid.uuid4())
+    done = run(tmp_path, config, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"Error: {tmp_path}/c.yaml: zerobus.tabel: unknown key; did you mean 'table'?"
+    ]
+    if arguments:
+        assert json.loads(done.stdout)["ok"] is False
+    else:
+        assert done.stdout == ""
