@@ -342,7 +342,7 @@ def test_a_spool_path_that_cannot_work_is_reported(tmp_path):
     (fail,) = spool_findings(tmp_path, path=str(tmp_path / "file" / "spool.db"))
     assert "is no directory -> let spool.path be in a directory" in fail
     (fail,) = spool_findings(tmp_path, path="/proc/self/spool.db")
-    assert "/proc/self cannot be written: " in fail
+    assert " cannot be written: " in fail
 
 
 # --- OAuth
