@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import ssl
 from collections import defaultdict
 
 import peer
 import pytest
+from certificates import Authority
 from mqtt_listener import listening
 from peer import PeerMetric, PeerType
 from services import free_port, mosquitto, password_line, wait_until
@@ -277,6 +279,25 @@ def test_user_name_and_password_are_used(tmp_path):
         with running(refused, online=False):
             wait_until(lambda: "not authorised" in server.log(), what="a refusal")
             assert refused.connected == refused.online == 0
+
+
+def test_an_encrypted_connection_needs_a_trusted_server(tmp_path):
+    authority = Authority(tmp_path / "authority")
+    certificate = authority.issue("server")
+    config = (
+        f"listener {{port}} 127.0.0.1\n"
+        f"certfile {certificate.cert_file}\nkeyfile {certificate.key_file}\n"
+    )
+    with mosquitto(tmp_path, config) as server:
+        url = server.url.replace("mqtt:", "mqtts:")
+        trusting = ssl.create_default_context(cafile=str(authority.ca_file))
+        fleet = Fleet(url, 1, 1000, 1, tls=trusting)
+        with running(fleet):
+            wait_until(lambda: fleet.published > 500, what="500 values")
+        doubting = Fleet(url, 1, 0, 1)
+        with running(doubting, online=False):
+            wait_until(lambda: "unknown ca" in server.log(), what="a refused certificate")
+            assert doubting.connected == doubting.published == 0
 
 
 def test_one_gateway_of_a_fleet_can_run_alone(server):
