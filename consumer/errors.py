@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 
 class SparkplugZerobusError(Exception):
     """Base of all deliberate errors. The text says what, where and how to mend it."""
@@ -41,3 +43,30 @@ class SpoolDamaged(SpoolError):  # noqa: N818 - see SpoolLocked
 
 class NullInRequiredColumnError(SparkplugZerobusError):
     """A NOT NULL column holds a null: refused before the encoder, which would not notice."""
+
+
+class FailureKind(enum.StrEnum):
+    """What a refusal of Zerobus means for what comes next."""
+
+    RETRIABLE = "retriable"
+    """Passes by itself: the network, the service, a rate limit."""
+    ENDED = "ended"
+    """The service ended a stream in order, as it does from time to time. No failure."""
+    AUTHENTICATION = "authentication"
+    """Token, credentials or grants are refused. A new token may cure it."""
+    CONTRACT = "contract"
+    """Table and descriptor do not fit, seen when the stream is opened."""
+    POISON = "poison"
+    """A record of the stream is refused; the ones behind it wait."""
+    PERMANENT = "permanent"
+    """Stays until somebody changes something: no such table, unsupported feature."""
+    TOO_LARGE = "too_large"
+    """A call is larger than the service takes."""
+
+
+class SinkFailure(SinkError):  # noqa: N818 - `kind` says which sort of error it is
+    """Zerobus, or the way to it, failed. The text is the first one that was given."""
+
+    def __init__(self, kind: FailureKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind

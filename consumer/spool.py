@@ -188,7 +188,10 @@ class Spool:
         Raises:
             SpoolFull: they do not fit within `max_bytes`, or on the disk (SpoolDiskFull).
             SpoolError: the file cannot be written, or a schema id is unknown.
+            ValueError: a batch has no rows.
         """
+        if not all(len(batch.rows) for batch in batches):
+            raise ValueError("a batch without rows cannot be acknowledged")
         now = self._clock()
         # While delivery keeps up, a batch lives for a second: not worth compressing. In
         # an outage compression makes the same disk last about three times as long.
@@ -251,14 +254,17 @@ class Spool:
         *,
         reason: str,
         error: str,
-    ) -> None:
+    ) -> bool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
         Doing it again, after a crash before the batch was trimmed, changes nothing.
+
+        Returns:
+            Whether they were not kept before.
         """
         part = EncodedRows(batch.rows.array.slice(start, stop - start))
         with self._transaction():
-            self._insert_dead_letter(
+            return self._insert_dead_letter(
                 (batch.table, batch.schema_id, batch.batch_id, start, stop - start),
                 reason,
                 error,
@@ -279,19 +285,21 @@ class Spool:
         found: list[SpooledBatch] = []
         size = 0
         with self._errors():
-            ids = self._db.execute(
-                "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
-                "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
-                (table, batch_id),
-            ).fetchall()
-            for next_id, byte_count in ids:
-                if found and size + byte_count > limit_bytes:
-                    break
-                batch = self._read(next_id)
-                if batch is not None:
-                    found.append(batch)
-                    size += byte_count
-        return found
+            while True:
+                ids = self._db.execute(
+                    "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
+                    "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
+                    (table, batch_id),
+                ).fetchall()
+                for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
+                    if found and size + byte_count > limit_bytes:
+                        return found
+                    batch = self._read(batch_id)
+                    if batch is not None:
+                        found.append(batch)
+                        size += byte_count
+                if found or not ids:
+                    return found
 
     def schema(self, schema_id: str) -> bytes:
         """The descriptor kept under `schema_id`.
@@ -382,12 +390,13 @@ class Spool:
 
     def _insert_dead_letter(
         self, place: tuple[str, str, int, int, int], reason: str, error: str, blob: bytes
-    ) -> None:
-        self._db.execute(
+    ) -> bool:
+        cursor = self._db.execute(
             "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
             "first_row, row_count, reason, error, rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self._clock(), *place, reason, error, blob),
         )
+        return cursor.rowcount == 1
 
     def _remove(self, batch_id: int) -> list[tuple[str, int, int]]:
         row = self._db.execute(
