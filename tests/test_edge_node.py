@@ -12,7 +12,7 @@ from edge_node_world import NOW, edge_node, metric, online, read, values, verbs
 from peer import PeerMetric, PeerType
 
 from sparkplug.actions import Disconnect
-from sparkplug.commands import rebirth_command
+from sparkplug.commands import CommandError, command_value, rebirth_command
 from sparkplug.datatypes import DataType
 from sparkplug.edge_node import EdgeNode, EdgeNodeOptions, Session, UnknownMetricError, Update
 from sparkplug.payloads import BD_SEQ, REBIRTH, EncodeError, Properties, SignedEncoding
@@ -458,3 +458,42 @@ def test_a_write_and_a_rebirth_in_one_command_end_with_births_of_the_new_value()
     actions = node.message(NCMD, command, NOW + 1)
     assert verbs(actions) == ["NDATA", "NBIRTH"]
     assert values(read(actions[1]))["Limit"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("data_type", "field", "expected"),
+    [
+        (DataType.Int8, {"int_value": 233}, -23),
+        (DataType.Int8, {"int_value": 4294967273}, -23),
+        (DataType.Int8, {"long_value": 2**64 - 23}, -23),
+        (DataType.Int32, {"long_value": 7}, 7),
+        (DataType.Int64, {"long_value": 2**64 - 1}, -1),
+        (DataType.UInt64, {"long_value": 2**64 - 1}, 2**64 - 1),
+        (DataType.DateTime, {"long_value": 2**64 - 1}, -1),
+        (DataType.Double, {"int_value": 5}, 5.0),
+        (DataType.Float, {"float_value": 0.5}, 0.5),
+        (DataType.Text, {"string_value": ""}, ""),
+        (DataType.Boolean, {"boolean_value": False}, False),
+        (DataType.Int8, {"is_null": True}, None),
+    ],
+)
+def test_the_value_of_a_command_is_read_as_the_metrics_datatype(data_type, field, expected):
+    value = command_value(pb.Metric(**field), data_type)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "field"),
+    [
+        (DataType.Int8, {"int_value": 300}),
+        (DataType.Int8, {"int_value": 2**32 - 200}),
+        (DataType.UInt8, {"int_value": 256}),
+        (DataType.Boolean, {"int_value": 1}),
+        (DataType.Int32, {"double_value": 1.0}),
+        (DataType.DataSet, {"string_value": "x"}),
+    ],
+)
+def test_the_value_of_a_command_that_does_not_fit_is_an_error(data_type, field):
+    with pytest.raises(CommandError):
+        command_value(pb.Metric(**field), data_type)
