@@ -309,6 +309,14 @@ def test_a_yaml_error_names_the_line_and_never_quotes_the_value(tmp_path, line):
     assert SECRET not in text
 
 
+@pytest.mark.parametrize(
+    "text", ["servers: &a [*a]", "a: " + "[" * 5000, "a: " + "[" * 20 + "]" * 20]
+)
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path, text):
+    with pytest.raises(ConfigurationError, match="is nested too deeply"):
+        load(write(tmp_path, text), {})
+
+
 def test_yaml_cannot_make_python_objects(tmp_path):
     path = write(tmp_path, "servers: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(ConfigurationError, match="not valid YAML"):

@@ -150,8 +150,10 @@ def _worded(detail: ErrorDetails, written: Any) -> Problem:
     field = keys.field_at(Configuration, location)
     kind = detail["type"]
     if kind == "missing":
-        example = f", for example {field.examples[0]}" if field and field.examples else ""
-        return Problem(location, f"missing; give it{example}")
+        example = "as in examples/sparkplug-zerobus.yaml"
+        if field and field.examples:
+            example = f"for example {field.examples[0]}"
+        return Problem(location, f"missing; add it, {example}")
     text = _text(kind, detail, field)
     value = _at(written, location)
     is_secret = field is not None and keys.is_secret(field)

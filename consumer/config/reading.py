@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{))")
+_DEEPEST: Final = 10
+_TOO_DEEP: Final = "is nested too deeply; no key of a configuration is deeper than 4 levels"
 _MAX_SECRET_BYTES: Final = 64 * 1024
 
 Location = tuple[int | str, ...]
@@ -68,26 +70,44 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8 text") from None
+    data = _parse_yaml(text, path)
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: must hold keys, such as servers: and zerobus:")
+    if _is_deeper(data, _DEEPEST):
+        raise ConfigurationError(f"{path}: {_TOO_DEEP}")
+    return data
+
+
+def _parse_yaml(text: str, path: Path) -> Any:
     try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except _DuplicateKeyError as error:
         raise ConfigurationError(f"{path}: {error}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         # The problem may quote a value: keep single characters only.
-        what = re.sub(r"\s*(['\"]).{2,}\1", "", error.problem or "syntax error")
+        what = re.sub(r"\s*(['\"]).{2,}\1", "", error.problem or "syntax error").removesuffix(
+            ", but found"
+        )
         raise ConfigurationError(
             f"{path}: {where}not valid YAML ({what}); indent with spaces, and quote text that "
             "begins with one of * & ! % @ ` or holds ': '"
         ) from None
     except yaml.YAMLError:
         raise ConfigurationError(f"{path}: is not text that YAML allows") from None
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{path}: must hold keys, such as servers: and zerobus:")
-    return data
+    except RecursionError:
+        raise ConfigurationError(f"{path}: {_TOO_DEEP}") from None
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    """Whether a tree is deeper than any configuration, as one that holds itself is."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(item, depth - 1) for item in items)
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
