@@ -1,10 +1,11 @@
 #!/bin/sh
 # Gives every client of the demo's broker a random password of its own, once.
 #
-#   credentials.sh CLIENT:UID ...
+#   credentials.sh CLIENT:UID[:SECRET] ...
 #
 # writes below /credentials (a volume)
 #   CLIENT/password      readable by user id UID alone
+#   CLIENT/SECRET        another random text, which the broker does not know
 #   broker/passwords     salted hashes, for Mosquitto
 #   broker/mosquitto_sub name and password for the healthcheck's mosquitto_sub
 # Nothing is written when the hashes exist: restarts keep the passwords. No password is
@@ -30,13 +31,15 @@ mkdir "$directory/broker"
 plain="$directory/broker/plain"
 
 for client in "$@"; do
-    name=${client%%:*}
-    uid=${client##*:}
+    IFS=: read -r name uid secret <<END
+$client
+END
     password=$(random)
     mkdir "$directory/$name"
     printf '%s\n' "$password" >"$directory/$name/password"
     printf '%s:%s\n' "$name" "$password" >>"$plain"
-    chmod 0400 "$directory/$name/password"
+    [ -z "$secret" ] || random >"$directory/$name/$secret"
+    chmod 0400 "$directory/$name"/*
     chown -R "$uid:$uid" "$directory/$name"
 done
 
