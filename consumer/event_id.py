@@ -81,16 +81,8 @@ def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArra
     digests = np.empty((rows, 2), dtype=">u8")
     for start in range(0, rows, _CHUNK):
         part = slice(start, start + _CHUNK)
-        high, low = _xxh3_128(
-            identity_of_row[part, 0],
-            identity_of_row[part, 1],
-            time[part],
-            value[part, 0],
-            value[part, 1],
-            tail[part],
-        )
-        digests[part, 0] = high
-        digests[part, 1] = low
+        words = (identity_of_row[:, 0], identity_of_row[:, 1], time, value[:, 0], value[:, 1], tail)
+        digests[part, 0], digests[part, 1] = _xxh3_128([word[part] for word in words])
     text = _HEX[digests.view(np.uint8).reshape(rows, 16)]
     offsets = np.arange(rows + 1, dtype=np.int32) * 32
     return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
@@ -131,14 +123,13 @@ def _mix(first: U64, second: U64, secret: int) -> U64:
 
 
 def _avalanche(word: U64) -> U64:
-    word ^= word >> np.uint64(37)
-    word *= _AVALANCHE
-    word ^= word >> _32
-    return word
+    word = (word ^ (word >> np.uint64(37))) * _AVALANCHE
+    return word ^ (word >> _32)
 
 
-def _xxh3_128(w0: U64, w1: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> tuple[U64, U64]:
-    """XXH3-128 with seed 0 of records of six little-endian words: (high, low)."""
+def _xxh3_128(records: list[U64]) -> tuple[U64, U64]:
+    """XXH3-128 with seed 0 of records given as six columns of words: (high, low)."""
+    w0, w1, w2, w3, w4, w5 = records
     middle = w2 + w3
     low = _SEED_LOW + _mix(w2, w3, 4)
     low ^= middle

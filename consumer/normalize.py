@@ -38,6 +38,8 @@ _REQUIRED_VARIABLE: Final = tuple(
 )
 _MESSAGE_TYPE_NAMES: Final = pa.array([str(name) for name in MESSAGE_TYPES])
 _QUALITY_NAMES: Final = pa.array(QUALITY_NAMES)
+_PIECE: Final = 10_000
+"""Rows encoded at a time; larger pieces spend their time on fresh memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ class TagEvents:
     def __len__(self) -> int:
         return len(self.observations)
 
-    def encode(self) -> pa.BinaryArray:
-        """One encoded TagEvent per row.
+    def encode(self) -> list[pa.BinaryArray]:
+        """Encoded TagEvents, in pieces that fit into the processor's cache.
 
         Raises:
             NullInRequiredColumnError: a NOT NULL column holds a null; the encoder would
@@ -149,8 +151,14 @@ class TagEvents:
         for name in _REQUIRED_VARIABLE:
             if self.variable.column(name).null_count:
                 raise NullInRequiredColumnError(f"column {name} holds a null")
-        variable = _HANDLER.record_batch_to_array(self.variable)
-        return pc.binary_join_element_wise(self.tags.prefixes(self.observations.tag), variable, b"")
+        return [
+            pc.binary_join_element_wise(
+                self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
+                _HANDLER.record_batch_to_array(self.variable.slice(start, _PIECE)),
+                b"",
+            )
+            for start in range(0, len(self), _PIECE)
+        ]
 
     def to_record_batch(self) -> pa.RecordBatch:
         """The same rows as Arrow, in the schema of the table."""

@@ -8,6 +8,7 @@ suite the latter.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from importlib import resources
@@ -16,6 +17,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
+NAMESPACE = "sparkplug_zerobus"
 HEADER = "# Generated from proto/{source} by `make proto`. Do not edit.\n"
 
 # Which package owns which schema. `zerobus_local` stands alone, so it has its own.
@@ -28,22 +30,30 @@ TARGETS = {
 
 
 def generate(source: str) -> dict[str, str]:
-    """Compile one schema in a temporary directory; file name -> text of each module."""
+    """Compile one schema in a temporary directory; file name -> text of each module.
+
+    The schemas are compiled under a directory of the project's name, because protobuf
+    registers them process-wide by path: other Sparkplug libraries have a sparkplug_b.proto.
+    """
     with tempfile.TemporaryDirectory() as directory:
-        well_known = str(resources.files("grpc_tools") / "_proto")
+        root = Path(directory)
+        (root / NAMESPACE).mkdir()
+        shutil.copy(ROOT / "proto" / source, root / NAMESPACE / source)
+        output = root / "generated"
+        output.mkdir()
         arguments = [
             "protoc",
-            f"--proto_path={ROOT / 'proto'}",
-            f"--proto_path={well_known}",
-            f"--python_out={directory}",
-            f"--pyi_out={directory}",
-            source,
+            f"--proto_path={root}",
+            f"--proto_path={resources.files('grpc_tools') / '_proto'}",
+            f"--python_out={output}",
+            f"--pyi_out={output}",
+            f"{NAMESPACE}/{source}",
         ]
         if protoc.main(arguments) != 0:
             sys.exit(f"protoc failed on proto/{source}")
         return {
             path.name: HEADER.format(source=source) + path.read_text(encoding="utf-8")
-            for path in sorted(Path(directory).iterdir())
+            for path in sorted((output / NAMESPACE).iterdir())
         }
 
 

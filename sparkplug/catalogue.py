@@ -15,7 +15,7 @@ import numpy as np
 from sparkplug.datatypes import READING, WIDTH, DataType, Reading, from_code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,15 +50,19 @@ class TagOwner(Protocol):
         """Device id of the topic, None at node level."""
 
 
-def is_control(name: str, device_id: str | None) -> bool:
+def is_control(name: str) -> bool:
     """Whether a metric steers the session rather than being data: it gives no rows."""
-    return name.startswith(_CONTROL_PREFIXES) or (name == "bdSeq" and device_id is None)
+    return name == "bdSeq" or name.startswith(_CONTROL_PREFIXES)
 
 
 class TagCatalogue:
-    """Columns over tag ids. `len()` is the number of ids handed out in this generation."""
+    """Columns over tag ids. `len()` is the number of ids handed out in this generation.
 
-    def __init__(self) -> None:
+    `wanted` is asked once per tag whether `group/node[/device]/metric` is to give rows.
+    """
+
+    def __init__(self, wanted: Callable[[str], bool] | None = None) -> None:
+        self._wanted = wanted
         self.generation = 0
         self.names: list[str] = []
         self.owners: list[TagOwner] = []
@@ -86,7 +90,7 @@ class TagCatalogue:
 
     @property
     def emitted(self) -> NDArray[np.bool_]:
-        """Whether a tag gives rows; False for bdSeq and control metrics."""
+        """Whether a tag gives rows; False for bdSeq, control metrics and unwanted tags."""
         return self._emitted[: self._size]
 
     def append(self, owner: TagOwner, names: Sequence[str], codes: NDArray[np.uint8]) -> int:
@@ -94,8 +98,14 @@ class TagCatalogue:
         first = self._size
         self._reserve(first + len(names))
         self._datatype[first : first + len(names)] = codes
-        device_id = owner.device_id
-        self._emitted[first : first + len(names)] = [not is_control(n, device_id) for n in names]
+        emitted = [not is_control(name) for name in names]
+        if self._wanted is not None:
+            ids = (owner.group_id, owner.edge_node_id, owner.device_id)
+            place = "/".join(part for part in ids if part is not None)
+            emitted = [
+                e and self._wanted(f"{place}/{n}") for e, n in zip(emitted, names, strict=True)
+            ]
+        self._emitted[first : first + len(names)] = emitted
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
         self._size = first + len(names)

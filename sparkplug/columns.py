@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow as pa
 from google.protobuf.message import DecodeError
 from ptars import HandlerPool
 
@@ -20,6 +19,7 @@ from sparkplug.pb import sparkplug_b_columns_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 ABSENT: Final = -1
@@ -27,6 +27,9 @@ ABSENT: Final = -1
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """Last millisecond of the year 9999. Later timestamps are treated as absent."""
+
+BEYOND_SEQ: Final = 2**31
+"""From here on a seq does not fit the column of the table, which then holds null."""
 
 COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
 
@@ -75,7 +78,7 @@ class PayloadColumns:
 
     seq: NDArray[np.int64]
     timestamp_ms: NDArray[np.int64]
-    timestamps_out_of_range: int
+    timestamp_unusable: NDArray[np.bool_]  # present, but beyond the year 9999
     compressed: NDArray[np.bool_]
     offsets: NDArray[np.int64]
     metrics: pa.StructArray
@@ -90,25 +93,23 @@ class PayloadColumns:
         return len(self.metrics)
 
 
-def timestamps(array: pa.Array) -> tuple[NDArray[np.int64], int]:
-    """Milliseconds with ABSENT for what is missing or beyond the year 9999, and how many are."""
+def timestamps(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Milliseconds with ABSENT for what is missing or beyond the year 9999; which are beyond."""
     raw = numbers(array, np.uint64)
     present = validity(array)
     usable = present & (raw <= MAX_TIMESTAMP_MS)
     values = np.where(usable, raw.view(np.int64), ABSENT)
-    return values, int(np.count_nonzero(present) - np.count_nonzero(usable))
+    return values, present & ~usable
 
 
 def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
     batch = _HANDLER.list_to_record_batch(payloads)
     seq_array = batch.column("seq")
-    # A seq beyond 255 breaks the specification; it is kept as it is, as far as it fits.
-    seq = np.where(
-        validity(seq_array),
-        np.minimum(numbers(seq_array, np.uint64), np.uint64(2**31 - 1)).astype(np.int64),
-        ABSENT,
-    )
-    timestamp_ms, out_of_range = timestamps(batch.column("timestamp"))
+    raw = numbers(seq_array, np.uint64)
+    # A seq beyond the column's INT breaks the specification; its remainder still counts on.
+    bounded = np.where(raw < BEYOND_SEQ, raw, BEYOND_SEQ + raw % np.uint64(256))
+    seq = np.where(validity(seq_array), bounded.astype(np.int64), ABSENT)
+    timestamp_ms, unusable = timestamps(batch.column("timestamp"))
     uuid = batch.column("uuid")
     compressed = np.zeros(len(payloads), dtype=np.bool_)
     if uuid.null_count < len(uuid):
@@ -118,7 +119,7 @@ def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
     return PayloadColumns(
         seq=seq,
         timestamp_ms=timestamp_ms,
-        timestamps_out_of_range=out_of_range,
+        timestamp_unusable=unusable,
         compressed=compressed,
         offsets=offsets.astype(np.int64),
         metrics=metrics.values,
@@ -134,38 +135,31 @@ def _parses(payload: bytes) -> bool:
     return True
 
 
-def _refused(payloads: Sequence[bytes], start: int, stop: int, bad: list[int]) -> None:
-    """Add to `bad` the indices in start..stop that ptars refuses, by bisection."""
+def _refused(payloads: Sequence[bytes], indices: list[int]) -> list[int]:
+    """Which of the indexed payloads ptars refuses, by bisection."""
     try:
-        _HANDLER.list_to_record_batch(payloads[start:stop])
+        _HANDLER.list_to_record_batch([payloads[index] for index in indices])
     except ValueError:
-        if stop - start == 1:
-            bad.append(start)
-            return
-        middle = (start + stop) // 2
-        _refused(payloads, start, middle, bad)
-        _refused(payloads, middle, stop, bad)
+        if len(indices) == 1:
+            return indices
+        middle = len(indices) // 2
+        return _refused(payloads, indices[:middle]) + _refused(payloads, indices[middle:])
+    return []
 
 
 def decode(payloads: list[bytes]) -> tuple[PayloadColumns, list[int]]:
     """Decode a batch; return its columns and the ascending indices of malformed payloads.
 
-    The columns hold the well-formed payloads only, in their order.
+    The columns hold the well-formed payloads only, in their order. Whether a payload is
+    well-formed does not depend on its neighbours: ptars is the judge, upb only helps to
+    find the suspects quickly.
     """
     try:
         return _to_columns(payloads), []
     except ValueError:
         pass
-    bad = [index for index, payload in enumerate(payloads) if not _parses(payload)]
-    suspects = set(bad)
-    rest = [index for index in range(len(payloads)) if index not in suspects]
-    kept = [payloads[index] for index in rest]
-    try:
-        return _to_columns(kept), bad
-    except ValueError:
-        pass
-    refused: list[int] = []
-    _refused(kept, 0, len(kept), refused)
-    bad = sorted([*bad, *(rest[index] for index in refused)])
-    suspects = set(bad)
-    return _to_columns([p for i, p in enumerate(payloads) if i not in suspects]), bad
+    suspects = [index for index, payload in enumerate(payloads) if not _parses(payload)]
+    others = sorted(set(range(len(payloads))) - set(suspects))
+    bad = sorted(_refused(payloads, suspects) + _refused(payloads, others))
+    dropped = set(bad)
+    return _to_columns([p for i, p in enumerate(payloads) if i not in dropped]), bad

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sparkplug import columns as payload_columns
 from sparkplug.aliases import AliasPool
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
 from sparkplug.columns import ABSENT, PayloadColumns, numbers, validity
@@ -25,11 +24,12 @@ from sparkplug.messages import (
     RebirthRequest,
 )
 from sparkplug.observations import observe
+from sparkplug.screening import Limits, Screened, screen
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
-from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse
+from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,16 +38,6 @@ _NOT_BORN: Final = -1
 _CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 _NDATA: Final = _CODE[MessageType.NDATA]
 _DDATA: Final = _CODE[MessageType.DDATA]
-_COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what a publisher can make us keep or read."""
-
-    max_payload_bytes: int = 16 * 1024 * 1024
-    max_nodes: int = 10_000
-    max_tags: int = 2_000_000
 
 
 class _Grown:
@@ -81,6 +71,7 @@ class _Batch:
     node: NDArray[np.int64]
     message_type: NDArray[np.uint8]
     unread: NDArray[np.bool_]  # messages whose metrics are not looked at
+    ignition: NDArray[np.bool_]  # messages of a session that Ignition's module began
     tag: NDArray[np.int32]  # per metric
     names: list[str | None] | None  # per metric, None if no metric has a name
 
@@ -96,9 +87,18 @@ class Fleet:
     generation of tag ids at the beginning of a `feed`, never within one.
     """
 
-    def __init__(self, limits: Limits | None = None, *, emit_transient: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        wanted: Callable[[str], bool] | None = None,
+        emit_births: bool = True,
+        emit_transient: bool = False,
+    ) -> None:
+        """Args are bounds, a test for `group/node[/device]/metric`, and which rows to give."""
         self.limits = limits or Limits()
-        self.catalogue = TagCatalogue()
+        self.catalogue = TagCatalogue(wanted)
+        self._emit_births = emit_births
         self._emit_transient = emit_transient
         self._pool = AliasPool()
         self._sessions: list[EdgeNodeSession] = []
@@ -130,133 +130,52 @@ class Fleet:
         decoded = Decoded()
         if len(self.catalogue) > 2 * self._live_tags + 10_000:
             self._drop_dead_tags()
-        batch = self._screen(messages, decoded)
+        batch = self._unresolved(screen(messages, self._data_topics, self.limits, decoded))
         regular = self._regular(batch)
         self._resolve_regular(batch, regular)
         for position in np.flatnonzero(~regular).tolist():
             self._take_one(batch, position, decoded)
         self._report_unresolved(batch, decoded)
+        unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
+        if unusable:
+            decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
         decoded.observations = observe(
             columns=batch.columns,
             tag=batch.tag,
             catalogue=self.catalogue,
             message_type=batch.message_type,
             received_us=np.array([m.received_us for m in batch.messages], dtype=np.int64),
-            ignition=self._ignition_of(batch.node),
+            ignition=batch.ignition,
+            emit_births=self._emit_births,
             emit_transient=self._emit_transient,
             counts=decoded.counts,
         )
         return decoded
 
-    def drop_sessions(self) -> None:
-        """The connection to the server was lost: nothing that follows can be in sequence."""
-        for session in self._sessions:
-            session.end()
-        self._nodes["next_seq"][:] = _NOT_BORN
-        self._topics["live"][:] = False
+    # ------------------------------------------------------------------ in order
 
-    # ------------------------------------------------------------------ screening
-
-    def _screen(self, messages: Sequence[Message], decoded: Decoded) -> _Batch:
-        """Sort out what is no edge node's message, decode the rest."""
-        known = self._data_topics.get
-        topic = np.array([known(m.topic, ABSENT) for m in messages], dtype=np.int64)
-        limit = self.limits.max_payload_bytes
-        odd = topic == ABSENT
-        odd |= np.array([m.retained or len(m.payload) > limit for m in messages], dtype=np.bool_)
-        parsed: dict[int, Topic] = {}
-        kept: Sequence[Message] = messages
-        if odd.any():
-            positions: list[int] = []
-            for position, message in enumerate(messages):
-                if odd[position]:
-                    read = self._read_topic(message, decoded)
-                    if read is None:
-                        continue
-                    if topic[position] == ABSENT:
-                        parsed[len(positions)] = read
-                positions.append(position)
-            kept = [messages[position] for position in positions]
-            topic = topic[positions]
-        columns, bad = payload_columns.decode([m.payload for m in kept])
-        if bad:
-            kept, topic, parsed = self._drop_bad(kept, topic, parsed, bad, decoded)
-        if columns.timestamps_out_of_range:
-            decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += columns.timestamps_out_of_range
-        is_known = topic != ABSENT
-        message_type = np.where(is_known, self._topics["type"][topic], _NDATA).astype(np.uint8)
-        for position, read in parsed.items():
+    def _unresolved(self, screened: Screened) -> _Batch:
+        """A screened batch with what is known of its messages before any is taken in."""
+        columns = screened.columns
+        is_known = screened.topic != ABSENT
+        message_type = np.where(is_known, self._topics["type"][screened.topic], _NDATA)
+        for position, read in screened.parsed.items():
             message_type[position] = _CODE[read.message_type]
-        unread = columns.compressed.copy()
-        if unread.any():
-            decoded.counts[Reason.COMPRESSED] += int(np.count_nonzero(unread))
-            for position in np.flatnonzero(unread).tolist():
-                decoded.quarantined.append(Quarantined(kept[position], Reason.COMPRESSED))
         names = columns.metric("name")
         return _Batch(
-            messages=kept,
-            topic=topic,
-            parsed=parsed,
+            messages=screened.messages,
+            topic=screened.topic,
+            parsed=screened.parsed,
             columns=columns,
-            node=np.where(is_known, self._topics["node"][topic], ABSENT),
-            message_type=message_type,
-            unread=unread,
+            node=np.where(is_known, self._topics["node"][screened.topic], ABSENT),
+            message_type=message_type.astype(np.uint8),
+            unread=columns.compressed.copy(),
+            ignition=self._nodes["ignition"][
+                np.where(is_known, self._topics["node"][screened.topic], 0)
+            ],
             tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
             names=names.to_pylist() if names.null_count < len(names) else None,
         )
-
-    def _read_topic(self, message: Message, decoded: Decoded) -> Topic | None:
-        """The topic of a message that deserves decoding; others are counted."""
-        read = parse(message.topic)
-        if isinstance(read, TopicProblem):
-            decoded.counts[Reason(read.value)] += 1
-            return None
-        if isinstance(read, StateTopic):
-            decoded.counts[Reason.HOST_STATE] += 1
-            return None
-        if read.message_type in _COMMANDS:
-            decoded.counts[Reason.COMMAND] += 1
-            return None
-        if message.retained:
-            decoded.counts[Reason.RETAINED] += 1
-            return None
-        if len(message.payload) > self.limits.max_payload_bytes:
-            decoded.counts[Reason.TOO_LARGE] += 1
-            decoded.quarantined.append(Quarantined(message, Reason.TOO_LARGE))
-            return None
-        return read
-
-    def _drop_bad(
-        self,
-        kept: Sequence[Message],
-        topic: NDArray[np.int64],
-        parsed: dict[int, Topic],
-        bad: list[int],
-        decoded: Decoded,
-    ) -> tuple[Sequence[Message], NDArray[np.int64], dict[int, Topic]]:
-        """Take malformed payloads out of the batch; their nodes are asked for a rebirth."""
-        for position in bad:
-            message = kept[position]
-            is_json = message.payload[:1] == b"{"
-            reason = Reason.JSON_PAYLOAD if is_json else Reason.BAD_PAYLOAD
-            decoded.counts[reason] += 1
-            decoded.quarantined.append(Quarantined(message, reason))
-            if reason is Reason.BAD_PAYLOAD:
-                read = parsed.get(position) or parse(message.topic)
-                assert isinstance(read, Topic)
-                decoded.rebirths.append(
-                    RebirthRequest(read.group_id, read.edge_node_id, Reason.BAD_PAYLOAD)
-                )
-        dropped = set(bad)
-        rest = [position for position in range(len(kept)) if position not in dropped]
-        moved = {old: new for new, old in enumerate(rest)}
-        return (
-            [kept[position] for position in rest],
-            topic[rest],
-            {moved[old]: read for old, read in parsed.items() if old in moved},
-        )
-
-    # ------------------------------------------------------------------ in order
 
     def _regular(self, batch: _Batch) -> NDArray[np.bool_]:
         """Which messages are data in sequence of a born node; their seq is accounted for."""
@@ -272,20 +191,19 @@ class Fleet:
                 flagged[session.index] = True
         positions = np.flatnonzero(known)
         positions = positions[np.argsort(batch.node[positions], kind="stable")]
-        node, seq = batch.node[positions], batch.columns.seq[positions]
+        # An encoder that drops zeros leaves out seq 0.
+        node, seq = batch.node[positions], np.maximum(batch.columns.seq[positions], 0)
         first = np.ones(len(node), dtype=np.bool_)
         first[1:] = node[1:] != node[:-1]
         expected = np.empty(len(seq), dtype=np.int64)
         expected[1:] = (seq[:-1] + 1) % _SEQ_MODULUS
         expected[first] = next_seq[node[first]]
-        # An encoder that drops zeros leaves out seq 0.
-        seen = np.where((seq == ABSENT) & (expected == 0), 0, seq)
-        flagged[node[seen != expected]] = True
+        flagged[node[seq != expected]] = True
         regular: NDArray[np.bool_] = known & ~flagged[batch.node]
         last = np.ones(len(node), dtype=np.bool_)
         last[:-1] = first[1:]
         last &= ~flagged[node]
-        next_seq[node[last]] = (seen[last] + 1) % _SEQ_MODULUS
+        next_seq[node[last]] = (seq[last] + 1) % _SEQ_MODULUS
         return regular
 
     def _resolve_regular(self, batch: _Batch, regular: NDArray[np.bool_]) -> None:
@@ -327,58 +245,59 @@ class Fleet:
 
     def _take_one(self, batch: _Batch, position: int, decoded: Decoded) -> None:
         """One message of a node that needs attention."""
-        read = batch.parsed.get(position)
-        if read is None:
-            owner = self._owners[int(batch.topic[position])]
-            data = MESSAGE_TYPES[batch.message_type[position]]
-            read = Topic(owner.group_id, data, owner.edge_node_id, owner.device_id)
+        read = batch.parsed.get(position) or self._topic_of(int(batch.topic[position]))
         session = self._by_id.get((read.group_id, read.edge_node_id))
         if session is not None:
             batch.node[position] = session.index
-        if batch.unread[position] and read.message_type in (MessageType.NBIRTH, MessageType.DBIRTH):
-            return
-        seq = int(batch.columns.seq[position])
-        match read.message_type:
-            case MessageType.NBIRTH:
+            batch.ignition[position] = self._nodes["ignition"][session.index]
+        seq = max(int(batch.columns.seq[position]), 0)
+        if read.message_type is MessageType.NBIRTH:
+            if not batch.unread[position]:
                 self._node_birth(batch, position, read, seq, decoded)
-                return
-            case MessageType.NDEATH:
-                batch.unread[position] = True
-                self._node_death(batch, position, session, decoded)
-                return
-            case _:
-                pass
-        if session is None or not session.owner.born:
+        elif read.message_type is MessageType.NDEATH:
+            batch.unread[position] = True
+            self._node_death(batch, position, session, decoded)
+        elif session is None or not session.owner.born:
             batch.unread[position] = True
             self._ask(decoded, read, Reason.DATA_BEFORE_BIRTH)
-            return
-        self._count_seq(session, seq, read, decoded)
-        match read.message_type:
-            case MessageType.DBIRTH:
+        else:
+            self._count_seq(session, seq, read, decoded)
+            self._take_in_session(batch, position, session, read, decoded)
+
+    def _take_in_session(
+        self,
+        batch: _Batch,
+        position: int,
+        session: EdgeNodeSession,
+        read: Topic,
+        decoded: Decoded,
+    ) -> None:
+        """A message of a born node, its seq accounted for."""
+        if read.message_type is MessageType.DBIRTH:
+            if not batch.unread[position]:
                 self._device_birth(batch, position, session, read, decoded)
-            case MessageType.DDEATH:
-                batch.unread[position] = True
-                self._device_death(session, read)
-            case _:
-                owner_or_none = (
-                    session.owner if read.device_id is None else session.devices.get(read.device_id)
-                )
-                if owner_or_none is None or not owner_or_none.born:
-                    batch.unread[position] = True
-                    self._ask(decoded, read, Reason.DEVICE_DATA_BEFORE_BIRTH)
-                elif not batch.unread[position]:
-                    self._resolve(batch, position, owner_or_none)
+            return
+        owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
+        if owner is None or not owner.born:
+            batch.unread[position] = True
+            self._ask(decoded, read, Reason.DEVICE_DATA_BEFORE_BIRTH)
+        elif read.message_type is MessageType.DDEATH:
+            batch.unread[position] = True
+            self._device_death(session, owner)
+        elif not batch.unread[position]:
+            self._resolve(batch, position, owner)
+
+    def _topic_of(self, index: int) -> Topic:
+        """A known data topic."""
+        owner = self._owners[index]
+        message_type = MESSAGE_TYPES[self._topics["type"][index]]
+        return Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
 
     def _count_seq(self, session: EdgeNodeSession, seq: int, read: Topic, decoded: Decoded) -> None:
         """Every message of a born node takes part in seq (payloads-sequence-num-incrementing)."""
-        expected = int(self._nodes["next_seq"][session.index])
-        if seq == ABSENT and expected == 0:
-            seq = 0
-        if seq != expected:
+        if seq != int(self._nodes["next_seq"][session.index]):
             self._ask(decoded, read, Reason.SEQUENCE_GAP)
-        self._nodes["next_seq"][session.index] = (
-            (expected if seq == ABSENT else seq) + 1
-        ) % _SEQ_MODULUS
+        self._nodes["next_seq"][session.index] = (seq + 1) % _SEQ_MODULUS
 
     def _node_birth(
         self, batch: _Batch, position: int, read: Topic, seq: int, decoded: Decoded
@@ -393,12 +312,14 @@ class Fleet:
         if not self._fits(session.owner, batch, position, decoded):
             return
         batch.node[position] = session.index
+        decoded.births.append((read.group_id, read.edge_node_id))
         session.begin(self._bd_seq(batch, position))
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
         self._declare(batch, position, session, session.owner)
-        self._nodes["ignition"][session.index] = TRANSMISSION_VERSION in session.owner.tags
-        self._nodes["next_seq"][session.index] = (max(seq, 0) + 1) % _SEQ_MODULUS
+        is_ignition = TRANSMISSION_VERSION in session.owner.tags
+        self._nodes["ignition"][session.index] = batch.ignition[position] = is_ignition
+        self._nodes["next_seq"][session.index] = (seq + 1) % _SEQ_MODULUS
 
     def _device_birth(
         self,
@@ -448,9 +369,7 @@ class Fleet:
         self._live_tags += len(owner.tags) - before
         alias_column = batch.columns.metric("alias")[rows]
         aliased = validity(alias_column) & (tags != NO_TAG)
-        collides = session.take_aliases(
-            owner, numbers(alias_column, np.uint64)[aliased], tags[aliased]
-        )
+        session.take_aliases(owner, numbers(alias_column, np.uint64)[aliased], tags[aliased])
         owner.born = True
         self._topics["live"][owner.topic_index] = True
         if self._pool.wasteful:
@@ -459,9 +378,6 @@ class Fleet:
                 self._publish_table(each)
         else:
             self._publish_table(session)
-        if collides:
-            for each_owner in session.owners():
-                self._topics["special"][each_owner.topic_index] = True
 
     def _publish_table(self, session: EdgeNodeSession) -> None:
         """Tell the columns where a node's alias table is now."""
@@ -488,11 +404,10 @@ class Fleet:
             self._topics["live"][owner.topic_index] = False
         self._nodes["next_seq"][session.index] = _NOT_BORN
 
-    def _device_death(self, session: EdgeNodeSession, read: Topic) -> None:
-        owner = session.devices.get(read.device_id or "")
-        if owner is not None:
-            owner.born = False
-            self._topics["live"][owner.topic_index] = False
+    def _device_death(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+        session.end_device(owner)
+        self._topics["live"][owner.topic_index] = False
+        self._publish_table(session)
 
     def _bd_seq(self, batch: _Batch, position: int) -> int | None:
         """BdSeq of a birth or death, whichever integer field carries it.
@@ -501,18 +416,16 @@ class Fleet:
         leave the name out and send the alias.
         """
         rows = batch.rows(position)
-        names = batch.names[rows] if batch.names is not None else [None] * (rows.stop - rows.start)
-        index = next((i for i, name in enumerate(names) if name == "bdSeq"), None)
-        if index is None:
-            if (
-                len(names) != 1
-                or names[0]
-                or batch.message_type[position] != _CODE[MessageType.NDEATH]
-            ):
+        count = rows.stop - rows.start
+        names = batch.names[rows] if batch.names is not None else [None] * count
+        found = [index for index, name in enumerate(names) if name == "bdSeq"]
+        if not found:
+            is_death = batch.message_type[position] == _CODE[MessageType.NDEATH]
+            if not is_death or count != 1 or names[0]:
                 return None
-            index = 0
-        for field in ("long_value", "int_value"):
-            value = batch.columns.metric(field)[rows.start + index].as_py()
+            found = [0]
+        for field in ("int_value", "long_value"):
+            value = batch.columns.metric(field)[rows.start + found[-1]].as_py()
             if value is not None:
                 return int(value)
         return None
@@ -543,10 +456,6 @@ class Fleet:
                 asked.add((node, reason))
                 owner = self._sessions[node].owner
                 decoded.rebirths.append(RebirthRequest(owner.group_id, owner.edge_node_id, reason))
-
-    def _ignition_of(self, node: NDArray[np.int64]) -> NDArray[np.bool_]:
-        known: NDArray[np.bool_] = self._nodes["ignition"][node] & (node != ABSENT)
-        return known
 
     def _new_session(self, read: Topic) -> EdgeNodeSession:
         index = self._nodes.append()

@@ -103,4 +103,5 @@ class Decoded:
     observations: Observations | None = None
     counts: Counter[Reason] = field(default_factory=Counter)
     rebirths: list[RebirthRequest] = field(default_factory=list)
+    births: list[tuple[str, str]] = field(default_factory=list)  # (group id, edge node id)
     quarantined: list[Quarantined] = field(default_factory=list)

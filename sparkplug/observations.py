@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from sparkplug import quality
 from sparkplug.catalogue import NO_TAG, READINGS, TagCatalogue
-from sparkplug.columns import ABSENT, PayloadColumns, booleans, timestamps
+from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, timestamps
 from sparkplug.datatypes import Reading
-from sparkplug.messages import Observations, Reason
+from sparkplug.messages import MESSAGE_TYPES, Observations, Reason
+from sparkplug.topics import MessageType
 from sparkplug.values import read_values
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _COMPLEX: Final = READINGS.index(Reading.COMPLEX)
 _AS_FOUND: Final = READINGS.index(Reading.AS_FOUND)
+_BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
 _US_PER_MS: Final = 1000
 
 
@@ -32,6 +34,7 @@ def observe(
     message_type: NDArray[np.uint8],
     received_us: NDArray[np.int64],
     ignition: NDArray[np.bool_],
+    emit_births: bool,
     emit_transient: bool,
     counts: Counter[Reason],
 ) -> Observations | None:
@@ -42,6 +45,8 @@ def observe(
     Ignition, whose quality code 0 is good) are per message.
     """
     wanted = _wanted(columns, tag, catalogue, emit_transient=emit_transient, counts=counts)
+    if not emit_births:
+        wanted &= np.repeat(~np.isin(message_type, _BIRTHS), np.diff(columns.offsets))
     rows = np.flatnonzero(wanted)
     if len(rows) == 0:
         return None
@@ -59,13 +64,13 @@ def observe(
     payload_ms = columns.timestamp_ms
     payload_us = np.where(payload_ms == ABSENT, ABSENT, payload_ms * _US_PER_MS)
     fallback_us = np.where(payload_ms == ABSENT, received_us, payload_us)[message]
-    metric_ms, out_of_range = timestamps(field("timestamp"))
+    metric_ms, unusable = timestamps(field("timestamp"))
     event_time_us = np.where(metric_ms == ABSENT, fallback_us, metric_ms * _US_PER_MS)
 
     code = quality.codes(field("properties"))
     code[values.misfit] = quality.DOES_NOT_FIT
     for reason, count in (
-        (Reason.TIMESTAMP_OUT_OF_RANGE, out_of_range),
+        (Reason.TIMESTAMP_OUT_OF_RANGE, np.count_nonzero(unusable)),
         (Reason.VALUE_MISSING, np.count_nonzero(values.missing)),
         (Reason.VALUE_DOES_NOT_FIT, np.count_nonzero(values.misfit)),
         (Reason.UNKNOWN_DATATYPE, np.count_nonzero(reading == _AS_FOUND)),
@@ -80,7 +85,7 @@ def observe(
         quality=quality.classes(code, ignition[message]),
         historical=booleans(field("is_historical")),
         message_type=message_type[message],
-        seq=columns.seq[message],
+        seq=np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)[message],
         payload_time_us=payload_us[message],
         received_us=received_us[message],
     )

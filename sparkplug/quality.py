@@ -30,27 +30,29 @@ DOES_NOT_FIT: Final = -1_073_741_052
 """Ignition's Error_TypeConversion, 0xC0000304: the value does not fit its datatype."""
 
 _BAD_STALE: Final = 516
+_EXACT: Final = {
+    0: BAD,
+    2: GOOD,
+    192: GOOD,
+    200: GOOD,
+    201: GOOD,
+    202: GOOD,
+    203: GOOD,
+    500: STALE,
+    _BAD_STALE: STALE,
+}
 
 
 def classify(code: int, *, zero_is_good: bool) -> int:
     """Quality class of one raw code (signed or unsigned 32 bit)."""
     unsigned = code & 0xFFFF_FFFF
-    top, low = unsigned >> 30, unsigned & 0xFFFF
-    if unsigned == 0:
-        return GOOD if zero_is_good else BAD
-    if unsigned == IMPLICIT:
-        return GOOD
-    if unsigned == 500:
-        return STALE
-    if top >= 2:
-        return STALE if top == 2 and low == _BAD_STALE else BAD
-    if top == 1:
-        return UNCERTAIN
-    if unsigned == _BAD_STALE:
-        return STALE
-    if 512 <= unsigned <= 780:
-        return BAD
-    return GOOD if unsigned == 2 or 200 <= unsigned <= 203 else UNCERTAIN
+    if unsigned in _EXACT:
+        return GOOD if unsigned == 0 and zero_is_good else _EXACT[unsigned]
+    flags, subcode = unsigned >> 30, unsigned & 0xFFFF
+    if flags >= 2:
+        return STALE if flags == 2 and subcode == _BAD_STALE else BAD
+    # Some devices imitate Ignition's subcodes without its flags.
+    return BAD if flags == 0 and 512 <= unsigned <= 780 else UNCERTAIN
 
 
 def code_of(properties: bytes) -> int | None:

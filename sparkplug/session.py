@@ -35,6 +35,7 @@ class MetricOwner:
         self.device_id = device_id
         self.topic_index = -1
         self.born = False
+        self.birth_number = 0  # counts the births of its node
         self.tags: dict[str, int] = {}
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
         self.aliases: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
@@ -70,6 +71,11 @@ class MetricOwner:
         self.tags = {name: tag for name, tag in zip(names, tags.tolist(), strict=True) if name}
         return tags
 
+    def forget_aliases(self) -> None:
+        """Nothing is known by alias any more."""
+        self.aliases = self.aliases[:0]
+        self.alias_tags = self.alias_tags[:0]
+
     def rename(self, renamed: NDArray[np.int32]) -> None:
         """Apply new tag ids after the catalogue was compacted."""
         self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
@@ -90,6 +96,8 @@ class EdgeNodeSession:
         self.devices: dict[str, MetricOwner] = {}
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
+        self._births = 0
+        self._collided = False
 
     def owners(self) -> list[MetricOwner]:
         """The node itself and its devices."""
@@ -98,12 +106,12 @@ class EdgeNodeSession:
     def begin(self, bd_seq: int | None) -> None:
         """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
         self.bd_seq = bd_seq
+        self._collided = False
         self.table.clear()
         for owner in self.owners():
             owner.born = False
             owner.own_aliases = None
-            owner.aliases = owner.aliases[:0]
-            owner.alias_tags = owner.alias_tags[:0]
+            owner.forget_aliases()
 
     def end(self) -> None:
         """An NDEATH: node and devices are offline."""
@@ -118,27 +126,41 @@ class EdgeNodeSession:
         """
         return bd_seq is None or self.bd_seq is None or bd_seq == self.bd_seq
 
+    def end_device(self, owner: MetricOwner) -> None:
+        """A DDEATH: the device is offline, its aliases stand for nothing."""
+        owner.born = False
+        self._withdraw_aliases(owner)
+
     def take_aliases(
         self, owner: MetricOwner, aliases: NDArray[np.uint64], tags: NDArray[np.int32]
-    ) -> bool:
-        """Replace an owner's aliases; True if another owner of this node has one of them.
+    ) -> None:
+        """Replace an owner's aliases by those of its new birth.
 
         Aliases are unique over the whole node (tck-id payloads-alias-uniqueness), but some
         publishers number per device. Each owner involved then looks in its own first.
         """
-        self.table.remove(owner.aliases, owner.alias_tags)
+        self._withdraw_aliases(owner)
+        self._births += 1
+        owner.birth_number = self._births
         standing = self.table.get(aliases)
         taken = aliases[(standing != NO_TAG) & ~np.isin(standing, tags)]
         owner.aliases, owner.alias_tags = aliases, tags
         self.table.update(aliases, tags)
-        if len(taken) == 0 and owner.own_aliases is None:
-            return False
-        for other in self.owners():
-            if other is owner or (len(taken) and np.isin(other.aliases, taken).any()):
+        self._collided = self._collided or len(taken) > 0
+        if self._collided:
+            for other in self.owners():
                 other.own_aliases = dict(
                     zip(other.aliases.tolist(), other.alias_tags.tolist(), strict=True)
                 )
-        return True
+
+    def _withdraw_aliases(self, owner: MetricOwner) -> None:
+        self.table.remove(owner.aliases, owner.alias_tags)
+        owner.forget_aliases()
+        owner.own_aliases = None
+        if self._collided:  # what it hid comes to light again, the latest birth on top
+            self.table.clear()
+            for other in sorted(self.owners(), key=lambda each: each.birth_number):
+                self.table.update(other.aliases, other.alias_tags)
 
     def resolve(
         self,
@@ -161,7 +183,7 @@ class EdgeNodeSession:
             tags[found] = np.array(mine, dtype=np.int32)[found]
         if names is not None:
             by_name = owner.tags.get
-            named = np.array([bool(name) for name in names])
+            named = np.array([bool(name) for name in names], dtype=np.bool_)
             found_by_name = [by_name(name, NO_TAG) if name else NO_TAG for name in names]
             tags[named] = np.array(found_by_name, dtype=np.int32)[named]
         return tags

@@ -260,7 +260,8 @@ def _raw_text(wire: _Wire, row: int) -> str | None:
 def _float_text(value: float, *, single: bool) -> str:
     if not np.isfinite(value):
         return _not_finite(value)
-    return str(np.float32(value)) if single else repr(value)
+    # The shortest digits that give the same 32-bit float, written as a double is.
+    return repr(float(str(np.float32(value)))) if single else repr(value)
 
 
 class _Texts:
@@ -283,7 +284,7 @@ class _Texts:
             return text
         source = np.arange(self._rows, dtype=np.int64)
         start = self._rows
-        for rows, piece in self._pieces:
+        for rows, _ in self._pieces:
             source[rows] = np.arange(start, start + len(rows))
             start += len(rows)
         return pa.concat_arrays([text, *(piece for _, piece in self._pieces)]).take(

@@ -205,6 +205,7 @@ class Oracle:
     def _message(self, arrival: Arrival) -> None:
         topic = parse_topic(arrival.topic)
         if topic is None:
+            self.counts["host_state"] += 1
             return
         if isinstance(topic, str):
             self.counts[topic] += 1
@@ -241,17 +242,17 @@ class Oracle:
     def _node_death(self, node: Node, payload: Payload) -> None:
         """End the session the death belongs to; a death without bdSeq is believed."""
         if not node.is_born:
+            self.counts["death_of_other_session"] += 1
             return
         died = None
+        only = len(payload.metrics) == 1
         for metric in payload.metrics:
-            name = metric.name
-            if not metric.HasField("name") and metric.HasField("alias"):
-                declared = node.by_alias(metric.alias, None)
-                name = declared.name if declared else ""
-            if name == "bdSeq":
+            if metric.name == "bdSeq" or (only and not metric.name):
                 died = integer_of(metric)
         if died is None or node.bd_seq is None or died == node.bd_seq:
             node.scopes.clear()
+        else:
+            self.counts["death_of_other_session"] += 1
 
     def _node_birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         node.scopes.clear()
@@ -283,7 +284,7 @@ class Oracle:
         scope = node.scopes[topic.device] = Scope(next(self._births))
         sent_at = self._payload_time(payload)
         for metric in payload.metrics:
-            if not metric.HasField("name"):
+            if not metric.name:
                 self.counts["metric_without_name"] += 1
                 continue
             declared = Declared(topic.device, metric.name, metric.datatype)
@@ -295,7 +296,7 @@ class Oracle:
     def _data(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         sent_at = self._payload_time(payload)
         for metric in payload.metrics:
-            if metric.HasField("name"):
+            if metric.name:
                 declared = node.scopes[topic.device].names.get(metric.name)
                 reason = "unknown_metric"
             else:

@@ -1,0 +1,96 @@
+"""`sparkplug-zerobus run`: the consumer, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from consumer.config import load
+from consumer.http import HttpServer
+from consumer.logs import configure_logging
+from consumer.pipeline import Consumer
+from consumer.status import status
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_LOG = logging.getLogger(__name__)
+_EXIT_FAILURE = 1
+_EXIT_INTERRUPTED = 130
+
+
+@click.command(
+    epilog="\b\nExamples:\n  sparkplug-zerobus run --config sparkplug-zerobus.yaml\n"
+    "  DATABRICKS_CLIENT_SECRET=... sparkplug-zerobus run --config plant.yaml"
+)
+@click.option(
+    "--config",
+    "config_path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file (YAML).",
+)
+@click.pass_context
+def command(context: click.Context, config_path: Path) -> None:
+    """Run the consumer until SIGTERM or Ctrl-C.
+
+    Both commit everything received to the spool, wait shutdown_timeout for
+    acknowledgements, and say how many rows remain spooled. Exit code 0 after
+    SIGTERM, 130 after Ctrl-C, 1 after a failure, 2 for a wrong configuration.
+    """
+    configuration = load(config_path, os.environ)
+    configure_logging(configuration.log)
+    for warning in configuration.warnings:
+        _LOG.warning("configuration: %s", warning)
+    consumer = Consumer(configuration)
+    address = configuration.http.address
+    http = HttpServer(consumer, address) if address is not None else None
+
+    stopped = threading.Event()
+    received: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+    consumer.start()
+    if http is not None:
+        http.start()
+        _LOG.info("health, metrics and status on http://%s:%d", address[0] if address else "",
+                  http.port)  # fmt: skip
+    while not stopped.wait(0.5):
+        if not consumer.alive:
+            break
+    _LOG.info("stopping")
+    remaining = consumer.stop()
+    if http is not None:
+        http.stop(timeout=5.0)
+    _report(consumer, remaining)
+    if consumer.failure is not None:
+        context.exit(_EXIT_FAILURE)
+    context.exit(_EXIT_INTERRUPTED if signal.SIGINT in received else 0)
+
+
+def _report(consumer: Consumer, remaining: int) -> None:
+    """The last words: what was done, and what is left for the next run."""
+    totals = status(consumer)
+    _LOG.info(
+        "received %d messages, produced %d rows, %d acknowledged",
+        totals["messages_received"],
+        totals["rows_produced"],
+        totals["rows_acked"],
+        extra={"totals": totals},
+    )
+    if remaining:
+        _LOG.warning("%d rows remain in the spool and are sent by the next run", remaining)
+    else:
+        _LOG.info("0 rows remain in the spool")

@@ -1,0 +1,53 @@
+"""Routes: /healthz and /readyz for supervisors, /metrics for Prometheus, /status for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from consumer.status import status
+
+if TYPE_CHECKING:
+    from consumer.pipeline import Consumer
+
+
+def make_app(consumer: Consumer) -> FastAPI:
+    """The application that serves one consumer."""
+    app = FastAPI(title="sparkplug-zerobus", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        """Whether the process does its work; 503 means: restart it."""
+        return _verdict(consumer.alive, {"failure": _text(consumer.failure)})
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        """Whether rows flow from every server to Zerobus."""
+        waiting = [c.server.name for c in consumer.connections if not c.connected.is_set()]
+        details = {"not_connected": waiting, "stream_state": status(consumer)["stream_state"]}
+        return _verdict(consumer.ready, details)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        """Prometheus text format."""
+        registry = consumer.telemetry.registry
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/status")
+    def show_status() -> dict[str, Any]:
+        """Everything that is counted, as one JSON object."""
+        return status(consumer)
+
+    return app
+
+
+def _verdict(fine: bool, details: dict[str, Any]) -> Response:
+    body = {"status": "ok" if fine else "failing", **{k: v for k, v in details.items() if v}}
+    return JSONResponse(body, status_code=200 if fine else 503)
+
+
+def _text(error: BaseException | None) -> str:
+    return "" if error is None else f"{type(error).__name__}: {error}"

@@ -1,0 +1,288 @@
+"""The consumer: connections -> inbox -> decode and normalize -> spool -> delivery.
+
+Three kinds of threads: one per MQTT server, which only reads; one that turns batches of
+messages into spooled batches of rows; one that delivers them. From the spool on nothing
+is lost; what is lost before it is counted by reason.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import random
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from consumer.broker import BrokerConnection
+from consumer.delivery import Delivery
+from consumer.delivery_types import DeliveryOptions, StreamState
+from consumer.errors import SpoolFull
+from consumer.inbox import BatchLimits, Inbox
+from consumer.normalize import SourceNames, TagColumns, normalize
+from consumer.outbox import CallLimits
+from consumer.records import EncodedRows
+from consumer.schema import TAG_EVENT_DESCRIPTOR
+from consumer.spool import NewBatch, Spool
+from consumer.telemetry import Telemetry
+from consumer.zerobus import StreamOptions, ZerobusSink, descriptor_bytes
+from sparkplug.fleet import Fleet
+from sparkplug.governor import RebirthGovernor
+from sparkplug.screening import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.config import Configuration, Server
+    from sparkplug.messages import Message
+
+_LOG = logging.getLogger(__name__)
+
+_ARRIVAL_KEY: Final = "next_arrival_number"
+_TAKE_TIMEOUT: Final = 0.2
+
+
+class _Source:
+    """Everything that one MQTT server's messages need on the decoding thread."""
+
+    def __init__(self, server: Server, configuration: Configuration) -> None:
+        limits = configuration.limits
+        host = configuration.host
+        self.name = server.name
+        self.fleet = Fleet(
+            Limits(
+                max_payload_bytes=limits.max_payload,
+                max_nodes=limits.max_nodes,
+                max_tags=limits.max_tags,
+            ),
+            wanted=_wanted(server.include, server.exclude),
+            emit_births=configuration.normalize.emit_births,
+            emit_transient=configuration.normalize.emit_transient,
+        )
+        self.tags = TagColumns(
+            self.fleet.catalogue,
+            SourceNames(
+                server=server.name,
+                site=server.site,
+                tag_path=configuration.normalize.tag_path,
+                source_system_id=server.source_system_id,
+            ),
+        )
+        self.governor = RebirthGovernor(
+            host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
+        )
+
+
+class Consumer:
+    """The whole consumer. `start`, then `stop`; both are called from the main thread.
+
+    Raises:
+        SpoolError: the spool cannot be opened (at construction).
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.telemetry = Telemetry()
+        batch = configuration.batch
+        self._inbox = Inbox(
+            configuration.limits.queue_bytes,
+            BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
+            time.monotonic,
+        )
+        self.spool = Spool.open(
+            configuration.spool.path,
+            sync=configuration.spool.sync,
+            max_bytes=configuration.spool.max_bytes,
+        )
+        self._schema_id = self.spool.add_schema(descriptor_bytes(TAG_EVENT_DESCRIPTOR))
+        known = self.spool.get_state(_ARRIVAL_KEY)
+        self._next_arrival = int(known) if isinstance(known, int) else 1
+        self.delivery = self._new_delivery()
+        self._sources = [_Source(server, configuration) for server in configuration.servers]
+        host_id = configuration.host.id if configuration.host.mode == "active" else None
+        self.connections = [
+            BrokerConnection(
+                index,
+                server,
+                host_id=host_id,
+                inbox=self._inbox,
+                spool=self.spool,
+                count_refused=self._refusal_counter(server.name),
+            )
+            for index, server in enumerate(configuration.servers)
+        ]
+        self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
+        self.failure: BaseException | None = None
+        self._add_gauges()
+
+    def start(self) -> None:
+        """Deliver what an earlier run left behind, decode, connect."""
+        if self.spooled_rows:
+            _LOG.info("%d rows of an earlier run are spooled and go first", self.spooled_rows)
+        self.delivery.start()
+        self._decoder.start()
+        for connection in self.connections:
+            connection.start()
+
+    def stop(self) -> int:
+        """Leave the servers, spool what was received, await acknowledgements.
+
+        Returns the number of rows that remain in the spool for the next run.
+        """
+        for connection in self.connections:
+            connection.stop(timeout=5.0)
+        self._inbox.close()
+        if self._decoder.ident is not None:
+            self._decoder.join()
+        self.delivery.drain(self.configuration.shutdown_timeout)
+        self.delivery.stop(timeout=5.0)
+        remaining = self.spooled_rows
+        self.spool.close()
+        return remaining
+
+    @property
+    def ready(self) -> bool:
+        """Whether rows flow: every server connected, the stream open, decoding alive."""
+        return (
+            self.alive
+            and self.delivery.stats().state is StreamState.OPENED
+            and all(connection.connected.is_set() for connection in self.connections)
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the consumer does its work at all; a restart is needed when it does not."""
+        return self.failure is None and self._decoder.is_alive()
+
+    @property
+    def spooled_rows(self) -> int:
+        """Rows in the spool that are not acknowledged yet."""
+        return self.spool.pending_rows(self.configuration.zerobus.table)
+
+    def _new_delivery(self) -> Delivery:
+        zerobus = self.configuration.zerobus
+        sink = ZerobusSink(
+            zerobus.endpoint,
+            zerobus.workspace_url,
+            client_id=zerobus.client_id,
+            client_secret=zerobus.client_secret.get_secret_value(),
+            # One more than we use ourselves, so that `send` never blocks in the SDK.
+            options=StreamOptions(max_inflight=zerobus.batch.max_inflight + 1),
+        )
+        options = DeliveryOptions(
+            limits=CallLimits(zerobus.batch.max_records, zerobus.batch.max_bytes),
+            max_delay=zerobus.batch.max_delay,
+            max_inflight=zerobus.batch.max_inflight,
+        )
+        return Delivery(self.spool, sink, zerobus.table, self._schema_id, options)
+
+    # ------------------------------------------------------------------ the decoding thread
+
+    def _decode_all(self) -> None:
+        try:
+            while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
+                if batch:
+                    self._take(batch)
+                self._request_rebirths()
+        except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
+            _LOG.exception("decoding ended")
+            self.failure = error
+
+    def _take(self, batch: dict[int, list[Message]]) -> None:
+        """Decode one batch of every server and commit its rows to the spool."""
+        rows: list[EncodedRows] = []
+        for index, messages in batch.items():
+            rows += self._decode(self._sources[index], messages)
+        if not rows:
+            return
+        table = self.configuration.zerobus.table
+        started = time.perf_counter()
+        try:
+            spooled = self.spool.append_many(
+                [NewBatch(table, self._schema_id, part) for part in rows],
+                state={_ARRIVAL_KEY: self._next_arrival},
+            )
+        except SpoolFull as error:
+            lost = sum(len(part) for part in rows)
+            self.telemetry.add_dropped(lost, "spool_full")
+            self.telemetry.add_reason("spool_full", lost, str(error))
+            return
+        self.telemetry.add_spooled(time.perf_counter() - started)
+        for each in spooled:
+            self.delivery.submit(each)
+
+    def _decode(self, source: _Source, messages: list[Message]) -> list[EncodedRows]:
+        started = time.perf_counter()
+        telemetry = self.telemetry
+        telemetry.add_received(source.name, len(messages), sum(len(m.payload) for m in messages))
+        decoded = source.fleet.feed(messages)
+        if decoded.counts:
+            example = decoded.quarantined[0].message.topic if decoded.quarantined else ""
+            telemetry.add_reasons(decoded.counts, source.name, example)
+        for group_id, edge_node_id in decoded.births:
+            source.governor.born(group_id, edge_node_id)
+        for request in decoded.rebirths:
+            source.governor.want(request)
+        encoded: list[EncodedRows] = []
+        count = 0
+        if decoded.observations is not None:
+            events = normalize(decoded.observations, source.tags, self._next_arrival)
+            encoded = [EncodedRows(part) for part in events.encode()]
+            count = len(events)
+            self._next_arrival += count
+        telemetry.add_decoded(source.name, count, time.perf_counter() - started)
+        return encoded
+
+    def _request_rebirths(self) -> None:
+        now = time.monotonic()
+        for source, connection in zip(self._sources, self.connections, strict=True):
+            if not connection.connected.is_set():
+                continue
+            for group_id, edge_node_id, reason in source.governor.due(now):
+                if connection.request_rebirth(group_id, edge_node_id):
+                    self.telemetry.add_rebirth(reason)
+                    _LOG.info(
+                        "asked %s/%s for a rebirth: %s",
+                        group_id,
+                        edge_node_id,
+                        reason.replace("_", " "),
+                        extra={"group_id": group_id, "edge_node_id": edge_node_id},
+                    )
+
+    # ------------------------------------------------------------------ telemetry
+
+    def _refusal_counter(self, server: str) -> Callable[[str], None]:
+        return lambda reason: self.telemetry.add_reason(reason, 1, server)
+
+    def _add_gauges(self) -> None:
+        gauge = self.telemetry.gauge
+        gauge("queued_bytes", "bytes between MQTT and decoding", lambda: self._inbox.queued_bytes)
+        gauge("spooled_rows", "rows not yet acknowledged", lambda: self.spooled_rows)
+        gauge("spool_bytes", "bytes of the spool in use", lambda: self.spool.stats().used_bytes)
+        gauge("spool_oldest_seconds", "age of the oldest batch in the spool",
+              lambda: self.spool.stats().oldest_age)  # fmt: skip
+        gauge(
+            "servers_connected",
+            "MQTT servers connected and subscribed",
+            lambda: sum(connection.connected.is_set() for connection in self.connections),
+        )
+        gauge("edge_nodes", "edge nodes whose birth was seen",
+              lambda: sum(source.fleet.node_count for source in self._sources))  # fmt: skip
+        gauge("tags", "tags that present births declare",
+              lambda: sum(source.fleet.live_tags for source in self._sources))  # fmt: skip
+
+
+def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
+    """A test of `group/node[/device]/metric` against the configured globs."""
+    if not include and not exclude:
+        return None
+    included = [re.compile(fnmatch.translate(glob)).match for glob in include]
+    excluded = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
+
+    def wanted(place: str) -> bool:
+        if included and not any(match(place) for match in included):
+            return False
+        return not any(match(place) for match in excluded)
+
+    return wanted

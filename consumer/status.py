@@ -1,0 +1,35 @@
+"""One picture of a running consumer, for /status, the demo and the last log line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from consumer.pipeline import Consumer
+
+
+def status(consumer: Consumer) -> dict[str, Any]:
+    """Totals since the start, plus the state of every part. JSON-compatible."""
+    delivery = consumer.delivery.stats()
+    telemetry = consumer.telemetry
+    return {
+        **telemetry.totals,
+        "reasons": dict(telemetry.reasons),
+        "stream_state": str(delivery.state),
+        "rows_sent": delivery.rows_sent,
+        "rows_acked": delivery.rows_acked,
+        "batches": delivery.calls_sent,
+        "failures": delivery.failures,
+        "last_acked_offset": delivery.last_acked_offset,
+        "failure": delivery.cause or "",
+        "spooled_rows": consumer.spooled_rows,
+        "servers": [
+            {
+                "name": connection.server.name,
+                "connected": connection.connected.is_set(),
+                "connections": connection.connections,
+                "last_error": connection.last_error,
+            }
+            for connection in consumer.connections
+        ],
+    }

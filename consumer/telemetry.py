@@ -1,0 +1,134 @@
+"""What the consumer counts, per batch: Prometheus metrics and one summary for people.
+
+Naming rule: `sparkplug_zerobus_<what>_<unit>`, counters end in `_total`. Whatever is
+dropped or set aside is counted under `reason` in messages_not_read or metrics_remarked.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from sparkplug.messages import Reason
+
+if TYPE_CHECKING:
+    from collections import Counter as Counts
+    from collections.abc import Callable
+
+_LOG = logging.getLogger(__name__)
+
+_PREFIX: Final = "sparkplug_zerobus"
+_LOG_EVERY: Final = 10.0
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+_EXPECTED: Final = frozenset({Reason.COMMAND, Reason.HOST_STATE, Reason.RETAINED})
+"""Reasons that are ordinary traffic: counted, not worth a warning."""
+
+
+class Telemetry:
+    """Counters of one consumer. Thread-safe; `add_*` is called once per batch."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._logged_at: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+        self.reasons: dict[str, int] = {}
+        self.totals = {
+            "messages_received": 0,
+            "bytes_received": 0,
+            "rows_produced": 0,
+            "batches_decoded": 0,
+            "rebirths_requested": 0,
+            "rows_dropped": 0,
+        }
+        make = self._counter
+        self._received = make("messages_received", "MQTT messages taken from the queue", "server")
+        self._bytes = make("received_bytes", "payload bytes of those messages", "server")
+        self._rows = make("rows_produced", "rows made from metrics", "server")
+        self._batches = make("batches_decoded", "batches decoded")
+        self._remarks = make("remarks", "messages or metrics not read, by reason", "reason")
+        self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
+        self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
+        self._decode = Histogram(
+            f"{_PREFIX}_decode_seconds",
+            "time from a batch of payloads to encoded rows",
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._spooling = Histogram(
+            f"{_PREFIX}_spool_commit_seconds",
+            "time to commit a batch to the spool",
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A value that is read when metrics are asked for."""
+        Gauge(f"{_PREFIX}_{name}", text, registry=self.registry).set_function(read)
+
+    def add_received(self, server: str, messages: int, size: int) -> None:
+        """Messages of one server in a batch, and their payload bytes."""
+        self._received.labels(server).inc(messages)
+        self._bytes.labels(server).inc(size)
+        self.totals["messages_received"] += messages
+        self.totals["bytes_received"] += size
+
+    def add_decoded(self, server: str, rows: int, seconds: float) -> None:
+        """Rows that a batch of one server gave."""
+        self._rows.labels(server).inc(rows)
+        self._batches.inc()
+        self._decode.observe(seconds)
+        self.totals["rows_produced"] += rows
+        self.totals["batches_decoded"] += 1
+
+    def add_spooled(self, seconds: float) -> None:
+        """One commit to the spool."""
+        self._spooling.observe(seconds)
+
+    def add_dropped(self, rows: int, reason: str) -> None:
+        """Rows that were lost, knowingly."""
+        self._dropped.labels(reason).inc(rows)
+        self.totals["rows_dropped"] += rows
+
+    def add_rebirth(self, reason: str) -> None:
+        """A rebirth request that was sent."""
+        self._rebirths.labels(reason).inc()
+        self.totals["rebirths_requested"] += 1
+
+    def add_reasons(self, counts: Counts[Reason], server: str, example: str = "") -> None:
+        """Reasons of a batch; each is logged at most every ten seconds."""
+        for reason, count in counts.items():
+            self.add_reason(str(reason), count, server, example)
+
+    def add_reason(self, reason: str, count: int, server: str, example: str = "") -> None:
+        """One reason, with how often it occurred and the topic of an example."""
+        with self._lock:
+            self._remarks.labels(reason).inc(count)
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+            if reason in _EXPECTED:
+                return
+            pending = self._unlogged.get(reason, 0) + count
+            now = self._clock()
+            last = self._logged_at.get(reason)
+            if last is not None and now - last < _LOG_EVERY:
+                self._unlogged[reason] = pending
+                return
+            self._logged_at[reason] = now
+            self._unlogged[reason] = 0
+        _LOG.warning(
+            "%s: %d from %s%s",
+            reason,
+            pending,
+            server,
+            f", for example on {example}" if example else "",
+            extra={"reason": reason, "count": pending, "server": server},
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)

@@ -1,0 +1,100 @@
+"""The columnar decoder and the row-by-row oracle read every batch alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from oracle import COLUMNS, Oracle, to_tag_event
+from oracle.decoder import parse_payload
+from oracle.strategies import fleets, random_fleet
+
+from consumer.normalize import SourceNames, TagColumns, normalize
+from sparkplug.columns import decode
+from sparkplug.fleet import Fleet
+from sparkplug.messages import Message
+
+TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
+
+
+class Columnar:
+    """The product's path, batch by batch, with the oracle's interface.
+
+    One decoder per server, as in the pipeline; arrival numbers run over all of them.
+    """
+
+    def __init__(self) -> None:
+        self.servers: dict[str, tuple[Fleet, TagColumns]] = {}
+        self.rows: list[dict[str, object]] = []
+        self.encoded: list[bytes] = []
+        self.counts: Counter[str] = Counter()
+        self.rebirths: set[tuple[str, str, str]] = set()
+
+    def feed(self, arrivals) -> None:
+        for server, messages in self._by_server(arrivals):
+            if server not in self.servers:
+                fleet = Fleet()
+                self.servers[server] = fleet, TagColumns(fleet.catalogue, SourceNames(server))
+            fleet, tags = self.servers[server]
+            decoded = fleet.feed(messages)
+            self.counts.update({str(reason): n for reason, n in decoded.counts.items()})
+            self.rebirths.update(
+                (r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths
+            )
+            if decoded.observations is not None:
+                events = normalize(decoded.observations, tags, len(self.rows) + 1)
+                self.rows += self._as_dictionaries(events.to_record_batch())
+                self.encoded += [raw for part in events.encode() for raw in part.to_pylist()]
+
+    @staticmethod
+    def _by_server(arrivals):
+        """Runs of messages of one server, in order of arrival."""
+        runs: list[tuple[str, list[Message]]] = []
+        for a in arrivals:
+            if not runs or runs[-1][0] != a.server:
+                runs.append((a.server, []))
+            runs[-1][1].append(Message(a.topic, a.payload, a.received_at_us, a.retained))
+        return runs
+
+    @staticmethod
+    def _as_dictionaries(batch: pa.RecordBatch) -> list[dict[str, object]]:
+        for name in TIMES:
+            index = batch.schema.get_field_index(name)
+            batch = batch.set_column(index, name, batch.column(name).cast(pa.int64()))
+        return batch.to_pylist()
+
+
+def judged_alike(payload: bytes) -> bool:
+    """Whether ptars and upb agree that damaged bytes are, or are not, a payload.
+
+    They do not where an unknown field has a number beyond protobuf's range.
+    """
+    _, bad = decode([payload])
+    return (parse_payload(payload) is None) == bool(bad)
+
+
+def assert_read_alike(batches) -> None:
+    oracle, columnar = Oracle(), Columnar()
+    for whole in batches:
+        batch = [arrival for arrival in whole if judged_alike(arrival.payload)]
+        oracle.feed(batch)
+        columnar.feed(batch)
+    assert len(columnar.rows) == len(oracle.rows)
+    for ours, theirs in zip(columnar.rows, oracle.rows, strict=True):
+        assert [repr(ours[name]) for name in COLUMNS] == [repr(theirs[name]) for name in COLUMNS]
+    assert columnar.counts == oracle.counts
+    assert columnar.rebirths == set(oracle.rebirth_requests)
+    assert columnar.encoded == [to_tag_event(row) for row in oracle.rows]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(fleets())
+def test_every_generated_fleet_is_read_as_the_oracle_reads_it(batches):
+    assert_read_alike(batches)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_thousands_of_hostile_messages_are_read_as_the_oracle_reads_them(seed):
+    assert_read_alike(random_fleet(seed, batches=6, messages=150))
