@@ -167,19 +167,23 @@ class Delivery:
     def _run(self) -> None:
         while not self._stopping.is_set():
             stream: ZerobusIngestStream | None = None
+            failure: SinkFailure | None = None
             try:
                 stream = self._open()
                 self._serve(stream)
-            except SinkFailure as failure:
-                self._fail(failure.kind, str(failure))
+            except SinkFailure as error:
+                failure = error
             except SpoolError as error:
-                self._fail(FailureKind.PERMANENT, str(error))
-            except Exception as error:  # noqa: BLE001 - no defect may end the delivery for good
+                failure = SinkFailure(FailureKind.PERMANENT, str(error))
+            except Exception as error:  # noqa: BLE001 - see below
+                # A defect of ours must not end the delivery for good.
                 _LOG.exception("delivery to %s: unexpected error", self.table)
-                self._fail(FailureKind.PERMANENT, f"{type(error).__name__}: {error}")
+                failure = SinkFailure(FailureKind.PERMANENT, f"{type(error).__name__}: {error}")
             finally:
                 if stream is not None:
                     self._abandon(stream)
+            if failure is not None:
+                self._fail(failure)
             self._pause()
         with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
             self._trim(everything=True)
@@ -362,13 +366,17 @@ class Delivery:
                 if isinstance(event, Acknowledged) and event.generation == stream.generation:
                     finished, rows = self._outbox.settle(event.offset)
                     self._finished += [batch.batch_id for batch in finished]
-                    self._update(rows_acked=self._stats.rows_acked + rows)
+                    self._update(
+                        rows_acked=self._stats.rows_acked + rows,
+                        last_acked_offset=event.offset,
+                    )
         self._awake.clear()
         self._outbox.rewind()
 
     # -- failures ---------------------------------------------------------------------
 
-    def _fail(self, kind: FailureKind, text: str) -> None:
+    def _fail(self, failure: SinkFailure) -> None:
+        kind = failure.kind
         if kind is FailureKind.ENDED and (
             self._stats.last_acked_offset >= 0 or self._clock() - self._opened[-1] >= _LIVED_SECONDS
         ):
@@ -385,7 +393,7 @@ class Delivery:
         self._update(
             state=StreamState.BLOCKED if blocked else StreamState.BACKING_OFF,
             failures=self._stats.failures + 1,
-            cause=text if first else self._stats.cause,
+            cause=str(failure) if first else self._stats.cause,
             cause_kind=kind if first else self._stats.cause_kind,
         )
         self._log(
@@ -394,7 +402,7 @@ class Delivery:
             self.table,
             kind.value,
             self._attempt,
-            text,
+            failure,
         )
 
     def _pause(self) -> None:

@@ -95,6 +95,7 @@ _CLASSES: Final[tuple[tuple[re.Pattern[str], FailureKind], ...]] = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         ("Ingest payload too large", FailureKind.TOO_LARGE),
+        ("The operation completed successfully", FailureKind.ENDED),
         # OAuth. The SDK calls every 4xx final, 429 included.
         (r"Client error \(429\)", FailureKind.RETRIABLE),
         (r"Client error \(4\d\d\)", FailureKind.AUTHENTICATION),
@@ -184,9 +185,7 @@ class ZerobusIngestStream:
             except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's, all are causes
                 self.cause = SinkFailure(classify(error, opening=False), str(error))
             else:
-                self.cause = SinkFailure(
-                    FailureKind.ENDED, "the service ended the stream, all was acknowledged"
-                )
+                self.cause = SinkFailure(FailureKind.ENDED, "the service ended the stream")
         return self.cause
 
     def close(self) -> None:
