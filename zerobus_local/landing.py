@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK_RECORDS = 2000
+CHUNK_RECORDS = 4000
 """Records per conversion: enough to amortise the call, few enough to stay in the cache."""
 COMMIT_ATTEMPTS = 4
 FIRST_RETRY_SECONDS = 0.1
@@ -168,6 +168,12 @@ class Landing:
                 self._tables[name] = TableWriter(name, delta, self._shared)
             return self._tables[name]
 
+    def hurry(self) -> None:
+        """From now on commit without waiting for the interval: streams are to end."""
+        with self._lock:
+            for writer in self._tables.values():
+                writer.hurry()
+
     def close(self) -> None:
         """Commit what was received, then stop all threads."""
         self._shared.budget.close()
@@ -190,6 +196,7 @@ class TableWriter:
         self._shared = shared
         self._pending: list[Request] = []
         self._wake = threading.Condition()
+        self._hurried = False
         self._closing = False
         self._last_start = 0.0
         self._thread = threading.Thread(target=self._run, name=f"landing {name}", daemon=True)
@@ -203,6 +210,12 @@ class TableWriter:
             self._pending.append(request)
             self._wake.notify()
         return True
+
+    def hurry(self) -> None:
+        """From now on commit without waiting for the interval."""
+        with self._wake:
+            self._hurried = True
+            self._wake.notify()
 
     def close(self) -> None:
         """Land what is queued, then stop."""
@@ -229,12 +242,13 @@ class TableWriter:
         with self._wake:
             self._wake.wait_for(lambda: self._pending or self._closing)
             due = self._last_start + self._shared.options.commit_interval
-            self._wake.wait_for(
-                lambda: self._closing or self._shared.budget.tight, max(0.0, due - time.monotonic())
-            )
+            self._wake.wait_for(self._in_haste, max(0.0, due - time.monotonic()))
             requests, self._pending = self._pending, []
         self._last_start = time.monotonic()
         return requests
+
+    def _in_haste(self) -> bool:
+        return self._hurried or self._closing or self._shared.budget.tight
 
     def _land(self, requests: list[Request]) -> None:
         by_stream: dict[Stream, list[Request]] = {}

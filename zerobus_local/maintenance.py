@@ -12,7 +12,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ MAX_FILE_BYTES = 128 * 1024 * 1024
 GROWTH = 16
 """Files are merged up to this many times what has arrived since: bounds rewriting."""
 
+# Appends go on meanwhile: the commit of a compaction has to get in between them.
+_PATIENT = CommitProperties(max_commit_retries=100)
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
@@ -63,7 +65,11 @@ class Maintenance:
 
 def maintain(table: DeltaTable) -> None:
     """Merge small files, write a checkpoint, remove what has been superseded long enough."""
-    table.optimize.compact(target_size=_target_size(table), post_commithook_properties=_NO_HOOKS)
+    table.optimize.compact(
+        target_size=_target_size(table),
+        commit_properties=_PATIENT,
+        post_commithook_properties=_NO_HOOKS,
+    )
     table.create_checkpoint()
     table.cleanup_metadata()
     table.vacuum(dry_run=False, post_commithook_properties=_NO_HOOKS)

@@ -1,19 +1,27 @@
-"""OAuth tokens, as `POST /oidc/v1/token` with client credentials gives them out."""
+"""OAuth tokens, as `POST /oidc/v1/token` with client credentials gives them out.
+
+Tokens are signed rather than remembered: those of the service outlive a restart
+of an ingest server, and the SDK takes a refused token for the end of a stream
+that it is recovering.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
+import os
 import secrets
-import threading
+import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +33,19 @@ class TokenAnswer:
 
 
 class Tokens:
-    """The tokens that were given out and have not expired.
+    """Gives out tokens and knows its own again.
 
     Args:
         credentials: secret per client id; None lets anybody in.
         lifetime: seconds that a token is good for.
+        key: the secret that tokens are signed with, see `signing_key`.
     """
 
-    def __init__(self, credentials: Mapping[str, str] | None, lifetime: float) -> None:
+    def __init__(self, credentials: Mapping[str, str] | None, lifetime: float, key: bytes) -> None:
         self._credentials = None if credentials is None else dict(credentials)
         self._lifetime = lifetime
-        self._expiry: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._key = key
+        self._expired_until = 0
 
     def request(self, authorization: str, form: str) -> TokenAnswer:
         """Answer a token request (RFC 6749, sections 4.4 and 5).
@@ -66,25 +75,32 @@ class Tokens:
         )
 
     def issue(self) -> str:
-        """A new token."""
-        token = secrets.token_urlsafe(32)
-        now = time.monotonic()
-        with self._lock:
-            self._expiry = {known: end for known, end in self._expiry.items() if end > now}
-            self._expiry[token] = now + self._lifetime
-        return token
+        """A new token: time of issue, end of validity (both ns since 1970) and a signature."""
+        issued = time.time_ns()
+        claims = struct.pack(">QQ", issued, issued + int(self._lifetime * 1e9))
+        return base64.urlsafe_b64encode(claims + self._signature(claims)).decode()
 
     def valid(self, authorization: str) -> bool:
         """Whether `authorization` is `Bearer` with a token given out and not expired."""
         scheme, _, token = authorization.partition(" ")
-        with self._lock:
-            # The tokens are random: a lookup's timing tells nothing that helps to guess one.
-            return scheme.lower() == "bearer" and self._expiry.get(token, 0.0) > time.monotonic()
+        try:
+            raw = base64.urlsafe_b64decode(token)
+        except (binascii.Error, ValueError):
+            return False
+        claims, signature = raw[:16], raw[16:]
+        if scheme.lower() != "bearer" or not hmac.compare_digest(
+            signature, self._signature(claims)
+        ):
+            return False
+        issued, end = struct.unpack(">QQ", claims)
+        return bool(issued > self._expired_until and time.time_ns() < end)
 
     def expire_all(self) -> None:
-        """Forget all tokens."""
-        with self._lock:
-            self._expiry.clear()
+        """Let all tokens given out so far be expired."""
+        self._expired_until = time.time_ns()
+
+    def _signature(self, claims: bytes) -> bytes:
+        return hmac.digest(self._key, claims, "sha256")
 
     def _known(self, client_id: str, secret: str) -> bool:
         if self._credentials is None:
@@ -93,6 +109,19 @@ class Tokens:
         # Compare for unknown clients too, so that time does not tell which exist.
         same = hmac.compare_digest((expected or "").encode(), secret.encode())
         return same and bool(expected)
+
+
+def signing_key(path: Path) -> bytes:
+    """The key in the file `path`, which is made, for its owner only, if it is not there.
+
+    Raises:
+        OSError: it can be neither read nor made.
+    """
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.write(descriptor, secrets.token_bytes(32))
+        os.close(descriptor)
+    return path.read_bytes()
 
 
 def _basic(authorization: str) -> tuple[str, str] | None:

@@ -141,6 +141,8 @@ def _conform(array: pa.Array, type_: pa.DataType, name: str) -> pa.Array:
     Raises:
         ValueError: a value is out of range, or null where the type forbids it.
     """
+    if array.type.equals(type_):
+        return array
     if pa.types.is_struct(type_):
         children = []
         for field in type_:

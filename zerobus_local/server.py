@@ -13,7 +13,7 @@ from zerobus_local.errors import LocalZerobusError
 from zerobus_local.faults import Faults
 from zerobus_local.http import Endpoints, HttpPort
 from zerobus_local.landing import Landing, LandingOptions
-from zerobus_local.oauth import Tokens
+from zerobus_local.oauth import Tokens, signing_key
 from zerobus_local.pb import zerobus_service_pb2 as pb
 from zerobus_local.streams import IngestStream, Service
 from zerobus_local.tables import DataDir, TableName
@@ -40,12 +40,12 @@ _GRPC_OPTIONS = (
 class LocalZerobus:
     """A Zerobus-compatible server that lands rows in Delta tables on this machine.
 
-    Listens between `start()` and `stop()`, or inside `with`. Tables are under
+    Listens between `start()` and `stop()`, or inside `with`, once. Tables are under
     `data_dir/<catalog>/<schema>/<table>`; those that exist are served.
 
     Args:
-        data_dir: where the tables are; made if it does not exist, locked while
-            this object lives.
+        data_dir: where the tables are; made if it does not exist, locked until
+            `stop()`.
         grpc_address: `host:port` for streams; port 0 takes a free one.
         http_address: `host:port` for tokens and health.
         credentials: secret per client id; None accepts any.
@@ -91,10 +91,11 @@ class LocalZerobus:
         self._tls = tls
         self._expose_faults = expose_faults
         self._max_streams = max_streams
-        self._tokens = Tokens(credentials, token_lifetime)
-        self.faults.on_expire(self._tokens.expire_all)
         self._options = LandingOptions(commit_interval, max_uncommitted_bytes, compact_every)
         self._data_dir = DataDir(data_dir)
+        key = signing_key(data_dir / ".zerobus-local.key")
+        self._tokens = Tokens(credentials, token_lifetime, key)
+        self.faults.on_expire(self._tokens.expire_all)
         self._streams: set[IngestStream] = set()
         self._lock = threading.Lock()
         self._landing: Landing | None = None
@@ -117,8 +118,11 @@ class LocalZerobus:
         """Listen on both ports.
 
         Raises:
-            LocalZerobusError: an address cannot be bound, or a TLS file not read.
+            LocalZerobusError: an address cannot be bound, a TLS file not read, or
+                the server was stopped before.
         """
+        if self._data_dir.closed:
+            raise LocalZerobusError("A stopped server does not start again; make a new one")
         endpoints = Endpoints(self._tokens, self.faults, self._tally, self._expose_faults)
         server = grpc.server(
             ThreadPoolExecutor(self._max_streams, thread_name_prefix="stream"),
@@ -167,6 +171,7 @@ class LocalZerobus:
                 streams = list(self._streams)
             for stream in streams:
                 stream.shut_down()
+            self._landing.hurry()
             stopped.wait()
             self._landing.close()
             self._http.close()

@@ -29,8 +29,8 @@ _CONFIGURATION = {
     # Commits several times a second: what is superseded must go soon, or listing
     # the log and the directory becomes the cost of every commit. A reader has
     # this long to finish with the version it opened.
-    "delta.logRetentionDuration": "interval 10 minutes",
-    "delta.deletedFileRetentionDuration": "interval 10 minutes",
+    "delta.logRetentionDuration": "interval 5 minutes",
+    "delta.deletedFileRetentionDuration": "interval 5 minutes",
 }
 
 
@@ -75,16 +75,24 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._lock = os.open(path / ".zerobus-local.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        lock = os.open(path / ".zerobus-local.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._lock)
+            os.close(lock)
             raise DataDirInUseError(f"Another local Zerobus server uses {path}") from error
+        self._lock: int | None = lock
 
     def close(self) -> None:
         """Give the lock back."""
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the lock has been given back."""
+        return self._lock is None
 
     def create(self, name: TableName, schema: pa.Schema) -> None:
         """Create a table; NOT NULL where a field of `schema` is not nullable.

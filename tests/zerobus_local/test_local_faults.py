@@ -1,0 +1,180 @@
+"""Faults on request: what the real SDK makes of each of them."""
+
+import json
+import math
+import time
+import urllib.request
+
+import grpc
+import pytest
+from local_rig import READING, until
+from zerobus.sdk.sync import NonRetriableException, ZerobusException
+
+from zerobus_local import FaultError, Faults, LocalZerobus, LocalZerobusError
+
+
+def ids(rows):
+    return [row["id"] for row in rows()]
+
+
+def test_a_creation_that_fails_once_is_tried_again(server, client):
+    server.faults.fail_creation("UNAVAILABLE", "not now")
+    client.stream()
+    counters = server.counters()
+    assert (counters.streams_refused, counters.streams_opened) == (1, 1)
+
+
+def test_a_creation_that_always_fails_gives_up(server, client):
+    server.faults.fail_creation(grpc.StatusCode.INTERNAL, "broken", times=None)
+    with pytest.raises(ZerobusException, match="broken"):
+        client.stream(recovery_retries=2)
+    assert server.counters().streams_refused == 3
+    server.faults.clear()
+    client.stream()
+
+
+def test_a_permanent_status_is_not_tried_again(server, client):
+    server.faults.fail_creation("PERMISSION_DENIED", "no MODIFY on the table", times=None)
+    with pytest.raises(NonRetriableException, match="no MODIFY on the table"):
+        client.stream()
+
+
+def test_a_stream_that_fails_at_an_offset_has_acknowledged_what_came_before(server, client, rows):
+    server.faults.fail_stream("INVALID_ARGUMENT", "poison", at_offset=3)
+    stream = client.stream()
+    for n in range(6):
+        stream.ingest_record_offset(READING(n))
+    with pytest.raises(ZerobusException, match="poison"):
+        stream.flush()
+    assert ids(rows) == ["0", "1", "2"]
+    assert list(stream.get_unacked_records()) == [READING(n) for n in (3, 4, 5)]
+
+
+def test_a_stream_that_is_interrupted_goes_on_without_loss_or_duplicate(server, client, rows):
+    server.faults.fail_stream("UNAVAILABLE", "moved", at_offset=2, times=2)
+    stream = client.stream()
+    for n in range(10):
+        assert stream.ingest_record_offset(READING(n)) == n
+    stream.flush()
+    assert ids(rows) == [str(n) for n in range(10)]
+    assert server.counters().streams_opened == 3
+
+
+def test_a_stream_that_breaks_off_makes_duplicates(server, client, rows):
+    """At least once: what landed without acknowledgement is sent again."""
+    server.faults.delay_commits(0.3)
+    server.faults.fail_stream("UNAVAILABLE", at_offset=1, abrupt=True)
+    stream = client.stream()
+    stream.ingest_record_offset(READING("a"))
+    assert until(lambda: server.counters().requests_received == 1)
+    stream.ingest_record_offset(READING("b"))
+    stream.flush()
+    assert ids(rows) == ["a", "a", "b"]
+
+
+def test_acknowledgements_kept_back_stay_due(server, client, rows):
+    server.faults.drop_acks()
+    stream = client.stream(flush_timeout_ms=400)
+    stream.ingest_record_offset(READING("a"))
+    with pytest.raises(ZerobusException, match="timed out"):
+        stream.flush()
+    assert ids(rows) == ["a"]
+    assert server.counters().acks_sent == 0
+    server.faults.clear()
+    stream.ingest_record_offset(READING("b"))
+    stream.flush()
+    assert ids(rows) == ["a", "b"]
+
+
+def test_a_lost_acknowledgement_makes_the_client_send_again(server, client, rows):
+    server.faults.drop_acks(times=1)
+    stream = client.stream(server_lack_of_ack_timeout_ms=300)
+    stream.ingest_record_offset(READING("a"))
+    stream.flush()
+    assert ids(rows) == ["a", "a"]
+
+
+def test_delays_hold_acknowledgements_and_creations(server, client):
+    server.faults.delay_acks(0.3)
+    stream = client.stream()
+    start = time.monotonic()
+    stream.wait_for_offset(stream.ingest_record_offset(READING("a")))
+    assert time.monotonic() - start >= 0.3
+    server.faults.delay_creation(0.3)
+    start = time.monotonic()
+    client.stream()
+    assert time.monotonic() - start >= 0.3
+
+
+def test_clearing_ends_a_delay(server, client):
+    server.faults.delay_acks(math.inf)
+    stream = client.stream()
+    offset = stream.ingest_record_offset(READING("a"))
+    assert until(lambda: server.counters().records_committed == 1)
+    assert server.counters().acks_sent == 0
+    server.faults.clear()
+    stream.wait_for_offset(offset)
+
+
+def test_a_close_signal_moves_the_client_to_a_new_stream(server, client, rows):
+    server.faults.close_streams(5.0, at_offset=4)
+    stream = client.stream()
+    for n in range(20):
+        stream.ingest_record_offset(READING(n))
+    stream.flush()
+    assert until(lambda: server.counters().streams_opened == 2)
+    assert until(lambda: server.counters().streams_open == 1)
+    assert ids(rows) == [str(n) for n in range(20)]
+
+
+def test_a_client_that_ignores_the_close_signal_is_closed(server, client):
+    server.faults.close_streams(0.2)
+    stream = client.stream(recovery=False)
+    stream.ingest_record_offset(READING("a"))
+    assert until(lambda: server.counters().streams_open == 0)
+
+
+def test_a_fault_may_be_told_over_http_on_loopback(make_server, make_client):
+    server = make_server(expose_faults=True)
+    url = f"{server.workspace_url}/faults"
+
+    def send(method, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data=data, method=method)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+
+    assert send("POST", {"fail_creation": {"code": "NOT_FOUND", "text": "gone", "times": 1}}) == 200
+    client = make_client(server)
+    with pytest.raises(NonRetriableException, match="gone"):
+        client.stream()
+    send("POST", {"delay_creation": {"seconds": 60}})
+    send("DELETE")
+    client.stream()
+    for wrong in ({"no_such": {}}, {"fail_creation": {"code": "ODD"}}, {"clear": {}}, [], "x"):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            send("POST", wrong)
+
+
+def test_faults_are_not_exposed_unless_asked_for_nor_beyond_loopback(server, tmp_path):
+    request = urllib.request.Request(f"{server.workspace_url}/faults", data=b"{}")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(request, timeout=5)
+    with pytest.raises(LocalZerobusError, match="loopback"):
+        LocalZerobus(tmp_path / "other", http_address="0.0.0.0:0", expose_faults=True)
+
+
+def test_a_fault_shows_as_often_as_asked():
+    faults = Faults()
+    faults.reject_tokens(times=2)
+    assert [faults.token_rejected() for _ in range(3)] == [True, True, False]
+    faults.reject_tokens(times=None)
+    assert all(faults.token_rejected() for _ in range(10))
+    faults.clear()
+    assert not faults.token_rejected()
+
+
+@pytest.mark.parametrize("times", [0, -1, "2", 1.5])
+def test_a_fault_needs_a_count(times):
+    with pytest.raises(FaultError, match="not a count"):
+        Faults().drop_acks(times=times)
