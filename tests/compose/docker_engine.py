@@ -198,6 +198,8 @@ def _group(name: str) -> list[Path]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End dockerd in order; with it ends everything in its process namespace."""
+    if process.poll() is not None:
+        return
     # unshare passes no signals on: its only child is dockerd.
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in children:
@@ -228,5 +230,6 @@ def base_images(engine: Engine) -> dict[str, str]:
     try:
         engine.run("sh", "scripts/base-images.sh", *LOCAL_IMAGES.values())
     except AssertionError as error:
-        raise EngineUnavailable(f"no registry, and no base images: {error}") from None
+        last = str(error).strip().splitlines()[-1]
+        raise EngineUnavailable(f"no registry, and scripts/base-images.sh: {last}") from None
     return LOCAL_IMAGES
