@@ -142,6 +142,9 @@ class IngestStream:
 
     def _create(self) -> tuple[TableWriter, int, Decoder]:
         service = self._service
+        # Read first, refuse then: a stream that ends while the SDK still sends its
+        # opening is an internal error to it, and the status is lost.
+        message = next(self._requests)
         metadata = dict(self._context.invocation_metadata())
         authorized = service.tokens.valid(metadata.get("authorization", ""))
         if service.faults.token_rejected() or not authorized:
@@ -149,7 +152,7 @@ class IngestStream:
             raise Refusal(
                 grpc.StatusCode.UNAUTHENTICATED, "The access token is missing, invalid or expired."
             )
-        request = self._parse(next(self._requests))
+        request = self._parse(message)
         service.faults.wait(fault.CREATION, self._gone.is_set)
         if (failure := service.faults.creation_failure()) is not None:
             raise failure

@@ -1,6 +1,7 @@
 """What the tests of the local server share: a message type, a client, a deadline."""
 
 import contextlib
+import threading
 import time
 
 import grpc
@@ -137,20 +138,40 @@ def record_request(offset, *records):
     )
 
 
+def open_call(channel, server, requests, method="EphemeralStream"):
+    metadata = (("authorization", f"Bearer {server._tokens.issue()}"),)
+    return channel.stream_stream(
+        f"/databricks.zerobus.Zerobus/{method}",
+        request_serializer=lambda request: (
+            request if isinstance(request, bytes) else request.SerializeToString()
+        ),
+        response_deserializer=pb.EphemeralStreamResponse.FromString,
+    )(requests, metadata=metadata, timeout=10)
+
+
 def raw_call(server, requests, *, method="EphemeralStream"):
     """Speak gRPC without the SDK: for what it would never send. Gives (answers, error)."""
-    metadata = (("authorization", f"Bearer {server._tokens.issue()}"),)
     with grpc.insecure_channel(server.endpoint.removeprefix("http://")) as channel:
-        call = channel.stream_stream(
-            f"/databricks.zerobus.Zerobus/{method}",
-            request_serializer=lambda request: (
-                request if isinstance(request, bytes) else request.SerializeToString()
-            ),
-            response_deserializer=pb.EphemeralStreamResponse.FromString,
-        )(iter(requests), metadata=metadata, timeout=10)
+        call = open_call(channel, server, iter(requests), method)
         answers = []
         try:
             answers.extend(call)
         except grpc.RpcError as error:
             return answers, error
         return answers, None
+
+
+@contextlib.contextmanager
+def hold_open(server):
+    """A stream that stays open, until its connection is cut without a word."""
+    done = threading.Event()
+
+    def requests():
+        yield create_request()
+        done.wait(10)
+
+    with grpc.insecure_channel(server.endpoint.removeprefix("http://")) as channel:
+        call = open_call(channel, server, requests())
+        next(call)
+        yield
+    done.set()

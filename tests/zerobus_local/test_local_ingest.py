@@ -6,9 +6,10 @@ import math
 import threading
 
 import duckdb
+import grpc
 import pytest
 from deltalake import DeltaTable
-from local_rig import READING, until
+from local_rig import READING, create_request, hold_open, raw_call, until
 from zerobus.sdk.sync import ZerobusException
 
 
@@ -205,3 +206,17 @@ def test_two_tables_are_written_side_by_side(server, client, schema, tmp_path):
     two.close()
     others = DeltaTable(tmp_path / "data" / "plant" / "ot" / "others").to_pyarrow_table()
     assert others.column("id").to_pylist() == ["two"]
+
+
+def test_a_client_that_vanishes_frees_its_stream(server):
+    with hold_open(server):
+        assert until(lambda: server.counters().streams_open == 1)
+    assert until(lambda: server.counters().streams_open == 0)
+
+
+def test_streams_beyond_the_limit_are_refused_for_now(make_server):
+    server = make_server(max_streams=1)
+    with hold_open(server):
+        _, error = raw_call(server, [create_request()])
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert until(lambda: raw_call(server, [create_request()])[1] is None)
