@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+from ptars import HandlerPool
 
 from consumer.pb import tag_event_pb2
 
@@ -76,3 +77,13 @@ TAG_EVENTS_SCHEMA: Final = pa.schema(
 
 TAG_EVENT_DESCRIPTOR: Final[Descriptor | UpbDescriptor] = tag_event_pb2.TagEvent.DESCRIPTOR
 """The descriptor that is sent when a Zerobus stream is created."""
+
+_HANDLER: Final = HandlerPool([TAG_EVENT_DESCRIPTOR.file]).get_for_message(TAG_EVENT_DESCRIPTOR)
+
+
+def encode_columns(batch: pa.RecordBatch) -> pa.BinaryArray:
+    """Encode columns of TagEvent (any subset, by name, times as int64) into one message per row.
+
+    Nulls are left out, also in required columns: whoever completes the record checks them.
+    """
+    return _HANDLER.record_batch_to_array(batch)

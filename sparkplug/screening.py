@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -49,11 +50,16 @@ def screen(
     decoded: Decoded,
 ) -> Screened:
     """Sort out what is not to be read, counting it in `decoded`; decode the rest."""
-    known = data_topics.get
-    topic = np.array([known(m.topic, ABSENT) for m in messages], dtype=np.int64)
+    count = len(messages)
+    topics, bodies, _, retained = zip(*messages, strict=True) if messages else ((), (), (), ())
+    payloads: list[bytes] = list(bodies)
+    topic = np.fromiter(map(data_topics.get, topics, repeat(ABSENT)), np.int64, count)
+    odd = topic == ABSENT
+    if any(retained):
+        odd |= np.array(retained)
     limit = limits.max_payload_bytes
-    odd = np.array([m.retained or len(m.payload) > limit for m in messages], dtype=np.bool_)
-    odd |= topic == ABSENT
+    if sum(map(len, payloads)) > limit:
+        odd |= np.fromiter(map(len, payloads), np.int64, count) > limit
     parsed: dict[int, Topic] = {}
     kept: Sequence[Message] = messages
     if odd.any():
@@ -66,8 +72,9 @@ def screen(
                 parsed[len(positions)] = read
             positions.append(position)
         kept = [messages[position] for position in positions]
+        payloads = [message.payload for message in kept]
         topic = topic[positions]
-    columns, bad = decode([m.payload for m in kept])
+    columns, bad = decode(payloads)
     if bad:
         kept, topic, parsed = _without(bad, kept, topic, parsed, decoded)
     for position in np.flatnonzero(columns.compressed).tolist():

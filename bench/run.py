@@ -1,0 +1,157 @@
+"""`make bench`: rows per core and second, from MQTT payloads to encoded rows.
+
+Prints a table and writes bench/results.json. CPU time of this process, median over
+batches of 1,000 messages; the baseline runs in the same process, batch by batch in turn,
+so that the ratio holds on a noisy machine. The outputs are compared byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fleet as generated
+from baseline import Baseline
+
+from consumer.normalize import SourceNames, TagColumns, normalize
+from consumer.records import EncodedRows
+from sparkplug.fleet import Fleet
+from sparkplug.messages import Message
+
+RESULTS = Path(__file__).parent / "results.json"
+BATCHES = {1: 40, 10: 24, 100: 8}
+"""Measured batches per number of metrics in a message."""
+
+WARM_UP = 2
+
+
+class Columnar:
+    """The product's path as the pipeline calls it."""
+
+    def __init__(self) -> None:
+        self._fleet = Fleet()
+        self._tags = TagColumns(self._fleet.catalogue, SourceNames())
+        self._next_arrival = 1
+        self.normalize([Message(*message) for message in generated.births()])
+        self._next_arrival = 1
+
+    def normalize(self, batch: list[Message]) -> list[EncodedRows]:
+        """Encoded rows of one batch, as the spool takes them."""
+        observations = self._fleet.feed(batch).observations
+        assert observations is not None
+        events = normalize(observations, self._tags, self._next_arrival)
+        self._next_arrival += len(events)
+        return [EncodedRows(part) for part in events.encode()]
+
+
+def measure(metrics_per_message: int, *, names: bool, datatypes: bool) -> dict[str, float]:
+    """CPU microseconds per row of both paths, medians over batches."""
+    count = BATCHES[metrics_per_message] + WARM_UP
+    batches = generated.batches(metrics_per_message, count, names=names, datatypes=datatypes)
+    columnar, baseline = Columnar(), Baseline(generated.births())
+    ours: list[float] = []
+    theirs: list[float] = []
+    for raw in batches:
+        batch = [Message(*message) for message in raw]
+        gc.collect()
+        started = time.process_time()
+        parts = columnar.normalize(batch)
+        between = time.process_time()
+        expected = baseline.normalize(raw)
+        ended = time.process_time()
+        encoded = [row for part in parts for row in part.slice(0, len(part))]
+        if encoded != expected:
+            sys.exit("the two paths do not give the same bytes")
+        ours.append((between - started) / len(encoded) * 1e6)
+        theirs.append((ended - between) / len(encoded) * 1e6)
+    return {
+        "us_per_row": statistics.median(ours[WARM_UP:]),
+        "baseline_us_per_row": statistics.median(theirs[WARM_UP:]),
+    }
+
+
+def birth_cost(metrics: int = 10_000) -> float:
+    """CPU milliseconds of one NBIRTH with this many new metrics."""
+    from sparkplug.pb.sparkplug_b_pb2 import Payload  # noqa: PLC0415 - only this needs it
+
+    payload = Payload(timestamp=generated.START_MS, seq=0)
+    for tag in range(metrics):
+        payload.metrics.add(
+            name=f"Area {tag // 100}/Tag {tag}",
+            alias=tag,
+            timestamp=generated.START_MS,
+            datatype=generated.DOUBLE,
+            double_value=float(tag),
+        )
+    raw = payload.SerializeToString()
+    costs = []
+    for _ in range(7):
+        fleet = Fleet()
+        tags = TagColumns(fleet.catalogue, SourceNames())
+        birth = [Message("spBv1.0/Plant/NBIRTH/Edge", raw, generated.START_MS * 1000)]
+        gc.collect()
+        started = time.process_time()
+        observations = fleet.feed(birth).observations
+        assert observations is not None
+        normalize(observations, tags, 1).encode()
+        costs.append((time.process_time() - started) * 1e3)
+    return statistics.median(costs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="file to write")
+    output = parser.parse_args().output
+    variants = {
+        "aliases": {"names": False, "datatypes": False},
+        "names": {"names": True, "datatypes": True},
+    }
+    measured: dict[str, dict[str, dict[str, float]]] = {}
+    print(
+        f"{'metrics/message':>15} {'variant':>8} {'rows/s/core':>12} {'baseline':>9} {'ratio':>6}"
+    )
+    for variant, options in variants.items():
+        measured[variant] = {}
+        for metrics in BATCHES:
+            result = measure(metrics, **options)
+            measured[variant][str(metrics)] = result
+            print(
+                f"{metrics:>15} {variant:>8} {1e6 / result['us_per_row']:>12,.0f} "
+                f"{1e6 / result['baseline_us_per_row']:>9,.0f} "
+                f"{result['baseline_us_per_row'] / result['us_per_row']:>6.1f}"
+            )
+    results: dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "normalize_rows_per_core_second": _rates(measured["aliases"], "us_per_row"),
+        "normalize_by_name_rows_per_core_second": _rates(measured["names"], "us_per_row"),
+        "baseline_rows_per_core_second": _rates(measured["aliases"], "baseline_us_per_row"),
+        "normalize_cpu_seconds_per_million_rows": {
+            metrics: round(result["us_per_row"], 3)
+            for metrics, result in measured["aliases"].items()
+        },
+        "ratio_to_baseline": {
+            metrics: round(result["baseline_us_per_row"] / result["us_per_row"], 2)
+            for metrics, result in measured["aliases"].items()
+        },
+        "birth_of_10000_metrics_cpu_ms": round(birth_cost(), 1),
+    }
+    print(f"an NBIRTH of 10,000 new metrics: {results['birth_of_10000_metrics_cpu_ms']} ms CPU")
+    output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"written to {output}")
+    return 0
+
+
+def _rates(measured: dict[str, dict[str, float]], key: str) -> dict[str, int]:
+    return {metrics: round(1e6 / result[key]) for metrics, result in measured.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What is constant for a tag, described and encoded once, when its birth declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from consumer.event_id import identities, identity
+from consumer.schema import COLUMNS, encode_columns
+from consumer.templates import PathTemplate
+from sparkplug.datatypes import DataType
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sparkplug.catalogue import TagCatalogue
+
+_CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceNames:
+    """How rows of one MQTT server are named: its name, its site, and the two templates."""
+
+    server: str = "local"
+    site: str = ""
+    tag_path: str = "[MQTT Engine]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}"
+    source_system_id: str = "{group_id}/{edge_node_id}"
+
+
+class TagColumns:
+    """The constant columns of every tag of one catalogue, extended as tags appear."""
+
+    def __init__(self, catalogue: TagCatalogue, names: SourceNames) -> None:
+        self._catalogue = catalogue
+        self._site = names.site
+        self._path = PathTemplate(names.tag_path, server=names.server, site=names.site)
+        self._source = PathTemplate(names.source_system_id, server=names.server, site=names.site)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._generation = self._catalogue.generation
+        self._known = 0
+        self._batches: list[pa.RecordBatch] = []
+        self._prefix_parts: list[pa.BinaryArray] = []
+        self._prefixes: pa.LargeBinaryArray | None = None
+        self._identities = np.empty((0, 2), dtype=np.uint64)
+
+    def extend(self) -> None:
+        """Take in tags that were declared since the last call."""
+        if self._catalogue.generation != self._generation:
+            self._reset()
+        first, last = self._known, len(self._catalogue)
+        if first == last:
+            return
+        batch, digests = self._describe(first, last)
+        self._batches.append(batch)
+        self._prefix_parts.append(encode_columns(batch).cast(pa.large_binary()))
+        self._prefixes = pa.concat_arrays(self._prefix_parts)
+        self._prefix_parts = [self._prefixes]
+        self._identities = np.concatenate([self._identities, digests])
+        self._known = last
+
+    def prefixes(self, tags: NDArray[np.int32]) -> pa.BinaryArray:
+        """The encoded constant fields of each row."""
+        assert self._prefixes is not None
+        return self._prefixes.take(pa.array(tags)).cast(pa.binary())
+
+    def identities(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
+        """The identity digest of each row, shape (n, 2)."""
+        found: NDArray[np.uint64] = self._identities[tags]
+        return found
+
+    def columns(self, tags: NDArray[np.int32]) -> dict[str, pa.Array]:
+        """The constant columns themselves, for readers of Arrow batches."""
+        table = pa.Table.from_batches(self._batches).combine_chunks().take(pa.array(tags))
+        return {name: table.column(name).combine_chunks() for name in _CONSTANT}
+
+    def _describe(self, first: int, last: int) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
+        catalogue = self._catalogue
+        names = catalogue.names[first:last]
+        owners = catalogue.owners[first:last]
+        paths = [
+            self._path.fill(o.group_id, o.edge_node_id, o.device_id, n)
+            for o, n in zip(owners, names, strict=True)
+        ]
+        provider = self._path.provider_of
+        types = [DataType(code).name for code in catalogue.datatype[first:last].tolist()]
+        columns = {
+            "tag_path": paths,
+            "tag_provider": [provider(path) for path in paths],
+            "data_type": types,
+            "source_system_id": [
+                self._source.fill(o.group_id, o.edge_node_id, o.device_id, n)
+                for o, n in zip(owners, names, strict=True)
+            ],
+            "group_id": [o.group_id for o in owners],
+            "edge_node_id": [o.edge_node_id for o in owners],
+            "device_id": [o.device_id for o in owners],
+            "metric_name": names,
+        }
+        digests = identities(
+            identity(self._site, o.group_id, o.edge_node_id, o.device_id, n)
+            for o, n in zip(owners, names, strict=True)
+        )
+        return pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()}), digests
