@@ -68,10 +68,10 @@ class DeliveryOptions:
     limits: CallLimits = field(default_factory=CallLimits)
     max_delay: float = 0.5
     max_inflight: int = 100
-    max_inflight_bytes: int = 64 << 20
+    max_inflight_bytes: int = 32 << 20
     ack_timeout: float = 60.0
-    handover_bytes: int = 32 << 20
-    read_bytes: int = 16 << 20
+    handover_bytes: int = 16 << 20
+    read_bytes: int = 8 << 20
     trim_interval: float = 0.2
     retry: Backoff = Backoff(0.25, 30.0)
     blocked_retry: Backoff = Backoff(5.0, 300.0)

@@ -15,7 +15,6 @@ import logging
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +23,7 @@ import xxhash
 from consumer import spool_file
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
 from consumer.records import EncodedRows
+from consumer.spool_types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
     from consumer.spool_file import Sync
 
-_LOG = logging.getLogger(__name__)
+__all__ = ["NewBatch", "Spool", "SpoolStats", "SpooledBatch", "StateValue"]
 
-StateValue = int | float | str | bytes
-"""What a state key may hold: SQLite's own types."""
+_LOG = logging.getLogger(__name__)
 
 # Space for the bookkeeping of one batch, and the least a commit adds to the file.
 _BATCH_OVERHEAD: Final = 512
@@ -44,44 +43,6 @@ _COMPRESS_FRACTION: Final = 64
 # more than half of the file, a little with each trim: what an outage left behind.
 _VACUUM_FROM_BYTES: Final = 64 << 20
 _VACUUM_STEP_PAGES: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class NewBatch:
-    """A batch to be appended: its table, the schema its rows were encoded for, the rows."""
-
-    table: str
-    schema_id: str
-    rows: EncodedRows
-
-
-@dataclass(frozen=True, slots=True)
-class SpooledBatch:
-    """A batch that is on disk. `batch_id` grows with every append and is never reused."""
-
-    batch_id: int
-    table: str
-    schema_id: str
-    appended_at: float
-    rows: EncodedRows
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStats:
-    """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
-
-    `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
-    none; `last_batch_id` is the highest id ever given, 0 at first.
-    """
-
-    batches: int
-    rows: int
-    row_bytes: int
-    used_bytes: int
-    max_bytes: int
-    oldest_age: float
-    last_batch_id: int
-    dead_letters: int
 
 
 class Spool:

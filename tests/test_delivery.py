@@ -201,6 +201,25 @@ class TestInOrder:
         plant.landed_once()
         assert not plant.stats().lagging
 
+    def test_memory_stays_bounded_while_zerobus_is_away(self, server, plant_for):
+        server.faults.fail_creation("UNAVAILABLE", "away", times=None)
+        options = DeliveryOptions(
+            handover_bytes=50_000,
+            read_bytes=50_000,
+            max_inflight_bytes=50_000,
+            retry=Backoff(0.01, 0.01),
+        )
+        plant = plant_for(server, options=options)
+        plant.add(rows=100, batches=50)  # some 900 kB
+        failures = plant.stats().failures
+        wait_until(lambda: plant.stats().failures > failures + 3)
+        plant.add(rows=100, batches=50)
+        outbox, handover = plant.delivery._outbox, plant.delivery._handover
+        assert outbox.uncut_bytes <= 50_000 + 50_000
+        assert sum(batch.rows.nbytes for batch in handover._batches) <= 50_000
+        server.faults.clear()
+        plant.landed_once()
+
     def test_batches_that_were_only_spooled_are_found_when_woken(self, plant):
         plant.wait_for(StreamState.OPENED)
         plant.landed_once()

@@ -1,0 +1,50 @@
+"""What goes into the spool, what comes out of it, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consumer.records import EncodedRows
+
+StateValue = int | float | str | bytes
+"""What a state key may hold: SQLite's own types."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch to be appended: its table, the schema its rows were encoded for, the rows."""
+
+    table: str
+    schema_id: str
+    rows: EncodedRows
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledBatch:
+    """A batch that is on disk. `batch_id` grows with every append and is never reused."""
+
+    batch_id: int
+    table: str
+    schema_id: str
+    appended_at: float
+    rows: EncodedRows
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
+
+    `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
+    none; `last_batch_id` is the highest id ever given, 0 at first.
+    """
+
+    batches: int
+    rows: int
+    row_bytes: int
+    used_bytes: int
+    max_bytes: int
+    oldest_age: float
+    last_batch_id: int
+    dead_letters: int
