@@ -82,8 +82,8 @@ class Engine:
         return self.run("docker", kind, "ls", "--quiet", *everything, *filters).split()
 
     def leftovers(self, project: str) -> list[str]:
-        """What there still is of a compose project whose images are tagged with its name."""
-        images = self.run("docker", "image", "ls", "--quiet", "--filter", f"reference=*:{project}")
+        """What there still is of a compose project, whose name begins its images' names."""
+        images = self.run("docker", "image", "ls", "--quiet", "--filter", f"reference={project}*")
         return images.split() + [
             f"{kind} {found}"
             for kind in ("container", "volume", "network")

@@ -126,7 +126,6 @@ def system() -> Iterator[System]:
             http_port = free_port()
             variables = {
                 "COMPOSE_PROJECT_NAME": project,
-                "SPARKPLUG_ZEROBUS_TAG": project,
                 "LAKE": str(directory / "lake"),
                 "LEDGERS": str(directory / "ledgers"),
                 "HTTP_PORT": str(http_port),
@@ -136,7 +135,7 @@ def system() -> Iterator[System]:
             try:
                 yield from _up(system)
             finally:
-                system.compose("down", "--volumes", "--remove-orphans", "--rmi", "all")
+                system.compose("down", "--volumes", "--remove-orphans", "--rmi", "local")
             assert engine.leftovers(project) == []
     except EngineUnavailable as reason:
         pytest.skip(str(reason))
@@ -147,6 +146,7 @@ def system() -> Iterator[System]:
 def _up(system: System) -> Iterator[System]:
     _say("Building the images ...")
     system.compose("build")
+    assert system.engine.leftovers(system.project), "the look-up for leftovers finds nothing"
     started = time.monotonic()
     system.compose("up", "--detach")
     system.wait(lambda: not system.unhealthy(), HEALTHY_SECONDS, "every service is healthy")
