@@ -103,7 +103,7 @@ def _value_words(observations: Observations) -> U64:
     if len(texts):
         encoded = pc.dictionary_encode(values.text.take(pa.array(texts)))
         distinct = identities(
-            xxhash.xxh3_128_digest(text.encode()) for text in encoded.dictionary.to_pylist()
+            map(xxhash.xxh3_128_digest, map(str.encode, encoded.dictionary.to_pylist()))
         )
         words[texts] = distinct[encoded.indices.to_numpy()]
     return words

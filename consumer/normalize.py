@@ -44,7 +44,7 @@ class _Circumstances:
     """Quality, quality code, message type and history of rows, encoded once per combination."""
 
     def __init__(self) -> None:
-        self._encoded: dict[int, bytes] = {}
+        self._encoded: dict[int, pa.Scalar] = {}
 
     def encode(self, observations: Observations, part: slice) -> pa.Scalar | pa.BinaryArray:
         """One piece for all rows where they agree, else one per row."""
@@ -55,12 +55,17 @@ class _Circumstances:
             | observations.historical[part]
         )
         if (key == key[0]).all():
-            return pa.scalar(self._piece(int(key[0])))
+            return self._piece(int(key[0]))
         encoded = pc.dictionary_encode(pa.array(key))
-        pieces = pa.array([self._piece(each) for each in encoded.dictionary.to_pylist()])
-        return pieces.take(encoded.indices)
+        pieces = [self._piece(each).as_buffer() for each in encoded.dictionary.to_pylist()]
+        offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int32)
+        # Built by hand: pa.array(list) looks for dateutil with every call where there is none.
+        table = pa.BinaryArray.from_buffers(
+            pa.binary(), len(pieces), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces))]
+        )
+        return table.take(encoded.indices)
 
-    def _piece(self, key: int) -> bytes:
+    def _piece(self, key: int) -> pa.Scalar:
         piece = self._encoded.get(key)
         if piece is None:
             event = TagEvent(
@@ -69,7 +74,7 @@ class _Circumstances:
                 message_type=MESSAGE_TYPES[key >> 1 & 0x7F],
                 is_historical=bool(key & 1),
             )
-            piece = event.SerializePartialToString()
+            piece = pa.scalar(event.SerializePartialToString())
             if len(self._encoded) >= _MOST_CIRCUMSTANCES:  # quality codes come from outside
                 self._encoded.clear()
             self._encoded[key] = piece

@@ -94,20 +94,27 @@ class _Wire:
         }
         self.none: Mask = np.zeros(self.rows, dtype=np.bool_)
 
+        # Integers: one raw unsigned number per row, whichever field it came in.
+        self.raw: NDArray[np.uint64] = numbers(self.arrays["long_value"], np.uint64)
+        self.has_integer = self.has("long_value")
+        if "int_value" in self.present:
+            is_int = self.present["int_value"]
+            self.raw = np.where(is_int, numbers(self.arrays["int_value"], np.uint32), self.raw)
+            self.has_integer = self.has_integer | is_int
+
     def has(self, name: str) -> Mask:
         return self.present.get(name, self.none)
 
     def any_member(self) -> Mask:
-        found = self.none.copy()
+        found = self.none
         for mask in self.present.values():
-            found |= mask
+            found = found | mask
         return found
 
     def doubly_set(self, found: Mask) -> Mask:
-        """Rows that set more than one member, which no valid payload does."""
-        if sum(len(mask) - self.arrays[name].null_count for name, mask in self.present.items()) == (
-            np.count_nonzero(found)
-        ):
+        """Rows that set more than one member, which no valid payload does; `none` if none do."""
+        members = sum(self.rows - self.arrays[name].null_count for name in self.present)
+        if members == np.count_nonzero(found):
             return self.none
         return sum(mask.astype(np.uint8) for mask in self.present.values()) > 1  # type: ignore[return-value]
 
@@ -122,85 +129,133 @@ def read_values(
     `reading` (index into READINGS) and `width` (bits of integer types) are per row.
     """
     wire = _Wire(field)
-    explicit_null = booleans(field("is_null"))
     found = wire.any_member()
-    missing = ~found & ~explicit_null
-    valued = found & ~explicit_null
-
-    # Integers: one raw unsigned number, whichever field it came in.
-    has_int, has_long = wire.has("int_value"), wire.has("long_value")
-    has_integer = (has_int | has_long) & valued
-    raw = numbers(wire.arrays["long_value"], np.uint64)
-    if "int_value" in wire.present:
-        raw = np.where(has_int, numbers(wire.arrays["int_value"], np.uint32), raw)
-
-    integer, fits = _integers(raw, reading, width)
-    integer_like = (reading == _SIGNED) | (reading == _UNSIGNED) | (reading == _MILLISECONDS)
-    is_integer = has_integer & integer_like & fits
-    as_found = reading == _AS_FOUND
-    if as_found.any():
-        is_integer |= has_integer & as_found
-    # Unsigned numbers beyond 2^63-1 have no place in a BIGINT.
-    too_big = is_integer & (raw >> np.uint64(63) == 1) & ((reading == _UNSIGNED) | as_found)
-
-    number = integer.astype(np.float64)
-    number[too_big] = raw[too_big].astype(np.float64)
-    floating = ((reading == _FLOATING) | as_found) & valued
-    is_floating = wire.none
-    has_double, has_float = wire.has("double_value"), wire.has("float_value")
-    if floating.any():
-        is_floating = floating & (has_double | has_float)
-        if "double_value" in wire.present:
-            doubles = numbers(wire.arrays["double_value"], np.float64)
-            number = np.where(is_floating & has_double, doubles, number)
-        if "float_value" in wire.present:
-            single = numbers(wire.arrays["float_value"], np.float32)
-            number = np.where(is_floating & has_float, single.astype(np.float64), number)
-        from_integer = floating & has_integer & (reading == _FLOATING)
-        if from_integer.any():
-            number = np.where(from_integer, raw.astype(np.float64), number)
-            is_floating = is_floating | from_integer
-    is_finite = np.isfinite(number)
-
-    is_boolean = wire.none
-    boolean = ((reading == _BOOLEAN) | as_found) & valued
-    if boolean.any():
-        is_boolean = boolean & wire.has("boolean_value")
-        if "boolean_value" in wire.present:
-            integer = np.where(is_boolean, booleans(wire.arrays["boolean_value"]), integer)
-        from_bit = has_integer & (reading == _BOOLEAN) & (raw <= 1)
-        if from_bit.any():
-            integer = np.where(from_bit, raw.view(np.int64), integer)
-            is_boolean = is_boolean | from_bit
-    is_text = ((reading == _TEXT) | as_found) & valued & wire.has("string_value")
-
-    kind = np.zeros(wire.rows, dtype=np.uint8)
-    kind[is_floating] = Kind.NUMERIC
-    kind[is_integer] = Kind.INTEGER
-    kind[is_boolean] = Kind.BOOLEAN
-    not_a_number = is_floating & ~is_finite
-    kind[is_text | too_big | not_a_number] = Kind.TEXT
+    missing = ~found
+    valued = found
+    if field("is_null").null_count < wire.rows:
+        explicit_null = booleans(field("is_null"))
+        missing = missing & ~explicit_null
+        valued = found & ~explicit_null
     values = Values(
-        kind=kind,
-        number=number,
-        has_number=(is_integer & (reading != _MILLISECONDS)) | (is_floating & is_finite),
-        integer=integer,
-        text=_only(wire.arrays["string_value"], is_text),
+        kind=np.zeros(wire.rows, dtype=np.uint8),
+        number=np.zeros(wire.rows, dtype=np.float64),
+        has_number=np.zeros(wire.rows, dtype=np.bool_),
+        integer=np.zeros(wire.rows, dtype=np.int64),
+        text=wire.arrays["string_value"],
         missing=missing,
-        misfit=valued & (kind == Kind.NULL),
+        misfit=wire.none,
     )
     texts = _Texts(wire.rows)
-    texts.put_many(is_integer & (reading == _MILLISECONDS), lambda rows: _iso(integer[rows]))
-    texts.put(too_big, lambda row: str(int(raw[row])))
-    texts.put(not_a_number, lambda row: _not_finite(float(number[row])))
+    rows = _Rows(reading, width, valued, np.bincount(reading, minlength=len(READINGS)))
+    _read_floats(values, texts, wire, rows)
+    _read_integers(values, texts, rows, wire)
+    _read_booleans(values, wire, rows)
+    _read_texts(values, wire, rows)
+    values.misfit = valued & (values.kind == Kind.NULL)
     texts.put(values.misfit, lambda row: _raw_text(wire, row))
-    doubly_set = wire.doubly_set(found) & valued
-    if doubly_set.any():
-        _settle(values, wire, np.flatnonzero(doubly_set), reading, width, texts)
+    doubly_set = wire.doubly_set(found)
+    if doubly_set is not wire.none:
+        _settle(values, wire, np.flatnonzero(doubly_set & valued), rows, texts)
     values.text = texts.merged_into(values.text)
     if values.misfit.any():  # the raw value, where it can be shown, is what such a row carries
         values.kind[values.misfit & validity(values.text)] = Kind.TEXT
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """How the rows are to be read, and how many there are of each reading."""
+
+    reading: NDArray[np.uint8]
+    width: NDArray[np.uint8]
+    valued: Mask
+    count: NDArray[np.int64]
+
+    def of(self, *readings: int) -> Mask | None:
+        """Rows with a value and one of these readings; None if there are none."""
+        present = [reading for reading in readings if self.count[reading]]
+        if not present:
+            return None
+        mask: Mask = self.reading == present[0]
+        for reading in present[1:]:
+            mask |= self.reading == reading
+        mask &= self.valued
+        return mask
+
+
+def _read_integers(values: Values, texts: _Texts, rows: _Rows, wire: _Wire) -> None:
+    typed = rows.of(_SIGNED, _UNSIGNED, _MILLISECONDS)
+    untyped = rows.of(_AS_FOUND)
+    if typed is None and untyped is None:
+        return
+    raw = wire.raw
+    integer, fits = _integers(raw, rows.reading, rows.width)
+    accepted = np.zeros(len(raw), dtype=np.bool_)
+    if typed is not None:
+        accepted |= typed & fits
+    if untyped is not None:
+        accepted |= untyped
+    accepted &= wire.has_integer
+    values.kind[accepted] = Kind.INTEGER
+    values.integer = np.where(accepted, integer, values.integer)
+    values.number = np.where(accepted, integer, values.number)
+    values.has_number |= accepted
+    if rows.count[_MILLISECONDS]:
+        moments = accepted & (rows.reading == _MILLISECONDS)
+        values.has_number &= ~moments
+        texts.put_many(moments, lambda each: _iso(integer[each]))
+    if rows.count[_UNSIGNED] or rows.count[_AS_FOUND]:
+        # Unsigned numbers beyond 2^63-1 have no place in a BIGINT.
+        too_big = accepted & (integer < 0) & np.isin(rows.reading, (_UNSIGNED, _AS_FOUND))
+        values.kind[too_big] = Kind.TEXT
+        values.number[too_big] = raw[too_big].astype(np.float64)
+        texts.put(too_big, lambda row: str(int(raw[row])))
+
+
+def _read_floats(values: Values, texts: _Texts, wire: _Wire, rows: _Rows) -> None:
+    floating = rows.of(_FLOATING, _AS_FOUND)
+    if floating is None:
+        return
+    accepted = np.zeros(wire.rows, dtype=np.bool_)
+    for name, dtype in (("double_value", np.float64), ("float_value", np.float32)):
+        if name in wire.present:
+            here = floating & wire.present[name]
+            single = numbers(wire.arrays[name], dtype)
+            values.number = np.where(here, single, values.number)
+            accepted |= here
+    whole = floating & wire.has_integer & (rows.reading == _FLOATING)
+    if whole.any():
+        values.number = np.where(whole, wire.raw.astype(np.float64), values.number)
+        accepted |= whole
+    finite = accepted & np.isfinite(values.number)
+    values.kind[accepted] = Kind.NUMERIC
+    values.has_number |= finite
+    unnumbered = accepted & ~finite
+    if unnumbered.any():
+        values.kind[unnumbered] = Kind.TEXT
+        number = values.number
+        texts.put(unnumbered, lambda row: _not_finite(float(number[row])))
+
+
+def _read_booleans(values: Values, wire: _Wire, rows: _Rows) -> None:
+    boolean = rows.of(_BOOLEAN, _AS_FOUND)
+    if boolean is None:
+        return
+    if "boolean_value" in wire.present:
+        here = boolean & wire.present["boolean_value"]
+        values.integer = np.where(here, booleans(wire.arrays["boolean_value"]), values.integer)
+        values.kind[here] = Kind.BOOLEAN
+    bit = boolean & wire.has_integer & (rows.reading == _BOOLEAN) & (wire.raw <= 1)
+    if bit.any():
+        values.integer = np.where(bit, wire.raw.view(np.int64), values.integer)
+        values.kind[bit] = Kind.BOOLEAN
+
+
+def _read_texts(values: Values, wire: _Wire, rows: _Rows) -> None:
+    text = rows.of(_TEXT, _AS_FOUND)
+    accepted = wire.none if text is None else text & wire.has("string_value")
+    values.kind[accepted] = Kind.TEXT
+    values.text = _only(values.text, accepted)
 
 
 def _integers(
@@ -279,6 +334,10 @@ class _Texts:
     def put(self, mask: Mask, make: Callable[[int], str | None]) -> None:
         self.put_many(mask, lambda rows: pa.array([make(int(r)) for r in rows], pa.string()))
 
+    def replace(self, row: int, text: pa.StringArray) -> None:
+        """Let a row have this text (an array of one), or none."""
+        self._pieces.append((np.array([row]), text))
+
     def merged_into(self, text: pa.StringArray) -> pa.StringArray:
         if not self._pieces:
             return text
@@ -293,31 +352,25 @@ class _Texts:
 
 
 def _settle(
-    values: Values,
-    wire: _Wire,
-    rows: NDArray[np.int64],
-    reading: NDArray[np.uint8],
-    width: NDArray[np.uint8],
-    texts: _Texts,
+    values: Values, wire: _Wire, several: NDArray[np.int64], rows: _Rows, texts: _Texts
 ) -> None:
     """Rows with several members set: the first member that the datatype accepts counts."""
-    for row in rows.tolist():
+    for row in several.tolist():
+        here = slice(row, row + 1)
         for name in _MEMBERS:
             if not wire.has(name)[row]:
                 continue
             only = _single_member(wire, row, name)
-            one = read_values(only.__getitem__, reading[row : row + 1], width[row : row + 1])
-            if not one.misfit[0]:
-                values.kind[row] = one.kind[0]
-                values.number[row] = one.number[0]
-                values.has_number[row] = one.has_number[0]
-                values.integer[row] = one.integer[0]
-                values.misfit[row] = False
-                mask = np.zeros(wire.rows, dtype=np.bool_)
-                mask[row] = True
-                text = one.text[0].as_py()
-                texts.put(mask, lambda _, text=text: text)  # type: ignore[misc]
-                break
+            one = read_values(only.__getitem__, rows.reading[here], rows.width[here])
+            if one.misfit[0]:
+                continue
+            values.kind[row] = one.kind[0]
+            values.number[row] = one.number[0]
+            values.has_number[row] = one.has_number[0]
+            values.integer[row] = one.integer[0]
+            values.misfit[row] = False
+            texts.replace(row, one.text)
+            break
 
 
 def _single_member(wire: _Wire, row: int, name: str) -> dict[str, pa.Array]:
