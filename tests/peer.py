@@ -1,5 +1,6 @@
 """The independent Sparkplug implementation pysparkplug, under the names the tests use."""
 
+from pysparkplug import DataType as PeerType
 from pysparkplug import (
     DBirth,
     DCmd,
@@ -11,7 +12,6 @@ from pysparkplug import (
     NDeath,
     State,
 )
-from pysparkplug import DataType as PeerType
 from pysparkplug import Metric as PeerMetric
 
 __all__ = [

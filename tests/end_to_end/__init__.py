@@ -1,0 +1,1 @@
+"""The whole pipeline on real parts: Mosquitto, the consumer as a process, Zerobus, Delta."""

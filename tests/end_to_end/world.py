@@ -1,0 +1,112 @@
+"""Broker, Zerobus, consumer, a publisher and the landed table, in one object."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from mqtt_listener import Listener, listening
+from services import MosquittoServer, mosquitto, wait_until
+
+from consumer.schema import TAG_EVENTS_SCHEMA
+from end_to_end.consumer_process import TABLE, ConsumerProcess, configuration, consumer
+from zerobus_local import LocalZerobus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class LandedTable:
+    """The Delta table under a data directory of the local Zerobus server.
+
+    Data files never change, so each is read once, however often the table is.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir.joinpath(*TABLE.split("."))
+        self._files: dict[str, pa.Table] = {}
+
+    def read(self) -> pa.Table:
+        """Everything that is in the table at this moment."""
+        present = DeltaTable(self._path).file_uris()
+        self._files = {
+            each: self._files[each] if each in self._files else pq.read_table(each)
+            for each in present
+        }
+        return pa.concat_tables([TAG_EVENTS_SCHEMA.empty_table(), *self._files.values()])
+
+    def rows(self, **equal: Any) -> list[dict[str, Any]]:
+        """Rows whose columns have these values, in order of arrival."""
+        table = self.read()
+        for column, value in equal.items():
+            table = table.filter(pc.equal(table[column], value))
+        rows: list[dict[str, Any]] = table.sort_by("arrival_number").to_pylist()
+        return rows
+
+    def event_ids(self) -> list[str]:
+        """The event_id of every row, duplicates included."""
+        ids: list[str] = self.read()["event_id"].to_pylist()
+        return ids
+
+    def wait_for(self, count: int, timeout: float = 20.0, **equal: Any) -> list[dict[str, Any]]:
+        """Wait until at least `count` such rows landed, and return them."""
+        found: list[dict[str, Any]] = []
+
+        def landed() -> bool:
+            found[:] = self.rows(**equal)
+            return len(found) >= count
+
+        try:
+            wait_until(landed, timeout, f"{count} rows of {equal}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there are {len(found)}") from error
+        return found
+
+
+@dataclass
+class World:
+    """A running system; the consumer is started by the test, or ready, as the fixture says."""
+
+    server: MosquittoServer
+    zerobus: LocalZerobus
+    consumer: ConsumerProcess
+    table: LandedTable
+    client: Listener
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish, and wait until the broker has it: what follows is later in order."""
+        self.client.publish(topic, payload, retain=retain)
+
+    def publish_quickly(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 0, as edge nodes do, without waiting."""
+        self.client.client.publish(topic, payload, 0)
+
+
+@contextlib.contextmanager
+def local_zerobus(data_dir: Path) -> Iterator[LocalZerobus]:
+    """A Zerobus server in this process, with the table."""
+    with LocalZerobus(data_dir, commit_interval=0.05) as server:
+        server.create_table(TABLE, TAG_EVENTS_SCHEMA)
+        yield server
+
+
+@contextlib.contextmanager
+def world(directory: Path, *, broker: str = "", **changes: Any) -> Iterator[World]:
+    """Everything but the start of the consumer; `changes` are for its configuration."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (
+        mosquitto(directory, broker) as server,
+        local_zerobus(directory / "lake") as zerobus,
+        consumer(directory, configuration(directory, server.url, zerobus, **changes)) as process,
+        listening(server) as client,
+    ):
+        # Small packets at once: each publish is awaited, which Nagle's algorithm makes slow.
+        client.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield World(server, zerobus, process, LandedTable(directory / "lake"), client)
