@@ -339,6 +339,7 @@ class Fleet:
                 return
             session = self._new_session(read)
         if not self._fits(session.owner, batch, position, decoded):
+            self._end_session(session)  # its aliases mean something else from now on
             return
         batch.node[position] = session.index
         decoded.births.append((read.group_id, read.edge_node_id))
@@ -367,14 +368,16 @@ class Fleet:
             session.devices[read.device_id] = owner
             self._add_topic(session, owner, MessageType.DDATA)
         elif not self._fits(owner, batch, position, decoded):
+            self._device_death(session, owner)
             return
         self._declare(batch, position, session, owner)
 
     def _fits(self, owner: MetricOwner, batch: _Batch, position: int, decoded: Decoded) -> bool:
         """Whether there is room for the tags of a birth; one place is for the owner itself."""
         rows = batch.rows(position)
-        wanted = self._live_tags - len(owner.tags) + rows.stop - rows.start
-        if wanted + len(self._owners) <= self.limits.max_tags:
+        wanted = self._live_tags - len(owner.declared) + rows.stop - rows.start
+        owners = len(self._owners) + (owner.topic_index < 0)
+        if wanted + owners <= self.limits.max_tags:
             return True
         batch.unread[position] = True
         self._refuse(batch, position, Reason.TOO_MANY_TAGS, decoded)
@@ -392,10 +395,10 @@ class Fleet:
         codes = datatype_codes(numbers(batch.columns.metric("datatype")[rows], np.uint32))
         codes[~validity(batch.columns.metric("datatype")[rows])] = 0
         names = batch.names[rows] if batch.names is not None else [None] * len(codes)
-        before = len(owner.tags)
+        before = len(owner.declared)
         tags = owner.declare(self.catalogue, names, codes)
         batch.tag[rows] = tags
-        self._live_tags += len(owner.tags) - before
+        self._live_tags += len(owner.declared) - before
         alias_column = batch.columns.metric("alias")[rows]
         aliased = validity(alias_column) & (tags != NO_TAG)
         session.take_aliases(owner, numbers(alias_column, np.uint64)[aliased], tags[aliased])
@@ -428,6 +431,10 @@ class Fleet:
         if not session.ended_by(self._bd_seq(batch, position)):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
+        self._end_session(session)
+
+    def _end_session(self, session: EdgeNodeSession) -> None:
+        """Node and devices are offline until their next birth."""
         session.end()
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
@@ -508,9 +515,8 @@ class Fleet:
 
     def _drop_dead_tags(self) -> None:
         """Hand out tag ids anew, without those that no birth declares any more."""
-        live = np.array(
-            sorted(tag for owner in self._owners for tag in owner.tags.values()), dtype=np.int32
-        )
+        nothing = np.empty(0, dtype=np.int32)
+        live = np.concatenate([nothing, *(owner.declared for owner in self._owners)])
         renamed = self.catalogue.keep(np.unique(live))
         for owner in self._owners:
             owner.rename(renamed)

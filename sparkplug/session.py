@@ -37,6 +37,8 @@ class MetricOwner:
         self.born = False
         self.birth_number = 0  # counts the births of its node
         self.tags: dict[str, int] = {}
+        # All tags of the birth: a name declared twice has two, the earlier by alias only.
+        self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
         self.aliases: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -69,6 +71,7 @@ class MetricOwner:
                     name = names[index]
                     tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG
         self.tags = {name: tag for name, tag in zip(names, tags.tolist(), strict=True) if name}
+        self.declared = np.unique(tags[tags != NO_TAG])
         return tags
 
     def forget_aliases(self) -> None:
@@ -79,6 +82,7 @@ class MetricOwner:
     def rename(self, renamed: NDArray[np.int32]) -> None:
         """Apply new tag ids after the catalogue was compacted."""
         self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
+        self.declared = renamed[self.declared]
         self.alias_tags = renamed[self.alias_tags]
         if self.own_aliases is not None:
             self.own_aliases = {a: int(renamed[tag]) for a, tag in self.own_aliases.items()}
