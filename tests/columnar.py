@@ -1,0 +1,90 @@
+"""Messages in one line each, and the rows that the columnar decoder makes of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+from oracle.messages import ARRIVED, SENT_MS, metric, payload
+
+from consumer.normalize import SourceNames, TagColumns, normalize
+from sparkplug.datatypes import DataType
+from sparkplug.fleet import Fleet
+from sparkplug.messages import Message
+
+_TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
+
+
+class Columnar:
+    """One server's messages, batch by batch, with what came of all of them so far."""
+
+    def __init__(self, limits=None, names=None, **options):
+        self.fleet = Fleet(limits, **options)
+        self.tags = TagColumns(self.fleet.catalogue, names or SourceNames())
+        self.rows = []
+        self.counts = Counter()
+        self.rebirths = []
+        self.births = []
+        self.quarantined = []
+
+    def events(self, *messages):
+        """TagEvents of one batch; None if it gives no rows."""
+        decoded = self.fleet.feed(messages)
+        self.counts += Counter({str(reason): n for reason, n in decoded.counts.items()})
+        self.rebirths += [(r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths]
+        self.births += decoded.births
+        self.quarantined += [(q.message, str(q.reason)) for q in decoded.quarantined]
+        if decoded.observations is None:
+            return None
+        return normalize(decoded.observations, self.tags, len(self.rows) + 1)
+
+    def feed(self, *messages):
+        """The rows of one batch as dictionaries; times are microseconds since 1970 UTC."""
+        events = self.events(*messages)
+        rows = [] if events is None else as_dictionaries(events.to_record_batch())
+        self.rows += rows
+        return rows
+
+
+def as_dictionaries(batch):
+    for name in _TIMES:
+        index = batch.schema.get_field_index(name)
+        batch = batch.set_column(index, name, batch.column(name).cast(pa.int64()))
+    return batch.to_pylist()
+
+
+def message(
+    verb,
+    *metrics,
+    seq=0,
+    group="Plant",
+    node="Edge",
+    device=None,
+    timestamp=SENT_MS,
+    received_us=ARRIVED,
+    retained=False,
+):
+    """One message; of the device Boiler where the verb is a device's and none is named."""
+    topic = f"spBv1.0/{group}/{verb}/{node}"
+    if verb.startswith("D"):
+        topic += f"/{device or 'Boiler'}"
+    return Message(topic, payload(*metrics, seq=seq, timestamp=timestamp), received_us, retained)
+
+
+def tag(name, alias=None, value=0.0):
+    """A Double that a birth declares."""
+    fields = {} if alias is None else {"alias": alias}
+    return metric(name, DataType.Double, double_value=value, **fields)
+
+
+def change(alias, value):
+    """A new value of a Double in data, by alias."""
+    return metric(alias=alias, double_value=value)
+
+
+def values(rows):
+    """What a test is mostly about: whose row, and the number in it."""
+    return [
+        ("/".join(filter(None, (row["device_id"], row["metric_name"]))), row["numeric_value"])
+        for row in rows
+    ]
