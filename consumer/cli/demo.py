@@ -1,0 +1,121 @@
+"""`sparkplug-zerobus demo`: the whole system on this machine, verified to the last row."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from consumer.cli import EXIT_FAILURE, EXIT_INTERRUPTED
+from consumer.errors import SparkplugZerobusError
+
+if TYPE_CHECKING:
+    from consumer.demo.mqtt_server import Choice
+
+EPILOG: Final = """\b
+Examples:
+  sparkplug-zerobus demo
+  sparkplug-zerobus demo --seconds 60 --gateways 10 --data-dir ./demo-data
+  sparkplug-zerobus demo --json | tail -1 | jq .rows_landed
+"""
+
+_PIPE_WIDTH: Final = 140
+
+
+@click.command("demo", epilog=EPILOG)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.5),
+    default=20.0,
+    show_default="20",
+    help="How long the gateways publish.",
+)
+@click.option(
+    "--gateways",
+    type=click.IntRange(1, 500),
+    default=3,
+    show_default=True,
+    help="Number of simulated gateways.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.0, max=100_000.0),
+    default=200.0,
+    show_default="200",
+    help="Changes per second and gateway.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for table, spool, configuration and logs; an existing one is used on. "
+    "Default: a new temporary one, which is kept.",
+)
+@click.option(
+    "--broker",
+    type=click.Choice(["auto", "mosquitto", "amqtt"]),
+    default="auto",
+    show_default=True,
+    help="MQTT server. auto: mosquitto, or amqtt where there is none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+def command(
+    *,
+    seconds: float,
+    gateways: int,
+    rate: float,
+    data_dir: Path | None,
+    broker: Choice,
+    as_json: bool,
+) -> int:
+    """Run the whole system on this machine and verify what landed.
+
+    Starts an MQTT server, simulated Ignition gateways, the consumer and the local
+    Zerobus server, lets data flow, stops everything, and asks the Delta table with
+    DuckDB for what arrived. Every event that the gateways published is looked up in
+    the table by its event_id.
+
+    Exit code 0 when everything published has landed, 1 when not or when a process
+    died, 130 when interrupted.
+    """
+    # Here, not at the top: `--help` needs neither DuckDB nor Delta.
+    from rich.console import Console  # noqa: PLC0415
+
+    from consumer.demo import DemoOptions, run, show  # noqa: PLC0415
+    from consumer.demo.processes import Interrupted  # noqa: PLC0415
+
+    human = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    data = Console(markup=False, highlight=False, emoji=False)
+    if not data.is_terminal:
+        data = Console(markup=False, highlight=False, emoji=False, width=_PIPE_WIDTH)
+    options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker)
+    human.print(
+        f"Real Sparkplug B from {gateways} simulated gateways into a Delta table on this machine.\n"
+        f"Data, logs and configuration: {options.data_dir}",
+        soft_wrap=True,
+    )
+    try:
+        result = run(options, human)
+    except Interrupted:
+        return EXIT_INTERRUPTED
+    show(result, human if as_json else data, human)
+    if as_json:
+        click.echo(json.dumps(result.summary()))
+    return 0 if result.verified else EXIT_FAILURE
+
+
+def _directory(data_dir: Path | None) -> Path:
+    """The data directory, absolute and existing.
+
+    Raises:
+        SparkplugZerobusError: it cannot be made.
+    """
+    if data_dir is None:
+        return Path(tempfile.mkdtemp(prefix="sparkplug-zerobus-demo-"))
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SparkplugZerobusError(f"--data-dir {data_dir}: {error.strerror}") from error
+    return data_dir.resolve()

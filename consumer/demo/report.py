@@ -1,0 +1,233 @@
+"""The end of the demo: the query, its rows, and what was verified."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from consumer.demo.system import TABLE
+from consumer.demo.verification import QUERY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from consumer.demo.system import Reading
+    from consumer.demo.verification import Landed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything that a finished demo knows.
+
+    Args:
+        published: metric values in births and data, as the gateways counted them.
+        distinct_published: how many different event ids they have.
+        reading: the last one before the parts were stopped.
+        landed: what the table holds; None if there is no table.
+        rows_before: rows of the table before this run.
+        problems: what went wrong, beside missing rows. Empty when all went well.
+        data_dir: where everything is.
+        table_dir: where the Delta table is.
+        broker: which MQTT server was used.
+    """
+
+    published: int
+    distinct_published: int
+    reading: Reading
+    landed: Landed | None
+    rows_before: int
+    problems: tuple[str, ...]
+    data_dir: Path
+    table_dir: Path
+    broker: str
+
+    @property
+    def missing(self) -> int:
+        """Published events that are not in the table."""
+        return self.distinct_published if self.landed is None else self.landed.missing
+
+    @property
+    def verified(self) -> bool:
+        """Whether everything published has landed, and nothing else went wrong."""
+        return not self.missing and not self.problems and self.published > 0
+
+    @property
+    def rows_other(self) -> int:
+        """Rows that came into the table in this run, but were not published in it."""
+        landed = self.landed
+        return 0 if landed is None else landed.total - self.rows_before - landed.rows
+
+    def summary(self) -> dict[str, Any]:
+        """The result as one JSON object."""
+        landed, reading = self.landed, self.reading
+        return {
+            "verified": self.verified,
+            "events_published": self.published,
+            "events_distinct": self.distinct_published,
+            "events_received": reading.received,
+            "rows_sent": reading.number("rows_sent"),
+            "rows_acked": reading.number("rows_acked"),
+            "rows_landed": landed.rows if landed else 0,
+            "rows_distinct": landed.distinct if landed else 0,
+            "rows_other": self.rows_other,
+            "missing": self.missing,
+            "batches": reading.number("batches"),
+            "failures": reading.number("failures"),
+            "stream_state": reading.stream_state,
+            "last_acked_offset": reading.number("last_acked_offset"),
+            "spooled_rows": reading.number("spooled_rows"),
+            "rows_dropped": reading.number("rows_dropped"),
+            "gateways": landed.per_gateway if landed else {},
+            "broker": self.broker,
+            "data_dir": str(self.data_dir),
+            "table": TABLE,
+            "table_dir": str(self.table_dir),
+            "problems": list(self.problems),
+        }
+
+
+def show(result: Result, data: Console, human: Console) -> None:
+    """Print the query, the rows, the rows per gateway and the Verified block to `data`."""
+    landed = result.landed
+    if landed is not None:
+        data.print("\nThe newest ramps in the Delta table, asked with DuckDB:\n")
+        data.print("\n".join(f"  {line}" for line in QUERY.splitlines()))
+        data.print(_rows(landed, data.width), soft_wrap=True)
+        data.print(_gateways(landed))
+    data.print("Verified" if result.verified else "NOT verified", style="bold")
+    for name, value, remark in _facts(result):
+        data.print(f"  {name:<20} {value:>12}  {remark}".rstrip(), soft_wrap=True)
+    for line in _complaints(result):
+        human.print(line, style="bold red", soft_wrap=True)
+    human.print(
+        f"\nEverything is kept in {result.data_dir}. To ask the table again:", soft_wrap=True
+    )
+    human.print(f"  {again(result.table_dir)}", soft_wrap=True)
+
+
+def again(table_dir: Path) -> str:
+    """A shell command that counts the table's rows per gateway and quality."""
+    query = "SELECT source_system_id, quality, count(*) FROM tag_events GROUP BY ALL ORDER BY ALL"
+    code = (
+        "import duckdb, deltalake; "
+        f"tag_events = deltalake.DeltaTable({str(table_dir)!r}).to_pyarrow_dataset(); "
+        f"print(duckdb.sql('{query}'))"
+    )
+    # Easier to read and to change than the quotes inside quotes of shlex.
+    quoted = shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
+    return f"{shlex.quote(sys.executable)} -c {quoted}"
+
+
+def _rows(landed: Landed, width: int) -> Table | str:
+    """The query's rows as a table; two lines for each where that is too wide."""
+    cells = [tuple(map(_cell, row)) for row in landed.newest]
+    widths = [max(map(len, column)) for column in zip(landed.columns, *cells, strict=True)]
+    if sum(widths) + 3 * len(widths) <= width:
+        table = Table(box=SIMPLE_HEAD)
+        for name in landed.columns:
+            table.add_column(name, justify="right" if name == "numeric_value" else "left")
+        for row in cells:
+            table.add_row(*row)
+        return table
+    lines = [""]
+    for first, *others in (landed.columns, *cells):
+        aligned = (text.ljust(size) for text, size in zip(others, widths[1:], strict=True))
+        lines += [f"  {first}", f"      {'  '.join(aligned)}".rstrip()]
+    return "\n".join([*lines, ""])
+
+
+def _gateways(landed: Landed) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("source_system_id")
+    table.add_column("rows of this run", justify="right")
+    for name, count in landed.per_gateway.items():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return str(value)
+
+
+def _facts(result: Result) -> list[tuple[str, str, str]]:
+    """Name, value and remark of each line of the Verified block."""
+    landed, reading = result.landed, result.reading
+    repeated = result.published - result.distinct_published
+    duplicates = landed.rows - landed.distinct if landed else 0
+    failures = reading.number("failures")
+    facts = [
+        (
+            "published",
+            f"{result.published:,}",
+            "metric values in births and data"
+            + (f", {repeated:,} of them repeated by a birth" if repeated else ""),
+        ),
+        ("received", f"{reading.received:,}", "rows that the consumer made of them"),
+        ("sent", f"{reading.number('rows_sent'):,}", "rows, those sent again included"),
+        ("acknowledged", f"{reading.number('rows_acked'):,}", ""),
+        (
+            "landed",
+            f"{landed.rows if landed else 0:,}",
+            "rows in the Delta table" + (f", {duplicates:,} of them twice" if duplicates else ""),
+        ),
+        (
+            "distinct event ids",
+            f"{landed.distinct if landed else 0:,}",
+            f"of {result.distinct_published:,} computed by the gateways",
+        ),
+        ("missing", f"{result.missing:,}", ""),
+        ("batches", f"{reading.number('batches'):,}", ""),
+        ("failures", f"{failures:,}", str(reading.status.get("failure", ""))),
+        ("stream state", reading.stream_state, ""),
+        (
+            "last acked offset",
+            f"{reading.number('last_acked_offset'):,}",
+            "counts the batches of the stream from 0",
+        ),
+    ]
+    if result.rows_other > 0:
+        facts.append(
+            ("other rows", f"{result.rows_other:,}", "came from the spool of an earlier run")
+        )
+    return facts
+
+
+def _complaints(result: Result) -> list[str]:
+    """What went wrong, and where to look."""
+    lines = list(result.problems)
+    if result.published == 0:
+        lines.append("Nothing was published.")
+    if not result.missing:
+        return lines
+    reading = result.reading
+    lines.append(
+        f"{result.missing:,} of {result.distinct_published:,} published events "
+        "are not in the table."
+    )
+    if result.landed is not None:
+        lines.append(f"  for example event_id {', '.join(result.landed.examples)}")
+    if reading.received < result.published:
+        lines.append(
+            f"  {result.published - reading.received:,} were not received: see "
+            f"{result.data_dir / 'logs' / 'consumer.log'}"
+        )
+    if dropped := reading.number("rows_dropped"):
+        lines.append(f"  {dropped:,} found no room in the spool")
+    if spooled := reading.number("spooled_rows"):
+        lines.append(
+            f"  {spooled:,} were in the spool: run the demo again with --data-dir "
+            f"{shlex.quote(str(result.data_dir))} and they are delivered first"
+        )
+    return lines

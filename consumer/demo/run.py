@@ -1,0 +1,128 @@
+"""One run of the demo, from start to verification."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from consumer.demo.processes import Interrupt, Interrupted, ProcessEnded
+from consumer.demo.progress import Progress
+from consumer.demo.report import Result
+from consumer.demo.system import DemoOptions, Reading, System
+from consumer.demo.verification import count_rows, verify
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_TICK: Final = 0.25
+_DRAIN_SECONDS: Final = 30.0
+_STALLED_SECONDS: Final = 10.0
+_QUIET_SECONDS: Final = 1.0
+
+
+def run(options: DemoOptions, human: Console) -> Result:
+    """Run the system for a while, stop it, and compare the table with what was published.
+
+    Everything that was started has ended when this returns or raises.
+
+    Args:
+        options: what is wanted.
+        human: takes progress and explanations.
+
+    Raises:
+        DemoError: a part does not start.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP.
+    """
+    interrupt = Interrupt()
+    try:
+        return _run(options, human, interrupt)
+    except Interrupted:
+        human.print(f"Interrupted. What landed is kept in {options.data_dir}", soft_wrap=True)
+        raise
+    finally:
+        interrupt.restore()
+
+
+def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
+    rows_before = count_rows(options.table_dir)
+    system = System(options, interrupt, lambda line: human.print(line, soft_wrap=True))
+    problems: list[str] = []
+    reading: Reading | None = None
+    try:
+        system.start()
+        try:
+            _flow(system, human, interrupt)
+        except ProcessEnded as error:
+            problems.append(str(error))
+        reading = system.read()
+    finally:
+        if reading is None:
+            human.print("Stopping everything ...")
+        problems += system.stop()
+    interrupt.wait(0.0)
+    assert system.fleet is not None
+    assert system.server is not None
+    fleet = system.fleet
+    table_dir = options.table_dir
+    published = fleet.ledger.event_ids
+    return Result(
+        published=fleet.ledger.published,
+        distinct_published=len(published),
+        reading=reading,
+        landed=verify(table_dir, published, fleet.gateways) if table_dir.exists() else None,
+        rows_before=rows_before,
+        problems=tuple(problems),
+        data_dir=options.data_dir,
+        table_dir=table_dir,
+        broker=system.server.kind,
+    )
+
+
+def _flow(system: System, human: Console, interrupt: Interrupt) -> None:
+    """Let the gateways publish for the given time, then wait until all of it is landed."""
+    seconds = system.options.seconds
+    begin = time.monotonic()
+    with Progress(human) as progress:
+        while (elapsed := time.monotonic() - begin) < seconds:
+            system.check()
+            progress.show(system.read(), f"{elapsed:.0f} of {seconds:g} s")
+            interrupt.wait(min(_TICK, seconds - elapsed))
+        assert system.fleet is not None
+        system.fleet.pause()
+        _drain(system, progress, interrupt)
+
+
+def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:
+    """Wait until everything published is acknowledged, or nothing moves any more."""
+    fleet = system.fleet
+    assert fleet is not None
+    before = system.read()
+    begin = moved_at = before.at
+    while True:
+        system.check()
+        reading = system.read()
+        if _marks(reading) != _marks(before):
+            moved_at = reading.at
+        before = reading
+        idle = reading.at - moved_at
+        settled = reading.number("spooled_rows") == 0 and reading.number("rows_acked") > 0
+        # A birth that repeats a value may be received as one row or as two.
+        complete = settled and (
+            reading.received == reading.published
+            or (reading.received >= fleet.ledger.distinct and idle >= _QUIET_SECONDS)
+        )
+        if complete or idle >= _STALLED_SECONDS or reading.at - begin >= _DRAIN_SECONDS:
+            progress.show(reading, "all delivered" if complete else "gave up waiting", last=True)
+            return
+        progress.show(reading, "gateways are quiet, waiting for the rest")
+        interrupt.wait(_TICK / 2)
+
+
+def _marks(reading: Reading) -> tuple[int, ...]:
+    return (
+        reading.published,
+        reading.received,
+        reading.landed,
+        reading.number("rows_acked"),
+        reading.number("spooled_rows"),
+    )

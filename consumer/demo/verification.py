@@ -1,0 +1,102 @@
+"""What landed in the Delta table, asked with DuckDB, beside what was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+QUERY: Final = """\
+SELECT tag_path, numeric_value, quality, event_time, source_system_id
+FROM tag_events
+WHERE tag_path LIKE '%Ramp%'
+ORDER BY event_time DESC
+LIMIT 10"""
+
+_MISSING_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What one run landed.
+
+    Args:
+        rows: rows whose event_id this run published.
+        distinct: how many different event ids they have.
+        missing: how many published event ids are not in the table.
+        examples: a few of the missing ids.
+        per_gateway: rows per source_system_id; gateways without rows included.
+        total: all rows of the table, those of earlier runs included.
+        columns: names of the query's columns.
+        newest: the query's rows.
+    """
+
+    rows: int
+    distinct: int
+    missing: int
+    examples: tuple[str, ...]
+    per_gateway: dict[str, int]
+    total: int
+    columns: tuple[str, ...]
+    newest: tuple[tuple[Any, ...], ...]
+
+
+def count_rows(table_dir: Path) -> int:
+    """Rows of the Delta table; 0 if there is no table yet."""
+    if not DeltaTable.is_deltatable(str(table_dir)):
+        return 0
+    rows = DeltaTable(table_dir).to_pyarrow_dataset().count_rows()
+    assert isinstance(rows, int)
+    return rows
+
+
+def verify(table_dir: Path, published: Collection[str], gateways: Sequence[str]) -> Landed:
+    """Compare the table with the event ids of what was published, and ask it `QUERY`.
+
+    Args:
+        table_dir: directory of the Delta table.
+        published: event ids, computed by the publisher.
+        gateways: source_system_ids that are expected.
+
+    Raises:
+        DeltaError: there is no table, or it cannot be read.
+    """
+    ids = pa.table({"event_id": pa.array(list(published), pa.string())})
+    with duckdb.connect() as database:
+        # Not delta_scan: DuckDB would have to download its extension first.
+        database.register("tag_events", DeltaTable(table_dir).to_pyarrow_dataset())
+        database.register("published", ids)
+        database.execute("SET TimeZone = 'UTC'")
+        database.execute(
+            "CREATE TABLE mine AS SELECT event_id, source_system_id FROM tag_events "
+            "WHERE event_id IN (SELECT event_id FROM published)"
+        )
+        [(rows, distinct)] = database.execute(
+            "SELECT count(*), count(DISTINCT event_id) FROM mine"
+        ).fetchall()
+        missing = database.execute(
+            "SELECT event_id FROM published EXCEPT SELECT event_id FROM mine"
+        ).fetchall()
+        counts = database.execute(
+            "SELECT source_system_id, count(*) FROM mine GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        [(total,)] = database.execute("SELECT count(*) FROM tag_events").fetchall()
+        # As Arrow: DuckDB wants another package to make Python's times itself.
+        newest = database.sql(QUERY).to_arrow_table()
+    return Landed(
+        rows=rows,
+        distinct=distinct,
+        missing=len(missing),
+        examples=tuple(sorted(row[0] for row in missing)[:_MISSING_SHOWN]),
+        per_gateway=dict.fromkeys(gateways, 0) | dict(counts),
+        total=total,
+        columns=tuple(newest.column_names),
+        newest=tuple(tuple(row.values()) for row in newest.to_pylist()),
+    )
