@@ -31,7 +31,7 @@ class HttpServer:
             # answer waits 40 ms for the client's acknowledgement of its head.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
-            reason = getattr(error, "strerror", None) or error
+            reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
             raise ConfigurationError(
                 f"http.listen: cannot listen on {host}:{port}: {reason}; "
                 "choose another port, or '' to switch HTTP off"

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()", "run"]
+PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 CLIENT_ID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 SECRET = "dose-not-appear-anywhere"
 TABLE = "main.plant.tag_events"
 
 
-def configuration(directory: Path, server_url: str, zerobus: Any, **changes: Any) -> dict[str, Any]:
+def configuration(
+    directory: Path, server_url: str, zerobus: Any, /, **changes: Any
+) -> dict[str, Any]:
     """A configuration for a broker and a Zerobus server; `changes` go into its sections.
 
     A change to `servers` that is a mapping is for the one server.
@@ -82,12 +84,12 @@ class ConsumerProcess:
         """What the present run wrote so far."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
-    def start(self) -> None:
-        """Start a run, without waiting for it."""
+    def start(self, *arguments: str) -> None:
+        """Start a run, without waiting for it; with these arguments instead of --config FILE."""
         self.runs += 1
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "--config", str(self.config_file)],
+                [*PROGRAM, "run", *(arguments or ("--config", str(self.config_file)))],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
