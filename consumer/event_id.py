@@ -99,9 +99,9 @@ def _value_words(observations: Observations) -> U64:
         kind == Kind.NUMERIC, values.number.view(np.uint64), values.integer.view(np.uint64)
     )
     words[kind == Kind.NULL, 0] = 0
-    texts = np.flatnonzero(kind == Kind.TEXT)
-    if len(texts):
-        encoded = pc.dictionary_encode(values.text.take(pa.array(texts)))
+    texts = kind == Kind.TEXT
+    if texts.any():
+        encoded = pc.dictionary_encode(values.text.filter(pa.array(texts)))
         distinct = identities(
             map(xxhash.xxh3_128_digest, map(str.encode, encoded.dictionary.to_pylist()))
         )

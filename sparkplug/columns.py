@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 from google.protobuf.message import DecodeError
 from ptars import HandlerPool
 
@@ -19,7 +20,6 @@ from sparkplug.pb import sparkplug_b_columns_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 ABSENT: Final = -1
@@ -33,8 +33,16 @@ BEYOND_SEQ: Final = 2**31
 
 COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
 
-_HANDLER: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR]).get_for_message(
-    sparkplug_b_columns_pb2.Payload.DESCRIPTOR
+_HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
+_SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)
+_EVERYTHING: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.Payload.DESCRIPTOR)
+_SCALAR_MEMBERS: Final = (
+    "int_value",
+    "long_value",
+    "float_value",
+    "double_value",
+    "boolean_value",
+    "string_value",
 )
 
 
@@ -84,7 +92,12 @@ class PayloadColumns:
     metrics: pa.StructArray
 
     def metric(self, name: str) -> pa.Array:
-        """One field of all metrics, as an Arrow array of one element per metric."""
+        """One field of all metrics, as an Arrow array of one element per metric.
+
+        Fields that no metric has may be missing from the columns; they are all null.
+        """
+        if self.metrics.type.get_field_index(name) < 0:
+            return pa.nulls(len(self.metrics), pa.binary())
         return self.metrics.field(name)
 
     @property
@@ -96,19 +109,49 @@ class PayloadColumns:
 def timestamps(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Milliseconds with ABSENT for what is missing or beyond the year 9999; which are beyond."""
     raw = numbers(array, np.uint64)
+    if array.null_count == 0 and (len(raw) == 0 or raw.max() <= MAX_TIMESTAMP_MS):
+        return raw.view(np.int64), np.zeros(len(raw), dtype=np.bool_)
     present = validity(array)
     usable = present & (raw <= MAX_TIMESTAMP_MS)
     values = np.where(usable, raw.view(np.int64), ABSENT)
     return values, present & ~usable
 
 
-def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
-    batch = _HANDLER.list_to_record_batch(payloads)
-    seq_array = batch.column("seq")
-    raw = numbers(seq_array, np.uint64)
+def _sequence_numbers(array: pa.Array) -> NDArray[np.int64]:
+    raw = numbers(array, np.uint64)
+    if array.null_count == 0 and (len(raw) == 0 or raw.max() < BEYOND_SEQ):
+        return raw.view(np.int64)
     # A seq beyond the column's INT breaks the specification; its remainder still counts on.
     bounded = np.where(raw < BEYOND_SEQ, raw, BEYOND_SEQ + raw % np.uint64(256))
-    seq = np.where(validity(seq_array), bounded.astype(np.int64), ABSENT)
+    return np.where(validity(array), bounded.astype(np.int64), ABSENT)
+
+
+def _all_scalar(metrics: pa.StructArray) -> bool:
+    """Whether every metric has a scalar value or is null, so that nothing was left out.
+
+    Works on the bitmaps as they are, eight metrics a byte.
+    """
+    rows = len(metrics)
+    found: NDArray[np.uint8] = np.zeros((rows + 7) // 8, dtype=np.uint8)
+    for name in (*_SCALAR_MEMBERS, "is_null"):
+        array = metrics.field(name)
+        if array.null_count == rows:
+            continue
+        is_valid, data = array.buffers()[:2]
+        bits = np.full(len(found), 0xFF, np.uint8) if is_valid is None else _bits(is_valid, found)
+        found |= bits & _bits(data, found) if name == "is_null" else bits
+    found[-1:] |= np.uint8(0xFF << (rows % 8) & 0xFF if rows % 8 else 0)
+    return bool((found == 0xFF).all())
+
+
+def _bits(buffer: pa.Buffer, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.frombuffer(buffer, dtype=np.uint8, count=len(like))
+
+
+def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
+    batch = _SCALARS.list_to_record_batch(payloads)
+    if not _all_scalar(batch.column("metrics").values):
+        batch = _EVERYTHING.list_to_record_batch(payloads)
     timestamp_ms, unusable = timestamps(batch.column("timestamp"))
     uuid = batch.column("uuid")
     compressed = np.zeros(len(payloads), dtype=np.bool_)
@@ -117,7 +160,7 @@ def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
     metrics = batch.column("metrics")
     offsets = np.frombuffer(metrics.buffers()[1], dtype=np.int32)[: len(metrics) + 1]
     return PayloadColumns(
-        seq=seq,
+        seq=_sequence_numbers(batch.column("seq")),
         timestamp_ms=timestamp_ms,
         timestamp_unusable=unusable,
         compressed=compressed,
@@ -138,7 +181,7 @@ def _parses(payload: bytes) -> bool:
 def _refused(payloads: Sequence[bytes], indices: list[int]) -> list[int]:
     """Which of the indexed payloads ptars refuses, by bisection."""
     try:
-        _HANDLER.list_to_record_batch([payloads[index] for index in indices])
+        _EVERYTHING.list_to_record_batch([payloads[index] for index in indices])
     except ValueError:
         if len(indices) == 1:
             return indices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_TOPIC, _PAYLOAD, _RETAINED = (
+    itemgetter(Message._fields.index(name)) for name in ("topic", "payload", "retained")
+)
 _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 
 
@@ -51,12 +55,12 @@ def screen(
 ) -> Screened:
     """Sort out what is not to be read, counting it in `decoded`; decode the rest."""
     count = len(messages)
-    topics, bodies, _, retained = zip(*messages, strict=True) if messages else ((), (), (), ())
-    payloads: list[bytes] = list(bodies)
-    topic = np.fromiter(map(data_topics.get, topics, repeat(ABSENT)), np.int64, count)
+    payloads = list(map(_PAYLOAD, messages))
+    indices = map(data_topics.get, map(_TOPIC, messages), repeat(ABSENT))
+    topic = np.fromiter(indices, np.int64, count)
     odd = topic == ABSENT
-    if any(retained):
-        odd |= np.array(retained)
+    if any(map(_RETAINED, messages)):
+        odd |= np.fromiter(map(_RETAINED, messages), np.bool_, count)
     limit = limits.max_payload_bytes
     if sum(map(len, payloads)) > limit:
         odd |= np.fromiter(map(len, payloads), np.int64, count) > limit
