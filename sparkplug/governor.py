@@ -25,10 +25,10 @@ _MOST_NODES: Final = 100_000
 
 
 @dataclass(slots=True)
-class _Node:
-    reason: Reason
-    pending: bool = True
-    asked: int = 0
+class _Asked:
+    """How often a node was asked without an answer, and when it may be asked again."""
+
+    times: int = 0
     not_before: float = 0.0
 
 
@@ -49,25 +49,25 @@ class RebirthGovernor:
         self._per_node = per_node
         self._rate = fleet_per_second
         self._random = random
-        self._nodes: OrderedDict[tuple[str, str], _Node] = OrderedDict()
+        # Who is to be asked, longest wait first: nobody is served twice before all were once.
+        self._waiting: OrderedDict[tuple[str, str], Reason] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, str], _Asked] = OrderedDict()
         self._budget = max(1.0, fleet_per_second)
         self._refilled_at: float | None = None
 
     @property
     def pending(self) -> int:
         """Nodes whose request has not been sent yet."""
-        return sum(node.pending for node in self._nodes.values())
+        return len(self._waiting)
 
     def want(self, request: RebirthRequest) -> None:
         """Note that a node should be asked. Repeating it costs nothing."""
         key = (request.group_id, request.edge_node_id)
-        node = self._nodes.get(key)
-        if node is None:
-            if len(self._nodes) >= _MOST_NODES:  # forged ids must not grow this without bound
-                self._nodes.popitem(last=False)
-            self._nodes[key] = _Node(request.reason)
-        elif not node.pending:
-            node.pending, node.reason = True, request.reason
+        if key in self._waiting:
+            return
+        if len(self._waiting) >= _MOST_NODES:  # forged ids must not grow this without bound
+            self._waiting.popitem(last=False)
+        self._waiting[key] = request.reason
 
     def born(self, group_id: str, edge_node_id: str) -> None:
         """A node's birth arrived: nothing is pending, the back-off starts anew.
@@ -75,10 +75,11 @@ class RebirthGovernor:
         The pause before the next request stays, so that a node whose births are
         broken is not asked at the rate of its own births.
         """
-        node = self._nodes.get((group_id, edge_node_id))
-        if node is not None:
-            node.pending = False
-            node.asked = min(node.asked, 1)
+        key = (group_id, edge_node_id)
+        self._waiting.pop(key, None)
+        asked = self._asked.get(key)
+        if asked is not None:
+            asked.times = min(asked.times, 1)
 
     def due(self, now: float) -> list[tuple[str, str, Reason]]:
         """Nodes to ask now, by (group id, edge node id, reason); they count as asked.
@@ -89,15 +90,24 @@ class RebirthGovernor:
             earned = (now - self._refilled_at) * self._rate
             self._budget = min(max(1.0, self._rate), self._budget + max(0.0, earned))
         self._refilled_at = now
-        asked: list[tuple[str, str, Reason]] = []
-        for (group_id, edge_node_id), node in self._nodes.items():
+        requests: list[tuple[str, str, Reason]] = []
+        for key, reason in self._waiting.items():
             if self._budget < 1.0:
                 break
-            if node.pending and now >= node.not_before:
+            before = self._asked.get(key)
+            if before is None or now >= before.not_before:
                 self._budget -= 1.0
-                pause = min(self._per_node * 2.0**node.asked, LONGEST_PAUSE)
-                node.not_before = now + pause * (1.0 + _JITTER * self._random())
-                node.pending = False
-                node.asked = min(node.asked + 1, 30)
-                asked.append((group_id, edge_node_id, node.reason))
-        return asked
+                self._note_request(key, now)
+                requests.append((*key, reason))
+        for group_id, edge_node_id, _ in requests:
+            del self._waiting[group_id, edge_node_id]
+        return requests
+
+    def _note_request(self, key: tuple[str, str], now: float) -> None:
+        asked = self._asked.pop(key, None) or _Asked()
+        pause = min(self._per_node * 2.0**asked.times, LONGEST_PAUSE)
+        asked.not_before = now + pause * (1.0 + _JITTER * self._random())
+        asked.times = min(asked.times + 1, 30)
+        if len(self._asked) >= _MOST_NODES:
+            self._asked.popitem(last=False)
+        self._asked[key] = asked
