@@ -49,8 +49,9 @@ _LOOP_TIMEOUT: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 _FAILURE: Final = 0x80
 _REFUSALS: Final = {
-    "Not authorized": "check the server's access rules for this user",
-    "Bad user name or password": "check username and password_file",
+    # What Mosquitto answers to a wrong password over MQTT 5, too.
+    "Not authorized": "check username, password and the server's access rules",
+    "Bad user name or password": "check username and password",
     "Unsupported protocol version": "set protocol: '3.1.1' for this server",
 }
 

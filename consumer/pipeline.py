@@ -271,6 +271,19 @@ class Consumer:
               lambda: sum(source.fleet.node_count for source in self._sources))  # fmt: skip
         gauge("tags", "tags that present births declare",
               lambda: sum(source.fleet.live_tags for source in self._sources))  # fmt: skip
+        stats = self.delivery.stats
+        gauge("stream_open", "1 while a stream to Zerobus is open",
+              lambda: stats().state is StreamState.OPENED)  # fmt: skip
+        gauge("inflight_rows", "rows sent and not acknowledged", lambda: stats().inflight_rows)
+        gauge("last_acknowledgement_timestamp_seconds", "time of the last one, 0 before",
+              lambda: stats().last_ack_time or 0.0)  # fmt: skip
+        counter = self.telemetry.counter
+        counter("rows_sent", "rows sent, repetitions included", lambda: stats().rows_sent)
+        counter("rows_acknowledged", "rows acknowledged", lambda: stats().rows_acked)
+        counter("rows_set_aside", "rows that Zerobus cannot take", lambda: stats().rows_set_aside)
+        counter("calls_sent", "batches sent", lambda: stats().calls_sent)
+        counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
+        counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
 
 
 def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:

@@ -12,12 +12,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from sparkplug.messages import Reason
 
 if TYPE_CHECKING:
     from collections import Counter as Counts
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +73,10 @@ class Telemetry:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when metrics are asked for."""
         Gauge(f"{_PREFIX}_{name}", text, registry=self.registry).set_function(read)
+
+    def counter(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A count that somebody else keeps, read when metrics are asked for."""
+        self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read))
 
     def add_received(self, server: str, messages: int, size: int) -> None:
         """Messages of one server in a batch, and their payload bytes."""
@@ -132,3 +138,16 @@ class Telemetry:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+
+
+class _KeptElsewhere(Collector):
+    """A counter whose value is read from another part."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name = name
+        self._text = text
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The counter with its present value."""
+        yield CounterMetricFamily(self._name, self._text, value=self._read())

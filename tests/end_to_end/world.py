@@ -90,9 +90,9 @@ class World:
 
 
 @contextlib.contextmanager
-def local_zerobus(data_dir: Path) -> Iterator[LocalZerobus]:
+def local_zerobus(data_dir: Path, **options: Any) -> Iterator[LocalZerobus]:
     """A Zerobus server in this process, with the table."""
-    with LocalZerobus(data_dir, commit_interval=0.05) as server:
+    with LocalZerobus(data_dir, commit_interval=0.05, **options) as server:
         server.create_table(TABLE, TAG_EVENTS_SCHEMA)
         yield server
 
