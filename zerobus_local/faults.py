@@ -6,6 +6,7 @@ always, until `clear()`. Every method may be called from any thread.
 
 from __future__ import annotations
 
+import enum
 import math
 import threading
 import time
@@ -45,6 +46,13 @@ class StreamFailure:
     abrupt: bool
 
 
+class CommitFailure(enum.Enum):
+    """When a commit that is to fail does so."""
+
+    BEFORE = "before the rows land"
+    AFTER = "after the rows have landed"
+
+
 @dataclass(slots=True)
 class _Charge:
     """How often a fault still shows; None is always."""
@@ -55,6 +63,7 @@ class _Charge:
     status: int = 0
     abrupt: bool = False
     seconds: float = 0.0
+    landed: bool = False
 
     def spend(self) -> bool:
         if self.times is None:
@@ -107,9 +116,13 @@ class Faults:
         """Commit, but keep acknowledgements back (a later one covers them)."""
         self._set("ack", _Charge(times))
 
-    def fail_commits(self, *, times: int | None = 1) -> None:
-        """Let attempts to commit fail, as a full disk would."""
-        self._set("commit", _Charge(times))
+    def fail_commits(self, *, times: int | None = 1, landed: bool = False) -> None:
+        """Let attempts to commit fail, as a full disk would.
+
+        With `landed` the rows get into the table before the failure, as when the
+        connection to a store breaks before its answer.
+        """
+        self._set("commit", _Charge(times, landed=landed))
 
     def delay_creation(self, seconds: float) -> None:
         """Wait before a stream is created; `math.inf` until changed."""
@@ -189,9 +202,12 @@ class Faults:
         """Whether this acknowledgement is kept back."""
         return self._take("ack") is not None
 
-    def commit_fails(self) -> bool:
-        """Whether this attempt to commit fails."""
-        return self._take("commit") is not None
+    def commit_failure(self) -> CommitFailure | None:
+        """How this attempt to commit fails."""
+        charge = self._take("commit")
+        if charge is None:
+            return None
+        return CommitFailure.AFTER if charge.landed else CommitFailure.BEFORE
 
     def token_rejected(self) -> bool:
         """Whether this token is refused."""

@@ -283,16 +283,18 @@ class TableWriter:
         properties = CommitProperties(app_transactions=[AppTransaction(_APPLICATION, number)])
         pause = FIRST_RETRY_SECONDS
         for attempt in range(1, COMMIT_ATTEMPTS + 1):
+            failure = self._shared.faults.commit_failure()
             try:
-                if self._shared.faults.commit_fails():
-                    raise OSError("a commit that fails was asked for")  # noqa: TRY301
-                write_deltalake(
-                    self._delta,
-                    table,
-                    mode="append",
-                    commit_properties=properties,
-                    post_commithook_properties=_NO_HOOKS,
-                )
+                if failure is not fault.CommitFailure.BEFORE:
+                    write_deltalake(
+                        self._delta,
+                        table,
+                        mode="append",
+                        commit_properties=properties,
+                        post_commithook_properties=_NO_HOOKS,
+                    )
+                if failure is not None:
+                    raise OSError(f"a failure {failure.value} was asked for")  # noqa: TRY301
             except (DeltaError, OSError) as error:
                 self._shared.tally.add(commit_failures=1)
                 log.warning("Commit to %s failed (attempt %d): %s", self.name, attempt, error)

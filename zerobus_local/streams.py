@@ -202,8 +202,7 @@ class IngestStream:
                     close_stream_signal=pb.CloseStreamSignal(duration=duration)
                 )
             elif isinstance(event, _End):
-                # A refusal by the table overtakes: what the stream waits for will not land.
-                end = event if end is None or event.after < end.after else end
+                end = event  # the table's refusal waits for nothing more
             else:
                 return
         if end.refusal is not None:

@@ -162,13 +162,15 @@ def raw_call(server, requests, *, method="EphemeralStream"):
 
 
 @contextlib.contextmanager
-def hold_open(server):
+def hold_open(server, records=(), *, half_close=False):
     """A stream that stays open, until its connection is cut without a word."""
     done = threading.Event()
 
     def requests():
         yield create_request()
-        done.wait(10)
+        yield from records
+        if not half_close:
+            done.wait(10)
 
     with grpc.insecure_channel(server.endpoint.removeprefix("http://")) as channel:
         call = open_call(channel, server, requests())

@@ -189,6 +189,7 @@ READINGS = ProtoDecoder(
 WRONG = [
     b"\xff",  # does not parse
     READING.cls(at=1).SerializePartialToString(),  # no id
+    READING.cls(id="x").SerializePartialToString(),  # no time
     READING("a", count=1000),  # beyond TINYINT
     b"\x0a\x02\xff\xff\x10\x01",  # not UTF-8
 ]

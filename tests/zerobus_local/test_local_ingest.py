@@ -4,12 +4,13 @@ import datetime as dt
 import json
 import math
 import threading
+import time
 
 import duckdb
 import grpc
 import pytest
 from deltalake import DeltaTable
-from local_rig import READING, create_request, hold_open, raw_call, until
+from local_rig import READING, create_request, hold_open, raw_call, record_request, until
 from zerobus.sdk.sync import ZerobusException
 
 
@@ -120,13 +121,15 @@ def test_a_server_without_room_reads_no_further(make_server, make_client, rows):
 
 
 def test_stopping_lands_and_acknowledges_what_was_received(make_server, make_client, rows):
-    server = make_server(commit_interval=5)
+    server = make_server(commit_interval=60)
     stream = make_client(server).stream(recovery=False)
     first = stream.ingest_record_offset(READING("first"))  # starts the interval
     stream.wait_for_offset(first)
     stream.ingest_records_offset([READING(n) for n in range(10)])
     assert until(lambda: server.counters().records_received == 11)
+    start = time.monotonic()
     server.stop(grace=10)
+    assert time.monotonic() - start < 5
     assert len(rows()) == 11
     assert server.counters().acks_sent == 2
 
@@ -187,6 +190,17 @@ def test_a_table_that_cannot_be_written_is_tried_again(server, client, rows):
     assert server.counters().commit_failures == 2
 
 
+def test_a_commit_that_landed_though_it_failed_is_not_repeated(server, client, rows):
+    server.faults.fail_commits(times=1, landed=True)
+    stream = client.stream()
+    stream.ingest_record_offset(READING("a"))
+    stream.flush()
+    stream.ingest_record_offset(READING("b"))
+    stream.flush()
+    assert [row["id"] for row in rows()] == ["a", "b"]
+    assert server.counters().commit_failures == 1
+
+
 def test_a_commit_that_keeps_failing_ends_the_stream_unacknowledged(server, client, rows):
     stream = client.stream(recovery=False)
     server.faults.fail_commits(times=None)
@@ -212,6 +226,15 @@ def test_a_client_that_vanishes_frees_its_stream(server):
     with hold_open(server):
         assert until(lambda: server.counters().streams_open == 1)
     assert until(lambda: server.counters().streams_open == 0)
+
+
+def test_a_client_that_vanishes_after_its_last_record_is_not_waited_for(server, rows):
+    server.faults.delay_commits(math.inf)
+    with hold_open(server, [record_request(0, READING("a"))], half_close=True):
+        assert until(lambda: server.counters().requests_received == 1)
+    assert until(lambda: server.counters().streams_open == 0)
+    server.faults.clear()
+    assert until(rows)  # received, so it lands
 
 
 def test_streams_beyond_the_limit_are_refused_for_now(make_server):
