@@ -67,12 +67,18 @@ def identity(
 
 
 def identities(digests: Iterable[bytes]) -> U64:
-    """Identity digests as an array of shape (n, 2), as `event_ids` wants them."""
+    """Identity digests as columns, shape (3, n): two words and their mixture."""
+    words = digest_words(digests)
+    return np.vstack([words[:, 0], words[:, 1], _mix(words[:, :1], words[:, 1:], 0)[:, 0]])
+
+
+def digest_words(digests: Iterable[bytes]) -> U64:
+    """Digests of 16 bytes as little-endian words, shape (n, 2)."""
     return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
 
 
 def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArray:
-    """The event_id of each observation; `identity_of_row` has shape (n, 2)."""
+    """The event_id of each observation; `identity_of_row` is of `identities`, shape (3, n)."""
     values = observations.values
     value = _value_words(observations)
     tail = (values.kind.astype(np.uint64) << _32) | (
@@ -83,8 +89,9 @@ def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArra
     digests = np.empty((rows, 2), dtype=">u8")
     for start in range(0, rows, _CHUNK):
         part = slice(start, start + _CHUNK)
-        words = (identity_of_row[:, 0], identity_of_row[:, 1], time, value[:, 0], value[:, 1], tail)
-        digests[part, 0], digests[part, 1] = _xxh3_128([word[part] for word in words])
+        digests[part, 0], digests[part, 1] = _xxh3_128(
+            identity_of_row[:, part], time[part], value[part, 0], value[part, 1], tail[part]
+        )
     text = _HEX.take(digests.view("<u2"))
     offsets = np.arange(rows + 1, dtype=np.int32) * 32
     return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
@@ -101,8 +108,11 @@ def _value_words(observations: Observations) -> U64:
     words[kind == Kind.NULL, 0] = 0
     texts = kind == Kind.TEXT
     if texts.any():
-        encoded = pc.dictionary_encode(values.text.filter(pa.array(texts)))
-        distinct = identities(
+        only = values.text.drop_null()  # unless other kinds have a text too
+        if len(only) != np.count_nonzero(texts):
+            only = values.text.filter(pa.array(texts))
+        encoded = pc.dictionary_encode(only)
+        distinct = digest_words(
             map(xxhash.xxh3_128_digest, map(str.encode, encoded.dictionary.to_pylist()))
         )
         words[texts] = distinct[encoded.indices.to_numpy()]
@@ -120,7 +130,9 @@ def _fold(left: U64, right: U64) -> U64:
     return high ^ ((cross << _32) | (low & _LOW_32))
 
 
-def _mix(first: U64, second: U64, secret: int) -> U64:
+def _mix(first: U64, second: U64, *secrets: int) -> U64:
+    """One row of the result per secret, for words in rows of the same number, or of one."""
+    secret = np.array(secrets)[:, np.newaxis]
     return _fold(first ^ _SECRET[secret], second ^ _SECRET[secret + 1])
 
 
@@ -129,18 +141,16 @@ def _avalanche(word: U64) -> U64:
     return word ^ (word >> _32)
 
 
-def _xxh3_128(records: list[U64]) -> tuple[U64, U64]:
-    """XXH3-128 with seed 0 of records given as six columns of words: (high, low)."""
-    w0, w1, w2, w3, w4, w5 = records
+def _xxh3_128(identity_words: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> tuple[U64, U64]:
+    """XXH3-128 with seed 0 of records of six little-endian words: (high, low).
+
+    The first two words and their mixture, which are constant for a tag, come ready-made.
+    """
+    w0, w1, mixed = identity_words
+    mixed_low, mixed_high, mixed_end = _mix(np.stack((w2, w2, w4)), np.stack((w3, w3, w5)), 4, 6, 2)
     middle = w2 + w3
-    low = _SEED_LOW + _mix(w2, w3, 4)
-    low ^= middle
-    high = _mix(w2, w3, 6)
-    high ^= middle
-    low += _mix(w0, w1, 0)
-    low ^= w4 + w5
-    high += _mix(w4, w5, 2)
-    high ^= w0 + w1
+    low = (((_SEED_LOW + mixed_low) ^ middle) + mixed) ^ (w4 + w5)
+    high = ((mixed_high ^ middle) + mixed_end) ^ (w0 + w1)
     result_low = low + high
     result_high = low * _PRIME64_1 + high * _PRIME64_4 + _SEED_HIGH
     return ~_avalanche(result_high) + np.uint64(1), _avalanche(result_low)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
 
+_MOST_SMALL_BYTES: Final = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class SourceNames:
@@ -45,9 +47,8 @@ class TagColumns:
         self._generation = self._catalogue.generation
         self._known = 0
         self._batches: list[pa.RecordBatch] = []
-        self._prefix_parts: list[pa.BinaryArray] = []
-        self._prefixes: pa.LargeBinaryArray | None = None
-        self._identities = np.empty((0, 2), dtype=np.uint64)
+        self._prefixes = pa.array([], pa.binary())
+        self._identities = np.empty((3, 0), dtype=np.uint64)
 
     def extend(self) -> None:
         """Take in tags that were declared since the last call."""
@@ -58,21 +59,18 @@ class TagColumns:
             return
         batch, digests = self._describe(first, last)
         self._batches.append(batch)
-        self._prefix_parts.append(encode_columns(batch).cast(pa.large_binary()))
-        self._prefixes = pa.concat_arrays(self._prefix_parts)
-        self._prefix_parts = [self._prefixes]
-        self._identities = np.concatenate([self._identities, digests])
+        self._prefixes = _joined(self._prefixes, encode_columns(batch))
+        self._identities = np.hstack([self._identities, digests])
         self._known = last
 
     def prefixes(self, tags: NDArray[np.int32]) -> pa.BinaryArray:
         """The encoded constant fields of each row."""
-        assert self._prefixes is not None
-        return self._prefixes.take(pa.array(tags)).cast(pa.binary())
+        prefixes = self._prefixes.take(pa.array(tags))
+        return prefixes if prefixes.type == pa.binary() else prefixes.cast(pa.binary())
 
     def identities(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """The identity digest of each row, shape (n, 2)."""
-        found: NDArray[np.uint64] = self._identities[tags]
-        return found
+        """The identity of each row, for `event_ids`: shape (3, n)."""
+        return self._identities.take(tags, axis=1)
 
     def columns(self, tags: NDArray[np.int32]) -> dict[str, pa.Array]:
         """The constant columns themselves, for readers of Arrow batches."""
@@ -107,3 +105,10 @@ class TagColumns:
             for o, n in zip(owners, names, strict=True)
         )
         return pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()}), digests
+
+
+def _joined(first: pa.Array, second: pa.Array) -> pa.Array:
+    """Two binary arrays as one, with 64-bit offsets once 32 bits do not suffice."""
+    if first.nbytes + second.nbytes > _MOST_SMALL_BYTES:
+        first, second = first.cast(pa.large_binary()), second.cast(pa.large_binary())
+    return pa.concat_arrays([first, second])

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow as pa
 from google.protobuf.message import DecodeError
 from ptars import HandlerPool
 
@@ -20,6 +19,7 @@ from sparkplug.pb import sparkplug_b_columns_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 ABSENT: Final = -1
@@ -36,14 +36,6 @@ COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
 _HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
 _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)
 _EVERYTHING: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.Payload.DESCRIPTOR)
-_SCALAR_MEMBERS: Final = (
-    "int_value",
-    "long_value",
-    "float_value",
-    "double_value",
-    "boolean_value",
-    "string_value",
-)
 
 
 def validity(array: pa.Array) -> NDArray[np.bool_]:
@@ -75,35 +67,38 @@ def booleans(array: pa.Array) -> NDArray[np.bool_]:
     return values.view(np.bool_) & validity(array)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PayloadColumns:
     """Payloads of a batch, message by message, and all their metrics, one after another.
 
     `offsets` has one entry more than there are messages: the metrics of message i
     are rows offsets[i] to offsets[i + 1]. `seq` and `timestamp_ms` hold ABSENT where
-    the payload has none.
+    the payload has none; `timestamp_unusable` marks those beyond the year 9999.
     """
 
     seq: NDArray[np.int64]
     timestamp_ms: NDArray[np.int64]
-    timestamp_unusable: NDArray[np.bool_]  # present, but beyond the year 9999
+    timestamp_unusable: NDArray[np.bool_]
     compressed: NDArray[np.bool_]
     offsets: NDArray[np.int64]
-    metrics: pa.StructArray
+    _payloads: list[bytes]
+    _metrics: pa.StructArray
 
     def metric(self, name: str) -> pa.Array:
         """One field of all metrics, as an Arrow array of one element per metric.
 
-        Fields that no metric has may be missing from the columns; they are all null.
+        Asking for a field that is rare decodes the batch once more, with all fields.
         """
-        if self.metrics.type.get_field_index(name) < 0:
-            return pa.nulls(len(self.metrics), pa.binary())
-        return self.metrics.field(name)
+        if self._metrics.type.get_field_index(name) < 0:
+            self._metrics = (
+                _EVERYTHING.list_to_record_batch(self._payloads).column("metrics").values
+            )
+        return self._metrics.field(name)
 
     @property
     def metric_count(self) -> int:
         """How many metrics the batch has in all."""
-        return len(self.metrics)
+        return len(self._metrics)
 
 
 def timestamps(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -126,32 +121,8 @@ def _sequence_numbers(array: pa.Array) -> NDArray[np.int64]:
     return np.where(validity(array), bounded.astype(np.int64), ABSENT)
 
 
-def _all_scalar(metrics: pa.StructArray) -> bool:
-    """Whether every metric has a scalar value or is null, so that nothing was left out.
-
-    Works on the bitmaps as they are, eight metrics a byte.
-    """
-    rows = len(metrics)
-    found: NDArray[np.uint8] = np.zeros((rows + 7) // 8, dtype=np.uint8)
-    for name in (*_SCALAR_MEMBERS, "is_null"):
-        array = metrics.field(name)
-        if array.null_count == rows:
-            continue
-        is_valid, data = array.buffers()[:2]
-        bits = np.full(len(found), 0xFF, np.uint8) if is_valid is None else _bits(is_valid, found)
-        found |= bits & _bits(data, found) if name == "is_null" else bits
-    found[-1:] |= np.uint8(0xFF << (rows % 8) & 0xFF if rows % 8 else 0)
-    return bool((found == 0xFF).all())
-
-
-def _bits(buffer: pa.Buffer, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.frombuffer(buffer, dtype=np.uint8, count=len(like))
-
-
-def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
+def _to_columns(payloads: list[bytes]) -> PayloadColumns:
     batch = _SCALARS.list_to_record_batch(payloads)
-    if not _all_scalar(batch.column("metrics").values):
-        batch = _EVERYTHING.list_to_record_batch(payloads)
     timestamp_ms, unusable = timestamps(batch.column("timestamp"))
     uuid = batch.column("uuid")
     compressed = np.zeros(len(payloads), dtype=np.bool_)
@@ -165,7 +136,8 @@ def _to_columns(payloads: Sequence[bytes]) -> PayloadColumns:
         timestamp_unusable=unusable,
         compressed=compressed,
         offsets=offsets.astype(np.int64),
-        metrics=metrics.values,
+        _payloads=payloads,
+        _metrics=metrics.values,
     )
 
 

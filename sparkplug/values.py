@@ -44,18 +44,16 @@ _TEXT: Final = READINGS.index(Reading.TEXT)
 _MILLISECONDS: Final = READINGS.index(Reading.MILLISECONDS)
 _AS_FOUND: Final = READINGS.index(Reading.AS_FOUND)
 
-_MEMBERS: Final = (
+_SCALARS: Final = (
     "int_value",
     "long_value",
     "float_value",
     "double_value",
     "boolean_value",
     "string_value",
-    "bytes_value",
-    "dataset_value",
-    "template_value",
-    "extension_value",
 )
+_OTHERS: Final = ("bytes_value", "dataset_value", "template_value", "extension_value")
+"""Members of the value oneof, in the order in which the first accepted one counts."""
 
 _FIRST_MILLISECOND: Final = -62_135_596_800_000  # year 1
 _LAST_MILLISECOND: Final = 253_402_300_799_999  # year 9999
@@ -85,15 +83,13 @@ class _Wire:
     """The members of the value oneof for some rows, with cheap answers for absent ones."""
 
     def __init__(self, field: Callable[[str], pa.Array]) -> None:
-        self.arrays = {name: field(name) for name in _MEMBERS}
-        self.rows = len(self.arrays["int_value"])
-        self.present = {
-            name: validity(array)
-            for name, array in self.arrays.items()
-            if array.null_count < self.rows
-        }
+        self.arrays: dict[str, pa.Array] = {}
+        self.present: dict[str, Mask] = {}
+        self.rows = len(field("int_value"))
         self.none: Mask = np.zeros(self.rows, dtype=np.bool_)
-
+        self.found = self.none
+        self._field = field
+        self._add(_SCALARS)
         # Integers: one raw unsigned number per row, whichever field it came in.
         self.raw: NDArray[np.uint64] = numbers(self.arrays["long_value"], np.uint64)
         self.has_integer = self.has("long_value")
@@ -105,16 +101,21 @@ class _Wire:
     def has(self, name: str) -> Mask:
         return self.present.get(name, self.none)
 
-    def any_member(self) -> Mask:
-        found = self.none
-        for mask in self.present.values():
-            found = found | mask
-        return found
+    def look_further(self) -> None:
+        """Take in the members that are no scalars, because some row has no scalar."""
+        self._add(_OTHERS)
 
-    def doubly_set(self, found: Mask) -> Mask:
+    def _add(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            array = self.arrays[name] = self._field(name)
+            if array.null_count < self.rows:
+                mask = self.present[name] = validity(array)
+                self.found = self.found | mask
+
+    def doubly_set(self) -> Mask:
         """Rows that set more than one member, which no valid payload does; `none` if none do."""
         members = sum(self.rows - self.arrays[name].null_count for name in self.present)
-        if members == np.count_nonzero(found):
+        if members == np.count_nonzero(self.found):
             return self.none
         return sum(mask.astype(np.uint8) for mask in self.present.values()) > 1  # type: ignore[return-value]
 
@@ -129,20 +130,17 @@ def read_values(
     `reading` (index into READINGS) and `width` (bits of integer types) are per row.
     """
     wire = _Wire(field)
-    found = wire.any_member()
-    missing = ~found
-    valued = found
-    if field("is_null").null_count < wire.rows:
-        explicit_null = booleans(field("is_null"))
-        missing = missing & ~explicit_null
-        valued = found & ~explicit_null
+    explicit_null = booleans(field("is_null"))
+    if not (wire.found | explicit_null).all():
+        wire.look_further()
+    valued = wire.found & ~explicit_null
     values = Values(
         kind=np.zeros(wire.rows, dtype=np.uint8),
         number=np.zeros(wire.rows, dtype=np.float64),
         has_number=np.zeros(wire.rows, dtype=np.bool_),
         integer=np.zeros(wire.rows, dtype=np.int64),
         text=wire.arrays["string_value"],
-        missing=missing,
+        missing=~(wire.found | explicit_null),
         misfit=wire.none,
     )
     texts = _Texts(wire.rows)
@@ -153,7 +151,7 @@ def read_values(
     _read_texts(values, wire, rows)
     values.misfit = valued & (values.kind == Kind.NULL)
     texts.put(values.misfit, lambda row: _raw_text(wire, row))
-    doubly_set = wire.doubly_set(found)
+    doubly_set = wire.doubly_set()
     if doubly_set is not wire.none:
         _settle(values, wire, np.flatnonzero(doubly_set & valued), rows, texts)
     values.text = texts.merged_into(values.text)
@@ -301,7 +299,7 @@ def _not_finite(number: float) -> str:
 
 def _raw_text(wire: _Wire, row: int) -> str | None:
     """What a value that does not fit looks like; None for bytes and other complex members."""
-    for name in _MEMBERS[:6]:
+    for name in _SCALARS:
         if wire.has(name)[row]:
             value: Any = wire.arrays[name][row].as_py()
             if isinstance(value, bool):
@@ -357,8 +355,8 @@ def _settle(
     """Rows with several members set: the first member that the datatype accepts counts."""
     for row in several.tolist():
         here = slice(row, row + 1)
-        for name in _MEMBERS:
-            if not wire.has(name)[row]:
+        for name in wire.present:
+            if not wire.present[name][row]:
                 continue
             only = _single_member(wire, row, name)
             one = read_values(only.__getitem__, rows.reading[here], rows.width[here])
@@ -379,5 +377,5 @@ def _single_member(wire: _Wire, row: int, name: str) -> dict[str, pa.Array]:
         member: array.slice(row, 1) if member == name else pa.nulls(1, array.type)
         for member, array in wire.arrays.items()
     }
-    columns["is_null"] = pa.nulls(1, pa.bool_())
+    columns |= {other: pa.nulls(1) for other in ("is_null", *_OTHERS) if other not in columns}
     return columns
