@@ -23,7 +23,7 @@ from baseline import Baseline
 from consumer.normalize import SourceNames, TagColumns, normalize
 from consumer.records import EncodedRows
 from sparkplug.fleet import Fleet
-from sparkplug.messages import Message
+from sparkplug.messages import Message, MessageBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,10 @@ class Columnar:
         self._fleet = Fleet()
         self._tags = TagColumns(self._fleet.catalogue, SourceNames())
         self._next_arrival = 1
-        self.normalize([Message(*message) for message in generated.births()])
+        self.normalize(MessageBatch(Message(*message) for message in generated.births()))
         self._next_arrival = 1
 
-    def normalize(self, batch: list[Message]) -> list[EncodedRows]:
+    def normalize(self, batch: MessageBatch) -> list[EncodedRows]:
         """Encoded rows of one batch, as the spool takes them."""
         observations = self._fleet.feed(batch).observations
         assert observations is not None
@@ -69,7 +69,7 @@ def measure(metrics_per_message: int, *, names: bool, datatypes: bool) -> dict[s
     gc.collect()
     gc.disable()
     for number, raw in enumerate(batches):
-        batch = [Message(*message) for message in raw]
+        batch = MessageBatch(Message(*message) for message in raw)
         expected: list[bytes] = []
         if number % 2:
             expected = timed(theirs, lambda: baseline.normalize(raw))  # noqa: B023 - called here

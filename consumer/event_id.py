@@ -98,14 +98,13 @@ def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArra
 
 
 def _value_words(observations: Observations) -> U64:
-    """Bytes 24 to 39 of each record as two words."""
+    """Bytes 24 to 39 of each record as two words; those of a null are zero as they come."""
     values = observations.values
     kind = values.kind
     words = np.zeros((len(kind), 2), dtype=np.uint64)
     words[:, 0] = np.where(
         kind == Kind.NUMERIC, values.number.view(np.uint64), values.integer.view(np.uint64)
     )
-    words[kind == Kind.NULL, 0] = 0
     texts = kind == Kind.TEXT
     if texts.any():
         only = values.text.drop_null()  # unless other kinds have a text too

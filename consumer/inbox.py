@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sparkplug.messages import MessageBatch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +27,16 @@ class BatchLimits:
     max_delay: float
 
 
+class _Filling:
+    """The batch that messages are being added to."""
+
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
+        self.by_server: dict[int, MessageBatch] = {}
+        self.count = 0
+        self.size = 0
+
+
 class Inbox:
     """Messages of all servers in order of arrival. Any thread puts, one thread takes.
 
@@ -41,12 +53,11 @@ class Inbox:
         self._max_bytes = max_bytes
         self._limits = limits
         self._clock = clock
-        self._items: deque[tuple[int, Message]] = deque()
+        self._full: deque[_Filling] = deque()
+        self._filling: _Filling | None = None
         self._bytes = 0
-        self._first_at = 0.0
         self._closed = False
         self._condition = threading.Condition()
-        self._waiting_for_more = False
         self.refused = 0
 
     @property
@@ -61,12 +72,21 @@ class Inbox:
             if self._bytes + size > self._max_bytes:
                 self.refused += 1
                 return False
-            self._items.append((server, message))
             self._bytes += size
-            if len(self._items) == 1:
-                self._first_at = self._clock()
+            filling = self._filling
+            if filling is None:
+                filling = self._filling = _Filling(self._clock())
                 self._condition.notify()
-            elif self._waiting_for_more and self._is_full():
+            batch = filling.by_server.get(server)
+            if batch is None:
+                batch = filling.by_server[server] = MessageBatch()
+            batch.append(message)
+            filling.count += 1
+            filling.size += size
+            limits = self._limits
+            if filling.count >= limits.max_messages or filling.size >= limits.max_bytes:
+                self._full.append(filling)
+                self._filling = None
                 self._condition.notify()
         return True
 
@@ -76,38 +96,24 @@ class Inbox:
             self._closed = True
             self._condition.notify_all()
 
-    def take(self, timeout: float) -> dict[int, list[Message]] | None:
+    def take(self, timeout: float) -> dict[int, MessageBatch] | None:
         """The next batch, by server; empty when nothing came within `timeout` seconds.
 
         Returns None when the inbox is closed and empty.
         """
         with self._condition:
-            if not self._items and not self._closed:
+            if not self._full and self._filling is None and not self._closed:
                 self._condition.wait(timeout)
-            while self._items and not self._closed and not self._is_full():
-                left = self._first_at + self._limits.max_delay - self._clock()
+            while not self._full and self._filling is not None and not self._closed:
+                left = self._filling.started_at + self._limits.max_delay - self._clock()
                 if left <= 0:
                     break
-                self._waiting_for_more = True
                 self._condition.wait(left)
-                self._waiting_for_more = False
-            if not self._items:
+            if self._full:
+                taken = self._full.popleft()
+            elif self._filling is not None:
+                taken, self._filling = self._filling, None
+            else:
                 return None if self._closed else {}
-            return self._cut()
-
-    def _is_full(self) -> bool:
-        return (
-            len(self._items) >= self._limits.max_messages or self._bytes >= self._limits.max_bytes
-        )
-
-    def _cut(self) -> dict[int, list[Message]]:
-        batch: dict[int, list[Message]] = {}
-        size = count = 0
-        while self._items and count < self._limits.max_messages and size < self._limits.max_bytes:
-            server, message = self._items.popleft()
-            batch.setdefault(server, []).append(message)
-            size += len(message.payload) + _OVERHEAD
-            count += 1
-        self._bytes -= size
-        self._first_at = self._clock()
-        return batch
+            self._bytes -= taken.size
+            return taken.by_server

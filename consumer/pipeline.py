@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
-    from sparkplug.messages import Message
+    from sparkplug.messages import MessageBatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -131,7 +131,9 @@ class Consumer:
         Returns the number of rows that remain in the spool for the next run.
         """
         for connection in self.connections:
-            connection.stop(timeout=5.0)
+            connection.request_stop()
+        for connection in self.connections:
+            connection.join(timeout=5.0)
         self._inbox.close()
         if self._decoder.ident is not None:
             self._decoder.join()
@@ -189,7 +191,7 @@ class Consumer:
             _LOG.exception("decoding ended")
             self.failure = error
 
-    def _take(self, batch: dict[int, list[Message]]) -> None:
+    def _take(self, batch: dict[int, MessageBatch]) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
         rows: list[EncodedRows] = []
         for index, messages in batch.items():
@@ -212,10 +214,10 @@ class Consumer:
         for each in spooled:
             self.delivery.submit(each)
 
-    def _decode(self, source: _Source, messages: list[Message]) -> list[EncodedRows]:
+    def _decode(self, source: _Source, messages: MessageBatch) -> list[EncodedRows]:
         started = time.perf_counter()
         telemetry = self.telemetry
-        telemetry.add_received(source.name, len(messages), sum(len(m.payload) for m in messages))
+        telemetry.add_received(source.name, len(messages), messages.size)
         decoded = source.fleet.feed(messages)
         if decoded.counts:
             example = decoded.quarantined[0].message.topic if decoded.quarantined else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import repeat
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from sparkplug.messages import (
     MESSAGE_TYPES,
     Decoded,
     Message,
+    MessageBatch,
     Quarantined,
     Reason,
     RebirthRequest,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEQ_MODULUS: Final = 256
-_RECEIVED: Final = itemgetter(Message._fields.index("received_us"))
 _NOT_BORN: Final = -1
 _CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 _NDATA: Final = _CODE[MessageType.NDATA]
@@ -67,7 +66,7 @@ class _Grown:
 class _Batch:
     """Messages that passed the screening, with their decoded columns."""
 
-    messages: Sequence[Message]
+    messages: MessageBatch
     topic: NDArray[np.int64]  # index into Fleet._topics, ABSENT for all but known data topics
     parsed: dict[int, Topic]  # position -> topic, exactly where `topic` is ABSENT
     columns: PayloadColumns
@@ -137,6 +136,8 @@ class Fleet:
         decoded = Decoded()
         if len(self.catalogue) > 2 * self._live_tags + 10_000:
             self._drop_dead_tags()
+        if not isinstance(messages, MessageBatch):
+            messages = MessageBatch(messages)
         batch = self._unresolved(screen(messages, self._data_topics, self.limits, decoded))
         regular = self._regular(batch)
         self._resolve_regular(batch, regular)
@@ -151,7 +152,7 @@ class Fleet:
             tag=batch.tag,
             catalogue=self.catalogue,
             message_type=batch.message_type,
-            received_us=np.fromiter(map(_RECEIVED, batch.messages), np.int64, len(batch.messages)),
+            received_us=np.array(batch.messages.received_us, dtype=np.int64),
             ignition=batch.ignition,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 from sparkplug.topics import MessageType
 
@@ -26,6 +27,62 @@ class Message(NamedTuple):
     payload: bytes
     received_us: int
     retained: bool = False
+
+
+class MessageBatch(Sequence[Message]):
+    """Messages in order of arrival, kept as columns from the moment they come in.
+
+    `size` is the sum of all payloads' bytes, `largest` the most bytes of one payload.
+    """
+
+    __slots__ = ("any_retained", "largest", "payloads", "received_us", "retained", "size", "topics")
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self.topics: list[str] = []
+        self.payloads: list[bytes] = []
+        self.received_us: list[int] = []
+        self.retained: list[bool] = []
+        self.any_retained = False
+        self.size = 0
+        self.largest = 0
+        for message in messages:
+            self.append(message)
+
+    def append(self, message: Message) -> None:
+        """Add one message at the end."""
+        topic, payload, received_us, retained = message
+        self.topics.append(topic)
+        self.payloads.append(payload)
+        self.received_us.append(received_us)
+        self.retained.append(retained)
+        if retained:
+            self.any_retained = True
+        length = len(payload)
+        self.size += length
+        self.largest = max(self.largest, length)
+
+    def pick(self, positions: Iterable[int]) -> MessageBatch:
+        """A batch of the messages at these positions."""
+        return MessageBatch(self[position] for position in positions)
+
+    def __len__(self) -> int:
+        return len(self.topics)
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Message]: ...
+
+    def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        return Message(
+            self.topics[index],
+            self.payloads[index],
+            self.received_us[index],
+            self.retained[index],
+        )
 
 
 class Reason(StrEnum):

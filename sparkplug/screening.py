@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import repeat
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sparkplug.columns import ABSENT, PayloadColumns, decode
-from sparkplug.messages import Decoded, Message, Quarantined, Reason, RebirthRequest
+from sparkplug.messages import Decoded, Message, MessageBatch, Quarantined, Reason, RebirthRequest
 from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-_TOPIC, _PAYLOAD, _RETAINED = (
-    itemgetter(Message._fields.index(name)) for name in ("topic", "payload", "retained")
-)
 _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 
 
@@ -41,31 +37,30 @@ class Screened:
     topic is in `parsed` under its position.
     """
 
-    messages: Sequence[Message]
+    messages: MessageBatch
     topic: NDArray[np.int64]
     parsed: dict[int, Topic]
     columns: PayloadColumns
 
 
 def screen(
-    messages: Sequence[Message],
+    messages: MessageBatch,
     data_topics: Mapping[str, int],
     limits: Limits,
     decoded: Decoded,
 ) -> Screened:
     """Sort out what is not to be read, counting it in `decoded`; decode the rest."""
     count = len(messages)
-    payloads = list(map(_PAYLOAD, messages))
-    indices = map(data_topics.get, map(_TOPIC, messages), repeat(ABSENT))
+    indices = map(data_topics.get, messages.topics, repeat(ABSENT))
     topic = np.fromiter(indices, np.int64, count)
     odd = topic == ABSENT
-    if any(map(_RETAINED, messages)):
-        odd |= np.fromiter(map(_RETAINED, messages), np.bool_, count)
+    if messages.any_retained:
+        odd |= np.array(messages.retained)
     limit = limits.max_payload_bytes
-    if sum(map(len, payloads)) > limit:
-        odd |= np.fromiter(map(len, payloads), np.int64, count) > limit
+    if messages.largest > limit:
+        odd |= np.fromiter(map(len, messages.payloads), np.int64, count) > limit
     parsed: dict[int, Topic] = {}
-    kept: Sequence[Message] = messages
+    kept = messages
     if odd.any():
         positions: list[int] = []
         for position, message in enumerate(messages):
@@ -75,10 +70,9 @@ def screen(
                     continue
                 parsed[len(positions)] = read
             positions.append(position)
-        kept = [messages[position] for position in positions]
-        payloads = [message.payload for message in kept]
+        kept = messages.pick(positions)
         topic = topic[positions]
-    columns, bad = decode(payloads)
+    columns, bad = decode(kept.payloads)
     if bad:
         kept, topic, parsed = _without(bad, kept, topic, parsed, decoded)
     for position in np.flatnonzero(columns.compressed).tolist():
@@ -111,11 +105,11 @@ def _read_topic(message: Message, limit: int, decoded: Decoded) -> Topic | None:
 
 def _without(
     bad: list[int],
-    kept: Sequence[Message],
+    kept: MessageBatch,
     topic: NDArray[np.int64],
     parsed: dict[int, Topic],
     decoded: Decoded,
-) -> tuple[Sequence[Message], NDArray[np.int64], dict[int, Topic]]:
+) -> tuple[MessageBatch, NDArray[np.int64], dict[int, Topic]]:
     """The batch without malformed payloads; their nodes are asked for a rebirth."""
     for position in bad:
         message = kept[position]
@@ -131,7 +125,7 @@ def _without(
     rest = [position for position in range(len(kept)) if position not in dropped]
     moved = {old: new for new, old in enumerate(rest)}
     return (
-        [kept[position] for position in rest],
+        kept.pick(rest),
         topic[rest],
         {moved[old]: read for old, read in parsed.items() if old in moved},
     )
