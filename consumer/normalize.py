@@ -33,6 +33,25 @@ if TYPE_CHECKING:
 __all__ = ["SourceNames", "TagColumns", "TagEvents", "normalize"]
 
 _REQUIRED: Final = frozenset(column.name for column in COLUMNS if not column.nullable)
+_VARIABLE_SCHEMA: Final = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("event_time", pa.int64()),
+        ("ingestion_timestamp", pa.int64()),
+        ("numeric_value", pa.float64()),
+        ("integer_value", pa.int64()),
+        ("string_value", pa.string()),
+        ("boolean_value", pa.bool_()),
+        ("seq", pa.int32()),
+        ("payload_timestamp", pa.int64()),
+        ("arrival_number", pa.int64()),
+    ]
+)
+"""Columns that are encoded row by row, as the encoder wants them."""
+
+_REQUIRED_INDICES: Final = [
+    index for index, name in enumerate(_VARIABLE_SCHEMA.names) if name in _REQUIRED
+]
 _NOTHING: Final = pa.scalar(b"")
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
@@ -105,8 +124,9 @@ class TagEvents:
             NullInRequiredColumnError: a NOT NULL column holds a null; the encoder would
                 write a record that Zerobus rejects with everything behind it.
         """
-        for name, column in zip(self.variable.schema.names, self.variable.columns, strict=True):
-            if column.null_count and name in _REQUIRED:
+        for index in _REQUIRED_INDICES:
+            if self.variable.column(index).null_count:
+                name = self.variable.schema.names[index]
                 raise NullInRequiredColumnError(f"column {name} holds a null")
         return [
             pc.binary_join_element_wise(
@@ -145,30 +165,20 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
     rows = len(observations)
     values = observations.values
     kind = values.kind
-    return TagEvents(
-        observations,
-        tags,
-        pa.record_batch(
-            {
-                "event_id": event_ids(tags.identities(observations.tag), observations),
-                "event_time": pa.array(observations.event_time_us),
-                "ingestion_timestamp": pa.array(observations.received_us),
-                "numeric_value": _where(values.has_number, values.number, pa.float64()),
-                "integer_value": _where(kind == Kind.INTEGER, values.integer, pa.int64()),
-                "string_value": values.text,
-                "boolean_value": pa.array(
-                    values.integer.astype(np.bool_), mask=kind != Kind.BOOLEAN
-                ),
-                "seq": _where(observations.seq >= 0, observations.seq.astype(np.int32), pa.int32()),
-                "payload_timestamp": _where(
-                    observations.payload_time_us >= 0, observations.payload_time_us, pa.int64()
-                ),
-                "arrival_number": pa.array(
-                    np.arange(first_arrival, first_arrival + rows, dtype=np.int64)
-                ),
-            }
-        ),
-    )
+    columns = [
+        event_ids(tags.identities(observations.tag), observations),
+        pa.array(observations.event_time_us),
+        pa.array(observations.received_us),
+        _where(values.has_number, values.number, pa.float64()),
+        _where(kind == Kind.INTEGER, values.integer, pa.int64()),
+        values.text,
+        pa.array(values.integer.astype(np.bool_), mask=kind != Kind.BOOLEAN),
+        _where(observations.seq >= 0, observations.seq.astype(np.int32), pa.int32()),
+        _where(observations.payload_time_us >= 0, observations.payload_time_us, pa.int64()),
+        pa.array(np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
+    ]
+    variable = pa.RecordBatch.from_arrays(columns, schema=_VARIABLE_SCHEMA)
+    return TagEvents(observations, tags, variable)
 
 
 def _where(valid: NDArray[np.bool_], values: NDArray[Any], arrow_type: pa.DataType) -> pa.Array:
