@@ -9,14 +9,15 @@ acknowledgement the birth as the first publish.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -26,7 +27,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from consumer.errors import BrokerError
+from consumer.handshake import Handshake
 from sparkplug.commands import COMMAND_QOS, rebirth_command
 from sparkplug.host_state import HostState
 from sparkplug.messages import Message
@@ -45,19 +46,17 @@ SUBSCRIBE_QOS: Final = 1
 
 _KEEPALIVE: Final = 30
 _HANDSHAKE_TIMEOUT: Final = 15.0
-_LOOP_TIMEOUT: Final = 0.5
+_LOOP_TIMEOUT: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
-_FAILURE: Final = 0x80
-_REFUSALS: Final = {
-    # What Mosquitto answers to a wrong password over MQTT 5, too.
-    "Not authorized": "check username, password and the server's access rules",
-    "Bad user name or password": "check username and password",
-    "Unsupported protocol version": "set protocol: '3.1.1' for this server",
-}
+_LEAVE_TIMEOUT: Final = 3.0
+_LAST_DATA: Final = 0.25
+_RENEW_EVERY: Final = 60.0
 
 
 class BrokerConnection:
     """Keeps one server connected, on a thread of its own, until stopped.
+
+    That thread alone uses the paho client; others ask it to stop or to publish.
 
     Args:
         index: position of the server in the configuration; marks its messages.
@@ -87,89 +86,79 @@ class BrokerConnection:
         self._spool = spool
         self._count_refused = count_refused
         self._stop = threading.Event()
-        self._state_lock = threading.Lock()
         self._timestamp_key = f"state_timestamp/{server.name}"
         self._state: HostState | None = None
         if host_id is not None:
             last = spool.get_state(self._timestamp_key)
             self._state = HostState(host_id, int(last) if isinstance(last, (int, float)) else 0)
         self._client_id = server.client_id or self._remembered_client_id()
-        self._client: mqtt.Client | None = None
+        self._requests: deque[tuple[str, bytes]] = deque()
+        self._renewed_at = -math.inf
+        self._renewing = False
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
 
     def start(self) -> None:
         """Connect in the background and stay connected."""
         self._thread.start()
 
-    def stop(self, timeout: float) -> None:
-        """Publish the offline STATE, wait for its acknowledgement, disconnect.
-
-        (operational-behavior-host-application-termination, -disconnect-intentional)
-        """
-        client = self._client
+    def request_stop(self) -> None:
+        """Ask the thread to publish the offline STATE, take the last messages in, and leave."""
         self._stop.set()
-        if client is not None and self.connected.is_set():
-            if self._state is not None:
-                with self._state_lock:
-                    offline = self._state.stop(_now_ms())
-                info = client.publish(
-                    offline.topic, offline.payload, qos=offline.qos, retain=offline.retain
-                )
-                try:
-                    info.wait_for_publish(timeout)
-                except (RuntimeError, ValueError) as error:
-                    _LOG.warning("offline STATE was not delivered: %s", error)
-                self._remember_timestamp()
-            client.disconnect()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the thread has ended, at most `timeout` seconds."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
+        if self._thread.is_alive():
+            _LOG.warning("%s was not left in time", self.server.name)
 
     def request_rebirth(self, group_id: str, edge_node_id: str) -> bool:
         """Publish a rebirth request; False if there is no connection, or we never publish."""
-        client = self._client
-        if client is None or self._state is None or not self.connected.is_set():
+        if self._state is None or not self.connected.is_set():
             return False
-        topic, payload = rebirth_command(group_id, edge_node_id, _now_ms())
-        info = client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
-        return info.rc == mqtt.MQTT_ERR_SUCCESS
+        self._requests.append(rebirth_command(group_id, edge_node_id, _now_ms()))
+        return True
 
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            client = self._connect_with_patience()
-            if client is None:
+            made = self._connect_with_patience()
+            if made is None:
                 return
             try:
-                self._serve(client)
+                self._serve(made)
+            except Exception as error:  # noqa: BLE001 - paho raises what it likes on malformed packets
+                self.last_error = f"{type(error).__name__}: {error}"
             finally:
                 self.connected.clear()
-                self._client = None
-                if self._state is not None and not self._stop.is_set():
-                    with self._state_lock:
-                        self._state.lost()
+                self._requests.clear()
+                _close(made.client)
+                if self._state is not None:
+                    self._state.lost()
             if not self._stop.is_set():
                 _LOG.warning(
-                    "connection to %s lost: %s",
+                    "connection to %s ended: %s",
                     self.server.name,
                     self.last_error or "closed by the server",
                     extra={"server": self.server.name},
                 )
-                # Two clients with one id would otherwise throw each other out without pause.
-                self._stop.wait(1.0 + random.random())  # noqa: S311 - jitter
+                if not self._renewing:
+                    # Two clients with one id would throw each other out without pause.
+                    self._stop.wait(1.0 + random.random())  # noqa: S311 - jitter
 
-    def _connect_with_patience(self) -> mqtt.Client | None:
-        """A connected client; None once stopped."""
+    def _connect_with_patience(self) -> Handshake | None:
+        """A connection that is made and announced; None once stopped."""
         retrying = Retrying(
             wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
             sleep=sleep_using_event(self._stop),
             stop=stop_when_event_set(self._stop),
-            retry=retry_if_exception_type((OSError, ValueError, BrokerError)),
+            retry=retry_if_exception_type(Exception),  # paho's own included: see _run
             before_sleep=self._log_attempt,
             retry_error_callback=lambda _: None,
         )
-        client: mqtt.Client | None = retrying(self._connect)
-        return client
+        made: Handshake | None = retrying(self._connect)
+        return made
 
     def _log_attempt(self, state: RetryCallState) -> None:
         self.last_error = str(state.outcome.exception()) if state.outcome else ""
@@ -183,28 +172,28 @@ class BrokerConnection:
                 extra={"server": self.server.name, "attempt": state.attempt_number},
             )
 
-    def _connect(self) -> mqtt.Client:
+    def _connect(self) -> Handshake:
         """One attempt: CONNECT, SUBSCRIBE, birth.
 
         Raises:
-            BrokerError: the server refused something, or did not answer in time.
+            BrokerError: the server refused something, did not answer in time, or we stop.
             OSError: no connection could be made.
         """
-        attempt = _Attempt(self)
+        attempt = Handshake(self)
         client = attempt.client
         try:
             client.connect(self.server.host, self.server.port, keepalive=_KEEPALIVE)
             deadline = time.monotonic() + _HANDSHAKE_TIMEOUT
-            while not attempt.announced and not self._stop.is_set():
-                code = client.loop(0.1)
-                attempt.check(code, timed_out=time.monotonic() > deadline)
+            while not attempt.announced:
+                code = client.loop(_LOOP_TIMEOUT)
+                attempt.check(code, time_is_up=self._stop.is_set() or time.monotonic() > deadline)
         except BaseException:
             client.disconnect()
             _close(client)
             raise
-        self._client = client
         self.connections += 1
         self.last_error = ""
+        self._renewing = False
         self.connected.set()
         _LOG.info(
             "connected to %s, subscribed to %s",
@@ -212,26 +201,83 @@ class BrokerConnection:
             ", ".join(self.server.topics),
             extra={"server": self.server.name},
         )
-        return client
+        return attempt
 
-    def _serve(self, client: mqtt.Client) -> None:
-        """Read until the connection ends."""
-        while True:
+    def _serve(self, made: Handshake) -> None:
+        """Read, and publish what is asked for, until the connection ends or we stop."""
+        client = made.client
+        while not self._stop.is_set():
             code = client.loop(_LOOP_TIMEOUT)
             if code != mqtt.MQTT_ERR_SUCCESS:
-                if code != mqtt.MQTT_ERR_NO_CONN or not self._stop.is_set():
-                    self.last_error = mqtt.error_string(code)
-                _close(client)
+                self.last_error = made.farewell or mqtt.error_string(code)
                 return
+            while self._requests:
+                topic, payload = self._requests.popleft()
+                client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
+            if self._must_renew():
+                self._renewing = True
+                client.disconnect()
+                self.last_error = (
+                    "another application published a newer STATE of this host id; "
+                    "a new connection announces this host anew"
+                )
+                return
+        self._leave(client)
 
-    # ------------------------------------------------------------------ used by _Attempt
+    def _must_renew(self) -> bool:
+        """Whether edge nodes ignore this connection's STATE, because they know a newer one.
+
+        Only a new connection gets a newer timestamp. Not again and again: two hosts
+        with one id would never stop outdoing each other.
+        """
+        if self._state is None or not self._state.outdated:
+            return False
+        now = time.monotonic()
+        if now - self._renewed_at < _RENEW_EVERY:
+            return False
+        self._renewed_at = now
+        return True
+
+    def _leave(self, client: mqtt.Client) -> None:
+        """Publish the offline STATE, take the last messages in, disconnect.
+
+        (operational-behavior-host-application-termination, -disconnect-intentional)
+        Edge nodes that wait for this host need a moment to see that it is offline; what
+        they send meanwhile still counts. Once the subscriptions are given back nothing is
+        on the way any more.
+        """
+        deadline = time.monotonic() + _LEAVE_TIMEOUT
+        if self._state is not None:
+            offline = self._state.stop(_now_ms())
+            info = client.publish(
+                offline.topic, offline.payload, qos=offline.qos, retain=offline.retain
+            )
+            self._remember_timestamp()
+            if not self._read_until(client, info.is_published, deadline):
+                _LOG.warning("offline STATE was not delivered to %s", self.server.name)
+                return
+            self._read_until(client, lambda: False, time.monotonic() + _LAST_DATA)
+        given_back: list[int] = []
+        client.on_unsubscribe = lambda *_: given_back.append(1)
+        client.unsubscribe([topic for topic, _ in self.subscriptions()])
+        self._read_until(client, lambda: given_back, deadline)
+        client.disconnect()
+
+    def _read_until(self, client: mqtt.Client, done: Callable[[], object], deadline: float) -> bool:
+        """Read until `done()`; False if the deadline or the connection's end came first."""
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0 or client.loop(min(left, _LOOP_TIMEOUT)) != mqtt.MQTT_ERR_SUCCESS:
+                return bool(done())
+        return True
+
+    # ------------------------------------------------------------------ used by Handshake
 
     def will(self) -> tuple[str, bytes, int, bool] | None:
         """The will of a new connection; None for a passive host."""
         if self._state is None:
             return None
-        with self._state_lock:
-            will = self._state.connect(_now_ms())
+        will = self._state.connect(_now_ms())
         self._remember_timestamp()
         return will.topic, will.payload, will.qos, will.retain
 
@@ -239,8 +285,7 @@ class BrokerConnection:
         """Publish the birth (host-topic-phid-birth-message)."""
         if self._state is None:
             return
-        with self._state_lock:
-            birth = self._state.birth()
+        birth = self._state.birth()
         client.publish(birth.topic, birth.payload, qos=birth.qos, retain=birth.retain)
 
     def subscriptions(self) -> list[tuple[str, int]]:
@@ -258,9 +303,8 @@ class BrokerConnection:
         payload = bytes(message.payload)
         state = self._state
         if state is not None and topic == state.topic:
-            with self._state_lock:
-                answer = state.received(payload)
-            if answer is not None and not self._stop.is_set():
+            answer = state.received(payload)
+            if answer is not None:
                 client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
         if not self._inbox.put(self._index, received):
@@ -285,85 +329,6 @@ class BrokerConnection:
     def _remember_timestamp(self) -> None:
         if self._state is not None:
             self._spool.set_state(self._timestamp_key, self._state.last_timestamp_ms)
-
-
-class _Attempt:
-    """A fresh paho client, and how far its handshake came."""
-
-    def __init__(self, connection: BrokerConnection) -> None:
-        server = connection.server
-        self._connection = connection
-        self.announced = False
-        self.problem = ""
-        is_5 = server.protocol == "5"
-        self.client = client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=connection.client_id,
-            # MQTT 5 starts clean by a flag of CONNECT, which a new client object sets.
-            clean_session=None if is_5 else True,
-            protocol=mqtt.MQTTv5 if is_5 else mqtt.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        if server.username or server.password.get_secret_value():
-            client.username_pw_set(
-                server.username or None, server.password.get_secret_value() or None
-            )
-        if server.uses_tls:
-            client.tls_set(
-                ca_certs=server.tls.ca_file or None,
-                certfile=server.tls.cert_file or None,
-                keyfile=server.tls.key_file or None,
-            )
-        will = connection.will()
-        if will is not None:
-            client.will_set(will[0], will[1], qos=will[2], retain=will[3])
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-
-    def check(self, code: MQTTErrorCode, *, timed_out: bool) -> None:
-        """Raise what went wrong so far.
-
-        Raises:
-            BrokerError: a refusal, the end of the connection, or the time is over.
-        """
-        if self.problem:
-            raise BrokerError(self.problem)
-        if code != mqtt.MQTT_ERR_SUCCESS:
-            raise BrokerError(mqtt.error_string(code))
-        if timed_out:
-            raise BrokerError("the server did not answer CONNECT or SUBSCRIBE in time")
-
-    def _on_connect(
-        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any
-    ) -> None:
-        if code.is_failure:
-            text = str(code)
-            hint = _REFUSALS.get(text)
-            self.problem = f"refused: {text}" + (f"; {hint}" if hint else "")
-            return
-        client.subscribe(self._connection.subscriptions())
-
-    def _on_subscribe(
-        self, client: mqtt.Client, _userdata: Any, _mid: int, codes: Any, _properties: Any
-    ) -> None:
-        filters = self._connection.subscriptions()
-        refused = [
-            f"{topic} ({code})"
-            for (topic, _), code in zip(filters, codes, strict=False)
-            if code.value >= _FAILURE
-        ]
-        if refused:
-            self.problem = (
-                f"subscription refused: {', '.join(refused)}; "
-                "check the server's access rules for this user"
-            )
-            return
-        self._connection.announce(client)
-        self.announced = True
-
-    def _on_message(self, client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        self._connection.receive(client, message)
 
 
 def _close(client: mqtt.Client) -> None:
