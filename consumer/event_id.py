@@ -124,9 +124,17 @@ def _fold(left: U64, right: U64) -> U64:
     right_low, right_high = right & _LOW_32, right >> _32
     low = left_low * right_low
     middle = left_high * right_low
-    cross = (low >> _32) + (middle & _LOW_32) + left_low * right_high
-    high = (middle >> _32) + (cross >> _32) + left_high * right_high
-    return high ^ ((cross << _32) | (low & _LOW_32))
+    left_low *= right_high
+    left_low += low >> _32
+    left_low += middle & _LOW_32  # what carries into the high half
+    left_high *= right_high
+    left_high += middle >> _32
+    left_high += left_low >> _32
+    low &= _LOW_32
+    left_low <<= _32
+    left_high ^= low
+    left_high ^= left_low
+    return left_high
 
 
 def _mix(first: U64, second: U64, *secrets: int) -> U64:

@@ -88,10 +88,10 @@ class TagCatalogue:
         found: NDArray[np.uint8] = _WIDTH_OF_CODE[self._datatype[tags]]
         return found
 
-    @property
-    def emitted(self) -> NDArray[np.bool_]:
-        """Whether a tag gives rows; False for bdSeq, control metrics and unwanted tags."""
-        return self._emitted[: self._size]
+    def emitted(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each tag gives rows: not bdSeq, control metrics, unwanted tags, NO_TAG."""
+        found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
+        return found
 
     def append(self, owner: TagOwner, names: Sequence[str], codes: NDArray[np.uint8]) -> int:
         """Add tags of one owner; return the first id, the others follow it."""

@@ -35,6 +35,9 @@ COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
 
 _HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
 _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)
+_SCALAR_FIELDS: Final = frozenset(
+    field.name for field in sparkplug_b_columns_pb2.ScalarMetric.DESCRIPTOR.fields
+)
 _EVERYTHING: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.Payload.DESCRIPTOR)
 
 
@@ -89,7 +92,7 @@ class PayloadColumns:
 
         Asking for a field that is rare decodes the batch once more, with all fields.
         """
-        if self._metrics.type.get_field_index(name) < 0:
+        if name not in _SCALAR_FIELDS and self._metrics.type.num_fields == len(_SCALAR_FIELDS):
             self._metrics = (
                 _EVERYTHING.list_to_record_batch(self._payloads).column("metrics").values
             )

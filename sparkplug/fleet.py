@@ -152,7 +152,7 @@ class Fleet:
             tag=batch.tag,
             catalogue=self.catalogue,
             message_type=batch.message_type,
-            received_us=np.array(batch.messages.received_us, dtype=np.int64),
+            received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
             ignition=batch.ignition,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,
@@ -165,22 +165,23 @@ class Fleet:
     def _unresolved(self, screened: Screened) -> _Batch:
         """A screened batch with what is known of its messages before any is taken in."""
         columns = screened.columns
-        is_known = screened.topic != ABSENT
-        message_type = np.where(is_known, self._topics["type"][screened.topic], _NDATA)
+        topic = screened.topic
+        node, message_type = self._topics["node"][topic], self._topics["type"][topic]
+        ignition = self._nodes["ignition"][node]
         for position, read in screened.parsed.items():
+            node[position] = ABSENT
             message_type[position] = _CODE[read.message_type]
+            ignition[position] = False
         names = columns.metric("name")
         return _Batch(
             messages=screened.messages,
-            topic=screened.topic,
+            topic=topic,
             parsed=screened.parsed,
             columns=columns,
-            node=np.where(is_known, self._topics["node"][screened.topic], ABSENT),
-            message_type=message_type.astype(np.uint8),
+            node=node,
+            message_type=message_type,
             unread=columns.compressed.copy(),
-            ignition=self._nodes["ignition"][
-                np.where(is_known, self._topics["node"][screened.topic], 0)
-            ],
+            ignition=ignition,
             tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
             names=names.to_pylist() if names.null_count < len(names) else None,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class MessageBatch(Sequence[Message]):
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.topics: list[str] = []
         self.payloads: list[bytes] = []
-        self.received_us: list[int] = []
+        self.received_us = array("q")
         self.retained: list[bool] = []
         self.any_retained = False
         self.size = 0

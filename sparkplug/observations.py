@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sparkplug import quality
-from sparkplug.catalogue import NO_TAG, READINGS, TagCatalogue
+from sparkplug.catalogue import READINGS, TagCatalogue
 from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, timestamps
 from sparkplug.datatypes import Reading
 from sparkplug.messages import MESSAGE_TYPES, Observations, Reason
@@ -100,12 +100,10 @@ def _wanted(
     counts: Counter[Reason],
 ) -> NDArray[np.bool_]:
     """Which metrics give a row; what is left out on purpose is counted."""
-    wanted: NDArray[np.bool_] = tag != NO_TAG
-    if len(catalogue) == 0:
-        return wanted
-    wanted &= catalogue.emitted[tag]
-    if not emit_transient:
-        transient = wanted & booleans(columns.metric("is_transient"))
+    wanted = catalogue.emitted(tag)
+    is_transient = columns.metric("is_transient")
+    if not emit_transient and is_transient.null_count < len(tag):
+        transient = wanted & booleans(is_transient)
         if transient.any():
             counts[Reason.TRANSIENT] += int(np.count_nonzero(transient))
             wanted &= ~transient

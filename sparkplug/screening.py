@@ -75,7 +75,8 @@ def screen(
     columns, bad = decode(kept.payloads)
     if bad:
         kept, topic, parsed = _without(bad, kept, topic, parsed, decoded)
-    for position in np.flatnonzero(columns.compressed).tolist():
+    compressed = np.flatnonzero(columns.compressed) if columns.compressed.any() else ()
+    for position in map(int, compressed):
         decoded.counts[Reason.COMPRESSED] += 1
         decoded.quarantined.append(Quarantined(kept[position], Reason.COMPRESSED))
     return Screened(kept, topic, parsed, columns)
