@@ -88,8 +88,13 @@ class TagCatalogue:
         found: NDArray[np.uint8] = _WIDTH_OF_CODE[self._datatype[tags]]
         return found
 
-    def emitted(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Whether each tag gives rows: not bdSeq, control metrics, unwanted tags, NO_TAG."""
+    @property
+    def emitted(self) -> NDArray[np.bool_]:
+        """Whether a tag gives rows; False for bdSeq, control metrics and unwanted tags."""
+        return self._emitted[: self._size]
+
+    def gives_rows(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """The same for each of these tags; False for NO_TAG."""
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 

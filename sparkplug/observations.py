@@ -100,7 +100,7 @@ def _wanted(
     counts: Counter[Reason],
 ) -> NDArray[np.bool_]:
     """Which metrics give a row; what is left out on purpose is counted."""
-    wanted = catalogue.emitted(tag)
+    wanted = catalogue.gives_rows(tag)
     is_transient = columns.metric("is_transient")
     if not emit_transient and is_transient.null_count < len(tag):
         transient = wanted & booleans(is_transient)
