@@ -41,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 
 _ARRIVAL_KEY: Final = "next_arrival_number"
 _TAKE_TIMEOUT: Final = 0.2
+_FLUSH_TIMEOUT: Final = 0.5
+_STOP_TIMEOUT: Final = 1.5
 
 
 class _Source:
@@ -138,7 +140,7 @@ class Consumer:
         if self._decoder.ident is not None:
             self._decoder.join()
         self.delivery.drain(self.configuration.shutdown_timeout)
-        self.delivery.stop(timeout=5.0)
+        self.delivery.stop(timeout=_STOP_TIMEOUT)
         remaining = self.spooled_rows
         self.spool.close()
         return remaining
@@ -170,7 +172,11 @@ class Consumer:
             client_id=zerobus.client_id,
             client_secret=zerobus.client_secret.get_secret_value(),
             # One more than we use ourselves, so that `send` never blocks in the SDK.
-            options=StreamOptions(max_inflight=zerobus.batch.max_inflight + 1),
+            options=StreamOptions(
+                max_inflight=zerobus.batch.max_inflight + 1,
+                # A stream is closed after its acknowledgements were awaited, or given up.
+                flush_timeout=_FLUSH_TIMEOUT,
+            ),
         )
         options = DeliveryOptions(
             limits=CallLimits(zerobus.batch.max_records, zerobus.batch.max_bytes),

@@ -48,10 +48,6 @@ def command(context: click.Context, config_path: Path) -> None:
     configure_logging(configuration.log)
     for warning in configuration.warnings:
         _LOG.warning("configuration: %s", warning)
-    consumer = Consumer(configuration)
-    address = configuration.http.address
-    http = HttpServer(consumer, address) if address is not None else None
-
     stopped = threading.Event()
     received: list[int] = []
 
@@ -62,6 +58,9 @@ def command(context: click.Context, config_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
 
+    consumer = Consumer(configuration)
+    address = configuration.http.address
+    http = HttpServer(consumer, address) if address is not None else None
     consumer.start()
     if http is not None:
         http.start()
