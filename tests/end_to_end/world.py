@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from mqtt_listener import Listener, listening
 from services import MosquittoServer, mosquitto, wait_until
+from tag_events import ServerProcess
 
 from consumer.schema import TAG_EVENTS_SCHEMA
 from end_to_end.consumer_process import TABLE, ConsumerProcess, configuration, consumer
@@ -75,7 +76,7 @@ class World:
     """A running system; the consumer is started by the test, or ready, as the fixture says."""
 
     server: MosquittoServer
-    zerobus: LocalZerobus
+    zerobus: Any
     consumer: ConsumerProcess
     table: LandedTable
     client: Listener
@@ -98,12 +99,19 @@ def local_zerobus(data_dir: Path, **options: Any) -> Iterator[LocalZerobus]:
 
 
 @contextlib.contextmanager
-def world(directory: Path, *, broker: str = "", **changes: Any) -> Iterator[World]:
-    """Everything but the start of the consumer; `changes` are for its configuration."""
+def world(
+    directory: Path, *, broker: str = "", zerobus_process: bool = False, **changes: Any
+) -> Iterator[World]:
+    """Everything but the start of the consumer; `changes` are for its configuration.
+
+    Zerobus runs in this process, where its faults can be set, or in one of its own,
+    which can be killed.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    running = ServerProcess.running if zerobus_process else local_zerobus
     with (
         mosquitto(directory, broker) as server,
-        local_zerobus(directory / "lake") as zerobus,
+        running(directory / "lake") as zerobus,
         consumer(directory, configuration(directory, server.url, zerobus, **changes)) as process,
         listening(server) as client,
     ):

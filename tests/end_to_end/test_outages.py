@@ -1,0 +1,54 @@
+"""Broker and Zerobus come and go under load; nothing that was published is missing afterwards."""
+
+from __future__ import annotations
+
+from services import wait_until
+
+from end_to_end.under_load import assert_nothing_lost, fleet_for, wait_for_load
+from end_to_end.world import world
+
+
+def test_a_broker_that_crashes_and_comes_back_loses_nothing(tmp_path):
+    with world(tmp_path) as system:
+        system.consumer.start_ready()
+        with fleet_for(system) as fleet:
+            assert fleet.wait_online()
+            for connections in (2, 3):
+                wait_for_load(system, fleet)
+                system.server.kill()
+                wait_until(lambda: fleet.connected == 0, what="the loss")
+                system.server.restart()
+                system.consumer.wait_for(
+                    lambda expected=connections: (
+                        system.consumer.status()["servers"][0]
+                        | {"connected": True, "connections": expected}
+                        == system.consumer.status()["servers"][0]
+                    ),
+                    "connected again",
+                )
+                assert fleet.wait_online()
+            assert_nothing_lost(system, fleet)
+        # Rows wait for nothing but the broker: the stream stayed the same.
+        assert system.consumer.metric("sparkplug_zerobus_stream_reconnects_total") == 0
+        assert system.consumer.stop() == 0
+
+
+def test_a_zerobus_that_crashes_and_comes_back_loses_nothing_and_repeats_only_equal_rows(tmp_path):
+    with world(tmp_path, zerobus_process=True) as system:
+        system.consumer.start_ready()
+        with fleet_for(system) as fleet:
+            assert fleet.wait_online()
+            for _ in range(2):
+                wait_for_load(system, fleet)
+                system.zerobus.kill()
+                published = fleet.published
+                wait_until(lambda before=published: fleet.published > before + 2_000, what="load")
+                # The consumer goes on reading, and keeps what it reads.
+                system.consumer.wait_for(
+                    lambda: system.consumer.status()["spooled_rows"] > 1_000, "spooled rows"
+                )
+                assert system.consumer.status()["servers"][0]["connections"] == 1
+                system.zerobus.start()
+            assert_nothing_lost(system, fleet)
+        assert system.consumer.status()["failures"] >= 2
+        assert system.consumer.stop() == 0
