@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from consumer.cli import EXIT_FAILURE, EXIT_INTERRUPTED
-from consumer.errors import SparkplugZerobusError
+from consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from consumer.demo.mqtt_server import Choice
 
 EPILOG: Final = """\b
@@ -81,15 +84,10 @@ def command(
     died, 130 when interrupted.
     """
     # Here, not at the top: `--help` needs neither DuckDB nor Delta.
-    from rich.console import Console  # noqa: PLC0415
-
     from consumer.demo import DemoOptions, run, show  # noqa: PLC0415
     from consumer.demo.processes import Interrupted  # noqa: PLC0415
 
-    human = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    data = Console(markup=False, highlight=False, emoji=False)
-    if not data.is_terminal:
-        data = Console(markup=False, highlight=False, emoji=False, width=_PIPE_WIDTH)
+    human, data = _console(stderr=True), _console(stderr=False)
     options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker)
     human.print(
         f"Real Sparkplug B from {gateways} simulated gateways into a Delta table on this machine.\n"
@@ -106,16 +104,28 @@ def command(
     return 0 if result.verified else EXIT_FAILURE
 
 
+def _console(*, stderr: bool) -> Console:
+    """Plain text: tag paths begin with brackets, which must not be read as markup."""
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.file.isatty():
+        console.width = _PIPE_WIDTH
+    return console
+
+
 def _directory(data_dir: Path | None) -> Path:
     """The data directory, absolute and existing.
 
     Raises:
-        SparkplugZerobusError: it cannot be made.
+        ConfigurationError: it cannot be made, or not be written to.
     """
     if data_dir is None:
         return Path(tempfile.mkdtemp(prefix="sparkplug-zerobus-demo-"))
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SparkplugZerobusError(f"--data-dir {data_dir}: {error.strerror}") from error
+        raise ConfigurationError(f"--data-dir {data_dir}: {error.strerror}") from error
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--data-dir {data_dir}: you may not write there")
     return data_dir.resolve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
 from rich.box import SIMPLE_HEAD
@@ -25,7 +26,8 @@ class Progress:
         self._console = console
         terminal = console.is_interactive and console.file.isatty()
         self._live = Live(console=console, auto_refresh=False) if terminal else None
-        self._readings: list[Reading] = []
+        self._recent: deque[Reading] = deque()
+        self._first: Reading | None = None
         self._line_at = time.monotonic() + _LINE_SECONDS
 
     def __enter__(self) -> Self:
@@ -38,23 +40,33 @@ class Progress:
             self._live.stop()
 
     def show(self, reading: Reading, phase: str, *, last: bool = False) -> None:
-        """Show one reading. `phase` says what is going on; the `last` one always shows."""
-        # Rates are over the last seconds: calm to read, and still rates of now.
-        readings = [*self._readings, reading]
-        while len(readings) > 2 and reading.at - readings[1].at >= _RATE_SECONDS:
-            readings.pop(0)
-        self._readings = readings
+        """Show one reading.
+
+        Args:
+            reading: what was counted up to now.
+            phase: says what is going on.
+            last: shown in any case, with rates over the whole time.
+        """
+        # Rates over the last seconds: calm to read, and still rates of now.
+        recent = self._recent
+        recent.append(reading)
+        while len(recent) > 2 and reading.at - recent[1].at >= _RATE_SECONDS:
+            recent.popleft()
+        self._first = self._first or reading
+        before = self._first if last else recent[0]
         if self._live is not None:
-            self._live.update(self._table(readings[0], reading, phase), refresh=True)
+            self._live.update(self._table(before, reading, phase), refresh=True)
         elif last or reading.at >= self._line_at:
             self._line_at = reading.at + _LINE_SECONDS
-            self._console.print(self._line(readings[0], reading, phase), soft_wrap=True)
+            self._console.print(self._line(before, reading, phase), soft_wrap=True)
 
     def _table(self, before: Reading, now: Reading, phase: str) -> Table:
-        table = Table(box=SIMPLE_HEAD, title=phase, title_justify="left", title_style="bold")
+        table = Table(
+            box=SIMPLE_HEAD, title=phase, title_justify="left", title_style="bold", pad_edge=False
+        )
         table.add_column("")
         for name, _, _ in _columns(before, now):
-            table.add_column(name, justify="right", min_width=8)
+            table.add_column(name, justify="right", min_width=7)
         table.add_column("spool", justify="right", min_width=5)
         table.add_column("stream", min_width=8)
         totals = [f"{total:,}" for _, total, _ in _columns(before, now)]

@@ -31,7 +31,7 @@ class Result:
         published: metric values in births and data, as the gateways counted them.
         distinct_published: how many different event ids they have.
         reading: the last one before the parts were stopped.
-        landed: what the table holds; None if there is no table.
+        landed: what the table holds.
         rows_before: rows of the table before this run.
         problems: what went wrong, beside missing rows. Empty when all went well.
         data_dir: where everything is.
@@ -42,7 +42,7 @@ class Result:
     published: int
     distinct_published: int
     reading: Reading
-    landed: Landed | None
+    landed: Landed
     rows_before: int
     problems: tuple[str, ...]
     data_dir: Path
@@ -52,7 +52,7 @@ class Result:
     @property
     def missing(self) -> int:
         """Published events that are not in the table."""
-        return self.distinct_published if self.landed is None else self.landed.missing
+        return self.landed.missing
 
     @property
     def verified(self) -> bool:
@@ -62,8 +62,7 @@ class Result:
     @property
     def rows_other(self) -> int:
         """Rows that came into the table in this run, but were not published in it."""
-        landed = self.landed
-        return 0 if landed is None else landed.total - self.rows_before - landed.rows
+        return self.landed.total - self.rows_before - self.landed.rows
 
     def summary(self) -> dict[str, Any]:
         """The result as one JSON object."""
@@ -75,8 +74,8 @@ class Result:
             "events_received": reading.received,
             "rows_sent": reading.number("rows_sent"),
             "rows_acked": reading.number("rows_acked"),
-            "rows_landed": landed.rows if landed else 0,
-            "rows_distinct": landed.distinct if landed else 0,
+            "rows_landed": landed.rows,
+            "rows_distinct": landed.distinct,
             "rows_other": self.rows_other,
             "missing": self.missing,
             "batches": reading.number("batches"),
@@ -85,7 +84,7 @@ class Result:
             "last_acked_offset": reading.number("last_acked_offset"),
             "spooled_rows": reading.number("spooled_rows"),
             "rows_dropped": reading.number("rows_dropped"),
-            "gateways": landed.per_gateway if landed else {},
+            "gateways": landed.per_gateway,
             "broker": self.broker,
             "data_dir": str(self.data_dir),
             "table": TABLE,
@@ -97,11 +96,10 @@ class Result:
 def show(result: Result, data: Console, human: Console) -> None:
     """Print the query, the rows, the rows per gateway and the Verified block to `data`."""
     landed = result.landed
-    if landed is not None:
-        data.print("\nThe newest ramps in the Delta table, asked with DuckDB:\n")
-        data.print("\n".join(f"  {line}" for line in QUERY.splitlines()))
-        data.print(_rows(landed, data.width), soft_wrap=True)
-        data.print(_gateways(landed))
+    data.print("\nThe newest ramps in the Delta table, asked with DuckDB:\n")
+    data.print("\n".join(f"  {line}" for line in QUERY.splitlines()))
+    data.print(_rows(landed, data.width), soft_wrap=True)
+    data.print(_gateways(landed))
     data.print("Verified" if result.verified else "NOT verified", style="bold")
     for name, value, remark in _facts(result):
         data.print(f"  {name:<20} {value:>12}  {remark}".rstrip(), soft_wrap=True)
@@ -115,15 +113,15 @@ def show(result: Result, data: Console, human: Console) -> None:
 
 def again(table_dir: Path) -> str:
     """A shell command that counts the table's rows per gateway and quality."""
-    query = "SELECT source_system_id, quality, count(*) FROM tag_events GROUP BY ALL ORDER BY ALL"
+    # Names of files relative to the table: absolute ones come percent-encoded.
     code = (
         "import duckdb, deltalake; "
-        f"tag_events = deltalake.DeltaTable({str(table_dir)!r}).to_pyarrow_dataset(); "
-        f"print(duckdb.sql('{query}'))"
+        "files = deltalake.DeltaTable('.').get_add_actions().column('path').to_pylist(); "
+        "tag_events = duckdb.read_parquet(files); "
+        "print(duckdb.sql('SELECT source_system_id, quality, count(*) FROM tag_events "
+        "GROUP BY ALL ORDER BY ALL'))"
     )
-    # Easier to read and to change than the quotes inside quotes of shlex.
-    quoted = shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
-    return f"{shlex.quote(sys.executable)} -c {quoted}"
+    return f'(cd {shlex.quote(str(table_dir))} && {shlex.quote(sys.executable)} -c "{code}")'
 
 
 def _rows(landed: Landed, width: int) -> Table | str:
@@ -165,7 +163,7 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
     """Name, value and remark of each line of the Verified block."""
     landed, reading = result.landed, result.reading
     repeated = result.published - result.distinct_published
-    duplicates = landed.rows - landed.distinct if landed else 0
+    duplicates = landed.rows - landed.distinct
     failures = reading.number("failures")
     facts = [
         (
@@ -175,16 +173,16 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
             + (f", {repeated:,} of them repeated by a birth" if repeated else ""),
         ),
         ("received", f"{reading.received:,}", "rows that the consumer made of them"),
-        ("sent", f"{reading.number('rows_sent'):,}", "rows, those sent again included"),
+        ("sent", f"{reading.number('rows_sent'):,}", "rows, by the consumer to Zerobus"),
         ("acknowledged", f"{reading.number('rows_acked'):,}", ""),
         (
             "landed",
-            f"{landed.rows if landed else 0:,}",
+            f"{landed.rows:,}",
             "rows in the Delta table" + (f", {duplicates:,} of them twice" if duplicates else ""),
         ),
         (
             "distinct event ids",
-            f"{landed.distinct if landed else 0:,}",
+            f"{landed.distinct:,}",
             f"of {result.distinct_published:,} computed by the gateways",
         ),
         ("missing", f"{result.missing:,}", ""),
@@ -216,8 +214,7 @@ def _complaints(result: Result) -> list[str]:
         f"{result.missing:,} of {result.distinct_published:,} published events "
         "are not in the table."
     )
-    if result.landed is not None:
-        lines.append(f"  for example event_id {', '.join(result.landed.examples)}")
+    lines.append(f"  for example event_id {', '.join(result.landed.examples)}")
     if reading.received < result.published:
         lines.append(
             f"  {result.published - reading.received:,} were not received: see "

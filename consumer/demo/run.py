@@ -63,17 +63,16 @@ def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
     assert system.fleet is not None
     assert system.server is not None
     fleet = system.fleet
-    table_dir = options.table_dir
     published = fleet.ledger.event_ids
     return Result(
         published=fleet.ledger.published,
         distinct_published=len(published),
         reading=reading,
-        landed=verify(table_dir, published, fleet.gateways) if table_dir.exists() else None,
+        landed=verify(options.table_dir, published, fleet.gateways),
         rows_before=rows_before,
         problems=tuple(problems),
         data_dir=options.data_dir,
-        table_dir=table_dir,
+        table_dir=options.table_dir,
         broker=system.server.kind,
     )
 
@@ -112,7 +111,8 @@ def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:
             or (reading.received >= fleet.ledger.distinct and idle >= _QUIET_SECONDS)
         )
         if complete or idle >= _STALLED_SECONDS or reading.at - begin >= _DRAIN_SECONDS:
-            progress.show(reading, "all delivered" if complete else "gave up waiting", last=True)
+            end = "all delivered" if complete else "gave up waiting for the rest"
+            progress.show(reading, f"{end}; rates of the whole run", last=True)
             return
         progress.show(reading, "gateways are quiet, waiting for the rest")
         interrupt.wait(_TICK / 2)

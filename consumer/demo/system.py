@@ -139,11 +139,11 @@ class System:
         self._log_gateways()
         server = mqtt_server.start(program, options.data_dir, self.logs, self._interrupt)
         self.server = server
-        say(f"  broker    {server.kind} on 127.0.0.1:{server.port}, MQTT {server.protocol}")
+        say(f"  broker    127.0.0.1:{server.port}, {server.kind}, MQTT {server.protocol}")
         self._zerobus = self._start_zerobus()
-        say(f"  zerobus   local server on 127.0.0.1:{self._ports[0]}, table {TABLE}")
+        say(f"  zerobus   127.0.0.1:{self._ports[0]}, table {TABLE}")
         self._consumer = self._start_consumer()
-        say(f"  consumer  its status: http://127.0.0.1:{self._ports[2]}/status")
+        say(f"  consumer  http://127.0.0.1:{self._ports[2]}/status")
         if waiting := self.read().number("spooled_rows"):
             say(f"            {waiting:,} rows of an earlier run go first")
         self.fleet = Fleet(server.url, options.gateways, options.rate)
@@ -245,7 +245,8 @@ class System:
         grpc_port, token_port, http_port = self._ports
         config = {
             "servers": [{"name": "demo", "url": self.server.url, "protocol": self.server.protocol}],
-            "spool": {"path": str(self.options.data_dir / "spool.db")},
+            # A `$` in the path is no variable.
+            "spool": {"path": str(self.options.data_dir / "spool.db").replace("$", "$$")},
             "zerobus": {
                 "endpoint": f"http://127.0.0.1:{grpc_port}",
                 "workspace_url": f"http://127.0.0.1:{token_port}",

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from pyarrow import fs
+
+from consumer.demo.processes import DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -49,10 +53,14 @@ class Landed:
 
 
 def count_rows(table_dir: Path) -> int:
-    """Rows of the Delta table; 0 if there is no table yet."""
+    """Rows of the Delta table; 0 if there is no table yet.
+
+    Raises:
+        DemoError: it cannot be read.
+    """
     if not DeltaTable.is_deltatable(str(table_dir)):
         return 0
-    rows = DeltaTable(table_dir).to_pyarrow_dataset().count_rows()
+    rows = _open(table_dir).count_rows()
     assert isinstance(rows, int)
     return rows
 
@@ -66,12 +74,12 @@ def verify(table_dir: Path, published: Collection[str], gateways: Sequence[str])
         gateways: source_system_ids that are expected.
 
     Raises:
-        DeltaError: there is no table, or it cannot be read.
+        DemoError: there is no table, or it cannot be read.
     """
     ids = pa.table({"event_id": pa.array(list(published), pa.string())})
     with duckdb.connect() as database:
         # Not delta_scan: DuckDB would have to download its extension first.
-        database.register("tag_events", DeltaTable(table_dir).to_pyarrow_dataset())
+        database.register("tag_events", _open(table_dir))
         database.register("published", ids)
         database.execute("SET TimeZone = 'UTC'")
         database.execute(
@@ -100,3 +108,14 @@ def verify(table_dir: Path, published: Collection[str], gateways: Sequence[str])
         columns=tuple(newest.column_names),
         newest=tuple(tuple(row.values()) for row in newest.to_pylist()),
     )
+
+
+def _open(table_dir: Path) -> Any:
+    """The table as an Arrow dataset."""
+    # Arrow's own file system, not deltalake's, which is written in Python: reading ahead
+    # with it when the program ends aborts the process, some runs in a hundred.
+    files = fs.SubTreeFileSystem(str(table_dir), fs.LocalFileSystem())
+    try:
+        return DeltaTable(table_dir).to_pyarrow_dataset(filesystem=files)
+    except (DeltaError, OSError) as error:
+        raise DemoError(f"the Delta table {table_dir} cannot be read: {error}") from error
