@@ -247,6 +247,8 @@ class Zerobus(Section):
     def warnings(self) -> list[str]:
         """What is allowed but probably a mistake; each text begins with the key."""
         found = []
+        if self.streams > 1:
+            found.append("streams: this release opens one stream, whatever is configured")
         known = recognise(self.endpoint_host)
         if known is None and not is_local(self.endpoint_host):
             found.append(f"endpoint: {self.endpoint_host} does not look like {_ENDPOINT_FORM}")

@@ -256,8 +256,8 @@ class Configuration(Section):
         found += [f"zerobus.{text}" for text in self.zerobus.warnings()]
         if "{metric}" not in self.normalize.tag_path:
             found.append("normalize.tag_path: has no {metric}: many tags share one path")
-        if self.host.mode == "passive" and self.host.gate_on_sink:
-            found.append("host.gate_on_sink: has no effect while host.mode is passive")
+        if self.host.gate_on_sink:
+            found.append("host.gate_on_sink: has no effect in this release")
         address = self.http.address
         exposed = address is not None and address[0] not in ("localhost", "127.0.0.1", "::1")
         if exposed and not self.http.token.get_secret_value():
