@@ -7,6 +7,7 @@ upb accepts and ptars does not (invalid UTF-8); their neighbours are decoded aga
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,12 @@ BEYOND_SEQ: Final = 2**31
 """From here on a seq does not fit the column of the table, which then holds null."""
 
 COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
+
+_SHALLOW: Final = 16 * 1024
+"""Bytes of a payload whose groups, nested as deeply as can be, do no harm (1.3 MB of stack)."""
+
+_LONG_RUN: Final = b"\xff" * 5
+"""What the varint of a length contains that could wrap around 2^64."""
 
 _HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
 _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)
@@ -144,6 +151,21 @@ def _to_columns(payloads: list[bytes]) -> PayloadColumns:
     )
 
 
+def _unread(payloads: Sequence[bytes]) -> list[int]:
+    """Malformed payloads that ptars must not even see, found with upb.
+
+    ptars walks through groups by recursion: 100,000 of them, one inside the other, end the
+    process. And a length just below 2^64 makes it panic, which no `except Exception` stops.
+    The former needs a long payload, the latter a run of bits that is rare elsewhere.
+    """
+    suspects: set[int] = set()
+    if _LONG_RUN in b"".join(payloads):
+        suspects.update(i for i, payload in enumerate(payloads) if _LONG_RUN in payload)
+    if max(map(len, payloads), default=0) > _SHALLOW:
+        suspects.update(i for i, payload in enumerate(payloads) if len(payload) > _SHALLOW)
+    return [index for index in sorted(suspects) if not _parses(payloads[index])]
+
+
 def _parses(payload: bytes) -> bool:
     try:
         # The flat schema: damage inside properties or a data set concerns its metric only.
@@ -169,15 +191,16 @@ def decode(payloads: list[bytes]) -> tuple[PayloadColumns, list[int]]:
     """Decode a batch; return its columns and the ascending indices of malformed payloads.
 
     The columns hold the well-formed payloads only, in their order. Whether a payload is
-    well-formed does not depend on its neighbours: ptars is the judge, upb only helps to
-    find the suspects quickly.
+    well-formed does not depend on its neighbours: ptars is the judge of all that it can
+    be trusted with, upb only helps to find the suspects quickly.
     """
-    try:
-        return _to_columns(payloads), []
-    except ValueError:
-        pass
-    suspects = [index for index, payload in enumerate(payloads) if not _parses(payload)]
-    others = sorted(set(range(len(payloads))) - set(suspects))
-    bad = sorted(_refused(payloads, suspects) + _refused(payloads, others))
+    unread = _unread(payloads)
+    if not unread:
+        with suppress(ValueError):
+            return _to_columns(payloads), []
+    readable = sorted(set(range(len(payloads))) - set(unread))
+    suspects = [index for index in readable if not _parses(payloads[index])]
+    others = sorted(set(readable) - set(suspects))
+    bad = sorted(unread + _refused(payloads, suspects) + _refused(payloads, others))
     dropped = set(bad)
     return _to_columns([p for i, p in enumerate(payloads) if i not in dropped]), bad
