@@ -1,5 +1,8 @@
 """A batch of payloads as columns, and what becomes of malformed ones."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -31,6 +34,11 @@ MALFORMED = {
     "a length beyond the end": b"\x12\x7f\x00",
     "a name that is not UTF-8": NAME_NOT_UTF8,
     "a uuid that is not UTF-8": b"\x22\x02\xc3\x28",
+    "a length that wraps around": b"\x12" + b"\xff" * 9 + b"\x01",
+    "a length that wraps around further": b"\x22\xf0" + b"\xff" * 8 + b"\x01abc",
+    "a length of too many bits": b"\x22" + b"\xff" * 9 + b"\x7f",
+    "a name whose length wraps around": b"\x12\x0c\x0a" + b"\xff" * 9 + b"\x01a",
+    "groups in groups": b"\x7b" * 20_000 + b"\x7c" * 20_000,
     "JSON": b'{"timestamp": 1}',
     "text": b"hello",
 }
@@ -128,7 +136,7 @@ def test_a_malformed_payload_is_named_and_its_neighbours_are_decoded(case, posit
 
 def test_many_malformed_payloads_of_every_kind_are_all_named():
     kinds = list(MALFORMED.values())
-    batch = [kinds[n % 7] if n % 5 == 3 else good(n) for n in range(1000)]
+    batch = [kinds[n % len(kinds)] if n % 5 == 3 else good(n) for n in range(1000)]
     columns, bad = decode(batch)
     assert bad == [n for n in range(1000) if n % 5 == 3]
     assert names(columns) == [f"T{n}" for n in range(1000) if n % 5 != 3]
@@ -138,6 +146,38 @@ def test_a_batch_of_nothing_else_leaves_no_message():
     columns, bad = decode(list(MALFORMED.values()))
     assert bad == list(range(len(MALFORMED)))
     assert columns.metric_count == 0
+
+
+@pytest.mark.parametrize("wrapped", [b"", b"\x12\x80\xad\xe2\x04"], ids=["outside", "in a metric"])
+def test_groups_nested_ten_million_times_do_not_end_the_process(wrapped):
+    """In a process of its own: the stack of the decoder would overflow in this one."""
+    program = """if True:
+        import sys
+        from sparkplug.columns import decode
+        columns, bad = decode([b"", bytes.fromhex(sys.argv[1]) + b"\\x7b" * 10_000_000])
+        print(bad, len(columns.seq))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", program, wrapped.hex()],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[1] 1\n", "")
+
+
+def test_negative_numbers_are_no_lengths_that_wrap_around():
+    data = payload(metric("N", 4, long_value=2**64 - 1), metric("M", 13, long_value=2**64 - 5))
+    columns, bad = decode([data, good(1)])
+    assert not bad
+    assert names(columns) == ["N", "M", "T1"]
+
+
+def test_a_long_payload_is_decoded():
+    columns, bad = decode([good(1), payload(metric("x" * 100_000)), good(2)])
+    assert not bad
+    assert [len(name) for name in names(columns)] == [2, 100_000, 2]
 
 
 @pytest.mark.parametrize("field", [8, 9, 17, 18, 19])

@@ -43,7 +43,7 @@ def test_a_message_that_is_not_read_is_counted_and_its_neighbours_are_read(reaso
     assert values(rows) == [("Ramp", 0.0), ("Ramp", 1.0)]
     assert seen.counts[reason] == 2
     assert [q for _, q in seen.quarantined] == ([reason] * 2 if reason in QUARANTINED else [])
-    assert all(kept is odd for kept, _ in seen.quarantined)
+    assert all(kept == odd for kept, _ in seen.quarantined)
 
 
 @pytest.mark.parametrize("reason", CASES)
