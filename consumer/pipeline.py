@@ -226,8 +226,9 @@ class Consumer:
         telemetry.add_received(source.name, len(messages), messages.size)
         decoded = source.fleet.feed(messages)
         if decoded.counts:
-            example = decoded.quarantined[0].message.topic if decoded.quarantined else ""
-            telemetry.add_reasons(decoded.counts, source.name, example)
+            examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
+            examples |= {each.reason: each.message.topic for each in decoded.quarantined}
+            telemetry.add_reasons(decoded.counts, source.name, examples)
         for group_id, edge_node_id in decoded.births:
             source.governor.born(group_id, edge_node_id)
         for request in decoded.rebirths:

@@ -19,7 +19,7 @@ from sparkplug.messages import Reason
 
 if TYPE_CHECKING:
     from collections import Counter as Counts
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,13 +107,18 @@ class Telemetry:
         self._rebirths.labels(reason).inc()
         self.totals["rebirths_requested"] += 1
 
-    def add_reasons(self, counts: Counts[Reason], server: str, example: str = "") -> None:
-        """Reasons of a batch; each is logged at most every ten seconds."""
+    def add_reasons(
+        self, counts: Counts[Reason], server: str, examples: Mapping[Reason, str]
+    ) -> None:
+        """Reasons of a batch, with a topic or edge node where one is known.
+
+        Each reason is logged at most every ten seconds.
+        """
         for reason, count in counts.items():
-            self.add_reason(str(reason), count, server, example)
+            self.add_reason(str(reason), count, server, examples.get(reason, ""))
 
     def add_reason(self, reason: str, count: int, server: str, example: str = "") -> None:
-        """One reason, with how often it occurred and the topic of an example."""
+        """One reason, with how often it occurred and an example's topic or edge node."""
         with self._lock:
             self._remarks.labels(reason).inc(count)
             self.reasons[reason] = self.reasons.get(reason, 0) + count
