@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+# What others wrote (topics, texts of a service) must not begin lines of its own.
+_ESCAPED: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+
 
 def configure_logging(log: Log) -> None:
     """Send all log records of the process to stderr, as configured."""
@@ -35,7 +38,8 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, followed by a traceback if there is one."""
-        line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()}"
+        text = record.getMessage().translate(_ESCAPED)
+        line = f"{_time(record)} {record.levelname.lower():7} {text}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
