@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 
 from services import mosquitto, password_line
 
+from consumer.logs import JsonLines, TextLines
 from end_to_end.consumer_process import CLIENT_ID, SECRET, configuration, consumer
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.world import local_zerobus, world
@@ -130,6 +132,8 @@ def test_the_log_can_be_one_json_object_per_line(tmp_path):
     [bad] = [record for record in records if record.get("reason") == "bad_payload"]
     assert (bad["level"], bad["server"], bad["count"]) == ("warning", "plant-a", 1)
     assert "spBv1.0/Plant/NDATA/Edge" in bad["message"]
+    [unborn] = [record for record in records if record.get("reason") == "data_before_birth"]
+    assert unborn["message"].endswith("for example on Plant/Edge")
     [asked] = [record for record in records if "for a rebirth" in record["message"]]
     assert (asked["group_id"], asked["edge_node_id"]) == ("Plant", "Edge")
     assert by_text["0 rows remain in the spool"]
@@ -166,3 +170,12 @@ def test_secrets_are_shown_nowhere_even_when_they_are_refused(tmp_path):
     assert "check username, password and the server's access rules" in shown[-1]
     for secret in (SECRET, MQTT_PASSWORD, TOKEN):
         assert not any(secret in text for text in shown)
+
+
+def test_a_text_from_elsewhere_cannot_begin_a_line_of_the_log():
+    record = logging.makeLogRecord(
+        {"msg": "refused: %s", "args": ("a\nb\x1b[2J\x85",), "levelname": "INFO"}
+    )
+    assert TextLines().format(record).endswith("info    refused: a\\nb\\x1b[2J\\x85")
+    assert json.loads(JsonLines().format(record))["message"] == "refused: a\nb\x1b[2J\x85"
+    assert len(JsonLines().format(record).splitlines()) == 1

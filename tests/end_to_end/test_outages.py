@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
+
+from peer import PeerType
 from services import wait_until
 
+from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.under_load import assert_nothing_lost, fleet_for, wait_for_load
 from end_to_end.world import world
 
@@ -51,4 +56,35 @@ def test_a_zerobus_that_crashes_and_comes_back_loses_nothing_and_repeats_only_eq
                 system.zerobus.start()
             assert_nothing_lost(system, fleet)
         assert system.consumer.status()["failures"] >= 2
+        assert system.consumer.stop() == 0
+
+
+def test_a_spool_that_is_full_is_counted_and_everything_that_had_room_lands(tmp_path):
+    with world(tmp_path, spool={"max_bytes": "16MiB"}) as system:
+        system.consumer.start_ready()
+        system.zerobus.faults.delay_commits(math.inf)
+        gateway = Gateway(system.publish, "Plant")
+        chance = random.Random(1)
+        texts = [chance.randbytes(1 << 19).hex() for _ in range(20)]  # 1 MiB each
+        gateway.born(metric("Recipe", PeerType.STRING, "first"))
+        for number, text in enumerate(texts, 1):
+            gateway.data(metric("Recipe", PeerType.STRING, text, MEASURED_MS + number))
+        system.consumer.wait_for(lambda: system.consumer.status()["rows_dropped"], "a full spool")
+        system.consumer.wait_for(
+            lambda: system.consumer.status()["rows_produced"] == 21, "everything decoded"
+        )
+        dropped = system.consumer.status()["rows_dropped"]
+        assert system.consumer.reasons()["spool_full"] == dropped
+        assert (
+            system.consumer.metric('sparkplug_zerobus_rows_dropped_total{reason="spool_full"}')
+            == dropped
+        )
+        assert system.consumer.get("/healthz").status_code == 200
+        assert "spool_full: " in system.consumer.log()
+
+        system.zerobus.faults.clear()
+        system.consumer.wait_delivered()
+        gateway.data(metric("Recipe", PeerType.STRING, "last", MEASURED_MS + 99))
+        landed = [row["string_value"] for row in system.table.wait_for(22 - dropped)]
+        assert landed == ["first", *texts[: 20 - dropped], "last"]
         assert system.consumer.stop() == 0
