@@ -65,16 +65,19 @@ class PathTemplate:
             names = _PART.findall(level)
             if names and not any(self._has_value(name, has_device=has_device) for name in names):
                 continue
-            levels.append(_PART.sub(self._resolve_constant, level))
-        return "/".join(levels).replace("{device_id}", "{device_id}" if has_device else "")
+            levels.append(
+                _PART.sub(lambda match: self._resolved(match, has_device=has_device), level)
+            )
+        return "/".join(levels)
 
     def _has_value(self, name: str, *, has_device: bool) -> bool:
         if name in self._constant:
             return bool(self._constant[name])
         return has_device if name == "device_id" else True
 
-    def _resolve_constant(self, match: re.Match[str]) -> str:
+    def _resolved(self, match: re.Match[str], *, has_device: bool) -> str:
+        """What stands in the format string for a placeholder of the template."""
         name = match.group(1)
         if name in self._constant:
             return self._constant[name].replace("{", "{{").replace("}", "}}")
-        return match.group(0)
+        return "" if name == "device_id" and not has_device else match.group(0)
