@@ -28,7 +28,24 @@ from consumer.demo.report import again
 from consumer.demo.verification import QUERY, count_rows, verify
 from consumer.schema import TAG_EVENTS_SCHEMA
 
-COMMAND = [sys.executable, "-c", "from consumer.cli import main; main()", "demo"]
+PROGRAM = "from consumer.cli import main; main()"
+COMMAND = [sys.executable, "-c", PROGRAM, "demo"]
+NO_MOSQUITTO = "from consumer.demo import mqtt_server as m; m.find_mosquitto = lambda: None; "
+# The first port that is probed for each part is taken by another program meanwhile.
+TAKEN_PORTS = """
+import socket
+from consumer.demo import mqtt_server, system
+taken = socket.create_server(("127.0.0.1", 0))
+probe = system.free_ports
+probed = []
+def free_ports(count):
+    ports = probe(count)
+    probed.append(count)
+    if probed in ([1], [1, 1, 3], [1, 1, 3, 3, 3]):
+        ports[-1 if len(probed) == 5 else 0] = taken.getsockname()[1]
+    return ports
+mqtt_server.free_ports = system.free_ports = free_ports
+"""
 GATEWAYS = ["Plant 1/Line A", "Plant 2/Line A", "Plant 3/Line A"]
 TABLE = ("ignition_demo", "scada_data", "tag_events")
 
@@ -36,12 +53,15 @@ TABLE = ("ignition_demo", "scada_data", "tag_events")
 class Demo:
     """A demo that runs, and the processes that it started."""
 
-    def __init__(self, directory, *arguments):
+    def __init__(self, directory, *arguments, prelude=""):
         self.data_dir = directory / "data"
         self.stdout, self.stderr = directory / "stdout", directory / "stderr"
         with self.stdout.open("w") as out, self.stderr.open("w") as err:
             self.process = subprocess.Popen(
-                [*COMMAND, "--data-dir", str(self.data_dir), *map(str, arguments)],
+                [
+                    *(sys.executable, "-c", prelude + PROGRAM, "demo"),
+                    *("--data-dir", str(self.data_dir), *map(str, arguments)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -121,9 +141,8 @@ def tag_events(*rows):
 
 
 @contextlib.contextmanager
-def demo(directory, *arguments):
-    directory.mkdir(parents=True, exist_ok=True)
-    running = Demo(directory, *arguments)
+def demo(directory, *arguments, prelude=""):
+    running = Demo(directory, *arguments, prelude=prelude)
     try:
         yield running
     finally:
@@ -197,9 +216,10 @@ def test_without_json_the_rows_and_the_verified_block_are_the_output(tmp_path):
 
 
 def test_where_there_is_no_mosquitto_amqtt_does(tmp_path):
-    with demo(tmp_path, "--seconds", 2, "--broker", "amqtt", "--json") as running:
+    with demo(tmp_path, "--seconds", 2, "--json", prelude=NO_MOSQUITTO) as running:
         running.wait_for("online")
         assert running.end() == 0, running.err
+    assert "No mosquitto found" in running.err
     summary = json.loads(running.out)
     assert summary["broker"] == "amqtt"
     assert summary["rows_landed"] == summary["events_published"] > 500
@@ -225,7 +245,7 @@ def test_on_a_terminal_it_shows_a_live_table_until_ctrl_c_is_typed(tmp_path):
     termios.tcsetwinsize(slave, (50, 80))
     # Ctrl-C goes to the foreground process group of the controlling terminal.
     take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    program = [sys.executable, "-c", take + COMMAND[2], "demo"]
+    program = [sys.executable, "-c", take + PROGRAM, "demo"]
     process = subprocess.Popen(
         [*program, "--seconds", "60", "--gateways", "1", "--data-dir", str(tmp_path)],
         stdin=slave,
@@ -304,6 +324,19 @@ def test_a_consumer_that_dies_is_reported_and_its_spool_is_delivered_by_the_next
     # Everything that the first consumer had spooled when it was killed is there, too.
     distinct = len(set(running.table["event_id"].to_pylist()))
     assert distinct >= received + summary["rows_distinct"]
+
+
+@pytest.mark.parametrize("prelude", [TAKEN_PORTS, NO_MOSQUITTO + TAKEN_PORTS])
+def test_a_port_that_another_program_takes_is_replaced(tmp_path, prelude):
+    with demo(tmp_path, "--seconds", 1, "--json", prelude=prelude) as running:
+        running.wait_for("online")
+        assert running.end() == 0, running.err
+    summary = json.loads(running.out)
+    assert summary["rows_landed"] == summary["events_published"] > 0
+    logs = running.data_dir / "logs"
+    for name in (summary["broker"], "local-zerobus", "consumer"):
+        log = (logs / f"{name}.log").read_text()
+        assert "annot listen on" in log or "ddress already in use" in log, name
 
 
 @pytest.mark.parametrize("name", ["local-zerobus", "mosquitto"])

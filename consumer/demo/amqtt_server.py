@@ -10,7 +10,10 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import Any
+from typing import Any, Final
+
+READY: Final = "amqtt is ready"
+"""Printed once connections are accepted."""
 
 
 def configuration(port: int) -> dict[str, Any]:
@@ -34,6 +37,7 @@ async def serve(port: int) -> None:
         loop.add_signal_handler(number, stopped.set)
     broker = Broker(configuration(port))
     await broker.start()
+    print(READY, flush=True)  # noqa: T201 - for whoever started this process
     await stopped.wait()
     await broker.shutdown()
 

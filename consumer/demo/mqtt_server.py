@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from consumer.demo.amqtt_server import READY
 from consumer.demo.processes import (
     DemoError,
     DemoProcess,
@@ -26,6 +27,7 @@ Choice = Literal["auto", "mosquitto", "amqtt"]
 # Debian and Homebrew install it outside the PATH of an ordinary user.
 _PLACES: Final = (None, "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _START_SECONDS: Final = 15.0
+_SETTLE_SECONDS: Final = 0.1
 _ATTEMPTS: Final = 3
 _INSTALL: Final = (
     "'sudo apt-get install mosquitto' (Debian, Ubuntu), 'sudo dnf install mosquitto' "
@@ -113,7 +115,10 @@ def start(program: str, directory: Path, logs: Path, interrupt: Interrupt) -> Mq
             process = _start_mosquitto(program, port, directory, logs)
             server = MqttServer("mosquitto", "5", port, process)
         try:
-            server.process.wait_until(partial(listening, port), _START_SECONDS, interrupt)
+            server.process.wait_until(partial(_ready, server), _START_SECONDS, interrupt)
+            # Perhaps it is another program that listens: then ours is about to end.
+            interrupt.wait(_SETTLE_SECONDS)
+            server.process.check()
         except ProcessEnded:
             # Somebody else may have taken the port in the meantime.
             if attempt == _ATTEMPTS or not server.process.logged("ddress already in use"):
@@ -124,6 +129,12 @@ def start(program: str, directory: Path, logs: Path, interrupt: Interrupt) -> Mq
         else:
             return server
     raise AssertionError("the last attempt returns or raises")
+
+
+def _ready(server: MqttServer) -> bool:
+    if server.kind == "amqtt":
+        return server.process.logged(READY)
+    return listening(server.port)
 
 
 def _start_mosquitto(program: str, port: int, directory: Path, logs: Path) -> DemoProcess:
