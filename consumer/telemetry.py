@@ -1,7 +1,8 @@
 """What the consumer counts, per batch: Prometheus metrics and one summary for people.
 
-Naming rule: `sparkplug_zerobus_<what>_<unit>`, counters end in `_total`. Whatever is
-dropped or set aside is counted under `reason` in messages_not_read or metrics_remarked.
+Naming rule: `sparkplug_zerobus_<what>_<unit>`, counters end in `_total`. What is not read,
+or only with a remark, is counted under its `reason` in remarks_total; rows that were lost
+in rows_dropped_total.
 """
 
 from __future__ import annotations
