@@ -1,0 +1,263 @@
+"""The queue between MQTT and decoding: when a batch is handed over, and what is refused."""
+
+import threading
+
+import pytest
+
+from consumer.inbox import BatchLimits, Inbox
+from sparkplug.messages import Message
+
+PLENTY = 10**9
+OVERHEAD = 400  # bytes that a queued message counts beside its payload
+DEADLINE = 20.0  # seconds after which a waiting thread counts as stuck
+
+
+class Clock:
+    """Monotonic seconds that pass only when a test says so, or by `step` at every look."""
+
+    def __init__(self, step=0.0):
+        self.now = 100.0
+        self.step = step
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+def message(number, size=10):
+    return Message(f"topic/{number}", bytes(size), number)
+
+
+def inbox(clock=None, *, room=PLENTY, messages=1000, size=PLENTY, delay=0.05):
+    return Inbox(room, BatchLimits(messages, size, delay), clock or Clock())
+
+
+def numbers(batch):
+    """The messages of each server, by number."""
+    return {server: [m.received_us for m in messages] for server, messages in batch.items()}
+
+
+def waiting_take(box, timeout=DEADLINE):
+    """A thread that takes one batch, and where it puts it; returns once it waits."""
+    found = []
+    waits = threading.Event()
+    condition = box._condition
+    wait = condition.wait
+
+    def noted(seconds=None):
+        waits.set()
+        return wait(seconds)
+
+    condition.wait = noted
+    thread = threading.Thread(target=lambda: found.append(box.take(timeout)))
+    thread.start()
+    assert waits.wait(DEADLINE)
+    return thread, found
+
+
+def joined(thread):
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+# When a batch is handed over
+
+
+def test_a_batch_is_handed_over_when_it_has_enough_messages():
+    box = inbox(messages=3)
+    for number in range(3):
+        box.put(0, message(number))
+    assert numbers(box.take(0.0)) == {0: [0, 1, 2]}
+
+
+def test_a_batch_is_handed_over_when_it_has_enough_bytes():
+    box = inbox(size=3 * (100 + OVERHEAD))
+    for number in range(4):
+        box.put(0, message(number, size=100))
+    assert numbers(box.take(0.0)) == {0: [0, 1, 2]}
+
+
+def test_a_batch_is_handed_over_when_its_first_message_has_waited_long_enough():
+    clock = Clock()
+    box = inbox(clock, delay=0.05)
+    box.put(0, message(1))
+    clock.now += 0.04
+    box.put(0, message(2))
+    clock.now += 0.01
+    assert numbers(box.take(0.0)) == {0: [1, 2]}
+
+
+def test_a_batch_is_not_handed_over_before_that():
+    clock = Clock(step=0.01)
+    box = inbox(clock, delay=0.05)
+    box.put(0, message(1))
+    started = clock.now
+    assert numbers(box.take(0.0)) == {0: [1]}
+    assert clock.now - started == pytest.approx(0.05)
+
+
+def test_a_full_batch_does_not_wait_for_its_delay():
+    box = inbox(messages=2, delay=10_000.0)
+    box.put(0, message(1))
+    thread, found = waiting_take(box)
+    box.put(0, message(2))
+    joined(thread)
+    assert numbers(found[0]) == {0: [1, 2]}
+
+
+def test_without_messages_the_answer_is_an_empty_batch():
+    assert inbox().take(0.0) == {}
+
+
+def test_a_message_wakes_the_one_that_waits_for_it():
+    box = inbox(messages=1)
+    thread, found = waiting_take(box)
+    box.put(0, message(1))
+    joined(thread)
+    assert numbers(found[0]) == {0: [1]}
+
+
+def test_a_large_message_is_a_batch_of_its_own():
+    box = inbox(size=1000)
+    box.put(0, message(1, size=5000))
+    box.put(0, message(2, size=5000))
+    assert numbers(box.take(0.0)) == {0: [1]}
+    assert numbers(box.take(0.0)) == {0: [2]}
+
+
+def test_what_is_left_over_comes_with_the_next_batch():
+    clock = Clock()
+    box = inbox(clock, messages=3)
+    for number in range(7):
+        box.put(0, message(number))
+    assert numbers(box.take(0.0)) == {0: [0, 1, 2]}
+    box.put(0, message(7))
+    assert numbers(box.take(0.0)) == {0: [3, 4, 5]}
+    clock.now += 1.0
+    assert numbers(box.take(0.0)) == {0: [6, 7]}
+    assert box.take(0.0) == {}
+
+
+# Order and servers
+
+
+def test_messages_of_each_server_keep_their_order():
+    clock = Clock()
+    box = inbox(clock)
+    for number in range(9):
+        box.put(number % 3, message(number))
+    clock.now += 1.0
+    assert numbers(box.take(0.0)) == {0: [0, 3, 6], 1: [1, 4, 7], 2: [2, 5, 8]}
+
+
+def test_limits_count_the_messages_of_all_servers_together():
+    box = inbox(messages=4)
+    for number in range(5):
+        box.put(number, message(number))
+    assert numbers(box.take(0.0)) == {0: [0], 1: [1], 2: [2], 3: [3]}
+
+
+def test_many_threads_may_put_and_none_of_their_messages_is_lost_or_reordered():
+    box = inbox(messages=100, delay=0.001)
+    per_server = 2000
+
+    def put_all(server):
+        for number in range(per_server):
+            assert box.put(server, message(number))
+
+    threads = [threading.Thread(target=put_all, args=(server,)) for server in range(4)]
+    for thread in threads:
+        thread.start()
+
+    def close_at_the_end():
+        for thread in threads:
+            thread.join()
+        box.close()
+
+    closing = threading.Thread(target=close_at_the_end)
+    closing.start()
+    found = {server: [] for server in range(4)}
+    while (batch := box.take(DEADLINE)) is not None:
+        assert sum(len(messages) for messages in batch.values()) <= 100
+        for server, of_server in numbers(batch).items():
+            found[server] += of_server
+    joined(closing)
+    assert found == {server: list(range(per_server)) for server in range(4)}
+
+
+# Bounds
+
+
+def test_a_message_that_does_not_fit_is_refused_and_counted():
+    box = inbox(room=2 * (100 + OVERHEAD))
+    assert box.put(0, message(1, size=100))
+    assert box.put(0, message(2, size=100))
+    assert not box.put(0, message(3, size=100))
+    assert not box.put(1, message(4, size=0))
+    assert box.refused == 2
+    assert box.queued_bytes == 2 * (100 + OVERHEAD)
+
+
+def test_what_was_refused_is_gone_and_the_rest_is_untouched():
+    clock = Clock()
+    box = inbox(clock, room=2 * (100 + OVERHEAD))
+    for number in range(5):
+        box.put(0, message(number, size=100))
+    clock.now += 1.0
+    assert numbers(box.take(0.0)) == {0: [0, 1]}
+
+
+def test_taking_makes_room():
+    clock = Clock()
+    box = inbox(clock, room=1000)
+    assert box.put(0, message(1, size=500))
+    assert not box.put(0, message(2, size=500))
+    clock.now += 1.0
+    box.take(0.0)
+    assert box.queued_bytes == 0
+    assert box.put(0, message(3, size=500))
+
+
+def test_a_message_larger_than_all_room_is_refused():
+    box = inbox(room=1000)
+    assert not box.put(0, message(1, size=1000))
+    assert box.refused == 1
+    assert box.queued_bytes == 0
+
+
+def test_many_tiny_messages_are_bounded_too():
+    box = inbox(room=100 * OVERHEAD)
+    assert sum(box.put(0, message(number, size=0)) for number in range(1000)) == 100
+
+
+# The end
+
+
+def test_a_closed_inbox_is_emptied_without_delay_and_then_over():
+    box = inbox(messages=2, delay=10_000.0)
+    for number in range(5):
+        box.put(0, message(number))
+    box.close()
+    assert numbers(box.take(DEADLINE)) == {0: [0, 1]}
+    assert numbers(box.take(DEADLINE)) == {0: [2, 3]}
+    assert numbers(box.take(DEADLINE)) == {0: [4]}
+    assert box.take(DEADLINE) is None
+    assert box.take(DEADLINE) is None
+    assert box.queued_bytes == 0
+
+
+def test_closing_wakes_the_one_that_waits():
+    box = inbox()
+    thread, found = waiting_take(box)
+    box.close()
+    joined(thread)
+    assert found == [None]
+
+
+def test_closing_hands_over_a_batch_that_is_still_filling():
+    box = inbox(delay=10_000.0)
+    box.put(0, message(1))
+    thread, found = waiting_take(box)
+    box.close()
+    joined(thread)
+    assert numbers(found[0]) == {0: [1]}
