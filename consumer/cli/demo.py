@@ -90,7 +90,7 @@ def command(
     human, data = _console(stderr=True), _console(stderr=False)
     options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker)
     human.print(
-        f"Real Sparkplug B from {gateways} simulated gateway{'s'[: gateways > 1]} into a Delta table on this machine.\n"
+        "Real Sparkplug B from simulated gateways into a Delta table on this machine.\n"
         f"Data, logs and configuration: {options.data_dir}",
         soft_wrap=True,
     )

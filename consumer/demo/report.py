@@ -218,14 +218,13 @@ def _complaints(result: Result) -> list[str]:
     if reading.received < result.published:
         lines.append(
             f"  {result.published - reading.received:,} were not received, by the consumer's last "
-            "count: see "
-            f"{result.data_dir / 'logs' / 'consumer.log'}"
+            f"count: see {result.data_dir / 'logs' / 'consumer.log'}"
         )
     if dropped := reading.number("rows_dropped"):
         lines.append(f"  {dropped:,} found no room in the spool")
     if spooled := reading.number("spooled_rows"):
         lines.append(
-            f"  {spooled:,} were in the spool, acknowledged by nobody: run the demo again with --data-dir "
-            f"{shlex.quote(str(result.data_dir))} and they are delivered first"
+            f"  {spooled:,} were in the spool, acknowledged by nobody: run the demo again with "
+            f"--data-dir {shlex.quote(str(result.data_dir))} and they are delivered first"
         )
     return lines
