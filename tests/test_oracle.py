@@ -296,7 +296,11 @@ def test_deaths_end_sessions_and_give_no_rows():
     assert "data_before_birth" not in oracle.counts, "a death of an earlier session is not ours"
     oracle.feed([arrival("NDEATH", metric("bdSeq", 5, int_value=3), seq=None)])
     oracle.feed([arrival("NDATA", tag, seq=5)])
-    assert oracle.counts == {"device_data_before_birth": 1, "data_before_birth": 1}
+    assert oracle.counts == {
+        "death_of_other_session": 1,
+        "device_data_before_birth": 1,
+        "data_before_birth": 1,
+    }
     assert [row["message_type"] for row in oracle.rows] == ["NBIRTH", "DBIRTH", "NDATA"]
 
 
@@ -321,6 +325,7 @@ def test_messages_that_are_not_read_are_counted_by_reason():
         Arrival("spBv1.0/G/NBIRTH/N", not_utf8, ARRIVED),
     )
     assert oracle.counts == {
+        "host_state": 1,
         "command": 2,
         "unknown_verb": 1,
         "bad_topic": 6,
