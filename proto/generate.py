@@ -24,6 +24,7 @@ HEADER = "# Generated from proto/{source} by `make proto`. Do not edit.\n"
 TARGETS = {
     "sparkplug_b.proto": "sparkplug/pb",
     "sparkplug_b_columns.proto": "sparkplug/pb",
+    "sparkplug_b_head.proto": "sparkplug/pb",
     "tag_event.proto": "consumer/pb",
     "zerobus_service.proto": "zerobus_local/pb",
 }
