@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sparkplug.complex.json_values import (
     FIRST_MILLISECOND,
@@ -62,7 +63,7 @@ def array_text(data_type: DataType, raw: bytes, *, max_elements: int = MAX_ELEME
         return None
     values = np.frombuffer(raw, dtype=element)
     if data_type is DataType.DateTimeArray:
-        return json_text(_moments(values))
+        return _moments(values)
     return json_text(_floats(values) if element.kind == "f" else values.tolist())
 
 
@@ -99,18 +100,18 @@ def _floats(values: NDArray[np.floating]) -> list[JsonValue]:
     if values.dtype.itemsize == 4:
         # Arrow prints the shortest digits that give the same 32-bit float.
         digits = pa.array(plain.astype(np.float32)).cast(pa.string())
-        listed: list[JsonValue] = digits.cast(pa.float64()).to_pylist()
-    else:
-        listed = plain.tolist()
+        plain = digits.cast(pa.float64()).to_numpy()
+    listed: list[JsonValue] = plain.tolist()
     for index in np.flatnonzero(~finite).tolist():
         listed[index] = number(float(values[index]))
     return listed
 
 
-def _moments(values: NDArray[np.int64]) -> list[JsonValue]:
+def _moments(values: NDArray[np.int64]) -> str:
+    """The JSON text itself: nothing in a time needs an escape, and Arrow is much faster."""
     printable = (values >= FIRST_MILLISECOND) & (values <= LAST_MILLISECOND)
     moments = np.where(printable, values, 0).astype("<i8").view("<M8[ms]")
-    texts: list[str] = np.datetime_as_string(moments, unit="ms").tolist()
-    return [
-        text + "Z" if shown else None for text, shown in zip(texts, printable.tolist(), strict=True)
-    ]
+    texts = pc.replace_substring(pa.array(moments).cast(pa.string()), " ", "T")
+    quoted = pc.binary_join_element_wise('"', texts, 'Z"', "")
+    elements = pc.if_else(pa.array(printable), quoted, "null")
+    return "[" + ",".join(elements.to_pylist()) + "]"

@@ -6,8 +6,8 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from sparkplug.complex.json_values import MISFIT, JsonValue, decoded, json_text, scalar
-from sparkplug.datatypes import DataType, from_code
+from sparkplug.complex.json_values import MISFIT, JsonValue, Reader, decoded, json_text, reader_of
+from sparkplug.datatypes import from_code
 from sparkplug.pb.sparkplug_b_pb2 import DataSet
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -43,19 +43,20 @@ def dataset_text(
     if None in columns:
         return None
     types = [from_code(code) for code in dataset.types]
+    readers = [reader_of(data_type) for data_type in types]
     rows: list[JsonValue] = []
     for row in dataset.rows:
         if len(row.elements) != width:
             return None
-        rows.append([_cell(e, t) for e, t in zip(row.elements, types, strict=True)])
+        rows.append([_cell(e, r) for e, r in zip(row.elements, readers, strict=True)])
     names: list[JsonValue] = [*columns]
     type_names: list[JsonValue] = [data_type.name for data_type in types]
     return json_text({"columns": names, "types": type_names, "rows": rows})
 
 
-def _cell(element: DataSet.Value, data_type: DataType) -> JsonValue:
+def _cell(element: DataSet.Value, reader: Reader) -> JsonValue:
     field = element.WhichOneof("value")
     if field is None:
         return None
-    found = scalar(data_type, field, getattr(element, field))
+    found = reader(field, getattr(element, field))
     return None if found is MISFIT else found

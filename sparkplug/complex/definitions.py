@@ -216,10 +216,14 @@ def parameters_of(template: Template) -> dict[str, JsonValue]:
 
 
 def is_template(member: Metric) -> bool:
-    """Whether a metric is a template, by its datatype or, without one, by its value."""
-    if member.datatype in (DataType.Template, DataType.Unknown):
-        return member.datatype == DataType.Template or member.HasField("template_value")
-    return False
+    """Whether a metric is a template, by its datatype or, without one, by its value.
+
+    One that has the datatype and another value is not: there are no members to be found.
+    """
+    field = member.WhichOneof("value")
+    if member.datatype == DataType.Unknown:
+        return field == "template_value"
+    return bool(member.datatype == DataType.Template) and field in (None, "template_value")
 
 
 def _shape(template: Template, depth: int) -> Shape:

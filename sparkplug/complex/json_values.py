@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -42,6 +42,9 @@ class Misfit(Enum):
 
 MISFIT: Final = Misfit.MISFIT
 """Stands for a value that is none of its datatype, where None is the null value."""
+
+Reader: TypeAlias = "Callable[[str, Any], JsonValue | Misfit]"
+"""Reads the value in a member of a value oneof, given the member's name and the value."""
 
 
 def json_text(value: JsonValue) -> str:
@@ -92,8 +95,12 @@ def scalar(data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
     MISFIT where the datatype does not accept it, which is always so for datatypes
     that are no scalars and for text that is not UTF-8.
     """
-    reader = _READERS.get(READING[data_type])
-    return MISFIT if reader is None else reader(data_type, field, value)
+    return reader_of(data_type)(field, value)
+
+
+def reader_of(data_type: DataType) -> Reader:
+    """`scalar` for one datatype: for columns of values."""
+    return _READERS[data_type]
 
 
 def value_of(message: Message, data_type: DataType) -> JsonValue | Misfit:
@@ -114,58 +121,61 @@ def decoded(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _signed(data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
-    return _whole(field, value, WIDTH[data_type], signed=True)
-
-
-def _unsigned(data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
-    return _whole(field, value, WIDTH[data_type], signed=False)
-
-
-def _whole(field: str, value: Any, width: int, *, signed: bool) -> JsonValue | Misfit:
+def _whole(field: str, value: Any, *, width: int, signed: bool) -> JsonValue | Misfit:
     if field not in _INTEGERS:
         return MISFIT
     found = integer(value, width, signed=signed)
     return MISFIT if found is None else found
 
 
-def _floating(_data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
+def _floating(field: str, value: Any) -> JsonValue | Misfit:
     if field in _FLOATS:
         return number(value, single=field == "float_value")
     return float(value) if field in _INTEGERS else MISFIT
 
 
-def _boolean(_data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
+def _boolean(field: str, value: Any) -> JsonValue | Misfit:
     if field == "boolean_value" or (field in _INTEGERS and value <= 1):
         return bool(value)
     return MISFIT
 
 
-def _text(_data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
+def _text(field: str, value: Any) -> JsonValue | Misfit:
     return value if field == "string_value" and isinstance(value, str) else MISFIT
 
 
-def _milliseconds(_data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
+def _milliseconds(field: str, value: Any) -> JsonValue | Misfit:
     if field not in _INTEGERS:
         return MISFIT
-    return iso_text(struct.unpack("<q", struct.pack("<Q", value))[0])
+    return iso_text(value if value < 1 << 63 else value - (1 << 64))
 
 
-def _as_found(_data_type: DataType, field: str, value: Any) -> JsonValue | Misfit:
+def _as_found(field: str, value: Any) -> JsonValue | Misfit:
     if field in _FLOATS:
         return number(value, single=field == "float_value")
     if field in _INTEGERS or field == "boolean_value":
         found: JsonValue = value
         return found
-    return _text(_data_type, field, value)
+    return _text(field, value)
 
 
-_READERS: Final[dict[Reading, Callable[[DataType, str, Any], JsonValue | Misfit]]] = {
-    Reading.SIGNED: _signed,
-    Reading.UNSIGNED: _unsigned,
+def _misfit(_field: str, _value: Any) -> JsonValue | Misfit:
+    return MISFIT
+
+
+def _reader(data_type: DataType) -> Reader:
+    reading = READING[data_type]
+    if reading in (Reading.SIGNED, Reading.UNSIGNED):
+        return partial(_whole, width=WIDTH[data_type], signed=reading is Reading.SIGNED)
+    return _OTHER_READERS[reading]
+
+
+_OTHER_READERS: Final[dict[Reading, Reader]] = {
     Reading.FLOATING: _floating,
     Reading.BOOLEAN: _boolean,
     Reading.TEXT: _text,
     Reading.MILLISECONDS: _milliseconds,
     Reading.AS_FOUND: _as_found,
+    Reading.COMPLEX: _misfit,
 }
+_READERS: Final[dict[DataType, Reader]] = {each: _reader(each) for each in DataType}

@@ -1,10 +1,10 @@
 """Files that arrive in several parts, put together (specification 6.4.8, MetaData).
 
 The specification says that parts have `is_multi_part` and a number, `seq`, and leaves
-open where they end. A file is complete when its parts are without gap from the first one
-and one of these holds: its size is the declared one, its MD5 is the declared one, or the
-last part says that it is no multi-part any more. A size or sum that is a part's own is
-taken as the part's; publishers use both.
+open where they begin and end. A file is complete when its parts are without gap, numbered
+from 0 or 1, and their size or their MD5 is a declared one; or when they are without gap
+from 0 to one that says that it is no multi-part any more. A size or sum that is a part's
+own is taken as the part's; publishers use both.
 """
 
 from __future__ import annotations
@@ -79,11 +79,18 @@ class _File:
     size: int = 0
     running: HASH = field(default_factory=_new_sum)
 
+    def has_name_of(self, metadata: MetaData) -> bool:
+        """Whether the names, where both are given, are the same."""
+        named = self.about.HasField("file_name") and metadata.HasField("file_name")
+        return not named or bool(self.about.file_name == metadata.file_name)
+
+    def has(self, metadata: MetaData, raw: bytes) -> bool:
+        """Whether this very part is there already."""
+        ends = metadata.HasField("seq") and metadata.seq == self.last
+        return metadata.is_multi_part is not ends and self.parts.get(metadata.seq) == raw
+
     def continues_with(self, metadata: MetaData) -> bool:
         """Whether a value with this metadata can be another part of this file."""
-        named = self.about.HasField("file_name") and metadata.HasField("file_name")
-        if named and self.about.file_name != metadata.file_name:
-            return False
         if metadata.is_multi_part:
             return metadata.seq not in self.parts
         # The last part may say that no more follow; it has a number of its own then.
@@ -102,9 +109,10 @@ class _File:
     def is_complete(self) -> bool:
         if self.base is None or self.next < self.base + len(self.parts):
             return False
-        if self.last is not None:
-            return self.next == self.last + 1
-        return self.size in self.sizes or self.running.hexdigest() in self.sums
+        if self.size in self.sizes or self.running.hexdigest() in self.sums:
+            return True
+        # Where parts are counted from 1, and where part 0 was lost, looks the same.
+        return self.base == 0 and self.last is not None
 
     def content(self) -> bytes:
         return b"".join(self.parts[number] for number in sorted(self.parts))
@@ -166,12 +174,13 @@ class PartAssembler:
         key = (owner, metric)
         about = metadata_of(metadata)
         file = self._files.get(key)
-        if file is not None and file.parts.get(about.seq) == raw:
-            self.problems[PartProblem.DUPLICATE] += 1
-            return None
-        if file is not None and not file.continues_with(about):
-            self._drop(key, PartProblem.SUPERSEDED)
-            file = None
+        if file is not None:
+            if file.has_name_of(about) and file.has(about, raw):
+                self.problems[PartProblem.DUPLICATE] += 1
+                return None
+            if not (file.has_name_of(about) and file.continues_with(about)):
+                self._drop(key, PartProblem.SUPERSEDED)
+                file = None
         if file is None and not about.is_multi_part:
             return _single(metadata, raw, about)
         cost = len(raw) + len(metadata or b"") + _PART_OVERHEAD

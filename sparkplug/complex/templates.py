@@ -49,6 +49,8 @@ class MemberProblem(StrEnum):
     """Counted once: it ends the expansion."""
     NESTED_DEFINITION = "nested_definition"
     """A definition inside an instance; definitions are no data."""
+    NULL_INSTANCE = "nested_instance_is_null"
+    """The message does not say which members are null with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,14 @@ def expand(
     if not parsed.is_definition:
         walk = _Walk(expansion, definitions, max_members, max_path_characters)
         shape = Shape(first.template_ref)
+        if timestamp is not None and not 0 <= timestamp < 1 << 64:
+            timestamp = None  # no time that a metric could carry
         context = _Context(timestamp, is_historical, is_transient, max_depth, _and((), shape))
         try:
             walk.instance(0, parsed, shape, context)
         except _LimitError:
             expansion.skipped[MemberProblem.TOO_MANY] += 1
+        _without_doubles(expansion)
     return expansion
 
 
@@ -208,6 +213,8 @@ class _Walk:
         self, path: str, member: Metric, declared: Declared | None, context: _Context
     ) -> None:
         template = member.template_value  # empty where the member is null
+        if not member.HasField("template_value"):
+            self._skip(MemberProblem.NULL_INSTANCE)
         if template.is_definition:
             self._skip(MemberProblem.NESTED_DEFINITION)
         elif context.depth <= 1:
@@ -271,6 +278,14 @@ class _Walk:
         if self._members_left < 0 or self._characters_left < 0:
             raise _LimitError
         return prefix + name
+
+
+def _without_doubles(expansion: Expansion) -> None:
+    """Declare each leaf once, and none that is there: a name may occur twice in a message."""
+    if expansion.declared:
+        seen = {leaf.name for leaf in expansion.members}
+        by_name = {leaf.name: leaf for leaf in expansion.declared if leaf.name not in seen}
+        expansion.declared = [*by_name.values()]
 
 
 def _instance(path: str, template: Template, declared: Shape | None) -> Instance:
