@@ -220,10 +220,11 @@ def is_template(member: Metric) -> bool:
 
     One that has the datatype and another value is not: there are no members to be found.
     """
-    field = member.WhichOneof("value")
-    if member.datatype == DataType.Unknown:
+    datatype: int = member.datatype
+    field: str | None = member.WhichOneof("value")
+    if datatype == DataType.Unknown:
         return field == "template_value"
-    return bool(member.datatype == DataType.Template) and field in (None, "template_value")
+    return datatype == DataType.Template and field in (None, "template_value")
 
 
 def _shape(template: Template, depth: int) -> Shape:
