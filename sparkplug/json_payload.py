@@ -19,9 +19,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sparkplug.datatypes import DataType, from_code
+from sparkplug.datatypes import WIDTH, DataType, from_code
 from sparkplug.json_wire import (
     UINT64,
+    Member,
     base64_bytes,
     bytes_member,
     json_text,
@@ -254,7 +255,16 @@ def _property(target: pb.PropertyValue, source: Any) -> None:
     elif isinstance(value, list | dict):
         target.string_value = json_text(value)
     else:
-        setattr(target, *scalar_member(from_code(code), value))
+        setattr(target, *_property_member(from_code(code), value))
+
+
+def _property_member(data_type: DataType, value: Any) -> Member:
+    """An integer stays one even if it is out of range: quality codes come unsigned, too."""
+    member = scalar_member(data_type, value)
+    number = whole(value) if data_type in WIDTH else None
+    if member[0] == "string_value" and number is not None and 0 <= number <= UINT64:
+        return "long_value", number
+    return member
 
 
 def _natural_type(value: Any) -> DataType | None:

@@ -244,6 +244,10 @@ def read_properties(source: dict[str, Any]) -> bytes:
         elif code == PROPERTY_SET:
             target.propertyset_value.ParseFromString(read_properties(value))
         else:
+            whole = integer(value) if code in SIGNED or code in UNSIGNED else None
             for member, content in read_value(code, value).items():
-                setattr(target, member, content)
+                if member == "string_value" and whole is not None and 0 <= whole < 2**64:
+                    target.long_value = whole
+                else:
+                    setattr(target, member, content)
     return properties.SerializeToString()
