@@ -128,7 +128,7 @@ class BrokerConnection:
                 return
             try:
                 self._serve(made)
-            except Exception as error:  # noqa: BLE001 - paho raises what it likes on malformed packets
+            except Exception as error:  # noqa: BLE001 - a full disk, a defect: connect again
                 self.last_error = f"{type(error).__name__}: {error}"
             finally:
                 self.connected.clear()
@@ -153,7 +153,7 @@ class BrokerConnection:
             wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
             sleep=sleep_using_event(self._stop),
             stop=stop_when_event_set(self._stop),
-            retry=retry_if_exception_type(Exception),  # paho's own included: see _run
+            retry=retry_if_exception_type(Exception),
             before_sleep=self._log_attempt,
             retry_error_callback=lambda _: None,
         )
@@ -214,9 +214,10 @@ class BrokerConnection:
             while self._requests:
                 topic, payload = self._requests.popleft()
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
-            if self._must_renew():
+            if self._state is not None and self._must_renew(self._state):
                 self._renewing = True
-                client.disconnect()
+                self._state.lost()  # no more answers: their acknowledgements would be unread
+                self._disconnect(client, time.monotonic() + _LEAVE_TIMEOUT)
                 self.last_error = (
                     "another application published a newer STATE of this host id; "
                     "a new connection announces this host anew"
@@ -224,13 +225,13 @@ class BrokerConnection:
                 return
         self._leave(client)
 
-    def _must_renew(self) -> bool:
+    def _must_renew(self, state: HostState) -> bool:
         """Whether edge nodes ignore this connection's STATE, because they know a newer one.
 
         Only a new connection gets a newer timestamp. Not again and again: two hosts
         with one id would never stop outdoing each other.
         """
-        if self._state is None or not self._state.outdated:
+        if not state.outdated:
             return False
         now = time.monotonic()
         if now - self._renewed_at < _RENEW_EVERY:
@@ -243,8 +244,7 @@ class BrokerConnection:
 
         (operational-behavior-host-application-termination, -disconnect-intentional)
         Edge nodes that wait for this host need a moment to see that it is offline; what
-        they send meanwhile still counts. Once the subscriptions are given back nothing is
-        on the way any more.
+        they send meanwhile still counts.
         """
         deadline = time.monotonic() + _LEAVE_TIMEOUT
         if self._state is not None:
@@ -257,6 +257,14 @@ class BrokerConnection:
                 _LOG.warning("offline STATE was not delivered to %s", self.server.name)
                 return
             self._read_until(client, lambda: False, time.monotonic() + _LAST_DATA)
+        self._disconnect(client, deadline)
+
+    def _disconnect(self, client: mqtt.Client, deadline: float) -> None:
+        """Give the subscriptions back, read what is still on the way, then DISCONNECT.
+
+        A socket closed with something unread is reset, and a server that sees the reset
+        before DISCONNECT publishes the will.
+        """
         given_back: list[int] = []
         client.on_unsubscribe = lambda *_: given_back.append(1)
         client.unsubscribe([topic for topic, _ in self.subscriptions()])

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sparkplug.columns import ABSENT, PayloadColumns, decode
+from sparkplug.columns import ABSENT, PayloadColumns
+from sparkplug.envelope import MAX_INFLATED_BYTES
 from sparkplug.messages import Decoded, Message, MessageBatch, Quarantined, Reason, RebirthRequest
+from sparkplug.payload_forms import read_payloads
 from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from numpy.typing import NDArray
 
@@ -22,9 +24,15 @@ _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what a publisher can make us keep or read."""
+    """Bounds on what a publisher can make us keep or read.
+
+    `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
+    `sparkplug.payload_forms`.
+    """
 
     max_payload_bytes: int = 16 * 1024 * 1024
+    max_inflated_bytes: int = MAX_INFLATED_BYTES
+    max_opened_memory: int = 12 * MAX_INFLATED_BYTES
     max_nodes: int = 10_000
     max_tags: int = 2_000_000
 
@@ -33,6 +41,8 @@ class Limits:
 class Screened:
     """Messages that are read, in order, with their columns.
 
+    The messages are as they came; the columns are those of the protobuf payload that a
+    message in JSON or in a compressed envelope stands for.
     `topic` is the index of a known data topic, ABSENT for every other message, whose
     topic is in `parsed` under its position.
     """
@@ -72,14 +82,16 @@ def screen(
             positions.append(position)
         kept = messages.pick(positions)
         topic = topic[positions]
-    columns, bad = decode(kept.payloads)
-    if bad:
-        kept, topic, parsed = _without(bad, kept, topic, parsed, decoded)
-    compressed = np.flatnonzero(columns.compressed) if columns.compressed.any() else ()
-    for position in map(int, compressed):
-        decoded.counts[Reason.COMPRESSED] += 1
-        decoded.quarantined.append(Quarantined(kept[position], Reason.COMPRESSED))
-    return Screened(kept, topic, parsed, columns)
+    forms = read_payloads(
+        kept.payloads,
+        max_inflated_bytes=limits.max_inflated_bytes,
+        max_opened_memory=limits.max_opened_memory,
+    )
+    if forms.refused or forms.unopened:
+        _set_aside(forms.refused | forms.unopened, kept, parsed, decoded)
+    if forms.refused:
+        kept, topic, parsed = _without(forms.refused, kept, topic, parsed)
+    return Screened(kept, topic, parsed, forms.columns)
 
 
 def _read_topic(message: Message, limit: int, decoded: Decoded) -> Topic | None:
@@ -104,26 +116,28 @@ def _read_topic(message: Message, limit: int, decoded: Decoded) -> Topic | None:
     return read
 
 
-def _without(
-    bad: list[int],
-    kept: MessageBatch,
-    topic: NDArray[np.int64],
-    parsed: dict[int, Topic],
-    decoded: Decoded,
-) -> tuple[MessageBatch, NDArray[np.int64], dict[int, Topic]]:
-    """The batch without malformed payloads; their nodes are asked for a rebirth."""
-    for position in bad:
+def _set_aside(
+    unread: Mapping[int, Reason], kept: MessageBatch, parsed: Mapping[int, Topic], decoded: Decoded
+) -> None:
+    """Count and keep messages that cannot be read; nodes of malformed ones are asked for births."""
+    for position, reason in sorted(unread.items()):
         message = kept[position]
-        is_json = message.payload[:1] == b"{"
-        reason = Reason.JSON_PAYLOAD if is_json else Reason.BAD_PAYLOAD
         decoded.counts[reason] += 1
         decoded.quarantined.append(Quarantined(message, reason))
         if reason is Reason.BAD_PAYLOAD:
             read = parsed.get(position) or parse(message.topic)
             assert isinstance(read, Topic)
             decoded.rebirths.append(RebirthRequest(read.group_id, read.edge_node_id, reason))
-    dropped = set(bad)
-    rest = [position for position in range(len(kept)) if position not in dropped]
+
+
+def _without(
+    refused: Container[int],
+    kept: MessageBatch,
+    topic: NDArray[np.int64],
+    parsed: Mapping[int, Topic],
+) -> tuple[MessageBatch, NDArray[np.int64], dict[int, Topic]]:
+    """The batch without the messages at some positions."""
+    rest = [position for position in range(len(kept)) if position not in refused]
     moved = {old: new for new, old in enumerate(rest)}
     return (
         kept.pick(rest),

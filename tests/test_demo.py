@@ -316,7 +316,7 @@ def test_a_consumer_that_dies_is_reported_and_its_spool_is_delivered_by_the_next
 
     with demo(tmp_path, "--seconds", 1, "--json") as running:
         running.wait_for("online")
-        assert "of an earlier run go first" in running.err
+        assert "rows of an earlier run are in its spool" in running.err
         assert running.end() == 0, running.err
     summary = json.loads(running.out)
     assert summary["rows_landed"] == summary["events_published"]

@@ -11,6 +11,7 @@ from oracle.strategies import fleets, random_fleet
 from consumer.pb.tag_event_pb2 import TagEvent
 
 REASONS = {
+    "bad_envelope",
     "bad_payload",
     "bad_topic",
     "command",

@@ -144,8 +144,9 @@ class System:
         say(f"  zerobus   127.0.0.1:{self._ports[0]}, table {TABLE}")
         self._consumer = self._start_consumer()
         say(f"  consumer  http://127.0.0.1:{self._ports[2]}/status")
-        if waiting := self.read().number("spooled_rows"):
-            say(f"            {waiting:,} rows of an earlier run go first")
+        first = self.read()
+        if first.number("spooled_rows") or first.number("rows_sent"):
+            say("            rows of an earlier run are in its spool and go first")
         self.fleet = Fleet(server.url, options.gateways, options.rate)
         # Quiet until all are online: what changes earlier would be published twice, in a
         # birth and then from the edge node's store.

@@ -51,7 +51,7 @@ def counted_since(system, before):
     [
         ("spBv1.0/{group}/NDATA/{node}", b"no Sparkplug \xff\xff", "bad_payload"),
         ("spBv1.0/{group}/NDATA/{node}", b"\x0a\xff", "bad_payload"),
-        ("spBv1.0/{group}/NDATA/{node}", b'{"metrics": [{"name": "Level"}]}', "json_payload"),
+        ("spBv1.0/{group}/NDATA/{node}", b'{"metrics": [{"name": 5}]}', "json_payload"),
         ("spBv1.0/{group}/NDATA/{node}", bytes(BIG), "too_large"),
         ("spBv1.0/{group}/DRECORD/{node}/Pump", b"", "unknown_verb"),
         ("spBv1.0/{group}/DATA/{node}", b"\x18\x01", "unknown_verb"),
@@ -179,7 +179,7 @@ def test_thousands_of_bad_messages_mixed_with_good_ones_cost_not_one_good_one(ru
         [
             ("bad_payload", good.topic("NDATA"), b"\xff\xfe"),
             ("bad_payload", good.topic("DDATA", "Pump"), b"\x12\x02\x18"),
-            ("json_payload", good.topic("NDATA"), b'{"seq": 1}'),
+            ("json_payload", good.topic("NDATA"), b'{"seq": 1'),
             ("bad_topic", "spBv1.0/Group mixed", b""),
             ("unknown_verb", good.topic("DRECORD", "Pump"), b"x"),
             ("unknown_alias", None, b""),

@@ -44,7 +44,7 @@ def wait_for_states(client, *expected):
     """Wait until STATE messages with these values of `online` arrived, and no others."""
     wait_until(lambda: len(states(client)) >= len(expected), 20, f"STATE {expected}")
     found = states(client)
-    assert [online for online, _ in found] == list(expected)
+    assert [online for online, _ in found] == list(expected), found
     return [timestamp for _, timestamp in found]
 
 
@@ -262,10 +262,12 @@ def test_servers_that_send_garbage_are_left_and_tried_again_and_the_others_go_on
         rude = {
             name: stack.enter_context(rude_server(content)) for name, content in GARBAGE.items()
         }
+        # Not UTF-8, but a packet for all that: no reason to leave.
+        polite = stack.enter_context(rude_server(bytes.fromhex("30 04 00 01 ff 00")))
         system = stack.enter_context(world(tmp_path))
         servers = [{"name": "plant-a", "url": system.server.url}] + [
             {"name": name, "url": f"mqtt://127.0.0.1:{each.server_address[1]}"}
-            for name, each in rude.items()
+            for name, each in {**rude, "polite": polite}.items()
         ]
         config = configuration(tmp_path / "own", "", system.zerobus, servers=servers)
         process = stack.enter_context(consumer(tmp_path / "own", config))
@@ -277,8 +279,10 @@ def test_servers_that_send_garbage_are_left_and_tried_again_and_the_others_go_on
         system.table.wait_for(1)
         assert process.get("/healthz").status_code == 200
         assert process.status()["servers"][0]["connections"] == 1
+        assert process.reasons()["bad_topic"] == 1
         assert process.stop() == 0
         assert "Traceback" not in process.log()
+        assert polite.greeted == 1
         for name in rude:
             assert f"connection to {name} ended: " in process.log()
 

@@ -39,6 +39,20 @@ def test_a_stop_under_load_loses_nothing_and_the_next_run_goes_on(tmp_path, numb
             assert_nothing_lost(system, fleet)
 
 
+def test_a_stop_waits_for_acknowledgements_that_are_slow(tmp_path):
+    with world(tmp_path) as system:
+        system.consumer.start_ready()
+        system.zerobus.faults.delay_acks(1.5)
+        gateway = Gateway(system.publish, "Plant")
+        gateway.born(metric("Level", value=0.0))
+        # One call is on its way already when these come.
+        system.table.wait_for(1)
+        gateway.data(metric("Level", value=1.0, timestamp=MEASURED_MS + 1))
+        assert system.consumer.stop() == 0
+        assert remaining(system.consumer) == 0
+        assert len(system.table.rows()) == 2
+
+
 def test_rows_that_are_not_acknowledged_in_time_stay_and_the_next_run_sends_them_first(tmp_path):
     with world(tmp_path, shutdown_timeout="1s") as system:
         system.consumer.start_ready()

@@ -7,9 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-
 from oracle.event_id import event_id, identity
+from oracle.forms import read_payload
 from oracle.template import expand
 from oracle.values import (
     LAST_MILLISECOND,
@@ -20,10 +19,11 @@ from oracle.values import (
     quality_code,
     quality_name,
 )
-from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
 COLUMNS = (
     "event_id",
@@ -138,23 +138,6 @@ def parse_topic(topic: str) -> Topic | str | None:
     return Topic(group, verb, node, rest[0] if rest else None)
 
 
-def parse_payload(payload: bytes) -> Payload | None:
-    """None if the payload is not parseable, which includes strings that are not UTF-8.
-
-    The flat schema is used: what is wrong inside a property set or a template is
-    that metric's affair and does not make the payload unreadable.
-    """
-    try:
-        parsed = Payload.FromString(payload)
-    except DecodeError:
-        return None
-    # upb hands out text of proto2 that is not UTF-8 as bytes.
-    texts = [parsed.uuid]
-    for metric in parsed.metrics:
-        texts += [metric.name, metric.string_value]
-    return parsed if all(isinstance(text, str) for text in texts) else None
-
-
 def time_us(milliseconds: int) -> int | None:
     """Microseconds, or None after the year 9999."""
     return milliseconds * 1000 if milliseconds <= LAST_MILLISECOND else None
@@ -227,24 +210,30 @@ class Oracle:
         for reason, applies in (
             ("retained", arrival.retained),
             ("too_large", len(arrival.payload) > LARGEST_PAYLOAD),
-            ("json_payload", arrival.payload[:1] == b"{"),
         ):
             if applies:
                 self.counts[reason] += 1
                 return
-        payload = parse_payload(arrival.payload)
-        if payload is None:
-            self._ask_rebirth(topic, "bad_payload")
-            return
+        payload, problem = read_payload(arrival.payload)
+        if problem == "bad_payload":
+            self._ask_rebirth(topic, problem)
+        elif problem is not None:
+            self.counts[problem] += 1
+        if payload is not None:
+            self._payload(topic, payload, arrival, unread=problem is not None)
+
+    def _payload(self, topic: Topic, payload: Payload, arrival: Arrival, *, unread: bool) -> None:
+        """A payload; of one that is `unread` only the seq is believed."""
         node = self._nodes.setdefault((arrival.server, topic.group, topic.node), Node())
         if topic.verb == "NDEATH":
             self._node_death(node, topic, payload, arrival)
         elif topic.verb == "NBIRTH":
-            self._node_birth(node, topic, payload, arrival)
+            if not unread:
+                self._node_birth(node, topic, payload, arrival)
         elif not node.is_born:
             self._ask_rebirth(topic, "data_before_birth")
         else:
-            self._sequenced(node, topic, payload, arrival)
+            self._sequenced(node, topic, payload, arrival, unread=unread)
 
     def _ask_rebirth(self, topic: Topic, reason: str) -> None:
         self.counts[reason] += 1
@@ -291,20 +280,23 @@ class Oracle:
                 node.is_ignition = True
         self._birth(node, topic, payload, arrival)
 
-    def _sequenced(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
+    def _sequenced(
+        self, node: Node, topic: Topic, payload: Payload, arrival: Arrival, *, unread: bool
+    ) -> None:
         # An absent seq reads as 0: encoders that drop zeros leave it out.
         if payload.seq != node.expected_seq:
             self._ask_rebirth(topic, "sequence_gap")
         node.expected_seq = (payload.seq + 1) % 256
         if topic.verb == "DBIRTH":
-            self._birth(node, topic, payload, arrival)
+            if not unread:
+                self._birth(node, topic, payload, arrival)
         elif topic.device not in node.scopes:
             self._ask_rebirth(topic, "device_data_before_birth")
         elif topic.verb == "DDEATH":
             sent_at = time_us(payload.timestamp) if payload.HasField("timestamp") else None
             died_at = arrival.received_at_us if sent_at is None else sent_at
             self._stale(node.scopes.pop(topic.device), topic, payload, arrival, died_at)
-        else:
+        elif not unread:
             self._data(node, topic, payload, arrival)
 
     def _birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:

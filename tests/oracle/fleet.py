@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oracle import samples, wire
+from oracle import forms, json_form, samples, wire
 from oracle.decoder import Arrival
 from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
@@ -61,7 +61,10 @@ FEATURES = {
     "not_utf8": "strings that are not UTF-8",
     "mutated_payload": "payloads with a byte changed",
     "odd_wire": "fields in any order, padded varints, unknown fields",
-    "json_payload": "payloads that start with a brace",
+    "json_payload": "payloads that start with a brace and cannot be read",
+    "json_form": "payloads in JSON",
+    "compressed": "payloads in compressed envelopes",
+    "torn_envelope": "envelopes that do not open",
     "empty_payload": "payloads of no bytes",
     "bad_topic": "topics outside the grammar",
     "unknown_verb": "verbs that are not Sparkplug's",
@@ -351,6 +354,10 @@ class Fleet:
     # Bytes and topics
 
     def sealed(self, message: Payload, metrics: list[dict[str, Any]]) -> bytes:
+        if self.has("json_form", 0.05):
+            text = json_form.written(message, metrics, self.rng)
+            if text is not None:
+                return text
         if self.has("odd_wire", 0.1):
             encoded = [wire.odd_metric(fields, self.rng) for fields in metrics]
             head = message.SerializeToString()
@@ -371,12 +378,18 @@ class Fleet:
             broken = rng.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80"))
             name = rng.choice(("name", "string_value"))
             return payload + wire.embedded(wire.field(*wire.METRIC[name], broken))
-        if payload and self.has("mutated_payload", 0.03):
+        if self.has("torn_envelope", 0.02):
+            payload = forms.torn(payload, rng)
+        elif self.has("compressed", 0.08):
+            payload = forms.enveloped(payload, rng)
+        # A byte changed in JSON gives JSON of any kind, which the oracle cannot follow.
+        is_json = payload.lstrip()[:1] == b"{"
+        if payload and self.has("mutated_payload", 0.03) and not is_json:
             mutated = bytearray(payload)
             mutated[rng.randrange(len(mutated))] = rng.randrange(256)
             return bytes(mutated)
         if self.has("json_payload", 0.02):
-            return rng.choice((b'{"timestamp":1,"metrics":[],"seq":0}', b"{", b"{" + payload))
+            return rng.choice((b'{"timestamp":1,"metrics":5,"seq":0}', b"{", b"{" + payload))
         return b"" if self.has("empty_payload", 0.01) else payload
 
     def bad_topic(self, topic: str) -> str:

@@ -119,6 +119,16 @@ def test_compaction_moves_tables_and_keeps_what_they_know():
     assert found(scattered, 2**40, 0) == [77, NO_TAG]
 
 
+def test_the_room_of_tables_that_became_scattered_is_used_again():
+    pool = AliasPool()
+    for _ in range(100):
+        table = table_of({alias: alias for alias in range(0, 4000, 2)}, pool)
+        table.update(aliases(2**50), tags(7))
+        if pool.wasteful:
+            pool.compact()
+    assert len(pool.tags) <= 4 * 65_536
+
+
 def test_a_pool_after_compaction_takes_new_tables():
     pool = AliasPool()
     first = table_of({0: 1, 1: 2}, pool)

@@ -86,6 +86,16 @@ def test_keeping_some_tags_renames_them_and_begins_a_generation():
     assert catalogue.datatype.tolist() == [4, 12, 7]
 
 
+def test_many_births_do_not_make_many_copies_of_the_columns():
+    catalogue, copies, before = TagCatalogue(), 0, None
+    for _ in range(4000):
+        catalogue.append(Owner(), ["a"], codes(1))
+        base = catalogue.datatype.base
+        copies += base is not before
+        before = base
+    assert copies <= 4
+
+
 def test_all_tags_may_be_dropped():
     catalogue = TagCatalogue()
     catalogue.append(Owner(), ["a"], codes(1))

@@ -1,5 +1,6 @@
 """Births, alias tables and names: which tag a metric of a data message is."""
 
+import pytest
 from columnar import Columnar, change, message, metric, tag, values
 
 from sparkplug.datatypes import DataType
@@ -307,3 +308,66 @@ def test_a_device_with_scattered_aliases_leaves_those_of_its_node_readable():
     ]
     seen.feed(message("DDEATH", seq=4))
     assert not seen.feed(message("NDATA", change(2**40, 5.0), seq=5))
+
+
+def test_aliases_of_devices_that_were_not_born_again_do_not_come_to_light():
+    seen = fed(
+        message("NBIRTH", tag("Ramp", 0)),
+        message("DBIRTH", tag("Speed", 7), seq=1, device="Fan"),
+        message("NBIRTH", tag("Ramp", 0)),
+        message("DBIRTH", tag("Level", 0), seq=1, device="Boiler"),
+        message("DDEATH", seq=2, device="Boiler"),
+    )
+    rows = seen.feed(message("NDATA", change(0, 1.0), change(7, 2.0), seq=3))
+    assert values(rows) == [("Ramp", 1.0)]
+    assert seen.counts == {"unknown_alias": 1}
+
+
+# In order or not
+
+
+FAR = 2**40
+NODE = [message("NBIRTH", tag("Ramp", 0), tag("Sine", 1), tag("", 2))]
+DEVICES = [*NODE, message("DBIRTH", tag("Level", 3), seq=1)]
+EQUAL = [*NODE, message("DBIRTH", tag("Level", 0), seq=1)]
+SCATTERED = [*NODE, message("DBIRTH", tag("Level", FAR), seq=1)]
+BOTH = [*SCATTERED, message("DBIRTH", tag("Speed", 0), tag("Flow", FAR), seq=2, device="Fan")]
+EVERY_KIND = (
+    *(change(alias, 1.0) for alias in (0, 1, 2, 3, FAR, 2**64 - 1)),
+    *(metric(name, alias=1, double_value=2.0) for name in ("Ramp", "Level", "Speed", "")),
+    metric(double_value=3.0),
+)
+
+
+@pytest.mark.parametrize("births", [NODE, DEVICES, EQUAL, SCATTERED, BOTH])
+@pytest.mark.parametrize("verb", ["NDATA", "DDATA"])
+def test_metrics_are_found_alike_in_order_and_after_a_gap(births, verb):
+    """In order a batch is resolved at once, after a gap message by message."""
+    found = []
+    for gap in (0, 9):
+        seen = fed(births)
+        rows = seen.feed(message(verb, *EVERY_KIND, seq=len(births) + gap))
+        assert seen.counts.pop("sequence_gap", 0) == (1 if gap else 0)
+        found.append((values(rows), seen.counts))
+    assert found[0] == found[1]
+    assert found[0][0] or (births, verb) == (NODE, "DDATA")
+
+
+def test_messages_of_all_kinds_in_one_batch_do_not_disturb_each_other():
+    groups = {"A": NODE, "B": DEVICES, "C": EQUAL, "D": SCATTERED, "E": BOTH}
+    alone, together = [], fed()
+    data = []
+    for group, births in groups.items():
+        here = [each._replace(topic=each.topic.replace("Plant", group)) for each in births]
+        more = [
+            message(verb, *EVERY_KIND, group=group, seq=len(births) + n)
+            for n, verb in enumerate(("NDATA", "DDATA" if group != "A" else "NDATA"))
+        ]
+        seen = fed(here)
+        alone += [seen.feed(each) for each in more]
+        together.feed(*here)
+        data += more
+    order = [*range(0, 10, 2), *range(1, 10, 2)]  # of each node the first, then the second
+    rows = together.feed(*(data[n] for n in order))
+    assert values(rows) == [pair for n in order for pair in values(alone[n])]
+    assert "sequence_gap" not in together.counts

@@ -1,5 +1,7 @@
 """Which messages are read at all, and how the others are counted (docs/decoding.md)."""
 
+import zlib
+
 import pytest
 from columnar import Columnar, change, message, tag, values
 
@@ -7,18 +9,22 @@ from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 from sparkplug.screening import Limits
 
-SMALL = Limits(max_payload_bytes=1000)
+SMALL = Limits(max_payload_bytes=1000, max_inflated_bytes=1000)
 BIRTH = message("NBIRTH", tag("Ramp", 0))
 OTHER_HOST = Message("spBv1.0/STATE/other", b'{"online":true,"timestamp":1}', 0)
-JSON = Message("spBv1.0/Plant/NDATA/Edge", b'{"metrics":[]}', 0)
+JSON = Message("spBv1.0/Plant/NDATA/Edge", b'{"metrics":[', 0)
 GARBAGE = Message("spBv1.0/Plant/NDATA/Edge", b"\xff\xff", 0)
 NOT_UTF8 = Message("spBv1.0/Plant/NDATA/Edge", b"\x12\x04\x0a\x02\xc3\x28", 0)
 HUGE = message("NDATA", tag("x" * 2000), seq=1)
-COMPRESSED = Message(
-    "spBv1.0/Plant/NDATA/Edge",
-    Payload(seq=1, uuid="SPBV1.0_COMPRESSED", body=b"\x1f\x8b").SerializeToString(),
-    0,
-)
+
+
+def envelope(body):
+    payload = Payload(seq=1, uuid="SPBV1.0_COMPRESSED", body=body).SerializeToString()
+    return Message("spBv1.0/Plant/NDATA/Edge", payload, 0)
+
+
+TORN = envelope(b"\x1f\x8b")
+BOMB = envelope(zlib.compress(bytes(2000)))
 
 CASES = {
     "bad_topic": Message("spBv1.0/Plant/NDATA", b"", 0),
@@ -29,16 +35,18 @@ CASES = {
     "too_large": HUGE,
     "json_payload": JSON,
     "bad_payload": GARBAGE,
-    "compressed_payload": COMPRESSED,
+    "bad_envelope": TORN,
+    "envelope_too_large": BOMB,
 }
-QUARANTINED = {"too_large", "json_payload", "bad_payload", "compressed_payload"}
+ENVELOPES = {"bad_envelope", "envelope_too_large"}
+QUARANTINED = {"too_large", "json_payload", "bad_payload", *ENVELOPES}
 
 
 @pytest.mark.parametrize("reason", CASES)
 def test_a_message_that_is_not_read_is_counted_and_its_neighbours_are_read(reason):
     seen = Columnar(SMALL)
     odd = CASES[reason]
-    seq = 2 if reason == "compressed_payload" else 1  # its seq counts, no other's does
+    seq = 2 if reason in ENVELOPES else 1  # their seq counts, no other's does
     rows = seen.feed(BIRTH, odd, message("NDATA", change(0, 1.0), seq=seq), odd)
     assert values(rows) == [("Ramp", 0.0), ("Ramp", 1.0)]
     assert seen.counts[reason] == 2
@@ -66,7 +74,7 @@ def test_a_payload_that_cannot_be_parsed_makes_its_node_be_asked():
     assert seen.rebirths == [("Plant", "Edge", "bad_payload")] * 2
 
 
-def test_json_does_not_make_its_node_be_asked():
+def test_unreadable_json_does_not_make_its_node_be_asked():
     seen = Columnar()
     seen.feed(BIRTH, JSON)
     assert not seen.rebirths
@@ -98,10 +106,10 @@ def test_what_is_retained_is_no_news_even_if_it_is_a_birth():
     assert seen.counts == {"retained": 1, "data_before_birth": 1}
 
 
-def test_a_compressed_birth_begins_no_session():
+def test_a_birth_in_an_envelope_that_does_not_open_begins_no_session():
     seen = Columnar()
-    seen.feed(COMPRESSED._replace(topic="spBv1.0/Plant/NBIRTH/Edge"), message("NDATA", seq=2))
-    assert seen.counts == {"compressed_payload": 1, "data_before_birth": 1}
+    seen.feed(TORN._replace(topic="spBv1.0/Plant/NBIRTH/Edge"), message("NDATA", seq=2))
+    assert seen.counts == {"bad_envelope": 1, "data_before_birth": 1}
 
 
 def test_damage_inside_the_properties_of_a_metric_costs_neither_value_nor_neighbours():

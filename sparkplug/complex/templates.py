@@ -1,0 +1,301 @@
+"""Template values flattened to leaf metrics (specification 6.4.17).
+
+The member "speed" of the instance "line 1/motor" becomes the metric "line 1/motor/speed",
+at any depth, which is also what a gateway publishes that flattens its UDTs itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sparkplug.complex.definitions import (
+    MAX_DEPTH,
+    MAX_TEMPLATE_BYTES,
+    Declared,
+    Shape,
+    TemplateDefinitions,
+    TemplateProblem,
+    is_template,
+    parameters_of,
+    parse_template,
+)
+from sparkplug.complex.json_values import JsonValue, decoded, text_of
+from sparkplug.datatypes import DataType
+from sparkplug.pb.sparkplug_b_pb2 import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sparkplug.pb.sparkplug_b_pb2 import Template
+
+MAX_MEMBERS: Final = 10_000
+"""Default for the most members of one instance, those of nested instances included."""
+MAX_PATH_CHARACTERS: Final = 16 * 1024 * 1024
+"""Default for the most characters of all paths of one instance. A short template under a
+long name repeats that name with every member."""
+
+
+class MemberProblem(StrEnum):
+    """Why a member gives no leaf metric. A label of a counter."""
+
+    NAMELESS = "member_without_name"
+    DAMAGED = "damaged_member"
+    """Its name or text is not UTF-8."""
+    TOO_DEEP = "member_too_deep"
+    TOO_MANY = "too_many_members"
+    """Counted once: it ends the expansion."""
+    NESTED_DEFINITION = "nested_definition"
+    """A definition inside an instance; definitions are no data."""
+    NULL_INSTANCE = "nested_instance_is_null"
+    """The message does not say which members are null with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One template instance, the outermost or a nested one.
+
+    `parameters` are those that it carries; TemplateDefinitions.parameters_of adds the
+    defaults of its definition.
+    """
+
+    path: str
+    template_ref: str | None
+    version: str | None
+    parameters: dict[str, JsonValue]
+
+
+@dataclass(slots=True)
+class Expansion:
+    """A template as leaf metrics.
+
+    `members` are leaf metrics with a value or null, in the order of the message;
+    `instance_of` has for each the index of its innermost instance in `instances`, whose
+    first element is the expanded one itself. `declared` are leaf metrics, without value,
+    that the definition has and the instance lacks: tags that exist, but no data. A
+    definition has none of these. `skipped` counts what gave no leaf metric.
+    """
+
+    is_definition: bool
+    instances: list[Instance]
+    members: list[Metric] = field(default_factory=list)
+    instance_of: list[int] = field(default_factory=list)
+    declared: list[Metric] = field(default_factory=list)
+    skipped: Counter[MemberProblem] = field(default_factory=Counter)
+
+    @property
+    def template_ref(self) -> str | None:
+        """Name of the instance's definition; of a definition, its parent's. "" is None."""
+        return self.instances[0].template_ref
+
+    @property
+    def version(self) -> str | None:
+        """The version, None where absent."""
+        return self.instances[0].version
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """The parameters as sent: missing ones are missing."""
+        return self.instances[0].parameters
+
+
+def expand(
+    name: str,
+    template: bytes,
+    *,
+    timestamp: int | None,
+    is_historical: bool = False,
+    is_transient: bool = False,
+    definitions: TemplateDefinitions | None = None,
+    max_depth: int = MAX_DEPTH,
+    max_members: int = MAX_MEMBERS,
+    max_path_characters: int = MAX_PATH_CHARACTERS,
+    max_bytes: int = MAX_TEMPLATE_BYTES,
+) -> Expansion | TemplateProblem:
+    """Flatten the value of the Template metric `name`.
+
+    Every leaf has the path as name, no alias, and a timestamp of its own, its nested
+    instance's, or `timestamp` (milliseconds since 1970 UTC), in this order; it is
+    historical or transient if it or an instance around it is. All else, properties and
+    unknown fields included, is the member's.
+
+    Pass `definitions` for births only: they give members without datatype their declared
+    one, and fill `declared`. Data may have any subset of the members, and only that
+    subset is given.
+    """
+    parsed = parse_template(template, max_bytes)
+    if isinstance(parsed, TemplateProblem):
+        return parsed
+    first = _instance(name, parsed, None)
+    expansion = Expansion(parsed.is_definition, [first])
+    if not parsed.is_definition:
+        walk = _Walk(expansion, definitions, max_members, max_path_characters)
+        shape = Shape(first.template_ref)
+        if timestamp is not None and not 0 <= timestamp < 1 << 64:
+            timestamp = None  # no time that a metric could carry
+        context = _Context(timestamp, is_historical, is_transient, max_depth, _and((), shape))
+        try:
+            walk.instance(0, parsed, shape, context)
+        except _LimitError:
+            expansion.skipped[MemberProblem.TOO_MANY] += 1
+        _without_doubles(expansion)
+    return expansion
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What an instance passes on to its members."""
+
+    timestamp: int | None
+    is_historical: bool
+    is_transient: bool
+    depth: int
+    around: frozenset[str]  # template_refs of this instance and those around it
+    completes: bool = True  # False in a cycle: what is there is taken, nothing is declared
+
+    def inside(self, member: Metric, shape: Shape) -> _Context:
+        return _Context(
+            member.timestamp if member.HasField("timestamp") else self.timestamp,
+            self.is_historical or member.is_historical,
+            self.is_transient or member.is_transient,
+            self.depth - 1,
+            _and(self.around, shape),
+            shape.template_ref not in self.around,
+        )
+
+
+class _LimitError(Exception):
+    """The expansion has reached a limit."""
+
+
+class _Walk:
+    """One expansion: goes through the members and keeps within the limits."""
+
+    def __init__(
+        self,
+        expansion: Expansion,
+        definitions: TemplateDefinitions | None,
+        max_members: int,
+        max_path_characters: int,
+    ) -> None:
+        self._into = expansion
+        self._definitions = definitions
+        self._members_left = max_members
+        self._characters_left = max_path_characters
+
+    def instance(self, index: int, template: Template, shape: Shape, context: _Context) -> None:
+        """Expand one instance; `index` is its own in Expansion.instances."""
+        prefix = self._into.instances[index].path + "/"
+        given: set[str] = set()
+        for member in template.metrics:
+            name = decoded(member.name)
+            path = self._within_limits(prefix, name or "")
+            if not name:
+                self._skip(MemberProblem.DAMAGED if name is None else MemberProblem.NAMELESS)
+                continue
+            given.add(name)
+            declared = self._declaration(shape, name)
+            if declared is not None and declared.datatype and not member.datatype:
+                member.datatype = declared.datatype
+            if is_template(member):
+                self._nested(path, member, declared, context)
+            else:
+                self._leaf(index, path, member, context)
+        if self._definitions is not None and context.completes:
+            for name, declared in self._definitions.members(shape):
+                if name not in given:
+                    path = self._within_limits(prefix, name)
+                    self._declare(path, declared, context.depth, context.around)
+
+    def _nested(
+        self, path: str, member: Metric, declared: Declared | None, context: _Context
+    ) -> None:
+        template = member.template_value  # empty where the member is null
+        if not member.HasField("template_value"):
+            self._skip(MemberProblem.NULL_INSTANCE)
+        if template.is_definition:
+            self._skip(MemberProblem.NESTED_DEFINITION)
+        elif context.depth <= 1:
+            self._skip(MemberProblem.TOO_DEEP)
+        else:
+            by_definition = declared.shape if declared else None
+            instance = _instance(path, template, by_definition)
+            self._into.instances.append(instance)
+            shape = Shape(instance.template_ref, by_definition.members if by_definition else {})
+            index = len(self._into.instances) - 1
+            self.instance(index, template, shape, context.inside(member, shape))
+
+    def _leaf(self, index: int, path: str, member: Metric, context: _Context) -> None:
+        if member.HasField("string_value") and decoded(member.string_value) is None:
+            self._skip(MemberProblem.DAMAGED)
+            return
+        member.name = path
+        member.ClearField("alias")
+        if context.timestamp is not None and not member.HasField("timestamp"):
+            member.timestamp = context.timestamp
+        if context.is_historical:
+            member.is_historical = True
+        if context.is_transient:
+            member.is_transient = True
+        self._into.members.append(member)
+        self._into.instance_of.append(index)
+
+    def _declare(self, path: str, declared: Declared, depth: int, around: frozenset[str]) -> None:
+        """Add what a definition says of a member that the instance lacks."""
+        shape = declared.shape
+        if shape is None:
+            if declared.datatype != DataType.Template:
+                leaf = Metric(name=path)
+                if declared.datatype:
+                    leaf.datatype = declared.datatype
+                self._into.declared.append(leaf)
+            return
+        if shape.template_ref in around or self._definitions is None:
+            return  # a cycle ends here
+        if depth <= 1:
+            self._skip(MemberProblem.TOO_DEEP)
+            return
+        for name, inner in self._definitions.members(shape):
+            inner_path = self._within_limits(path + "/", name)
+            self._declare(inner_path, inner, depth - 1, _and(around, shape))
+
+    def _declaration(self, shape: Shape, member: str) -> Declared | None:
+        return None if self._definitions is None else self._definitions.find(shape, member)
+
+    def _skip(self, problem: MemberProblem) -> None:
+        self._into.skipped[problem] += 1
+
+    def _within_limits(self, prefix: str, name: str) -> str:
+        """The path of one more member.
+
+        Raises:
+            _LimitError: There is no room for it.
+        """
+        self._members_left -= 1
+        self._characters_left -= len(prefix) + len(name)
+        if self._members_left < 0 or self._characters_left < 0:
+            raise _LimitError
+        return prefix + name
+
+
+def _without_doubles(expansion: Expansion) -> None:
+    """Declare each leaf once, and none that is there: a name may occur twice in a message."""
+    if expansion.declared:
+        seen = {leaf.name for leaf in expansion.members}
+        by_name = {leaf.name: leaf for leaf in expansion.declared if leaf.name not in seen}
+        expansion.declared = [*by_name.values()]
+
+
+def _instance(path: str, template: Template, declared: Shape | None) -> Instance:
+    return Instance(
+        path,
+        text_of(template, "template_ref") or (declared.template_ref if declared else None) or None,
+        text_of(template, "version"),
+        parameters_of(template),
+    )
+
+
+def _and(around: Iterable[str], shape: Shape) -> frozenset[str]:
+    return frozenset(around) | ({shape.template_ref} if shape.template_ref else frozenset())
