@@ -84,6 +84,11 @@ class TagCatalogue:
         """Datatype code per tag; 0 (Unknown) for codes the specification does not list."""
         return self._datatype[: self._size]
 
+    def datatype_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Datatype code of each tag."""
+        found: NDArray[np.uint8] = self._datatype[tags]
+        return found
+
     def reading_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Index into READINGS of each tag."""
         found: NDArray[np.uint8] = _READING_OF_CODE[self._datatype[tags]]
@@ -104,7 +109,7 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
-    def gives_scalars(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def is_read(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether values of these tags are read at all: not those of complex datatypes."""
         scalar: NDArray[np.bool_] = self.reading_of(tags) != READINGS.index(Reading.COMPLEX)
         return scalar

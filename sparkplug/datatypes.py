@@ -56,7 +56,8 @@ class Reading(Enum):
     TEXT = "text"
     MILLISECONDS = "milliseconds"  # long_value as signed 64 bit
     AS_FOUND = "as found"  # no usable datatype: whatever member is set
-    COMPLEX = "complex"  # not a scalar
+    ENCODED = "encoded"  # arrays, data sets, bytes, files: JSON text, one by one
+    COMPLEX = "complex"  # templates and property sets
 
 
 WIDTH: Final[dict[DataType, int]] = {
@@ -79,6 +80,12 @@ _BY_READING: Final = {
     Reading.TEXT: (DataType.String, DataType.Text, DataType.UUID),
     Reading.MILLISECONDS: (DataType.DateTime,),
     Reading.AS_FOUND: (DataType.Unknown,),
+    Reading.ENCODED: (
+        DataType.DataSet,
+        DataType.Bytes,
+        DataType.File,
+        *(each for each in DataType if each.name.endswith("Array")),
+    ),
 }
 
 READING: Final[dict[DataType, Reading]] = {

@@ -457,7 +457,7 @@ class Fleet:
         if not self._emit_stale:
             return
         alive = np.concatenate([owner.declared for owner in owners if owner.born])
-        tags = alive[self.catalogue.gives_rows(alive) & self.catalogue.gives_scalars(alive)]
+        tags = alive[self.catalogue.gives_rows(alive) & self.catalogue.is_read(alive)]
         if len(tags) == 0:
             return
         self.catalogue.stale[tags] = True

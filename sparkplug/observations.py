@@ -59,7 +59,7 @@ def observe(
     tag = tag[rows]
     message = np.repeat(np.arange(len(message_type)), np.diff(columns.offsets))[rows]
     reading = catalogue.reading_of(tag)
-    values = read_values(field, reading, catalogue.width_of(tag))
+    values = read_values(field, reading, catalogue.width_of(tag), catalogue.datatype_of(tag))
 
     payload_ms = columns.timestamp_ms
     payload_us = np.where(payload_ms == ABSENT, ABSENT, payload_ms * _US_PER_MS)

@@ -15,7 +15,10 @@ import pyarrow.compute as pc
 
 from sparkplug.catalogue import READINGS
 from sparkplug.columns import booleans, numbers, validity
-from sparkplug.datatypes import Reading
+from sparkplug.complex.arrays import ARRAYS, array_text
+from sparkplug.complex.datasets import dataset_text
+from sparkplug.complex.files import bytes_text
+from sparkplug.datatypes import DataType, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +48,7 @@ _BOOLEAN: Final = READINGS.index(Reading.BOOLEAN)
 _TEXT: Final = READINGS.index(Reading.TEXT)
 _MILLISECONDS: Final = READINGS.index(Reading.MILLISECONDS)
 _AS_FOUND: Final = READINGS.index(Reading.AS_FOUND)
+_ENCODED: Final = READINGS.index(Reading.ENCODED)
 
 _SCALARS: Final = (
     "int_value",
@@ -119,6 +123,11 @@ class _Wire:
         """Take in the members that are no scalars, because some row has no scalar."""
         self._add(_OTHERS)
 
+    def metadata_of(self, row: int) -> bytes | None:
+        """The encoded metadata of one metric."""
+        metadata: bytes | None = self._field("metadata")[row].as_py()
+        return metadata
+
     def _add(self, names: tuple[str, ...]) -> None:
         for name in names:
             array = self.arrays[name] = self._field(name)
@@ -138,14 +147,17 @@ def read_values(
     field: Callable[[str], pa.Array],
     reading: NDArray[np.uint8],
     width: NDArray[np.uint8],
+    datatype: NDArray[np.uint8] | None = None,
 ) -> Values:
     """Read one value per row; `field` gives the wire columns of exactly these rows.
 
-    `reading` (index into READINGS) and `width` (bits of integer types) are per row.
+    `reading` (index into READINGS), `width` (bits of integer types) and `datatype` (wire
+    code) are per row; the latter is needed where a reading is ENCODED.
     """
     wire = _Wire(field)
     explicit_null = booleans(field("is_null"))
-    if not (wire.found | explicit_null).all():
+    count = np.bincount(reading, minlength=len(READINGS))
+    if count[_ENCODED] or not (wire.found | explicit_null).all():
         wire.look_further()
     valued = wire.found & ~explicit_null
     values = Values(
@@ -158,11 +170,13 @@ def read_values(
         misfit=wire.none,
     )
     texts = _Texts(wire.rows)
-    rows = _Rows(reading, width, valued, np.bincount(reading, minlength=len(READINGS)))
+    rows = _Rows(reading, width, valued, count)
     _read_floats(values, texts, wire, rows)
     _read_integers(values, texts, rows, wire)
     _read_booleans(values, wire, rows)
     _read_texts(values, wire, rows)
+    if datatype is not None and rows.count[_ENCODED]:
+        _read_encoded(values, texts, wire, rows, datatype)
     values.misfit = valued & (values.kind == Kind.NULL)
     texts.put(values.misfit, lambda row: _raw_text(wire, row))
     doubly_set = wire.doubly_set()
@@ -270,6 +284,30 @@ def _read_texts(values: Values, wire: _Wire, rows: _Rows) -> None:
     values.text = _only(values.text, accepted)
 
 
+def _read_encoded(
+    values: Values, texts: _Texts, wire: _Wire, rows: _Rows, datatype: NDArray[np.uint8]
+) -> None:
+    """Arrays, data sets, bytes and files as JSON text, one by one: they are rare."""
+    encoded = np.flatnonzero((rows.reading == _ENCODED) & rows.valued)
+    written: list[str | None] = []
+    for row in encoded.tolist():
+        kind = DataType(int(datatype[row]))
+        member = "dataset_value" if kind is DataType.DataSet else "bytes_value"
+        raw = wire.arrays[member][row].as_py() if wire.has(member)[row] else None
+        written.append(None if raw is None else _encoded_text(kind, raw, wire.metadata_of(row)))
+    readable = encoded[[text is not None for text in written]]
+    values.kind[readable] = Kind.TEXT
+    texts.put_these(readable, [text for text in written if text is not None])
+
+
+def _encoded_text(data_type: DataType, raw: bytes, metadata: bytes | None) -> str | None:
+    if data_type is DataType.DataSet:
+        return dataset_text(raw)
+    if data_type in ARRAYS:
+        return array_text(data_type, raw)
+    return bytes_text(metadata, raw)
+
+
 def _integers(
     raw: NDArray[np.uint64], reading: NDArray[np.uint8], width: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], Mask]:
@@ -345,6 +383,11 @@ class _Texts:
 
     def put(self, mask: Mask, make: Callable[[int], str | None]) -> None:
         self.put_many(mask, lambda rows: pa.array([make(int(r)) for r in rows], pa.string()))
+
+    def put_these(self, rows: NDArray[np.int64], texts: list[str]) -> None:
+        """Let these rows have these texts."""
+        if len(rows):
+            self._pieces.append((rows, pa.array(texts, pa.string())))
 
     def replace(self, row: int, text: pa.StringArray) -> None:
         """Let a row have this text (an array of one), or none."""

@@ -176,6 +176,7 @@ _OTHER_READERS: Final[dict[Reading, Reader]] = {
     Reading.TEXT: _text,
     Reading.MILLISECONDS: _milliseconds,
     Reading.AS_FOUND: _as_found,
+    Reading.ENCODED: _misfit,
     Reading.COMPLEX: _misfit,
 }
 _READERS: Final[dict[DataType, Reader]] = {each: _reader(each) for each in DataType}

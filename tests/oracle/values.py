@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from oracle.encoded import encoded_text
 from sparkplug.pb.sparkplug_b_pb2 import PropertySet
 
 INT8, INT16, INT32, INT64 = 1, 2, 3, 4
@@ -23,7 +24,7 @@ BOOLEAN_ARRAY, STRING_ARRAY, DATE_TIME_ARRAY = 32, 33, 34
 
 SIGNED = {INT8: 8, INT16: 16, INT32: 32, INT64: 64}
 UNSIGNED = {UINT8: 8, UINT16: 16, UINT32: 32, UINT64: 64}
-NOT_SCALAR = range(DATA_SET, DATE_TIME_ARRAY + 1)
+NOT_SCALAR = (TEMPLATE, PROPERTY_SET, PROPERTY_SET_LIST)
 
 SCALAR_NAMES = {
     INT8: "Int8",
@@ -41,6 +42,24 @@ SCALAR_NAMES = {
     DATE_TIME: "DateTime",
     TEXT: "Text",
     UUID: "UUID",
+}
+ENCODED_NAMES = {
+    DATA_SET: "DataSet",
+    BYTES: "Bytes",
+    FILE: "File",
+    22: "Int8Array",
+    23: "Int16Array",
+    24: "Int32Array",
+    25: "Int64Array",
+    26: "UInt8Array",
+    27: "UInt16Array",
+    28: "UInt32Array",
+    29: "UInt64Array",
+    30: "FloatArray",
+    31: "DoubleArray",
+    BOOLEAN_ARRAY: "BooleanArray",
+    STRING_ARRAY: "StringArray",
+    DATE_TIME_ARRAY: "DateTimeArray",
 }
 
 # In this order the first accepted member counts.
@@ -72,7 +91,7 @@ class NotAccepted(Exception):  # noqa: N818 - a verdict, not a failure
 
 
 def datatype_name(code: int) -> str:
-    return SCALAR_NAMES.get(code, "Unknown")
+    return (SCALAR_NAMES | ENCODED_NAMES).get(code, "Unknown")
 
 
 def convert(code: int, member: str, value: Any) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912
@@ -111,6 +130,13 @@ def convert(code: int, member: str, value: Any) -> dict[str, Any]:  # noqa: C901
             "integer_value": milliseconds,
             "string_value": iso_8601(milliseconds),
         }
+    if code in ENCODED_NAMES:
+        if member != ("dataset_value" if code == DATA_SET else "bytes_value"):
+            raise NotAccepted
+        text = encoded_text(code, value, iso_8601)
+        if text is None:
+            raise NotAccepted
+        return {**NO_VALUE, "string_value": text}
     # Unknown: what is there.
     if is_integer:
         return convert(UINT64, member, value)
@@ -194,7 +220,7 @@ def shortest_float32(value: float) -> float:
 def metric_value(code: int, metric: Any) -> tuple[dict[str, Any], list[str]]:
     """The value columns of one metric, and the reasons to be counted."""
     reasons = []
-    if code not in SCALAR_NAMES:
+    if code not in SCALAR_NAMES | ENCODED_NAMES:
         reasons.append("unknown_datatype")
     if metric.is_null:
         return dict(NO_VALUE), reasons
