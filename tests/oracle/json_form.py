@@ -16,6 +16,7 @@ from oracle.values import (
     BOOLEAN,
     DATE_TIME,
     DOUBLE,
+    ENCODED_NAMES,
     FLOAT,
     NOT_SCALAR,
     OPAQUE_MEMBERS,
@@ -68,7 +69,11 @@ def written(
 
 def written_metric(fields: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     code = fields.get("datatype")
-    if code in NOT_SCALAR or any(member in fields for member in OPAQUE_MEMBERS):
+    if (
+        code in NOT_SCALAR
+        or code in ENCODED_NAMES
+        or any(member in fields for member in OPAQUE_MEMBERS)
+    ):
         raise NotWritten
     source: dict[str, Any] = {name: fields[name] for name in ("name", "alias") if name in fields}
     if "timestamp" in fields:
