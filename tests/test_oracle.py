@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 import xxhash
 from oracle import COLUMNS, Arrival, to_tag_event
 from oracle.messages import (
@@ -139,16 +140,33 @@ def test_transient_metrics_are_counted_and_written_on_request():
     assert len(born(tag, emit_transient=True).rows) == 1
 
 
-def test_datatypes_that_are_not_scalar_and_nameless_births_are_counted():
+def test_templates_property_sets_and_nameless_births_are_counted():
     oracle = born(
-        metric("Bytes", 17, alias=1, bytes_value=b"x"),
-        metric("Array", 34, bytes_value=b""),
-        metric("Set", 16, is_null=True),
+        metric("Motor", 19, alias=1, template_value={}),
+        metric("Set", 20, bytes_value=b""),
+        metric("Sets", 21, is_null=True),
         metric(None, 11, alias=4, boolean_value=True),
         metric("Tag", 11, alias=5, boolean_value=True),
     )
     assert [row["metric_name"] for row in oracle.rows] == ["Tag"]
     assert oracle.counts == {"datatype_not_supported": 3, "metric_without_name": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "member", "raw", "text"),
+    [
+        (17, "bytes_value", b"x", '{"size":1,"md5":"9dd4e461268c8034f5c8564e155c67a6"}'),
+        (22, "bytes_value", b"\xe9\x7b", "[-23,123]"),
+        (30, "bytes_value", b"\xa4\x70\x9d\x3f", "[1.23]"),
+        (32, "bytes_value", b"\x0c\x00\x00\x00\x34\xd0",
+         "[false,false,true,true,false,true,false,false,true,true,false,true]"),
+        (33, "bytes_value", b"ABC\0hello\0", '["ABC","hello"]'),
+        (34, "bytes_value", b"\xc7\xd0\x90\x75\x24\x01\x00\x00", '["2009-10-21T05:27:55.335Z"]'),
+    ],
+)  # fmt: skip
+def test_encoded_values_are_written_as_json(code, member, raw, text):
+    (row,) = born(metric("Tag", code, **{member: raw})).rows
+    assert row["string_value"] == text
 
 
 def test_unknown_metrics_are_counted_and_the_others_of_the_message_are_not_touched():

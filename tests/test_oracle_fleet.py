@@ -55,7 +55,7 @@ def test_a_fleet_with_all_features_meets_every_reason_that_is_not_about_size():
     oracle = decoded(random_fleet(1, batches=4, messages=2000))
     assert set(oracle.counts) == REASONS
     assert {row["quality"] for row in oracle.rows} == {"GOOD", "BAD", "UNCERTAIN", "STALE"}
-    assert len({row["data_type"] for row in oracle.rows}) == 16
+    assert len({row["data_type"] for row in oracle.rows}) == 32
 
 
 def test_equal_seeds_give_equal_fleets():

@@ -43,7 +43,8 @@ def test_every_integer_type_has_the_width_in_its_name():
         (Reading.TEXT, "String Text UUID"),
         (Reading.MILLISECONDS, "DateTime"),
         (Reading.AS_FOUND, "Unknown"),
-        (Reading.COMPLEX, " ".join(CODES[16:])),
+        (Reading.ENCODED, " ".join([*CODES[16:19], *CODES[22:]])),
+        (Reading.COMPLEX, "Template PropertySet PropertySetList"),
     ],
 )
 def test_every_datatype_is_read_in_one_way(reading, names):

@@ -126,15 +126,51 @@ def test_transient_metrics_are_counted_or_written_as_configured():
     assert values(fed(batch, emit_transient=True).rows)[1] == ("Ramp", 1.0)
 
 
-def test_metrics_that_are_not_scalar_are_counted_and_leave_their_neighbours():
+def test_templates_and_property_sets_are_counted_and_leave_their_neighbours():
+    seen = fed(
+        message(
+            "NBIRTH",
+            metric("Motor", DataType.Template, alias=0, template_value={}),
+            metric("Set", DataType.PropertySet, alias=1, is_null=True),
+            tag("Ramp", 3),
+        )
+    )
+    assert values(seen.rows) == [("Ramp", 0.0)]
+    assert seen.counts == {"datatype_not_supported": 2}
+
+
+def texts(rows):
+    return {row["metric_name"]: (row["data_type"], row["string_value"]) for row in rows}
+
+
+def test_arrays_data_sets_bytes_and_files_are_rows_with_json_text():
     seen = fed(
         message(
             "NBIRTH",
             metric("Blob", DataType.Bytes, alias=0, bytes_value=b"x"),
             metric("Table", DataType.DataSet, alias=1, is_null=True),
-            metric("Floats", DataType.FloatArray, alias=2, bytes_value=b"\0\0\0\0"),
-            tag("Ramp", 3),
-        )
+            metric("Floats", DataType.FloatArray, alias=2, bytes_value=b"\xcd\xcc\xcc\x3d"),
+            metric(
+                "Report", DataType.File, alias=3, bytes_value=b"", metadata={"file_name": "a.txt"}
+            ),
+            tag("Ramp", 4),
+        ),
+        message("NDATA", {"alias": 2, "bytes_value": b""}, seq=1),
     )
-    assert values(seen.rows) == [("Ramp", 0.0)]
-    assert seen.counts == {"datatype_not_supported": 3}
+    md5_x, md5_nothing = "9dd4e461268c8034f5c8564e155c67a6", "d41d8cd98f00b204e9800998ecf8427e"
+    assert texts(seen.rows[:-1]) == {
+        "Blob": ("Bytes", f'{{"size":1,"md5":"{md5_x}"}}'),
+        "Table": ("DataSet", None),
+        "Floats": ("FloatArray", "[0.1]"),
+        "Report": ("File", f'{{"size":0,"md5":"{md5_nothing}","file_name":"a.txt"}}'),
+        "Ramp": ("Double", None),
+    }
+    assert texts(seen.rows[-1:]) == {"Floats": ("FloatArray", "[]")}
+    assert not seen.counts
+
+
+def test_bytes_that_are_no_array_of_the_type_do_not_fit_it():
+    seen = fed(message("NBIRTH", metric("Numbers", DataType.Int32Array, bytes_value=b"abc")))
+    (row,) = seen.rows
+    assert (row["string_value"], row["quality"]) == (None, "BAD")
+    assert seen.counts == {"value_does_not_fit": 1}
