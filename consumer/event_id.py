@@ -18,7 +18,7 @@ import xxhash
 from sparkplug.values import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -59,11 +59,24 @@ def identity(
     site: str, group_id: str, edge_node_id: str, device_id: str | None, metric: str
 ) -> bytes:
     """The 16 bytes that stand for a tag in the records of its observations."""
-    parts: list[bytes] = []
-    for text in (site, group_id, edge_node_id, device_id, metric):
-        raw = b"" if text is None else text.encode()
-        parts += (struct.pack("<I", _ABSENT_LENGTH if text is None else len(raw)), raw)
-    return xxhash.xxh3_128_digest(b"".join(parts))
+    return next(identities_of([metric], place(site, group_id, edge_node_id, device_id)))
+
+
+def place(site: str, group_id: str, edge_node_id: str, device_id: str | None) -> bytes:
+    """What the identities of all metrics of a node or device begin with."""
+    return b"".join(map(_counted, (site, group_id, edge_node_id, device_id)))
+
+
+def identities_of(metrics: Iterable[str], begins_with: bytes) -> Iterator[bytes]:
+    """The identity of each metric of one `place`."""
+    return (xxhash.xxh3_128_digest(begins_with + _counted(metric)) for metric in metrics)
+
+
+def _counted(text: str | None) -> bytes:
+    if text is None:
+        return struct.pack("<I", _ABSENT_LENGTH)
+    raw = text.encode()
+    return struct.pack("<I", len(raw)) + raw
 
 
 def identities(digests: Iterable[bytes]) -> U64:

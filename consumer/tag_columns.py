@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
-from consumer.event_id import identities, identity
+from consumer.event_id import identities, identities_of, place
 from consumer.schema import COLUMNS, encode_columns
 from consumer.templates import PathTemplate
 from sparkplug.datatypes import DataType
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
 
+_DATATYPE_NAMES: Final = {int(each): each.name for each in DataType}
 _MOST_SMALL_BYTES: Final = 2**31 - 1
 
 
@@ -99,33 +101,29 @@ class TagColumns:
         return {name: table.column(name).combine_chunks() for name in _CONSTANT}
 
     def _describe(self, first: int, last: int) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
+        """Constant columns and identities of the tags from `first` to `last`."""
         catalogue = self._catalogue
-        names = catalogue.names[first:last]
-        owners = catalogue.owners[first:last]
-        paths = [
-            self._path.fill(o.group_id, o.edge_node_id, o.device_id, n)
-            for o, n in zip(owners, names, strict=True)
-        ]
-        provider = self._path.provider_of
-        types = [DataType(code).name for code in catalogue.datatype[first:last].tolist()]
-        columns = {
-            "tag_path": paths,
-            "tag_provider": [provider(path) for path in paths],
-            "data_type": types,
-            "source_system_id": [
-                self._source.fill(o.group_id, o.edge_node_id, o.device_id, n)
-                for o, n in zip(owners, names, strict=True)
-            ],
-            "group_id": [o.group_id for o in owners],
-            "edge_node_id": [o.edge_node_id for o in owners],
-            "device_id": [o.device_id for o in owners],
-            "metric_name": names,
-        }
-        digests = identities(
-            identity(self._site, o.group_id, o.edge_node_id, o.device_id, n)
-            for o, n in zip(owners, names, strict=True)
-        )
-        return pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()}), digests
+        columns: dict[str, list[str | None]] = {name: [] for name in _CONSTANT}
+        digests: list[bytes] = []
+        start = first
+        for owner, run in groupby(catalogue.owners[first:last]):
+            count = len(list(run))
+            names = catalogue.names[start : start + count]
+            start += count
+            ids = (owner.group_id, owner.edge_node_id, owner.device_id)
+            paths = self._path.texts(*ids, names)
+            columns["tag_path"] += paths
+            columns["tag_provider"] += map(self._path.provider_of, paths)
+            columns["source_system_id"] += self._source.texts(*ids, names)
+            columns["group_id"] += [owner.group_id] * count
+            columns["edge_node_id"] += [owner.edge_node_id] * count
+            columns["device_id"] += [owner.device_id] * count
+            columns["metric_name"] += names
+            digests += identities_of(names, place(self._site, *ids))
+        codes = catalogue.datatype[first:last].tolist()
+        columns["data_type"] += map(_DATATYPE_NAMES.__getitem__, codes)
+        batch = pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()})
+        return batch, identities(digests)
 
 
 def _joined(first: pa.Array, second: pa.Array) -> pa.Array:

@@ -9,6 +9,9 @@ from consumer.errors import ConfigurationError
 
 PLACEHOLDERS: Final = ("site", "server", "group_id", "edge_node_id", "device_id", "metric")
 
+_MARK: Final = "\0"
+"""Stands for the metric; MQTT forbids it in topics, hence in ids."""
+
 _PART: Final = re.compile(r"\{([^{}]*)\}")
 _PROVIDER: Final = re.compile(r"\[([^\]]*)\]")
 
@@ -51,6 +54,18 @@ class PathTemplate:
         return form.format(
             group_id=group_id, edge_node_id=edge_node_id, device_id=device_id, metric=metric
         )
+
+    def texts(
+        self, group_id: str, edge_node_id: str, device_id: str | None, metrics: list[str]
+    ) -> list[str]:
+        """The texts for many metrics of one node or device."""
+        around = self.fill(group_id, edge_node_id, device_id, _MARK).split(_MARK)
+        if len(around) == 1:
+            return around * len(metrics)
+        if len(around) == 2:
+            before, after = around
+            return [f"{before}{metric}{after}" for metric in metrics]
+        return [metric.join(around) for metric in metrics]
 
     @staticmethod
     def provider_of(path: str) -> str | None:
