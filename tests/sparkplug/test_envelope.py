@@ -1,6 +1,7 @@
 """Compressed envelopes and the payloads in them."""
 
 import gzip
+import struct
 import zlib
 from functools import partial
 
@@ -98,6 +99,14 @@ def test_a_stream_cut_short_anywhere_is_bad(form):
     body = FORMS[form](BODY)
     for length in range(len(body)):
         assert open_envelope(envelope(body[:length])) is EnvelopeProblem.BAD_ENVELOPE
+
+
+def test_a_raw_stream_that_resembles_zlib_is_told_by_the_checksum_of_the_header():
+    # A stored block whose padding is not zero, and an empty last block.
+    size = len(BODY)
+    body = b"\x78" + struct.pack("<HH", size, size ^ 0xFFFF) + BODY + b"\x03\x00"
+    assert int.from_bytes(body[:2], "big") % 31
+    assert opened(envelope(body)).metrics == INNER.metrics
 
 
 @pytest.mark.parametrize("form", ["gzip", "zlib"])
