@@ -12,3 +12,6 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # old paho-mqtt, which they only need for their own clients: installed bare.
 # shellcheck disable=SC2086
 "$uv" pip compile $common --no-deps peers.in -o peers.lock
+# What builds the wheel inside the container image.
+# shellcheck disable=SC2086
+echo hatchling | "$uv" pip compile $common - -o ../docker/build.lock
