@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _ARRIVAL_KEY: Final = "next_arrival_number"
+_MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _FLUSH_TIMEOUT: Final = 0.5
 _STOP_TIMEOUT: Final = 1.5
@@ -118,6 +119,7 @@ class Consumer:
         ]
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
+        self._failed_batches = 0
         self._add_gauges()
 
     def start(self) -> None:
@@ -193,11 +195,31 @@ class Consumer:
         try:
             while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
                 if batch:
-                    self._take(batch)
+                    self._take_whatever_it_is(batch)
                 self._request_rebirths()
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
+
+    def _take_whatever_it_is(self, batch: dict[int, MessageBatch]) -> None:
+        """Let one batch that cannot be decoded cost no more than itself.
+
+        That is a defect of ours, or memory that ran out: it is said loudly and counted, and
+        when it goes on and on the consumer ends, so that its supervisor notices.
+        """
+        try:
+            self._take(batch)
+        except Exception:
+            self._failed_batches += 1
+            if self._failed_batches >= _MOST_FAILED_BATCHES:
+                raise
+            _LOG.exception("a batch was lost: decoding failed")
+            for index, messages in batch.items():
+                self.telemetry.add_reason(
+                    "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
+                )
+        else:
+            self._failed_batches = 0
 
     def _take(self, batch: dict[int, MessageBatch]) -> None:
         """Decode one batch of every server and commit its rows to the spool."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEQ_MODULUS: Final = 256
+MAX_NAME_CHARACTERS: Final = 4096
+"""Metrics with longer names are not declared: every row of a tag repeats its name."""
+
 _NOT_BORN: Final = -1
 _CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 _NDATA: Final = _CODE[MessageType.NDATA]
@@ -407,6 +410,8 @@ class Fleet:
         codes = datatype_codes(numbers(batch.columns.metric("datatype")[rows], np.uint32))
         codes[~validity(batch.columns.metric("datatype")[rows])] = 0
         names = batch.names[rows] if batch.names is not None else [None] * len(codes)
+        if max(map(len, filter(None, names)), default=0) > MAX_NAME_CHARACTERS:
+            names = [n if n and len(n) <= MAX_NAME_CHARACTERS else None for n in names]
         before = len(owner.declared)
         tags = owner.declare(self.catalogue, names, codes)
         batch.tag[rows] = tags

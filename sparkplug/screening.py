@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_LARGE_BYTES: Final = 1 << 20
+_METRIC_TAG: Final = b"\x12"
+"""What each metric of a payload begins with; other bytes may have that value, too."""
+
 _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 
 
@@ -26,11 +30,13 @@ _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 class Limits:
     """Bounds on what a publisher can make us keep or read.
 
-    `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
+    `max_metrics` is per payload; a metric takes two bytes at least on the wire, and some
+    hundred in memory. `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
     `sparkplug.payload_forms`.
     """
 
     max_payload_bytes: int = 16 * 1024 * 1024
+    max_metrics: int = 500_000
     max_inflated_bytes: int = MAX_INFLATED_BYTES
     max_opened_memory: int = 12 * MAX_INFLATED_BYTES
     max_nodes: int = 10_000
@@ -66,16 +72,15 @@ def screen(
     odd = topic == ABSENT
     if messages.any_retained:
         odd |= np.array(messages.retained)
-    limit = limits.max_payload_bytes
-    if messages.largest > limit:
-        odd |= np.fromiter(map(len, messages.payloads), np.int64, count) > limit
+    if messages.largest > min(limits.max_payload_bytes, _LARGE_BYTES):
+        odd |= np.array([_is_too_large(payload, limits) for payload in messages.payloads])
     parsed: dict[int, Topic] = {}
     kept = messages
     if odd.any():
         positions: list[int] = []
         for position, message in enumerate(messages):
             if odd[position]:
-                read = _read_topic(message, limit, decoded)
+                read = _read_topic(message, limits, decoded)
                 if read is None:
                     continue
                 parsed[len(positions)] = read
@@ -94,7 +99,7 @@ def screen(
     return Screened(kept, topic, parsed, forms.columns)
 
 
-def _read_topic(message: Message, limit: int, decoded: Decoded) -> Topic | None:
+def _read_topic(message: Message, limits: Limits, decoded: Decoded) -> Topic | None:
     """The topic of a message that deserves decoding; others are counted."""
     read = parse(message.topic)
     reason: Reason | None = None
@@ -106,7 +111,7 @@ def _read_topic(message: Message, limit: int, decoded: Decoded) -> Topic | None:
         reason = Reason.COMMAND
     elif message.retained:
         reason = Reason.RETAINED
-    elif len(message.payload) > limit:
+    elif _is_too_large(message.payload, limits):
         reason = Reason.TOO_LARGE
         decoded.quarantined.append(Quarantined(message, reason))
     if reason is not None:
@@ -114,6 +119,13 @@ def _read_topic(message: Message, limit: int, decoded: Decoded) -> Topic | None:
         return None
     assert isinstance(read, Topic)
     return read
+
+
+def _is_too_large(payload: bytes, limits: Limits) -> bool:
+    """Whether a payload has too many bytes, or may have too many metrics."""
+    if len(payload) > limits.max_payload_bytes:
+        return True
+    return len(payload) > _LARGE_BYTES and payload.count(_METRIC_TAG) > limits.max_metrics
 
 
 def _set_aside(

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 NAMESPACE = "spBv1.0"
 STATE = "STATE"
+MAX_TOPIC_CHARACTERS = 2048
+"""Longer topics are not read: every tag repeats the ids in several columns."""
+
 _FORBIDDEN = frozenset("+#/")
 
 
@@ -62,12 +65,12 @@ def parse(text: str) -> Topic | StateTopic | TopicProblem:
 
     Ids keep their case (tck-id case-sensitivity-sparkplug-ids). A verb that the
     specification does not know, such as the DRECORD of some products, is
-    UNKNOWN_VERB; everything else outside the grammar is BAD_TOPIC
+    UNKNOWN_VERB; everything else outside the grammar, or too long, is BAD_TOPIC
     (topic-structure, topic-structure-namespace-a,
     topic-structure-namespace-device-id-associated-message-types).
     """
     tokens = text.split("/")
-    if tokens[0] != NAMESPACE or not all(tokens):
+    if len(text) > MAX_TOPIC_CHARACTERS or tokens[0] != NAMESPACE or not all(tokens):
         return TopicProblem.BAD_TOPIC
     if len(tokens) == 3 and tokens[1] == STATE:
         return StateTopic(tokens[2])

@@ -53,6 +53,7 @@ COLUMNS = (
 NODE_MESSAGES = {"NBIRTH", "NDATA", "NDEATH", "NCMD"}
 DEVICE_MESSAGES = {"DBIRTH", "DDATA", "DDEATH", "DCMD"}
 COMMANDS = {"NCMD", "DCMD"}
+LONGEST_NAME = 4096
 LARGEST_PAYLOAD = 16 * 1024 * 1024
 
 
@@ -305,7 +306,7 @@ class Oracle:
         fresh: dict[tuple[str, int], Declared] = {}
         sent_at = self._payload_time(payload)
         for metric in payload.metrics:
-            if not metric.name:
+            if not metric.name or len(metric.name) > LONGEST_NAME:
                 self.counts["metric_without_name"] += 1
                 continue
             declared = before.get(metric.name)

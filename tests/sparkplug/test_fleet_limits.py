@@ -4,6 +4,7 @@ import pytest
 from columnar import Columnar, change, message, metric, tag, values
 
 from sparkplug.datatypes import DataType
+from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 from sparkplug.screening import Limits
 
@@ -208,3 +209,23 @@ def test_a_dead_device_is_read_again_after_tag_ids_were_handed_out_anew():
     rows += seen.feed(message("DDATA", change(0, 1.0), seq=4))
     assert values(rows) == [("Boiler/Level", 0.0), ("Boiler/Level", 1.0)]
     assert not seen.counts
+
+
+def test_a_metric_with_an_endless_name_is_not_declared_and_its_neighbours_are():
+    seen = fed(message("NBIRTH", tag("x" * 4097, 0), tag("y" * 4096, 1), tag("Ramp", 2)))
+    assert [len(row["metric_name"]) for row in seen.rows] == [4096, 4]
+    assert seen.counts == {"metric_without_name": 1}
+
+
+def test_a_topic_of_endless_ids_is_not_read():
+    seen = fed(message("NBIRTH", tag("Ramp", 0), node="E" * 2100))
+    assert seen.rows == []
+    assert seen.counts == {"bad_topic": 1}
+
+
+def test_a_payload_of_endless_metrics_is_set_aside_before_it_is_decoded():
+    swarm = Message("spBv1.0/Plant/NBIRTH/Edge", b"\x12\x00" * 600_000, 0)
+    seen = fed(swarm, message("NBIRTH", tag("Ramp", 0), node="Other"))
+    assert [row["edge_node_id"] for row in seen.rows] == ["Other"]
+    assert seen.counts == {"too_large": 1}
+    assert seen.quarantined == [(swarm, "too_large")]
