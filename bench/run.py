@@ -52,8 +52,7 @@ class Columnar:
 
     def normalize(self, batch: MessageBatch) -> list[EncodedRows]:
         """Encoded rows of one batch, as the spool takes them."""
-        observations = self._fleet.feed(batch).observations
-        assert observations is not None
+        (observations,) = self._fleet.feed(batch).observations
         events = normalize(observations, self._tags, self._next_arrival)
         self._next_arrival += len(events)
         return [EncodedRows(part) for part in events.encode()]
@@ -118,8 +117,7 @@ def birth_cost(metrics: int = 10_000) -> float:
         birth = [Message("spBv1.0/Plant/NBIRTH/Edge", raw, generated.START_MS * 1000)]
         gc.collect()
         started = time.process_time()
-        observations = fleet.feed(birth).observations
-        assert observations is not None
+        (observations,) = fleet.feed(birth).observations
         normalize(observations, tags, 1).encode()
         costs.append((time.process_time() - started) * 1e3)
     return statistics.median(costs)

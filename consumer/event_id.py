@@ -79,6 +79,19 @@ def digest_words(digests: Iterable[bytes]) -> U64:
 
 def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArray:
     """The event_id of each observation; `identity_of_row` is of `identities`, shape (3, n)."""
+    return as_text(event_digests(identity_of_row, observations))
+
+
+def as_text(digests: NDArray[np.uint64]) -> pa.StringArray:
+    """Digests of `event_digests` as 32 hexadecimal digits each."""
+    rows = len(digests)
+    text = _HEX.take(digests.view("<u2"))
+    offsets = np.arange(rows + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def event_digests(identity_of_row: U64, observations: Observations) -> NDArray[np.uint64]:
+    """The digest behind each event_id as two big-endian words, shape (n, 2)."""
     values = observations.values
     value = _value_words(observations)
     tail = (values.kind.astype(np.uint64) << _32) | (
@@ -92,9 +105,7 @@ def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArra
         digests[part, 0], digests[part, 1] = _xxh3_128(
             identity_of_row[:, part], time[part], value[part, 0], value[part, 1], tail[part]
         )
-    text = _HEX.take(digests.view("<u2"))
-    offsets = np.arange(rows + 1, dtype=np.int32) * 32
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
+    return digests
 
 
 def _value_words(observations: Observations) -> U64:

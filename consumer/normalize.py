@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumer.errors import NullInRequiredColumnError
-from consumer.event_id import event_ids
+from consumer.event_id import as_text, event_digests
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.schema import COLUMNS, TAG_EVENTS_SCHEMA, encode_columns
 from consumer.tag_columns import SourceNames, TagColumns
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.quality import NAMES as QUALITY_NAMES
+from sparkplug.topics import MessageType
 from sparkplug.values import Kind
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _VARIABLE_SCHEMA: Final = pa.schema(
 _REQUIRED_INDICES: Final = [
     index for index, name in enumerate(_VARIABLE_SCHEMA.names) if name in _REQUIRED
 ]
+_BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
 _NOTHING: Final = pa.scalar(b"")
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
@@ -160,13 +162,25 @@ class TagEvents:
 
 
 def normalize(observations: Observations, tags: TagColumns, first_arrival: int) -> TagEvents:
-    """Rows for a batch of observations; `first_arrival` numbers the first one."""
+    """Rows for a batch of observations; `first_arrival` numbers the first one.
+
+    A birth value that is the observation its tag's last row was gives no further row:
+    there may be fewer rows than observations, also none.
+    """
     tags.extend()
+    digests = event_digests(tags.identities(observations.tag), observations)
+    from_birth = np.isin(observations.message_type, _BIRTHS)
+    if from_birth.any():
+        repeated = from_birth & tags.repeats(observations.tag, digests)
+        if repeated.any():
+            kept = np.flatnonzero(~repeated)
+            observations, digests = observations.pick(kept), digests[kept]
+    tags.remember(observations.tag, digests)
     rows = len(observations)
     values = observations.values
     kind = values.kind
     columns = [
-        event_ids(tags.identities(observations.tag), observations),
+        as_text(digests),
         pa.array(observations.event_time_us),
         pa.array(observations.received_us),
         _where(values.has_number, values.number, pa.float64()),

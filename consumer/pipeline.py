@@ -29,6 +29,7 @@ from consumer.telemetry import Telemetry
 from consumer.zerobus import StreamOptions, ZerobusSink, descriptor_bytes
 from sparkplug.fleet import Fleet
 from sparkplug.governor import RebirthGovernor
+from sparkplug.messages import Reason
 from sparkplug.screening import Limits
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _Source:
             ),
             wanted=_wanted(server.include, server.exclude),
             emit_births=configuration.normalize.emit_births,
+            emit_stale=configuration.normalize.emit_stale != "none",
             emit_transient=configuration.normalize.emit_transient,
         )
         self.tags = TagColumns(
@@ -215,6 +217,8 @@ class Consumer:
             lost = sum(len(part) for part in rows)
             self.telemetry.add_dropped(lost, "spool_full")
             self.telemetry.add_reason("spool_full", lost, str(error))
+            for source in self._sources:
+                source.tags.forget_last_rows()
             return
         self.telemetry.add_spooled(time.perf_counter() - started)
         for each in spooled:
@@ -234,13 +238,16 @@ class Consumer:
         for request in decoded.rebirths:
             source.governor.want(request)
         encoded: list[EncodedRows] = []
-        count = 0
-        if decoded.observations is not None:
-            events = normalize(decoded.observations, source.tags, self._next_arrival)
-            encoded = [EncodedRows(part) for part in events.encode()]
-            count = len(events)
-            self._next_arrival += count
-        telemetry.add_decoded(source.name, count, time.perf_counter() - started)
+        produced = repeated = 0
+        for observations in decoded.observations:
+            events = normalize(observations, source.tags, self._next_arrival)
+            encoded += [EncodedRows(part) for part in events.encode()]
+            self._next_arrival += len(events)
+            produced += len(events)
+            repeated += len(observations) - len(events)
+        if repeated:
+            telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
+        telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
         return encoded
 
     def _request_rebirths(self) -> None:

@@ -49,6 +49,7 @@ class TagColumns:
         self._batches: list[pa.RecordBatch] = []
         self._prefixes = pa.array([], pa.binary())
         self._identities = np.empty((3, 0), dtype=np.uint64)
+        self._last_digests = np.empty((0, 2), dtype=">u8")
 
     def extend(self) -> None:
         """Take in tags that were declared since the last call."""
@@ -61,6 +62,8 @@ class TagColumns:
         self._batches.append(batch)
         self._prefixes = _joined(self._prefixes, encode_columns(batch))
         self._identities = np.hstack([self._identities, digests])
+        fresh = np.zeros((last - first, 2), dtype=">u8")
+        self._last_digests = np.concatenate([self._last_digests, fresh])
         self._known = last
 
     def prefixes(self, tags: NDArray[np.int32]) -> pa.BinaryArray:
@@ -71,6 +74,24 @@ class TagColumns:
     def identities(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
         """The identity of each row, for `event_ids`: shape (3, n)."""
         return self._identities.take(tags, axis=1)
+
+    def repeats(self, tags: NDArray[np.int32], digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each observation is the one that its tag's row before it was."""
+        before = self._last_digests[tags]
+        order = np.argsort(tags, kind="stable")
+        later = order[1:][tags[order[1:]] == tags[order[:-1]]]
+        earlier = order[:-1][tags[order[1:]] == tags[order[:-1]]]
+        before[later] = digests[earlier]
+        repeated: NDArray[np.bool_] = (before == digests).all(axis=1)
+        return repeated
+
+    def remember(self, tags: NDArray[np.int32], digests: NDArray[np.uint64]) -> None:
+        """Note the last row of each tag."""
+        self._last_digests[tags] = digests
+
+    def forget_last_rows(self) -> None:
+        """Rows were lost on their way: nothing is a repetition of them."""
+        self._last_digests[:] = 0
 
     def columns(self, tags: NDArray[np.int32]) -> dict[str, pa.Array]:
         """The constant columns themselves, for readers of Arrow batches."""

@@ -69,6 +69,12 @@ class TagCatalogue:
         self._size = 0
         self._datatype = np.zeros(1024, dtype=np.uint8)
         self._emitted = np.zeros(1024, dtype=np.bool_)
+        self._stale = np.zeros(1024, dtype=np.bool_)
+
+    @property
+    def stale(self) -> NDArray[np.bool_]:
+        """Whether the last row of a tag said STALE; its next birth value takes that back."""
+        return self._stale[: self._size]
 
     def __len__(self) -> int:
         return self._size
@@ -98,6 +104,11 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
+    def gives_scalars(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether values of these tags are read at all: not those of complex datatypes."""
+        scalar: NDArray[np.bool_] = self.reading_of(tags) != READINGS.index(Reading.COMPLEX)
+        return scalar
+
     def append(self, owner: TagOwner, names: Sequence[str], codes: NDArray[np.uint8]) -> int:
         """Add tags of one owner; return the first id, the others follow it."""
         first = self._size
@@ -111,6 +122,7 @@ class TagCatalogue:
                 e and self._wanted(f"{place}/{n}") for e, n in zip(emitted, names, strict=True)
             ]
         self._emitted[first : first + len(names)] = emitted
+        self._stale[first : first + len(names)] = False
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
         self._size = first + len(names)
@@ -122,6 +134,7 @@ class TagCatalogue:
         renamed[live] = np.arange(len(live), dtype=np.int32)
         self._datatype = np.concatenate([self._datatype[live], np.zeros(1024, dtype=np.uint8)])
         self._emitted = np.concatenate([self._emitted[live], np.zeros(1024, dtype=np.bool_)])
+        self._stale = np.concatenate([self._stale[live], np.zeros(1024, dtype=np.bool_)])
         self.names = [self.names[tag] for tag in live.tolist()]
         self.owners = [self.owners[tag] for tag in live.tolist()]
         self._size = len(live)
@@ -133,6 +146,7 @@ class TagCatalogue:
             grown = max(size, 2 * len(self._datatype))
             self._datatype = np.resize(self._datatype, grown)
             self._emitted = np.resize(self._emitted, grown)
+            self._stale = np.resize(self._stale, grown)
 
 
 def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:

@@ -8,14 +8,14 @@ deaths, gaps, data without birth) are taken message by message, in order of arri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sparkplug.aliases import AliasPool
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
-from sparkplug.columns import ABSENT, PayloadColumns, numbers, validity
+from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, numbers, validity
 from sparkplug.messages import (
     MESSAGE_TYPES,
     Decoded,
@@ -25,13 +25,13 @@ from sparkplug.messages import (
     Reason,
     RebirthRequest,
 )
-from sparkplug.observations import observe
+from sparkplug.observations import observe, stale_observations
 from sparkplug.screening import Limits, Screened, screen
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,12 +99,14 @@ class Fleet:
         *,
         wanted: Callable[[str], bool] | None = None,
         emit_births: bool = True,
+        emit_stale: bool = True,
         emit_transient: bool = False,
     ) -> None:
         """Args are bounds, a test for `group/node[/device]/metric`, and which rows to give."""
         self.limits = limits or Limits()
         self.catalogue = TagCatalogue(wanted)
         self._emit_births = emit_births
+        self._emit_stale = emit_stale
         self._emit_transient = emit_transient
         self._pool = AliasPool()
         self._sessions: list[EdgeNodeSession] = []
@@ -138,6 +140,12 @@ class Fleet:
             self._drop_dead_tags()
         if not isinstance(messages, MessageBatch):
             messages = MessageBatch(messages)
+        for part in _apart_from_deaths(messages) if messages.deaths else (messages,):
+            self._take(part, decoded)
+        return decoded
+
+    def _take(self, messages: MessageBatch, decoded: Decoded) -> None:
+        """Messages of which either all are deaths, or none."""
         batch = self._unresolved(screen(messages, self._data_topics, self.limits, decoded))
         regular = self._regular(batch)
         self._resolve_regular(batch, regular)
@@ -147,7 +155,7 @@ class Fleet:
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
-        decoded.observations = observe(
+        observations = observe(
             columns=batch.columns,
             tag=batch.tag,
             catalogue=self.catalogue,
@@ -158,7 +166,8 @@ class Fleet:
             emit_transient=self._emit_transient,
             counts=decoded.counts,
         )
-        return decoded
+        if observations is not None:
+            decoded.observations.append(observations)
 
     # ------------------------------------------------------------------ in order
 
@@ -314,6 +323,7 @@ class Fleet:
             self._ask(decoded, read, Reason.DEVICE_DATA_BEFORE_BIRTH)
         elif read.message_type is MessageType.DDEATH:
             batch.unread[position] = True
+            self._mark_stale(batch, position, [owner], decoded)
             self._device_death(session, owner)
         elif not batch.unread[position]:
             self._resolve(batch, position, owner)
@@ -433,7 +443,39 @@ class Fleet:
         if not session.ended_by(self._bd_seq(batch, position)):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
+        self._mark_stale(batch, position, session.owners(), decoded)
         self._end_session(session)
+
+    def _mark_stale(
+        self, batch: _Batch, position: int, owners: list[MetricOwner], decoded: Decoded
+    ) -> None:
+        """A row of quality STALE for every tag that was alive.
+
+        A node dies when the host hears of it, because the will was written at its CONNECT
+        (operational-behavior-...-ndeath-node-tags-stale); a device when its node says so.
+        """
+        if not self._emit_stale:
+            return
+        alive = np.concatenate([owner.declared for owner in owners if owner.born])
+        tags = alive[self.catalogue.gives_rows(alive) & self.catalogue.gives_scalars(alive)]
+        if len(tags) == 0:
+            return
+        self.catalogue.stale[tags] = True
+        received_us = batch.messages.received_us[position]
+        seq = int(batch.columns.seq[position])
+        sent_ms = int(batch.columns.timestamp_ms[position])
+        sent_us = ABSENT if sent_ms == ABSENT else sent_ms * 1000
+        by_device = batch.message_type[position] == _CODE[MessageType.DDEATH]
+        decoded.observations.append(
+            stale_observations(
+                tags,
+                message_type=int(batch.message_type[position]),
+                event_time_us=sent_us if by_device and sent_us != ABSENT else received_us,
+                payload_time_us=sent_us,
+                received_us=received_us,
+                seq=seq if seq < BEYOND_SEQ else ABSENT,
+            )
+        )
 
     def _end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""
@@ -523,6 +565,13 @@ class Fleet:
         for owner in self._owners:
             owner.rename(renamed)
         self._pool.rename(renamed)
+
+
+def _apart_from_deaths(messages: MessageBatch) -> Iterator[MessageBatch]:
+    """The batch in pieces, so that what a death changes holds for what comes after it only."""
+    deaths = set(messages.deaths)
+    for _, positions in groupby(range(len(messages)), key=deaths.__contains__):
+        yield messages.pick(positions)
 
 
 def _look_up(

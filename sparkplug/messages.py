@@ -33,10 +33,20 @@ class Message(NamedTuple):
 class MessageBatch(Sequence[Message]):
     """Messages in order of arrival, kept as columns from the moment they come in.
 
-    `size` is the sum of all payloads' bytes, `largest` the most bytes of one payload.
+    `size` is the sum of all payloads' bytes, `largest` the most bytes of one payload,
+    `deaths` the positions of what looks like an NDEATH or DDEATH.
     """
 
-    __slots__ = ("any_retained", "largest", "payloads", "received_us", "retained", "size", "topics")
+    __slots__ = (
+        "any_retained",
+        "deaths",
+        "largest",
+        "payloads",
+        "received_us",
+        "retained",
+        "size",
+        "topics",
+    )
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.topics: list[str] = []
@@ -44,6 +54,7 @@ class MessageBatch(Sequence[Message]):
         self.received_us = array("q")
         self.retained: list[bool] = []
         self.any_retained = False
+        self.deaths: list[int] = []
         self.size = 0
         self.largest = 0
         for message in messages:
@@ -52,6 +63,8 @@ class MessageBatch(Sequence[Message]):
     def append(self, message: Message) -> None:
         """Add one message at the end."""
         topic, payload, received_us, retained = message
+        if "DEATH/" in topic:
+            self.deaths.append(len(self.topics))
         self.topics.append(topic)
         self.payloads.append(payload)
         self.received_us.append(received_us)
@@ -112,6 +125,7 @@ class Reason(StrEnum):
     VALUE_MISSING = "value_missing"
     VALUE_DOES_NOT_FIT = "value_does_not_fit"
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+    REPEATED_BIRTH_VALUE = "repeated_birth_value"
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
 
@@ -154,12 +168,27 @@ class Observations:
     def __len__(self) -> int:
         return len(self.tag)
 
+    def pick(self, rows: NDArray[np.int64]) -> Observations:
+        """The observations at these positions."""
+        return Observations(
+            tag=self.tag[rows],
+            event_time_us=self.event_time_us[rows],
+            values=self.values.pick(rows),
+            quality_code=self.quality_code[rows],
+            quality=self.quality[rows],
+            historical=self.historical[rows],
+            message_type=self.message_type[rows],
+            seq=self.seq[rows],
+            payload_time_us=self.payload_time_us[rows],
+            received_us=self.received_us[rows],
+        )
+
 
 @dataclass(slots=True)
 class Decoded:
-    """What a batch gave: rows (None if there are none), counts, wishes and bad messages."""
+    """What a batch gave: rows in order of arrival, counts, wishes and bad messages."""
 
-    observations: Observations | None = None
+    observations: list[Observations] = field(default_factory=list)
     counts: Counter[Reason] = field(default_factory=Counter)
     rebirths: list[RebirthRequest] = field(default_factory=list)
     births: list[tuple[str, str]] = field(default_factory=list)  # (group id, edge node id)

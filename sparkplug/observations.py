@@ -13,7 +13,7 @@ from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, time
 from sparkplug.datatypes import Reading
 from sparkplug.messages import MESSAGE_TYPES, Observations, Reason
 from sparkplug.topics import MessageType
-from sparkplug.values import read_values
+from sparkplug.values import Kind, Values, read_values
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -66,6 +66,8 @@ def observe(
     fallback_us = np.where(payload_ms == ABSENT, received_us, payload_us)[message]
     metric_ms, unusable = timestamps(field("timestamp"))
     event_time_us = np.where(metric_ms == ABSENT, fallback_us, metric_ms * _US_PER_MS)
+    if catalogue.stale.any():
+        _take_back_stale(event_time_us, tag, catalogue, message_type[message], fallback_us)
 
     code = quality.codes(field("properties"))
     code[values.misfit] = quality.DOES_NOT_FIT
@@ -112,3 +114,57 @@ def _wanted(
         counts[Reason.DATATYPE_NOT_SUPPORTED] += int(np.count_nonzero(not_scalar))
         wanted &= ~not_scalar
     return wanted
+
+
+def _take_back_stale(
+    event_time_us: NDArray[np.int64],
+    tag: NDArray[np.int32],
+    catalogue: TagCatalogue,
+    message_type: NDArray[np.uint8],
+    payload_us: NDArray[np.int64],
+) -> None:
+    """Let births of STALE tags be news.
+
+    A birth may repeat a value from before the death, with its old time; the row says that
+    the value holds again since the birth was sent.
+    """
+    returned = catalogue.stale[tag] & np.isin(message_type, _BIRTHS)
+    event_time_us[returned] = np.maximum(event_time_us[returned], payload_us[returned])
+    catalogue.stale[tag[returned]] = False
+
+
+def stale_observations(
+    tags: NDArray[np.int32],
+    *,
+    message_type: int,
+    event_time_us: int,
+    payload_time_us: int,
+    received_us: int,
+    seq: int,
+) -> Observations:
+    """One row of quality STALE and no value for each tag, all with the same times.
+
+    `message_type` is the code of the death; -1 stands for an absent payload time or seq.
+    """
+    rows = len(tags)
+    nothing = np.zeros(rows, dtype=np.bool_)
+    return Observations(
+        tag=tags,
+        event_time_us=np.full(rows, event_time_us),
+        values=Values(
+            kind=np.full(rows, Kind.NULL, dtype=np.uint8),
+            number=np.zeros(rows),
+            has_number=nothing,
+            integer=np.zeros(rows, dtype=np.int64),
+            text=pa.nulls(rows, pa.string()),
+            missing=nothing,
+            misfit=nothing,
+        ),
+        quality_code=np.full(rows, quality.STALE_CODE, dtype=np.int32),
+        quality=np.full(rows, quality.STALE, dtype=np.uint8),
+        historical=nothing,
+        message_type=np.full(rows, message_type, dtype=np.uint8),
+        seq=np.full(rows, seq),
+        payload_time_us=np.full(rows, payload_time_us),
+        received_us=np.full(rows, received_us),
+    )

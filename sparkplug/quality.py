@@ -26,6 +26,9 @@ NAMES: Final = ("GOOD", "UNCERTAIN", "BAD", "STALE")
 IMPLICIT: Final = 192
 """Code of a metric that carries none: good."""
 
+STALE_CODE: Final = 500
+"""Code of the specification for a value that may not hold any more."""
+
 DOES_NOT_FIT: Final = -1_073_741_052
 """Ignition's Error_TypeConversion, 0xC0000304: the value does not fit its datatype."""
 

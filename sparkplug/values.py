@@ -80,6 +80,18 @@ class Values:
     missing: Mask
     misfit: Mask
 
+    def pick(self, rows: NDArray[np.int64]) -> Values:
+        """The values at these positions."""
+        return Values(
+            kind=self.kind[rows],
+            number=self.number[rows],
+            has_number=self.has_number[rows],
+            integer=self.integer[rows],
+            text=self.text.take(pa.array(rows)),
+            missing=self.missing[rows],
+            misfit=self.misfit[rows],
+        )
+
 
 class _Wire:
     """The members of the value oneof for some rows, with cheap answers for absent ones."""

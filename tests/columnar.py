@@ -28,15 +28,16 @@ class Columnar:
         self.quarantined = []
 
     def events(self, *messages):
-        """TagEvents of one batch; None if it gives no rows."""
+        """TagEvents of one batch without deaths; None if it gives no rows."""
         decoded = self.fleet.feed(messages)
         self.counts += Counter({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirths += [(r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths]
         self.births += decoded.births
         self.quarantined += [(q.message, str(q.reason)) for q in decoded.quarantined]
-        if decoded.observations is None:
+        if not decoded.observations:
             return None
-        return normalize(decoded.observations, self.tags, len(self.rows) + 1)
+        (observations,) = decoded.observations
+        return normalize(observations, self.tags, len(self.rows) + 1)
 
     def feed(self, *messages):
         """The rows of one batch as dictionaries; times are microseconds since 1970 UTC."""

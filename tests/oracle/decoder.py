@@ -75,13 +75,15 @@ class Topic:
     device: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Declared:
-    """A metric as its birth declared it."""
+    """A tag: one metric of one node or device with one datatype, as long as births repeat it."""
 
     device: str | None
     name: str
     datatype: int
+    is_stale: bool = False
+    last_id: str = ""  # event_id of its last row
 
 
 @dataclass
@@ -90,6 +92,7 @@ class Scope:
 
     born: int  # grows with every birth
     names: dict[str, Declared] = field(default_factory=dict)
+    tags: list[Declared] = field(default_factory=list)
     aliases: dict[int, Declared] = field(default_factory=dict)
 
 
@@ -98,6 +101,7 @@ class Node:
     """An edge node, as one server delivers it."""
 
     scopes: dict[str | None, Scope] = field(default_factory=dict)
+    declared_before: dict[str | None, dict[str, Declared]] = field(default_factory=dict)
     expected_seq: int = 0
     bd_seq: int | None = None
     is_ignition: bool = False
@@ -149,6 +153,11 @@ def integer_of(metric: Metric) -> int | None:
     return None
 
 
+def datatype_code(code: int) -> int:
+    """Codes beyond the specification's list are all the same: Unknown."""
+    return code if code <= 34 else 0
+
+
 def is_control(name: str) -> bool:
     return name == "bdSeq" or name.startswith(("Node Control/", "Device Control/"))
 
@@ -159,6 +168,7 @@ class Oracle:
     Attributes:
         rows: tag_events rows, every column by name, times as integer microseconds.
         counts: how often each reason of docs/decoding.md occurred.
+        repeated: birth values that were their tag's last row already.
         rebirth_requests: (group, edge node, reason) of every request the rules
             call for, in order, not debounced.
     """
@@ -176,6 +186,7 @@ class Oracle:
         self.emit_transient = emit_transient
         self.rows: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
+        self.repeated = 0
         self.rebirth_requests: list[tuple[str, str, str]] = []
         self._nodes: dict[tuple[str, str, str], Node] = {}
         self._births = itertools.count()
@@ -215,7 +226,7 @@ class Oracle:
         """A payload; of one that is `unread` only the seq is believed."""
         node = self._nodes.setdefault((arrival.server, topic.group, topic.node), Node())
         if topic.verb == "NDEATH":
-            self._node_death(node, payload)
+            self._node_death(node, topic, payload, arrival)
         elif topic.verb == "NBIRTH":
             if not unread:
                 self._node_birth(node, topic, payload, arrival)
@@ -228,7 +239,7 @@ class Oracle:
         self.counts[reason] += 1
         self.rebirth_requests.append((topic.group, topic.node, reason))
 
-    def _node_death(self, node: Node, payload: Payload) -> None:
+    def _node_death(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         """End the session the death belongs to; a death without bdSeq is believed."""
         if not node.is_born:
             self.counts["death_of_other_session"] += 1
@@ -239,9 +250,23 @@ class Oracle:
             if metric.name == "bdSeq" or (only and not metric.name):
                 died = integer_of(metric)
         if died is None or node.bd_seq is None or died == node.bd_seq:
+            for scope in node.scopes.values():
+                self._stale(scope, topic, payload, arrival, arrival.received_at_us)
             node.scopes.clear()
         else:
             self.counts["death_of_other_session"] += 1
+
+    def _stale(
+        self, scope: Scope, topic: Topic, payload: Payload, arrival: Arrival, died_at: int
+    ) -> None:
+        """A row without value for every tag of a node or device that died."""
+        values = dict.fromkeys(("numeric_value", "integer_value", "string_value", "boolean_value"))
+        sent_at = time_us(payload.timestamp) if payload.HasField("timestamp") else None
+        for tag in scope.tags:
+            if not is_control(tag.name) and tag.datatype not in NOT_SCALAR:
+                tag.is_stale = True
+                state = (values, died_at, 500, "STALE", False)
+                self._row(tag, state, topic, payload, sent_at, arrival)
 
     def _node_birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         node.scopes.clear()
@@ -268,22 +293,32 @@ class Oracle:
         elif topic.device not in node.scopes:
             self._ask_rebirth(topic, "device_data_before_birth")
         elif topic.verb == "DDEATH":
-            del node.scopes[topic.device]
+            sent_at = time_us(payload.timestamp) if payload.HasField("timestamp") else None
+            died_at = arrival.received_at_us if sent_at is None else sent_at
+            self._stale(node.scopes.pop(topic.device), topic, payload, arrival, died_at)
         elif not unread:
             self._data(node, topic, payload, arrival)
 
     def _birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         scope = node.scopes[topic.device] = Scope(next(self._births))
+        before = node.declared_before.get(topic.device, {})
+        fresh: dict[tuple[str, int], Declared] = {}
         sent_at = self._payload_time(payload)
         for metric in payload.metrics:
             if not metric.name:
                 self.counts["metric_without_name"] += 1
                 continue
-            declared = Declared(topic.device, metric.name, metric.datatype)
+            declared = before.get(metric.name)
+            if declared is None or declared.datatype != datatype_code(metric.datatype):
+                key = (metric.name, datatype_code(metric.datatype))
+                declared = fresh.setdefault(key, Declared(topic.device, *key))
+            if declared not in scope.tags:
+                scope.tags.append(declared)
             scope.names[metric.name] = declared
             if metric.HasField("alias"):
                 scope.aliases[metric.alias] = declared
             self._metric(node, declared, metric, topic, payload, sent_at, arrival)
+        node.declared_before[topic.device] = scope.names
 
     def _data(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         sent_at = self._payload_time(payload)
@@ -341,6 +376,22 @@ class Oracle:
         if event_time is None:
             event_time = arrival.received_at_us
         self.counts.update(reasons)
+        if declared.is_stale and topic.verb in ("NBIRTH", "DBIRTH"):
+            event_time = max(event_time, arrival.received_at_us if sent_at is None else sent_at)
+            declared.is_stale = False
+        state = (values, event_time, code, quality, metric.is_historical)
+        self._row(declared, state, topic, payload, sent_at, arrival)
+
+    def _row(  # noqa: PLR0917 - everything a row is made of
+        self,
+        declared: Declared,
+        state: tuple[dict[str, Any], int, int, str, bool],
+        topic: Topic,
+        payload: Payload,
+        sent_at: int | None,
+        arrival: Arrival,
+    ) -> None:
+        values, event_time, code, quality, is_historical = state
         levels = {
             "site": self.site,
             "server": arrival.server,
@@ -352,8 +403,13 @@ class Oracle:
         path, provider = expand(self.tag_path, levels)
         source, _ = expand(self.source, levels)
         tag = identity(self.site, topic.group, topic.node, declared.device, declared.name)
+        identifier = event_id(tag, event_time, values, code)
+        if topic.verb in ("NBIRTH", "DBIRTH") and identifier == declared.last_id:
+            self.repeated += 1
+            return
+        declared.last_id = identifier
         row = {
-            "event_id": event_id(tag, event_time, values, code),
+            "event_id": identifier,
             "event_time": event_time,
             "tag_path": path,
             "tag_provider": provider,
@@ -367,7 +423,7 @@ class Oracle:
             "device_id": declared.device,
             "metric_name": declared.name,
             "message_type": topic.verb,
-            "is_historical": metric.is_historical,
+            "is_historical": is_historical,
             # The column is a 32 bit INT; what is larger is no seq.
             "seq": payload.seq if payload.HasField("seq") and payload.seq < 2**31 else None,
             "payload_timestamp": sent_at,

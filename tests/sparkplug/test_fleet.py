@@ -125,10 +125,10 @@ def test_a_rebirth_with_the_same_metrics_keeps_all_tag_ids():
         message("DBIRTH", tag("Level", 2), seq=1),
     ]
     seen = fed(births)
-    before = seen.fleet.feed([message("NDATA", change(1, 0.0), seq=2)]).observations.tag.tolist()
+    before = seen.fleet.feed([message("NDATA", change(1, 0.0), seq=2)]).observations[0].tag.tolist()
     for _ in range(50):
         seen.feed(*births)
-    after = seen.fleet.feed([message("NDATA", change(1, 0.0), seq=2)]).observations.tag.tolist()
+    after = seen.fleet.feed([message("NDATA", change(1, 0.0), seq=2)]).observations[0].tag.tolist()
     assert before == after
     assert len(seen.fleet.catalogue) == seen.fleet.live_tags == 3
 
