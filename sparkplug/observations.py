@@ -128,7 +128,9 @@ def _take_back_stale(
     A birth may repeat a value from before the death, with its old time; the row says that
     the value holds again since the birth was sent.
     """
-    returned = catalogue.stale[tag] & np.isin(message_type, _BIRTHS)
+    rows = np.flatnonzero(catalogue.stale[tag] & np.isin(message_type, _BIRTHS))
+    _, first = np.unique(tag[rows], return_index=True)
+    returned = rows[first]
     event_time_us[returned] = np.maximum(event_time_us[returned], payload_us[returned])
     catalogue.stale[tag[returned]] = False
 
