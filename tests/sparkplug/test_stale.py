@@ -197,18 +197,37 @@ def test_a_death_and_a_birth_in_one_batch_count_in_their_order():
     assert not without_deaths(rows)
 
 
-def test_a_metric_that_comes_back_with_another_datatype_is_another_tag():
+def test_a_metric_that_comes_back_with_another_datatype_is_alive_again():
     seen = fed(NODE_BIRTH, died())
     retyped = metric("Ramp", DataType.Int32, alias=0, int_value=5)
     rows = seen.feed(message("NBIRTH", OTHER_BD_SEQ, retyped, tag("Sine", 1), timestamp=REBORN_MS))
     assert values(rows) == [("Ramp", 5.0), ("Sine", 0.0)]
-    assert [row["event_time"] for row in rows] == [MEASURED_MS * 1000, REBORN_MS * 1000]
+    assert [row["event_time"] for row in rows] == 2 * [REBORN_MS * 1000]
+    assert latest(seen.rows) == {"Ramp": ("GOOD", 5.0), "Sine": ("GOOD", 0.0)}
     rows = seen.feed(died(OTHER_BD_SEQ))
     assert deaths(rows) == ["Ramp", "Sine"]
     assert {row["metric_name"]: row["data_type"] for row in rows} == {
         "Ramp": "Int32",
         "Sine": "Double",
     }
+
+
+def test_of_births_in_one_batch_only_the_first_takes_back_whatever_datatype_the_next_has():
+    seen = fed(NODE_BIRTH, died())
+    retyped = metric("Ramp", DataType.Int32, alias=0, int_value=5)
+    rows = seen.feed(
+        message("NBIRTH", OTHER_BD_SEQ, tag("Ramp", 0), timestamp=REBORN_MS),
+        message("NBIRTH", OTHER_BD_SEQ, retyped, timestamp=REBORN_MS + 1),
+    )
+    assert [row["event_time"] for row in rows] == [REBORN_MS * 1000, MEASURED_MS * 1000]
+
+
+def test_a_transient_birth_value_takes_nothing_back_because_it_gives_no_row():
+    seen = fed(NODE_BIRTH, died())
+    passing = metric("Ramp", DataType.Double, alias=0, double_value=1.0, is_transient=True)
+    assert not seen.feed(message("NBIRTH", OTHER_BD_SEQ, passing, timestamp=REBORN_MS))
+    (row,) = seen.feed(message("NBIRTH", OTHER_BD_SEQ, tag("Ramp", 0), timestamp=REBORN_MS + 1))
+    assert row["event_time"] == (REBORN_MS + 1) * 1000
 
 
 # The latest row of a tag
