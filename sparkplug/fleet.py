@@ -15,7 +15,7 @@ import numpy as np
 
 from sparkplug.aliases import AliasPool
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
-from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, numbers, validity
+from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, numbers, validity
 from sparkplug.messages import (
     MESSAGE_TYPES,
     Decoded,
@@ -78,6 +78,7 @@ class _Batch:
     unread: NDArray[np.bool_]  # messages whose metrics are not looked at
     ignition: NDArray[np.bool_]  # messages of a session that Ignition's module began
     tag: NDArray[np.int32]  # per metric
+    returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
     names: list[str | None] | None  # per metric, None if no metric has a name
 
     def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -165,6 +166,7 @@ class Fleet:
             message_type=batch.message_type,
             received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
             ignition=batch.ignition,
+            returned=batch.returned,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,
             counts=decoded.counts,
@@ -195,6 +197,7 @@ class Fleet:
             unread=columns.compressed.copy(),
             ignition=ignition,
             tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
+            returned=np.zeros(columns.metric_count, dtype=np.bool_),
             names=names.to_pylist() if names.null_count < len(names) else None,
         )
 
@@ -415,6 +418,7 @@ class Fleet:
         before = len(owner.declared)
         tags = owner.declare(self.catalogue, names, codes)
         batch.tag[rows] = tags
+        self._take_back_stale(batch, rows)
         self._live_tags += len(owner.declared) - before
         alias_column = batch.columns.metric("alias")[rows]
         aliased = validity(alias_column) & (tags != NO_TAG)
@@ -427,6 +431,19 @@ class Fleet:
                 self._publish_table(each)
         else:
             self._publish_table(session)
+
+    def _take_back_stale(self, batch: _Batch, rows: slice) -> None:
+        """Note which metrics of a birth are the first that give a row after their death."""
+        if not self._emit_births or not self.catalogue.stale.any():
+            return
+        tags = batch.tag[rows]
+        back = self.catalogue.gives_rows(tags) & self.catalogue.is_read(tags)
+        back &= self.catalogue.stale[tags]
+        if not self._emit_transient:
+            back &= ~booleans(batch.columns.metric("is_transient")[rows])
+        found, first = np.unique(tags[back], return_index=True)
+        batch.returned[rows.start + np.flatnonzero(back)[first]] = True
+        self.catalogue.stale[found] = False
 
     def _publish_table(self, session: EdgeNodeSession) -> None:
         """Tell the columns where a node's alias table is now."""

@@ -34,13 +34,15 @@ def observe(
     message_type: NDArray[np.uint8],
     received_us: NDArray[np.int64],
     ignition: NDArray[np.bool_],
+    returned: NDArray[np.bool_],
     emit_births: bool,
     emit_transient: bool,
     counts: Counter[Reason],
 ) -> Observations | None:
     """Rows of a batch; None if it has none.
 
-    `tag` is per metric, NO_TAG for metrics that give no row. `message_type`,
+    `tag` is per metric, NO_TAG for metrics that give no row; so is `returned`, the first
+    birth value of a tag after a row of quality STALE. `message_type`,
     `received_us` (microseconds since 1970 UTC) and `ignition` (the publisher is
     Ignition, whose quality code 0 is good) are per message.
     """
@@ -66,8 +68,11 @@ def observe(
     fallback_us = np.where(payload_ms == ABSENT, received_us, payload_us)[message]
     metric_ms, unusable = timestamps(field("timestamp"))
     event_time_us = np.where(metric_ms == ABSENT, fallback_us, metric_ms * _US_PER_MS)
-    if catalogue.stale.any():
-        _take_back_stale(event_time_us, tag, catalogue, message_type[message], fallback_us)
+    if returned.any():
+        # A birth may repeat a value from before the death, with its old time; the row says
+        # that the value holds again since the birth was sent.
+        back = returned[rows]
+        event_time_us[back] = np.maximum(event_time_us[back], fallback_us[back])
 
     code = quality.codes(field("properties"))
     code[values.misfit] = quality.DOES_NOT_FIT
@@ -114,25 +119,6 @@ def _wanted(
         counts[Reason.DATATYPE_NOT_SUPPORTED] += int(np.count_nonzero(not_scalar))
         wanted &= ~not_scalar
     return wanted
-
-
-def _take_back_stale(
-    event_time_us: NDArray[np.int64],
-    tag: NDArray[np.int32],
-    catalogue: TagCatalogue,
-    message_type: NDArray[np.uint8],
-    payload_us: NDArray[np.int64],
-) -> None:
-    """Let births of STALE tags be news.
-
-    A birth may repeat a value from before the death, with its old time; the row says that
-    the value holds again since the birth was sent.
-    """
-    rows = np.flatnonzero(catalogue.stale[tag] & np.isin(message_type, _BIRTHS))
-    _, first = np.unique(tag[rows], return_index=True)
-    returned = rows[first]
-    event_time_us[returned] = np.maximum(event_time_us[returned], payload_us[returned])
-    catalogue.stale[tag[returned]] = False
 
 
 def stale_observations(

@@ -67,6 +67,11 @@ class MetricOwner:
                     [name for name, _ in fresh],
                     np.array([code for _, code in fresh], dtype=np.uint8),
                 )
+                for index, (name, _) in enumerate(fresh, first):
+                    # What was said of the metric when it had another datatype is to be
+                    # taken back by the new tag.
+                    old = before.get(name, NO_TAG)
+                    catalogue.stale[index] = old != NO_TAG and catalogue.stale[old]
                 for index in np.flatnonzero(~kept).tolist():
                     name = names[index]
                     tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG

@@ -23,26 +23,34 @@ class Columnar:
         self.tags = TagColumns(self.fleet.catalogue, names or SourceNames())
         self.rows = []
         self.counts = Counter()
+        self.repeated = 0  # birth values that were their tag's last row already
         self.rebirths = []
         self.births = []
         self.quarantined = []
 
-    def events(self, *messages):
-        """TagEvents of one batch without deaths; None if it gives no rows."""
+    def pieces(self, *messages):
+        """TagEvents of one batch, as many as deaths divide it into."""
         decoded = self.fleet.feed(messages)
         self.counts += Counter({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirths += [(r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths]
         self.births += decoded.births
         self.quarantined += [(q.message, str(q.reason)) for q in decoded.quarantined]
-        if not decoded.observations:
-            return None
-        (observations,) = decoded.observations
-        return normalize(observations, self.tags, len(self.rows) + 1)
+        number = len(self.rows) + 1
+        for observations in decoded.observations:
+            events = normalize(observations, self.tags, number)
+            self.repeated += len(observations) - len(events)
+            number += len(events)
+            yield events
+
+    def events(self, *messages):
+        """TagEvents of one batch that gives rows and has no deaths."""
+        (events,) = self.pieces(*messages)
+        return events
 
     def feed(self, *messages):
         """The rows of one batch as dictionaries; times are microseconds since 1970 UTC."""
-        events = self.events(*messages)
-        rows = [] if events is None else as_dictionaries(events.to_record_batch())
+        batches = [events.to_record_batch() for events in self.pieces(*messages)]
+        rows = [row for batch in batches for row in as_dictionaries(batch)]
         self.rows += rows
         return rows
 
@@ -83,9 +91,21 @@ def change(alias, value):
     return metric(alias=alias, double_value=value)
 
 
+def name(row):
+    """The metric of a row, with its device's id before it."""
+    return "/".join(filter(None, (row["device_id"], row["metric_name"])))
+
+
 def values(rows):
     """What a test is mostly about: whose row, and the number in it."""
-    return [
-        ("/".join(filter(None, (row["device_id"], row["metric_name"]))), row["numeric_value"])
-        for row in rows
-    ]
+    return [(name(row), row["numeric_value"]) for row in rows]
+
+
+def deaths(rows):
+    """Whom the STALE rows of deaths are about, in any order."""
+    return sorted(name(row) for row in rows if row["message_type"] in ("NDEATH", "DDEATH"))
+
+
+def without_deaths(rows):
+    """The rows of values."""
+    return [row for row in rows if row["message_type"] not in ("NDEATH", "DDEATH")]

@@ -9,8 +9,11 @@ import xxhash
 from oracle import COLUMNS, Arrival, to_tag_event
 from oracle.messages import (
     ARRIVED,
+    MEASURED_MS,
+    SENT_MS,
     arrival,
     born,
+    columns,
     data_row,
     fed,
     metric,
@@ -299,7 +302,7 @@ def test_a_birth_of_the_node_ends_the_sessions_of_its_devices():
     assert oracle.counts == {"device_data_before_birth": 1}
 
 
-def test_deaths_end_sessions_and_give_no_rows():
+def test_deaths_end_sessions_and_give_a_stale_row_per_tag():
     tag = metric("Tag", 11, boolean_value=True)
     counter = metric("bdSeq", 4, long_value=3)
     oracle = fed(
@@ -319,7 +322,49 @@ def test_deaths_end_sessions_and_give_no_rows():
         "device_data_before_birth": 1,
         "data_before_birth": 1,
     }
-    assert [row["message_type"] for row in oracle.rows] == ["NBIRTH", "DBIRTH", "NDATA"]
+    assert [row["message_type"] for row in oracle.rows] == [
+        *("NBIRTH", "DBIRTH", "DDEATH", "NDATA", "NDEATH")
+    ]
+    of_device, of_node = (row for row in oracle.rows if row["quality"] == "STALE")
+    assert (of_device["device_id"], of_node["device_id"]) == ("Boiler", None)
+    assert (of_device["event_time"], of_node["event_time"]) == (SENT_MS * 1000, ARRIVED)
+    for row in (of_device, of_node):
+        assert (row["metric_name"], row["quality_code"]) == ("Tag", 500)
+        assert columns(row) == (None, None, None, None)
+
+
+def test_the_first_birth_value_after_a_death_is_dated_at_the_birth():
+    tag = metric("Tag", 11, boolean_value=True)
+    oracle = fed(
+        arrival("NBIRTH", tag),
+        arrival("NDEATH", seq=None),
+        arrival("NBIRTH", tag, timestamp=SENT_MS + 1),
+        arrival("NBIRTH", tag, timestamp=SENT_MS + 2),
+    )
+    assert [row["event_time"] for row in oracle.rows] == [
+        MEASURED_MS * 1000,
+        ARRIVED,
+        (SENT_MS + 1) * 1000,
+        MEASURED_MS * 1000,
+    ]
+    assert oracle.rows[0]["event_id"] == oracle.rows[3]["event_id"]
+    assert len({row["event_id"] for row in oracle.rows}) == 3
+
+
+def test_a_birth_value_that_is_the_last_row_of_its_tag_gives_no_other():
+    tag = metric("Tag", 11, boolean_value=True)
+    changed = metric("Tag", 11, boolean_value=False, timestamp=MEASURED_MS + 1)
+    oracle = fed(
+        arrival("NBIRTH", tag),
+        arrival("NBIRTH", tag),
+        arrival("NDATA", changed, seq=1),
+        arrival("NBIRTH", changed),
+        arrival("NBIRTH", tag),
+        arrival("NDATA", tag, seq=1),
+    )
+    assert [row["message_type"] for row in oracle.rows] == ["NBIRTH", "NDATA", "NBIRTH", "NDATA"]
+    assert [row["boolean_value"] for row in oracle.rows] == [True, False, True, True]
+    assert oracle.repeated == 2
 
 
 def test_messages_that_are_not_read_are_counted_by_reason():

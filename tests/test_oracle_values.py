@@ -206,8 +206,8 @@ def test_of_several_values_the_first_accepted_one_counts():
 
 def test_event_time_falls_back_to_the_payload_and_then_to_the_arrival():
     tag = metric("Tag", 11, timestamp=None, boolean_value=True)
-    late = {**tag, "timestamp": 253_402_300_800_000}
-    last = {**tag, "timestamp": 253_402_300_799_999}
+    late = {**tag, "name": "Late", "timestamp": 253_402_300_800_000}
+    last = {**tag, "name": "Last", "timestamp": 253_402_300_799_999}
     oracle = born(tag, late, last)
     sent_us = SENT_MS * 1000
     assert [row["event_time"] for row in oracle.rows] == [sent_us, sent_us, 253402300799999000]
@@ -273,13 +273,15 @@ def test_code_zero_is_good_for_ignition_and_bad_for_all_others():
 
 def test_only_an_integer_property_named_quality_is_the_quality():
     message = Payload(seq=0, timestamp=SENT_MS)
-    for key, fields in (
-        ("Quality", {"type": 12, "string_value": "500"}),
-        ("Quality", {"type": 3, "is_null": True, "int_value": 500}),
-        ("quality", {"type": 3, "int_value": 500}),
-        ("Quality", {"type": 4, "long_value": 2**64 - 2147483132}),
+    for number, (key, fields) in enumerate(
+        (
+            ("Quality", {"type": 12, "string_value": "500"}),
+            ("Quality", {"type": 3, "is_null": True, "int_value": 500}),
+            ("quality", {"type": 3, "int_value": 500}),
+            ("Quality", {"type": 4, "long_value": 2**64 - 2147483132}),
+        )
     ):
-        tag = message.metrics.add(name="Tag", datatype=11, boolean_value=True)
+        tag = message.metrics.add(name=f"Tag {number}", datatype=11, boolean_value=True)
         tag.properties.keys.append("engUnit")
         tag.properties.values.add(type=12, string_value="bar")
         tag.properties.keys.append(key)

@@ -41,13 +41,35 @@ def running(fleet, *, online=True):
         assert fleet.stop()
 
 
+def values_of(oracle):
+    """The rows of values: deaths give rows of their own."""
+    return [row for row in oracle.rows if row["message_type"] != "NDEATH"]
+
+
 def ids(oracle):
-    return {row["event_id"] for row in oracle.rows}
+    return {row["event_id"] for row in values_of(oracle)}
+
+
+def own(births):
+    """The ids of birth values that no death preceded."""
+    return {each.own for each in births}
+
+
+def returned(births):
+    """The ids of the first birth values after a death."""
+    return {each.returned for each in births}
+
+
+def assert_stale(rows, count):
+    """These are the rows of a death of so many tags."""
+    assert len({row["tag_path"] for row in rows}) == len(rows) == count
+    for row in rows:
+        assert (row["quality"], row["quality_code"], row["numeric_value"]) == ("STALE", 500, None)
 
 
 def values_per_tag(oracle):
     result = defaultdict(list)
-    for row in oracle.rows:
+    for row in values_of(oracle):
         result[row["tag_path"]].append(row)
     return result
 
@@ -68,13 +90,20 @@ def test_the_ledger_knows_the_event_id_of_every_row_that_comes_of_what_was_publi
         oracle = listener.decoded()
 
     assert not oracle.counts
-    assert len(oracle.rows) == fleet.ledger.published == fleet.published
-    assert ids(oracle) == fleet.ledger.event_ids
+    ledger = fleet.ledger
+    assert len(values_of(oracle)) == ledger.published == fleet.published
+    # What changed before the connection is both in a birth and in the history after it.
+    assert len(ids(oracle)) == ledger.distinct
+    assert ids(oracle) == ledger.event_ids | own(ledger.births)
+    assert not ledger.missing(ids(oracle))
+    tags = len(values_per_tag(oracle))
+    assert len(ledger.births) == tags
+    assert_stale([row for row in oracle.rows if row["message_type"] == "NDEATH"], tags)
     assert {row["data_type"] for row in oracle.rows} == {
         *("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"),
         *("Float", "Double", "Boolean", "String", "Text", "UUID", "DateTime"),
     }
-    assert {row["quality"] for row in oracle.rows} == {"GOOD", "BAD", "STALE"}
+    assert {row["quality"] for row in values_of(oracle)} == {"GOOD", "BAD", "STALE"}
 
 
 def test_two_values_of_a_tag_never_have_the_same_time(server):
@@ -96,7 +125,7 @@ def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
         fleet = Fleet(server.url, 1, 0, 1)
         with running(fleet):
             wait_until(lambda: fleet.published, what="births")
-            published, event_ids = fleet.published, fleet.ledger.event_ids
+            published, births = fleet.published, fleet.ledger.births
             listener.publish(*rebirth_command("Plant 1", "Line A", 1), qos=0)
             listener.wait_for("NBIRTH", 2)
             wait_until(lambda: fleet.published == 2 * published, what="the births again")
@@ -104,8 +133,9 @@ def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
         oracle = listener.decoded()
 
     assert fleet.rebirths == 1
-    assert fleet.ledger.event_ids == event_ids == ids(oracle)
-    assert len(oracle.rows) == 2 * published
+    assert fleet.ledger.event_ids == set()
+    assert own(fleet.ledger.births) == own(births) == ids(oracle)
+    assert fleet.ledger.distinct == len(values_of(oracle)) == oracle.repeated == published
     bd_seqs = [
         peer.NDeath.decode(each.payload).bd_seq_metric.value
         for each in listener.arrivals
@@ -151,6 +181,8 @@ def test_a_broken_connection_gives_the_will_and_births_with_the_next_bdseq(serve
     with listening(server) as listener:
         fleet = Fleet(server.url, 1, 500, 1)
         with running(fleet):
+            listener.wait_for("DDATA", 2)
+            first = fleet.ledger.births
             fleet.break_connections()
             listener.wait_for("NBIRTH", 2)
         listener.wait_for("NDEATH", 2)
@@ -162,7 +194,11 @@ def test_a_broken_connection_gives_the_will_and_births_with_the_next_bdseq(serve
     assert bd_seqs == [0, 1]
     assert verbs.index("NDEATH") < verbs.index("NBIRTH", 1)
     assert fleet.connections == 2
-    assert ids(oracle) == fleet.ledger.event_ids
+    ledger = fleet.ledger
+    second = ledger.births - first
+    assert len(second) == len(first) > 40
+    assert ids(oracle) == ledger.event_ids | own(first) | returned(second)
+    assert not ledger.missing(ids(oracle))
 
 
 def test_a_primary_host_that_goes_offline_loses_nothing(server):
@@ -173,6 +209,7 @@ def test_a_primary_host_that_goes_offline_loses_nothing(server):
             assert fleet.online == 0
             listener.publish(HOST, encode(State(True, 1_000)), retain=True)
             assert fleet.wait_online()
+            first = fleet.ledger.births
             listener.publish(HOST, encode(State(False, 2_000)), retain=True)
             listener.wait_for("NDEATH", 2)
             wait_until(lambda: fleet.connected == 2 and fleet.online == 0, what="waiting")
@@ -186,8 +223,11 @@ def test_a_primary_host_that_goes_offline_loses_nothing(server):
         oracle = listener.decoded()
 
     assert sum(row["is_historical"] for row in oracle.rows) > 200
-    assert ids(oracle) == fleet.ledger.event_ids
-    assert len(oracle.rows) == fleet.ledger.published
+    second = fleet.ledger.births - first
+    assert len(second) == len(first)
+    assert ids(oracle) == fleet.ledger.event_ids | own(first) | returned(second)
+    assert not fleet.ledger.missing(ids(oracle))
+    assert len(values_of(oracle)) == fleet.ledger.published
     assert fleet.dropped == 0
     assert not oracle.counts
 
@@ -210,7 +250,9 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_with_a_rolling_histo
         wait_until(lambda: listener.arrivals[-1].topic.endswith("NDEATH/Line A"), what="NDEATH")
         oracle = listener.decoded()
 
-    assert ids(oracle) == fleet.ledger.event_ids
+    # The will was not published: nobody saw a death, so no birth value is dated anew.
+    assert ids(oracle) == fleet.ledger.event_ids | own(fleet.ledger.births)
+    assert not fleet.ledger.missing(ids(oracle))
     assert fleet.dropped == 0
 
 
@@ -238,7 +280,23 @@ def test_a_write_is_answered_and_in_the_ledger(server):
     assert [row["string_value"] for row in oracle.rows if row["message_type"] == "DDATA"] == [
         "geschrieben"
     ]
-    assert ids(oracle) == fleet.ledger.event_ids
+    assert len(fleet.ledger.event_ids) == 1
+    assert ids(oracle) == fleet.ledger.event_ids | own(fleet.ledger.births)
+
+
+def test_the_ledger_misses_what_landed_under_none_of_its_ids(server):
+    with listening(server) as listener:
+        fleet = Fleet(server.url, 1, 500, 1)
+        with running(fleet):
+            listener.wait_for("DDATA", 2)
+    ledger = fleet.ledger
+    births, data = ledger.births, ledger.event_ids
+    assert ledger.missing(()) == data | own(births)
+    assert ledger.missing(data) == own(births)
+    assert ledger.missing(data | own(births)) == ledger.missing(data | returned(births)) == set()
+    # That a birth says a value again does not make up for the data that said it.
+    lost = next(iter(data))
+    assert ledger.missing((data | returned(births)) - {lost}) == {lost}
 
 
 def test_a_pause_publishes_nothing_and_keeps_the_connection(server):

@@ -58,7 +58,7 @@ def command(**options: Any) -> None:
 
     Each gateway "Plant N" is an edge node "Line A" with the devices "Simulator" and
     "Press 1". On the way out every edge node publishes its NDEATH. The ledger file
-    holds the event_id of every observation that was published.
+    holds the event_ids of every observation that was published.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     ledger_file: Path | None = options["ledger_file"]
@@ -179,6 +179,7 @@ def _write_ledger(path: Path, fleet: Fleet) -> None:
         "published": fleet.ledger.published,
         "distinct": fleet.ledger.distinct,
         "event_ids": sorted(fleet.ledger.event_ids),
+        "births": sorted(fleet.ledger.births),
     }
     try:
         path.write_text(json.dumps(content, indent=0), encoding="utf-8")

@@ -29,7 +29,7 @@ class Result:
 
     Args:
         published: metric values in births and data, as the gateways counted them.
-        distinct_published: how many different event ids they have.
+        distinct_published: how many different observations these are.
         reading: the last one before the parts were stopped.
         landed: what the table holds.
         rows_before: rows of the table before this run.
@@ -51,7 +51,7 @@ class Result:
 
     @property
     def missing(self) -> int:
-        """Published events that are not in the table."""
+        """Published observations that are not in the table."""
         return self.landed.missing
 
     @property
@@ -181,7 +181,7 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
             "rows in the Delta table" + (f", {duplicates:,} of them twice" if duplicates else ""),
         ),
         (
-            "distinct event ids",
+            "distinct events",
             f"{landed.distinct:,}",
             f"of {result.distinct_published:,} computed by the gateways",
         ),
@@ -197,7 +197,7 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
     ]
     if result.rows_other > 0:
         facts.append(
-            ("other rows", f"{result.rows_other:,}", "came from the spool of an earlier run")
+            ("other rows", f"{result.rows_other:,}", "of deaths, or of an earlier run's spool")
         )
     return facts
 

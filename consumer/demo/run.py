@@ -63,12 +63,12 @@ def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
     assert system.fleet is not None
     assert system.server is not None
     fleet = system.fleet
-    published = fleet.ledger.event_ids
+    ledger = fleet.ledger
     return Result(
-        published=fleet.ledger.published,
-        distinct_published=len(published),
+        published=ledger.published,
+        distinct_published=ledger.distinct,
         reading=reading,
-        landed=verify(options.table_dir, published, fleet.gateways),
+        landed=verify(options.table_dir, ledger.event_ids, ledger.births, fleet.gateways),
         rows_before=rows_before,
         problems=tuple(problems),
         data_dir=options.data_dir,
@@ -105,7 +105,7 @@ def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:
         before = reading
         idle = reading.at - moved_at
         settled = reading.number("spooled_rows") == 0 and reading.number("rows_acked") > 0
-        # A birth that repeats a value may be received as one row or as two.
+        # A birth that repeats a value gives a row or none; a death gives rows of its own.
         complete = settled and (
             reading.received == reading.published
             or (reading.received >= fleet.ledger.distinct and idle >= _QUIET_SECONDS)

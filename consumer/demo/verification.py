@@ -17,12 +17,32 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from consumer.simulator.ledger import BirthIds
+
 QUERY: Final = """\
 SELECT tag_path, numeric_value, quality, event_time, source_system_id
 FROM tag_events
 WHERE tag_path LIKE '%Ramp%'
 ORDER BY event_time DESC
 LIMIT 10"""
+
+_MINE: Final = """\
+CREATE TABLE mine AS
+SELECT event_id, source_system_id, observation
+FROM tag_events JOIN (
+  SELECT event_id, min(observation) AS observation FROM (
+    SELECT event_id, event_id AS observation FROM data
+    UNION ALL SELECT own, own FROM births
+    UNION ALL SELECT returned, own FROM births
+  ) GROUP BY event_id
+) USING (event_id)"""
+"""The rows of this run, each with the observation's own event_id."""
+
+_MISSING: Final = """\
+SELECT event_id FROM data WHERE event_id NOT IN (SELECT event_id FROM mine)
+UNION
+SELECT own FROM births
+WHERE own NOT IN (SELECT event_id FROM mine) AND returned NOT IN (SELECT event_id FROM mine)"""
 
 _MISSING_SHOWN: Final = 5
 
@@ -33,9 +53,9 @@ class Landed:
 
     Args:
         rows: rows whose event_id this run published.
-        distinct: how many different event ids they have.
-        missing: how many published event ids are not in the table.
-        examples: a few of the missing ids.
+        distinct: how many different observations they are of.
+        missing: how many published observations are not in the table.
+        examples: event ids of a few that are missing.
         per_gateway: rows per source_system_id; gateways without rows included.
         total: all rows of the table, those of earlier runs included.
         columns: names of the query's columns.
@@ -65,33 +85,37 @@ def count_rows(table_dir: Path) -> int:
     return rows
 
 
-def verify(table_dir: Path, published: Collection[str], gateways: Sequence[str]) -> Landed:
+def verify(
+    table_dir: Path,
+    published: Collection[str],
+    births: Collection[BirthIds],
+    gateways: Sequence[str],
+) -> Landed:
     """Compare the table with the event ids of what was published, and ask it `QUERY`.
 
     Args:
         table_dir: directory of the Delta table.
-        published: event ids, computed by the publisher.
+        published: event ids of what data said, computed by the publisher.
+        births: those of the values in births; one of each two has to be there.
         gateways: source_system_ids that are expected.
 
     Raises:
         DemoError: there is no table, or it cannot be read.
     """
-    ids = pa.table({"event_id": pa.array(list(published), pa.string())})
     with duckdb.connect() as database:
         # Not delta_scan: DuckDB would have to download its extension first.
         database.register("tag_events", _open(table_dir))
-        database.register("published", ids)
-        database.execute("SET TimeZone = 'UTC'")
-        database.execute(
-            "CREATE TABLE mine AS SELECT event_id, source_system_id FROM tag_events "
-            "WHERE event_id IN (SELECT event_id FROM published)"
+        database.register("data", _table(event_id=published))
+        database.register(
+            "births",
+            _table(own=[each.own for each in births], returned=[each.returned for each in births]),
         )
+        database.execute("SET TimeZone = 'UTC'")
+        database.execute(_MINE)
         [(rows, distinct)] = database.execute(
-            "SELECT count(*), count(DISTINCT event_id) FROM mine"
+            "SELECT count(*), count(DISTINCT observation) FROM mine"
         ).fetchall()
-        missing = database.execute(
-            "SELECT event_id FROM published EXCEPT SELECT event_id FROM mine"
-        ).fetchall()
+        missing = database.execute(_MISSING).fetchall()
         counts = database.execute(
             "SELECT source_system_id, count(*) FROM mine GROUP BY ALL ORDER BY ALL"
         ).fetchall()
@@ -108,6 +132,10 @@ def verify(table_dir: Path, published: Collection[str], gateways: Sequence[str])
         columns=tuple(newest.column_names),
         newest=tuple(tuple(row.values()) for row in newest.to_pylist()),
     )
+
+
+def _table(**columns: Collection[str]) -> pa.Table:
+    return pa.table({name: pa.array(list(ids), pa.string()) for name, ids in columns.items()})
 
 
 def _open(table_dir: Path) -> Any:

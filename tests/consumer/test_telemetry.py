@@ -190,14 +190,17 @@ def test_reasons_do_not_silence_each_other(telemetry, lines):
     assert lines() == ["bad_topic: 1 from a", "bad_payload: 1 from a"]
 
 
-@pytest.mark.parametrize("reason", [Reason.COMMAND, Reason.HOST_STATE, Reason.RETAINED])
+EXPECTED = {"command", "host_state", "repeated_birth_value", "retained"}
+
+
+@pytest.mark.parametrize("reason", sorted(EXPECTED))
 def test_ordinary_traffic_is_counted_without_a_word(telemetry, lines, reason):
     telemetry.add_reasons(Counter({reason: 1000}), "a", {})
     assert lines() == []
     assert telemetry.reasons == {str(reason): 1000}
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - {"command", "host_state", "retained"}))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - EXPECTED))
 def test_everything_else_is_logged(telemetry, lines, reason):
     telemetry.add_reasons(Counter({reason: 1}), "a", {})
     assert lines() == [f"{reason}: 1 from a"]

@@ -175,17 +175,21 @@ def test_every_column_of_a_node_metric_and_of_a_device_metric(running):
     }
 
 
-def test_what_is_published_twice_has_one_id(running):
+def test_what_is_published_twice_has_one_id_and_in_births_one_row(running):
+    before = running.consumer.reasons().get("repeated_birth_value", 0)
     gateway = Gateway(running.publish, "Ids")
     for _ in range(2):
         gateway.born(metric("Product", PeerType.STRING, "Valve"))
+    gateway.data(metric("Product", PeerType.STRING, "Valve"))
     first, second = running.table.wait_for(2, group_id=gateway.group)
+    assert (first["message_type"], second["message_type"]) == ("NBIRTH", "NDATA")
+    assert running.consumer.reasons()["repeated_birth_value"] == before + 1
     # What the program in docs/event_id.md gives.
     assert first["event_id"] == second["event_id"] == "6d12d395acc4c3d78c24f1c9c06d94ad"
     assert first["arrival_number"] < second["arrival_number"]
 
 
-def test_after_deaths_nothing_lands_until_the_next_birth(running):
+def test_deaths_make_tags_stale_and_nothing_else_lands_until_the_next_birth(running):
     before = running.consumer.reasons()
     gateway = Gateway(running.publish, "Deaths")
     gateway.born(metric("Level", value=0.0))
@@ -200,8 +204,22 @@ def test_after_deaths_nothing_lands_until_the_next_birth(running):
     gateway.born(metric("Level", value=3.0))
     gateway.data(metric("Level", value=4.0))
 
-    rows = running.table.wait_for(6, group_id=gateway.group)
-    assert [row["numeric_value"] for row in rows] == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    rows = running.table.wait_for(9, group_id=gateway.group)
+    said = [row for row in rows if row["quality"] != "STALE"]
+    assert [row["numeric_value"] for row in said] == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    of_pump, *of_all = (row for row in rows if row["quality"] == "STALE")
+    assert (of_pump["message_type"], of_pump["metric_name"]) == ("DDEATH", "Speed")
+    assert of_pump["event_time"] == MEASURED + timedelta(seconds=1)
+    assert {(row["device_id"], row["metric_name"]) for row in of_all} == {
+        (None, "Level"),
+        ("Pump", "Speed"),
+    }
+    for row in of_all:
+        assert row["message_type"] == "NDEATH"
+        assert row["event_time"] == row["ingestion_timestamp"]
+        assert value_columns(row) == (None, None, None, None)
+    # Values of the births after the deaths, dated at the births.
+    assert [row["event_time"] - MEASURED for row in said[2:5:2]] == 2 * [timedelta(seconds=1)]
     after = running.consumer.reasons()
     assert after.pop("device_data_before_birth") == 1
     assert after.pop("data_before_birth") == 2

@@ -59,6 +59,32 @@ def test_a_zerobus_that_crashes_and_comes_back_loses_nothing_and_repeats_only_eq
         assert system.consumer.stop() == 0
 
 
+def test_edge_nodes_that_lose_their_connections_lose_nothing_and_are_alive_again(tmp_path):
+    with world(tmp_path) as system:
+        system.consumer.start_ready()
+        with fleet_for(system) as fleet:
+            assert fleet.wait_online()
+            wait_for_load(system, fleet)
+            first = fleet.ledger.births
+            fleet.break_connections()
+            wait_until(lambda: fleet.connections == 4, what="other connections")
+            assert_nothing_lost(system, fleet)
+            # The consumer has seen the deaths: it dates the births' values anew.
+            again = {each.returned for each in fleet.ledger.births - first}
+            assert len(again) > 80
+            assert again <= system.table.ids_of_values()
+
+            newest = {}
+            for row in system.table.rows():
+                newest.setdefault(row["tag_path"], []).append(row)
+            assert len(newest) == len(again)
+            for rows in newest.values():
+                assert sum(row["message_type"] == "NDEATH" for row in rows) == 1
+                latest = max(rows, key=lambda row: (row["event_time"], row["arrival_number"]))
+                assert latest["message_type"] != "NDEATH"
+        assert system.consumer.stop() == 0
+
+
 def test_a_spool_that_is_full_is_counted_and_everything_that_had_room_lands(tmp_path):
     with world(tmp_path, spool={"max_bytes": "16MiB"}) as system:
         system.consumer.start_ready()

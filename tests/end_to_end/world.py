@@ -56,6 +56,12 @@ class LandedTable:
         ids: list[str] = self.read()["event_id"].to_pylist()
         return ids
 
+    def ids_of_values(self) -> set[str]:
+        """The event_ids of what edge nodes said; the rows of deaths are the consumer's own."""
+        table = self.read()
+        of_death = pc.is_in(table["message_type"], pa.array(["NDEATH", "DDEATH"]))
+        return set(table.filter(pc.invert(of_death))["event_id"].to_pylist())
+
     def wait_for(self, count: int, timeout: float = 20.0, **equal: Any) -> list[dict[str, Any]]:
         """Wait until at least `count` such rows landed, and return them."""
         found: list[dict[str, Any]] = []

@@ -303,6 +303,7 @@ class Oracle:
     def _birth(self, node: Node, topic: Topic, payload: Payload, arrival: Arrival) -> None:
         scope = node.scopes[topic.device] = Scope(next(self._births))
         before = node.declared_before.get(topic.device, {})
+        stale = {name for name, declared in before.items() if declared.is_stale}
         fresh: dict[tuple[str, int], Declared] = {}
         sent_at = self._payload_time(payload)
         for metric in payload.metrics:
@@ -312,7 +313,8 @@ class Oracle:
             declared = before.get(metric.name)
             if declared is None or declared.datatype != datatype_code(metric.datatype):
                 key = (metric.name, datatype_code(metric.datatype))
-                declared = fresh.setdefault(key, Declared(topic.device, *key))
+                declared = Declared(topic.device, *key, is_stale=metric.name in stale)
+                declared = fresh.setdefault(key, declared)
             if declared not in scope.tags:
                 scope.tags.append(declared)
             scope.names[metric.name] = declared

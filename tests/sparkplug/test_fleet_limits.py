@@ -35,7 +35,8 @@ def test_a_node_that_is_known_may_be_born_again_at_the_limit():
     birth = message("NBIRTH", tag("Ramp", 0))
     seen = fed(birth, birth, max_nodes=1)
     assert not seen.counts
-    assert len(seen.rows) == 2
+    assert (len(seen.rows), seen.repeated) == (1, 1)
+    assert seen.feed(message("NDATA", change(0, 1.0), seq=1))
 
 
 # Tags; one place is taken by each node and device itself

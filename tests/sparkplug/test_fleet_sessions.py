@@ -1,7 +1,16 @@
 """When sessions begin and end, and what seq tells (specification 5.4 to 5.10)."""
 
 import pytest
-from columnar import Columnar, change, message, metric, tag, values
+from columnar import (
+    Columnar,
+    change,
+    deaths,
+    message,
+    metric,
+    tag,
+    values,
+    without_deaths,
+)
 
 from sparkplug.datatypes import DataType
 
@@ -159,13 +168,15 @@ def test_data_before_the_birth_in_one_batch_costs_only_itself():
 # Deaths
 
 
-def test_a_death_ends_the_sessions_of_node_and_devices_and_gives_no_row():
+def test_a_death_ends_the_sessions_of_node_and_devices():
     seen = fed(*BORN)
-    assert not seen.feed(
+    rows = seen.feed(
         death(),
         message("NDATA", change(0, 1.0), seq=2),
         message("DDATA", change(1, 1.0), seq=3),
     )
+    assert deaths(rows) == ["Boiler/Level", "Ramp"]
+    assert not without_deaths(rows)
     assert seen.counts == {"data_before_birth": 2}
 
 
@@ -214,7 +225,8 @@ def test_the_only_metric_of_a_death_is_the_bd_seq_if_it_has_no_name(value, dies)
     rows = seen.feed(
         death(bd_seq(value, name=None, alias=9)), message("NDATA", change(0, 1.0), seq=1)
     )
-    assert bool(rows) is not dies
+    assert deaths(rows) == (["Ramp"] if dies else [])
+    assert values(without_deaths(rows)) == ([] if dies else [("Ramp", 1.0)])
 
 
 def test_a_nameless_metric_among_others_is_not_taken_for_the_bd_seq():
@@ -243,7 +255,8 @@ def test_a_death_in_the_middle_of_a_batch_holds_for_what_follows_it():
     rows = seen.feed(
         message("NDATA", change(0, 1.0), seq=1), death(), message("NDATA", change(0, 2.0), seq=2)
     )
-    assert values(rows) == [("Ramp", 1.0)]
+    assert values(rows) == [("Ramp", 1.0), ("Ramp", None)]
+    assert deaths(rows) == ["Ramp"]
 
 
 def test_a_death_of_a_device_ends_that_device_and_its_aliases():
@@ -254,7 +267,7 @@ def test_a_death_of_a_device_ends_that_device_and_its_aliases():
         message("NDATA", change(1, 2.0), seq=5),
         message("DDATA", change(2, 3.0), seq=6, device="Fan"),
     )
-    assert values(rows) == [("Fan/Speed", 3.0)]
+    assert values(rows) == [("Boiler/Level", None), ("Fan/Speed", 3.0)]
     assert seen.counts == {"device_data_before_birth": 1, "unknown_alias": 1}
 
 

@@ -99,7 +99,8 @@ def read(*messages, limits=None):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_session_gives_the_same_rows_and_event_ids_in_every_form(form):
     plain, seen = read(*SESSION), read(*map(FORMS[form], SESSION))
-    assert len(plain.rows) == 11
+    assert len(plain.rows) == 12
+    assert [row["quality"] for row in plain.rows].count("STALE") == 1  # of the device that died
     assert seen.rows == plain.rows
     assert not seen.counts
     assert not seen.quarantined
