@@ -23,7 +23,6 @@ from consumer.schema import COLUMNS, TAG_EVENTS_SCHEMA, encode_columns
 from consumer.tag_columns import SourceNames, TagColumns
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.quality import NAMES as QUALITY_NAMES
-from sparkplug.topics import MessageType
 from sparkplug.values import Kind
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ _VARIABLE_SCHEMA: Final = pa.schema(
 _REQUIRED_INDICES: Final = [
     index for index, name in enumerate(_VARIABLE_SCHEMA.names) if name in _REQUIRED
 ]
-_BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
+_IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in MESSAGE_TYPES])
 _NOTHING: Final = pa.scalar(b"")
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
@@ -169,7 +168,7 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
     """
     tags.extend()
     digests = event_digests(tags.identities(observations.tag), observations)
-    from_birth = np.isin(observations.message_type, _BIRTHS)
+    from_birth = _IS_BIRTH[observations.message_type]
     if from_birth.any():
         repeated = from_birth & tags.repeats(observations.tag, digests)
         if repeated.any():

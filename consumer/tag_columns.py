@@ -51,7 +51,7 @@ class TagColumns:
         self._batches: list[pa.RecordBatch] = []
         self._prefixes = pa.array([], pa.binary())
         self._identities = np.empty((3, 0), dtype=np.uint64)
-        self._last_digests = np.empty((0, 2), dtype=">u8")
+        self._last_rows = np.empty(0, dtype=np.uint64)  # half of the last digest per tag
 
     def extend(self) -> None:
         """Take in tags that were declared since the last call."""
@@ -64,8 +64,8 @@ class TagColumns:
         self._batches.append(batch)
         self._prefixes = _joined(self._prefixes, encode_columns(batch))
         self._identities = np.hstack([self._identities, digests])
-        fresh = np.zeros((last - first, 2), dtype=">u8")
-        self._last_digests = np.concatenate([self._last_digests, fresh])
+        fresh = np.zeros(last - first, dtype=np.uint64)
+        self._last_rows = np.concatenate([self._last_rows, fresh])
         self._known = last
 
     def prefixes(self, tags: NDArray[np.int32]) -> pa.BinaryArray:
@@ -79,21 +79,21 @@ class TagColumns:
 
     def repeats(self, tags: NDArray[np.int32], digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether each observation is the one that its tag's row before it was."""
-        before = self._last_digests[tags]
+        words = _half(digests)
+        before = self._last_rows[tags]
         order = np.argsort(tags, kind="stable")
-        later = order[1:][tags[order[1:]] == tags[order[:-1]]]
-        earlier = order[:-1][tags[order[1:]] == tags[order[:-1]]]
-        before[later] = digests[earlier]
-        repeated: NDArray[np.bool_] = (before == digests).all(axis=1)
+        again = tags[order[1:]] == tags[order[:-1]]
+        before[order[1:][again]] = words[order[:-1][again]]
+        repeated: NDArray[np.bool_] = before == words
         return repeated
 
     def remember(self, tags: NDArray[np.int32], digests: NDArray[np.uint64]) -> None:
         """Note the last row of each tag."""
-        self._last_digests[tags] = digests
+        self._last_rows[tags] = _half(digests)
 
     def forget_last_rows(self) -> None:
         """Rows were lost on their way: nothing is a repetition of them."""
-        self._last_digests[:] = 0
+        self._last_rows[:] = 0
 
     def columns(self, tags: NDArray[np.int32]) -> dict[str, pa.Array]:
         """The constant columns themselves, for readers of Arrow batches."""
@@ -124,6 +124,11 @@ class TagColumns:
         columns["data_type"] += map(_DATATYPE_NAMES.__getitem__, codes)
         batch = pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()})
         return batch, identities(digests)
+
+
+def _half(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One word of each digest: 64 bits suffice to tell a tag's rows apart."""
+    return digests[:, 1].astype(np.uint64)
 
 
 def _joined(first: pa.Array, second: pa.Array) -> pa.Array:
