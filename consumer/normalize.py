@@ -60,6 +60,11 @@ _PIECE: Final = 10_000
 _MOST_CIRCUMSTANCES: Final = 4096
 
 
+def _key(code: Any, quality: Any, message_type: Any, historical: Any) -> Any:
+    """A combination, or a column of them, as one integer."""
+    return code << 16 | quality << 8 | message_type << 1 | historical
+
+
 class _Circumstances:
     """Quality, quality code, message type and history of rows, encoded once per combination."""
 
@@ -68,14 +73,19 @@ class _Circumstances:
 
     def encode(self, observations: Observations, part: slice) -> pa.Scalar | pa.BinaryArray:
         """One piece for all rows where they agree, else one per row."""
-        key = (
-            (observations.quality_code[part].astype(np.int64) << 16)
-            | (observations.quality[part].astype(np.int64) << 8)
-            | (observations.message_type[part].astype(np.int64) << 1)
-            | observations.historical[part]
+        code, quality = observations.quality_code[part], observations.quality[part]
+        message_type, historical = observations.message_type[part], observations.historical[part]
+        columns = (code, quality, message_type, historical)
+        if all((column == column[0]).all() for column in columns):
+            return self._piece(
+                _key(int(code[0]), int(quality[0]), int(message_type[0]), bool(historical[0]))
+            )
+        key = _key(
+            code.astype(np.int64),
+            quality.astype(np.int64),
+            message_type.astype(np.int64),
+            historical,
         )
-        if (key == key[0]).all():
-            return self._piece(int(key[0]))
         encoded = pc.dictionary_encode(pa.array(key))
         pieces = [self._piece(each).as_buffer() for each in encoded.dictionary.to_pylist()]
         offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int32)

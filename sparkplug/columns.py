@@ -151,19 +151,14 @@ def _to_columns(payloads: list[bytes]) -> PayloadColumns:
     )
 
 
-def _unread(payloads: Sequence[bytes]) -> list[int]:
-    """Malformed payloads that ptars must not even see, found with upb.
+def is_suspect(payload: bytes) -> bool:
+    """Whether ptars must not see a payload before upb has.
 
     ptars walks through groups by recursion: 100,000 of them, one inside the other, end the
     process. And a length just below 2^64 makes it panic, which no `except Exception` stops.
     The former needs a long payload, the latter a run of bits that is rare elsewhere.
     """
-    suspects: set[int] = set()
-    if _LONG_RUN in b"".join(payloads):
-        suspects.update(i for i, payload in enumerate(payloads) if _LONG_RUN in payload)
-    if max(map(len, payloads), default=0) > _SHALLOW:
-        suspects.update(i for i, payload in enumerate(payloads) if len(payload) > _SHALLOW)
-    return [index for index in sorted(suspects) if not _parses(payloads[index])]
+    return len(payload) > _SHALLOW or _LONG_RUN in payload
 
 
 def _parses(payload: bytes) -> bool:
@@ -187,20 +182,26 @@ def _refused(payloads: Sequence[bytes], indices: list[int]) -> list[int]:
     return []
 
 
-def decode(payloads: list[bytes]) -> tuple[PayloadColumns, list[int]]:
+def decode(
+    payloads: list[bytes], suspects: Sequence[int] | None = None
+) -> tuple[PayloadColumns, list[int]]:
     """Decode a batch; return its columns and the ascending indices of malformed payloads.
+
+    `suspects` are the indices of payloads that `is_suspect`, if the caller knows them.
 
     The columns hold the well-formed payloads only, in their order. Whether a payload is
     well-formed does not depend on its neighbours: ptars is the judge of all that it can
     be trusted with, upb only helps to find the suspects quickly.
     """
-    unread = _unread(payloads)
+    if suspects is None:
+        suspects = [index for index, payload in enumerate(payloads) if is_suspect(payload)]
+    unread = [index for index in suspects if not _parses(payloads[index])]
     if not unread:
         with suppress(ValueError):
             return _to_columns(payloads), []
     readable = sorted(set(range(len(payloads))) - set(unread))
-    suspects = [index for index in readable if not _parses(payloads[index])]
-    others = sorted(set(readable) - set(suspects))
-    bad = sorted(unread + _refused(payloads, suspects) + _refused(payloads, others))
+    doubtful = [index for index in readable if not _parses(payloads[index])]
+    others = sorted(set(readable) - set(doubtful))
+    bad = sorted(unread + _refused(payloads, doubtful) + _refused(payloads, others))
     dropped = set(bad)
     return _to_columns([p for i, p in enumerate(payloads) if i not in dropped]), bad

@@ -39,6 +39,7 @@ _SEQ_MODULUS: Final = 256
 MAX_NAME_CHARACTERS: Final = 4096
 """Metrics with longer names are not declared: every row of a tag repeats its name."""
 
+_MOST_SHORT: Final = 2**16
 _NOT_BORN: Final = -1
 _CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 _NDATA: Final = _CODE[MessageType.NDATA]
@@ -214,7 +215,10 @@ class Fleet:
             if session is not None:
                 flagged[session.index] = True
         positions = np.flatnonzero(known)
-        positions = positions[np.argsort(batch.node[positions], kind="stable")]
+        by_node = batch.node[positions]
+        if self._nodes.size <= _MOST_SHORT:
+            by_node = by_node.astype(np.uint16)  # sorted three times as fast
+        positions = positions[np.argsort(by_node, kind="stable")]
         # An encoder that drops zeros leaves out seq 0.
         node, seq = batch.node[positions], np.maximum(batch.columns.seq[positions], 0)
         first = np.ones(len(node), dtype=np.bool_)

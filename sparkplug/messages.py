@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
+from sparkplug.columns import is_suspect
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class MessageBatch(Sequence[Message]):
     """Messages in order of arrival, kept as columns from the moment they come in.
 
     `size` is the sum of all payloads' bytes, `largest` the most bytes of one payload,
-    `deaths` the positions of what looks like an NDEATH or DDEATH.
+    `deaths` the positions of what looks like an NDEATH or DDEATH, `suspects` those of
+    payloads that need a careful look (sparkplug.columns.is_suspect).
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class MessageBatch(Sequence[Message]):
         "received_us",
         "retained",
         "size",
+        "suspects",
         "topics",
     )
 
@@ -55,6 +58,7 @@ class MessageBatch(Sequence[Message]):
         self.retained: list[bool] = []
         self.any_retained = False
         self.deaths: list[int] = []
+        self.suspects: list[int] = []
         self.size = 0
         self.largest = 0
         for message in messages:
@@ -65,6 +69,8 @@ class MessageBatch(Sequence[Message]):
         topic, payload, received_us, retained = message
         if "DEATH/" in topic:
             self.deaths.append(len(self.topics))
+        if is_suspect(payload):
+            self.suspects.append(len(self.topics))
         self.topics.append(topic)
         self.payloads.append(payload)
         self.received_us.append(received_us)

@@ -18,7 +18,7 @@ from sparkplug.json_payload import from_json, is_json
 from sparkplug.messages import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _METRIC_TAG: Final = b"\x12"
 """What each metric of a payload begins with; other bytes may have that value, too."""
@@ -45,15 +45,20 @@ class ReadPayloads:
 
 
 def read_payloads(
-    payloads: list[bytes], *, max_inflated_bytes: int, max_opened_memory: int
+    payloads: list[bytes],
+    suspects: Sequence[int],
+    *,
+    max_inflated_bytes: int,
+    max_opened_memory: int,
 ) -> ReadPayloads:
     """Decode a batch.
 
     One envelope may inflate to `max_inflated_bytes`; all envelopes of the batch together
     may take `max_opened_memory` when they are decoded, which is estimated from their
-    size and, on the safe side, the number of their metrics. `payloads` stays as it is.
+    size and, on the safe side, the number of their metrics. `payloads` stays as it is;
+    `suspects` are the indices that `decode` wants to know.
     """
-    columns, bad = decode(payloads)
+    columns, bad = decode(payloads, suspects)
     read = ReadPayloads(columns)
     if not bad and not columns.compressed.any():
         return read

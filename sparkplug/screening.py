@@ -89,6 +89,7 @@ def screen(
         topic = topic[positions]
     forms = read_payloads(
         kept.payloads,
+        kept.suspects,
         max_inflated_bytes=limits.max_inflated_bytes,
         max_opened_memory=limits.max_opened_memory,
     )
