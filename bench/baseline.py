@@ -1,10 +1,10 @@
 """The baseline of the benchmark: google.protobuf, one Python object per metric.
 
-What a competent engineer writes who does not go by columns: everything that is
-constant for a tag is prepared at its birth, the loop uses local variables, and
-one message object per row is filled and serialized. Scalar datatypes and valid
-sessions only; it does not check seq and does not convert what does not fit, so
-it has less to do than the columnar path it is compared with.
+The plain loop looks the tag up in a dictionary, fills one message per row and serializes
+it. With `prepared` it copies what is constant for a tag from a message that was filled at
+its birth, which is about as fast as such a loop gets. Scalar datatypes and valid sessions
+only; neither checks seq nor converts what does not fit, so they have less to do than the
+columnar path they are compared with.
 """
 
 from __future__ import annotations
@@ -58,13 +58,15 @@ class Tag:
     datatype: int
     half: int  # 2^(n-1) for signed integers of n bits, else 0
     identity: bytes
+    fields: dict[str, str | None]
     constant: TagEvent
 
 
 class Baseline:
     """Rows of data messages; the births are handled once, here, before the data."""
 
-    def __init__(self, births: Iterable[tuple[str, bytes, int]]) -> None:
+    def __init__(self, births: Iterable[tuple[str, bytes, int]], *, prepared: bool = False) -> None:
+        self._prepared = prepared
         # Topic of the data -> tags by alias, tags by name.
         self._tables: dict[str, tuple[dict[int, Tag], dict[str, Tag]]] = {}
         self._rows = 0
@@ -81,24 +83,23 @@ class Baseline:
             if name == "bdSeq" or name.startswith(("Node Control/", "Device Control/")):
                 continue
             level = f"{device}/" if device else ""
-            constant = TagEvent(
-                tag_path=f"[MQTT Engine]Edge Nodes/{group}/{node}/{level}{name}",
-                tag_provider="MQTT Engine",
-                data_type=TYPE_NAMES[metric.datatype],
-                source_system_id=f"{group}/{node}",
-                group_id=group,
-                edge_node_id=node,
-                device_id=device,
-                metric_name=name,
-                message_type=verb[0] + "DATA",
-                # What most rows have; the loop overwrites it where a metric says otherwise.
-                quality="GOOD",
-                quality_code=192,
-                is_historical=False,
-            )
+            fields = {
+                "tag_path": f"[MQTT Engine]Edge Nodes/{group}/{node}/{level}{name}",
+                "tag_provider": "MQTT Engine",
+                "data_type": TYPE_NAMES[metric.datatype],
+                "source_system_id": f"{group}/{node}",
+                "group_id": group,
+                "edge_node_id": node,
+                "device_id": device,
+                "metric_name": name,
+                "message_type": verb[0] + "DATA",
+            }
+            # What most rows have; the loop overwrites it where a metric says otherwise.
+            constant = TagEvent(quality="GOOD", quality_code=192, is_historical=False, **fields)
             width = SIGNED_WIDTHS.get(metric.datatype)
             half = 1 << (width - 1) if width else 0
-            tag = Tag(metric.datatype, half, identity(group, node, device, name), constant)
+            identifier = identity(group, node, device, name)
+            tag = Tag(metric.datatype, half, identifier, fields, constant)
             by_name[name] = tag
             if metric.HasField("alias"):
                 by_alias[metric.alias] = tag
@@ -110,6 +111,7 @@ class Baseline:
         Raises KeyError for tags that no birth declared, DecodeError for bytes
         that are no payload.
         """
+        prepared = self._prepared
         tables = self._tables
         parse = Payload.FromString
         digest = xxhash.xxh3_128_digest
@@ -127,7 +129,23 @@ class Baseline:
                 # Only a metric without alias needs its name.
                 tag = by_alias[metric.alias] if metric.HasField("alias") else by_name[metric.name]
                 event = TagEvent()
-                event.CopyFrom(tag.constant)
+                if prepared:
+                    event.CopyFrom(tag.constant)
+                else:
+                    constant = tag.fields
+                    event.tag_path = constant["tag_path"]
+                    event.tag_provider = constant["tag_provider"]
+                    event.data_type = constant["data_type"]
+                    event.source_system_id = constant["source_system_id"]
+                    event.group_id = constant["group_id"]
+                    event.edge_node_id = constant["edge_node_id"]
+                    if constant["device_id"] is not None:
+                        event.device_id = constant["device_id"]
+                    event.metric_name = constant["metric_name"]
+                    event.message_type = constant["message_type"]
+                    event.quality = "GOOD"
+                    event.quality_code = 192
+                    event.is_historical = False
                 time_us = metric.timestamp * 1000 if metric.HasField("timestamp") else fallback_us
                 code = 192
                 if metric.HasField("properties"):

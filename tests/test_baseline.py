@@ -38,6 +38,8 @@ def test_the_baseline_writes_the_rows_of_the_oracle(bench, metrics, options):
     normalize = baseline.Baseline(births).normalize
     rows = [row for batch in batches for row in normalize(batch)]
     assert len(rows) == 120 * metrics
+    prepared = baseline.Baseline(births, prepared=True).normalize
+    assert [row for batch in batches for row in prepared(batch)] == rows
     expected = []
     for row in oracle.rows[before:]:
         row["arrival_number"] -= before  # the baseline emits no birth values
