@@ -139,8 +139,8 @@ def main() -> int:
     }
     measured: dict[str, dict[str, dict[str, float]]] = {}
     print(
-        f"{'metrics/message':>15} {'variant':>8} {'rows/s/core':>12} {'plain loop':>11} {'ratio':>6}"
-        f" {'prepared':>9} {'ratio':>6}"
+        f"{'metrics/message':>15} {'variant':>8} {'rows/s/core':>12} {'plain loop':>11}"
+        f" {'ratio':>6} {'prepared':>9} {'ratio':>6}"
     )
     for variant, options in variants.items():
         measured[variant] = {}
