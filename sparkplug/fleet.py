@@ -7,15 +7,14 @@ deaths, gaps, data without birth) are taken message by message, in order of arri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby, repeat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sparkplug.aliases import AliasPool
+from sparkplug.batch import CODE, Batch, GrowingColumns, apart_from_deaths, look_up
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
-from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, numbers, validity
+from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.messages import (
     MESSAGE_TYPES,
     Decoded,
@@ -31,7 +30,7 @@ from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,54 +40,8 @@ MAX_NAME_CHARACTERS: Final = 4096
 
 _MOST_SHORT: Final = 2**16
 _NOT_BORN: Final = -1
-_CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
-_NDATA: Final = _CODE[MessageType.NDATA]
-_DDATA: Final = _CODE[MessageType.DDATA]
-
-
-class _Grown:
-    """Integer and boolean columns over an index that grows one by one."""
-
-    def __init__(self, **columns: type[np.generic]) -> None:
-        self.size = 0
-        self._columns: dict[str, NDArray[Any]] = {
-            name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()
-        }
-
-    def append(self) -> int:
-        if self.size == len(next(iter(self._columns.values()))):
-            for name, column in self._columns.items():
-                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
-        self.size += 1
-        return self.size - 1
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._columns[name]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Messages that passed the screening, with their decoded columns."""
-
-    messages: MessageBatch
-    topic: NDArray[np.int64]  # index into Fleet._topics, ABSENT for all but known data topics
-    parsed: dict[int, Topic]  # position -> topic, exactly where `topic` is ABSENT
-    columns: PayloadColumns
-    node: NDArray[np.int64]
-    message_type: NDArray[np.uint8]
-    unread: NDArray[np.bool_]  # messages whose metrics are not looked at
-    ignition: NDArray[np.bool_]  # messages of a session that Ignition's module began
-    tag: NDArray[np.int32]  # per metric
-    returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
-    names: list[str | None] | None  # per metric, None if no metric has a name
-
-    def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Position of the message that each metric belongs to."""
-        return np.searchsorted(self.columns.offsets, rows, side="right") - 1
-
-    def rows(self, position: int) -> slice:
-        """The metrics of one message."""
-        return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
+_NDATA: Final = CODE[MessageType.NDATA]
+_DDATA: Final = CODE[MessageType.DDATA]
 
 
 class Fleet:
@@ -121,12 +74,12 @@ class Fleet:
         self._live_tags = 0
         # Per data topic: its node, whether birth came, whether its aliases need a look
         # of their own, and the region of its alias table.
-        self._topics = _Grown(
+        self._topics = GrowingColumns(
             node=np.int64, live=np.bool_, special=np.bool_, base=np.int64, size=np.int64,
             type=np.uint8,
         )  # fmt: skip
         # Per node: the seq that is expected next (_NOT_BORN: no session), kind of publisher.
-        self._nodes = _Grown(next_seq=np.int64, ignition=np.bool_)
+        self._nodes = GrowingColumns(next_seq=np.int64, ignition=np.bool_)
 
     @property
     def node_count(self) -> int:
@@ -145,7 +98,7 @@ class Fleet:
             self._drop_dead_tags()
         if not isinstance(messages, MessageBatch):
             messages = MessageBatch(messages)
-        for part in _apart_from_deaths(messages) if messages.deaths else (messages,):
+        for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._take(part, decoded)
         return decoded
 
@@ -177,7 +130,7 @@ class Fleet:
 
     # ------------------------------------------------------------------ in order
 
-    def _unresolved(self, screened: Screened) -> _Batch:
+    def _unresolved(self, screened: Screened) -> Batch:
         """A screened batch with what is known of its messages before any is taken in."""
         columns = screened.columns
         topic = screened.topic
@@ -185,10 +138,10 @@ class Fleet:
         ignition = self._nodes["ignition"][node]
         for position, read in screened.parsed.items():
             node[position] = ABSENT
-            message_type[position] = _CODE[read.message_type]
+            message_type[position] = CODE[read.message_type]
             ignition[position] = False
         names = columns.metric("name")
-        return _Batch(
+        return Batch(
             messages=screened.messages,
             topic=topic,
             parsed=screened.parsed,
@@ -202,7 +155,7 @@ class Fleet:
             names=names.to_pylist() if names.null_count < len(names) else None,
         )
 
-    def _regular(self, batch: _Batch) -> NDArray[np.bool_]:
+    def _regular(self, batch: Batch) -> NDArray[np.bool_]:
         """Which messages are data in sequence of a born node; their seq is accounted for."""
         known: NDArray[np.bool_] = batch.topic != ABSENT
         if not known.any():
@@ -234,7 +187,7 @@ class Fleet:
         next_seq[node[last]] = (seq[last] + 1) % _SEQ_MODULUS
         return regular
 
-    def _resolve_regular(self, batch: _Batch, regular: NDArray[np.bool_]) -> None:
+    def _resolve_regular(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """Tags of all metrics of regular messages, for all nodes at once."""
         if not regular.any():
             return
@@ -254,11 +207,11 @@ class Fleet:
             rows = np.flatnonzero(np.repeat(regular, counts) & named)
             tables = [self._owners[index].tags for index in batch.topic.tolist()]
             names = [batch.names[row] for row in rows.tolist()]
-            batch.tag[rows] = _look_up(tables, batch.message_of(rows), names)
+            batch.tag[rows] = look_up(tables, batch.message_of(rows), names)
 
     def _resolve_special(
         self,
-        batch: _Batch,
+        batch: Batch,
         special: NDArray[np.bool_],
         rows: NDArray[np.int64],
         aliases: list[int],
@@ -273,13 +226,13 @@ class Fleet:
             (self._sessions[node].table.scattered or {}) if owner is not None else {}
             for node, owner in zip(batch.node.tolist(), owners, strict=True)
         ]
-        found = _look_up(scattered, message, aliases)
+        found = look_up(scattered, message, aliases)
         batch.tag[rows] = np.where(found == NO_TAG, batch.tag[rows], found)
         own = [(owner.own_aliases or {}) if owner is not None else {} for owner in owners]
-        found = _look_up(own, message, aliases)
+        found = look_up(own, message, aliases)
         batch.tag[rows] = np.where(found == NO_TAG, batch.tag[rows], found)
 
-    def _resolve(self, batch: _Batch, position: int, owner: MetricOwner) -> None:
+    def _resolve(self, batch: Batch, position: int, owner: MetricOwner) -> None:
         """Tags of the metrics of one data message."""
         rows = batch.rows(position)
         alias_column = batch.columns.metric("alias")[rows]
@@ -293,7 +246,7 @@ class Fleet:
 
     # ------------------------------------------------------------------ one by one
 
-    def _take_one(self, batch: _Batch, position: int, decoded: Decoded) -> None:
+    def _take_one(self, batch: Batch, position: int, decoded: Decoded) -> None:
         """One message of a node that needs attention."""
         read = batch.parsed.get(position) or self._topic_of(int(batch.topic[position]))
         session = self._by_id.get((read.group_id, read.edge_node_id))
@@ -316,7 +269,7 @@ class Fleet:
 
     def _take_in_session(
         self,
-        batch: _Batch,
+        batch: Batch,
         position: int,
         session: EdgeNodeSession,
         read: Topic,
@@ -351,7 +304,7 @@ class Fleet:
         self._nodes["next_seq"][session.index] = (seq + 1) % _SEQ_MODULUS
 
     def _node_birth(
-        self, batch: _Batch, position: int, read: Topic, seq: int, decoded: Decoded
+        self, batch: Batch, position: int, read: Topic, seq: int, decoded: Decoded
     ) -> None:
         session = self._by_id.get((read.group_id, read.edge_node_id))
         if session is None:
@@ -365,7 +318,7 @@ class Fleet:
             return
         batch.node[position] = session.index
         decoded.births.append((read.group_id, read.edge_node_id))
-        session.begin(self._bd_seq(batch, position))
+        session.begin(batch.bd_seq(position))
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
         self._declare(batch, position, session, session.owner)
@@ -375,7 +328,7 @@ class Fleet:
 
     def _device_birth(
         self,
-        batch: _Batch,
+        batch: Batch,
         position: int,
         session: EdgeNodeSession,
         read: Topic,
@@ -394,7 +347,7 @@ class Fleet:
             return
         self._declare(batch, position, session, owner)
 
-    def _fits(self, owner: MetricOwner, batch: _Batch, position: int, decoded: Decoded) -> bool:
+    def _fits(self, owner: MetricOwner, batch: Batch, position: int, decoded: Decoded) -> bool:
         """Whether there is room for the tags of a birth; one place is for the owner itself."""
         rows = batch.rows(position)
         wanted = self._live_tags - len(owner.declared) + rows.stop - rows.start
@@ -405,12 +358,12 @@ class Fleet:
         self._refuse(batch, position, Reason.TOO_MANY_TAGS, decoded)
         return False
 
-    def _refuse(self, batch: _Batch, position: int, reason: Reason, decoded: Decoded) -> None:
+    def _refuse(self, batch: Batch, position: int, reason: Reason, decoded: Decoded) -> None:
         decoded.counts[reason] += 1
         decoded.quarantined.append(Quarantined(batch.messages[position], reason))
 
     def _declare(
-        self, batch: _Batch, position: int, session: EdgeNodeSession, owner: MetricOwner
+        self, batch: Batch, position: int, session: EdgeNodeSession, owner: MetricOwner
     ) -> None:
         """Register the metrics of a birth."""
         rows = batch.rows(position)
@@ -436,7 +389,7 @@ class Fleet:
         else:
             self._publish_table(session)
 
-    def _take_back_stale(self, batch: _Batch, rows: slice) -> None:
+    def _take_back_stale(self, batch: Batch, rows: slice) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""
         if not self._emit_births or not self.catalogue.stale.any():
             return
@@ -460,20 +413,20 @@ class Fleet:
                 self._topics["special"][owner.topic_index] = True
 
     def _node_death(
-        self, batch: _Batch, position: int, session: EdgeNodeSession | None, decoded: Decoded
+        self, batch: Batch, position: int, session: EdgeNodeSession | None, decoded: Decoded
     ) -> None:
         """The bdSeq says which session died (operational-behavior-...-ndeath-node-offline)."""
         if session is None or not session.owner.born:
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
-        if not session.ended_by(self._bd_seq(batch, position)):
+        if not session.ended_by(batch.bd_seq(position)):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
         self._mark_stale(batch, position, session.owners(), decoded)
         self._end_session(session)
 
     def _mark_stale(
-        self, batch: _Batch, position: int, owners: list[MetricOwner], decoded: Decoded
+        self, batch: Batch, position: int, owners: list[MetricOwner], decoded: Decoded
     ) -> None:
         """A row of quality STALE for every tag that was alive.
 
@@ -491,7 +444,7 @@ class Fleet:
         seq = int(batch.columns.seq[position])
         sent_ms = int(batch.columns.timestamp_ms[position])
         sent_us = ABSENT if sent_ms == ABSENT else sent_ms * 1000
-        by_device = batch.message_type[position] == _CODE[MessageType.DDEATH]
+        by_device = batch.message_type[position] == CODE[MessageType.DDEATH]
         decoded.observations.append(
             stale_observations(
                 tags,
@@ -515,34 +468,13 @@ class Fleet:
         self._topics["live"][owner.topic_index] = False
         self._publish_table(session)
 
-    def _bd_seq(self, batch: _Batch, position: int) -> int | None:
-        """BdSeq of a birth or death, whichever integer field carries it.
-
-        A death whose only metric has no name is taken to carry it: some publishers
-        leave the name out and send the alias.
-        """
-        rows = batch.rows(position)
-        count = rows.stop - rows.start
-        names = batch.names[rows] if batch.names is not None else [None] * count
-        found = [index for index, name in enumerate(names) if name == "bdSeq"]
-        if not found:
-            is_death = batch.message_type[position] == _CODE[MessageType.NDEATH]
-            if not is_death or count != 1 or names[0]:
-                return None
-            found = [0]
-        for field in ("int_value", "long_value"):
-            value = batch.columns.metric(field)[rows.start + found[-1]].as_py()
-            if value is not None:
-                return int(value)
-        return None
-
     # ------------------------------------------------------------------ bookkeeping
 
     def _ask(self, decoded: Decoded, read: Topic, reason: Reason) -> None:
         decoded.counts[reason] += 1
         decoded.rebirths.append(RebirthRequest(read.group_id, read.edge_node_id, reason))
 
-    def _report_unresolved(self, batch: _Batch, decoded: Decoded) -> None:
+    def _report_unresolved(self, batch: Batch, decoded: Decoded) -> None:
         """Count metrics that no birth declares, and ask their nodes."""
         if not (batch.tag == NO_TAG).any():
             return
@@ -579,7 +511,7 @@ class Fleet:
         owner.topic_index = index
         self._owners.append(owner)
         self._topics["node"][index] = session.index
-        self._topics["type"][index] = _CODE[message_type]
+        self._topics["type"][index] = CODE[message_type]
         topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
         self._data_topics[str(topic)] = index
 
@@ -591,18 +523,3 @@ class Fleet:
         for owner in self._owners:
             owner.rename(renamed)
         self._pool.rename(renamed)
-
-
-def _apart_from_deaths(messages: MessageBatch) -> Iterator[MessageBatch]:
-    """The batch in pieces, so that what a death changes holds for what comes after it only."""
-    deaths = set(messages.deaths)
-    for _, positions in groupby(range(len(messages)), key=deaths.__contains__):
-        yield messages.pick(positions)
-
-
-def _look_up(
-    tables: Sequence[dict[Any, int]], table: NDArray[np.int64], keys: Sequence[Any]
-) -> NDArray[np.int32]:
-    """Tag ids of keys, each in the table of that index; all at the speed of C."""
-    chosen = map(tables.__getitem__, table.tolist())
-    return np.fromiter(map(dict.get, chosen, keys, repeat(NO_TAG)), np.int32, len(keys))

@@ -1,0 +1,107 @@
+"""A batch on its way through the fleet, and columns that grow with the plant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby, repeat
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sparkplug.catalogue import NO_TAG
+from sparkplug.messages import MESSAGE_TYPES, MessageBatch
+from sparkplug.topics import MessageType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from sparkplug.columns import PayloadColumns
+    from sparkplug.topics import Topic
+
+CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
+"""Code of each message type, as in Observations.message_type."""
+
+
+class GrowingColumns:
+    """Integer and boolean columns over an index that grows one by one."""
+
+    def __init__(self, **columns: type[np.generic]) -> None:
+        self.size = 0
+        self._columns: dict[str, NDArray[Any]] = {
+            name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()
+        }
+
+    def append(self) -> int:
+        """Add an entry of zeros; return its index."""
+        if self.size == len(next(iter(self._columns.values()))):
+            for name, column in self._columns.items():
+                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
+        self.size += 1
+        return self.size - 1
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """One column; it may be longer than `size`, and is replaced when it grows."""
+        return self._columns[name]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages that passed the screening, with their decoded columns."""
+
+    messages: MessageBatch
+    topic: NDArray[np.int64]  # index of a known data topic, ABSENT for all but known data topics
+    parsed: dict[int, Topic]  # position -> topic, exactly where `topic` is ABSENT
+    columns: PayloadColumns
+    node: NDArray[np.int64]
+    message_type: NDArray[np.uint8]
+    unread: NDArray[np.bool_]  # messages whose metrics are not looked at
+    ignition: NDArray[np.bool_]  # messages of a session that Ignition's module began
+    tag: NDArray[np.int32]  # per metric
+    returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
+    names: list[str | None] | None  # per metric, None if no metric has a name
+
+    def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Position of the message that each metric belongs to."""
+        return np.searchsorted(self.columns.offsets, rows, side="right") - 1
+
+    def rows(self, position: int) -> slice:
+        """The metrics of one message."""
+        return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
+
+    def bd_seq(self, position: int) -> int | None:
+        """BdSeq of a birth or death, whichever integer field carries it.
+
+        A death whose only metric has no name is taken to carry it: some publishers
+        leave the name out and send the alias.
+        """
+        rows = self.rows(position)
+        count = rows.stop - rows.start
+        names = self.names[rows] if self.names is not None else [None] * count
+        found = [index for index, name in enumerate(names) if name == "bdSeq"]
+        if not found:
+            is_death = self.message_type[position] == CODE[MessageType.NDEATH]
+            if not is_death or count != 1 or names[0]:
+                return None
+            found = [0]
+        for field in ("int_value", "long_value"):
+            value = self.columns.metric(field)[rows.start + found[-1]].as_py()
+            if value is not None:
+                return int(value)
+        return None
+
+
+def apart_from_deaths(messages: MessageBatch) -> Iterator[MessageBatch]:
+    """The batch in pieces, so that what a death changes holds for what comes after it only."""
+    deaths = set(messages.deaths)
+    for _, positions in groupby(range(len(messages)), key=deaths.__contains__):
+        yield messages.pick(positions)
+
+
+def look_up(
+    tables: Sequence[dict[Any, int]], table: NDArray[np.int64], keys: Sequence[Any]
+) -> NDArray[np.int32]:
+    """Tag ids of keys, each in the table of that index; all at the speed of C."""
+    chosen = map(tables.__getitem__, table.tolist())
+    return np.fromiter(map(dict.get, chosen, keys, repeat(NO_TAG)), np.int32, len(keys))
