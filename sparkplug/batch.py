@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.columns import PayloadColumns
+    from sparkplug.messages import Message
     from sparkplug.topics import Topic
 
 CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
@@ -97,6 +98,20 @@ def apart_from_deaths(messages: MessageBatch) -> Iterator[MessageBatch]:
     deaths = set(messages.deaths)
     for _, positions in groupby(range(len(messages)), key=deaths.__contains__):
         yield messages.pick(positions)
+
+
+def is_birth(topic: str) -> bool:
+    """Whether a topic of the grammar is that of an NBIRTH or DBIRTH."""
+    return topic.split("/")[2:3] in (["NBIRTH"], ["DBIRTH"])
+
+
+def one_by_one(lost: Sequence[Message], messages: MessageBatch) -> Iterator[MessageBatch]:
+    """The batch in pieces, each of the lost births in one of its own."""
+    payloads = {id(message.payload) for message in lost}
+    alone = [id(payload) in payloads for payload in messages.payloads]
+    positions = range(len(messages))
+    for _, piece in groupby(positions, key=lambda position: alone[position] and position + 1):
+        yield messages.pick(piece)
 
 
 def look_up(

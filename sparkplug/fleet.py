@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.aliases import AliasPool
-from sparkplug.batch import CODE, Batch, GrowingColumns, apart_from_deaths, look_up
+from sparkplug.batch import (
+    CODE,
+    Batch,
+    GrowingColumns,
+    apart_from_deaths,
+    is_birth,
+    look_up,
+    one_by_one,
+)
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.messages import (
@@ -27,7 +35,7 @@ from sparkplug.messages import (
 from sparkplug.observations import observe, stale_observations
 from sparkplug.screening import Limits, Screened, screen
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
-from sparkplug.topics import MessageType, Topic
+from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +112,20 @@ class Fleet:
 
     def _take(self, messages: MessageBatch, decoded: Decoded) -> None:
         """Messages of which either all are deaths, or none."""
-        batch = self._unresolved(screen(messages, self._data_topics, self.limits, decoded))
+        seen = Decoded()
+        screened = screen(messages, self._data_topics, self.limits, seen)
+        lost = [each.message for each in seen.quarantined if is_birth(each.message.topic)]
+        if lost and len(messages) > 1:
+            for part in one_by_one(lost, messages):
+                self._take(part, decoded)
+            return
+        decoded.add(seen)
+        self._take_screened(screened, decoded)
+        for message in lost:
+            self._lose_birth(message.topic)
+
+    def _take_screened(self, screened: Screened, decoded: Decoded) -> None:
+        batch = self._unresolved(screened)
         regular = self._regular(batch)
         self._resolve_regular(batch, regular)
         for position in np.flatnonzero(~regular).tolist():
@@ -455,6 +476,19 @@ class Fleet:
                 seq=seq if seq < BEYOND_SEQ else ABSENT,
             )
         )
+
+    def _lose_birth(self, topic: str) -> None:
+        """A birth that cannot be read: from here on the aliases mean something else."""
+        read = parse(topic)
+        assert isinstance(read, Topic)
+        session = self._by_id.get((read.group_id, read.edge_node_id))
+        if session is None or not session.owner.born:
+            return
+        owner = session.devices.get(read.device_id or "")
+        if read.message_type is MessageType.NBIRTH:
+            self._end_session(session)
+        elif owner is not None and owner.born:
+            self._device_death(session, owner)
 
     def _end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""

@@ -199,3 +199,11 @@ class Decoded:
     rebirths: list[RebirthRequest] = field(default_factory=list)
     births: list[tuple[str, str]] = field(default_factory=list)  # (group id, edge node id)
     quarantined: list[Quarantined] = field(default_factory=list)
+
+    def add(self, other: Decoded) -> None:
+        """Take in what a later part of the batch gave."""
+        self.observations += other.observations
+        self.counts += other.counts
+        self.rebirths += other.rebirths
+        self.births += other.births
+        self.quarantined += other.quarantined

@@ -197,7 +197,7 @@ class Oracle:
         for arrival in arrivals:
             self._message(arrival)
 
-    def _message(self, arrival: Arrival) -> None:
+    def _message(self, arrival: Arrival) -> None:  # noqa: C901 - the table of the page
         topic = parse_topic(arrival.topic)
         if topic is None:
             self.counts["host_state"] += 1
@@ -214,6 +214,8 @@ class Oracle:
         ):
             if applies:
                 self.counts[reason] += 1
+                if reason == "too_large":
+                    self._lost_birth(topic, arrival)
                 return
         payload, problem = read_payload(arrival.payload)
         if problem == "bad_payload":
@@ -222,6 +224,16 @@ class Oracle:
             self.counts[problem] += 1
         if payload is not None:
             self._payload(topic, payload, arrival, unread=problem is not None)
+        if problem is not None:
+            self._lost_birth(topic, arrival)
+
+    def _lost_birth(self, topic: Topic, arrival: Arrival) -> None:
+        """After a birth that cannot be read the aliases may mean something else."""
+        node = self._nodes.get((arrival.server, topic.group, topic.node))
+        if node is not None and topic.verb == "NBIRTH":
+            node.scopes.clear()
+        elif node is not None and topic.verb == "DBIRTH":
+            node.scopes.pop(topic.device, None)
 
     def _payload(self, topic: Topic, payload: Payload, arrival: Arrival, *, unread: bool) -> None:
         """A payload; of one that is `unread` only the seq is believed."""

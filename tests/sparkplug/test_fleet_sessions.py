@@ -277,3 +277,33 @@ def test_a_device_may_be_born_again_after_its_death():
     assert values(rows) == [("Boiler/Level", 1.0)]
     assert len(seen.fleet.catalogue) == 2
     assert not seen.counts
+
+
+UNREADABLE = b"\xff\xff"
+
+
+def test_a_birth_that_cannot_be_read_ends_the_session_whose_aliases_it_changed():
+    torn = message("NBIRTH", tag("Other", 0))._replace(payload=UNREADABLE)
+    seen = Columnar()
+    seen.feed(
+        message("NBIRTH", tag("Ramp", 0)),
+        message("NDATA", change(0, 1.0), seq=1),
+        torn,
+        message("NDATA", change(0, 2.0), seq=1),
+    )
+    assert values(seen.rows) == [("Ramp", 0.0), ("Ramp", 1.0)]
+    assert seen.counts == {"bad_payload": 1, "data_before_birth": 1}
+    assert values(seen.feed(message("NBIRTH", tag("Other", 0)))) == [("Other", 0.0)]
+
+
+def test_a_device_birth_that_cannot_be_read_ends_that_device_alone():
+    torn = message("DBIRTH", tag("Other", 1), seq=2)._replace(payload=UNREADABLE)
+    seen = Columnar()
+    seen.feed(message("NBIRTH", tag("Ramp", 0)), message("DBIRTH", tag("Sine", 1), seq=1))
+    rows = seen.feed(
+        torn,
+        message("NDATA", change(0, 1.0), seq=3),
+        message("DDATA", change(1, 1.0), seq=4),
+    )
+    assert values(rows) == [("Ramp", 1.0)]
+    assert seen.counts == {"bad_payload": 1, "sequence_gap": 1, "device_data_before_birth": 1}

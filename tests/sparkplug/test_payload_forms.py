@@ -261,14 +261,15 @@ def test_quarantine_keeps_a_message_as_it_came(form):
 
 
 def test_unreadable_json_and_garbage_beside_readable_forms_are_told_apart():
-    broken = SESSION[0]._replace(payload=b'{"metrics":[{"name":5}]}')
-    garbage = SESSION[0]._replace(payload=b"\xff")
+    other = SESSION[0]._replace(topic="spBv1.0/Plant/NBIRTH/Other")
+    broken = other._replace(payload=b'{"metrics":[{"name":5}]}')
+    garbage = other._replace(payload=b"\xff")
     forms = [as_json(SESSION[0]), broken, garbage, in_envelope(SESSION[1]), as_json(SESSION[2])]
     seen = read(*forms)
     assert values(seen.rows)[-2:] == [("Ramp", 1.5), ("Ramp", 2.5)]
     assert seen.counts == {"json_payload": 1, "bad_payload": 1}
     assert seen.quarantined == [(broken, "json_payload"), (garbage, "bad_payload")]
-    assert seen.rebirths == [("Plant", "Edge", "bad_payload")]
+    assert seen.rebirths == [("Plant", "Other", "bad_payload")]
 
 
 def test_commands_and_retained_messages_are_not_even_opened():
