@@ -51,9 +51,12 @@ def test_it_ends_after_the_given_time_with_a_summary_and_the_ledger(server, tmp_
     summary, ledger = json.loads(out), json.loads(ledger_file.read_text())
     assert summary["gateways"] == ["Plant 1/Line A", "Plant 2/Line A"]
     assert summary["published"] == ledger["published"] > 0
-    born = [own for own, _ in ledger["births"]]
-    assert summary["distinct"] == ledger["distinct"] == len(born) + len(ledger["event_ids"])
-    assert {*born, *ledger["event_ids"]} == landed
+    # On a busy machine a node may have connected twice: its births then repeat data.
+    data, births = set(ledger["event_ids"]), ledger["births"]
+    assert summary["distinct"] == ledger["distinct"] == len(data | {own for own, _ in births})
+    assert data <= landed
+    assert all(landed & {own, returned} for own, returned in births)
+    assert landed <= data.union(*births)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
