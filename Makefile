@@ -37,6 +37,7 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS)
 
 test: setup broker ## The test suite, in parallel, against a real Mosquitto
+	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not compose" $(ARGS)
 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -166,7 +165,6 @@ def test_large_and_endless_bodies_are_refused(server):
         urllib.request.urlopen(request, timeout=5)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 def test_both_ports_speak_tls(make_server, make_client, tmp_path, monkeypatch, rows):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
