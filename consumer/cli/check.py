@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from consumer import config
 from consumer.check import DEFAULT_LISTEN, DEFAULT_TIMEOUT, Finding, Status, check
 from consumer.cli import EXIT_FAILURE
+from consumer.cli.options import config_option
 from consumer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXAMPLES = """\b
 Examples:
@@ -21,13 +25,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Configuration file.",
-)
+@config_option("Configuration file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, too.")
 @click.option(
     "--timeout",

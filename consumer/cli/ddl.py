@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from consumer import config, ddl
+from consumer.cli.options import config_option
 from consumer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXAMPLES = """\b
 Examples:
@@ -20,13 +24,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Configuration file; its secrets are not read.",
-)
+@config_option("Configuration file; its secrets are not read.")
 @click.option("--view-only", is_flag=True, help="Print only the view without duplicates.")
 @click.option(
     "--grants-principal",

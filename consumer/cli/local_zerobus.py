@@ -15,6 +15,7 @@ import click
 
 from consumer import config
 from consumer.cli import EXIT_INTERRUPTED
+from consumer.cli.options import config_option
 from consumer.errors import ConfigurationError, SparkplugZerobusError
 
 if TYPE_CHECKING:
@@ -36,13 +37,7 @@ _STOP_SECONDS: Final = 5.0
 
 
 @click.command(epilog=EXAMPLES)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Configuration of the consumer that the server is for.",
-)
+@config_option("Configuration of the consumer that the server is for.")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),

@@ -6,11 +6,11 @@ import logging
 import os
 import signal
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from consumer.cli.options import config_option
 from consumer.config import load
 from consumer.http import HttpServer
 from consumer.logs import configure_logging
@@ -18,6 +18,7 @@ from consumer.pipeline import Consumer
 from consumer.status import status
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import FrameType
 
 _LOG = logging.getLogger(__name__)
@@ -29,13 +30,7 @@ _EXIT_INTERRUPTED = 130
     epilog="\b\nExamples:\n  sparkplug-zerobus run --config sparkplug-zerobus.yaml\n"
     "  DATABRICKS_CLIENT_SECRET=... sparkplug-zerobus run --config plant.yaml"
 )
-@click.option(
-    "--config",
-    "config_path",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Configuration file (YAML).",
-)
+@config_option("Configuration file (YAML).")
 @click.pass_context
 def command(context: click.Context, config_path: Path) -> None:
     """Run the consumer until SIGTERM or Ctrl-C.
