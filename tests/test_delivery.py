@@ -335,6 +335,9 @@ class TestFailures:
         plant = plant_for(server)
         plant.wait_for(StreamState.OPENED)
         for _ in range(3):
+            # A stream that ends before it ever acknowledged anything is a failure.
+            plant.add(10)
+            wait_until(lambda: plant.stats().last_acked_offset >= 0)
             server.faults.close_streams(0.05)
             before = plant.stats().generation
             wait_until(lambda before=before: plant.add(10) or plant.stats().generation > before)
