@@ -96,7 +96,8 @@ _CLASSES: Final[tuple[tuple[re.Pattern[str], FailureKind], ...]] = tuple(
     for pattern, kind in (
         ("Ingest payload too large", FailureKind.TOO_LARGE),
         ("The operation completed successfully", FailureKind.ENDED),
-        # The same end, noticed first by the half of the stream that was sending.
+        # Noticed first by the half that was sending, which says no reason: a lasting one
+        # shows when the next stream is opened.
         ("Failed to send batch", FailureKind.ENDED),
         # OAuth. The SDK calls every 4xx final, 429 included.
         (r"Client error \(429\)", FailureKind.RETRIABLE),

@@ -288,7 +288,10 @@ class TestFailures:
         plant = plant_for(server, options=options)
         plant.add(batches=20)
         again = plant.landed_at_least_once()
-        assert plant.stats().reconnects == plant.stats().failures == 3
+        stats = plant.stats()
+        assert stats.reconnects == 3
+        # When the sending half notices first, the SDK does not tell a break from a rotation.
+        assert stats.failures + stats.rotations == 3
         assert again <= 3 * 5 * 50
 
     def test_a_stream_that_always_fails_is_not_reopened_in_a_tight_loop(self, server, plant_for):
