@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sparkplug.events import Event
+    from sparkplug.metadata import TagMetadata
     from sparkplug.values import Values
 
 MESSAGE_TYPES: Final = tuple(MessageType)
@@ -199,6 +201,8 @@ class Decoded:
     rebirths: list[RebirthRequest] = field(default_factory=list)
     births: list[tuple[str, str]] = field(default_factory=list)  # (group id, edge node id)
     quarantined: list[Quarantined] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    metadata: list[TagMetadata] = field(default_factory=list)
 
     def add(self, other: Decoded) -> None:
         """Take in what a later part of the batch gave."""
@@ -207,3 +211,5 @@ class Decoded:
         self.rebirths += other.rebirths
         self.births += other.births
         self.quarantined += other.quarantined
+        self.events += other.events
+        self.metadata += other.metadata
