@@ -241,6 +241,36 @@ class Spool:
                 part.to_blob(),
             )
 
+    def send_again(self) -> dict[str, int]:
+        """Make batches of the dead letters for which that was asked, behind all others.
+
+        Returns:
+            The rows of each table.
+        """
+        added: list[tuple[str, int]] = []
+        with self._transaction():
+            letters = self._db.execute(
+                "SELECT dead_letter_id, table_name, schema_id, row_count, rows FROM dead_letters "
+                "WHERE retry AND reason != 'damaged' ORDER BY dead_letter_id"
+            ).fetchall()
+            for letter_id, table, schema_id, rows, blob in letters:
+                size = EncodedRows.from_blob(blob).nbytes
+                self._db.execute(
+                    "INSERT INTO batches "
+                    "(table_name, schema_id, appended_at, row_count, byte_count, rows) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (table, schema_id, self._clock(), rows, size, blob),
+                )
+                self._db.execute("DELETE FROM dead_letters WHERE dead_letter_id = ?", (letter_id,))
+                added.append((table, rows))
+        again: dict[str, int] = {}
+        with self._errors():
+            for table, rows in added:
+                again[table] = again.get(table, 0) + rows
+            if added:
+                self._count()
+        return again
+
     # -- reading ---------------------------------------------------------------------
 
     def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:

@@ -92,8 +92,11 @@ _ADDED: Final = {
             topic TEXT NOT NULL,
             payload BLOB NOT NULL,
             received_us INTEGER NOT NULL,
-            reason TEXT NOT NULL
+            reason TEXT NOT NULL,
+            retry INTEGER NOT NULL DEFAULT 0
         )""",
+        # Asked for by `deadletter retry`, done by the consumer that runs.
+        "ALTER TABLE dead_letters ADD COLUMN retry INTEGER NOT NULL DEFAULT 0",
     ),
 }
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": ("consumer.cli.demo", "Run the whole system on real parts and verify what landed."),
     "check": ("consumer.cli.check", "Connect everything; say what is wrong and how to mend it."),
     "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants and the de-duplication view."),
+    "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
 }

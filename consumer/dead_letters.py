@@ -1,0 +1,204 @@
+"""What could not be delivered or read, as it is kept in the spool's file.
+
+Two sorts: rows that Zerobus refuses, and messages that could not be read or waited in vain for
+a birth. The file may be looked at while a consumer runs. Nothing is sent again from here:
+letters are marked, and the consumer that has the spool open sees to them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError
+
+from consumer import spool_file
+from consumer.errors import SpoolError
+from consumer.records import EncodedRows
+from sparkplug.messages import Reason
+from sparkplug.pb import sparkplug_b_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_ROWS: Final = "row"
+_MESSAGES: Final = "message"
+
+RETRIABLE_MESSAGES: Final = frozenset(
+    {
+        Reason.DATA_BEFORE_BIRTH,
+        Reason.DEVICE_DATA_BEFORE_BIRTH,
+        Reason.UNKNOWN_ALIAS,
+        Reason.UNKNOWN_METRIC,
+        Reason.SESSION_ENDED,
+        Reason.HOLD_FULL,
+        Reason.LATE_BIRTH,
+    }
+)
+"""Messages given up for these reasons may wait for a birth once more."""
+
+_SHOWN_ROWS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One entry, without its content.
+
+    `name` is how people call it: `row-7`, `message-12`. `where` is the table or the
+    topic, `size` bytes; `at` is when it was set aside, seconds since 1970; `retry` is 1 when
+    trying again was asked for.
+    """
+
+    name: str
+    at: float
+    where: str
+    reason: str
+    error: str
+    rows: int
+    size: int
+    retry: int
+
+
+class DeadLetters:
+    """The dead letters of a spool file. Used by one thread.
+
+    Raises:
+        SpoolError: there is no such file, or it is no spool.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise SpoolError(f"there is no spool at {path}: is spool.path right?")
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version != spool_file.SCHEMA_VERSION:
+            self._db.close()
+            raise SpoolError(
+                f"the spool {path} has layout {version}, this release knows "
+                f"{spool_file.SCHEMA_VERSION}: start the consumer of this release once"
+            )
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._db.close()
+
+    def list(self, reason: str | None = None) -> list[DeadLetter]:
+        """All letters, or those of one reason, oldest first."""
+        rows = self._db.execute(
+            "SELECT 'row-' || dead_letter_id, set_aside_at, table_name, reason, error, row_count, "
+            "length(rows), retry FROM dead_letters WHERE ?1 IS NULL OR reason = ?1 UNION ALL "
+            "SELECT 'message-' || dead_message_id, set_aside_at, topic, reason, '', 0, "
+            "length(payload), retry FROM dead_messages WHERE ?1 IS NULL OR reason = ?1 ORDER BY 2",
+            (reason,),
+        )
+        return [DeadLetter(*row) for row in rows]
+
+    def show(self, name: str) -> dict[str, Any]:
+        """One letter with its content, as far as it can be read.
+
+        Raises:
+            SpoolError: there is none of that name.
+        """
+        sort, number = self._parsed(name)
+        if sort == _ROWS:
+            row = self._db.execute(
+                "SELECT set_aside_at, table_name, reason, error, batch_id, first_row, row_count, "
+                "rows, descriptor FROM dead_letters JOIN schemas USING (schema_id) "
+                "WHERE dead_letter_id = ?",
+                (number,),
+            ).fetchone()
+            if row is None:
+                raise SpoolError(f"there is no dead letter {name}")
+            *fields, blob, descriptor = row
+            titles = ["set_aside_at", "table", "reason", "error", "batch_id", "first_row", "rows"]
+            return dict(zip(titles, fields, strict=True)) | {"content": _rows(blob, descriptor)}
+        row = self._db.execute(
+            "SELECT set_aside_at, server, topic, reason, received_us, payload "
+            "FROM dead_messages WHERE dead_message_id = ?",
+            (number,),
+        ).fetchone()
+        if row is None:
+            raise SpoolError(f"there is no dead letter {name}")
+        *fields, payload = row
+        titles = ["set_aside_at", "server", "topic", "reason", "received_us"]
+        shown = dict(zip(titles, fields, strict=True))
+        return shown | {"payload": payload.hex(), "content": _payload(payload)}
+
+    def retry(self, names: Iterable[str]) -> int:
+        """Ask for letters to be tried again; returns how many that makes.
+
+        Raises:
+            SpoolError: there is none of a name, or trying again cannot help.
+        """
+        marked = 0
+        for name in names:
+            shown = self.show(name)
+            sort, number = self._parsed(name)
+            if sort == _MESSAGES and shown["reason"] not in RETRIABLE_MESSAGES:
+                raise SpoolError(f"{name} cannot be read ({shown['reason']}): nothing would change")
+            if shown["reason"] == "damaged":
+                raise SpoolError(f"{name} is damaged: its rows cannot be read")
+            if sort == _ROWS:
+                query = "UPDATE dead_letters SET retry = 1 WHERE dead_letter_id = ?"
+            else:
+                query = "UPDATE dead_messages SET retry = 1 WHERE dead_message_id = ?"
+            marked += self._db.execute(query, (number,)).rowcount
+        return marked
+
+    def drop(self, names: Iterable[str]) -> int:
+        """Delete letters for good; returns how many there were.
+
+        Raises:
+            SpoolError: a name cannot be one.
+        """
+        dropped = 0
+        for name in names:
+            sort, number = self._parsed(name)
+            if sort == _ROWS:
+                query = "DELETE FROM dead_letters WHERE dead_letter_id = ?"
+            else:
+                query = "DELETE FROM dead_messages WHERE dead_message_id = ?"
+            dropped += self._db.execute(query, (number,)).rowcount
+        return dropped
+
+    @staticmethod
+    def _parsed(name: str) -> tuple[str, int]:
+        sort, _, number = name.partition("-")
+        if sort not in (_ROWS, _MESSAGES) or not number.isdecimal():
+            raise SpoolError(f"{name!r} is no name of a dead letter: say row-7 or message-12")
+        return sort, int(number)
+
+
+def _rows(blob: bytes, descriptor: bytes) -> list[dict[str, Any]]:
+    """The first rows of a letter as they would land."""
+    rows = EncodedRows.from_blob(blob)
+    file = descriptor_pb2.FileDescriptorProto.FromString(descriptor)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = pool.FindFileByName(file.name)
+    message_class = message_factory.GetMessageClass(
+        next(iter(found.message_types_by_name.values()))
+    )
+    shown: list[dict[str, Any]] = []
+    for record in rows.slice(0, min(len(rows), _SHOWN_ROWS)):
+        try:
+            message = message_class.FromString(record)
+            text = json_format.MessageToJson(message, preserving_proto_field_name=True)
+            shown.append(json.loads(text))
+        except DecodeError:
+            shown.append({"undecodable": record.hex()})
+    return shown
+
+
+def _payload(payload: bytes) -> dict[str, Any] | None:
+    """A Sparkplug payload, None if it is none."""
+    try:
+        message = sparkplug_b_pb2.Payload.FromString(payload)
+    except DecodeError:
+        return None
+    content: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return content

@@ -1,0 +1,142 @@
+"""`sparkplug-zerobus deadletter`, on the spool of a consumer that runs, or does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tag_events import DESCRIPTOR, TABLE, event
+
+from consumer import fleet_store
+from consumer.records import EncodedRows
+from consumer.spool import Spool
+from sparkplug.messages import Message, Quarantined, Reason
+
+PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool.open(tmp_path / "spool.db")
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def letters(spool):
+    """Two refused rows, one message that waited in vain and one that nobody can read."""
+    schema_id = spool.add_schema(DESCRIPTOR)
+    rows = EncodedRows.from_messages([event(number) for number in range(3)])
+    batch = spool.append(TABLE, rows, schema_id=schema_id)
+    for row in (0, 2):
+        spool.set_aside(batch, row, row + 1, reason="poison", error="unrecognized field")
+    spool.trim([batch.batch_id])
+    topic = "spBv1.0/Plant/NDATA/Edge"
+    dead = [
+        Quarantined(Message(topic, b"\x18\x05", 7), Reason.DATA_BEFORE_BIRTH),
+        Quarantined(Message(topic, b"\xff", 8), Reason.BAD_PAYLOAD),
+    ]
+    spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant-a", dead))
+    return spool
+
+
+def run(tmp_path, *arguments, code=0):
+    config = tmp_path / "consumer.yaml"
+    config.write_text(
+        f"""
+servers: [{{name: plant-a, url: mqtt://localhost}}]
+spool: {{path: {tmp_path / "spool.db"}}}
+zerobus:
+  endpoint: http://127.0.0.1:9001
+  workspace_url: http://127.0.0.1:9002
+  table: {TABLE}
+  client_id: id
+  client_secret: ${{NOT_SET}}
+""",
+        encoding="utf-8",
+    )
+    command, *others = arguments
+    done = subprocess.run(
+        [*PROGRAM, "deadletter", command, *others, "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def listed(tmp_path, *arguments):
+    lines = run(tmp_path, "list", "--json", *arguments).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_all_letters_are_listed_with_what_is_wrong(letters, tmp_path):
+    found = {each["name"]: (each["reason"], each["where"]) for each in listed(tmp_path)}
+    assert found == {
+        "row-1": ("poison", TABLE),
+        "row-2": ("poison", TABLE),
+        "message-1": ("data_before_birth", "spBv1.0/Plant/NDATA/Edge"),
+        "message-2": ("bad_payload", "spBv1.0/Plant/NDATA/Edge"),
+    }
+    text = run(tmp_path, "list", "--reason", "poison")
+    assert len(text.splitlines()) == 2
+    assert "unrecognized field" in text
+
+
+def test_a_row_is_shown_as_it_would_land(letters, tmp_path):
+    shown = json.loads(run(tmp_path, "show", "row-2"))
+    assert (shown["reason"], shown["batch_id"], shown["first_row"]) == ("poison", 1, 2)
+    [content] = shown["content"]
+    assert content["event_id"] == f"{2:032x}"
+    assert content["metric_name"] == "Ramp2"
+
+
+def test_a_message_is_shown_with_its_payload_if_it_is_one(letters, tmp_path):
+    shown = json.loads(run(tmp_path, "show", "message-1"))
+    assert (shown["payload"], shown["content"]) == ("1805", {"seq": "5"})
+    assert json.loads(run(tmp_path, "show", "message-2"))["content"] is None
+
+
+def test_what_is_to_be_retried_is_marked_and_done_by_the_consumer_with_the_same_event_ids(
+    letters, tmp_path
+):
+    run(tmp_path, "retry", "row-2", "message-1")
+    assert {each["name"] for each in listed(tmp_path) if each["retry"]} == {"row-2", "message-1"}
+    assert letters.send_again() == {TABLE: 1}
+    [batch] = letters.batches_after(0, 1 << 20, table=TABLE)
+    assert batch.rows.slice(0, 1) == [event(2)]
+    assert letters.pending_rows(TABLE) == 1
+    assert {each["name"] for each in listed(tmp_path)} == {"row-1", "message-1", "message-2"}
+    assert letters.send_again() == {}
+
+
+def test_what_cannot_be_read_is_not_retried(letters, tmp_path):
+    error = run(tmp_path, "retry", "message-2", code=1)
+    assert "cannot be read" in error
+
+
+def test_letters_are_dropped_one_by_one_or_all_of_a_reason(letters, tmp_path):
+    run(tmp_path, "drop", "message-1")
+    run(tmp_path, "drop", "--all", "--reason", "poison")
+    assert [each["name"] for each in listed(tmp_path)] == ["message-2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("show", "row-9"), 1, "no dead letter row-9"),
+        (("drop", "letter-1"), 1, "no name of a dead letter"),
+        (("retry",), 2, "say --all"),
+        (("drop", "row-1", "--all"), 2, "say --all"),
+    ],
+)
+def test_wrong_names_are_told(letters, tmp_path, arguments, code, text):
+    assert text in run(tmp_path, *arguments, code=code)
+
+
+def test_a_missing_spool_is_told(tmp_path):
+    assert "there is no spool" in run(tmp_path, "list", code=1)
