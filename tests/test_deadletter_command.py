@@ -74,7 +74,8 @@ def listed(tmp_path, *arguments):
     return [json.loads(line) for line in lines]
 
 
-def test_all_letters_are_listed_with_what_is_wrong(letters, tmp_path):
+@pytest.mark.usefixtures("letters")
+def test_all_letters_are_listed_with_what_is_wrong(tmp_path):
     found = {each["name"]: (each["reason"], each["where"]) for each in listed(tmp_path)}
     assert found == {
         "row-1": ("poison", TABLE),
@@ -87,7 +88,8 @@ def test_all_letters_are_listed_with_what_is_wrong(letters, tmp_path):
     assert "unrecognized field" in text
 
 
-def test_a_row_is_shown_as_it_would_land(letters, tmp_path):
+@pytest.mark.usefixtures("letters")
+def test_a_row_is_shown_as_it_would_land(tmp_path):
     shown = json.loads(run(tmp_path, "show", "row-2"))
     assert (shown["reason"], shown["batch_id"], shown["first_row"]) == ("poison", 1, 2)
     [content] = shown["content"]
@@ -95,7 +97,8 @@ def test_a_row_is_shown_as_it_would_land(letters, tmp_path):
     assert content["metric_name"] == "Ramp2"
 
 
-def test_a_message_is_shown_with_its_payload_if_it_is_one(letters, tmp_path):
+@pytest.mark.usefixtures("letters")
+def test_a_message_is_shown_with_its_payload_if_it_is_one(tmp_path):
     shown = json.loads(run(tmp_path, "show", "message-1"))
     assert (shown["payload"], shown["content"]) == ("1805", {"seq": "5"})
     assert json.loads(run(tmp_path, "show", "message-2"))["content"] is None
@@ -114,17 +117,20 @@ def test_what_is_to_be_retried_is_marked_and_done_by_the_consumer_with_the_same_
     assert letters.send_again() == {}
 
 
-def test_what_cannot_be_read_is_not_retried(letters, tmp_path):
+@pytest.mark.usefixtures("letters")
+def test_what_cannot_be_read_is_not_retried(tmp_path):
     error = run(tmp_path, "retry", "message-2", code=1)
     assert "cannot be read" in error
 
 
-def test_letters_are_dropped_one_by_one_or_all_of_a_reason(letters, tmp_path):
+@pytest.mark.usefixtures("letters")
+def test_letters_are_dropped_one_by_one_or_all_of_a_reason(tmp_path):
     run(tmp_path, "drop", "message-1")
     run(tmp_path, "drop", "--all", "--reason", "poison")
     assert [each["name"] for each in listed(tmp_path)] == ["message-2"]
 
 
+@pytest.mark.usefixtures("letters")
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -134,7 +140,7 @@ def test_letters_are_dropped_one_by_one_or_all_of_a_reason(letters, tmp_path):
         (("drop", "row-1", "--all"), 2, "say --all"),
     ],
 )
-def test_wrong_names_are_told(letters, tmp_path, arguments, code, text):
+def test_wrong_names_are_told(tmp_path, arguments, code, text):
     assert text in run(tmp_path, *arguments, code=code)
 
 
