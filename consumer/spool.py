@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import xxhash
 
 from consumer import spool_file
-from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
+from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
 from consumer.records import EncodedRows
+from consumer.reserve import RESERVE_BYTES, Reserve
 from consumer.spool_types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ class Spool:
         path: Path,
         connection: sqlite3.Connection,
         lock: spool_file.FileLock,
+        *,
         max_bytes: int,
         clock: Callable[[], float],
+        reserve: Reserve,
     ) -> None:
         self.path = path
         self.max_bytes = max_bytes
@@ -65,6 +68,7 @@ class Spool:
         self._clock = clock
         self._mutex = threading.RLock()
         self._closed = False
+        self._reserve = reserve
         self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
         self._last_batch_id = 0
         with self._errors():
@@ -78,6 +82,7 @@ class Spool:
         sync: Sync = "full",
         max_bytes: int = 4 << 30,
         clock: Callable[[], float] = time.time,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> Spool:
         """Open the spool at `path`, making it and its directory when there is none.
 
@@ -88,6 +93,7 @@ class Spool:
                 `off`: the file itself may be lost to a power cut.
             max_bytes: bound of the pages in use plus the write-ahead log.
             clock: seconds since 1970, for `appended_at`.
+            reserve_bytes: space that is kept for a full disk, in `<path>.reserve`.
 
         Raises:
             SpoolLocked: another consumer has it open.
@@ -98,7 +104,9 @@ class Spool:
         try:
             connection = spool_file.connect(file, sync)
             try:
-                return cls(file, connection, lock, max_bytes, clock)
+                reserve = Reserve(file, reserve_bytes)
+                return cls(file, connection, lock, max_bytes=max_bytes, clock=clock,
+                           reserve=reserve)  # fmt: skip
             except SpoolError:
                 connection.close()
                 raise
@@ -207,14 +215,28 @@ class Spool:
 
     def trim(self, batch_ids: Iterable[int]) -> None:
         """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
+        ids = list(batch_ids)
+        try:
+            removed = self._trim(ids)
+        except SpoolDiskFull:
+            with self._mutex:
+                if not self._reserve.give_up():
+                    raise
+            removed = self._trim(ids)
+        with self._mutex:
+            if self._reserve.missing:
+                self._reserve.take_back()
+        with self._mutex:
+            for table, rows, size in removed:
+                self._add_pending(table, -1, -rows, -size)
+
+    def _trim(self, batch_ids: Iterable[int]) -> list[tuple[str, int, int]]:
         removed: list[tuple[str, int, int]] = []
         with self._transaction():
             for batch_id in batch_ids:
                 removed += self._remove(batch_id)
             self._return_free_pages()
-        with self._mutex:
-            for table, rows, size in removed:
-                self._add_pending(table, -1, -rows, -size)
+        return removed
 
     def set_aside(
         self,
@@ -336,6 +358,8 @@ class Spool:
                 oldest_age=max(0.0, self._clock() - oldest[0]) if oldest else 0.0,
                 last_batch_id=self._last_batch_id,
                 dead_letters=dead.fetchone()[0],
+                disk_free_bytes=self._reserve.free_bytes,
+                disk_is_full=self._reserve.missing,
             )
 
     # -- state -----------------------------------------------------------------------

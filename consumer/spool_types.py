@@ -37,7 +37,8 @@ class SpoolStats:
     """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
 
     `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
-    none; `last_batch_id` is the highest id ever given, 0 at first.
+    none; `last_batch_id` is the highest id ever given, 0 at first. `disk_is_full` says that
+    the reserve was given up, or could not be taken.
     """
 
     batches: int
@@ -48,3 +49,10 @@ class SpoolStats:
     oldest_age: float
     last_batch_id: int
     dead_letters: int
+    disk_free_bytes: int
+    disk_is_full: bool
+
+    @property
+    def fill(self) -> float:
+        """How full the spool is, 0 to 1."""
+        return self.used_bytes / self.max_bytes
