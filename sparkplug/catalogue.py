@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MAX_NAME_CHARACTERS: Final = 4096
+"""Metrics with longer names are not declared: every row of a tag repeats its name."""
+
 NO_TAG: Final = -1
 """Tag id of a metric that cannot be resolved."""
 
@@ -30,6 +33,8 @@ _READING_OF_CODE: Final = np.array(
 )
 _WIDTH_OF_CODE: Final = np.array([WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8)
 _LARGEST_CODE: Final = max(DataType)
+
+_STRUCTURED: Final = np.isin(np.arange(256), (DataType.Template, DataType.Bytes, DataType.File))
 
 _CONTROL_PREFIXES: Final = ("Node Control/", "Device Control/")
 
@@ -66,6 +71,7 @@ class TagCatalogue:
         self.generation = 0
         self.names: list[str] = []
         self.owners: list[TagOwner] = []
+        self.any_structured = False
         self._size = 0
         self._datatype = np.zeros(1024, dtype=np.uint8)
         self._emitted = np.zeros(1024, dtype=np.bool_)
@@ -109,6 +115,29 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
+    def is_structured(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether one metric of these tags may be no row, or several: templates and files.
+
+        `any_structured` is False as long as there are no such tags at all.
+        """
+        found: NDArray[np.bool_] = _STRUCTURED[self._datatype[tags]] & (tags != NO_TAG)
+        return found
+
+    def take_back_stale(
+        self, tags: NDArray[np.int32], eligible: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which of these metrics are the first to give a row after their tag was STALE.
+
+        `eligible` are those that may. Their tags are not STALE any more.
+        """
+        back = eligible & self.gives_rows(tags) & self.is_read(tags)
+        back &= self._stale[tags]
+        found, first = np.unique(tags[back], return_index=True)
+        taken = np.zeros(len(tags), dtype=np.bool_)
+        taken[np.flatnonzero(back)[first]] = True
+        self._stale[found] = False
+        return taken
+
     def is_read(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether values of these tags are read at all: not those of complex datatypes."""
         scalar: NDArray[np.bool_] = self.reading_of(tags) != READINGS.index(Reading.COMPLEX)
@@ -128,6 +157,7 @@ class TagCatalogue:
             ]
         self._emitted[first : first + len(names)] = emitted
         self._stale[first : first + len(names)] = False
+        self.any_structured = self.any_structured or bool(_STRUCTURED[codes].any())
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
         self._size = first + len(names)

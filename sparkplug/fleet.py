@@ -21,7 +21,7 @@ from sparkplug.batch import (
     look_up,
     one_by_one,
 )
-from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
+from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, TagCatalogue, datatype_codes
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.messages import (
     MESSAGE_TYPES,
@@ -35,6 +35,8 @@ from sparkplug.messages import (
 from sparkplug.observations import observe, stale_observations
 from sparkplug.screening import Limits, Screened, screen
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
+from sparkplug.structured import StructuredMetrics
+from sparkplug.structured_rows import Birth
 from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
@@ -43,9 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEQ_MODULUS: Final = 256
-MAX_NAME_CHARACTERS: Final = 4096
-"""Metrics with longer names are not declared: every row of a tag repeats its name."""
-
 _MOST_SHORT: Final = 2**16
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
@@ -67,6 +66,7 @@ class Fleet:
         emit_births: bool = True,
         emit_stale: bool = True,
         emit_transient: bool = False,
+        describe_tags: bool = False,
     ) -> None:
         """Args are bounds, a test for `group/node[/device]/metric`, and which rows to give."""
         self.limits = limits or Limits()
@@ -74,6 +74,14 @@ class Fleet:
         self._emit_births = emit_births
         self._emit_stale = emit_stale
         self._emit_transient = emit_transient
+        self._structured = StructuredMetrics(
+            self.catalogue,
+            self.limits,
+            emit_births=emit_births,
+            emit_transient=emit_transient,
+            with_parameters=describe_tags,
+        )
+        self._describe_tags = describe_tags
         self._pool = AliasPool()
         self._sessions: list[EdgeNodeSession] = []
         self._by_id: dict[tuple[str, str], EdgeNodeSession] = {}
@@ -134,14 +142,16 @@ class Fleet:
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
+        flat = self._structured.flatten(batch, decoded)
         observations = observe(
-            columns=batch.columns,
-            tag=batch.tag,
+            columns=flat.columns,
+            tag=flat.tag,
             catalogue=self.catalogue,
             message_type=batch.message_type,
             received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
             ignition=batch.ignition,
-            returned=batch.returned,
+            returned=flat.returned,
+            texts=flat.texts,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,
             counts=decoded.counts,
@@ -229,6 +239,8 @@ class Fleet:
             tables = [self._owners[index].tags for index in batch.topic.tolist()]
             names = [batch.names[row] for row in rows.tolist()]
             batch.tag[rows] = look_up(tables, batch.message_of(rows), names)
+        if self.catalogue.any_structured:
+            self._structured.take(batch, np.flatnonzero(np.repeat(regular, counts)))
 
     def _resolve_special(
         self,
@@ -264,6 +276,7 @@ class Fleet:
             numbers(alias_column, np.uint64),
             validity(alias_column),
         )
+        self._structured.take(batch, np.arange(rows.start, rows.stop))
 
     # ------------------------------------------------------------------ one by one
 
@@ -371,9 +384,10 @@ class Fleet:
     def _fits(self, owner: MetricOwner, batch: Batch, position: int, decoded: Decoded) -> bool:
         """Whether there is room for the tags of a birth; one place is for the owner itself."""
         rows = batch.rows(position)
-        wanted = self._live_tags - len(owner.declared) + rows.stop - rows.start
+        leaves = self._structured.open(batch, position, owner)
+        wanted = self._live_tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
         owners = len(self._owners) + (owner.topic_index < 0)
-        if wanted + owners <= self.limits.max_tags:
+        if wanted + owners <= self.limits.max_tags and self._structured.fits(leaves, owner):
             return True
         batch.unread[position] = True
         self._refuse(batch, position, Reason.TOO_MANY_TAGS, decoded)
@@ -393,11 +407,16 @@ class Fleet:
         names = batch.names[rows] if batch.names is not None else [None] * len(codes)
         if max(map(len, filter(None, names)), default=0) > MAX_NAME_CHARACTERS:
             names = [n if n and len(n) <= MAX_NAME_CHARACTERS else None for n in names]
-        before = len(owner.declared)
-        tags = owner.declare(self.catalogue, names, codes)
-        batch.tag[rows] = tags
+        leaves = batch.structured.opened[position]
+        before = owner.declared
+        declared = owner.declare(
+            self.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
+        )
+        tags = batch.tag[rows] = declared[: len(codes)]
         self._take_back_stale(batch, rows)
-        self._live_tags += len(owner.declared) - before
+        birth = Birth(position, owner, before, leaves, declared[len(codes) :])
+        self._structured.declared(batch, birth)
+        self._live_tags += len(owner.declared) - len(before)
         alias_column = batch.columns.metric("alias")[rows]
         aliased = validity(alias_column) & (tags != NO_TAG)
         session.take_aliases(owner, numbers(alias_column, np.uint64)[aliased], tags[aliased])
@@ -414,14 +433,10 @@ class Fleet:
         """Note which metrics of a birth are the first that give a row after their death."""
         if not self._emit_births or not self.catalogue.stale.any():
             return
-        tags = batch.tag[rows]
-        back = self.catalogue.gives_rows(tags) & self.catalogue.is_read(tags)
-        back &= self.catalogue.stale[tags]
+        eligible = np.ones(rows.stop - rows.start, dtype=np.bool_)
         if not self._emit_transient:
-            back &= ~booleans(batch.columns.metric("is_transient")[rows])
-        found, first = np.unique(tags[back], return_index=True)
-        batch.returned[rows.start + np.flatnonzero(back)[first]] = True
-        self.catalogue.stale[found] = False
+            eligible &= ~booleans(batch.columns.metric("is_transient")[rows])
+        batch.returned[rows] = self.catalogue.take_back_stale(batch.tag[rows], eligible)
 
     def _publish_table(self, session: EdgeNodeSession) -> None:
         """Tell the columns where a node's alias table is now."""
