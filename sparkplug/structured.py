@@ -29,7 +29,7 @@ from sparkplug.complex.templates import (
 )
 from sparkplug.datatypes import DataType
 from sparkplug.file_parts import PART, FileParts
-from sparkplug.messages import MESSAGE_TYPES, Message, Reason, RebirthRequest
+from sparkplug.messages import MESSAGE_TYPES, Message, Reason
 from sparkplug.pb import sparkplug_b_columns_pb2
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet
 from sparkplug.session import MetricOwner
@@ -148,7 +148,7 @@ class StructuredMetrics:
         for row, expansion in leaves.instances:
             tags = birth.tags[start : start + len(expansion.members)]
             start += len(expansion.members) + len(expansion.declared)
-            self._put(_Spot(batch, birth.position, row), expansion, owner, tags)
+            self._put(_Spot(batch, birth.position, row), expansion, owner, tags, declares=True)
         rows = batch.rows(birth.position)
         found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
         templates = found[self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE]
@@ -178,13 +178,17 @@ class StructuredMetrics:
 
     # ------------------------------------------------------------------ data
 
-    def take(self, batch: Batch, rows: NDArray[np.int64]) -> None:
-        """Take in what of these metrics of data is structured; their tags are known."""
+    def take(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
+        """Take in what of these metrics of data is structured; their tags are known.
+
+        Taking a metric again replaces what it gave before.
+        """
+        unknown: list[UnknownMembers] = []
         if not self._catalogue.any_structured:
-            return
+            return unknown
         found = rows[self._catalogue.is_structured(batch.tag[rows])]
         if len(found) == 0:
-            return
+            return unknown
         is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
         templates = found[is_template]
         for instance, position in zip(
@@ -198,38 +202,19 @@ class StructuredMetrics:
             expansion = self._expand(batch, position, name, instance, None)
             if expansion is None:
                 continue
-            if expansion.is_definition:
-                batch.structured.counts[Reason.BAD_TEMPLATE] += 1
+            if expansion.is_definition:  # also in a birth that is read as data
+                is_birth = batch.message_type[position] in _BIRTHS
+                batch.structured.counts[Reason.BAD_TEMPLATE] += 0 if is_birth else 1
                 continue
             paths = [member.name for member in expansion.members]
             found_tags = map(owner.tags.get, paths, repeat(NO_TAG))
             tags = np.fromiter(found_tags, np.int32, len(paths))
+            spot = _Spot(batch, position, instance.row)
             if (tags == NO_TAG).any():
-                self._note_unknown(batch, position, expansion, owner, tags)
-            self._put(_Spot(batch, position, instance.row), expansion, owner, tags)
+                unknown.append(_unknown(spot, expansion, owner, tags))
+            self._put(spot, expansion, owner, tags, declares=False)
         self._take_files(batch, found[~is_template])
-
-    def _note_unknown(
-        self,
-        batch: Batch,
-        position: int,
-        expansion: Expansion,
-        owner: MetricOwner,
-        tags: NDArray[np.int32],
-    ) -> None:
-        members = [expansion.members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
-        payload = Payload(metrics=members)
-        sent_ms, seq = int(batch.columns.timestamp_ms[position]), int(batch.columns.seq[position])
-        if sent_ms != ABSENT:
-            payload.timestamp = sent_ms
-        if seq != ABSENT:
-            payload.seq = seq
-        verb = MessageType.NDATA if owner.device_id is None else MessageType.DDATA
-        topic = Topic(owner.group_id, verb, owner.edge_node_id, owner.device_id)
-        received_us = batch.messages.received_us[position]
-        message = Message(str(topic), payload.SerializeToString(), received_us)
-        unknown = UnknownMembers(position, message, owner.device_id, len(members))
-        batch.structured.unknown.append(unknown)
+        return unknown
 
     def _take_files(self, batch: Batch, rows: NDArray[np.int64]) -> None:
         """Put the files together that come in parts; `rows` may have other metrics, too."""
@@ -324,10 +309,16 @@ class StructuredMetrics:
         return expansion
 
     def _put(
-        self, spot: _Spot, expansion: Expansion, owner: MetricOwner, tags: NDArray[np.int32]
+        self,
+        spot: _Spot,
+        expansion: Expansion,
+        owner: MetricOwner,
+        tags: NDArray[np.int32],
+        *,
+        declares: bool,
     ) -> None:
         """Note which leaf metrics there are in the place of a template."""
-        batch, position, row = spot
+        batch, _, row = spot
         members: list[Metric] = expansion.members
         texts: dict[int, str] = {}
         odd = (tags == NO_TAG) | self._catalogue.is_structured(tags)
@@ -356,7 +347,7 @@ class StructuredMetrics:
         batch.structured.leaves[row] = Leaves(
             Payload(metrics=members).SerializeToString(),
             tags,
-            self._first_after_stale(batch, position, members, tags),
+            self._first_after_stale(members, tags) if declares else np.zeros(len(tags), np.bool_),
             texts,
         )
 
@@ -386,10 +377,9 @@ class StructuredMetrics:
         return leaves
 
     def _first_after_stale(
-        self, batch: Batch, position: int, members: Sequence[Metric], tags: NDArray[np.int32]
+        self, members: Sequence[Metric], tags: NDArray[np.int32]
     ) -> NDArray[np.bool_]:
-        is_birth = batch.message_type[position] in _BIRTHS
-        if not is_birth or not self._emit_births or not self._catalogue.stale.any():
+        if not self._emit_births or not self._catalogue.stale.any():
             return np.zeros(len(tags), dtype=np.bool_)
         eligible = np.ones(len(tags), dtype=np.bool_)
         if not self._emit_transient:
@@ -402,13 +392,8 @@ class StructuredMetrics:
         """The metrics of a batch that are read, with those of templates in their place."""
         state = batch.structured
         if len(self._parts):
-            self._parts.expire(max(batch.messages.received_us))
+            self._parts.expire(max(batch.messages.received_us, default=0))
         self._parts.report(state.counts)
-        for unknown in state.unknown:
-            state.counts[Reason.UNKNOWN_METRIC] += unknown.size
-            node = batch.messages[unknown.position]  # of the node that sent it
-            group_id, edge_node_id = node.topic.split("/")[1], node.topic.split("/")[3]
-            decoded.rebirths.append(RebirthRequest(group_id, edge_node_id, Reason.UNKNOWN_METRIC))
         plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
         flattened = _spliced(batch) if state.leaves or state.dropped else plain
         decoded.counts += state.counts
@@ -481,6 +466,24 @@ def _quality(properties: bytes | None) -> PropertyValue | None:
         return quality_of(PropertySet.FromString(properties))
     except DecodeError:
         return None
+
+
+def _unknown(
+    spot: _Spot, expansion: Expansion, owner: MetricOwner, tags: NDArray[np.int32]
+) -> UnknownMembers:
+    batch, position, row = spot
+    members = [expansion.members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
+    payload = Payload(metrics=members)
+    sent_ms, seq = batch.sent_ms(position), int(batch.columns.seq[position])
+    if sent_ms != ABSENT:
+        payload.timestamp = sent_ms
+    if seq != ABSENT:
+        payload.seq = seq
+    verb = MessageType.NDATA if owner.device_id is None else MessageType.DDATA
+    topic = Topic(owner.group_id, verb, owner.edge_node_id, owner.device_id)
+    received_us = batch.messages.received_us[position]
+    message = Message(str(topic), payload.SerializeToString(), received_us)
+    return UnknownMembers(position, row, owner, message, len(members))
 
 
 def _spliced(batch: Batch) -> Flattened:

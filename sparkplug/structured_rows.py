@@ -77,15 +77,16 @@ class Birth(NamedTuple):
 
 
 class UnknownMembers(NamedTuple):
-    """Leaf metrics that no birth declares.
+    """Members of the Template metric at `row` that no birth declares.
 
-    `message` is one of the owner (device None: the node), with the time and seq of the one
-    they came in, that has these metrics alone, under their paths; `size` is their number.
+    `message` is one of the template's owner, with the time and seq of the one at `position`
+    that they came in, and has these metrics alone, under their paths; `size` is their number.
     """
 
     position: int
+    row: int
+    owner: MetricOwner
     message: Message
-    device_id: str | None
     size: int
 
 
@@ -118,7 +119,6 @@ class Structured:
     dropped: set[int] = field(default_factory=set)
     texts: dict[int, str] = field(default_factory=dict)
     births: list[Birth] = field(default_factory=list)
-    unknown: list[UnknownMembers] = field(default_factory=list)
     counts: Counter[Reason] = field(default_factory=Counter)
     allowances: dict[int, Allowance] = field(default_factory=dict)  # by position
     null_leaves: int = 0

@@ -51,6 +51,7 @@ ONLY = {
     "TemplateHead": {"is_definition"},
 }
 LEFT_OUT = {
+    "PropertyValue": {"extension_value"},
     "ScalarPayload": {"body"},
     "ScalarMetric": {
         *("metadata", "bytes_value", "dataset_value", "template_value", "extension_value"),
