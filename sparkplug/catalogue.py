@@ -76,11 +76,20 @@ class TagCatalogue:
         self._datatype = np.zeros(1024, dtype=np.uint8)
         self._emitted = np.zeros(1024, dtype=np.bool_)
         self._stale = np.zeros(1024, dtype=np.bool_)
+        self._description = np.zeros((1024, 2), dtype=np.int64)
 
     @property
     def stale(self) -> NDArray[np.bool_]:
         """Whether the last row of a tag said STALE; its next birth value takes that back."""
         return self._stale[: self._size]
+
+    @property
+    def description(self) -> NDArray[np.int64]:
+        """Two digests per tag, of what births last said of it; zeros for nothing yet.
+
+        See sparkplug.tag_description.
+        """
+        return self._description[: self._size]
 
     def __len__(self) -> int:
         return self._size
@@ -157,6 +166,7 @@ class TagCatalogue:
             ]
         self._emitted[first : first + len(names)] = emitted
         self._stale[first : first + len(names)] = False
+        self._description[first : first + len(names)] = 0
         self.any_structured = self.any_structured or bool(_STRUCTURED[codes].any())
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
@@ -170,6 +180,8 @@ class TagCatalogue:
         self._datatype = np.concatenate([self._datatype[live], np.zeros(1024, dtype=np.uint8)])
         self._emitted = np.concatenate([self._emitted[live], np.zeros(1024, dtype=np.bool_)])
         self._stale = np.concatenate([self._stale[live], np.zeros(1024, dtype=np.bool_)])
+        fresh = np.zeros((1024, 2), dtype=np.int64)
+        self._description = np.concatenate([self._description[live], fresh])
         self.names = [self.names[tag] for tag in live.tolist()]
         self.owners = [self.owners[tag] for tag in live.tolist()]
         self._size = len(live)
@@ -182,6 +194,12 @@ class TagCatalogue:
             self._datatype = np.resize(self._datatype, grown)
             self._emitted = np.resize(self._emitted, grown)
             self._stale = np.resize(self._stale, grown)
+            self._description = np.resize(self._description, (grown, 2))
+
+
+def reading_and_width(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Index into READINGS and bits of integers, as reading_of and width_of, by datatype code."""
+    return _READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
 
 
 def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:

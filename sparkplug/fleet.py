@@ -44,6 +44,7 @@ from sparkplug.sequence import BEHIND, MODULUS, Gap, distance, holes
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
 from sparkplug.structured import StructuredMetrics
 from sparkplug.structured_rows import Birth
+from sparkplug.tag_description import describe
 from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
@@ -403,6 +404,8 @@ class Fleet:
         )
         if observations is not None:
             decoded.observations.append(observations)
+        if self._describe_tags:
+            decoded.metadata += describe(batch, flat, self.catalogue)
         self._recent.add(batch)
         for entry in self._placed:
             entry.position = entry.rows = None
