@@ -207,7 +207,9 @@ def _digests(*columns: Any) -> NDArray[np.int64]:
     digest: NDArray[np.int64] = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         digest *= _FACTOR
-        if column.null_count < len(column):
+        if column.null_count == len(column):
+            digest += np.int64(hash(None))
+        else:
             values: Iterable[Hashable] = column.to_pylist()
             digest += np.fromiter(map(hash, values), np.int64, len(column))
     digest[digest == 0] = _NOTHING
