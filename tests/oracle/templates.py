@@ -19,7 +19,7 @@ from sparkplug.pb.sparkplug_b_pb2 import Metric, PropertySet, Template
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sparkplug.pb.sparkplug_b_pb2 import PropertyValue
 
@@ -65,19 +65,18 @@ class TemplateReader:
 
     def birth(self, node: Node, topic: Topic, payload: Payload, counts: Counter[str]) -> Payload:
         """The birth with the leaves of its templates."""
-        definitions: list[tuple[str, FlatMetric]] = []
-        instances: dict[int, Leaves] = {}
-        for metric in payload.metrics:
-            if metric.datatype == TEMPLATE and metric.name and is_definition(metric):
-                definitions.append((metric.name.removeprefix("_types_/"), metric))
-        if topic.device is None:
-            self._define(node, definitions, counts)
-        elif definitions:
-            counts["bad_template"] += len(definitions)
+        named = {
+            index: metric
+            for index, metric in enumerate(payload.metrics)
+            if metric.datatype == TEMPLATE and metric.name
+        }
+        self._define(node, topic, filter(is_definition, named.values()), counts)
         known = self._definitions.get(id(node), {})
-        for index, metric in enumerate(payload.metrics):
-            if metric.datatype == TEMPLATE and metric.name and not is_definition(metric):
-                instances[index] = leaves_of(metric.name, metric, known, counts)
+        instances = {
+            index: leaves_of(metric.name, metric, known, counts)
+            for index, metric in named.items()
+            if not is_definition(metric)
+        }
         names: dict[str, int] = {}
         for leaves in instances.values():
             names.update((leaf.name, leaf.datatype) for leaf in leaves.given)
@@ -116,15 +115,17 @@ class TemplateReader:
                     yield names[name], flattened(null)
 
     def _define(
-        self, node: Node, found: list[tuple[str, FlatMetric]], counts: Counter[str]
+        self, node: Node, topic: Topic, found: Iterable[FlatMetric], counts: Counter[str]
     ) -> None:
-        definitions = self._definitions[id(node)] = {}
-        for name, metric in found:
+        """Those of an NBIRTH replace the ones before; others have no business where they are."""
+        if topic.device is None:
+            self._definitions[id(node)] = {}
+        for metric in found:
             template = parsed(metric)
-            if template is None:
-                counts["bad_template"] += 1
+            if topic.device is None and template is not None:
+                self._definitions[id(node)][metric.name.removeprefix("_types_/")] = template
             else:
-                definitions[name] = template
+                counts["bad_template"] += 1
 
 
 class TemplateOracle(Oracle):
