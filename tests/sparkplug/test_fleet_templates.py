@@ -8,7 +8,7 @@ from columnar import Columnar, change, deaths, message, metric, name, tag, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.messages import ARRIVED, SENT_MS
-from oracle.templates import TemplateOracle
+from template_oracle import TemplateOracle
 from template_world import TemplateWorld
 
 from sparkplug.datatypes import DataType
