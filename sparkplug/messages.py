@@ -136,6 +136,7 @@ class Reason(StrEnum):
     REPEATED_BIRTH_VALUE = "repeated_birth_value"
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
+    ASKED_BY_USER = "asked_by_user"
 
 
 class RebirthRequest(NamedTuple):
