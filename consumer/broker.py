@@ -95,6 +95,7 @@ class BrokerConnection:
         self._requests: deque[tuple[str, bytes]] = deque()
         self._renewed_at = -math.inf
         self._renewing = False
+        self._heard = False  # whether the present connection was made, or delivered something
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
 
     def start(self) -> None:
@@ -137,6 +138,7 @@ class BrokerConnection:
                 if self._state is not None:
                     self._state.lost()
             if not self._stop.is_set():
+                self._tell_lost()
                 _LOG.warning(
                     "connection to %s ended: %s",
                     self.server.name,
@@ -190,7 +192,9 @@ class BrokerConnection:
         except BaseException:
             client.disconnect()
             _close(client)
+            self._tell_lost()
             raise
+        self._heard = True
         self.connections += 1
         self.last_error = ""
         self._renewing = False
@@ -202,6 +206,12 @@ class BrokerConnection:
             extra={"server": self.server.name},
         )
         return attempt
+
+    def _tell_lost(self) -> None:
+        """What comes next may not follow what came: say so, in order with the messages."""
+        if self._heard:
+            self._heard = False
+            self._inbox.put_lost(self._index, time.time_ns() // 1000)
 
     def _serve(self, made: Handshake) -> None:
         """Read, and publish what is asked for, until the connection ends or we stop."""
@@ -314,6 +324,7 @@ class BrokerConnection:
             answer = state.received(payload)
             if answer is not None:
                 client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
+        self._heard = True
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
         if not self._inbox.put(self._index, received):
             self._count_refused("queue_full")

@@ -193,9 +193,9 @@ class Consumer:
 
     def _decode_all(self) -> None:
         try:
-            while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
-                if batch:
-                    self._take_whatever_it_is(batch)
+            while (taken := self._inbox.take(_TAKE_TIMEOUT)) is not None:
+                if taken.by_server:
+                    self._take_whatever_it_is(taken.by_server)
                 self._request_rebirths()
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
