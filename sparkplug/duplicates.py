@@ -43,16 +43,17 @@ _BD_SEQ_MODULUS: Final = 256
 class Evidence(StrEnum):
     """What gave two publishers away."""
 
-    SEQ = "two counts of seq in turns"
-    BD_SEQ = "births with two bdSeq in turns"
+    SEQ = "interleaved_seq"
+    BD_SEQ = "interleaved_bd_seq"
 
 
 class DuplicateAlarm(NamedTuple):
-    """An alarm that has begun (`evidence` says by what) or ended (`evidence` is None)."""
+    """An alarm that has begun, or ended; `evidence` says what it began with."""
 
     group_id: str
     edge_node_id: str
-    evidence: Evidence | None
+    evidence: Evidence
+    began: bool
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class _Node:
     turns: list[float] = field(default_factory=list)
     returns: list[float] = field(default_factory=list)
     last_evidence: float = -math.inf
-    alarmed: bool = False
+    evidence: Evidence | None = None  # of the alarm
 
 
 class DuplicateDetector:
@@ -147,30 +148,31 @@ class DuplicateDetector:
         if len(self._nodes) >= _MOST_NODES:
             forgotten, old = self._nodes.popitem(last=False)
             self._doubtful.discard(forgotten)
-            if old.alarmed:
-                self._end(forgotten, old)
+            self._end(forgotten, old)
         node = self._nodes[key] = _Node()
         return node
 
     def _weigh(self, group_id: str, edge_node_id: str, node: _Node, now: float) -> None:
         """Evidence came: is it enough for an alarm, or does one go on?"""
         node.last_evidence = now
-        if node.alarmed:
+        if node.evidence is not None:
             return
         if len(_recent(node.returns, now)) >= RETURNS:
-            evidence = Evidence.BD_SEQ
+            node.evidence = Evidence.BD_SEQ
         elif len(_recent(node.turns, now)) >= INTERLEAVINGS:
-            evidence = Evidence.SEQ
+            node.evidence = Evidence.SEQ
         else:
             return
-        node.alarmed = True
         self._alarmed.add((group_id, edge_node_id))
-        self._changes.append(DuplicateAlarm(group_id, edge_node_id, evidence))
+        alarm = DuplicateAlarm(group_id, edge_node_id, node.evidence, began=True)
+        self._changes.append(alarm)
 
     def _end(self, key: tuple[str, str], node: _Node) -> None:
-        node.alarmed = False
+        if node.evidence is None:
+            return
         self._alarmed.discard(key)
-        self._changes.append(DuplicateAlarm(*key, None))
+        self._changes.append(DuplicateAlarm(*key, node.evidence, began=False))
+        node.evidence = None
 
 
 def _recent(times: list[float], now: float) -> list[float]:

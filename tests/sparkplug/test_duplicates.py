@@ -11,9 +11,10 @@ from sparkplug.duplicates import (
 )
 
 NODE = ("Plant", "Edge")
-SEQ = [DuplicateAlarm(*NODE, Evidence.SEQ)]
-BD_SEQ = [DuplicateAlarm(*NODE, Evidence.BD_SEQ)]
-OVER = [DuplicateAlarm(*NODE, None)]
+SEQ = [DuplicateAlarm(*NODE, Evidence.SEQ, began=True)]
+BD_SEQ = [DuplicateAlarm(*NODE, Evidence.BD_SEQ, began=True)]
+SEQ_OVER = [DuplicateAlarm(*NODE, Evidence.SEQ, began=False)]
+BD_SEQ_OVER = [DuplicateAlarm(*NODE, Evidence.BD_SEQ, began=False)]
 
 
 def turns(detector, count, *, start=0.0, step=2.0, node=NODE):
@@ -165,14 +166,14 @@ def test_an_alarm_begins_once_however_long_the_evidence_goes_on():
     assert found == SEQ
 
 
-@pytest.mark.parametrize("evidence", [SEQ, BD_SEQ])
-def test_an_alarm_ends_after_ten_quiet_minutes(evidence):
+@pytest.mark.parametrize(("evidence", "over"), [(SEQ, SEQ_OVER), (BD_SEQ, BD_SEQ_OVER)])
+def test_an_alarm_ends_after_ten_quiet_minutes(evidence, over):
     detector = DuplicateDetector()
     is_seq = evidence is SEQ
     now = turns(detector, INTERLEAVINGS) if is_seq else births(detector, 5, 17, 5, 17)
     assert detector.changes(now) == evidence
     assert detector.changes(now + 599.0) == []
-    assert detector.changes(now + 600.0) == OVER
+    assert detector.changes(now + 600.0) == over
     assert detector.changes(now + 10_000.0) == []
     assert not detector.alarmed
 
@@ -183,7 +184,7 @@ def test_a_single_turn_keeps_an_alarm_up():
     detector.changes(now)
     turns(detector, 1, start=now + 500.0)
     assert detector.changes(now + 1000.0) == []
-    assert detector.changes(now + 1100.0) == OVER
+    assert detector.changes(now + 1100.0) == SEQ_OVER
 
 
 def test_messages_in_order_and_births_with_one_bd_seq_do_not_keep_it_up():
@@ -193,7 +194,7 @@ def test_messages_in_order_and_births_with_one_bd_seq_do_not_keep_it_up():
     for number in range(60):
         detector.born(*NODE, 17, now + number * 10.0)
         detector.in_order(*NODE, now + number * 10.0)
-    assert detector.changes(now + WINDOW) == OVER
+    assert detector.changes(now + WINDOW) == BD_SEQ_OVER
 
 
 def test_after_the_end_as_much_is_needed_as_at_first():
@@ -225,6 +226,6 @@ def test_forged_nodes_are_forgotten_first_come_first_and_their_alarms_end():
     for number in range(100_500):
         detector.born("Plant", f"forged {number}", 1, now)
     assert len(detector._nodes) == 100_000
-    assert detector.changes(now) == OVER
+    assert detector.changes(now) == SEQ_OVER
     assert not detector.alarmed
     assert not detector.doubtful
