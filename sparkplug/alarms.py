@@ -18,6 +18,8 @@ from sparkplug.messages import MESSAGE_TYPES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from sparkplug.batch import Batch
     from sparkplug.catalogue import TagCatalogue
     from sparkplug.messages import Observations
@@ -55,7 +57,7 @@ class Alarms:
     def __init__(self) -> None:
         self.duplicates = DuplicateDetector()
         self._clocks = Clocks()
-        self._events: list[Event] = []
+        self._began: list[tuple[ClockChange, int, str]] = []  # with when and an example
         self._skew_at = -math.inf
         self._ahead = 0.0
         self._behind = 0.0
@@ -78,60 +80,63 @@ class Alarms:
     def look(
         self,
         batch: Batch,
+        regular: NDArray[np.bool_],
         observations: Observations | None,
         catalogue: TagCatalogue,
-        sessions: Sequence[EdgeNodeSession],
+        sessions: Mapping[tuple[str, str], EdgeNodeSession],
         now: float,
     ) -> None:
-        """Look at the times of a batch; `observations` are those of its metrics."""
+        """Look at a batch that was read.
+
+        Args:
+            batch: its messages.
+            regular: which of them are data in sequence.
+            observations: rows of its metrics.
+            catalogue: of the tags in them.
+            sessions: by (group id, edge node id).
+            now: see the class.
+        """
+        for key in tuple(self.duplicates.doubtful):
+            if (batch.node[regular] == sessions[key].index).any():
+                self.duplicates.in_order(*key, now)
         timed = np.flatnonzero(batch.taken & (batch.columns.timestamp_ms != ABSENT))
-        received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)
         if len(timed):
-            for change in self._clocks.messages(
-                batch.node[timed],
-                batch.columns.timestamp_ms[timed] * _US_PER_MS,
-                received_us[timed],
-                now,
-            ):
-                at = int(received_us[timed[change.example]])
-                self._tell_clock(sessions, change, at, "the payload timestamp")
+            received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)[timed]
+            sent_us = batch.columns.timestamp_ms[timed] * _US_PER_MS
+            for change in self._clocks.messages(batch.node[timed], sent_us, received_us, now):
+                at_us = int(received_us[change.example])
+                self._began.append((change, at_us, "the payload timestamp"))
         if observations is not None:
-            self._look_at_values(observations, catalogue, sessions, now)
+            rows = doubtful(observations.event_time_us, observations.received_us)
+            if len(rows):
+                self._look_at_values(observations.pick(rows), catalogue, sessions, now)
 
     def _look_at_values(
         self,
-        observations: Observations,
+        rows: Observations,
         catalogue: TagCatalogue,
-        sessions: Sequence[EdgeNodeSession],
+        sessions: Mapping[tuple[str, str], EdgeNodeSession],
         now: float,
     ) -> None:
-        rows = doubtful(observations.event_time_us, observations.received_us)
-        if len(rows) == 0:
-            return
-        tags = observations.tag[rows]
-        present = _IS_DATA[observations.message_type[rows]] & ~observations.historical[rows]
-        index_of = {(each.owner.group_id, each.owner.edge_node_id): each.index for each in sessions}
-        owners = [catalogue.owners[tag] for tag in tags.tolist()]
-        node = np.array([index_of[each.group_id, each.edge_node_id] for each in owners])
-        for change in self._clocks.values(
-            node, observations.event_time_us[rows], observations.received_us[rows], present, now
-        ):
-            owner, tag = owners[change.example], int(tags[change.example])
-            name = "/".join(filter(None, (owner.device_id, catalogue.names[tag])))
-            at = int(observations.received_us[rows[change.example]])
-            self._tell_clock(sessions, change, at, name)
+        owners = [catalogue.owners[tag] for tag in rows.tag.tolist()]
+        node = np.array([sessions[each.group_id, each.edge_node_id].index for each in owners])
+        present = _IS_DATA[rows.message_type] & ~rows.historical
+        for change in self._clocks.values(node, rows.event_time_us, rows.received_us, present, now):
+            owner, name = owners[change.example], catalogue.names[rows.tag[change.example]]
+            what = "/".join(filter(None, (owner.device_id, name)))
+            self._began.append((change, int(rows.received_us[change.example]), what))
 
     def events(self, sessions: Sequence[EdgeNodeSession], now: float, heard_us: int) -> list[Event]:
-        """Alarms that began or ended since the last call."""
-        for change in self._clocks.ended(now):
-            self._tell_clock(sessions, change, heard_us, "")
-        for alarm in self.duplicates.changes(now):
-            self._events.append(_of_duplicate(alarm, heard_us))
+        """Alarms that began or ended since the last call; `sessions` are by index."""
+        clocks = self._began + [(each, heard_us, "") for each in self._clocks.ended(now)]
+        self._began = []
         if now - self._skew_at >= _SKEW_EVERY:
             self._skew_at = now
             self._measure()
-        events, self._events = self._events, []
-        return events
+        return [
+            *(_of_clock(sessions[each.node], each, at_us, what) for each, at_us, what in clocks),
+            *(_of_duplicate(alarm, heard_us) for alarm in self.duplicates.changes(now)),
+        ]
 
     def _measure(self) -> None:
         skew = self._clocks.skew_us
@@ -139,29 +144,25 @@ class Alarms:
         self._ahead = max(0.0, -float(skew.min(initial=0.0)))
         self._behind = max(0.0, float(skew.max(initial=0.0)))
 
-    def _tell_clock(
-        self, sessions: Sequence[EdgeNodeSession], change: ClockChange, at_us: int, what: str
-    ) -> None:
-        owner = sessions[change.node].owner
-        words = _PROBLEMS[change.problem]
-        if not change.began:
-            reason, detail = change.problem + OVER, f"over: {words}"
-        elif change.problem is ClockProblem.SKEW:
-            reason, detail = change.problem, _skew(change.time_us)
-        else:
-            shown = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=change.time_us)
-            time = shown.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            reason, detail = change.problem, f"{words}, for example {what}: {time}"
-        self._events.append(
-            Event(
-                EventKind.CLOCK,
-                at_us,
-                owner.group_id,
-                owner.edge_node_id,
-                reason=reason,
-                detail=detail,
-            )
-        )
+
+def _of_clock(session: EdgeNodeSession, change: ClockChange, at_us: int, what: str) -> Event:
+    words = _PROBLEMS[change.problem]
+    if not change.began:
+        detail = f"over: {words}"
+    elif change.problem is ClockProblem.SKEW:
+        detail = _skew(change.time_us)
+    else:
+        shown = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=change.time_us)
+        time = shown.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        detail = f"{words}, for example {what}: {time}"
+    return Event(
+        EventKind.CLOCK,
+        at_us,
+        session.owner.group_id,
+        session.owner.edge_node_id,
+        reason=change.problem if change.began else change.problem + OVER,
+        detail=detail,
+    )
 
 
 def _of_duplicate(alarm: DuplicateAlarm, at_us: int) -> Event:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from sparkplug.alarms import Alarms
 from sparkplug.aliases import AliasPool
 from sparkplug.batch import (
     CODE,
@@ -116,6 +117,7 @@ class Fleet:
         self._holding = Holding(hold_limits)
         self._placed: list[Waiting] = []  # what waits and is in the batch being read
         self._recent = RecentMessages()
+        self.alarms = Alarms()
 
     @property
     def node_count(self) -> int:
@@ -146,12 +148,14 @@ class Fleet:
         self._recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._take(part, decoded)
+        decoded.events += self.alarms.events(self._sessions, now, self._heard_us)
         return decoded
 
     def tick(self, now: float) -> Decoded:
         """Let time pass: what waited for too long goes on, or is given up."""
         decoded = Decoded()
         self._end_waiting(now, decoded)
+        decoded.events += self.alarms.events(self._sessions, now, self._heard_us)
         return decoded
 
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
@@ -382,6 +386,8 @@ class Fleet:
         )
         if observations is not None:
             decoded.observations.append(observations)
+        if not self._restoring:
+            self.alarms.look(batch, regular, observations, self.catalogue, self._by_id, self._now)
         self._recent.add(batch)
         for entry in self._placed:
             entry.position = entry.rows = None
@@ -574,6 +580,7 @@ class Fleet:
                 return
             self._nodes["confirmed"][session.index] = True
         if ahead == 0:
+            self.alarms.duplicates.in_order(read.group_id, read.edge_node_id, self._now)
             self._expect(session, seq + 1)
             self._take_in_session(batch, position, session, read, decoded)
             self._drain(batch, session, decoded)
@@ -683,6 +690,7 @@ class Fleet:
         sequence = session.sequence
         gap = sequence.explains(seq)
         if gap is None:
+            self.alarms.duplicates.unexplained(read.group_id, read.edge_node_id, self._now)
             expected = int(self._nodes["next_seq"][session.index])
             sequence.late_without_reason(seq, expected, self._now)
             self._watch(session)
@@ -936,6 +944,7 @@ class Fleet:
         batch.taken[position] = True
         decoded.births.append(key)
         session.begin(batch.bd_seq(position))
+        self.alarms.duplicates.born(*key, session.bd_seq, self._now)
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
         self._declare(batch, position, session, session.owner, decoded)
