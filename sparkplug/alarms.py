@@ -13,7 +13,7 @@ from sparkplug.clocks import ClockChange, ClockProblem, Clocks, doubtful
 from sparkplug.columns import ABSENT
 from sparkplug.duplicates import DuplicateAlarm, DuplicateDetector, Evidence
 from sparkplug.events import Event, EventKind
-from sparkplug.messages import MESSAGE_TYPES
+from sparkplug.messages import ROW_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ _PROBLEMS: Final[Mapping[ClockProblem, str]] = MappingProxyType(
         ClockProblem.SKEW: "the clock is off",
     }
 )
-_IS_DATA: Final = np.array([each.endswith("DATA") for each in MESSAGE_TYPES])
+_IS_DATA: Final = np.array([each.endswith("DATA") for each in ROW_TYPES])
 _SKEW_EVERY: Final = 1.0
 _US_PER_MS: Final = 1000
 
@@ -82,6 +82,7 @@ class Alarms:
         batch: Batch,
         regular: NDArray[np.bool_],
         observations: Observations | None,
+        *,
         catalogue: TagCatalogue,
         sessions: Mapping[tuple[str, str], EdgeNodeSession],
         now: float,

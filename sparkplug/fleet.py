@@ -27,9 +27,12 @@ from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.events import Event, EventKind, Healing
 from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
+from sparkplug.liveness import Liveness
 from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from sparkplug.messages import (
+    HOST,
     MESSAGE_TYPES,
+    ROW_TYPES,
     Decoded,
     Message,
     MessageBatch,
@@ -75,6 +78,7 @@ class Fleet:
         wanted: Callable[[str], bool] | None = None,
         emit_births: bool = True,
         emit_stale: bool = True,
+        stale_when_lost: bool = False,
         emit_transient: bool = False,
         reorder_timeout: float = 0.0,
         hold_limits: HoldLimits | None = None,
@@ -84,7 +88,10 @@ class Fleet:
         Args:
             limits: bounds of what is read and remembered.
             wanted: a test for `group/node[/device]/metric`.
-            emit_births, emit_stale, emit_transient: which rows to give.
+            emit_births: whether to give rows for the values in births.
+            emit_stale: whether to give rows of quality STALE on deaths.
+            stale_when_lost: whether to give them when the connection is lost, too.
+            emit_transient: whether to give rows for metrics that are transient.
             reorder_timeout: seconds that messages behind a hole in seq wait for the
                 missing one (tck-id operational-behavior-host-reordering-param).
             hold_limits: bounds of what waits for its birth.
@@ -93,6 +100,7 @@ class Fleet:
         self.catalogue = TagCatalogue(wanted)
         self._emit_births = emit_births
         self._emit_stale = emit_stale
+        self._stale_when_lost = stale_when_lost
         self._emit_transient = emit_transient
         self._pool = AliasPool()
         self._sessions: list[EdgeNodeSession] = []
@@ -118,6 +126,7 @@ class Fleet:
         self._placed: list[Waiting] = []  # what waits and is in the batch being read
         self._recent = RecentMessages()
         self.alarms = Alarms()
+        self.liveness = Liveness(self.catalogue, self._by_id, self._nodes)
 
     @property
     def node_count(self) -> int:
@@ -148,6 +157,8 @@ class Fleet:
         self._recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._take(part, decoded)
+        for key in self.liveness.to_ask():
+            decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(self._sessions, now, self._heard_us)
         return decoded
 
@@ -177,14 +188,31 @@ class Fleet:
                     self._give_up([late], Reason.LATE_BIRTH, decoded)
         self._give_up(self._holding.expired(now), None, decoded)
 
-    def connection_lost(self, now: float) -> Decoded:
+    def connection_lost(self, now: float, at_us: int | None = None) -> Decoded:
         """The connection to the MQTT server ended; what was sent since then is lost.
 
         What waits for a missing message goes on. Every node is unconfirmed from now on.
+        `at_us` is when, microseconds since 1970 UTC; by default when the last message came.
         """
         decoded = self.flush(now)
         self._nodes["confirmed"][:] = False
         self._recent.clear()
+        at_us = self._heard_us if at_us is None else at_us
+        alive = sum(session.owner.born for session in self._sessions)
+        decoded.events.append(
+            Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
+        )
+        if self._stale_when_lost and len(tags := self.liveness.lost()):
+            decoded.observations.append(
+                stale_observations(
+                    tags,
+                    message_type=ROW_TYPES.index(HOST),
+                    event_time_us=at_us,
+                    payload_time_us=ABSENT,
+                    received_us=at_us,
+                    seq=ABSENT,
+                )
+            )
         return decoded
 
     def flush(self, now: float) -> Decoded:
@@ -386,8 +414,16 @@ class Fleet:
         )
         if observations is not None:
             decoded.observations.append(observations)
+            self.liveness.take_back(observations)
         if not self._restoring:
-            self.alarms.look(batch, regular, observations, self.catalogue, self._by_id, self._now)
+            self.alarms.look(
+                batch,
+                regular,
+                observations,
+                catalogue=self.catalogue,
+                sessions=self._by_id,
+                now=self._now,
+            )
         self._recent.add(batch)
         for entry in self._placed:
             entry.position = entry.rows = None
@@ -900,10 +936,12 @@ class Fleet:
             self._hold_for_device(batch, position, read, decoded)
         elif read.message_type is MessageType.DDEATH:
             batch.unread[position] = True
+            elsewhere = not self.liveness.alive_nowhere_else([owner])
             self._mark_stale(batch, position, [owner], decoded)
             self._device_death(session, owner)
             self._forget(decoded, owner, stale=True)
-            self._tell(decoded, EventKind.DEVICE_DEATH, owner, batch, position)
+            detail = "alive on another server of its site" if elsewhere else None
+            self._tell(decoded, EventKind.DEVICE_DEATH, owner, batch, position, detail=detail)
         elif not batch.unread[position]:
             self._resolve(batch, position, owner, decoded)
 
@@ -1114,6 +1152,8 @@ class Fleet:
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
             decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
+        if not self._restoring:
+            self.liveness.born(owner)
         self._take_back_stale(batch, rows)
         self._live_tags += len(owner.declared) - before
         alias_column = batch.columns.metric("alias")[rows]
@@ -1192,11 +1232,13 @@ class Fleet:
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
         self._stop_waiting(batch, session, decoded, ask=False)
+        elsewhere = not self.liveness.alive_nowhere_else([session.owner])
         self._mark_stale(batch, position, session.owners(), decoded)
         self._end_session(session)
         session.dead_bd_seq, session.died_us = bd_seq, received_us
         self._forget(decoded, session.owner, stale=True, bd_seq=bd_seq, time_us=received_us)
-        self._tell(decoded, EventKind.NODE_DEATH, session.owner, batch, position)
+        detail = "alive on another server of its site" if elsewhere else None
+        self._tell(decoded, EventKind.NODE_DEATH, session.owner, batch, position, detail=detail)
         self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
 
     def _mark_stale(
@@ -1209,7 +1251,11 @@ class Fleet:
         """
         if not self._emit_stale:
             return
-        alive = np.concatenate([owner.declared for owner in owners if owner.born])
+        owners = self.liveness.alive_nowhere_else(owner for owner in owners if owner.born)
+        if not owners:
+            return
+        self.liveness.said_stale(owners)
+        alive = np.concatenate([owner.declared for owner in owners])
         tags = alive[self.catalogue.gives_rows(alive) & self.catalogue.is_read(alive)]
         if len(tags) == 0:
             return
@@ -1305,6 +1351,8 @@ class Fleet:
         owner: MetricOwner,
         batch: Batch,
         position: int,
+        *,
+        detail: str | None = None,
     ) -> None:
         seq = int(batch.columns.seq[position])
         of_node = owner.device_id is None
@@ -1317,6 +1365,7 @@ class Fleet:
                 owner.device_id,
                 bd_seq=batch.bd_seq(position) if of_node else None,
                 seq=seq if seq != ABSENT else None,
+                detail=detail,
             )
         )
 

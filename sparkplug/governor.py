@@ -32,6 +32,7 @@ WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.DATA_BEFORE_BIRTH: "data before birth",
         Reason.DEVICE_DATA_BEFORE_BIRTH: "device data before birth",
         Reason.BAD_PAYLOAD: "unparsable payload",
+        Reason.CONNECTION_LOST: "connection lost",
         Reason.ASKED_BY_USER: "asked by user",
     }
 )
