@@ -28,7 +28,7 @@ class BatchLimits:
 
 
 @dataclass(slots=True)
-class Taken:
+class InboxBatch:
     """What one `take` hands over; false when it is nothing.
 
     `lost` holds the servers whose connection ended after these messages, and when:
@@ -47,7 +47,7 @@ class _Filling:
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
-        self.taken = Taken()
+        self.taken = InboxBatch()
         self.count = 0
         self.size = 0
 
@@ -131,7 +131,7 @@ class Inbox:
             self._closed = True
             self._condition.notify_all()
 
-    def take(self, timeout: float) -> Taken | None:
+    def take(self, timeout: float) -> InboxBatch | None:
         """The next batch; empty when nothing came within `timeout` seconds.
 
         Returns None when the inbox is closed and empty.
@@ -149,7 +149,7 @@ class Inbox:
             elif self._filling is not None:
                 filled, self._filling = self._filling, None
             else:
-                return None if self._closed else Taken()
+                return None if self._closed else InboxBatch()
             self._bytes -= filled.size
             self._lost.difference_update(filled.taken.lost)
             return filled.taken

@@ -13,13 +13,15 @@ import random
 import re
 import threading
 import time
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
+from consumer import fleet_store, node_alarms
 from consumer.broker import BrokerConnection
 from consumer.delivery import Delivery
 from consumer.delivery_types import DeliveryOptions, StreamState
 from consumer.errors import SpoolFull
-from consumer.inbox import BatchLimits, Inbox
+from consumer.inbox import BatchLimits, Inbox, InboxBatch
 from consumer.normalize import SourceNames, TagColumns, normalize
 from consumer.outbox import CallLimits
 from consumer.records import EncodedRows
@@ -28,21 +30,26 @@ from consumer.spool import NewBatch, Spool
 from consumer.telemetry import Telemetry
 from consumer.zerobus import StreamOptions, ZerobusSink, descriptor_bytes
 from sparkplug.fleet import Fleet
-from sparkplug.governor import RebirthGovernor
-from sparkplug.messages import Reason
+from sparkplug.governor import RebirthGovernor, in_words
+from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.screening import Limits
+from sparkplug.topics import check_id
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
-    from sparkplug.messages import MessageBatch
+    from consumer.spool_types import StateValue
+    from sparkplug.holding import HeldMessage
+    from sparkplug.messages import Decoded
 
 _LOG = logging.getLogger(__name__)
 
 _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
+_MOST_ASKED: Final = 10_000
 _FLUSH_TIMEOUT: Final = 0.5
 _STOP_TIMEOUT: Final = 1.5
 
@@ -54,6 +61,7 @@ class _Source:
         limits = configuration.limits
         host = configuration.host
         self.name = server.name
+        self.site = server.site
         self.fleet = Fleet(
             Limits(
                 max_payload_bytes=limits.max_payload,
@@ -63,7 +71,9 @@ class _Source:
             wanted=_wanted(server.include, server.exclude),
             emit_births=configuration.normalize.emit_births,
             emit_stale=configuration.normalize.emit_stale != "none",
+            stale_when_lost=configuration.normalize.emit_stale == "all",
             emit_transient=configuration.normalize.emit_transient,
+            reorder_timeout=host.reorder_timeout,
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -77,6 +87,79 @@ class _Source:
         self.governor = RebirthGovernor(
             host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
         )
+        # What the spool's file knows of the fleet is not what holds: a commit failed.
+        self.forgotten = False
+        self.written_sequence = b""
+
+    def restore(self, spool: Spool) -> None:
+        """Take in what an earlier run remembered of this server's nodes."""
+        births = spool.read(lambda db: fleet_store.read_births(db, self.name))
+        held = spool.read(lambda db: fleet_store.take_held(db, self.name))
+        state = spool.get_state(fleet_store.sequence_key(self.name))
+        slots = self.fleet.restore(
+            births, state if isinstance(state, bytes) else b"", held, time.monotonic()
+        )
+        self.written_sequence = self.fleet.sequence_state()
+        spool.append_many(
+            [],
+            state={fleet_store.sequence_key(self.name): self.written_sequence},
+            also=lambda db: fleet_store.write_slots(db, self.name, slots),
+        )
+        if births or held:
+            _LOG.info(
+                "%s: births of %d edge nodes and %d held messages are remembered",
+                self.name, len(slots), len(held), extra={"server": self.name},
+            )  # fmt: skip
+
+
+class _Taken:
+    """What one server's part of a batch gave, on its way to the spool."""
+
+    def __init__(self, source: _Source, decoded: Decoded) -> None:
+        self.source = source
+        self.rows: list[EncodedRows] = []
+        self.held: list[HeldMessage] | None = None
+        self.sequence = source.fleet.sequence_state()
+        self.dead_lost = 0
+        self._memories = decoded.memories
+        self._dead = decoded.quarantined + decoded.expired
+
+    @property
+    def is_worth_a_commit(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(
+            self.rows
+            or self._memories
+            or self._dead
+            or self.held is not None
+            or self.sequence != self.source.written_sequence
+        )
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write what goes with the rows, inside their transaction."""
+        name = self.source.name
+        if self.source.forgotten:
+            fleet_store.forget_births(db, name)
+        fleet_store.write_memories(db, name, self._memories)
+        if self._dead:
+            self.dead_lost = fleet_store.write_dead(db, name, self._dead)
+        if self.held is not None:
+            fleet_store.write_held(db, name, self.held)
+
+
+def _join_sites(sources: list[_Source]) -> None:
+    """Let the fleets of servers that share a site know of each other."""
+    for source in sources:
+        source.fleet.liveness.peers = tuple(
+            other.fleet.liveness
+            for other in sources
+            if other is not source and source.site and other.site == source.site
+        )
+
+
+def _write_all(db: sqlite3.Connection, taken: list[_Taken]) -> None:
+    for each in taken:
+        each.write(db)
 
 
 class Consumer:
@@ -105,6 +188,9 @@ class Consumer:
         self._next_arrival = int(known) if isinstance(known, int) else 1
         self.delivery = self._new_delivery()
         self._sources = [_Source(server, configuration) for server in configuration.servers]
+        _join_sites(self._sources)
+        for source in self._sources:
+            source.restore(self.spool)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
         self.connections = [
             BrokerConnection(
@@ -120,6 +206,7 @@ class Consumer:
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
         self._failed_batches = 0
+        self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
         self._add_gauges()
 
     def start(self) -> None:
@@ -148,6 +235,28 @@ class Consumer:
         remaining = self.spooled_rows
         self.spool.close()
         return remaining
+
+    def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:
+        """Ask an edge node for its births because a person wants them. Any thread may.
+
+        The request is sent within a second or so, at most every `host.rebirth.per_node`,
+        also to nodes that are left alone because two publishers use their id.
+
+        Raises:
+            ValueError: no server has this name, the ids cannot be those of an edge node,
+                or the host is passive.
+        """
+        if self.configuration.host.mode == "passive":
+            raise ValueError("a passive host publishes nothing: set host.mode to active")
+        names = [source.name for source in self._sources]
+        if server not in names:
+            raise ValueError(f"there is no server {server!r}, only {', '.join(names)}")
+        request = RebirthRequest(
+            check_id(group_id, "group id"),
+            check_id(edge_node_id, "edge node id"),
+            Reason.ASKED_BY_USER,
+        )
+        self._asked_by_user.append((names.index(server), request))
 
     @property
     def ready(self) -> bool:
@@ -193,15 +302,15 @@ class Consumer:
 
     def _decode_all(self) -> None:
         try:
-            while (taken := self._inbox.take(_TAKE_TIMEOUT)) is not None:
-                if taken.by_server:
-                    self._take_whatever_it_is(taken.by_server)
+            while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
+                self._take_whatever_it_is(batch)
                 self._request_rebirths()
+            self._take_leave()
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
 
-    def _take_whatever_it_is(self, batch: dict[int, MessageBatch]) -> None:
+    def _take_whatever_it_is(self, batch: InboxBatch) -> None:
         """Let one batch that cannot be decoded cost no more than itself.
 
         That is a defect of ours, or memory that ran out: it is said loudly and counted, and
@@ -214,26 +323,57 @@ class Consumer:
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
-            for index, messages in batch.items():
+            for index, messages in batch.by_server.items():
+                self._sources[index].forgotten = True
                 self.telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
         else:
             self._failed_batches = 0
 
-    def _take(self, batch: dict[int, MessageBatch]) -> None:
+    def _take(self, batch: InboxBatch) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
-        rows: list[EncodedRows] = []
-        for index, messages in batch.items():
-            rows += self._decode(self._sources[index], messages)
-        if not rows:
+        now = time.monotonic()
+        taken: list[_Taken] = []
+        for index, source in enumerate(self._sources):
+            messages = batch.by_server.get(index)
+            started = time.perf_counter()
+            if messages:
+                self.telemetry.add_received(source.name, len(messages), messages.size)
+                decoded = source.fleet.feed(messages, now)
+            else:
+                decoded = source.fleet.tick(now)
+            if index in batch.lost:
+                decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
+            taken.append(self._convert(source, decoded, started))
+        self._commit(taken)
+
+    def _take_leave(self) -> None:
+        """Spool what waits: for a missing message no longer, for a birth until the next start."""
+        taken: list[_Taken] = []
+        for source in self._sources:
+            started = time.perf_counter()
+            each = self._convert(source, source.fleet.flush(time.monotonic()), started)
+            each.held = source.fleet.held()
+            taken.append(each)
+        self._commit(taken)
+
+    def _commit(self, taken: list[_Taken]) -> None:
+        """One transaction for the rows of a batch and all that is remembered with them."""
+        written = [each for each in taken if each.is_worth_a_commit]
+        if not written:
             return
         table = self.configuration.zerobus.table
+        rows = [part for each in taken for part in each.rows]
+        state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
+        for each in written:
+            state[fleet_store.sequence_key(each.source.name)] = each.sequence
         started = time.perf_counter()
         try:
             spooled = self.spool.append_many(
                 [NewBatch(table, self._schema_id, part) for part in rows],
-                state={_ARRIVAL_KEY: self._next_arrival},
+                state=state,
+                also=lambda db: _write_all(db, written),
             )
         except SpoolFull as error:
             lost = sum(len(part) for part in rows)
@@ -241,39 +381,51 @@ class Consumer:
             self.telemetry.add_reason("spool_full", lost, str(error))
             for source in self._sources:
                 source.tags.forget_last_rows()
+            for each in written:
+                each.source.forgotten = True
             return
         self.telemetry.add_spooled(time.perf_counter() - started)
-        for each in spooled:
-            self.delivery.submit(each)
+        for each in written:
+            each.source.written_sequence = each.sequence
+            each.source.forgotten = False
+            if each.dead_lost:
+                self.telemetry.add_reason("dead_letter_lost", each.dead_lost, each.source.name)
+        for batch in spooled:
+            self.delivery.submit(batch)
 
-    def _decode(self, source: _Source, messages: MessageBatch) -> list[EncodedRows]:
-        started = time.perf_counter()
+    def _convert(self, source: _Source, decoded: Decoded, started: float) -> _Taken:
+        """Rows, as they are spooled, and the rest of what a batch gave."""
         telemetry = self.telemetry
-        telemetry.add_received(source.name, len(messages), messages.size)
-        decoded = source.fleet.feed(messages)
         if decoded.counts:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}
             telemetry.add_reasons(decoded.counts, source.name, examples)
+        if decoded.expired:
+            telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))
         for group_id, edge_node_id in decoded.births:
             source.governor.born(group_id, edge_node_id)
         for request in decoded.rebirths:
             source.governor.want(request)
-        encoded: list[EncodedRows] = []
+        node_alarms.heed(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
+        taken = _Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:
             events = normalize(observations, source.tags, self._next_arrival)
-            encoded += [EncodedRows(part) for part in events.encode()]
+            taken.rows += [EncodedRows(part) for part in events.encode()]
             self._next_arrival += len(events)
             produced += len(events)
             repeated += len(observations) - len(events)
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
-        telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
-        return encoded
+        if decoded.observations:
+            telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
+        return taken
 
     def _request_rebirths(self) -> None:
         now = time.monotonic()
+        while self._asked_by_user:
+            index, request = self._asked_by_user.popleft()
+            self._sources[index].governor.want(request)
         for source, connection in zip(self._sources, self.connections, strict=True):
             if not connection.connected.is_set():
                 continue
@@ -284,7 +436,7 @@ class Consumer:
                         "asked %s/%s for a rebirth: %s",
                         group_id,
                         edge_node_id,
-                        reason.replace("_", " "),
+                        in_words(reason),
                         extra={"group_id": group_id, "edge_node_id": edge_node_id},
                     )
 
@@ -307,8 +459,19 @@ class Consumer:
         )
         gauge("edge_nodes", "edge nodes whose birth was seen",
               lambda: sum(source.fleet.node_count for source in self._sources))  # fmt: skip
+        gauge("waiting_messages", "messages that wait for a missing one, or for a birth",
+              lambda: sum(source.fleet.held_messages for source in self._sources))  # fmt: skip
         gauge("tags", "tags that present births declare",
               lambda: sum(source.fleet.live_tags for source in self._sources))  # fmt: skip
+        fleets = [source.fleet for source in self._sources]
+        gauge("duplicate_nodes", "edge node ids that two publishers seem to use",
+              lambda: sum(len(fleet.alarms.duplicates.alarmed) for fleet in fleets))  # fmt: skip
+        gauge("clock_problems", "edge nodes with implausible times, once per kind of problem",
+              lambda: sum(fleet.alarms.clock_problems for fleet in fleets))  # fmt: skip
+        gauge("clock_ahead_seconds", "most that the clock of an edge node is ahead",
+              lambda: max(fleet.alarms.most_ahead for fleet in fleets))  # fmt: skip
+        gauge("clock_behind_seconds", "most that the clock of an edge node is behind",
+              lambda: max(fleet.alarms.most_behind for fleet in fleets))  # fmt: skip
         stats = self.delivery.stats
         gauge("stream_open", "1 while a stream to Zerobus is open",
               lambda: stats().state is StreamState.OPENED)  # fmt: skip

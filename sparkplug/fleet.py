@@ -28,7 +28,7 @@ from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.events import Event, EventKind, Healing
 from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
 from sparkplug.liveness import Liveness
-from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
+from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth, StaleMemory
 from sparkplug.messages import (
     HOST,
     MESSAGE_TYPES,
@@ -202,7 +202,17 @@ class Fleet:
         decoded.events.append(
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
         )
-        if self._stale_when_lost and len(tags := self.liveness.lost()):
+        if self._stale_when_lost:
+            self._say_stale(at_us, decoded)
+        return decoded
+
+    def _say_stale(self, at_us: int, decoded: Decoded) -> None:
+        """Rows of quality STALE for all that is alive: nothing is known of it any more."""
+        owners, tags = self.liveness.lost()
+        decoded.memories += [
+            StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id) for owner in owners
+        ]
+        if len(tags):
             decoded.observations.append(
                 stale_observations(
                     tags,
@@ -213,7 +223,6 @@ class Fleet:
                     seq=ABSENT,
                 )
             )
-        return decoded
 
     def flush(self, now: float) -> Decoded:
         """Do not wait for missing messages any longer; `held` tells what remains."""
@@ -304,6 +313,8 @@ class Fleet:
         if device_id is None:
             session.dead_bd_seq = remembered.dead_bd_seq
             session.died_us = remembered.died_us or 0
+        if remembered.alive and remembered.stale:
+            self.liveness.heard_stale(owner)
         if not remembered.alive and owner.born:
             if device_id is None:
                 self._end_session(session)

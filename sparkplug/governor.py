@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LONGEST_PAUSE: Final = 300.0
 """Seconds between two requests to a node that never answers, before jitter."""
 
-WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
+_WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
     {
         Reason.SEQUENCE_GAP: "sequence gap",
         Reason.UNKNOWN_ALIAS: "unknown alias",
@@ -36,10 +36,13 @@ WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.ASKED_BY_USER: "asked by user",
     }
 )
-"""Why a node is asked, in operators' words."""
-
 _JITTER: Final = 0.2
 _MOST_NODES: Final = 100_000
+
+
+def in_words(reason: Reason) -> str:
+    """Why a node is asked, in operators' words."""
+    return _WORDS.get(reason, reason.replace("_", " "))
 
 
 @dataclass(slots=True)

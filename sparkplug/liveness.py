@@ -105,8 +105,8 @@ class Liveness:
 
     # ------------------------------------------------------------------ the own connection
 
-    def lost(self) -> NDArray[np.int32]:
-        """The connection is lost: tags that a row of quality STALE is due for."""
+    def lost(self) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+        """The connection is lost: who is STALE now, and the tags that a row is due for."""
         sessions = [each for each in self._sessions.values() if each.owner.born]
         alive = [owner for each in sessions for owner in each.owners() if owner.born]
         lost = self.alive_nowhere_else(alive)
@@ -117,7 +117,7 @@ class Liveness:
         self._catalogue.stale[tags] = True
         self._unsettled |= {(each.owner.group_id, each.owner.edge_node_id) for each in sessions}
         self._any_unsettled_tag = True
-        return tags
+        return lost, tags
 
     def take_back(self, observations: Observations) -> None:
         """Rows of present values: their tags are not STALE any more."""

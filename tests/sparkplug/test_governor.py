@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sparkplug.governor import LONGEST_PAUSE, WORDS, RebirthGovernor
+from sparkplug.governor import LONGEST_PAUSE, RebirthGovernor, in_words
 from sparkplug.messages import Reason, RebirthRequest
 
 JITTER = 1.2
@@ -261,5 +261,14 @@ def test_the_user_goes_before_all_others_and_is_bound_by_the_budget():
     assert asked(g, 1.0) == ["E0"]
 
 
-def test_every_reason_that_is_asked_for_has_words():
-    assert all(text and "_" not in text for text in WORDS.values())
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (Reason.SEQUENCE_GAP, "sequence gap"),
+        (Reason.BAD_PAYLOAD, "unparsable payload"),
+        (Reason.ASKED_BY_USER, "asked by user"),
+        (Reason.LATE_BIRTH, "late birth"),
+    ],
+)
+def test_reasons_have_the_words_that_operators_know(reason, words):
+    assert in_words(reason) == words
