@@ -126,7 +126,9 @@ class Fleet:
         self._placed: list[Waiting] = []  # what waits and is in the batch being read
         self._recent = RecentMessages()
         self.alarms = Alarms()
-        self.liveness = Liveness(self.catalogue, self._by_id, self._nodes)
+        self.liveness = Liveness(
+            self.catalogue, self._by_id, self._nodes, births_give_rows=emit_births
+        )
 
     @property
     def node_count(self) -> int:
@@ -714,7 +716,8 @@ class Fleet:
             following = sequence.lost_next
         else:
             return
-        self._note_gap(session, expected, missing, decoded, ask=ask)
+        gap = Gap(expected, len(missing), self._heard_us, missing, guessed=not entries)
+        self._note_gap(session, gap, decoded, ask=ask)
         self._expect(session, following)
         for entry in entries:
             self._read_waiting(batch, entry, session, decoded)
@@ -736,8 +739,9 @@ class Fleet:
         decoded.counts[Reason.LATE] += 1
         sequence = session.sequence
         gap = sequence.explains(seq)
-        if gap is None:
+        if gap is None or gap.guessed:
             self.alarms.duplicates.unexplained(read.group_id, read.edge_node_id, self._now)
+        if gap is None:
             expected = int(self._nodes["next_seq"][session.index])
             sequence.late_without_reason(seq, expected, self._now)
             self._watch(session)
@@ -793,21 +797,12 @@ class Fleet:
         born_ms = session.devices[read.device_id].born_ms
         return ABSENT in (born_ms, sent_ms) or born_ms <= sent_ms
 
-    def _note_gap(
-        self,
-        session: EdgeNodeSession,
-        first: int,
-        missing: set[int],
-        decoded: Decoded,
-        *,
-        ask: bool,
-    ) -> None:
+    def _note_gap(self, session: EdgeNodeSession, gap: Gap, decoded: Decoded, *, ask: bool) -> None:
         decoded.counts[Reason.SEQUENCE_GAP] += 1
         owner = session.owner
         if ask:
             request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
             decoded.rebirths.append(request)
-        gap = Gap(first, len(missing), self._heard_us, missing)
         forgotten = session.sequence.note_gap(gap)
         if forgotten is not None:
             self._tell_gap(session, forgotten, Healing.NOT_AT_ALL, decoded)

@@ -38,6 +38,7 @@ class Liveness:
         catalogue: of the fleet.
         sessions: of the fleet, by (group id, edge node id).
         nodes: columns over the sessions' indices; `confirmed` is read.
+        births_give_rows: whether a birth says of its tags that they are not STALE.
     """
 
     def __init__(
@@ -45,11 +46,14 @@ class Liveness:
         catalogue: TagCatalogue,
         sessions: Mapping[tuple[str, str], EdgeNodeSession],
         nodes: GrowingColumns,
+        *,
+        births_give_rows: bool,
     ) -> None:
         self.peers: tuple[Liveness, ...] = ()
         self._catalogue = catalogue
         self._sessions = sessions
         self._nodes = nodes
+        self._births_give_rows = births_give_rows
         self._unsettled: set[tuple[str, str]] = set()
         self._any_unsettled_tag = False
 
@@ -69,6 +73,7 @@ class Liveness:
 
     def said_stale(self, owners: Iterable[MetricOwner]) -> None:
         """Rows said that these are STALE: servers that are not certain of them note it."""
+        self._any_unsettled_tag |= not self._births_give_rows
         for peer in self.peers:
             for each in owners:
                 peer.heard_stale(each)
