@@ -31,15 +31,17 @@ class BatchLimits:
 class InboxBatch:
     """What one `take` hands over; false when it is nothing.
 
-    `lost` holds the servers whose connection ended after these messages, and when:
+    `certificates` are births that servers keep; they go before the messages. `lost` holds
+    the servers whose connection ended after these messages, and when:
     microseconds since 1970 UTC.
     """
 
     by_server: dict[int, MessageBatch] = field(default_factory=dict)
+    certificates: dict[int, list[Message]] = field(default_factory=dict)
     lost: dict[int, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.by_server or self.lost)
+        return bool(self.by_server or self.certificates or self.lost)
 
 
 class _Filling:
@@ -81,8 +83,11 @@ class Inbox:
         """Bytes waiting to be taken."""
         return self._bytes
 
-    def put(self, server: int, message: Message) -> bool:
-        """Add one message of a server (its index); False if there is no room for it."""
+    def put(self, server: int, message: Message, *, certificate: bool = False) -> bool:
+        """Add one message of a server (its index); False if there is no room for it.
+
+        A certificate is a birth that the server keeps.
+        """
         size = len(message.payload) + _OVERHEAD
         with self._condition:
             if self._bytes + size > self._max_bytes:
@@ -94,11 +99,14 @@ class Inbox:
             if filling is None:
                 filling = self._filling = _Filling(self._clock())
                 self._condition.notify()
-            by_server = filling.taken.by_server
-            batch = by_server.get(server)
-            if batch is None:
-                batch = by_server[server] = MessageBatch()
-            batch.append(message)
+            if certificate:
+                filling.taken.certificates.setdefault(server, []).append(message)
+            else:
+                by_server = filling.taken.by_server
+                batch = by_server.get(server)
+                if batch is None:
+                    batch = by_server[server] = MessageBatch()
+                batch.append(message)
             filling.count += 1
             filling.size += size
             limits = self._limits

@@ -338,11 +338,15 @@ class Consumer:
         for index, source in enumerate(self._sources):
             messages = batch.by_server.get(index)
             started = time.perf_counter()
+            certificates = batch.certificates.get(index)
+            known = source.fleet.warm_start(certificates, now) if certificates else None
             if messages:
                 self.telemetry.add_received(source.name, len(messages), messages.size)
                 decoded = source.fleet.feed(messages, now)
             else:
                 decoded = source.fleet.tick(now)
+            if known is not None:
+                decoded.add(known)
             if index in batch.lost:
                 decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
             taken.append(self._convert(source, decoded, started))

@@ -25,6 +25,7 @@ from sparkplug.batch import (
     one_by_one,
 )
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
+from sparkplug.certificates import PREFIX, Certificate, read_certificates, tells_more
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.events import Event, EventKind, Healing
 from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
@@ -58,10 +59,12 @@ MAX_NAME_CHARACTERS: Final = 4096
 
 _MOST_SHORT: Final = 2**16
 _RESTORED_AT_ONCE: Final = 64
+_MOST_EARLY: Final = 1000
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
 _DDATA: Final = CODE[MessageType.DDATA]
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
+_DATA: Final = (MessageType.NDATA, MessageType.DDATA)
 
 
 class Fleet:
@@ -122,6 +125,7 @@ class Fleet:
         self._now = 0.0
         self._heard_us = 0  # when the last message came
         self._restoring = False
+        self._early_certificates: list[Message] = []  # of devices whose node is not known yet
         self._attentive: set[int] = set()  # nodes that something waits for, beside births
         self._holding = Holding(hold_limits)
         self._placed: list[Waiting] = []  # what waits and is in the batch being read
@@ -279,12 +283,7 @@ class Fleet:
         for each in births:
             slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
         self._now = now
-        emit_births, self._emit_births = self._emit_births, False
-        self._restoring = True
-        for start in range(0, len(births), _RESTORED_AT_ONCE):
-            part = births[start : start + _RESTORED_AT_ONCE]
-            self._take(MessageBatch(each.birth.message for each in part), Decoded())
-        self._restoring, self._emit_births = False, emit_births
+        self._take_silently([each.birth.message for each in births])
         for each in births:
             session = self._by_id.get((each.birth.group_id, each.birth.edge_node_id))
             if session is not None:
@@ -305,6 +304,53 @@ class Fleet:
                 self._holding.add((read.group_id, read.edge_node_id), entry)
         self._recent.clear()
         return {key: session.index for key, session in self._by_id.items()}
+
+    def _take_silently(self, births: Sequence[Message]) -> None:
+        """Know the metrics of births, and nothing else: no rows, no events, nothing released."""
+        emit_births, self._emit_births = self._emit_births, False
+        self._restoring = True
+        for start in range(0, len(births), _RESTORED_AT_ONCE):
+            self._take(MessageBatch(births[start : start + _RESTORED_AT_ONCE]), Decoded())
+        self._restoring, self._emit_births = False, emit_births
+
+    def warm_start(self, messages: Sequence[Message], now: float) -> Decoded:
+        """Take in births that a Sparkplug-aware server keeps, where they tell anything new.
+
+        They give no rows. Where the seq of such a node is nobody knows: its data is held
+        and it is asked for its births as if it were unknown, except that metrics in data
+        are read that carry a name which the kept birth declares.
+        """
+        self._now = now
+        certificates = read_certificates([*self._early_certificates, *messages], self.limits)
+        self._early_certificates = []
+        for level in (False, True):  # nodes, then their devices
+            news = [
+                each
+                for each in certificates
+                if (each.topic.device_id is not None) is level and self._is_news(each)
+            ]
+            self._take_silently([each.message for each in news])
+            for each in news:
+                session = self._by_id.get((each.topic.group_id, each.topic.edge_node_id))
+                if session is not None and session.owner.born:
+                    session.by_certificate = True
+                    self._doubt(session)
+                    self._nodes["confirmed"][session.index] = False
+        decoded = Decoded()
+        decoded.counts[Reason.CERTIFICATE] += len(messages)
+        return decoded
+
+    def _is_news(self, certificate: Certificate) -> bool:
+        topic = certificate.topic
+        session = self._by_id.get((topic.group_id, topic.edge_node_id))
+        if session is None and topic.device_id is not None:
+            # Its node's may come yet.
+            self._early_certificates = [
+                *self._early_certificates[1 - _MOST_EARLY :],
+                certificate.message._replace(topic=PREFIX + certificate.message.topic),
+            ]
+        confirmed = session is not None and bool(self._nodes["confirmed"][session.index])
+        return tells_more(certificate, session, confirmed=confirmed)
 
     def _restore_state(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
         """What became of the session of a birth, after the birth was taken in."""
@@ -848,11 +894,40 @@ class Fleet:
     def _hold_for_birth(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
         """A message of a node whose NBIRTH is not known, or not believed."""
         self._ask(decoded, read, Reason.DATA_BEFORE_BIRTH)
-        if not batch.unread[position]:
-            entry = Waiting(batch.messages[position], batch.seq(position), self._now, position,
+        session = self._by_id.get((read.group_id, read.edge_node_id))
+        message: Message | None = batch.messages[position]
+        by_name = session is not None and self._read_by_name(batch, position, session, read)
+        if by_name:
+            rows = batch.rows(position)
+            rest = rows.start + np.flatnonzero(batch.tag[rows] == NO_TAG)
+            message = batch.part(position, rest) if len(rest) else None
+        if message is not None and not batch.unread[position]:
+            entry = Waiting(message, batch.seq(position), self._now, position,
                             reason=Reason.DATA_BEFORE_BIRTH)  # fmt: skip
             self._hold((read.group_id, read.edge_node_id), entry, decoded)
-        batch.unread[position] = True
+        batch.unread[position] |= not by_name
+
+    def _read_by_name(
+        self, batch: Batch, position: int, session: EdgeNodeSession, read: Topic
+    ) -> bool:
+        """Find metrics in data by name where only a certificate tells what a node has.
+
+        Names keep their meaning from birth to birth, aliases do not. A metric that comes
+        with another datatype than the certificate's is not read. True if any is found.
+        """
+        if not session.by_certificate or read.message_type not in _DATA or batch.names is None:
+            return False
+        owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
+        if batch.unread[position] or owner is None or not owner.born:
+            return False
+        rows = batch.rows(position)
+        names = batch.names[rows]
+        tags = np.array([owner.tags.get(n, NO_TAG) if n else NO_TAG for n in names], np.int32)
+        column = batch.columns.metric("datatype")[rows]
+        codes = datatype_codes(numbers(column, np.uint32))
+        tags[validity(column) & (codes != self.catalogue.datatype_of(tags))] = NO_TAG
+        batch.tag[rows] = tags
+        return bool((tags != NO_TAG).any())
 
     def _hold_for_device(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
         """A message of a device whose DBIRTH is not known."""
@@ -996,7 +1071,8 @@ class Fleet:
         batch.taken[position] = True
         decoded.births.append(key)
         session.begin(batch.bd_seq(position))
-        self.alarms.duplicates.born(*key, session.bd_seq, self._now)
+        if not self._restoring:
+            self.alarms.duplicates.born(*key, session.bd_seq, self._now)
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
         self._declare(batch, position, session, session.owner, decoded)
@@ -1005,6 +1081,8 @@ class Fleet:
         self._nodes["confirmed"][session.index] = True
         self._expect(session, seq + 1)
         self._remember(decoded, session, None, batch.messages[position])
+        if self._restoring:
+            return
         for gap, healing in session.sequence.heal():
             self._tell_gap(session, gap, healing, decoded)
         self._tell(decoded, EventKind.NODE_BIRTH, session.owner, batch, position)
@@ -1124,8 +1202,9 @@ class Fleet:
             self._forget(decoded, owner, stale=False)
             return
         self._declare(batch, position, session, owner, decoded)
-        owner.born_ms = batch.sent_ms(position)
         self._remember(decoded, session, owner.device_id, batch.messages[position])
+        if self._restoring:
+            return
         self._tell(decoded, EventKind.DEVICE_BIRTH, owner, batch, position)
         for entry in self._holding.take((read.group_id, read.edge_node_id), read.device_id):
             self._read_released(batch, entry, session, decoded)
@@ -1180,6 +1259,7 @@ class Fleet:
             aliases, alias_tags = aliases[clear], alias_tags[clear]
         session.take_aliases(owner, aliases, alias_tags)
         owner.born = True
+        owner.born_ms = batch.sent_ms(position)
         self._topics["live"][owner.topic_index] = True
         if self._pool.wasteful:
             self._pool.compact()

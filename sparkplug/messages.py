@@ -122,6 +122,7 @@ class Reason(StrEnum):
     COMMAND = "command"
     HOST_STATE = "host_state"
     RETAINED = "retained"
+    CERTIFICATE = "certificate"
     TOO_LARGE = "too_large"
     JSON_PAYLOAD = "json_payload"
     BAD_PAYLOAD = "bad_payload"

@@ -225,6 +225,26 @@ def test_ends_that_wait_with_no_message_between_them_are_one():
     assert [box.take(0.0).lost for _ in range(2)] == [{0: 200}, {0: 300}]
 
 
+# Births that a server keeps
+
+
+def test_births_that_a_server_keeps_are_apart_from_its_messages_and_bounded_like_them():
+    box = inbox(room=3 * (100 + OVERHEAD), messages=3)
+    assert box.put(0, message(1, size=100))
+    assert box.put(0, message(2, size=100), certificate=True)
+    assert box.put(1, message(3, size=100), certificate=True)
+    assert not box.put(1, message(4, size=100), certificate=True)
+    batch = box.take(0.0)
+    assert numbers(batch) == {0: [1]}
+    assert {
+        server: [m.received_us for m in kept] for server, kept in batch.certificates.items()
+    } == {
+        0: [2],
+        1: [3],
+    }
+    assert box.queued_bytes == 0
+
+
 # Bounds
 
 
