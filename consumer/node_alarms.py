@@ -44,4 +44,4 @@ def heed(
         if (event.reason or "").endswith(OVER):
             _LOG.info("%s/%s: %s", *key, event.detail, extra=extra)
         else:
-            _LOG.warning("%s/%s: %s: %s", *key, event.detail, advice, extra=extra)
+            _LOG.warning("%s/%s: %s; %s", *key, event.detail, advice, extra=extra)
