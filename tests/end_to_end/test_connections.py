@@ -1,4 +1,4 @@
-"""Lost connections, redundant servers, births that a server keeps, two publishers: over real MQTT."""
+"""Lost connections, redundant servers, kept births, two publishers, clocks: over real MQTT."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from services import mosquitto, wait_until
 
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.gateway import Gateway, PeerType, metric, now_ms
+from end_to_end.rude_server import rude_server
 from end_to_end.world import LandedTable, local_zerobus, world
 
 CERTIFICATES = "$sparkplug/certificates/"
@@ -222,6 +223,19 @@ def test_a_server_that_refuses_them_is_read_all_the_same(tmp_path, protocol):
         system.table.wait_for(1)
         assert system.consumer.stop() == 0
         assert "WARNING" not in system.consumer.log()
+
+
+def test_a_server_that_throws_out_whoever_asks_for_them_is_not_asked_again(tmp_path):
+    with (
+        rude_server(b"", hates=CERTIFICATES.encode()) as server,
+        local_zerobus(tmp_path / "lake") as zerobus,
+    ):
+        url = f"mqtt://127.0.0.1:{server.server_address[1]}"
+        with consumer(tmp_path, configuration(tmp_path, url, zerobus)) as process:
+            process.start_ready()
+            assert process.status()["servers"][0]["connections"] == 1
+            assert "plant-a is asked for no births that it keeps" in process.log()
+            process.kill()
 
 
 # Two publishers of one id
