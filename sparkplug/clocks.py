@@ -143,9 +143,7 @@ class Clocks:
             np.minimum(self._second, second), np.maximum(self._smallest, smallest)
         )
         self._smallest = np.minimum(self._smallest, smallest)
-        present = np.unique(node)
-        ahead = present[self._second[present] < -MOST_SKEW_US]
-        return changes + self._skewed(ahead, now)
+        return changes + self._skewed(node[self._second[node] < -MOST_SKEW_US], now)
 
     def values(
         self,
