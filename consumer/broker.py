@@ -28,6 +28,7 @@ from tenacity import (
 )
 
 from consumer.handshake import Handshake
+from sparkplug.certificates import PREFIX
 from sparkplug.commands import COMMAND_QOS, rebirth_command
 from sparkplug.host_state import HostState
 from sparkplug.messages import Message
@@ -95,6 +96,8 @@ class BrokerConnection:
         self._requests: deque[tuple[str, bytes]] = deque()
         self._renewed_at = -math.inf
         self._renewing = False
+        self._certificates = True  # whether to ask for the births that a server keeps
+        self._heard = False  # whether the present connection was made, or delivered something
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
 
     def start(self) -> None:
@@ -137,6 +140,7 @@ class BrokerConnection:
                 if self._state is not None:
                     self._state.lost()
             if not self._stop.is_set():
+                self._tell_lost()
                 _LOG.warning(
                     "connection to %s ended: %s",
                     self.server.name,
@@ -190,7 +194,17 @@ class BrokerConnection:
         except BaseException:
             client.disconnect()
             _close(client)
+            self._tell_lost()
+            if attempt.thrown_out and self._certificates:
+                # Some servers end the connection of whoever asks for what they do not have.
+                self._certificates = False
+                _LOG.info(
+                    "%s is asked for no births that it keeps",
+                    self.server.name,
+                    extra={"server": self.server.name},
+                )
             raise
+        self._heard = True
         self.connections += 1
         self.last_error = ""
         self._renewing = False
@@ -202,6 +216,12 @@ class BrokerConnection:
             extra={"server": self.server.name},
         )
         return attempt
+
+    def _tell_lost(self) -> None:
+        """What comes next may not follow what came: say so, in order with the messages."""
+        if self._heard:
+            self._heard = False
+            self._inbox.put_lost(self._index, time.time_ns() // 1000)
 
     def _serve(self, made: Handshake) -> None:
         """Read, and publish what is asked for, until the connection ends or we stop."""
@@ -267,7 +287,8 @@ class BrokerConnection:
         """
         given_back: list[int] = []
         client.on_unsubscribe = lambda *_: given_back.append(1)
-        client.unsubscribe([topic for topic, _ in self.subscriptions()])
+        given = self.subscriptions() + self.welcome_subscriptions()
+        client.unsubscribe([topic for topic, _ in given])
         self._read_until(client, lambda: given_back, deadline)
         client.disconnect()
 
@@ -301,6 +322,12 @@ class BrokerConnection:
         own = [(self._state.topic, SUBSCRIBE_QOS)] if self._state is not None else []
         return own + [(topic, SUBSCRIBE_QOS) for topic in self.server.topics]
 
+    def welcome_subscriptions(self) -> list[tuple[str, int]]:
+        """What is subscribed to beside that if the server lets us: births that it keeps."""
+        if not self._certificates:
+            return []
+        return [(PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+
     def receive(self, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
         """One message from the socket. Never raises: that would end the connection."""
         try:
@@ -314,8 +341,9 @@ class BrokerConnection:
             answer = state.received(payload)
             if answer is not None:
                 client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
+        self._heard = True
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
-        if not self._inbox.put(self._index, received):
+        if not self._inbox.put(self._index, received, certificate=topic.startswith(PREFIX)):
             self._count_refused("queue_full")
 
     @property

@@ -36,8 +36,14 @@ def write_memories(db: sqlite3.Connection, server: str, memories: Iterable[Memor
     for memory in memories:
         if isinstance(memory, BirthMemory):
             _write_birth(db, server, memory)
-        else:
+        elif isinstance(memory, EndMemory):
             _write_end(db, server, memory)
+        else:
+            db.execute(
+                "UPDATE births SET stale = 1 WHERE server = ? AND group_id = ? "
+                "AND edge_node_id = ? AND device_id = ?",
+                (server, memory.group_id, memory.edge_node_id, memory.device_id or ""),
+            )
 
 
 def _write_birth(db: sqlite3.Connection, server: str, birth: BirthMemory) -> None:

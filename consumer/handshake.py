@@ -24,7 +24,8 @@ _REFUSALS: Final = {
 class Handshake:
     """A fresh paho client on its way to CONNACK, SUBACK and the birth.
 
-    `announced` is True when all three are done. Later on `farewell` holds what the server
+    `announced` is True when all three are done, `thrown_out` when the server ended the
+    connection instead of acknowledging the subscriptions. Later on `farewell` holds what the server
     said when it ended the connection, which only MQTT 5 can say.
     """
 
@@ -32,6 +33,8 @@ class Handshake:
         server = connection.server
         self._connection = connection
         self.announced = False
+        self.thrown_out = False
+        self._subscribing = False
         self.problem = ""
         self.farewell = ""
         is_5 = server.protocol == "5"
@@ -70,6 +73,7 @@ class Handshake:
         if self.problem:
             raise BrokerError(self.problem)
         if code != mqtt.MQTT_ERR_SUCCESS:
+            self.thrown_out = self._subscribing
             raise BrokerError(self.farewell or mqtt.error_string(code))
         if time_is_up and not self.announced:
             raise BrokerError("the server did not answer CONNECT or SUBSCRIBE in time")
@@ -82,12 +86,16 @@ class Handshake:
             hint = _REFUSALS.get(text)
             self.problem = f"refused: {text}" + (f"; {hint}" if hint else "")
             return
-        client.subscribe(self._connection.subscriptions())
+        self._subscribing = True
+        wanted = self._connection.subscriptions()
+        client.subscribe(wanted + self._connection.welcome_subscriptions())
 
     def _on_subscribe(
         self, client: mqtt.Client, _userdata: Any, _mid: int, codes: Any, _properties: Any
     ) -> None:
+        self._subscribing = False
         filters = self._connection.subscriptions()
+        # The further codes are those of subscriptions that a server may refuse.
         refused = [
             f"{topic} ({code})"
             for (topic, _), code in zip(filters, codes, strict=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.messages import MessageBatch
@@ -27,12 +27,29 @@ class BatchLimits:
     max_delay: float
 
 
+@dataclass(slots=True)
+class InboxBatch:
+    """What one `take` hands over; false when it is nothing.
+
+    `certificates` are births that servers keep; they go before the messages. `lost` holds
+    the servers whose connection ended after these messages, and when:
+    microseconds since 1970 UTC.
+    """
+
+    by_server: dict[int, MessageBatch] = field(default_factory=dict)
+    certificates: dict[int, list[Message]] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.by_server or self.certificates or self.lost)
+
+
 class _Filling:
     """The batch that messages are being added to."""
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
-        self.by_server: dict[int, MessageBatch] = {}
+        self.taken = InboxBatch()
         self.count = 0
         self.size = 0
 
@@ -56,6 +73,7 @@ class Inbox:
         self._full: deque[_Filling] = deque()
         self._filling: _Filling | None = None
         self._bytes = 0
+        self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
         self._closed = False
         self._condition = threading.Condition()
         self.refused = 0
@@ -65,22 +83,30 @@ class Inbox:
         """Bytes waiting to be taken."""
         return self._bytes
 
-    def put(self, server: int, message: Message) -> bool:
-        """Add one message of a server (its index); False if there is no room for it."""
+    def put(self, server: int, message: Message, *, certificate: bool = False) -> bool:
+        """Add one message of a server (its index); False if there is no room for it.
+
+        A certificate is a birth that the server keeps.
+        """
         size = len(message.payload) + _OVERHEAD
         with self._condition:
             if self._bytes + size > self._max_bytes:
                 self.refused += 1
                 return False
             self._bytes += size
+            self._lost.discard(server)
             filling = self._filling
             if filling is None:
                 filling = self._filling = _Filling(self._clock())
                 self._condition.notify()
-            batch = filling.by_server.get(server)
-            if batch is None:
-                batch = filling.by_server[server] = MessageBatch()
-            batch.append(message)
+            if certificate:
+                filling.taken.certificates.setdefault(server, []).append(message)
+            else:
+                by_server = filling.taken.by_server
+                batch = by_server.get(server)
+                if batch is None:
+                    batch = by_server[server] = MessageBatch()
+                batch.append(message)
             filling.count += 1
             filling.size += size
             limits = self._limits
@@ -90,14 +116,31 @@ class Inbox:
                 self._condition.notify()
         return True
 
+    def put_lost(self, server: int, at_us: int) -> None:
+        """Note that the connection to a server ended, after all that it has delivered.
+
+        Ends with no message between them are one while they wait: this is bounded like the
+        messages.
+        `at_us` is microseconds since 1970 UTC.
+        """
+        with self._condition:
+            if server in self._lost:
+                return
+            self._lost.add(server)
+            filling = self._filling or _Filling(self._clock())
+            filling.taken.lost[server] = at_us
+            self._full.append(filling)  # what comes next is of another connection
+            self._filling = None
+            self._condition.notify()
+
     def close(self) -> None:
         """No more messages will come; `take` empties the queue, then returns None."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
-    def take(self, timeout: float) -> dict[int, MessageBatch] | None:
-        """The next batch, by server; empty when nothing came within `timeout` seconds.
+    def take(self, timeout: float) -> InboxBatch | None:
+        """The next batch; empty when nothing came within `timeout` seconds.
 
         Returns None when the inbox is closed and empty.
         """
@@ -110,10 +153,11 @@ class Inbox:
                     break
                 self._condition.wait(left)
             if self._full:
-                taken = self._full.popleft()
+                filled = self._full.popleft()
             elif self._filling is not None:
-                taken, self._filling = self._filling, None
+                filled, self._filling = self._filling, None
             else:
-                return None if self._closed else {}
-            self._bytes -= taken.size
-            return taken.by_server
+                return None if self._closed else InboxBatch()
+            self._bytes -= filled.size
+            self._lost.difference_update(filled.taken.lost)
+            return filled.taken

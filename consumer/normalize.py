@@ -21,7 +21,7 @@ from consumer.event_id import as_text, event_digests
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.schema import COLUMNS, TAG_EVENTS_SCHEMA, encode_columns
 from consumer.tag_columns import SourceNames, TagColumns
-from sparkplug.messages import MESSAGE_TYPES
+from sparkplug.messages import ROW_TYPES
 from sparkplug.quality import NAMES as QUALITY_NAMES
 from sparkplug.values import Kind
 
@@ -52,7 +52,7 @@ _VARIABLE_SCHEMA: Final = pa.schema(
 _REQUIRED_INDICES: Final = [
     index for index, name in enumerate(_VARIABLE_SCHEMA.names) if name in _REQUIRED
 ]
-_IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in MESSAGE_TYPES])
+_IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in ROW_TYPES])
 _NOTHING: Final = pa.scalar(b"")
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
@@ -101,7 +101,7 @@ class _Circumstances:
             event = TagEvent(
                 quality=QUALITY_NAMES[key >> 8 & 0xFF],
                 quality_code=key >> 16,
-                message_type=MESSAGE_TYPES[key >> 1 & 0x7F],
+                message_type=ROW_TYPES[key >> 1 & 0x7F],
                 is_historical=bool(key & 1),
             )
             piece = pa.scalar(event.SerializePartialToString())
@@ -159,9 +159,7 @@ class TagEvents:
         columns |= {
             "quality": pa.array(QUALITY_NAMES).take(pa.array(observations.quality)),
             "quality_code": pa.array(observations.quality_code),
-            "message_type": pa.array(map(str, MESSAGE_TYPES)).take(
-                pa.array(observations.message_type)
-            ),
+            "message_type": pa.array(map(str, ROW_TYPES)).take(pa.array(observations.message_type)),
             "is_historical": pa.array(observations.historical),
         }
         return pa.record_batch(

@@ -13,15 +13,15 @@ import random
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
-from consumer import fleet_store
+from consumer import fleet_store, node_alarms
 from consumer.broker import BrokerConnection
 from consumer.delivery import Delivery
 from consumer.delivery_types import DeliveryOptions, StreamState
 from consumer.errors import SpoolFull
-from consumer.inbox import BatchLimits, Inbox
+from consumer.inbox import BatchLimits, Inbox, InboxBatch
 from consumer.normalize import SourceNames, TagColumns, normalize
 from consumer.outbox import CallLimits
 from consumer.records import EncodedRows
@@ -30,9 +30,10 @@ from consumer.spool import NewBatch, Spool
 from consumer.telemetry import Telemetry
 from consumer.zerobus import StreamOptions, ZerobusSink, descriptor_bytes
 from sparkplug.fleet import Fleet
-from sparkplug.governor import RebirthGovernor
-from sparkplug.messages import Reason
+from sparkplug.governor import RebirthGovernor, in_words
+from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.screening import Limits
+from sparkplug.topics import check_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
     from consumer.config import Configuration, Server
     from consumer.spool_types import StateValue
     from sparkplug.holding import HeldMessage
-    from sparkplug.messages import Decoded, MessageBatch
+    from sparkplug.messages import Decoded
 
 _LOG = logging.getLogger(__name__)
 
 _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
+_MOST_ASKED: Final = 10_000
 _FLUSH_TIMEOUT: Final = 0.5
 _STOP_TIMEOUT: Final = 1.5
 
@@ -59,6 +61,7 @@ class _Source:
         limits = configuration.limits
         host = configuration.host
         self.name = server.name
+        self.site = server.site
         self.fleet = Fleet(
             Limits(
                 max_payload_bytes=limits.max_payload,
@@ -68,6 +71,7 @@ class _Source:
             wanted=_wanted(server.include, server.exclude),
             emit_births=configuration.normalize.emit_births,
             emit_stale=configuration.normalize.emit_stale != "none",
+            stale_when_lost=configuration.normalize.emit_stale == "all",
             emit_transient=configuration.normalize.emit_transient,
             reorder_timeout=host.reorder_timeout,
         )
@@ -143,6 +147,16 @@ class _Taken:
             fleet_store.write_held(db, name, self.held)
 
 
+def _join_sites(sources: list[_Source]) -> None:
+    """Let the fleets of servers that share a site know of each other."""
+    for source in sources:
+        source.fleet.liveness.peers = tuple(
+            other.fleet.liveness
+            for other in sources
+            if other is not source and source.site and other.site == source.site
+        )
+
+
 def _write_all(db: sqlite3.Connection, taken: list[_Taken]) -> None:
     for each in taken:
         each.write(db)
@@ -174,6 +188,7 @@ class Consumer:
         self._next_arrival = int(known) if isinstance(known, int) else 1
         self.delivery = self._new_delivery()
         self._sources = [_Source(server, configuration) for server in configuration.servers]
+        _join_sites(self._sources)
         for source in self._sources:
             source.restore(self.spool)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
@@ -191,6 +206,7 @@ class Consumer:
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
         self._failed_batches = 0
+        self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
         self._add_gauges()
 
     def start(self) -> None:
@@ -219,6 +235,28 @@ class Consumer:
         remaining = self.spooled_rows
         self.spool.close()
         return remaining
+
+    def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:
+        """Ask an edge node for its births because a person wants them. Any thread may.
+
+        The request is sent within a second or so, at most every `host.rebirth.per_node`,
+        also to nodes that are left alone because two publishers use their id.
+
+        Raises:
+            ValueError: no server has this name, the ids cannot be those of an edge node,
+                or the host is passive.
+        """
+        if self.configuration.host.mode == "passive":
+            raise ValueError("a passive host publishes nothing: set host.mode to active")
+        names = [source.name for source in self._sources]
+        if server not in names:
+            raise ValueError(f"there is no server {server!r}, only {', '.join(names)}")
+        request = RebirthRequest(
+            check_id(group_id, "group id"),
+            check_id(edge_node_id, "edge node id"),
+            Reason.ASKED_BY_USER,
+        )
+        self._asked_by_user.append((names.index(server), request))
 
     @property
     def ready(self) -> bool:
@@ -272,7 +310,7 @@ class Consumer:
             _LOG.exception("decoding ended")
             self.failure = error
 
-    def _take_whatever_it_is(self, batch: dict[int, MessageBatch]) -> None:
+    def _take_whatever_it_is(self, batch: InboxBatch) -> None:
         """Let one batch that cannot be decoded cost no more than itself.
 
         That is a defect of ours, or memory that ran out: it is said loudly and counted, and
@@ -285,7 +323,7 @@ class Consumer:
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
-            for index, messages in batch.items():
+            for index, messages in batch.by_server.items():
                 self._sources[index].forgotten = True
                 self.telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
@@ -293,18 +331,24 @@ class Consumer:
         else:
             self._failed_batches = 0
 
-    def _take(self, batch: dict[int, MessageBatch]) -> None:
+    def _take(self, batch: InboxBatch) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
         now = time.monotonic()
         taken: list[_Taken] = []
         for index, source in enumerate(self._sources):
-            messages = batch.get(index)
+            messages = batch.by_server.get(index)
             started = time.perf_counter()
+            certificates = batch.certificates.get(index)
+            known = source.fleet.warm_start(certificates, now) if certificates else None
             if messages:
                 self.telemetry.add_received(source.name, len(messages), messages.size)
                 decoded = source.fleet.feed(messages, now)
             else:
                 decoded = source.fleet.tick(now)
+            if known is not None:
+                decoded.add(known)
+            if index in batch.lost:
+                decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
             taken.append(self._convert(source, decoded, started))
         self._commit(taken)
 
@@ -366,6 +410,7 @@ class Consumer:
             source.governor.born(group_id, edge_node_id)
         for request in decoded.rebirths:
             source.governor.want(request)
+        node_alarms.heed(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
         taken = _Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:
@@ -382,6 +427,9 @@ class Consumer:
 
     def _request_rebirths(self) -> None:
         now = time.monotonic()
+        while self._asked_by_user:
+            index, request = self._asked_by_user.popleft()
+            self._sources[index].governor.want(request)
         for source, connection in zip(self._sources, self.connections, strict=True):
             if not connection.connected.is_set():
                 continue
@@ -392,7 +440,7 @@ class Consumer:
                         "asked %s/%s for a rebirth: %s",
                         group_id,
                         edge_node_id,
-                        reason.replace("_", " "),
+                        in_words(reason),
                         extra={"group_id": group_id, "edge_node_id": edge_node_id},
                     )
 
@@ -419,6 +467,15 @@ class Consumer:
               lambda: sum(source.fleet.held_messages for source in self._sources))  # fmt: skip
         gauge("tags", "tags that present births declare",
               lambda: sum(source.fleet.live_tags for source in self._sources))  # fmt: skip
+        fleets = [source.fleet for source in self._sources]
+        gauge("duplicate_nodes", "edge node ids that two publishers seem to use",
+              lambda: sum(len(fleet.alarms.duplicates.alarmed) for fleet in fleets))  # fmt: skip
+        gauge("clock_problems", "edge nodes with implausible times, once per kind of problem",
+              lambda: sum(fleet.alarms.clock_problems for fleet in fleets))  # fmt: skip
+        gauge("clock_ahead_seconds", "most that the clock of an edge node is ahead",
+              lambda: max(fleet.alarms.most_ahead for fleet in fleets))  # fmt: skip
+        gauge("clock_behind_seconds", "most that the clock of an edge node is behind",
+              lambda: max(fleet.alarms.most_behind for fleet in fleets))  # fmt: skip
         stats = self.delivery.stats
         gauge("stream_open", "1 while a stream to Zerobus is open",
               lambda: stats().state is StreamState.OPENED)  # fmt: skip

@@ -62,7 +62,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("edge_node_id", "STRING", True, "edge node id of the topic", True),
     Column("device_id", "STRING", True, "device id of the topic; null at node level", True),
     Column("metric_name", "STRING", False, "name declared in the birth", True),
-    Column("message_type", "STRING", False, "verb of the topic"),
+    Column(
+        "message_type", "STRING", False, "verb of the topic; HOST for rows of the consumer itself"
+    ),
     Column("is_historical", "BOOLEAN", False, "flushed from an edge's history store"),
     Column("seq", "INT", True, "sequence number of the payload"),
     Column("payload_timestamp", "TIMESTAMP", True, "timestamp of the payload"),

@@ -29,7 +29,13 @@ _LOG_EVERY: Final = 10.0
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 _EXPECTED: Final = frozenset(
-    {Reason.COMMAND, Reason.HOST_STATE, Reason.RETAINED, Reason.REPEATED_BIRTH_VALUE}
+    {
+        Reason.CERTIFICATE,
+        Reason.COMMAND,
+        Reason.HOST_STATE,
+        Reason.RETAINED,
+        Reason.REPEATED_BIRTH_VALUE,
+    }
 )
 """Reasons that are ordinary traffic: counted, not worth a warning."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from sparkplug.alarms import Alarms
 from sparkplug.aliases import AliasPool
 from sparkplug.batch import (
     CODE,
@@ -24,12 +25,16 @@ from sparkplug.batch import (
     one_by_one,
 )
 from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, TagCatalogue, datatype_codes
+from sparkplug.certificates import PREFIX, Certificate, read_certificates, tells_more
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.events import Event, EventKind, Healing
 from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
-from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
+from sparkplug.liveness import Liveness
+from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth, StaleMemory
 from sparkplug.messages import (
+    HOST,
     MESSAGE_TYPES,
+    ROW_TYPES,
     Decoded,
     Message,
     MessageBatch,
@@ -54,10 +59,12 @@ if TYPE_CHECKING:
 
 _MOST_SHORT: Final = 2**16
 _RESTORED_AT_ONCE: Final = 64
+_MOST_EARLY: Final = 1000
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
 _DDATA: Final = CODE[MessageType.DDATA]
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
+_DATA: Final = (MessageType.NDATA, MessageType.DDATA)
 
 
 class Fleet:
@@ -75,6 +82,7 @@ class Fleet:
         wanted: Callable[[str], bool] | None = None,
         emit_births: bool = True,
         emit_stale: bool = True,
+        stale_when_lost: bool = False,
         emit_transient: bool = False,
         reorder_timeout: float = 0.0,
         hold_limits: HoldLimits | None = None,
@@ -85,7 +93,10 @@ class Fleet:
         Args:
             limits: bounds of what is read and remembered.
             wanted: a test for `group/node[/device]/metric`.
-            emit_births, emit_stale, emit_transient: which rows to give.
+            emit_births: whether to give rows for the values in births.
+            emit_stale: whether to give rows of quality STALE on deaths.
+            stale_when_lost: whether to give them when the connection is lost, too.
+            emit_transient: whether to give rows for metrics that are transient.
             reorder_timeout: seconds that messages behind a hole in seq wait for the
                 missing one (tck-id operational-behavior-host-reordering-param).
             hold_limits: bounds of what waits for its birth.
@@ -94,6 +105,7 @@ class Fleet:
         self.catalogue = TagCatalogue(wanted)
         self._emit_births = emit_births
         self._emit_stale = emit_stale
+        self._stale_when_lost = stale_when_lost
         self._emit_transient = emit_transient
         self._structured = StructuredMetrics(
             self.catalogue,
@@ -122,10 +134,15 @@ class Fleet:
         self._now = 0.0
         self._heard_us = 0  # when the last message came
         self._restoring = False
+        self._early_certificates: list[Message] = []  # of devices whose node is not known yet
         self._attentive: set[int] = set()  # nodes that something waits for, beside births
         self._holding = Holding(hold_limits)
         self._placed: list[Waiting] = []  # what waits and is in the batch being read
         self._recent = RecentMessages()
+        self.alarms = Alarms()
+        self.liveness = Liveness(
+            self.catalogue, self._by_id, self._nodes, births_give_rows=emit_births
+        )
 
     @property
     def node_count(self) -> int:
@@ -156,6 +173,9 @@ class Fleet:
         self._recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._take(part, decoded)
+        for key in self.liveness.to_ask():
+            decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
+        decoded.events += self.alarms.events(self._sessions, now, self._heard_us)
         decoded.rebirths = list(dict.fromkeys(decoded.rebirths))
         return decoded
 
@@ -163,6 +183,7 @@ class Fleet:
         """Let time pass: what waited for too long goes on, or is given up."""
         decoded = Decoded()
         self._end_waiting(now, decoded)
+        decoded.events += self.alarms.events(self._sessions, now, self._heard_us)
         return decoded
 
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
@@ -184,15 +205,41 @@ class Fleet:
                     self._give_up([late], Reason.LATE_BIRTH, decoded)
         self._give_up(self._holding.expired(now), None, decoded)
 
-    def connection_lost(self, now: float) -> Decoded:
+    def connection_lost(self, now: float, at_us: int | None = None) -> Decoded:
         """The connection to the MQTT server ended; what was sent since then is lost.
 
         What waits for a missing message goes on. Every node is unconfirmed from now on.
+        `at_us` is when, microseconds since 1970 UTC; by default when the last message came.
         """
         decoded = self.flush(now)
         self._nodes["confirmed"][:] = False
         self._recent.clear()
+        at_us = self._heard_us if at_us is None else at_us
+        alive = sum(session.owner.born for session in self._sessions)
+        decoded.events.append(
+            Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
+        )
+        if self._stale_when_lost:
+            self._say_stale(at_us, decoded)
         return decoded
+
+    def _say_stale(self, at_us: int, decoded: Decoded) -> None:
+        """Rows of quality STALE for all that is alive: nothing is known of it any more."""
+        owners, tags = self.liveness.lost()
+        decoded.memories += [
+            StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id) for owner in owners
+        ]
+        if len(tags):
+            decoded.observations.append(
+                stale_observations(
+                    tags,
+                    message_type=ROW_TYPES.index(HOST),
+                    event_time_us=at_us,
+                    payload_time_us=ABSENT,
+                    received_us=at_us,
+                    seq=ABSENT,
+                )
+            )
 
     def flush(self, now: float) -> Decoded:
         """Do not wait for missing messages any longer; `held` tells what remains."""
@@ -245,12 +292,7 @@ class Fleet:
         for each in births:
             slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
         self._now = now
-        emit_births, self._emit_births = self._emit_births, False
-        self._restoring = True
-        for start in range(0, len(births), _RESTORED_AT_ONCE):
-            part = births[start : start + _RESTORED_AT_ONCE]
-            self._take(MessageBatch(each.birth.message for each in part), Decoded())
-        self._restoring, self._emit_births = False, emit_births
+        self._take_silently([each.birth.message for each in births])
         for each in births:
             session = self._by_id.get((each.birth.group_id, each.birth.edge_node_id))
             if session is not None:
@@ -272,6 +314,53 @@ class Fleet:
         self._recent.clear()
         return {key: session.index for key, session in self._by_id.items()}
 
+    def _take_silently(self, births: Sequence[Message]) -> None:
+        """Know the metrics of births, and nothing else: no rows, no events, nothing released."""
+        emit_births, self._emit_births = self._emit_births, False
+        self._restoring = True
+        for start in range(0, len(births), _RESTORED_AT_ONCE):
+            self._take(MessageBatch(births[start : start + _RESTORED_AT_ONCE]), Decoded())
+        self._restoring, self._emit_births = False, emit_births
+
+    def warm_start(self, messages: Sequence[Message], now: float) -> Decoded:
+        """Take in births that a Sparkplug-aware server keeps, where they tell anything new.
+
+        They give no rows. Where the seq of such a node is nobody knows: its data is held
+        and it is asked for its births as if it were unknown, except that metrics in data
+        are read that carry a name which the kept birth declares.
+        """
+        self._now = now
+        certificates = read_certificates([*self._early_certificates, *messages], self.limits)
+        self._early_certificates = []
+        for level in (False, True):  # nodes, then their devices
+            news = [
+                each
+                for each in certificates
+                if (each.topic.device_id is not None) is level and self._is_news(each)
+            ]
+            self._take_silently([each.message for each in news])
+            for each in news:
+                session = self._by_id.get((each.topic.group_id, each.topic.edge_node_id))
+                if session is not None and session.owner.born:
+                    session.by_certificate = True
+                    self._doubt(session)
+                    self._nodes["confirmed"][session.index] = False
+        decoded = Decoded()
+        decoded.counts[Reason.CERTIFICATE] += len(messages)
+        return decoded
+
+    def _is_news(self, certificate: Certificate) -> bool:
+        topic = certificate.topic
+        session = self._by_id.get((topic.group_id, topic.edge_node_id))
+        if session is None and topic.device_id is not None:
+            # Its node's may come yet.
+            self._early_certificates = [
+                *self._early_certificates[1 - _MOST_EARLY :],
+                certificate.message._replace(topic=PREFIX + certificate.message.topic),
+            ]
+        confirmed = session is not None and bool(self._nodes["confirmed"][session.index])
+        return tells_more(certificate, session, confirmed=confirmed)
+
     def _restore_state(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
         """What became of the session of a birth, after the birth was taken in."""
         device_id = remembered.birth.device_id
@@ -283,6 +372,8 @@ class Fleet:
         if device_id is None:
             session.dead_bd_seq = remembered.dead_bd_seq
             session.died_us = remembered.died_us or 0
+        if remembered.alive and remembered.stale:
+            self.liveness.heard_stale(owner)
         if not remembered.alive and owner.born:
             if device_id is None:
                 self._end_session(session)
@@ -406,6 +497,16 @@ class Fleet:
             decoded.observations.append(observations)
         if self._describe_tags:
             decoded.metadata += describe(batch, flat, self.catalogue)
+            self.liveness.take_back(observations)
+        if not self._restoring:
+            self.alarms.look(
+                batch,
+                regular,
+                observations,
+                catalogue=self.catalogue,
+                sessions=self._by_id,
+                now=self._now,
+            )
         self._recent.add(batch)
         for entry in self._placed:
             entry.position = entry.rows = None
@@ -614,6 +715,7 @@ class Fleet:
                 return
             self._nodes["confirmed"][session.index] = True
         if ahead == 0:
+            self.alarms.duplicates.in_order(read.group_id, read.edge_node_id, self._now)
             self._expect(session, seq + 1)
             self._take_in_session(batch, position, session, read, decoded)
             self._drain(batch, session, decoded)
@@ -700,7 +802,8 @@ class Fleet:
             following = sequence.lost_next
         else:
             return
-        self._note_gap(session, expected, missing, decoded, ask=ask)
+        gap = Gap(expected, len(missing), self._heard_us, missing, guessed=not entries)
+        self._note_gap(session, gap, decoded, ask=ask)
         self._expect(session, following)
         for entry in entries:
             self._read_waiting(batch, entry, session, decoded)
@@ -722,6 +825,8 @@ class Fleet:
         decoded.counts[Reason.LATE] += 1
         sequence = session.sequence
         gap = sequence.explains(seq)
+        if gap is None or gap.guessed:
+            self.alarms.duplicates.unexplained(read.group_id, read.edge_node_id, self._now)
         if gap is None:
             expected = int(self._nodes["next_seq"][session.index])
             sequence.late_without_reason(seq, expected, self._now)
@@ -778,21 +883,12 @@ class Fleet:
         born_ms = session.devices[read.device_id].born_ms
         return ABSENT in (born_ms, sent_ms) or born_ms <= sent_ms
 
-    def _note_gap(
-        self,
-        session: EdgeNodeSession,
-        first: int,
-        missing: set[int],
-        decoded: Decoded,
-        *,
-        ask: bool,
-    ) -> None:
+    def _note_gap(self, session: EdgeNodeSession, gap: Gap, decoded: Decoded, *, ask: bool) -> None:
         decoded.counts[Reason.SEQUENCE_GAP] += 1
         owner = session.owner
         if ask:
             request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
             decoded.rebirths.append(request)
-        gap = Gap(first, len(missing), self._heard_us, missing)
         forgotten = session.sequence.note_gap(gap)
         if forgotten is not None:
             self._tell_gap(session, forgotten, Healing.NOT_AT_ALL, decoded)
@@ -830,11 +926,40 @@ class Fleet:
     def _hold_for_birth(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
         """A message of a node whose NBIRTH is not known, or not believed."""
         self._ask(decoded, read, Reason.DATA_BEFORE_BIRTH)
-        if not batch.unread[position]:
-            entry = Waiting(batch.messages[position], batch.seq(position), self._now, position,
+        session = self._by_id.get((read.group_id, read.edge_node_id))
+        message: Message | None = batch.messages[position]
+        by_name = session is not None and self._read_by_name(batch, position, session, read)
+        if by_name:
+            rows = batch.rows(position)
+            rest = rows.start + np.flatnonzero(batch.tag[rows] == NO_TAG)
+            message = batch.part(position, rest) if len(rest) else None
+        if message is not None and not batch.unread[position]:
+            entry = Waiting(message, batch.seq(position), self._now, position,
                             reason=Reason.DATA_BEFORE_BIRTH)  # fmt: skip
             self._hold((read.group_id, read.edge_node_id), entry, decoded)
-        batch.unread[position] = True
+        batch.unread[position] |= not by_name
+
+    def _read_by_name(
+        self, batch: Batch, position: int, session: EdgeNodeSession, read: Topic
+    ) -> bool:
+        """Find metrics in data by name where only a certificate tells what a node has.
+
+        Names keep their meaning from birth to birth, aliases do not. A metric that comes
+        with another datatype than the certificate's is not read. True if any is found.
+        """
+        if not session.by_certificate or read.message_type not in _DATA or batch.names is None:
+            return False
+        owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
+        if batch.unread[position] or owner is None or not owner.born:
+            return False
+        rows = batch.rows(position)
+        names = batch.names[rows]
+        tags = np.array([owner.tags.get(n, NO_TAG) if n else NO_TAG for n in names], np.int32)
+        column = batch.columns.metric("datatype")[rows]
+        codes = datatype_codes(numbers(column, np.uint32))
+        tags[validity(column) & (codes != self.catalogue.datatype_of(tags))] = NO_TAG
+        batch.tag[rows] = tags
+        return bool((tags != NO_TAG).any())
 
     def _hold_for_device(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
         """A message of a device whose DBIRTH is not known."""
@@ -932,10 +1057,12 @@ class Fleet:
             self._hold_for_device(batch, position, read, decoded)
         elif read.message_type is MessageType.DDEATH:
             batch.unread[position] = True
+            elsewhere = not self.liveness.alive_nowhere_else([owner])
             self._mark_stale(batch, position, [owner], decoded)
             self._device_death(session, owner)
             self._forget(decoded, owner, stale=True)
-            self._tell(decoded, EventKind.DEVICE_DEATH, owner, batch, position)
+            detail = "alive on another server of its site" if elsewhere else None
+            self._tell(decoded, EventKind.DEVICE_DEATH, owner, batch, position, detail=detail)
         elif not batch.unread[position]:
             self._resolve(batch, position, owner, decoded)
 
@@ -976,6 +1103,8 @@ class Fleet:
         batch.taken[position] = True
         decoded.births.append(key)
         session.begin(batch.bd_seq(position))
+        if not self._restoring:
+            self.alarms.duplicates.born(*key, session.bd_seq, self._now)
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
         self._declare(batch, position, session, session.owner, decoded)
@@ -984,6 +1113,8 @@ class Fleet:
         self._nodes["confirmed"][session.index] = True
         self._expect(session, seq + 1)
         self._remember(decoded, session, None, batch.messages[position])
+        if self._restoring:
+            return
         for gap, healing in session.sequence.heal():
             self._tell_gap(session, gap, healing, decoded)
         self._tell(decoded, EventKind.NODE_BIRTH, session.owner, batch, position)
@@ -1103,8 +1234,9 @@ class Fleet:
             self._forget(decoded, owner, stale=False)
             return
         self._declare(batch, position, session, owner, decoded)
-        owner.born_ms = batch.sent_ms(position)
         self._remember(decoded, session, owner.device_id, batch.messages[position])
+        if self._restoring:
+            return
         self._tell(decoded, EventKind.DEVICE_BIRTH, owner, batch, position)
         for entry in self._holding.take((read.group_id, read.edge_node_id), read.device_id):
             self._read_released(batch, entry, session, decoded)
@@ -1149,6 +1281,8 @@ class Fleet:
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
             decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
+        if not self._restoring:
+            self.liveness.born(owner)
         self._take_back_stale(batch, rows)
         birth = Birth(position, owner, before, leaves, declared[len(codes) :])
         self._structured.declared(batch, birth)
@@ -1163,6 +1297,7 @@ class Fleet:
             aliases, alias_tags = aliases[clear], alias_tags[clear]
         session.take_aliases(owner, aliases, alias_tags)
         owner.born = True
+        owner.born_ms = batch.sent_ms(position)
         self._topics["live"][owner.topic_index] = True
         if self._pool.wasteful:
             self._pool.compact()
@@ -1225,11 +1360,13 @@ class Fleet:
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
         self._stop_waiting(batch, session, decoded, ask=False)
+        elsewhere = not self.liveness.alive_nowhere_else([session.owner])
         self._mark_stale(batch, position, session.owners(), decoded)
         self._end_session(session)
         session.dead_bd_seq, session.died_us = bd_seq, received_us
         self._forget(decoded, session.owner, stale=True, bd_seq=bd_seq, time_us=received_us)
-        self._tell(decoded, EventKind.NODE_DEATH, session.owner, batch, position)
+        detail = "alive on another server of its site" if elsewhere else None
+        self._tell(decoded, EventKind.NODE_DEATH, session.owner, batch, position, detail=detail)
         self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
 
     def _mark_stale(
@@ -1242,7 +1379,11 @@ class Fleet:
         """
         if not self._emit_stale:
             return
-        alive = np.concatenate([owner.declared for owner in owners if owner.born])
+        owners = self.liveness.alive_nowhere_else(owner for owner in owners if owner.born)
+        if not owners:
+            return
+        self.liveness.said_stale(owners)
+        alive = np.concatenate([owner.declared for owner in owners])
         tags = alive[self.catalogue.gives_rows(alive) & self.catalogue.is_read(alive)]
         if len(tags) == 0:
             return
@@ -1338,6 +1479,8 @@ class Fleet:
         owner: MetricOwner,
         batch: Batch,
         position: int,
+        *,
+        detail: str | None = None,
     ) -> None:
         seq = int(batch.columns.seq[position])
         of_node = owner.device_id is None
@@ -1350,6 +1493,7 @@ class Fleet:
                 owner.device_id,
                 bd_seq=batch.bd_seq(position) if of_node else None,
                 seq=seq if seq != ABSENT else None,
+                detail=detail,
             )
         )
 

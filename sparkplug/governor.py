@@ -8,20 +8,41 @@ a host that starts beside thousands of running nodes does not set off a storm of
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sparkplug.messages import Reason
 
-    from sparkplug.messages import Reason, RebirthRequest
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sparkplug.messages import RebirthRequest
 
 LONGEST_PAUSE: Final = 300.0
 """Seconds between two requests to a node that never answers, before jitter."""
 
+_WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
+    {
+        Reason.SEQUENCE_GAP: "sequence gap",
+        Reason.UNKNOWN_ALIAS: "unknown alias",
+        Reason.UNKNOWN_METRIC: "unknown metric",
+        Reason.DATA_BEFORE_BIRTH: "data before birth",
+        Reason.DEVICE_DATA_BEFORE_BIRTH: "device data before birth",
+        Reason.BAD_PAYLOAD: "unparsable payload",
+        Reason.CONNECTION_LOST: "connection lost",
+        Reason.ASKED_BY_USER: "asked by user",
+    }
+)
 _JITTER: Final = 0.2
 _MOST_NODES: Final = 100_000
+
+
+def in_words(reason: Reason) -> str:
+    """Why a node is asked, in operators' words."""
+    return _WORDS.get(reason, reason.replace("_", " "))
 
 
 @dataclass(slots=True)
@@ -29,6 +50,7 @@ class _Asked:
     """How often a node was asked without an answer, and when it may be asked again."""
 
     times: int = 0
+    at: float = 0.0
     not_before: float = 0.0
 
 
@@ -52,6 +74,7 @@ class RebirthGovernor:
         # Who is to be asked, longest wait first: nobody is served twice before all were once.
         self._waiting: OrderedDict[tuple[str, str], Reason] = OrderedDict()
         self._asked: OrderedDict[tuple[str, str], _Asked] = OrderedDict()
+        self._suspended: set[tuple[str, str]] = set()
         self._budget = max(1.0, fleet_per_second)
         self._refilled_at: float | None = None
 
@@ -61,13 +84,31 @@ class RebirthGovernor:
         return len(self._waiting)
 
     def want(self, request: RebirthRequest) -> None:
-        """Note that a node should be asked. Repeating it costs nothing."""
+        """Note that a node should be asked. Repeating it costs nothing.
+
+        A wish of the user goes before all others, to a suspended node, too, and waits for
+        nothing but the shortest pause of its node and the budget.
+        """
         key = (request.group_id, request.edge_node_id)
-        if key in self._waiting:
+        by_user = request.reason is Reason.ASKED_BY_USER
+        if not by_user and (key in self._waiting or key in self._suspended):
             return
         if len(self._waiting) >= _MOST_NODES:  # forged ids must not grow this without bound
             self._waiting.popitem(last=False)
         self._waiting[key] = request.reason
+        if by_user:
+            self._waiting.move_to_end(key, last=False)
+
+    def suspend(self, group_id: str, edge_node_id: str) -> None:
+        """Do not ask a node any more, until it is resumed, except for the user."""
+        key = (group_id, edge_node_id)
+        self._suspended.add(key)
+        if self._waiting.get(key) is not Reason.ASKED_BY_USER:
+            self._waiting.pop(key, None)
+
+    def resume(self, group_id: str, edge_node_id: str) -> None:
+        """Ask a suspended node again when there is a reason."""
+        self._suspended.discard((group_id, edge_node_id))
 
     def born(self, group_id: str, edge_node_id: str) -> None:
         """A node's birth arrived: nothing is pending, the back-off starts anew.
@@ -94,8 +135,7 @@ class RebirthGovernor:
         for key, reason in self._waiting.items():
             if self._budget < 1.0:
                 break
-            before = self._asked.get(key)
-            if before is None or now >= before.not_before:
+            if now >= self._earliest(key, reason):
                 self._budget -= 1.0
                 self._note_request(key, now)
                 requests.append((*key, reason))
@@ -103,9 +143,19 @@ class RebirthGovernor:
             del self._waiting[group_id, edge_node_id]
         return requests
 
+    def _earliest(self, key: tuple[str, str], reason: Reason) -> float:
+        """When a node may be asked for this reason."""
+        before = self._asked.get(key)
+        if before is None:
+            return -math.inf
+        if reason is Reason.ASKED_BY_USER:
+            return min(before.not_before, before.at + self._per_node)
+        return before.not_before
+
     def _note_request(self, key: tuple[str, str], now: float) -> None:
         asked = self._asked.pop(key, None) or _Asked()
         pause = min(self._per_node * 2.0**asked.times, LONGEST_PAUSE)
+        asked.at = now
         asked.not_before = now + pause * (1.0 + _JITTER * self._random())
         asked.times = min(asked.times + 1, 30)
         if len(self._asked) >= _MOST_NODES:

@@ -36,7 +36,15 @@ class EndMemory(NamedTuple):
     time_us: int | None = None
 
 
-Memory: TypeAlias = BirthMemory | EndMemory
+class StaleMemory(NamedTuple):
+    """The tags of a node or device got rows of quality STALE; its session may go on."""
+
+    group_id: str
+    edge_node_id: str
+    device_id: str | None
+
+
+Memory: TypeAlias = BirthMemory | EndMemory | StaleMemory
 
 
 class RememberedBirth(NamedTuple):

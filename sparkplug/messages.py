@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from sparkplug.values import Values
 
 MESSAGE_TYPES: Final = tuple(MessageType)
+"""Order of the codes of messages."""
+
+HOST: Final = "HOST"
+"""Type of rows that no message is the reason of, but the host itself."""
+
+ROW_TYPES: Final[tuple[str, ...]] = (*MESSAGE_TYPES, HOST)
 """Order of the codes in Observations.message_type."""
 
 
@@ -116,6 +122,7 @@ class Reason(StrEnum):
     COMMAND = "command"
     HOST_STATE = "host_state"
     RETAINED = "retained"
+    CERTIFICATE = "certificate"
     TOO_LARGE = "too_large"
     JSON_PAYLOAD = "json_payload"
     BAD_PAYLOAD = "bad_payload"
@@ -151,6 +158,8 @@ class Reason(StrEnum):
     HOLD_FULL = "hold_full"
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
+    CONNECTION_LOST = "connection_lost"
+    ASKED_BY_USER = "asked_by_user"
 
 
 class RebirthRequest(NamedTuple):
@@ -174,7 +183,7 @@ class Observations:
 
     `tag` indexes the catalogue; times are microseconds since 1970 UTC; `seq` and
     `payload_time_us` are -1 where the payload has none; `message_type` indexes
-    MESSAGE_TYPES; `quality` is a class of sparkplug.quality.
+    ROW_TYPES; `quality` is a class of sparkplug.quality.
     """
 
     tag: NDArray[np.int32]

@@ -34,12 +34,16 @@ def distance(seq: int, expected: int) -> int:
 
 @dataclass(slots=True, eq=False)
 class Gap:
-    """Messages of a node that did not come. `missing` shrinks when they come late."""
+    """Messages of a node that did not come. `missing` shrinks when they come late.
+
+    `guessed`: nothing came from behind the gap, but its node counts from elsewhere.
+    """
 
     first: int
     count: int
     found_us: int
     missing: set[int] = field(default_factory=set)
+    guessed: bool = False
 
 
 @dataclass(slots=True, eq=False)

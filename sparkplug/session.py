@@ -111,6 +111,7 @@ class EdgeNodeSession:
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
         self.sequence = Sequence()
+        self.by_certificate = False  # in doubt, and what is known comes from the server
         self.in_doubt = False  # alive, but what its aliases stand for is not known
         self.late_birth: Waiting | None = None
         self.dead_bd_seq: int | None = None  # of the death that came last
@@ -125,7 +126,7 @@ class EdgeNodeSession:
     def begin(self, bd_seq: int | None) -> None:
         """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
         self.bd_seq = bd_seq
-        self.in_doubt = False
+        self.in_doubt = self.by_certificate = False
         self.dead_bd_seq = None
         self._collided = False
         self.table.clear()
@@ -136,7 +137,7 @@ class EdgeNodeSession:
 
     def end(self) -> None:
         """An NDEATH: node and devices are offline."""
-        self.in_doubt = False
+        self.in_doubt = self.by_certificate = False
         for owner in self.owners():
             owner.born = False
 

@@ -189,8 +189,6 @@ def test_a_table_has_three_parts(table):
         ([("normalize.tag_path", "{device_id}")], "normalize.tag_path: has no {metric}"),
         ([("http.listen", "0.0.0.0:8099")], "http.listen: others than this machine"),
         ([("host", {"mode": "passive", "gate_on_sink": True})], "host.gate_on_sink: has no effect"),
-        ([("host", {"reorder_timeout": "1s"})], "host.reorder_timeout: has no effect"),
-        ([("normalize", {"emit_stale": "all"})], "normalize.emit_stale: all acts like deaths"),
         ([("zerobus.streams", 2)], "zerobus.streams: this release opens one stream"),
     ],
 )

@@ -34,7 +34,7 @@ def inbox(clock=None, *, room=PLENTY, messages=1000, size=PLENTY, delay=0.05):
 
 def numbers(batch):
     """The messages of each server, by number."""
-    return {server: [m.received_us for m in messages] for server, messages in batch.items()}
+    return {server: [m.received_us for m in part] for server, part in batch.by_server.items()}
 
 
 def waiting_take(box, timeout=DEADLINE):
@@ -106,7 +106,7 @@ def test_a_full_batch_does_not_wait_for_its_delay():
 
 
 def test_without_messages_the_answer_is_an_empty_batch():
-    assert inbox().take(0.0) == {}
+    assert not inbox().take(0.0)
 
 
 def test_a_message_wakes_the_one_that_waits_for_it():
@@ -135,7 +135,7 @@ def test_what_is_left_over_comes_with_the_next_batch():
     assert numbers(box.take(0.0)) == {0: [3, 4, 5]}
     clock.now += 1.0
     assert numbers(box.take(0.0)) == {0: [6, 7]}
-    assert box.take(0.0) == {}
+    assert not box.take(0.0)
 
 
 # Order and servers
@@ -178,11 +178,71 @@ def test_many_threads_may_put_and_none_of_their_messages_is_lost_or_reordered():
     closing.start()
     found = {server: [] for server in range(4)}
     while (batch := box.take(DEADLINE)) is not None:
-        assert sum(len(messages) for messages in batch.values()) <= 100
+        assert sum(len(messages) for messages in batch.by_server.values()) <= 100
         for server, of_server in numbers(batch).items():
             found[server] += of_server
     joined(closing)
     assert found == {server: list(range(per_server)) for server in range(4)}
+
+
+# The end of a connection
+
+
+def test_the_end_of_a_connection_comes_after_what_it_delivered_and_before_what_comes_next():
+    clock = Clock()
+    box = inbox(clock)
+    box.put(0, message(1))
+    box.put(1, message(2))
+    box.put_lost(0, 77)
+    box.put(0, message(3))
+    clock.now += 1.0
+    first, second = box.take(0.0), box.take(0.0)
+    assert (numbers(first), first.lost) == ({0: [1], 1: [2]}, {0: 77})
+    assert (numbers(second), second.lost) == ({0: [3]}, {})
+    assert box.queued_bytes == 0
+
+
+def test_the_end_of_a_connection_is_told_at_once_even_if_nothing_else_is_there():
+    box = inbox(delay=10_000.0)
+    thread, found = waiting_take(box)
+    box.put_lost(2, 77)
+    joined(thread)
+    assert (found[0].by_server, found[0].lost) == ({}, {2: 77})
+    assert found[0]
+
+
+def test_ends_that_wait_with_no_message_between_them_are_one():
+    box = inbox(room=1000)
+    for number in range(100):
+        box.put_lost(0, number)
+        box.put_lost(1, number)
+        assert not box.put(0, message(1, size=1000))
+    assert [box.take(0.0).lost for _ in range(3)] == [{0: 0}, {1: 0}, {}]
+    assert not box.take(0.0)
+    box.put_lost(0, 200)
+    box.put(0, message(1))
+    box.put_lost(0, 300)
+    assert [box.take(0.0).lost for _ in range(2)] == [{0: 200}, {0: 300}]
+
+
+# Births that a server keeps
+
+
+def test_births_that_a_server_keeps_are_apart_from_its_messages_and_bounded_like_them():
+    box = inbox(room=3 * (100 + OVERHEAD), messages=3)
+    assert box.put(0, message(1, size=100))
+    assert box.put(0, message(2, size=100), certificate=True)
+    assert box.put(1, message(3, size=100), certificate=True)
+    assert not box.put(1, message(4, size=100), certificate=True)
+    batch = box.take(0.0)
+    assert numbers(batch) == {0: [1]}
+    assert {
+        server: [m.received_us for m in kept] for server, kept in batch.certificates.items()
+    } == {
+        0: [2],
+        1: [3],
+    }
+    assert box.queued_bytes == 0
 
 
 # Bounds

@@ -6,6 +6,7 @@ import pytest
 from columnar import message, tag
 
 from consumer.config import parse
+from consumer.inbox import InboxBatch
 from consumer.pipeline import Consumer
 from sparkplug.messages import MessageBatch
 
@@ -31,7 +32,7 @@ def consumer(tmp_path):
 
 
 def batch():
-    return {0: MessageBatch([message("NBIRTH", tag("Ramp", 0))])}
+    return InboxBatch({0: MessageBatch([message("NBIRTH", tag("Ramp", 0))])})
 
 
 def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(consumer, monkeypatch):

@@ -192,7 +192,7 @@ def test_reasons_do_not_silence_each_other(telemetry, lines):
     assert lines() == ["bad_topic: 1 from a", "bad_payload: 1 from a"]
 
 
-EXPECTED = {"command", "host_state", "repeated_birth_value", "retained"}
+EXPECTED = {"certificate", "command", "host_state", "repeated_birth_value", "retained"}
 
 
 @pytest.mark.parametrize("reason", sorted(EXPECTED))

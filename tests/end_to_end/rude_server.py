@@ -19,6 +19,7 @@ class RudeServer(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
     content = b""
+    hates = b""  # a client that sends this is left at once
     greeted = 0
 
 
@@ -28,7 +29,8 @@ class _Rude(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(OSError):
             for answer in (CONNACK, SUBACK + self.server.content):
-                if not self.request.recv(65536):
+                packet = self.request.recv(65536)
+                if not packet or (self.server.hates and self.server.hates in packet):
                     return
                 self.request.sendall(answer)
             self.server.greeted += 1
@@ -37,10 +39,10 @@ class _Rude(socketserver.BaseRequestHandler):
 
 
 @contextlib.contextmanager
-def rude_server(content: bytes) -> Iterator[RudeServer]:
+def rude_server(content: bytes, hates: bytes = b"") -> Iterator[RudeServer]:
     """A running server of this kind on a free port."""
     with RudeServer(("127.0.0.1", 0), _Rude) as server:
-        server.content = content
+        server.content, server.hates = content, hates
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

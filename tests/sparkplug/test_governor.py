@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sparkplug.governor import LONGEST_PAUSE, RebirthGovernor
+from sparkplug.governor import LONGEST_PAUSE, RebirthGovernor, in_words
 from sparkplug.messages import Reason, RebirthRequest
 
 JITTER = 1.2
@@ -191,3 +191,84 @@ def test_forged_ids_that_were_asked_do_not_grow_memory_without_bound():
         g.due(0.0)
     assert g.pending == 0
     assert len(g._asked) == 100_000
+
+
+# Suspended nodes, and wishes of the user
+
+
+def by_user(node="Edge"):
+    return wish(node, Reason.ASKED_BY_USER)
+
+
+def test_a_suspended_node_is_not_asked_and_what_was_pending_is_dropped():
+    g = governor()
+    g.want(wish())
+    g.suspend("Plant", "Edge")
+    assert g.pending == 0
+    for second in range(100):
+        g.want(wish())
+        g.want(wish("Other"))
+        assert "Edge" not in asked(g, second * 10.0)
+    assert g.pending == 1
+
+
+def test_a_resumed_node_is_asked_when_there_is_a_reason_again():
+    g = governor()
+    g.suspend("Plant", "Edge")
+    g.want(wish())
+    g.resume("Plant", "Edge")
+    assert asked(g, 0.0) == []
+    g.want(wish())
+    assert asked(g, 0.0) == ["Edge"]
+
+
+def test_nodes_that_were_not_suspended_can_be_resumed():
+    g = governor()
+    g.resume("Plant", "Edge")
+    g.want(wish())
+    assert asked(g, 0.0) == ["Edge"]
+
+
+@pytest.mark.parametrize("suspended_first", [True, False])
+def test_the_user_may_ask_a_suspended_node(suspended_first):
+    g = governor()
+    if suspended_first:
+        g.suspend("Plant", "Edge")
+    g.want(by_user())
+    if not suspended_first:
+        g.suspend("Plant", "Edge")
+    assert g.due(0.0) == [("Plant", "Edge", Reason.ASKED_BY_USER)]
+
+
+def test_the_user_waits_for_the_shortest_pause_only():
+    g = governor(per_node=5.0)
+    times_asked(g, until=1000.0)  # ever more rarely, the last time at 915
+    g.want(by_user())
+    assert g.due(1000.5) == [("Plant", "Edge", Reason.ASKED_BY_USER)]
+    g.want(by_user())
+    assert asked(g, 1005.0) == []
+    assert asked(g, 1005.5) == ["Edge"]
+
+
+def test_the_user_goes_before_all_others_and_is_bound_by_the_budget():
+    g = governor(fleet=1.0)
+    for n in range(10):
+        g.want(wish(f"E{n}"))
+    g.want(by_user("E7"))
+    assert g.pending == 10
+    assert g.due(0.0) == [("Plant", "E7", Reason.ASKED_BY_USER)]
+    assert asked(g, 0.0) == []
+    assert asked(g, 1.0) == ["E0"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (Reason.SEQUENCE_GAP, "sequence gap"),
+        (Reason.BAD_PAYLOAD, "unparsable payload"),
+        (Reason.ASKED_BY_USER, "asked by user"),
+        (Reason.LATE_BIRTH, "late birth"),
+    ],
+)
+def test_reasons_have_the_words_that_operators_know(reason, words):
+    assert in_words(reason) == words
