@@ -16,17 +16,18 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from consumer.broker import BrokerConnection
-from consumer.delivery import Delivery
-from consumer.delivery_types import DeliveryOptions, StreamState
+from consumer.deliveries import Deliveries
+from consumer.delivery_types import StreamState
 from consumer.errors import SpoolFull
 from consumer.inbox import BatchLimits, Inbox
 from consumer.normalize import SourceNames, TagColumns, normalize
-from consumer.outbox import CallLimits
 from consumer.records import EncodedRows
-from consumer.schema import TAG_EVENT_DESCRIPTOR
+from consumer.side_metrics import SideTableMetrics
+from consumer.side_tables import SideTables
 from consumer.spool import NewBatch, Spool
+from consumer.tables import configured_tables
 from consumer.telemetry import Telemetry
-from consumer.zerobus import StreamOptions, ZerobusSink, descriptor_bytes
+from sparkplug.events import Event, EventKind
 from sparkplug.fleet import Fleet
 from sparkplug.governor import RebirthGovernor
 from sparkplug.messages import Reason
@@ -43,8 +44,6 @@ _LOG = logging.getLogger(__name__)
 _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
-_FLUSH_TIMEOUT: Final = 0.5
-_STOP_TIMEOUT: Final = 1.5
 
 
 class _Source:
@@ -100,10 +99,16 @@ class Consumer:
             sync=configuration.spool.sync,
             max_bytes=configuration.spool.max_bytes,
         )
-        self._schema_id = self.spool.add_schema(descriptor_bytes(TAG_EVENT_DESCRIPTOR))
+        zerobus = configuration.zerobus
+        self.side = SideTables(zerobus, self.spool, _now_us)
         known = self.spool.get_state(_ARRIVAL_KEY)
         self._next_arrival = int(known) if isinstance(known, int) else 1
-        self.delivery = self._new_delivery()
+        self.deliveries = Deliveries(
+            self.spool,
+            zerobus,
+            {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
+        )
+        self.delivery = self.deliveries.main
         self._sources = [_Source(server, configuration) for server in configuration.servers]
         host_id = configuration.host.id if configuration.host.mode == "active" else None
         self.connections = [
@@ -124,9 +129,9 @@ class Consumer:
 
     def start(self) -> None:
         """Deliver what an earlier run left behind, decode, connect."""
-        if self.spooled_rows:
-            _LOG.info("%d rows of an earlier run are spooled and go first", self.spooled_rows)
-        self.delivery.start()
+        if waiting := self.spool.stats().rows:
+            _LOG.info("%d rows of an earlier run are spooled and go first", waiting)
+        self.deliveries.start()
         self._decoder.start()
         for connection in self.connections:
             connection.start()
@@ -143,18 +148,16 @@ class Consumer:
         self._inbox.close()
         if self._decoder.ident is not None:
             self._decoder.join()
-        self.delivery.drain(self.configuration.shutdown_timeout)
-        self.delivery.stop(timeout=_STOP_TIMEOUT)
-        remaining = self.spooled_rows
+        remaining = self.deliveries.stop(self.configuration.shutdown_timeout)
         self.spool.close()
         return remaining
 
     @property
     def ready(self) -> bool:
-        """Whether rows flow: every server connected, the stream open, decoding alive."""
+        """Whether rows flow: every server connected, all streams open, decoding alive."""
         return (
             self.alive
-            and self.delivery.stats().state is StreamState.OPENED
+            and self.deliveries.all_open
             and all(connection.connected.is_set() for connection in self.connections)
         )
 
@@ -165,38 +168,18 @@ class Consumer:
 
     @property
     def spooled_rows(self) -> int:
-        """Rows in the spool that are not acknowledged yet."""
+        """Rows of tag_events in the spool that are not acknowledged yet."""
         return self.spool.pending_rows(self.configuration.zerobus.table)
-
-    def _new_delivery(self) -> Delivery:
-        zerobus = self.configuration.zerobus
-        sink = ZerobusSink(
-            zerobus.endpoint,
-            zerobus.workspace_url,
-            client_id=zerobus.client_id,
-            client_secret=zerobus.client_secret.get_secret_value(),
-            # One more than we use ourselves, so that `send` never blocks in the SDK.
-            options=StreamOptions(
-                max_inflight=zerobus.batch.max_inflight + 1,
-                # A stream is closed after its acknowledgements were awaited, or given up.
-                flush_timeout=_FLUSH_TIMEOUT,
-            ),
-        )
-        options = DeliveryOptions(
-            limits=CallLimits(zerobus.batch.max_records, zerobus.batch.max_bytes),
-            max_delay=zerobus.batch.max_delay,
-            max_inflight=zerobus.batch.max_inflight,
-        )
-        return Delivery(self.spool, sink, zerobus.table, self._schema_id, options)
 
     # ------------------------------------------------------------------ the decoding thread
 
     def _decode_all(self) -> None:
         try:
             while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
-                if batch:
+                if batch or self.side.pending:
                     self._take_whatever_it_is(batch)
                 self._request_rebirths()
+            self._take_whatever_it_is({})
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
@@ -226,25 +209,33 @@ class Consumer:
         rows: list[EncodedRows] = []
         for index, messages in batch.items():
             rows += self._decode(self._sources[index], messages)
-        if not rows:
-            return
-        table = self.configuration.zerobus.table
+        if rows or self.side.pending:
+            self._commit(rows)
+
+    def _commit(self, rows: list[EncodedRows]) -> None:
+        """Commit rows of tag_events, and what waits for the side tables, as one."""
         started = time.perf_counter()
+        table = self.configuration.zerobus.table
+        batches = [NewBatch(table, self.side.schema_id(table), part) for part in rows]
+        batches += self.side.batches()
         try:
             spooled = self.spool.append_many(
-                [NewBatch(table, self._schema_id, part) for part in rows],
-                state={_ARRIVAL_KEY: self._next_arrival},
+                batches, state={_ARRIVAL_KEY: self._next_arrival, **self.side.state()}
             )
         except SpoolFull as error:
-            lost = sum(len(part) for part in rows)
+            lost = sum(len(batch.rows) for batch in batches)
             self.telemetry.add_dropped(lost, "spool_full")
             self.telemetry.add_reason("spool_full", lost, str(error))
             for source in self._sources:
                 source.tags.forget_last_rows()
             return
+        finally:
+            self.side.settle()
         self.telemetry.add_spooled(time.perf_counter() - started)
-        for each in spooled:
-            self.delivery.submit(each)
+        for batch in spooled:
+            if batch.table != table:
+                self.telemetry.add_side_rows(batch.table, len(batch.rows))
+        self.deliveries.submit(spooled)
 
     def _decode(self, source: _Source, messages: MessageBatch) -> list[EncodedRows]:
         started = time.perf_counter()
@@ -269,6 +260,7 @@ class Consumer:
             repeated += len(observations) - len(events)
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
+        self.side.take(source.tags, decoded)
         telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
         return encoded
 
@@ -280,6 +272,16 @@ class Consumer:
             for group_id, edge_node_id, reason in source.governor.due(now):
                 if connection.request_rebirth(group_id, edge_node_id):
                     self.telemetry.add_rebirth(reason)
+                    self.side.note(
+                        source.tags.names,
+                        Event(
+                            EventKind.REBIRTH_REQUEST,
+                            _now_us(),
+                            group_id,
+                            edge_node_id,
+                            reason=str(reason),
+                        ),
+                    )
                     _LOG.info(
                         "asked %s/%s for a rebirth: %s",
                         group_id,
@@ -322,6 +324,14 @@ class Consumer:
         counter("calls_sent", "batches sent", lambda: stats().calls_sent)
         counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
         counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
+        self.telemetry.registry.register(
+            SideTableMetrics(self.deliveries.side, self.spool.pending_rows)
+        )
+
+
+def _now_us() -> int:
+    """The wall clock, in microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
 
 
 def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
