@@ -72,7 +72,8 @@ class SideTables:
         """Take what a batch of one server gave; `tags` are the server's."""
         names = tags.names
         if self._events_table:
-            for event in [*decoded.events, *quarantine_events(decoded.quarantined)]:
+            bad = decoded.quarantined + decoded.expired
+            for event in [*decoded.events, *quarantine_events(bad)]:
                 self._pending_events.append((names, event))
         if self._metadata_table and decoded.metadata:
             rows = self._metadata_rows.get(names.server)

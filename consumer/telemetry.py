@@ -51,6 +51,7 @@ class Telemetry:
             "batches_decoded": 0,
             "rebirths_requested": 0,
             "rows_dropped": 0,
+            "dead_messages": 0,
         }
         self.side_rows: dict[str, int] = {}
         make = self._counter
@@ -62,6 +63,7 @@ class Telemetry:
         self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
         self._side_rows = make("side_rows_produced", "rows made for side tables", "table")
         self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
+        self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
         self._decode = Histogram(
             f"{_PREFIX}_decode_seconds",
             "time from a batch of payloads to encoded rows",
@@ -111,6 +113,12 @@ class Telemetry:
         """Rows that were lost, knowingly."""
         self._dropped.labels(reason).inc(rows)
         self.totals["rows_dropped"] += rows
+
+    def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
+        """Messages that were held and could not be read."""
+        for reason, count in reasons.items():
+            self._dead.labels(reason).inc(count)
+            self.totals["dead_messages"] += count
 
     def add_rebirth(self, reason: str) -> None:
         """A rebirth request that was sent."""
