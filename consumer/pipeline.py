@@ -429,9 +429,8 @@ class Consumer:
         counter("calls_sent", "batches sent", lambda: stats().calls_sent)
         counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
         counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
-        self.telemetry.registry.register(
-            SideTableMetrics(self.deliveries.side, self.spool.pending_rows)
-        )
+        if side := self.deliveries.side:
+            self.telemetry.registry.register(SideTableMetrics(side, self.spool.pending_rows))
 
 
 def _now_us() -> int:
