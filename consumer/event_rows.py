@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
 import xxhash
 
 from consumer.event_id import counted
-from consumer.side_schema import SPARKPLUG_EVENTS
+from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
+from consumer.records import EncodedRows
 from consumer.templates import PathTemplate
 from sparkplug.events import Event, EventKind
 from sparkplug.topics import Topic, parse
@@ -26,7 +26,6 @@ MOST_QUARANTINE_EVENTS: Final = 100
 _MOST_TEXT: Final = 1_000
 _MOST_INT: Final = 2**31 - 1
 _MOST_BIGINT: Final = 2**63 - 1
-_SCHEMA: Final = SPARKPLUG_EVENTS.wire_schema()
 
 
 class EventRows:
@@ -36,7 +35,7 @@ class EventRows:
         self._names = names
         self._source = PathTemplate(names.source_system_id, server=names.server, site=names.site)
 
-    def encode(self, events: Sequence[Event], first_stamp_us: int) -> pa.BinaryArray:
+    def encode(self, events: Sequence[Event], first_stamp_us: int) -> EncodedRows:
         """One encoded row per event.
 
         Args:
@@ -45,33 +44,26 @@ class EventRows:
                 later, so that the end of a gap is newer than its begin.
         """
         rows = [self._row(event, first_stamp_us + n) for n, event in enumerate(events)]
-        columns = [
-            pa.array(column, field.type)
-            for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
-        ]
-        batch = pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
-        SPARKPLUG_EVENTS.check_required(batch)
-        return SPARKPLUG_EVENTS.encode(batch)
+        return EncodedRows.from_messages([row.SerializeToString() for row in rows])
 
-    def _row(self, event: Event, stamp_us: int) -> tuple[object, ...]:
-        """The columns in their order."""
-        return (
-            event_id(self._names.site, self._names.server, event),
-            event.time_us,
-            str(event.kind),
-            self._source_system_id(event),
-            self._names.server,
-            event.group_id,
-            event.edge_node_id,
-            event.device_id,
-            event.reason,
-            _within(event.bd_seq, _MOST_BIGINT),
-            _within(event.seq, _MOST_INT),
-            _within(event.missing, _MOST_BIGINT),
-            event.missing is not None,
-            None if event.healing is None else str(event.healing),
-            None if event.detail is None else event.detail[:_MOST_TEXT],
-            stamp_us,
+    def _row(self, event: Event, stamp_us: int) -> SparkplugEvent:
+        return SparkplugEvent(
+            event_id=event_id(self._names.site, self._names.server, event),
+            event_time=event.time_us,
+            event_type=event.kind,
+            source_system_id=self._source_system_id(event),
+            server=self._names.server,
+            group_id=event.group_id,
+            edge_node_id=event.edge_node_id,
+            device_id=event.device_id,
+            reason=event.reason,
+            bd_seq=_within(event.bd_seq, _MOST_BIGINT),
+            seq=_within(event.seq, _MOST_INT),
+            missing_messages=_within(event.missing, _MOST_BIGINT),
+            missing_is_modulo_256=event.missing is not None,
+            healing=event.healing,
+            detail=None if event.detail is None else event.detail[:_MOST_TEXT],
+            ingestion_timestamp=stamp_us,
         )
 
     def _source_system_id(self, event: Event) -> str | None:

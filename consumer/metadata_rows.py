@@ -46,6 +46,8 @@ _VERSION: Final = TAG_METADATA.wire_schema(
 _ID_MARK: Final = np.uint64(int.from_bytes(b"metadata", "little"))
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _STATE: Final = "tag_metadata/"
+_NOTHING: Final = pa.scalar(b"")
+_NO_TEXT: Final = pa.scalar(None, pa.string())
 
 
 class MetadataRows:
@@ -173,7 +175,7 @@ class MetadataRows:
             schema=_VERSION,
         )
         return pc.binary_join_element_wise(
-            self._tags.prefixes(tags), versions.content, TAG_METADATA.encode(batch), pa.scalar(b"")
+            self._tags.prefixes(tags), versions.content, TAG_METADATA.encode(batch), _NOTHING
         )
 
 
@@ -192,7 +194,7 @@ def _content(metadata: TagMetadata) -> pa.BinaryArray:
     index = _CONTENT.get_field_index("properties")
     if _has_long(columns[index]):
         fits = pc.less_equal(pc.binary_length(columns[index]), MOST_CHARACTERS)
-        columns[index] = pc.if_else(fits, columns[index], pa.scalar(None, pa.string()))
+        columns[index] = pc.if_else(fits, columns[index], _NO_TEXT)
     return TAG_METADATA.encode(pa.RecordBatch.from_arrays(columns, schema=_CONTENT))
 
 

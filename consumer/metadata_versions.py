@@ -78,7 +78,7 @@ class Versions:
         heads = np.empty(len(self), dtype=_HEAD)
         heads["key"], heads["first_seen"] = self.key, self.first_seen
         heads["valid_from"] = self.valid_from
-        first = pa.array([heads.tobytes()], pa.binary())
+        first = EncodedRows.from_messages([heads.tobytes()]).array
         return EncodedRows(pa.concat_arrays([first, self.content])).to_blob(compress=True)
 
     @classmethod

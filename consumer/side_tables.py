@@ -17,9 +17,7 @@ from consumer.tables import configured_tables
 from consumer.zerobus import descriptor_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import pyarrow as pa
+    from collections.abc import Callable
 
     from consumer.config import Zerobus
     from consumer.spool import Spool
@@ -52,7 +50,7 @@ class SideTables:
         self._event_rows: dict[str, EventRows] = {}
         self._metadata_rows: dict[str, MetadataRows] = {}
         self._pending_events: list[tuple[SourceNames, Event]] = []
-        self._pieces: list[tuple[str, pa.BinaryArray]] = []
+        self._rows: list[tuple[str, EncodedRows]] = []
 
     @property
     def describes_tags(self) -> bool:
@@ -62,7 +60,7 @@ class SideTables:
     @property
     def pending(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self._pieces or self._pending_events)
+        return bool(self._rows or self._pending_events)
 
     def schema_id(self, table: str) -> str:
         """The schema that rows of a table are encoded for."""
@@ -82,7 +80,7 @@ class SideTables:
             for metadata in decoded.metadata:
                 stamp_us = self._next_stamp(1)
                 for piece in rows.encode(metadata, stamp_us):
-                    self._pieces.append((self._metadata_table, piece))
+                    self._rows.append((self._metadata_table, EncodedRows(piece)))
 
     def note(self, names: SourceNames, event: Event) -> None:
         """Take an event that no message gave: it goes with the next commit.
@@ -96,10 +94,7 @@ class SideTables:
     def batches(self) -> list[NewBatch]:
         """What is to be committed, together with `state`."""
         self._encode_events()
-        return [
-            NewBatch(table, self._schema_ids[table], EncodedRows(piece))
-            for table, piece in self._pieces
-        ]
+        return [NewBatch(table, self._schema_ids[table], rows) for table, rows in self._rows]
 
     def state(self) -> dict[str, bytes]:
         """The versions of metadata that hold after the commit."""
@@ -107,7 +102,7 @@ class SideTables:
 
     def settle(self) -> None:
         """What `batches` and `state` gave was committed, or was lost."""
-        self._pieces.clear()
+        self._rows.clear()
         self._versions.settle()
 
     def _encode_events(self) -> None:
@@ -118,10 +113,8 @@ class SideTables:
                 self._event_rows[names.server] = EventRows(names)
             by_server.setdefault(names.server, []).append(event)
         for server, events in by_server.items():
-            self._pieces.append((self._events_table, self._encoded(server, events)))
-
-    def _encoded(self, server: str, events: Sequence[Event]) -> pa.BinaryArray:
-        return self._event_rows[server].encode(events, self._next_stamp(len(events)))
+            rows = self._event_rows[server].encode(events, self._next_stamp(len(events)))
+            self._rows.append((self._events_table, rows))
 
     def _next_stamp(self, count: int) -> int:
         """The first of `count` stamps that are greater than all before."""

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from ptars import HandlerPool
 
-from consumer.errors import NullInRequiredColumnError
-
 if TYPE_CHECKING:
     from google._upb._message import Descriptor as UpbDescriptor
     from google.protobuf.descriptor import Descriptor
@@ -64,34 +62,17 @@ class Table:
         """Schema of the landed rows."""
         return pa.schema([pa.field(c.name, c.arrow_type, c.nullable) for c in self.columns])
 
-    @cached_property
-    def required(self) -> frozenset[str]:
-        """Names of the NOT NULL columns."""
-        return frozenset(column.name for column in self.columns if not column.nullable)
-
     def wire_schema(self, *names: str) -> pa.Schema:
-        """Schema of these columns, or of all, as `encode` wants them."""
+        """Schema of these columns, as `encode` wants them."""
         columns = {column.name: column for column in self.columns}
-        return pa.schema([(name, columns[name].wire_type) for name in names or columns])
+        return pa.schema([(name, columns[name].wire_type) for name in names])
 
     def encode(self, batch: pa.RecordBatch) -> pa.BinaryArray:
         """Encode columns (any subset, by name, times as int64) into one message per row.
 
-        Nulls are left out, also in required columns: whoever completes the record checks
-        them (`check_required`).
+        Nulls are left out, also in required columns: whoever completes the record checks them.
         """
         return self._handler.record_batch_to_array(batch)
-
-    def check_required(self, batch: pa.RecordBatch) -> None:
-        """Refuse nulls in the NOT NULL columns among those of a batch.
-
-        Raises:
-            NullInRequiredColumnError: there is one; the encoder would write a record that
-                Zerobus rejects with everything behind it.
-        """
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if column.null_count and name in self.required:
-                raise NullInRequiredColumnError(f"column {name} of {self.name} holds a null")
 
     @cached_property
     def _handler(self) -> Any:

@@ -8,7 +8,6 @@ import pytest
 from deltalake import DeltaTable
 from google.protobuf.descriptor import FieldDescriptor as Field
 
-from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.schema import TAG_EVENTS
 from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
@@ -90,10 +89,3 @@ def test_the_local_server_lands_a_table_of_this_schema(tmp_path, table):
     assert [(f.name, f.type, f.nullable) for f in landed] == [
         (c.name, c.arrow_type, c.nullable) for c in table.columns
     ]
-
-
-def test_a_null_in_a_required_column_is_refused_with_its_name():
-    batch = pa.record_batch({"event_id": pa.array(["a", None]), "detail": pa.array([None, None])})
-    with pytest.raises(NullInRequiredColumnError, match="column event_id of sparkplug_events"):
-        SPARKPLUG_EVENTS.check_required(batch)
-    SPARKPLUG_EVENTS.check_required(batch.slice(0, 1))
