@@ -1,6 +1,6 @@
-"""SQL for the landing table: CREATE TABLE, grants, the view without duplicates.
+"""SQL for the landing tables: CREATE TABLE, grants, the view without duplicates.
 
-Everything about columns comes from `consumer.schema.COLUMNS`. What the table must be
+Everything about columns comes from the tables' definitions. What the table must be
 (managed Delta, no liquid clustering, no generated columns, no CHECK constraints, not
 in default storage) and which grants a writer needs are those of the Databricks
 documentation of Zerobus Ingest.
@@ -9,29 +9,32 @@ documentation of Zerobus Ingest.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from consumer.errors import ConfigurationError
-from consumer.schema import COLUMNS
+from consumer.schema import COLUMNS, TAG_EVENTS
+from consumer.sql import quoted, text_literal
 
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+if TYPE_CHECKING:
+    from consumer.table import Table
+
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
-def create_table(table: str) -> str:
-    """CREATE TABLE of the default profile for `catalog.schema.table`."""
-    width = max(len(column.name) for column in COLUMNS)
+def create_table(table: str, definition: Table = TAG_EVENTS) -> str:
+    """CREATE TABLE for `catalog.schema.table`; tag_events unless another one is meant."""
+    width = max(len(column.name) for column in definition.columns)
     lines = [
         f"  {column.name:<{width}} {column.delta_type}{'' if column.nullable else ' NOT NULL'}"
-        f" COMMENT {_text(column.comment)}"
-        for column in COLUMNS
+        f" COMMENT {text_literal(column.comment)}"
+        for column in definition.columns
     ]
     return (
         "-- A managed Delta table. Zerobus Ingest writes neither to liquid clustering, nor to\n"
         "-- generated columns or CHECK constraints, nor to catalogs in default storage.\n"
-        f"CREATE TABLE IF NOT EXISTS {_quoted(table)} (\n" + ",\n".join(lines) + "\n)\n"
+        f"CREATE TABLE IF NOT EXISTS {quoted(table)} (\n" + ",\n".join(lines) + "\n)\n"
         "USING DELTA\n"
-        "COMMENT 'One row per observation of a Sparkplug B metric; at least once, see event_id';\n"
+        f"COMMENT {text_literal(definition.comment)};\n"
     )
 
 
@@ -57,7 +60,7 @@ def grants(table: str, principal: str) -> str:
             "-- display name.\n"
         )
     return note + "".join(
-        f"GRANT {privilege} ON {kind} {_quoted(name)} TO `{principal}`;\n"
+        f"GRANT {privilege} ON {kind} {quoted(name)} TO `{principal}`;\n"
         for privilege, kind, name in (
             ("USE CATALOG", "CATALOG", catalog),
             ("USE SCHEMA", "SCHEMA", f"{catalog}.{schema}"),
@@ -71,9 +74,9 @@ def deduplicated_view(table: str) -> str:
     columns = ",\n".join(f"  {column.name}" for column in COLUMNS)
     return (
         "-- Delivery is at least once; equal event_ids are one observation.\n"
-        f"CREATE OR REPLACE VIEW {_quoted(deduplicated_name(table))} AS\n"
+        f"CREATE OR REPLACE VIEW {quoted(deduplicated_name(table))} AS\n"
         f"SELECT\n{columns}\n"
-        f"FROM {_quoted(table)}\n"
+        f"FROM {quoted(table)}\n"
         "QUALIFY ROW_NUMBER() OVER (\n"
         "  PARTITION BY event_id ORDER BY ingestion_timestamp, arrival_number\n"
         ") = 1;\n"
@@ -87,8 +90,8 @@ def deduplicated_name(table: str) -> str:
 
 def streaming(table: str) -> str:
     """The same for large tables, as comments: it runs in a pipeline, not in an editor."""
-    name = _quoted(table)
-    target = _quoted(table.split(".")[2] + "_unique")
+    name = quoted(table)
+    target = quoted(table.split(".")[2] + "_unique")
     return (
         "-- The view reads the whole table. For large ones remove duplicates as they come, in a\n"
         "-- Lakeflow pipeline. In SQL, over any distance in time:\n"
@@ -108,18 +111,6 @@ def streaming(table: str) -> str:
         '--       .withWatermark("ingestion_timestamp", "1 hour")\n'
         '--       .dropDuplicatesWithinWatermark(["event_id"]))\n'
     )
-
-
-def _quoted(name: str) -> str:
-    """Backticks around the parts that need them."""
-    return ".".join(
-        part if _PLAIN_NAME.fullmatch(part) else f"`{part}`" for part in name.split(".")
-    )
-
-
-def _text(text: str) -> str:
-    """A string literal; Spark SQL escapes with a backslash, '' would join two literals."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _python_text(text: str) -> str:

@@ -170,6 +170,11 @@ class Delivery:
         with self._changed:
             return replace(self._stats, lagging=self._handover.lagging)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a stream is open at this moment."""
+        return self._stats.state is StreamState.OPENED
+
     # -- the thread -------------------------------------------------------------------
 
     def _run(self) -> None:

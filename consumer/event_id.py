@@ -64,15 +64,16 @@ def identity(
 
 def place(site: str, group_id: str, edge_node_id: str, device_id: str | None) -> bytes:
     """What the identities of all metrics of a node or device begin with."""
-    return b"".join(map(_counted, (site, group_id, edge_node_id, device_id)))
+    return b"".join(map(counted, (site, group_id, edge_node_id, device_id)))
 
 
 def identities_of(metrics: Iterable[str], begins_with: bytes) -> Iterator[bytes]:
     """The identity of each metric of one `place`."""
-    return (xxhash.xxh3_128_digest(begins_with + _counted(metric)) for metric in metrics)
+    return (xxhash.xxh3_128_digest(begins_with + counted(metric)) for metric in metrics)
 
 
-def _counted(text: str | None) -> bytes:
+def counted(text: str | None) -> bytes:
+    """A text as it is hashed: its length before its bytes, so that texts cannot run together."""
     if text is None:
         return struct.pack("<I", _ABSENT_LENGTH)
     raw = text.encode()
@@ -111,12 +112,20 @@ def event_digests(identity_of_row: U64, observations: Observations) -> NDArray[n
         observations.quality_code.astype(np.int64).view(np.uint64) & _LOW_32
     )
     time = observations.event_time_us.view(np.uint64)
-    rows = len(time)
+    return record_digests(identity_of_row, time, value[:, 0], value[:, 1], tail)
+
+
+def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> NDArray[np.uint64]:
+    """XXH3-128 of records of 48 bytes, one per row, as big-endian words: shape (n, 2).
+
+    A record is an identity (columns of `identities`) and the four words that follow it.
+    """
+    rows = len(w2)
     digests = np.empty((rows, 2), dtype=">u8")
     for start in range(0, rows, _CHUNK):
         part = slice(start, start + _CHUNK)
         digests[part, 0], digests[part, 1] = _xxh3_128(
-            identity_of_row[:, part], time[part], value[part, 0], value[part, 1], tail[part]
+            identity_of_row[:, part], w2[part], w3[part], w4[part], w5[part]
         )
     return digests
 

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Final
 
 from consumer import fleet_store, node_alarms
 from consumer.broker import BrokerConnection
-from consumer.delivery import Delivery
-from consumer.delivery_types import DeliveryOptions, StreamState
+from consumer.deliveries import Deliveries
+from consumer.delivery_types import StreamState
 from consumer.errors import SpoolFull
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
 from consumer.normalize import SourceNames, TagColumns, normalize
-from consumer.outbox import CallLimits
 from consumer.records import EncodedRows
-from consumer.schema import TAG_EVENT_DESCRIPTOR
+from consumer.side_metrics import SideTableMetrics
+from consumer.side_tables import SideTables, describe_again
 from consumer.spool import NewBatch, Spool
+from consumer.tables import configured_tables
 from consumer.telemetry import Telemetry
-from consumer.zerobus import StreamOptions, ZerobusSink, descriptor_bytes
+from sparkplug.events import Event, EventKind
 from sparkplug.fleet import Fleet
 from sparkplug.governor import RebirthGovernor, in_words
 from sparkplug.messages import Reason, RebirthRequest
@@ -50,8 +51,6 @@ _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _MOST_ASKED: Final = 10_000
-_FLUSH_TIMEOUT: Final = 0.5
-_STOP_TIMEOUT: Final = 1.5
 
 
 class _Source:
@@ -74,6 +73,7 @@ class _Source:
             stale_when_lost=configuration.normalize.emit_stale == "all",
             emit_transient=configuration.normalize.emit_transient,
             reorder_timeout=host.reorder_timeout,
+            describe_tags=bool(configuration.zerobus.metadata_table),
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -99,6 +99,7 @@ class _Source:
         slots = self.fleet.restore(
             births, state if isinstance(state, bytes) else b"", held, time.monotonic()
         )
+        describe_again(self.fleet.catalogue)
         self.written_sequence = self.fleet.sequence_state()
         spool.append_many(
             [],
@@ -183,10 +184,16 @@ class Consumer:
             sync=configuration.spool.sync,
             max_bytes=configuration.spool.max_bytes,
         )
-        self._schema_id = self.spool.add_schema(descriptor_bytes(TAG_EVENT_DESCRIPTOR))
+        zerobus = configuration.zerobus
+        self.side = SideTables(zerobus, self.spool, _now_us)
         known = self.spool.get_state(_ARRIVAL_KEY)
         self._next_arrival = int(known) if isinstance(known, int) else 1
-        self.delivery = self._new_delivery()
+        self.deliveries = Deliveries(
+            self.spool,
+            zerobus,
+            {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
+        )
+        self.delivery = self.deliveries.main
         self._sources = [_Source(server, configuration) for server in configuration.servers]
         _join_sites(self._sources)
         for source in self._sources:
@@ -211,9 +218,9 @@ class Consumer:
 
     def start(self) -> None:
         """Deliver what an earlier run left behind, decode, connect."""
-        if self.spooled_rows:
-            _LOG.info("%d rows of an earlier run are spooled and go first", self.spooled_rows)
-        self.delivery.start()
+        if waiting := self.spool.stats().rows:
+            _LOG.info("%d rows of an earlier run are spooled and go first", waiting)
+        self.deliveries.start()
         self._decoder.start()
         for connection in self.connections:
             connection.start()
@@ -230,9 +237,7 @@ class Consumer:
         self._inbox.close()
         if self._decoder.ident is not None:
             self._decoder.join()
-        self.delivery.drain(self.configuration.shutdown_timeout)
-        self.delivery.stop(timeout=_STOP_TIMEOUT)
-        remaining = self.spooled_rows
+        remaining = self.deliveries.stop(self.configuration.shutdown_timeout)
         self.spool.close()
         return remaining
 
@@ -260,10 +265,10 @@ class Consumer:
 
     @property
     def ready(self) -> bool:
-        """Whether rows flow: every server connected, the stream open, decoding alive."""
+        """Whether rows flow: every server connected, all streams open, decoding alive."""
         return (
             self.alive
-            and self.delivery.stats().state is StreamState.OPENED
+            and self.deliveries.all_open
             and all(connection.connected.is_set() for connection in self.connections)
         )
 
@@ -274,29 +279,8 @@ class Consumer:
 
     @property
     def spooled_rows(self) -> int:
-        """Rows in the spool that are not acknowledged yet."""
+        """Rows of tag_events in the spool that are not acknowledged yet."""
         return self.spool.pending_rows(self.configuration.zerobus.table)
-
-    def _new_delivery(self) -> Delivery:
-        zerobus = self.configuration.zerobus
-        sink = ZerobusSink(
-            zerobus.endpoint,
-            zerobus.workspace_url,
-            client_id=zerobus.client_id,
-            client_secret=zerobus.client_secret.get_secret_value(),
-            # One more than we use ourselves, so that `send` never blocks in the SDK.
-            options=StreamOptions(
-                max_inflight=zerobus.batch.max_inflight + 1,
-                # A stream is closed after its acknowledgements were awaited, or given up.
-                flush_timeout=_FLUSH_TIMEOUT,
-            ),
-        )
-        options = DeliveryOptions(
-            limits=CallLimits(zerobus.batch.max_records, zerobus.batch.max_bytes),
-            max_delay=zerobus.batch.max_delay,
-            max_inflight=zerobus.batch.max_inflight,
-        )
-        return Delivery(self.spool, sink, zerobus.table, self._schema_id, options)
 
     # ------------------------------------------------------------------ the decoding thread
 
@@ -325,6 +309,7 @@ class Consumer:
             _LOG.exception("a batch was lost: decoding failed")
             for index, messages in batch.by_server.items():
                 self._sources[index].forgotten = True
+                describe_again(self._sources[index].fleet.catalogue)
                 self.telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
@@ -365,29 +350,35 @@ class Consumer:
     def _commit(self, taken: list[_Taken]) -> None:
         """One transaction for the rows of a batch and all that is remembered with them."""
         written = [each for each in taken if each.is_worth_a_commit]
-        if not written:
+        if not written and not self.side.pending:
             return
-        table = self.configuration.zerobus.table
-        rows = [part for each in taken for part in each.rows]
         state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
         for each in written:
             state[fleet_store.sequence_key(each.source.name)] = each.sequence
         started = time.perf_counter()
+        table = self.configuration.zerobus.table
+        schema_id = self.side.schema_id(table)
+        batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
+        batches += self.side.batches()
+        state |= self.side.state()
         try:
             spooled = self.spool.append_many(
-                [NewBatch(table, self._schema_id, part) for part in rows],
+                batches,
                 state=state,
                 also=lambda db: _write_all(db, written),
             )
         except SpoolFull as error:
-            lost = sum(len(part) for part in rows)
+            lost = sum(len(batch.rows) for batch in batches)
             self.telemetry.add_dropped(lost, "spool_full")
             self.telemetry.add_reason("spool_full", lost, str(error))
             for source in self._sources:
                 source.tags.forget_last_rows()
+                describe_again(source.fleet.catalogue)
             for each in written:
                 each.source.forgotten = True
             return
+        finally:
+            self.side.settle()
         self.telemetry.add_spooled(time.perf_counter() - started)
         for each in written:
             each.source.written_sequence = each.sequence
@@ -395,7 +386,9 @@ class Consumer:
             if each.dead_lost:
                 self.telemetry.add_reason("dead_letter_lost", each.dead_lost, each.source.name)
         for batch in spooled:
-            self.delivery.submit(batch)
+            if batch.table != table:
+                self.telemetry.add_side_rows(batch.table, len(batch.rows))
+        self.deliveries.submit(spooled)
 
     def _convert(self, source: _Source, decoded: Decoded, started: float) -> _Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""
@@ -421,6 +414,7 @@ class Consumer:
             repeated += len(observations) - len(events)
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
+        self.side.take(source.tags, decoded)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
         return taken
@@ -436,6 +430,16 @@ class Consumer:
             for group_id, edge_node_id, reason in source.governor.due(now):
                 if connection.request_rebirth(group_id, edge_node_id):
                     self.telemetry.add_rebirth(reason)
+                    self.side.note(
+                        source.tags.names,
+                        Event(
+                            EventKind.REBIRTH_REQUEST,
+                            _now_us(),
+                            group_id,
+                            edge_node_id,
+                            reason=str(reason),
+                        ),
+                    )
                     _LOG.info(
                         "asked %s/%s for a rebirth: %s",
                         group_id,
@@ -489,6 +493,13 @@ class Consumer:
         counter("calls_sent", "batches sent", lambda: stats().calls_sent)
         counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
         counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
+        if side := self.deliveries.side:
+            self.telemetry.registry.register(SideTableMetrics(side, self.spool.pending_rows))
+
+
+def _now_us() -> int:
+    """The wall clock, in microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
 
 
 def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:

@@ -7,43 +7,24 @@ against it by the tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
-from ptars import HandlerPool
-
 from consumer.pb import tag_event_pb2
+from consumer.table import Column, Table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from google._upb._message import Descriptor as UpbDescriptor
     from google.protobuf.descriptor import Descriptor
 
-_ARROW_TYPES: Final = {
-    "STRING": pa.string(),
-    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
-    "DOUBLE": pa.float64(),
-    "BIGINT": pa.int64(),
-    "INT": pa.int32(),
-    "BOOLEAN": pa.bool_(),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its Delta type, whether it may be null, and where its value comes from."""
-
-    name: str
-    delta_type: str
-    nullable: bool
-    comment: str
-    constant_per_tag: bool = False
-
-    @property
-    def arrow_type(self) -> pa.DataType:
-        """Arrow type of the landed column; TIMESTAMP is microseconds, UTC."""
-        return _ARROW_TYPES[self.delta_type]
-
+__all__ = [
+    "COLUMNS",
+    "TAG_EVENTS",
+    "TAG_EVENTS_SCHEMA",
+    "TAG_EVENT_DESCRIPTOR",
+    "Column",
+    "encode_columns",
+]
 
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("event_id", "STRING", False, "names one observation; equal ids are duplicates"),
@@ -72,15 +53,18 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("arrival_number", "BIGINT", False, "grows by one per row in order of arrival"),
 )
 
-TAG_EVENTS_SCHEMA: Final = pa.schema(
-    [pa.field(column.name, column.arrow_type, column.nullable) for column in COLUMNS]
-)
-"""Arrow schema of the default profile, in the order of the table."""
-
 TAG_EVENT_DESCRIPTOR: Final[Descriptor | UpbDescriptor] = tag_event_pb2.TagEvent.DESCRIPTOR
 """The descriptor that is sent when a Zerobus stream is created."""
 
-_HANDLER: Final = HandlerPool([TAG_EVENT_DESCRIPTOR.file]).get_for_message(TAG_EVENT_DESCRIPTOR)
+TAG_EVENTS: Final = Table(
+    "tag_events",
+    "One row per observation of a Sparkplug B metric; at least once, see event_id",
+    COLUMNS,
+    TAG_EVENT_DESCRIPTOR,
+)
+
+TAG_EVENTS_SCHEMA: Final[pa.Schema] = TAG_EVENTS.arrow_schema
+"""Arrow schema of the default profile, in the order of the table."""
 
 
 def encode_columns(batch: pa.RecordBatch) -> pa.BinaryArray:
@@ -88,4 +72,4 @@ def encode_columns(batch: pa.RecordBatch) -> pa.BinaryArray:
 
     Nulls are left out, also in required columns: whoever completes the record checks them.
     """
-    return _HANDLER.record_batch_to_array(batch)
+    return TAG_EVENTS.encode(batch)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from consumer.side_metrics import side_tables_status
+
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
 
@@ -23,6 +25,9 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "last_acked_offset": delivery.last_acked_offset,
         "failure": delivery.cause or "",
         "spooled_rows": consumer.spooled_rows,
+        "side_tables": side_tables_status(
+            consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
+        ),
         "servers": [
             {
                 "name": connection.server.name,

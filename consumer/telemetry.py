@@ -59,6 +59,7 @@ class Telemetry:
             "rows_dropped": 0,
             "dead_messages": 0,
         }
+        self.side_rows: dict[str, int] = {}
         make = self._counter
         self._received = make("messages_received", "MQTT messages taken from the queue", "server")
         self._bytes = make("received_bytes", "payload bytes of those messages", "server")
@@ -66,6 +67,7 @@ class Telemetry:
         self._batches = make("batches_decoded", "batches decoded")
         self._remarks = make("remarks", "messages or metrics not read, by reason", "reason")
         self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
+        self._side_rows = make("side_rows_produced", "rows made for side tables", "table")
         self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
         self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
         self._decode = Histogram(
@@ -107,6 +109,11 @@ class Telemetry:
     def add_spooled(self, seconds: float) -> None:
         """One commit to the spool."""
         self._spooling.observe(seconds)
+
+    def add_side_rows(self, table: str, rows: int) -> None:
+        """Rows for a side table that were committed to the spool."""
+        self._side_rows.labels(table).inc(rows)
+        self.side_rows[table] = self.side_rows.get(table, 0) + rows
 
     def add_dropped(self, rows: int, reason: str) -> None:
         """Rows that were lost, knowingly."""

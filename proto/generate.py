@@ -25,7 +25,9 @@ TARGETS = {
     "sparkplug_b.proto": "sparkplug/pb",
     "sparkplug_b_columns.proto": "sparkplug/pb",
     "sparkplug_b_head.proto": "sparkplug/pb",
+    "sparkplug_event.proto": "consumer/pb",
     "tag_event.proto": "consumer/pb",
+    "tag_metadata.proto": "consumer/pb",
     "zerobus_service.proto": "zerobus_local/pb",
 }
 

@@ -21,6 +21,7 @@ from consumer.check.report import PartError, Running
 from consumer.check.token import check_token
 from consumer.config import parse
 from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.side_schema import SPARKPLUG_EVENTS
 from zerobus_local import LocalZerobus, Tls
 
 SECRET = "s3cr3t-Zq9"
@@ -439,6 +440,24 @@ def test_a_stream_is_opened_and_closed_and_no_row_is_sent(tmp_path, lake):
     assert found.status is Status.OK
     assert found.text.startswith(f"stream on {TABLE} opened in ")
     assert lake.counters().records_received == 0
+
+
+def test_every_configured_table_is_checked_by_itself(tmp_path, lake):
+    lake.create_table("main.ot.events", SPARKPLUG_EVENTS.arrow_schema)
+    config = mapping(
+        tmp_path,
+        endpoint=lake.endpoint,
+        workspace_url=lake.workspace_url,
+        events_table="main.ot.events",
+        metadata_table="main.ot.none",
+    )
+    first, second, third = findings(config, "zerobus ")
+    assert first.startswith(f"ok   zerobus  stream on {TABLE} opened in ")
+    assert "stream on main.ot.events opened in " in second
+    assert third.startswith("FAIL zerobus")
+    assert "main.ot.none on " in third
+    (summary, *_) = findings(config, "configuration")
+    assert summary.endswith(f"tables {TABLE}, main.ot.events, main.ot.none")
 
 
 def test_a_missing_table_is_reported(tmp_path, lake):

@@ -50,6 +50,8 @@ def test_the_contract_of_names_and_nesting_is_kept():
             "client_secret",
             "client_secret_file",
             "endpoint",
+            "events_table",
+            "metadata_table",
             "streams",
             "table",
             "workspace_url",

@@ -163,6 +163,23 @@ def test_a_table_has_three_parts(table):
     assert "zerobus.table: must" in refusal(("zerobus.table", table))
 
 
+@pytest.mark.parametrize("key", ["events_table", "metadata_table"])
+def test_a_side_table_is_off_without_a_name_and_has_three_parts_else(key):
+    assert getattr(parse(MINIMAL).zerobus, key) == ""
+    for name in ("", "a.b.c"):
+        assert getattr(parse(changed((f"zerobus.{key}", name))).zerobus, key) == name
+    assert f"zerobus.{key}: must have three parts" in refusal((f"zerobus.{key}", "a.b"))
+
+
+def test_every_table_needs_a_name_of_its_own():
+    assert "zerobus.events_table: is the table that table names" in refusal(
+        ("zerobus.events_table", "Main.ot.Tag_events")
+    )
+    assert "zerobus.metadata_table: is the table that events_table names" in refusal(
+        ("zerobus.events_table", "a.b.c"), ("zerobus.metadata_table", "a.b.c")
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -183,6 +200,10 @@ def test_a_table_has_three_parts(table):
             "zerobus.client_id: is not a UUID",
         ),
         ([("zerobus.table", "a.b.c-d")], "zerobus.table: Zerobus Ingest takes names of"),
+        (
+            [("zerobus.metadata_table", "a.b.c-d")],
+            "zerobus.metadata_table: Zerobus Ingest takes names of",
+        ),
         ([("servers.0.url", "mqtt://h:8883")], "servers[0].url: port 8883 is the port of TLS"),
         ([("servers.0.topics", ["$share/g/spBv1.0/#"])], "servers[0].topics: $share/g/"),
         ([("servers.0.topics", ["#"])], "servers[0].topics: # does not begin with spBv1.0/"),
@@ -211,7 +232,8 @@ def test_the_example_is_valid_and_equals_the_defaults():
     assert config.warnings == ()
     bare = copy.deepcopy(MINIMAL)
     bare["servers"][0]["username"] = "consumer"
-    for key in ("endpoint", "workspace_url", "table", "client_id", "client_secret"):
+    names = ("table", "events_table", "metadata_table")
+    for key in ("endpoint", "workspace_url", *names, "client_id", "client_secret"):
         bare["zerobus"][key] = data["zerobus"][key]
     assert config == parse(bare, environ=environ).model_copy(update={"servers": config.servers})
 

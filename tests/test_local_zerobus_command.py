@@ -15,6 +15,7 @@ from consumer.cli.local_zerobus import addresses
 from consumer.config import parse
 from consumer.errors import ConfigurationError
 from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
 
 PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()", "local-zerobus"]
 
@@ -73,6 +74,18 @@ def test_it_serves_the_configured_table_until_a_signal_ends_it(tmp_path, number,
         f"local-zerobus ready: endpoint {endpoint}, workspace {workspace}, "
         f"table main.ot.tag_events in {tmp_path / 'lake'}\n"
     )
+
+
+def test_it_serves_the_side_tables_that_have_a_name(tmp_path):
+    endpoint, workspace = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    mapping = configuration(endpoint, workspace)
+    mapping["zerobus"] |= {"events_table": "main.ot.e", "metadata_table": "main.ot.m"}
+    with running(tmp_path, mapping) as (process, errors):
+        ready(process, errors)
+    for name, table in (("e", SPARKPLUG_EVENTS), ("m", TAG_METADATA)):
+        made = DeltaTable(tmp_path / "lake" / "main" / "ot" / name)
+        assert [f.name for f in made.schema().fields] == table.arrow_schema.names
+    assert "tables main.ot.tag_events, main.ot.e, main.ot.m in " in errors.read_text()
 
 
 def test_a_port_that_is_taken_is_named(tmp_path):

@@ -5,10 +5,12 @@ Nothing is published on MQTT, no row is sent to Zerobus, and the spool is not op
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer.check import endpoint, mqtt, spool, token
 from consumer.check.report import Finding, Running, Status
+from consumer.tables import configured_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,12 +61,16 @@ def check(
         text = "not tried, for there is no token"
         yield Finding(Status.NOTE, endpoint.PART, text, f"mend {token.PART} first")
         return
-    last = Running(
-        endpoint.PART,
-        lambda: endpoint.check_endpoint(config.zerobus, timeout=timeout),
-        3 * timeout,
-    )
-    yield from last.findings()
+    streams = [
+        Running(
+            endpoint.PART,
+            partial(endpoint.check_endpoint, config.zerobus, timeout=timeout, table=table),
+            3 * timeout,
+        )
+        for table in configured_tables(config.zerobus)
+    ]
+    for stream in streams:
+        yield from stream.findings()
 
 
 def _mqtt(
@@ -78,4 +84,6 @@ def _mqtt(
 def _summary(config: Configuration, source: str) -> Finding:
     count = len(config.servers)
     servers = "1 MQTT server" if count == 1 else f"{count} MQTT servers"
-    return Finding(Status.OK, "configuration", f"{source}: {servers}, table {config.zerobus.table}")
+    tables = list(configured_tables(config.zerobus))
+    what = f"{'table' if len(tables) == 1 else 'tables'} {', '.join(tables)}"
+    return Finding(Status.OK, "configuration", f"{source}: {servers}, {what}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.check.report import Finding, PartError, Status, one_line
 from consumer.check.token import TRUST, proxy_hint
+from consumer.tables import configured_tables
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
@@ -64,8 +65,8 @@ _MEANINGS: Final = tuple(
         (
             r"requested entity was not found",
             "there is no such table, or the service principal may not see it",
-            "create it with `sparkplug-zerobus ddl`, or correct zerobus.table; if it is there, "
-            + _GRANTS,
+            "create it with `sparkplug-zerobus ddl`, or correct its name in the configuration; "
+            "if it is there, " + _GRANTS,
         ),
         (r"does not have permission", "permission denied", _GRANTS),
         (
@@ -129,8 +130,13 @@ _NETWORK: Final = re.compile(
 )
 
 
-def check_endpoint(zerobus: Zerobus, *, timeout: float) -> list[Finding]:
-    """Create and close a stream.
+def check_endpoint(zerobus: Zerobus, *, timeout: float, table: str = "") -> list[Finding]:
+    """Create and close a stream on one of the configured tables.
+
+    Args:
+        zerobus: endpoint, credentials, tables.
+        timeout: seconds for each step.
+        table: full name of the table; that of tag_events unless given.
 
     Raises:
         PartError: the SDK could not.
@@ -138,8 +144,8 @@ def check_endpoint(zerobus: Zerobus, *, timeout: float) -> list[Finding]:
     # Before the import: the SDK logs to stdout, where our data goes.
     os.environ.setdefault("RUST_LOG", "off")
     sdk: Any = importlib.import_module("zerobus.sdk.sync")
-    from consumer.schema import TAG_EVENT_DESCRIPTOR  # noqa: PLC0415
-
+    table = table or zerobus.table
+    descriptor = configured_tables(zerobus)[table].descriptor
     milliseconds = int(timeout * 1000)
     options = sdk.StreamConfigurationOptions(
         recovery=False,
@@ -152,22 +158,22 @@ def check_endpoint(zerobus: Zerobus, *, timeout: float) -> list[Finding]:
         stream = sdk.ZerobusSdk(zerobus.endpoint, zerobus.workspace_url).create_stream(
             zerobus.client_id,
             zerobus.client_secret.get_secret_value(),
-            sdk.TableProperties(zerobus.table, TAG_EVENT_DESCRIPTOR),
+            sdk.TableProperties(table, descriptor),
             options,
         )
         stream.close()
     except sdk.ZerobusException as error:
-        raise explain(str(error), zerobus) from None
+        raise explain(str(error), zerobus, table) from None
     after = (time.monotonic() - started) * 1000
-    text = f"stream on {zerobus.table} opened in {after:.0f} ms and closed; no row was sent"
+    text = f"stream on {table} opened in {after:.0f} ms and closed; no row was sent"
     return [Finding(Status.OK, PART, text)]
 
 
-def explain(error: str, zerobus: Zerobus) -> PartError:
+def explain(error: str, zerobus: Zerobus, table: str = "") -> PartError:
     """Say what an error text of the SDK means for the configuration."""
     said = _said(error).replace(zerobus.client_secret.get_secret_value() or "\0", "***")
     found = next((m for m in _MEANINGS if re.search(m.pattern, error)), None)
-    text = f"{zerobus.table} on {zerobus.endpoint}: "
+    text = f"{table or zerobus.table} on {zerobus.endpoint}: "
     if found is None:
         return PartError(text + said, "look up the text in the error list of Zerobus Ingest")
     hint = proxy_hint(zerobus.endpoint_host) if _NETWORK.search(error) else ""

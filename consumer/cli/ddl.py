@@ -1,4 +1,4 @@
-"""`sparkplug-zerobus ddl`: SQL for the landing table, on stdout."""
+"""`sparkplug-zerobus ddl`: SQL for the landing tables, on stdout."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer import config, ddl
+from consumer import config, ddl, side_ddl
 from consumer.cli.options import config_option
 from consumer.errors import ConfigurationError
+from consumer.tables import configured_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from consumer.config import Zerobus
 
 EXAMPLES = """\b
 Examples:
@@ -25,14 +28,14 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @config_option("Configuration file; its secrets are not read.")
-@click.option("--view-only", is_flag=True, help="Print only the view without duplicates.")
+@click.option("--view-only", is_flag=True, help="Print only the views.")
 @click.option(
     "--grants-principal",
     metavar="UUID",
     help="Application id that gets the grants instead of zerobus.client_id.",
 )
 def command(config_path: Path, view_only: bool, grants_principal: str | None) -> None:
-    """Print the SQL of the landing table: CREATE TABLE, grants, the view without duplicates.
+    """Print the SQL of the configured tables: CREATE TABLE, grants, views.
 
     Run it in a Databricks SQL editor as somebody who may create tables in the
     schema. Catalog and schema must exist.
@@ -40,18 +43,29 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     if view_only and grants_principal is not None:
         raise click.UsageError("--view-only prints no grants: leave --grants-principal out")
     zerobus = config.load(config_path, os.environ, secrets=False).zerobus
-    parts = [ddl.deduplicated_view(zerobus.table)]
-    if not view_only:
-        principal = zerobus.client_id if grants_principal is None else grants_principal
+    views = [ddl.deduplicated_view(zerobus.table), *_side_views(zerobus)]
+    if view_only:
+        click.echo("\n".join(views), nl=False)
+        return
+    principal = zerobus.client_id if grants_principal is None else grants_principal
+    parts = []
+    for table, definition in configured_tables(zerobus).items():
         try:
-            granted = ddl.grants(zerobus.table, principal)
+            granted = ddl.grants(table, principal)
         except ConfigurationError as error:
             where = "zerobus.client_id" if grants_principal is None else "--grants-principal"
             raise ConfigurationError(f"{where}: {error}") from None
-        parts = [
-            ddl.create_table(zerobus.table),
-            granted,
-            *parts,
-            ddl.streaming(zerobus.table),
-        ]
-    click.echo("\n".join(parts), nl=False)
+        parts += [ddl.create_table(table, definition), granted]
+    click.echo("\n".join([*parts, *views, ddl.streaming(zerobus.table)]), nl=False)
+
+
+def _side_views(zerobus: Zerobus) -> list[str]:
+    """The views of the side tables that there are."""
+    views = []
+    if zerobus.events_table:
+        views.append(side_ddl.events_view(zerobus.events_table))
+    if zerobus.metadata_table:
+        views.append(side_ddl.metadata_view(zerobus.metadata_table))
+        rows = ddl.deduplicated_name(zerobus.table)
+        views.append(side_ddl.unit_view(zerobus.table, rows, zerobus.metadata_table))
+    return views

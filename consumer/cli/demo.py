@@ -25,7 +25,7 @@ Examples:
   sparkplug-zerobus demo --json | tail -1 | jq .rows_landed
 """
 
-_PIPE_WIDTH: Final = 140
+_PIPE_WIDTH: Final = 150
 
 
 @click.command("demo", epilog=EPILOG)

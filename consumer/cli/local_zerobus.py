@@ -53,7 +53,7 @@ def command(config_path: Path, data_dir: Path, require_credentials: bool) -> int
     """Run the local Zerobus server for a configuration.
 
     It listens where zerobus.endpoint and zerobus.workspace_url point and lands rows
-    in a Delta table on this machine. The configured table is created when missing.
+    in Delta tables on this machine. The configured tables are created when missing.
     """
     configuration = config.load(config_path, os.environ, secrets=require_credentials)
     zerobus = configuration.zerobus
@@ -80,7 +80,7 @@ def _serve(
     # gRPC's own log would only repeat what our errors say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Here, not at the top: `--help` needs neither gRPC nor Delta.
-    from consumer.schema import TAG_EVENTS_SCHEMA  # noqa: PLC0415
+    from consumer.tables import configured_tables  # noqa: PLC0415
     from zerobus_local import LocalZerobus, LocalZerobusError  # noqa: PLC0415
 
     received: list[int] = []
@@ -102,11 +102,14 @@ def _serve(
             credentials=credentials,
         )
         try:
-            server.create_table(zerobus.table, TAG_EVENTS_SCHEMA)
+            tables = configured_tables(zerobus)
+            for name, table in tables.items():
+                server.create_table(name, table.arrow_schema)
             server.start()
             click.echo(
                 f"local-zerobus ready: endpoint {zerobus.endpoint}, "
-                f"workspace {zerobus.workspace_url}, table {zerobus.table} in {data_dir}",
+                f"workspace {zerobus.workspace_url}, "
+                f"{'table' if len(tables) == 1 else 'tables'} {', '.join(tables)} in {data_dir}",
                 err=True,
             )
             stop.wait()

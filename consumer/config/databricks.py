@@ -129,6 +129,10 @@ def _check_table(table: str) -> str:
     return table
 
 
+def _check_side_table(table: str) -> str:
+    return _check_table(table) if table else table
+
+
 def _check_client_id(client_id: str) -> str:
     if not client_id.strip():
         raise ValueError("must not be empty; it is the application id of the service principal")
@@ -184,6 +188,19 @@ class Zerobus(Section):
         "`sparkplug-zerobus ddl` prints its CREATE TABLE.",
         examples=["ignition_demo.scada_data.tag_events"],
     )
+    events_table: Annotated[str, AfterValidator(_check_side_table)] = Field(
+        default="",
+        description="Table for what happens to edge nodes and devices (births, deaths, gaps, "
+        "rebirth requests, quarantine, alarms), `catalog.schema.table`, made like `table`. "
+        "Empty: none is written.",
+        examples=["ignition_demo.scada_data.sparkplug_events"],
+    )
+    metadata_table: Annotated[str, AfterValidator(_check_side_table)] = Field(
+        default="",
+        description="Table for what births say of tags (unit, range, documentation, properties), "
+        "`catalog.schema.table`, made like `table`. Empty: none is written.",
+        examples=["ignition_demo.scada_data.tag_metadata"],
+    )
     client_id: Annotated[str, AfterValidator(_check_client_id)] = Field(
         description="Application id (a UUID) of the service principal, not its display name.",
         examples=["${DATABRICKS_CLIENT_ID}"],
@@ -227,6 +244,18 @@ class Zerobus(Section):
         return self
 
     @model_validator(mode="after")
+    def _tables_are_different(self) -> "Zerobus":
+        seen = {self.table.lower(): "table"}
+        for key, table in (
+            ("events_table", self.events_table),
+            ("metadata_table", self.metadata_table),
+        ):
+            other = seen.setdefault(table.lower(), key)
+            if table and other != key:
+                raise ConflictError(key, f"is the table that {other} names; give it one of its own")
+        return self
+
+    @model_validator(mode="after")
     def _endpoint_belongs_to_workspace(self) -> "Zerobus":
         endpoint, workspace = recognise(self.endpoint_host), recognise(self.workspace_host)
         if endpoint is None or workspace is None:
@@ -263,8 +292,9 @@ class Zerobus(Section):
                 "client_id: is not a UUID; it must be the application id of the service "
                 "principal, not its display name"
             )
-        if not re.fullmatch(r"[A-Za-z0-9_.]+", self.table):
-            found.append(
-                "table: Zerobus Ingest takes names of ASCII letters, digits and underscores only"
-            )
+        found += [
+            f"{key}: Zerobus Ingest takes names of ASCII letters, digits and underscores only"
+            for key in ("table", "events_table", "metadata_table")
+            if not re.fullmatch(r"[A-Za-z0-9_.]*", getattr(self, key))
+        ]
         return found

@@ -84,6 +84,9 @@ class Result:
             "last_acked_offset": reading.number("last_acked_offset"),
             "spooled_rows": reading.number("spooled_rows"),
             "rows_dropped": reading.number("rows_dropped"),
+            "events_by_type": landed.side.events,
+            "tags_described": landed.side.tags,
+            "tags_with_unit": landed.side.tags_with_unit,
             "gateways": landed.per_gateway,
             "broker": self.broker,
             "data_dir": str(self.data_dir),
@@ -96,10 +99,11 @@ class Result:
 def show(result: Result, data: Console, human: Console) -> None:
     """Print the query, the rows, the rows per gateway and the Verified block to `data`."""
     landed = result.landed
-    data.print("\nThe newest ramps in the Delta table, asked with DuckDB:\n")
+    data.print("\nThe newest ramps in the Delta table, with their units, asked with DuckDB:\n")
     data.print("\n".join(f"  {line}" for line in QUERY.splitlines()))
     data.print(_rows(landed, data.width), soft_wrap=True)
     data.print(_gateways(landed))
+    data.print(_events(landed))
     data.print("Verified" if result.verified else "NOT verified", style="bold")
     for name, value, remark in _facts(result):
         data.print(f"  {name:<20} {value:>12}  {remark}".rstrip(), soft_wrap=True)
@@ -128,7 +132,7 @@ def _rows(landed: Landed, width: int) -> Table | str:
     """The query's rows as a table; two lines for each where that is too wide."""
     cells = [tuple(map(_cell, row)) for row in landed.newest]
     widths = [max(map(len, column)) for column in zip(landed.columns, *cells, strict=True)]
-    if sum(widths) + 3 * len(widths) <= width:
+    if sum(widths) + 3 * len(widths) < width:
         table = Table(box=SIMPLE_HEAD)
         for name in landed.columns:
             table.add_column(name, justify="right" if name == "numeric_value" else "left")
@@ -147,6 +151,15 @@ def _gateways(landed: Landed) -> Table:
     table.add_column("source_system_id")
     table.add_column("rows of this run", justify="right")
     for name, count in landed.per_gateway.items():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def _events(landed: Landed) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("event_type")
+    table.add_column("events", justify="right")
+    for name, count in landed.side.events.items():
         table.add_row(name, f"{count:,}")
     return table
 
@@ -186,6 +199,11 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
             f"of {result.distinct_published:,} computed by the gateways",
         ),
         ("missing", f"{result.missing:,}", ""),
+        (
+            "tags described",
+            f"{landed.side.tags:,}",
+            f"in tag_metadata, {landed.side.tags_with_unit:,} of them with a unit",
+        ),
         ("batches", f"{reading.number('batches'):,}", ""),
         ("failures", f"{failures:,}", str(reading.status.get("failure", ""))),
         ("stream state", reading.stream_state, ""),

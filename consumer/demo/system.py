@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLE: Final = "ignition_demo.scada_data.tag_events"
+EVENTS_TABLE: Final = "ignition_demo.scada_data.sparkplug_events"
+METADATA_TABLE: Final = "ignition_demo.scada_data.tag_metadata"
 
 _ATTEMPTS: Final = 3
 _START_SECONDS: Final = 60.0
@@ -141,7 +143,7 @@ class System:
         self.server = server
         say(f"  broker    127.0.0.1:{server.port}, {server.kind}, MQTT {server.protocol}")
         self._zerobus = self._start_zerobus()
-        say(f"  zerobus   127.0.0.1:{self._ports[0]}, table {TABLE}")
+        say(f"  zerobus   127.0.0.1:{self._ports[0]}, table {TABLE} and two beside it")
         self._consumer = self._start_consumer()
         say(f"  consumer  http://127.0.0.1:{self._ports[2]}/status")
         first = self.read()
@@ -171,7 +173,10 @@ class System:
         if self._consumer is not None and not self._consumer.running:
             self._status = {**self._status, "stream_state": "CLOSED"}
         counters = (_get_json(self._ports[1], "/healthz") or {}).get("counters", {})
-        self._landed = counters.get("records_committed", self._landed)
+        if "records_committed" in counters:
+            # It counts the rows of all tables.
+            side = sum(each["rows_acked"] for each in self._status.get("side_tables", ()))
+            self._landed = max(0, counters["records_committed"] - side)
         published = self.fleet.published if self.fleet is not None else 0
         return Reading(time.monotonic(), published, self._landed, self._status)
 
@@ -252,6 +257,8 @@ class System:
                 "endpoint": f"http://127.0.0.1:{grpc_port}",
                 "workspace_url": f"http://127.0.0.1:{token_port}",
                 "table": TABLE,
+                "events_table": EVENTS_TABLE,
+                "metadata_table": METADATA_TABLE,
                 "client_id": "demo",
                 "client_secret": "demo",
             },

@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow import fs
 
 from consumer.demo.processes import DemoError
+from consumer.demo.side_tables import SideTablesLanded, add_side_tables, ask_side_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from consumer.simulator.ledger import BirthIds
 
 QUERY: Final = """\
-SELECT tag_path, numeric_value, quality, event_time, source_system_id
-FROM tag_events
-WHERE tag_path LIKE '%Ramp%'
-ORDER BY event_time DESC
+SELECT e.tag_path, e.numeric_value, m.unit, e.quality, e.event_time, e.source_system_id
+FROM tag_events e LEFT JOIN tag_metadata_current m ON m.tag_path = e.tag_path
+WHERE e.tag_path LIKE '%Ramp%'
+ORDER BY e.event_time DESC
 LIMIT 10"""
 
 _MINE: Final = """\
@@ -60,6 +61,7 @@ class Landed:
         total: all rows of the table, those of earlier runs included.
         columns: names of the query's columns.
         newest: the query's rows.
+        side: what the side tables hold.
     """
 
     rows: int
@@ -70,6 +72,7 @@ class Landed:
     total: int
     columns: tuple[str, ...]
     newest: tuple[tuple[Any, ...], ...]
+    side: SideTablesLanded
 
 
 def count_rows(table_dir: Path) -> int:
@@ -94,7 +97,7 @@ def verify(
     """Compare the table with the event ids of what was published, and ask it `QUERY`.
 
     Args:
-        table_dir: directory of the Delta table.
+        table_dir: directory of the Delta table; the side tables are beside it.
         published: event ids of what data said, computed by the publisher.
         births: those of the values in births; one of each two has to be there.
         gateways: source_system_ids that are expected.
@@ -111,6 +114,7 @@ def verify(
             _table(own=[each.own for each in births], returned=[each.returned for each in births]),
         )
         database.execute("SET TimeZone = 'UTC'")
+        add_side_tables(database, table_dir.parent, _open_if_there)
         database.execute(_MINE)
         [(rows, distinct)] = database.execute(
             "SELECT count(*), count(DISTINCT observation) FROM mine"
@@ -122,6 +126,7 @@ def verify(
         [(total,)] = database.execute("SELECT count(*) FROM tag_events").fetchall()
         # As Arrow: DuckDB wants another package to make Python's times itself.
         newest = database.sql(QUERY).to_arrow_table()
+        side = ask_side_tables(database)
     return Landed(
         rows=rows,
         distinct=distinct,
@@ -131,11 +136,16 @@ def verify(
         total=total,
         columns=tuple(newest.column_names),
         newest=tuple(tuple(row.values()) for row in newest.to_pylist()),
+        side=side,
     )
 
 
 def _table(**columns: Collection[str]) -> pa.Table:
     return pa.table({name: pa.array(list(ids), pa.string()) for name, ids in columns.items()})
+
+
+def _open_if_there(table_dir: Path) -> Any | None:
+    return _open(table_dir) if DeltaTable.is_deltatable(str(table_dir)) else None
 
 
 def _open(table_dir: Path) -> Any:

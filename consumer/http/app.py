@@ -25,9 +25,11 @@ def make_app(consumer: Consumer) -> FastAPI:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        """Whether rows flow from every server to Zerobus."""
+        """Whether rows flow from every server to every table."""
         waiting = [c.server.name for c in consumer.connections if not c.connected.is_set()]
-        details = {"not_connected": waiting, "stream_state": status(consumer)["stream_state"]}
+        closed = [each.table for each in consumer.deliveries if not each.is_open]
+        state = status(consumer)["stream_state"]
+        details = {"not_connected": waiting, "stream_state": state, "not_open": closed}
         return _verdict(consumer.ready, details)
 
     @app.get("/metrics")

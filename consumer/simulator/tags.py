@@ -123,6 +123,8 @@ def _measured(
 
 
 _READ_ONLY: Final = Properties(readOnly=True)
+_RAMP: Final = Properties(engUnit="%", engLow=0.0, engHigh=100.0)
+_SINE: Final = Properties(engUnit="mm", engLow=-100.0, engHigh=100.0)
 
 _EVERY_SCALAR: Final[dict[DataType, Signal]] = {each: integers(each) for each in WIDTH} | {
     DataType.Float: floats(1e6),
@@ -148,8 +150,14 @@ NODE: Final = (
 """Tags of the edge node itself. Ignition sends the first two."""
 
 SIMULATOR: Final = (
-    *(Definition(f"Ramp/Ramp{i}", DataType.Double, ramp(0.37 * (i + 1))) for i in range(4)),
-    *(Definition(f"Sine/Sine{i}", DataType.Double, sine(97 + 30 * i)) for i in range(4)),
+    *(
+        Definition(f"Ramp/Ramp{i}", DataType.Double, ramp(0.37 * (i + 1)), properties=_RAMP)
+        for i in range(4)
+    ),
+    *(
+        Definition(f"Sine/Sine{i}", DataType.Double, sine(97 + 30 * i), properties=_SINE)
+        for i in range(4)
+    ),
     *(_measured(f"Realistic/Realistic{i}", "%", 0.0, 100.0) for i in range(4)),
     *(
         Definition(f"ReadOnly/ReadOnly{each.name}1", each, signal, properties=_READ_ONLY)

@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 
 
 class LandedTable:
-    """The Delta table under a data directory of the local Zerobus server.
+    """A Delta table under a data directory of the local Zerobus server.
 
     Data files never change, so each is read once, however often the table is.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir.joinpath(*TABLE.split("."))
+    def __init__(
+        self,
+        data_dir: Path,
+        name: str = TABLE,
+        schema: pa.Schema = TAG_EVENTS_SCHEMA,
+        order: str = "arrival_number",
+    ) -> None:
+        self._path = data_dir.joinpath(*name.split("."))
+        self._schema = schema
+        self._order = order
         self._files: dict[str, pa.Table] = {}
 
     def read(self) -> pa.Table:
@@ -41,14 +49,14 @@ class LandedTable:
             each: self._files[each] if each in self._files else pq.read_table(each)
             for each in present
         }
-        return pa.concat_tables([TAG_EVENTS_SCHEMA.empty_table(), *self._files.values()])
+        return pa.concat_tables([self._schema.empty_table(), *self._files.values()])
 
     def rows(self, **equal: Any) -> list[dict[str, Any]]:
         """Rows whose columns have these values, in order of arrival."""
         table = self.read()
         for column, value in equal.items():
             table = table.filter(pc.equal(table[column], value))
-        rows: list[dict[str, Any]] = table.sort_by("arrival_number").to_pylist()
+        rows: list[dict[str, Any]] = table.sort_by(self._order).to_pylist()
         return rows
 
     def event_ids(self) -> list[str]:
