@@ -1,0 +1,193 @@
+"""The life of a host application, played once per protocol version and written down.
+
+Three sessions: one that ends by SIGTERM, one that the host ends itself because another
+application outdated its STATE, one that ends by a crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oracle.messages import payload
+from services import wait_until
+
+from conformance.edge import Edge, edge_node, now_ms, number
+from conformance.mqtt_packets import Connect, Disconnect, Publish
+from conformance.observer import Arrival, kept, state_of
+from conformance.plant import STATE, Plant, plant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.recording_proxy import Connection, Recorded
+
+# A host whose clock is not shown in UTC; what it publishes must be UTC all the same.
+_FAR_EAST = {"TZ": "FAR-14"}
+_A_MINUTE_MS = 60_000
+
+
+@dataclass
+class Session:
+    """What passed between the host and the server in one MQTT session."""
+
+    recorded: list[Recorded]
+    ended_first_by_host: bool | None
+
+    @property
+    def connect(self) -> Connect:
+        """CONNECT, which comes first."""
+        packet = self.recorded[0].packet
+        assert isinstance(packet, Connect)
+        return packet
+
+    @property
+    def sent(self) -> list[Recorded]:
+        """What the host sent."""
+        return [each for each in self.recorded if each.from_client]
+
+    @property
+    def published(self) -> list[Publish]:
+        """What the host published."""
+        return [each.packet for each in self.sent if isinstance(each.packet, Publish)]
+
+    @property
+    def states(self) -> list[Publish]:
+        """What the host published on any STATE topic."""
+        return [each for each in self.published if "/STATE/" in each.topic]
+
+    @property
+    def commands(self) -> list[Publish]:
+        """What the host published that is no STATE."""
+        return [each for each in self.published if "/STATE/" not in each.topic]
+
+    @property
+    def births(self) -> list[Publish]:
+        """STATE messages that say online."""
+        return [each for each in self.states if state_of(each.payload).get("online") is True]
+
+    @property
+    def deaths(self) -> list[Publish]:
+        """STATE messages that the host itself published and that say offline."""
+        return [each for each in self.states if state_of(each.payload).get("online") is False]
+
+    @property
+    def disconnect(self) -> Disconnect | None:
+        """How the host took its leave, if it did."""
+        last = self.sent[-1].packet
+        return last if isinstance(last, Disconnect) else None
+
+    def positions(self, kind: type) -> list[int]:
+        """Where packets of a kind are in `recorded`."""
+        return [index for index, each in enumerate(self.recorded) if isinstance(each.packet, kind)]
+
+
+@dataclass
+class HostLife:
+    """Everything that was seen of one host."""
+
+    protocol: str
+    stopped: Session
+    renewed: Session
+    crashed: Session
+    seen: dict[str, list[Arrival]]
+    """What subscribers got, by their protocol version."""
+    kept: dict[str, Arrival]
+    """The STATE that a new subscriber got, by moment."""
+    alias: Edge
+    exit_code: int = -1
+    moments_ms: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All of them, in order."""
+        return [self.stopped, self.renewed, self.crashed]
+
+    def states_seen(self, protocol: str) -> list[tuple[Arrival, dict[str, Any]]]:
+        """STATE messages of the host as a subscriber got them, and what they say."""
+        return [
+            (each, state_of(each.payload)) for each in self.seen[protocol] if each.topic == STATE
+        ]
+
+
+def live(directory: Path, protocol: str) -> HostLife:
+    """Play the life of a host that speaks this protocol version."""
+    with plant(directory, environ=_FAR_EAST, servers={"protocol": protocol}) as system:
+        keeps: dict[str, Arrival] = {}
+        moments = {"started": now_ms()}
+        system.consumer.start_ready()
+        moments["ready"] = now_ms()
+        keeps["online"] = kept(system.server.port, STATE)
+        _contradict(system, by_ms=0)
+        alias = _ask_for_rebirths(system)
+
+        moments["stop"] = now_ms()
+        exit_code = system.consumer.stop()
+        moments["stopped"] = now_ms()
+        wait_until(lambda: system.proxy.connections[0].ended, what="the end of the session")
+        keeps["stopped"] = kept(system.server.port, STATE)
+
+        system.consumer.start_ready()
+        keeps["online again"] = kept(system.server.port, STATE)
+        _contradict(system, by_ms=_A_MINUTE_MS)
+        wait_until(lambda: _announced(system, 2), 20, "a third session")
+        keeps["renewed"] = kept(system.server.port, STATE)
+        system.consumer.kill()
+        wait_until(
+            lambda: not state_of(kept(system.server.port, STATE).payload)["online"], what="the will"
+        )
+        keeps["crashed"] = kept(system.server.port, STATE)
+        wait_until(
+            lambda: all(
+                any(each.payload == keeps["crashed"].payload for each in observer.on(STATE))
+                for observer in system.observers.values()
+            ),
+            what="the will at every subscriber",
+        )
+        # The end of the third session was not awaited so far: its packets come before it.
+        wait_until(lambda: all(each.ended for each in system.proxy.connections), what="ends")
+        first, second, third = (_session(each) for each in system.proxy.connections)
+        seen = {protocol: each.arrivals for protocol, each in system.observers.items()}
+        return HostLife(protocol, first, second, third, seen, keeps, alias, exit_code, moments)
+
+
+def _session(connection: Connection) -> Session:
+    return Session(connection.recorded, connection.ended_first_by_client)
+
+
+def _announced(system: Plant, index: int) -> bool:
+    """Whether the host has published its birth in its session of that number."""
+    connections = system.proxy.connections
+    return len(connections) > index and any(
+        isinstance(each.packet, Publish) for each in connections[index].sent
+    )
+
+
+def _contradict(system: Plant, *, by_ms: int) -> None:
+    """Say for the host that it is offline, so much later than it said it is online."""
+    before = len(system.observer.on(STATE))
+    online = state_of(kept(system.server.port, STATE).payload)
+    at_ms = online["timestamp"] + by_ms
+    system.observer.publish(STATE, b'{"online":false,"timestamp":%d}' % at_ms, retain=True)
+    system.observer.wait_for(STATE, before + 2)
+
+
+def _ask_for_rebirths(system: Plant) -> Edge:
+    """Give the host three reasons to ask for a rebirth, each by an edge node of its own."""
+    port = system.server.port
+    with (
+        edge_node(port, "Plant", "Unborn") as unborn,
+        edge_node(port, "Plant", "Alias") as alias,
+        edge_node(port, "Plant", "Device") as device,
+    ):
+        unborn.data(number("Level", 1.0))
+        alias.born(number("Level", 1.0, alias=0))
+        alias.data(number(None, 2.0, alias=99))
+        device.born(number("Level", 1.0))
+        device.data(number("Speed", 1.0), device="Pump")
+        for each in (unborn, alias, device):
+            for observer in system.observers.values():
+                observer.wait_for(each.topic("NCMD"))
+        # Somebody else's command to a device: the host sees it and says nothing.
+        system.observer.publish(alias.topic("DCMD", "Pump"), payload(seq=None))
+    return alias
