@@ -319,6 +319,10 @@ class BrokerConnection:
         except UnicodeDecodeError:
             self._count_refused("bad_topic")
             return
+        if "+" in topic or "#" in topic or "\0" in topic:
+            # MQTT has no such topic to publish on (3.3.2-2, 1.5.4-2), nor to ask for a rebirth on.
+            self._count_refused("bad_topic")
+            return
         payload = bytes(message.payload)
         state = self._state
         if state is not None and topic == state.topic:
