@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conformance.assertions import PROPERTY
+from conformance.edge import edge_node
 from conformance.host_life import live
+from conformance.plant import FAR_EAST, plant
 
 
 def pytest_configure(config):
@@ -30,3 +32,27 @@ def tck_id(request):
 def lives(tmp_path_factory):
     """The life of a host over MQTT 5 and one over 3.1.1, as they were written down."""
     return [live(tmp_path_factory.mktemp(f"life-{each}"), each) for each in ("5", "3.1.1")]
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """A host that runs while edge nodes come and go; it reads every topic there is."""
+    with plant(
+        tmp_path_factory.mktemp("running"),
+        environ=FAR_EAST,
+        servers={"topics": ["#"]},
+        host={"reorder_timeout": "200ms"},
+    ) as system:
+        system.consumer.start_ready()
+        yield system
+        [server] = system.consumer.status()["servers"]
+        assert (server["connected"], server["connections"]) == (True, 1)
+        assert system.consumer.stop() == 0
+        assert "Traceback" not in system.consumer.log()
+
+
+@pytest.fixture
+def edge(running):
+    """A connected edge node of a group of its own."""
+    with edge_node(running.server.port) as node:
+        yield node

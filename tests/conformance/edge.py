@@ -46,6 +46,8 @@ class Edge:
         self.node = node
         self.bd_seq = 0
         self.seq = -1
+        self.death_ms: int | None = None
+        """The time in the NDEATH; the present unless given."""
         self._port = port
         self._client: mqtt.Client | None = None
 
@@ -60,7 +62,8 @@ class Edge:
 
     def death(self) -> bytes:
         """The payload of the NDEATH."""
-        return payload(self.bd_seq_metric(), seq=None, timestamp=now_ms())
+        at_ms = self.death_ms if self.death_ms is not None else now_ms()
+        return payload(self.bd_seq_metric(), seq=None, timestamp=at_ms)
 
     def connect(self) -> None:
         """CONNECT with the NDEATH as the will, and wait for the answer."""

@@ -15,15 +15,13 @@ from services import wait_until
 from conformance.edge import Edge, edge_node, now_ms, number
 from conformance.mqtt_packets import Connect, Disconnect, Publish
 from conformance.observer import Arrival, kept, state_of
-from conformance.plant import STATE, Plant, plant
+from conformance.plant import FAR_EAST, STATE, Plant, plant
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.recording_proxy import Connection, Recorded
 
-# A host whose clock is not shown in UTC; what it publishes must be UTC all the same.
-_FAR_EAST = {"TZ": "FAR-14"}
 _A_MINUTE_MS = 60_000
 
 
@@ -112,7 +110,7 @@ class HostLife:
 
 def live(directory: Path, protocol: str) -> HostLife:
     """Play the life of a host that speaks this protocol version."""
-    with plant(directory, environ=_FAR_EAST, servers={"protocol": protocol}) as system:
+    with plant(directory, environ=FAR_EAST, servers={"protocol": protocol}) as system:
         keeps: dict[str, Arrival] = {}
         moments = {"started": now_ms()}
         system.consumer.start_ready()

@@ -6,12 +6,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
+from end_to_end.world import LandedTable, local_zerobus
 from services import MosquittoServer, mosquitto
 
 from conformance.observer import PROTOCOLS, Observer, observing
 from conformance.recording_proxy import RecordingProxy, recording_proxy
-from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
-from end_to_end.world import LandedTable, local_zerobus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HOST_ID = "historian"
 STATE = f"spBv1.0/STATE/{HOST_ID}"
+FAR_EAST = {"TZ": "FAR-14"}
+"""A time zone 14 hours before UTC, which must not show in anything."""
 
 
 @dataclass
@@ -43,11 +45,12 @@ def plant(
 ) -> Iterator[Plant]:
     """Everything but the start of the consumer; `changes` are for its configuration."""
     directory.mkdir(parents=True, exist_ok=True)
+    changes["host"] = {"id": HOST_ID} | changes.get("host", {})
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(mosquitto(directory))
         proxy = stack.enter_context(recording_proxy(server.port))
         zerobus = stack.enter_context(local_zerobus(directory / "lake"))
-        config = configuration(directory, proxy.url, zerobus, host={"id": HOST_ID}, **changes)
+        config = configuration(directory, proxy.url, zerobus, **changes)
         process = stack.enter_context(consumer(directory, config, environ))
         observers = {
             protocol: stack.enter_context(observing(server.port, protocol))
