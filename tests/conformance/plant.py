@@ -41,13 +41,21 @@ class Plant:
 
 @contextlib.contextmanager
 def plant(
-    directory: Path, *, environ: Mapping[str, str] | None = None, **changes: Any
+    directory: Path,
+    *,
+    server: MosquittoServer | None = None,
+    environ: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> Iterator[Plant]:
-    """Everything but the start of the consumer; `changes` are for its configuration."""
+    """Everything but the start of the consumer; `changes` are for its configuration.
+
+    With a `server` of another plant the two hosts share it, and nothing else.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     changes["host"] = {"id": HOST_ID} | changes.get("host", {})
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(mosquitto(directory))
+        if server is None:
+            server = stack.enter_context(mosquitto(directory))
         proxy = stack.enter_context(recording_proxy(server.port))
         zerobus = stack.enter_context(local_zerobus(directory / "lake"))
         config = configuration(directory, proxy.url, zerobus, **changes)

@@ -107,6 +107,26 @@ def test_the_will_is_retained(lives):
 
 
 @tck(
+    "host-topic-phid-death-payload-timestamp-connect",
+    seen=WIRE,
+    checks="The will of every CONNECT has the UTC time at which CONNECT was sent, to five seconds; "
+    "only where a STATE with a later time was seen before, one that is later still.",
+)
+def test_the_will_has_the_time_of_connect(lives):
+    for life in lives:
+        for session in (life.stopped, life.renewed):
+            will_ms = state_of(session.connect.will.payload)["timestamp"]
+            assert 0 <= session.recorded[0].at_ms - will_ms <= 1000 * AT_ONCE_S
+        seen_before = [
+            state["timestamp"]
+            for each, state in life.states_seen("5")
+            if each.at < life.crashed.recorded[0].at
+        ]
+        will_ms = state_of(life.crashed.connect.will.payload)["timestamp"]
+        assert will_ms > max(seen_before)
+
+
+@tck(
     "message-flow-phid-sparkplug-clean-session-311",
     seen=WIRE,
     checks="Over MQTT 3.1.1 every CONNECT has the Clean Session flag.",
