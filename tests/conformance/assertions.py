@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PROPERTY: Final = "conformance"
 """Name under which a test's report carries the assertion it checked."""
 
+CHECKS: Final[list[tuple[str, Check]]] = []
+"""The assertions of the test modules imported so far, each with what checks it."""
+
 
 class Kind(StrEnum):
     """Whom an assertion binds, and with it what its test can show."""
@@ -37,7 +40,6 @@ class Seen(StrEnum):
     """As they are in the Delta table."""
     COUNTS = "counts"
     """As the host counted them by reason, in /status and /metrics."""
-    LOG = "log"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class Check:
     kind: Kind
     seen: tuple[Seen, ...]
     text: str
+
+    def note(self, tck_id: str) -> dict[str, str]:
+        """What goes with the test's report, which has to pass between processes."""
+        return {
+            "id": tck_id,
+            "kind": self.kind.value,
+            "seen": ", ".join(each.value for each in self.seen),
+            "text": self.text,
+        }
 
 
 def tck(
@@ -65,6 +76,7 @@ def tck(
             reason why the assertion does not apply.
     """
     check = Check(kind, seen, checks)
+    CHECKS.extend((tck_id, check) for tck_id in ids)
     cases = [
         pytest.param(tck_id, id=tck_id, marks=pytest.mark.tck(tck_id, check)) for tck_id in ids
     ]

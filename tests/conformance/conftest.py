@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from conformance.assertions import PROPERTY
@@ -18,8 +20,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         for mark in item.iter_markers("tck"):
             tck_id, check = mark.args
-            note = {"id": tck_id, "kind": check.kind, "seen": check.seen, "text": check.text}
-            item.user_properties.append((PROPERTY, note))
+            item.user_properties.append((PROPERTY, check.note(tck_id)))
 
 
 @pytest.fixture
@@ -31,7 +32,10 @@ def tck_id(request):
 @pytest.fixture(scope="session")
 def lives(tmp_path_factory):
     """The life of a host over MQTT 5 and one over 3.1.1, as they were written down."""
-    return [live(tmp_path_factory.mktemp(f"life-{each}"), each) for each in ("5", "3.1.1")]
+    protocols = "5", "3.1.1"
+    directories = [tmp_path_factory.mktemp(f"life-{each}") for each in protocols]
+    with ThreadPoolExecutor(len(protocols)) as pool:
+        return list(pool.map(live, directories, protocols))
 
 
 @pytest.fixture(scope="session")

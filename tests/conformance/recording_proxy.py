@@ -48,6 +48,7 @@ class Connection:
     ended_first_by_client: bool | None = None
     _recorded: list[Recorded] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _to_client: threading.Lock = field(default_factory=threading.Lock)
     _conversation: Conversation = field(default_factory=Conversation)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -77,7 +78,8 @@ class Connection:
 
     def tell_client(self, data: bytes) -> None:
         """Send bytes to the client as if the server had said them; they are not recorded."""
-        self.client.sendall(data)
+        with self._to_client:
+            self.client.sendall(data)
 
     def cut(self) -> None:
         """End the connection to both sides at once, as a failing network does."""
@@ -106,7 +108,8 @@ class Connection:
         while data := _received(source):
             self._write_down(data, from_client=from_client)
             try:
-                target.sendall(data)
+                with contextlib.nullcontext() if from_client else self._to_client:
+                    target.sendall(data)
             except OSError:
                 break
         with self._lock:

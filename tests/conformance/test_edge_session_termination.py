@@ -96,14 +96,15 @@ def test_the_metrics_of_all_devices_of_a_dead_node_are_stale(running, node):
 @tck(
     "operational-behavior-edge-node-termination-host-action-ndeath-node-offline",
     seen=ROWS_AND_REQUEST,
-    checks="After an NDEATH the edge node is offline to the host, from the host's time at its "
-    "arrival on: data of the old session gives no row, and the host asks for a rebirth. The next "
+    checks="After an NDEATH the edge node is offline to the host, since the host's UTC time at its "
+    "arrival: data of the old session gives no row, and the host asks for a rebirth. The next "
     "NBIRTH makes it online.",
 )
 def test_a_dead_node_is_offline(running, edge):
     edge.born(number("Level", 1.0, alias=0))
-    die(edge, "in order")
-    wait_stale(running, edge, "Level")
+    before_ms = die(edge, "in order")
+    found = wait_stale(running, edge, "Level")
+    assert before_ms <= at_ms(found["Level"]) <= now_ms()
     edge.bd_seq += 1
     edge.connect()
     edge.data(number(None, 2.0, alias=0))
@@ -119,12 +120,14 @@ def test_a_dead_node_is_offline(running, edge):
 @tck(
     "operational-behavior-edge-node-termination-host-action-ndeath-devices-offline",
     seen=ROWS_AND_REQUEST,
-    checks="After an NDEATH all devices are offline to the host: when the edge node is born again, "
-    "data of a device without a DBIRTH of its own gives no row, and the host asks for a rebirth.",
+    checks="After an NDEATH all devices are offline to the host, since its UTC time: when the edge "
+    "node is born again, data of a device without a DBIRTH of its own gives no row, and the host "
+    "asks for a rebirth.",
 )
 def test_the_devices_of_a_dead_node_are_offline(running, node):
-    die(node, "in order")
-    wait_stale(running, node, "Level", "Flow", "Speed", "Open")
+    before_ms = die(node, "in order")
+    found = wait_stale(running, node, "Level", "Flow", "Speed", "Open")
+    assert all(before_ms <= at_ms(found[name]) <= now_ms() for name in ("Speed", "Open"))
     node.bd_seq += 1
     node.connect()
     node.born(number("Level", 1.5), number("Flow", 2.5))
@@ -159,11 +162,13 @@ def test_the_metrics_of_a_dead_device_are_stale(running, node):
 @tck(
     "operational-behavior-edge-node-termination-host-action-ddeath-devices-offline",
     seen=ROWS_AND_REQUEST,
-    checks="After a DDEATH the device is offline to the host: its data gives no row, and the host "
-    "asks for a rebirth; its edge node and other devices stay online.",
+    checks="After a DDEATH the device is offline to the host, since the time in it: its data gives "
+    "no row, and the host asks for a rebirth; its edge node and other devices stay online.",
 )
 def test_a_dead_device_is_offline(running, node):
-    node.device_died("Pump")
+    died_ms = now_ms() + 7
+    node.device_died("Pump", timestamp=died_ms)
+    assert at_ms(wait_stale(running, node, "Speed")["Speed"]) == died_ms
     node.data(number("Open", 5.0), device="Valve")
     node.data(number("Level", 6.0))
     running.table.wait_for(1, group_id=node.group, numeric_value=6.0)

@@ -11,7 +11,7 @@ from end_to_end.world import local_zerobus
 from services import mosquitto, wait_until
 
 from conformance.assertions import Seen, tck
-from conformance.mqtt_packets import Publish
+from conformance.mqtt_packets import Publish, Subscribe
 from conformance.observer import Arrival, Observer, kept, observing, state_of
 from conformance.plant import HOST_ID, STATE
 from conformance.recording_proxy import Connection, RecordingProxy, recording_proxy
@@ -131,11 +131,14 @@ def state_or_none(packet):
 )
 def test_every_server_has_a_state(sites):
     for index, site in enumerate(sites, start=1):
+        for session in site.sessions:
+            [asked] = [each.packet for each in session.sent if isinstance(each.packet, Subscribe)]
+            assert STATE in {topic for topic, _ in asked.filters}
         assert site.before_the_loss.retain
         assert state_of(site.before_the_loss.payload)["online"] is True
         topic = f"spBv1.0/Plant {index}/NBIRTH/Line A"
         births = [each for each in site.observer.arrivals if each.topic == topic]
-        online = next(each for each in site.observer.on(STATE))
+        online = site.observer.on(STATE)[0]
         assert births
         assert online.at <= births[0].at
 

@@ -305,8 +305,8 @@ def test_the_birth_has_the_timestamp_of_the_will(lives):
 @tck(
     "message-flow-hid-sparkplug-state-message-delivered",
     seen=BOTH,
-    checks="When its STATE arrives with `online` false, the host publishes its birth again, with "
-    "the timestamp of the session, within five seconds; the server then keeps that.",
+    checks="When its STATE arrives with `online` false, the host publishes its birth again: "
+    "retained, with the timestamp of the session, within five seconds and before anything else.",
 )
 def test_a_false_offline_is_answered_with_the_birth(lives):
     for life in lives:
@@ -326,6 +326,7 @@ def test_a_false_offline_is_answered_with_the_birth(lives):
             if each.from_client and isinstance(each.packet, Publish)
         )
         assert answer.packet.payload == session.births[0].payload
+        assert answer.packet.retain
         assert answer.at - first.at < AT_ONCE_S
         for protocol in life.seen:
             said = [state["online"] for _, state in life.states_seen(protocol)]

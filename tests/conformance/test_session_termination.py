@@ -80,8 +80,9 @@ def test_the_death_has_the_time_of_the_stop(lives):
 @tck(
     "host-topic-phid-death-payload-timestamp-disconnect-with-no-disconnect-packet",
     seen=BOTH,
-    checks="The host never ends a session on purpose without DISCONNECT. A session that a crash "
-    "ends without one has no death of the host; the will says it, with the timestamp of CONNECT.",
+    checks="Where the host ends a session itself, by a stop or to begin a new one, it sends "
+    "DISCONNECT. A session that a crash ends without one has no death of the host; the will says "
+    "it, with the timestamp of CONNECT.",
 )
 def test_only_a_crash_ends_a_session_without_disconnect(lives):
     for session in ended_by_the_host(lives):
