@@ -112,7 +112,12 @@ def observing(port: int, protocol: str = "5") -> Iterator[Observer]:
         observer.close()
 
 
-def kept(port: int, topic: str) -> Arrival:
-    """The message that a server keeps for a topic, as a new subscriber gets it."""
+def kept(port: int, topic: str) -> Arrival | None:
+    """The message that a server keeps for a topic, as a new subscriber gets it; None: nothing."""
+    marker = "kept/all"
     with observing(port) as observer:
-        return observer.wait_for(topic)[0]
+        # What is kept comes before anything that is published after the subscription.
+        observer.publish(marker, b"")
+        observer.wait_for(marker)
+        found = observer.on(topic)
+        return found[0] if found else None

@@ -45,7 +45,6 @@ class Connection:
     client: socket.socket
     server: socket.socket
     problem: str = ""
-    ended_first_by_client: bool | None = None
     _recorded: list[Recorded] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _to_client: threading.Lock = field(default_factory=threading.Lock)
@@ -112,9 +111,6 @@ class Connection:
                     target.sendall(data)
             except OSError:
                 break
-        with self._lock:
-            if self.ended_first_by_client is None:
-                self.ended_first_by_client = from_client
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 

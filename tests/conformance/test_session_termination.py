@@ -89,7 +89,6 @@ def test_only_a_crash_ends_a_session_without_disconnect(lives):
         assert session.disconnect is not None
     for life in lives:
         crashed = life.crashed
-        assert crashed.ended_first_by_host
         assert crashed.disconnect is None
         assert crashed.deaths == []
         for protocol in life.seen:
