@@ -10,7 +10,7 @@ SECONDS ?= 20
 GATEWAYS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench proto lock broker test-compose clean
+.PHONY: help setup demo test conformance lint format bench proto lock broker test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -39,6 +39,9 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 test: setup broker ## The test suite, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not compose" $(ARGS)
+
+conformance: setup broker ## The specification's assertions, one by one; writes docs/conformance.md
+	@PYTHONPATH=tests $(BIN)/python -m conformance.report -q -n $(PYTEST_WORKERS) $(ARGS)
 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)

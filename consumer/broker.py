@@ -236,8 +236,9 @@ class BrokerConnection:
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
             if self._state is not None and self._must_renew(self._state):
                 self._renewing = True
-                self._state.lost()  # no more answers: their acknowledgements would be unread
-                self._disconnect(client, time.monotonic() + _LEAVE_TIMEOUT)
+                deadline = time.monotonic() + _LEAVE_TIMEOUT
+                if self._say_offline(client, self._state, deadline):
+                    self._disconnect(client, deadline)
                 self.last_error = (
                     "another application published a newer STATE of this host id; "
                     "a new connection announces this host anew"
@@ -268,16 +269,26 @@ class BrokerConnection:
         """
         deadline = time.monotonic() + _LEAVE_TIMEOUT
         if self._state is not None:
-            offline = self._state.stop(_now_ms())
-            info = client.publish(
-                offline.topic, offline.payload, qos=offline.qos, retain=offline.retain
-            )
-            self._remember_timestamp()
-            if not self._read_until(client, info.is_published, deadline):
-                _LOG.warning("offline STATE was not delivered to %s", self.server.name)
+            if not self._say_offline(client, self._state, deadline):
                 return
             self._read_until(client, lambda: False, time.monotonic() + _LAST_DATA)
         self._disconnect(client, deadline)
+
+    def _say_offline(self, client: mqtt.Client, state: HostState, deadline: float) -> bool:
+        """Publish the offline STATE; False if the server did not acknowledge it in time.
+
+        Whoever disconnects on purpose has to, also one who comes back at once: the server
+        drops the will (operational-behavior-host-application-termination).
+        """
+        offline = state.stop(_now_ms())
+        info = client.publish(
+            offline.topic, offline.payload, qos=offline.qos, retain=offline.retain
+        )
+        self._remember_timestamp()
+        if self._read_until(client, info.is_published, deadline):
+            return True
+        _LOG.warning("offline STATE was not delivered to %s", self.server.name)
+        return False
 
     def _disconnect(self, client: mqtt.Client, deadline: float) -> None:
         """Give the subscriptions back, read what is still on the way, then DISCONNECT.
@@ -333,6 +344,10 @@ class BrokerConnection:
         try:
             topic = message.topic
         except UnicodeDecodeError:
+            self._count_refused("bad_topic")
+            return
+        if "+" in topic or "#" in topic or "\0" in topic:
+            # MQTT has no such topic to publish on (3.3.2-2, 1.5.4-2), nor to ask for a rebirth on.
             self._count_refused("bad_topic")
             return
         payload = bytes(message.payload)
