@@ -72,3 +72,9 @@ def describe(arrivals: Iterable[Arrival]) -> str:
         lines.append(f"{arrival.topic}{flags} at {arrival.received_at_us}")
         lines += [f"    {line}" for line in body.splitlines()]
     return "\n".join(lines)
+
+
+def some_of(features: Iterable[str], seed: int) -> list[str]:
+    """About half of the features."""
+    rng = random.Random(f"features {seed}")
+    return [name for name in sorted(features) if rng.random() < 0.5]
