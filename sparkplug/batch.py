@@ -62,6 +62,9 @@ class Batch:
     tag: NDArray[np.int32]  # per metric
     returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
     names: list[str | None] | None  # per metric, None if no metric has a name
+    recalled: int  # so many messages at the beginning have waited since an earlier batch
+    taken: NDArray[np.bool_]  # messages that were read, deaths included
+    released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
 
     def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Position of the message that each metric belongs to."""
@@ -70,6 +73,24 @@ class Batch:
     def rows(self, position: int) -> slice:
         """The metrics of one message."""
         return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
+
+    def seq(self, position: int) -> int:
+        """Sequence number of a message, modulo 256; an absent one reads as 0."""
+        return max(int(self.columns.seq[position]), 0) % 256
+
+    def sent_ms(self, position: int) -> int:
+        """Payload timestamp in milliseconds since 1970 UTC, ABSENT if there is none."""
+        return int(self.columns.timestamp_ms[position])
+
+    def open(self, position: int) -> None:
+        """Let the metrics of a message be looked at, if its envelope can be opened."""
+        self.unread[position] = self.columns.compressed[position]
+
+    def part(self, position: int, rows: NDArray[np.int64]) -> Message:
+        """A message with some metrics of this one: all that is the payload's own, and they."""
+        message = self.messages[position]
+        indices = (rows - self.columns.offsets[position]).tolist()
+        return message._replace(payload=self.columns.part(position, indices))
 
     def bd_seq(self, position: int) -> int | None:
         """BdSeq of a birth or death, whichever integer field carries it.

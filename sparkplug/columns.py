@@ -105,6 +105,17 @@ class PayloadColumns:
             )
         return self._metrics.field(name)
 
+    def part(self, position: int, indices: Sequence[int]) -> bytes:
+        """A payload with some metrics of a message, its seq and timestamp where they are usable."""
+        whole = sparkplug_b_columns_pb2.Payload.FromString(self._payloads[position])
+        part = sparkplug_b_columns_pb2.Payload(metrics=[whole.metrics[i] for i in indices])
+        if self.seq[position] != ABSENT:
+            part.seq = int(self.seq[position])
+        if self.timestamp_ms[position] != ABSENT:
+            part.timestamp = int(self.timestamp_ms[position])
+        encoded: bytes = part.SerializeToString()
+        return encoded
+
     @property
     def metric_count(self) -> int:
         """How many metrics the batch has in all."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pyarrow as pa
 
 from sparkplug.aliases import AliasPool
 from sparkplug.batch import (
@@ -23,6 +24,9 @@ from sparkplug.batch import (
 )
 from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
+from sparkplug.events import Event, EventKind, Healing
+from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
+from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from sparkplug.messages import (
     MESSAGE_TYPES,
     Decoded,
@@ -33,30 +37,34 @@ from sparkplug.messages import (
     RebirthRequest,
 )
 from sparkplug.observations import observe, stale_observations
+from sparkplug.recent import RecentMessages
 from sparkplug.screening import Limits, Screened, screen
+from sparkplug.sequence import BEHIND, MODULUS, Gap, distance, holes
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
 from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-_SEQ_MODULUS: Final = 256
 MAX_NAME_CHARACTERS: Final = 4096
 """Metrics with longer names are not declared: every row of a tag repeats its name."""
 
 _MOST_SHORT: Final = 2**16
+_RESTORED_AT_ONCE: Final = 64
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
 _DDATA: Final = CODE[MessageType.DDATA]
+_BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
 
 
 class Fleet:
-    """Decodes everything that one MQTT server delivers.
+    """Decodes everything that one MQTT server delivers (docs/decoding.md).
 
-    Single-threaded; `feed` keeps the order of arrival. The catalogue may start a new
-    generation of tag ids at the beginning of a `feed`, never within one.
+    Single-threaded; rows come in order of arrival. The catalogue may start a new
+    generation of tag ids at the beginning of a `feed`, never within one. Times called
+    `now` are monotonic, in seconds.
     """
 
     def __init__(
@@ -67,8 +75,19 @@ class Fleet:
         emit_births: bool = True,
         emit_stale: bool = True,
         emit_transient: bool = False,
+        reorder_timeout: float = 0.0,
+        hold_limits: HoldLimits | None = None,
     ) -> None:
-        """Args are bounds, a test for `group/node[/device]/metric`, and which rows to give."""
+        """Make a fleet without nodes.
+
+        Args:
+            limits: bounds of what is read and remembered.
+            wanted: a test for `group/node[/device]/metric`.
+            emit_births, emit_stale, emit_transient: which rows to give.
+            reorder_timeout: seconds that messages behind a hole in seq wait for the
+                missing one (tck-id operational-behavior-host-reordering-param).
+            hold_limits: bounds of what waits for its birth.
+        """
         self.limits = limits or Limits()
         self.catalogue = TagCatalogue(wanted)
         self._emit_births = emit_births
@@ -86,8 +105,17 @@ class Fleet:
             node=np.int64, live=np.bool_, special=np.bool_, base=np.int64, size=np.int64,
             type=np.uint8,
         )  # fmt: skip
-        # Per node: the seq that is expected next (_NOT_BORN: no session), kind of publisher.
-        self._nodes = GrowingColumns(next_seq=np.int64, ignition=np.bool_)
+        # Per node: the seq that is expected next (_NOT_BORN: no session), kind of publisher,
+        # whether a message has continued the seq since the births came from disk.
+        self._nodes = GrowingColumns(next_seq=np.int64, ignition=np.bool_, confirmed=np.bool_)
+        self._reorder_timeout = reorder_timeout
+        self._now = 0.0
+        self._heard_us = 0  # when the last message came
+        self._restoring = False
+        self._attentive: set[int] = set()  # nodes that something waits for, beside births
+        self._holding = Holding(hold_limits)
+        self._placed: list[Waiting] = []  # what waits and is in the batch being read
+        self._recent = RecentMessages()
 
     @property
     def node_count(self) -> int:
@@ -99,38 +127,244 @@ class Fleet:
         """Tags that present births declare."""
         return self._live_tags
 
-    def feed(self, messages: Sequence[Message]) -> Decoded:
+    @property
+    def held_messages(self) -> int:
+        """Messages that wait, for a missing one or for a birth."""
+        windows = (self._sessions[index].sequence.waiting for index in self._attentive)
+        return len(self._holding) + sum(map(len, windows))
+
+    def feed(self, messages: Sequence[Message], now: float = 0.0) -> Decoded:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
         decoded = Decoded()
         if len(self.catalogue) > 2 * self._live_tags + 10_000:
             self._drop_dead_tags()
         if not isinstance(messages, MessageBatch):
             messages = MessageBatch(messages)
+        self._end_waiting(now, decoded)
+        if len(messages):
+            self._heard_us = messages.received_us[-1]
+        self._recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._take(part, decoded)
         return decoded
 
-    def _take(self, messages: MessageBatch, decoded: Decoded) -> None:
+    def tick(self, now: float) -> Decoded:
+        """Let time pass: what waited for too long goes on, or is given up."""
+        decoded = Decoded()
+        self._end_waiting(now, decoded)
+        return decoded
+
+    def _end_waiting(self, now: float, decoded: Decoded) -> None:
+        self._now = now
+        if self._attentive:
+            sessions = [self._sessions[index] for index in sorted(self._attentive)]
+            overdue = [
+                session
+                for session in sessions
+                if session.sequence.needs_attention
+                and session.sequence.due(self._reorder_timeout) <= now
+            ]
+            if overdue:
+                self._take(MessageBatch(), decoded, overdue)
+            for session in sessions:
+                late = session.late_birth
+                if late is not None and late.since + self._holding.limits.seconds <= now:
+                    session.late_birth = None
+                    self._give_up([late], Reason.LATE_BIRTH, decoded)
+        self._give_up(self._holding.expired(now), None, decoded)
+
+    def connection_lost(self, now: float) -> Decoded:
+        """The connection to the MQTT server ended; what was sent since then is lost.
+
+        What waits for a missing message goes on. Every node is unconfirmed from now on.
+        """
+        decoded = self.flush(now)
+        self._nodes["confirmed"][:] = False
+        self._recent.clear()
+        return decoded
+
+    def flush(self, now: float) -> Decoded:
+        """Do not wait for missing messages any longer; `held` tells what remains."""
+        decoded = Decoded()
+        self._now = now
+        waiting = [
+            session
+            for session in map(self._sessions.__getitem__, sorted(self._attentive))
+            if session.sequence.needs_attention
+        ]
+        if waiting:
+            self._take(MessageBatch(), decoded, waiting)
+        return decoded
+
+    def held(self) -> list[HeldMessage]:
+        """What waits for a birth, to be kept on disk until the next start."""
+        late = [self._sessions[index].late_birth for index in sorted(self._attentive)]
+        return [
+            HeldMessage(entry.message, entry.device_id, entry.reason)
+            for entry in [*self._holding, *filter(None, late)]
+            if entry.reason is not None
+        ]
+
+    def sequence_state(self) -> bytes:
+        """The seq expected of every node, by slot, as it is to be kept with the rows."""
+        return self._nodes["next_seq"][: self._nodes.size].astype("<i2").tobytes()
+
+    def restore(
+        self,
+        births: Sequence[RememberedBirth],
+        sequence_state: bytes,
+        held: Iterable[HeldMessage] = (),
+        now: float = 0.0,
+    ) -> dict[tuple[str, str], int]:
+        """Take in what an earlier run remembered, before anything is fed.
+
+        No births give rows. Every node is unconfirmed until its first message.
+
+        Args:
+            births: in the order in which they came.
+            sequence_state: of the last batch whose rows were kept.
+            held: of the end of the earlier run.
+            now: monotonic seconds.
+
+        Returns:
+            The slot of each node from now on, by (group id, edge node id).
+        """
+        next_seq = np.frombuffer(sequence_state, dtype="<i2")
+        slots = {}
+        for each in births:
+            slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
+        self._now = now
+        emit_births, self._emit_births = self._emit_births, False
+        self._restoring = True
+        for start in range(0, len(births), _RESTORED_AT_ONCE):
+            part = births[start : start + _RESTORED_AT_ONCE]
+            self._take(MessageBatch(each.birth.message for each in part), Decoded())
+        self._restoring, self._emit_births = False, emit_births
+        for each in births:
+            session = self._by_id.get((each.birth.group_id, each.birth.edge_node_id))
+            if session is not None:
+                self._restore_state(session, each)
+        for key, session in self._by_id.items():
+            slot = slots.get(key, len(next_seq))
+            expected = int(next_seq[slot]) if slot < len(next_seq) else _NOT_BORN
+            if not session.owner.born:
+                expected = _NOT_BORN
+            elif expected == _NOT_BORN:
+                self._doubt(session)
+            self._nodes["next_seq"][session.index] = expected
+            self._nodes["confirmed"][session.index] = False
+        for message, device_id, reason in held:
+            read = parse(message.topic)
+            if isinstance(read, Topic):
+                entry = Waiting(message, 0, now, reason=reason, device_id=device_id)
+                self._holding.add((read.group_id, read.edge_node_id), entry)
+        self._recent.clear()
+        return {key: session.index for key, session in self._by_id.items()}
+
+    def _restore_state(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
+        """What became of the session of a birth, after the birth was taken in."""
+        device_id = remembered.birth.device_id
+        owner = session.owner if device_id is None else session.devices.get(device_id)
+        if owner is None:
+            return
+        tags = owner.declared[self.catalogue.gives_rows(owner.declared)]
+        self.catalogue.stale[tags] = remembered.stale
+        if device_id is None:
+            session.dead_bd_seq = remembered.dead_bd_seq
+            session.died_us = remembered.died_us or 0
+        if not remembered.alive and owner.born:
+            if device_id is None:
+                self._end_session(session)
+            else:
+                self._device_death(session, owner)
+
+    def _take(
+        self,
+        messages: MessageBatch,
+        decoded: Decoded,
+        overdue: Sequence[EdgeNodeSession] = (),
+    ) -> None:
         """Messages of which either all are deaths, or none."""
+        recalled = self._recall(messages, overdue)
+        batch = messages
+        if recalled:
+            batch = MessageBatch([*(entry.message for entry in recalled), *messages])
         seen = Decoded()
-        screened = screen(messages, self._data_topics, self.limits, seen)
+        screened = screen(batch, self._data_topics, self.limits, seen, len(recalled))
         lost = [each.message for each in seen.quarantined if is_birth(each.message.topic)]
         if lost and len(messages) > 1:
             for part in one_by_one(lost, messages):
                 self._take(part, decoded)
             return
         decoded.add(seen)
-        self._take_screened(screened, decoded)
-        for message in lost:
-            self._lose_birth(message.topic)
+        for position, entry in enumerate(recalled):
+            entry.position = position
+        self._placed = recalled
+        self._take_screened(screened, overdue, [message.topic for message in lost], decoded)
 
-    def _take_screened(self, screened: Screened, decoded: Decoded) -> None:
+    def _recall(self, messages: MessageBatch, overdue: Sequence[EdgeNodeSession]) -> list[Waiting]:
+        """What waits and may be read together with a batch, in order of arrival."""
+        if not self._attentive and not len(self._holding):
+            return []
+        sessions = {session.index for session in overdue}
+        nodes: set[tuple[str, str]] = set()
+        devices: set[tuple[str, str, str | None]] = set()
+        for index, topic in zip(
+            map(self._data_topics.get, messages.topics), messages.topics, strict=True
+        ):
+            if index is not None:
+                sessions.add(int(self._topics["node"][index]))
+                continue
+            read = parse(topic)
+            if not isinstance(read, Topic):
+                continue
+            key = (read.group_id, read.edge_node_id)
+            if key in self._by_id:
+                sessions.add(self._by_id[key].index)
+            if read.message_type is MessageType.NBIRTH:
+                nodes.add(key)
+            elif read.message_type is MessageType.DBIRTH:
+                devices.add((*key, read.device_id))
+        recalled: list[Waiting] = []
+        for index in sorted(sessions & self._attentive):
+            session = self._sessions[index]
+            recalled += session.sequence.waiting
+            if session.late_birth is not None:
+                recalled.append(session.late_birth)
+            if session.late_birth is not None or any(
+                is_birth(entry.message.topic) for entry in session.sequence.waiting
+            ):
+                nodes.add((session.owner.group_id, session.owner.edge_node_id))
+        for key in sorted(nodes):
+            recalled += self._holding.of_node(key)
+        for group_id, edge_node_id, device_id in devices:
+            if (group_id, edge_node_id) not in nodes:
+                recalled += self._holding.of_device((group_id, edge_node_id), device_id)
+        return sorted(recalled, key=lambda entry: entry.message.received_us)
+
+    def _take_screened(
+        self,
+        screened: Screened,
+        overdue: Sequence[EdgeNodeSession],
+        lost: Sequence[str],
+        decoded: Decoded,
+    ) -> None:
         batch = self._unresolved(screened)
         regular = self._regular(batch)
+        batch.taken |= regular
         self._resolve_regular(batch, regular)
-        for position in np.flatnonzero(~regular).tolist():
-            self._take_one(batch, position, decoded)
-        self._report_unresolved(batch, decoded)
+        for position in range(batch.recalled):
+            read = self._topic_at(batch, position)
+            found = self._by_id.get((read.group_id, read.edge_node_id))
+            if found is not None:
+                batch.node[position] = found.index
+        for session in overdue:
+            self._stop_waiting(batch, session, decoded)
+        for position in np.flatnonzero(~regular[batch.recalled :]).tolist():
+            self._take_one(batch, batch.recalled + position, decoded)
+        for topic in lost:
+            self._lose_birth(batch, topic, decoded)
+        self._hold_unresolved(batch, regular, decoded)
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
@@ -148,6 +382,10 @@ class Fleet:
         )
         if observations is not None:
             decoded.observations.append(observations)
+        self._recent.add(batch)
+        for entry in self._placed:
+            entry.position = entry.rows = None
+        self._placed = []
 
     # ------------------------------------------------------------------ in order
 
@@ -162,6 +400,9 @@ class Fleet:
             message_type[position] = CODE[read.message_type]
             ignition[position] = False
         names = columns.metric("name")
+        recalled = len(self._placed)
+        unread = columns.compressed.copy()
+        unread[:recalled] = True
         return Batch(
             messages=screened.messages,
             topic=topic,
@@ -169,16 +410,20 @@ class Fleet:
             columns=columns,
             node=node,
             message_type=message_type,
-            unread=columns.compressed.copy(),
+            unread=unread,
             ignition=ignition,
             tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
             returned=np.zeros(columns.metric_count, dtype=np.bool_),
             names=names.to_pylist() if names.null_count < len(names) else None,
+            recalled=recalled,
+            released=np.zeros(len(screened.messages), dtype=np.bool_),
+            taken=np.zeros(len(screened.messages), dtype=np.bool_),
         )
 
     def _regular(self, batch: Batch) -> NDArray[np.bool_]:
         """Which messages are data in sequence of a born node; their seq is accounted for."""
         known: NDArray[np.bool_] = batch.topic != ABSENT
+        known[: batch.recalled] = False
         if not known.any():
             return known
         next_seq = self._nodes["next_seq"]
@@ -188,6 +433,8 @@ class Fleet:
             session = self._by_id.get((read.group_id, read.edge_node_id))
             if session is not None:
                 flagged[session.index] = True
+        if self._attentive:
+            flagged[list(self._attentive)] = True
         positions = np.flatnonzero(known)
         by_node = batch.node[positions]
         if self._nodes.size <= _MOST_SHORT:
@@ -198,14 +445,15 @@ class Fleet:
         first = np.ones(len(node), dtype=np.bool_)
         first[1:] = node[1:] != node[:-1]
         expected = np.empty(len(seq), dtype=np.int64)
-        expected[1:] = (seq[:-1] + 1) % _SEQ_MODULUS
+        expected[1:] = (seq[:-1] + 1) % MODULUS
         expected[first] = next_seq[node[first]]
         flagged[node[seq != expected]] = True
         regular: NDArray[np.bool_] = known & ~flagged[batch.node]
         last = np.ones(len(node), dtype=np.bool_)
         last[:-1] = first[1:]
         last &= ~flagged[node]
-        next_seq[node[last]] = (seq[last] + 1) % _SEQ_MODULUS
+        next_seq[node[last]] = (seq[last] + 1) % MODULUS
+        self._nodes["confirmed"][node[last]] = True
         return regular
 
     def _resolve_regular(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
@@ -253,40 +501,377 @@ class Fleet:
         found = look_up(own, message, aliases)
         batch.tag[rows] = np.where(found == NO_TAG, batch.tag[rows], found)
 
-    def _resolve(self, batch: Batch, position: int, owner: MetricOwner) -> None:
-        """Tags of the metrics of one data message."""
-        rows = batch.rows(position)
-        alias_column = batch.columns.metric("alias")[rows]
+    def _resolve(
+        self,
+        batch: Batch,
+        position: int,
+        owner: MetricOwner,
+        decoded: Decoded,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Tags of the metrics of one message, or of some of them, as data of a node or device."""
+        if rows is None:
+            whole = batch.rows(position)
+            rows = np.arange(whole.start, whole.stop)
+        selection = pa.array(rows)
+        alias_column = batch.columns.metric("alias").take(selection)
         session = self._by_id[owner.group_id, owner.edge_node_id]
-        batch.tag[rows] = session.resolve(
-            owner,
-            None if batch.names is None else batch.names[rows],
-            numbers(alias_column, np.uint64),
-            validity(alias_column),
-        )
+        has_alias = validity(alias_column)
+        names = None if batch.names is None else [batch.names[row] for row in rows.tolist()]
+        is_birth = MESSAGE_TYPES[batch.message_type[position]] in _BIRTHS
+        if is_birth:
+            has_alias = np.zeros(len(rows), dtype=np.bool_)
+        tags = session.resolve(owner, names, numbers(alias_column, np.uint64), has_alias)
+        batch.tag[rows] = tags
+        unknown = tags == NO_TAG
+        if is_birth:  # read as data: what has no name is not asked for
+            unknown &= np.array([bool(name) for name in names or [None] * len(rows)])
+        if unknown.any():
+            self._hold_metrics(batch, position, owner, rows[unknown], decoded)
 
     # ------------------------------------------------------------------ one by one
 
     def _take_one(self, batch: Batch, position: int, decoded: Decoded) -> None:
         """One message of a node that needs attention."""
-        read = batch.parsed.get(position) or self._topic_of(int(batch.topic[position]))
+        read = self._topic_at(batch, position)
         session = self._by_id.get((read.group_id, read.edge_node_id))
         if session is not None:
             batch.node[position] = session.index
             batch.ignition[position] = self._nodes["ignition"][session.index]
-        seq = max(int(batch.columns.seq[position]), 0)
         if read.message_type is MessageType.NBIRTH:
             if not batch.unread[position]:
-                self._node_birth(batch, position, read, seq, decoded)
+                self._node_birth(batch, position, read, decoded)
         elif read.message_type is MessageType.NDEATH:
             batch.unread[position] = True
-            self._node_death(batch, position, session, decoded)
-        elif session is None or not session.owner.born:
-            batch.unread[position] = True
-            self._ask(decoded, read, Reason.DATA_BEFORE_BIRTH)
+            self._node_death(batch, position, read, session, decoded)
         else:
-            self._count_seq(session, seq, read, decoded)
+            self._take_sequenced(batch, position, session, read, decoded)
+
+    def _take_sequenced(
+        self,
+        batch: Batch,
+        position: int,
+        session: EdgeNodeSession | None,
+        read: Topic,
+        decoded: Decoded,
+    ) -> None:
+        """A message that takes part in seq (payloads-sequence-num-incrementing)."""
+        seq = batch.seq(position)
+        if self._restoring:
+            if session is not None and session.owner.born:
+                self._take_in_session(batch, position, session, read, decoded)
+            return
+        if session is not None and not session.owner.born and session.late_birth is not None:
+            self._revive(batch, session, seq, decoded)
+        if session is None or not session.owner.born or session.in_doubt:
+            self._hold_for_birth(batch, position, read, decoded)
+            return
+        ahead = distance(seq, int(self._nodes["next_seq"][session.index]))
+        if not self._nodes["confirmed"][session.index]:
+            if ahead:
+                self._doubt(session)
+                self._hold_for_birth(batch, position, read, decoded)
+                return
+            self._nodes["confirmed"][session.index] = True
+        if ahead == 0:
+            self._expect(session, seq + 1)
             self._take_in_session(batch, position, session, read, decoded)
+            self._drain(batch, session, decoded)
+        elif ahead < BEHIND:
+            self._wait(batch, position, session, seq, decoded)
+        else:
+            self._take_late(batch, position, session, seq, read, decoded)
+
+    def _expect(self, session: EdgeNodeSession, seq: int) -> None:
+        """Count on from here."""
+        self._nodes["next_seq"][session.index] = seq % MODULUS
+        session.sequence.counts_again()
+        self._watch(session)
+
+    def _watch(self, session: EdgeNodeSession) -> None:
+        """Note whether a node's next messages are to be taken one by one."""
+        if session.sequence.needs_attention or session.late_birth is not None:
+            self._attentive.add(session.index)
+        else:
+            self._attentive.discard(session.index)
+
+    def _doubt(self, session: EdgeNodeSession) -> None:
+        """What a node's aliases stand for now is not known: hold all until its birth."""
+        session.in_doubt = True
+        for owner in session.owners():
+            self._topics["live"][owner.topic_index] = False
+        self._nodes["next_seq"][session.index] = _NOT_BORN
+
+    # ------------------------------------------------------------------ out of order
+
+    def _wait(
+        self, batch: Batch, position: int, session: EdgeNodeSession, seq: int, decoded: Decoded
+    ) -> None:
+        """A message behind a hole (tck-id operational-behavior-host-reordering-start)."""
+        batch.unread[position] = True
+        message = batch.messages[position]
+        if session.sequence.is_double(seq, message.payload):
+            decoded.counts[Reason.DUPLICATE] += 1
+            return
+        entry = Waiting(message, seq, self._now, position)
+        self._placed.append(entry)
+        full = session.sequence.wait(entry)
+        self._watch(session)
+        if full or self._reorder_timeout <= 0:
+            self._stop_waiting(batch, session, decoded)
+
+    def _drain(self, batch: Batch, session: EdgeNodeSession, decoded: Decoded) -> None:
+        """Messages that follow the one just read, and those that are behind it now.
+
+        (tck-id operational-behavior-host-reordering-success)
+        """
+        sequence = session.sequence
+        while sequence.waiting:
+            expected = int(self._nodes["next_seq"][session.index])
+            entry = sequence.next_waiting(expected)
+            if entry is None:
+                break
+            self._expect(session, entry.seq + 1)
+            self._read_waiting(batch, entry, session, decoded)
+        expected = int(self._nodes["next_seq"][session.index])
+        for entry in [e for e in sequence.waiting if distance(e.seq, expected) >= BEHIND]:
+            sequence.next_waiting(entry.seq)
+            position = self._position_of(entry)
+            read = self._topic_at(batch, position)
+            self._take_late(batch, position, session, entry.seq, read, decoded)
+        self._watch(session)
+
+    def _stop_waiting(
+        self, batch: Batch, session: EdgeNodeSession, decoded: Decoded, *, ask: bool = True
+    ) -> None:
+        """What is missing will not come: go on behind it.
+
+        (tck-id operational-behavior-host-reordering-rebirth)
+        """
+        sequence = session.sequence
+        expected = int(self._nodes["next_seq"][session.index])
+        entries = sequence.take_waiting()
+        if entries:
+            entries.sort(key=lambda entry: distance(entry.seq, expected))
+            missing = holes([entry.seq for entry in entries], expected)
+            following = entries[-1].seq + 1
+        elif sequence.lost_since is not None:
+            missing = {(expected + step) % MODULUS for step in range(sequence.lost_distance)}
+            following = sequence.lost_next
+        else:
+            return
+        self._note_gap(session, expected, missing, decoded, ask=ask)
+        self._expect(session, following)
+        for entry in entries:
+            self._read_waiting(batch, entry, session, decoded)
+
+    def _take_late(
+        self,
+        batch: Batch,
+        position: int,
+        session: EdgeNodeSession,
+        seq: int,
+        read: Topic,
+        decoded: Decoded,
+    ) -> None:
+        """A message from behind: sent again, or overtaken by others."""
+        if self._recent.has(batch, position, seq):
+            batch.unread[position] = True
+            decoded.counts[Reason.DUPLICATE] += 1
+            return
+        decoded.counts[Reason.LATE] += 1
+        sequence = session.sequence
+        gap = sequence.explains(seq)
+        if gap is None:
+            expected = int(self._nodes["next_seq"][session.index])
+            sequence.late_without_reason(seq, expected, self._now)
+            self._watch(session)
+            if self._reorder_timeout <= 0:
+                self._stop_waiting(batch, session, decoded)
+        elif not gap.missing:
+            self._tell_gap(session, gap, Healing.LATE_ARRIVAL, decoded)
+        batch.open(position)
+        self._read_late(batch, position, session, read, decoded)
+
+    def _read_waiting(
+        self, batch: Batch, entry: Waiting, session: EdgeNodeSession, decoded: Decoded
+    ) -> None:
+        """A message of the window whose turn has come."""
+        position = self._position_of(entry)
+        batch.open(position)
+        batch.node[position] = session.index
+        batch.ignition[position] = self._nodes["ignition"][session.index]
+        self._take_in_session(batch, position, session, self._topic_at(batch, position), decoded)
+
+    @staticmethod
+    def _position_of(entry: Waiting) -> int:
+        assert entry.position is not None, "what may be read was recalled into the batch"
+        return entry.position
+
+    def _read_late(
+        self,
+        batch: Batch,
+        position: int,
+        session: EdgeNodeSession,
+        read: Topic,
+        decoded: Decoded,
+    ) -> None:
+        """A message whose seq says nothing."""
+        owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
+        alive = owner is not None and owner.born
+        if read.message_type is MessageType.DDEATH:
+            sent_ms = batch.sent_ms(position)
+            if not alive or not self._outlived(session, read, sent_ms):
+                batch.unread[position] = True
+                decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+                return
+        elif read.message_type is MessageType.DBIRTH and owner is not None and alive:
+            if not batch.unread[position]:
+                self._resolve(batch, position, owner, decoded)
+            return
+        self._take_in_session(batch, position, session, read, decoded)
+
+    @staticmethod
+    def _outlived(session: EdgeNodeSession, read: Topic, sent_ms: int) -> bool:
+        """Whether a late DDEATH came after the device's present birth, for all we know."""
+        assert read.device_id is not None
+        born_ms = session.devices[read.device_id].born_ms
+        return ABSENT in (born_ms, sent_ms) or born_ms <= sent_ms
+
+    def _note_gap(
+        self,
+        session: EdgeNodeSession,
+        first: int,
+        missing: set[int],
+        decoded: Decoded,
+        *,
+        ask: bool,
+    ) -> None:
+        decoded.counts[Reason.SEQUENCE_GAP] += 1
+        owner = session.owner
+        if ask:
+            request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
+            decoded.rebirths.append(request)
+        gap = Gap(first, len(missing), self._heard_us, missing)
+        forgotten = session.sequence.note_gap(gap)
+        if forgotten is not None:
+            self._tell_gap(session, forgotten, Healing.NOT_AT_ALL, decoded)
+        self._tell_gap(session, gap, Healing.OPEN, decoded)
+
+    def _tell_gap(
+        self, session: EdgeNodeSession, gap: Gap, healing: Healing, decoded: Decoded
+    ) -> None:
+        decoded.events.append(
+            Event(
+                EventKind.GAP,
+                gap.found_us,
+                session.owner.group_id,
+                session.owner.edge_node_id,
+                reason=Reason.SEQUENCE_GAP,
+                seq=gap.first,
+                missing=gap.count,
+                healing=healing,
+            )
+        )
+
+    # ------------------------------------------------------------------ held for a birth
+
+    def _hold(self, key: tuple[str, str], entry: Waiting, decoded: Decoded) -> None:
+        self._placed.append(entry)
+        self._give_up(self._holding.add(key, entry), Reason.HOLD_FULL, decoded)
+
+    def _give_up(self, entries: Iterable[Waiting], reason: Reason | None, decoded: Decoded) -> None:
+        """What was held becomes a dead letter, by default for the reason it was held for."""
+        for entry in entries:
+            why = reason or entry.reason
+            assert why is not None
+            decoded.expired.append(Quarantined(entry.message, why))
+
+    def _hold_for_birth(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
+        """A message of a node whose NBIRTH is not known, or not believed."""
+        self._ask(decoded, read, Reason.DATA_BEFORE_BIRTH)
+        if not batch.unread[position]:
+            entry = Waiting(batch.messages[position], batch.seq(position), self._now, position,
+                            reason=Reason.DATA_BEFORE_BIRTH)  # fmt: skip
+            self._hold((read.group_id, read.edge_node_id), entry, decoded)
+        batch.unread[position] = True
+
+    def _hold_for_device(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
+        """A message of a device whose DBIRTH is not known."""
+        self._ask(decoded, read, Reason.DEVICE_DATA_BEFORE_BIRTH)
+        if read.message_type is not MessageType.DDEATH and not batch.unread[position]:
+            entry = Waiting(
+                batch.messages[position], batch.seq(position), self._now, position,
+                reason=Reason.DEVICE_DATA_BEFORE_BIRTH, device_id=read.device_id,
+            )  # fmt: skip
+            self._hold((read.group_id, read.edge_node_id), entry, decoded)
+        batch.unread[position] = True
+
+    def _hold_metrics(
+        self,
+        batch: Batch,
+        position: int,
+        owner: MetricOwner,
+        rows: NDArray[np.int64],
+        decoded: Decoded,
+    ) -> None:
+        """Metrics of data that no birth declares, without their neighbours."""
+        key = (owner.group_id, owner.edge_node_id)
+        named = [batch.names is not None and bool(batch.names[row]) for row in rows.tolist()]
+        reasons = [Reason.UNKNOWN_METRIC if name else Reason.UNKNOWN_ALIAS for name in named]
+        part = batch.part(position, rows)
+        if batch.released[position]:
+            decoded.expired.append(Quarantined(part, reasons[0]))
+            return
+        for reason in sorted(set(reasons)):
+            decoded.counts[reason] += reasons.count(reason)
+            decoded.rebirths.append(RebirthRequest(*key, reason))
+        entry = Waiting(part, batch.seq(position), self._now, position, rows,
+                        reason=reasons[0], device_id=owner.device_id)  # fmt: skip
+        self._hold(key, entry, decoded)
+
+    def _hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_], decoded: Decoded) -> None:
+        """The metrics of regular messages that no birth declares."""
+        unknown = batch.tag == NO_TAG
+        if not unknown.any():
+            return
+        message = np.repeat(np.arange(len(batch.messages)), np.diff(batch.columns.offsets))
+        rows = np.flatnonzero(unknown & regular[message])
+        if len(rows) == 0:
+            return
+        starts = np.flatnonzero(np.diff(message[rows], prepend=-1))
+        for part in np.split(rows, starts[1:]):
+            position = int(message[part[0]])
+            owner = self._owners[int(batch.topic[position])]
+            self._hold_metrics(batch, position, owner, part, decoded)
+
+    def _read_released(
+        self, batch: Batch, entry: Waiting, session: EdgeNodeSession, decoded: Decoded
+    ) -> None:
+        """A held message whose birth has come; its seq was counted, or does not count."""
+        position = self._position_of(entry)
+        read = self._topic_at(batch, position)
+        owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
+        batch.node[position] = session.index
+        batch.ignition[position] = self._nodes["ignition"][session.index]
+        batch.released[position] = True
+        if entry.rows is not None:
+            assert owner is not None
+            self._resolve(batch, position, owner, decoded, entry.rows)
+            return
+        batch.open(position)
+        if read.message_type is MessageType.DDEATH:
+            batch.unread[position] = True
+            decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+        elif owner is None or not owner.born:
+            batch.unread[position] = True
+            entry.device_id = read.device_id
+            self._hold((read.group_id, read.edge_node_id), entry, decoded)
+        elif not batch.unread[position]:
+            batch.taken[position] = True
+            self._resolve(batch, position, owner, decoded)
+
+    # ------------------------------------------------------------------ births and deaths
 
     def _take_in_session(
         self,
@@ -297,20 +882,22 @@ class Fleet:
         decoded: Decoded,
     ) -> None:
         """A message of a born node, its seq accounted for."""
+        batch.taken[position] = True
         if read.message_type is MessageType.DBIRTH:
             if not batch.unread[position]:
                 self._device_birth(batch, position, session, read, decoded)
             return
         owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
         if owner is None or not owner.born:
-            batch.unread[position] = True
-            self._ask(decoded, read, Reason.DEVICE_DATA_BEFORE_BIRTH)
+            self._hold_for_device(batch, position, read, decoded)
         elif read.message_type is MessageType.DDEATH:
             batch.unread[position] = True
             self._mark_stale(batch, position, [owner], decoded)
             self._device_death(session, owner)
+            self._forget(decoded, owner, stale=True)
+            self._tell(decoded, EventKind.DEVICE_DEATH, owner, batch, position)
         elif not batch.unread[position]:
-            self._resolve(batch, position, owner)
+            self._resolve(batch, position, owner, decoded)
 
     def _topic_of(self, index: int) -> Topic:
         """A known data topic."""
@@ -318,34 +905,137 @@ class Fleet:
         message_type = MESSAGE_TYPES[self._topics["type"][index]]
         return Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
 
-    def _count_seq(self, session: EdgeNodeSession, seq: int, read: Topic, decoded: Decoded) -> None:
-        """Every message of a born node takes part in seq (payloads-sequence-num-incrementing)."""
-        if seq != int(self._nodes["next_seq"][session.index]):
-            self._ask(decoded, read, Reason.SEQUENCE_GAP)
-        self._nodes["next_seq"][session.index] = (seq + 1) % _SEQ_MODULUS
+    def _topic_at(self, batch: Batch, position: int) -> Topic:
+        """The topic of a message."""
+        return batch.parsed.get(position) or self._topic_of(int(batch.topic[position]))
 
-    def _node_birth(
-        self, batch: Batch, position: int, read: Topic, seq: int, decoded: Decoded
-    ) -> None:
-        session = self._by_id.get((read.group_id, read.edge_node_id))
+    def _node_birth(self, batch: Batch, position: int, read: Topic, decoded: Decoded) -> None:
+        key = (read.group_id, read.edge_node_id)
+        seq = batch.seq(position)
+        session = self._by_id.get(key)
+        if session is not None and self._is_late_birth(batch, position, session):
+            self._keep_late_birth(batch, position, session, decoded)
+            return
         if session is None:
             if len(self._sessions) >= self.limits.max_nodes:
                 batch.unread[position] = True
                 self._refuse(batch, position, Reason.TOO_MANY_NODES, decoded)
                 return
             session = self._new_session(read)
+        if self._is_nameless(batch, position):
+            batch.unread[position] = True
+            self._refuse(batch, position, Reason.NAMELESS_BIRTH, decoded)
+            self._lose_birth(batch, str(read), decoded)
+            return
+        following = self._end_former_session(batch, position, session, decoded)
         if not self._fits(session.owner, batch, position, decoded):
             self._end_session(session)  # its aliases mean something else from now on
+            self._forget(decoded, session.owner, stale=False)
             return
         batch.node[position] = session.index
-        decoded.births.append((read.group_id, read.edge_node_id))
+        batch.taken[position] = True
+        decoded.births.append(key)
         session.begin(batch.bd_seq(position))
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
-        self._declare(batch, position, session, session.owner)
+        self._declare(batch, position, session, session.owner, decoded)
         is_ignition = TRANSMISSION_VERSION in session.owner.tags
         self._nodes["ignition"][session.index] = batch.ignition[position] = is_ignition
-        self._nodes["next_seq"][session.index] = (seq + 1) % _SEQ_MODULUS
+        self._nodes["confirmed"][session.index] = True
+        self._expect(session, seq + 1)
+        self._remember(decoded, session, None, batch.messages[position])
+        for gap, healing in session.sequence.heal():
+            self._tell_gap(session, gap, healing, decoded)
+        self._tell(decoded, EventKind.NODE_BIRTH, session.owner, batch, position)
+        late, session.late_birth = session.late_birth, None
+        self._watch(session)
+        self._release(batch, session, late, following, batch.sent_ms(position), decoded)
+
+    def _release(
+        self,
+        batch: Batch,
+        session: EdgeNodeSession,
+        late_birth: Waiting | None,
+        following: list[Waiting],
+        sent_ms: int,
+        decoded: Decoded,
+    ) -> None:
+        """What waited for an NBIRTH: what came before it, then what comes after it."""
+        key = (session.owner.group_id, session.owner.edge_node_id)
+        for entry in self._holding.take(key, None):
+            position = self._position_of(entry)
+            whole = entry.reason is Reason.DATA_BEFORE_BIRTH
+            if whole and sent_ms != ABSENT and batch.sent_ms(position) >= sent_ms:
+                following.append(entry)
+            else:
+                self._read_released(batch, entry, session, decoded)
+        if late_birth is not None:
+            self._read_released(batch, late_birth, session, decoded)
+        for entry in following:
+            position = self._position_of(entry)
+            batch.open(position)
+            batch.node[position] = session.index
+            batch.ignition[position] = self._nodes["ignition"][session.index]
+            read = self._topic_at(batch, position)
+            self._take_sequenced(batch, position, session, read, decoded)
+
+    def _end_former_session(
+        self, batch: Batch, position: int, session: EdgeNodeSession, decoded: Decoded
+    ) -> list[Waiting]:
+        """Before an NBIRTH: read what waits of the session before it; return the others."""
+        sent_ms = batch.sent_ms(position)
+        following: list[Waiting] = []
+        before: list[Waiting] = []
+        for entry in session.sequence.take_waiting():
+            is_after = batch.sent_ms(self._position_of(entry)) >= sent_ms != ABSENT
+            (following if is_after else before).append(entry)
+        for entry in before:
+            session.sequence.wait(entry)
+        if before:
+            self._stop_waiting(batch, session, decoded, ask=False)
+        return following
+
+    @staticmethod
+    def _is_nameless(batch: Batch, position: int) -> bool:
+        """Whether a birth declares metrics, and none of them by name."""
+        rows = batch.rows(position)
+        names = None if batch.names is None else batch.names[rows]
+        return rows.stop > rows.start and not any(names or ())
+
+    @staticmethod
+    def _is_late_birth(batch: Batch, position: int, session: EdgeNodeSession) -> bool:
+        """Whether a birth belongs to the session that has ended already."""
+        if session.owner.born or session.dead_bd_seq is None:
+            return False
+        if batch.bd_seq(position) != session.dead_bd_seq:
+            return False
+        sent_ms = batch.sent_ms(position)
+        return sent_ms == ABSENT or sent_ms * 1000 <= session.died_us
+
+    def _keep_late_birth(
+        self, batch: Batch, position: int, session: EdgeNodeSession, decoded: Decoded
+    ) -> None:
+        """Only if messages follow is a session alive that has ended, for all we know."""
+        batch.unread[position] = True
+        if session.late_birth is not None:
+            self._give_up([session.late_birth], Reason.LATE_BIRTH, decoded)
+        entry = Waiting(batch.messages[position], batch.seq(position), self._now, position,
+                        reason=Reason.LATE_BIRTH)  # fmt: skip
+        session.late_birth = entry
+        self._placed.append(entry)
+        self._watch(session)
+
+    def _revive(self, batch: Batch, session: EdgeNodeSession, seq: int, decoded: Decoded) -> None:
+        """A message of a dead node: if it continues the late birth, the session lives."""
+        entry = session.late_birth
+        assert entry is not None
+        if seq != (entry.seq + 1) % MODULUS:
+            return
+        position = self._position_of(entry)
+        session.late_birth = None
+        session.dead_bd_seq = None
+        batch.open(position)
+        self._node_birth(batch, position, self._topic_at(batch, position), decoded)
 
     def _device_birth(
         self,
@@ -357,6 +1047,11 @@ class Fleet:
     ) -> None:
         assert read.device_id is not None
         owner = session.devices.get(read.device_id)
+        if self._is_nameless(batch, position):
+            batch.unread[position] = True
+            self._refuse(batch, position, Reason.NAMELESS_BIRTH, decoded)
+            self._lose_birth(batch, str(read), decoded)
+            return
         if owner is None:
             owner = MetricOwner(read.group_id, read.edge_node_id, read.device_id)
             if not self._fits(owner, batch, position, decoded):
@@ -365,8 +1060,14 @@ class Fleet:
             self._add_topic(session, owner, MessageType.DDATA)
         elif not self._fits(owner, batch, position, decoded):
             self._device_death(session, owner)
+            self._forget(decoded, owner, stale=False)
             return
-        self._declare(batch, position, session, owner)
+        self._declare(batch, position, session, owner, decoded)
+        owner.born_ms = batch.sent_ms(position)
+        self._remember(decoded, session, owner.device_id, batch.messages[position])
+        self._tell(decoded, EventKind.DEVICE_BIRTH, owner, batch, position)
+        for entry in self._holding.take((read.group_id, read.edge_node_id), read.device_id):
+            self._read_released(batch, entry, session, decoded)
 
     def _fits(self, owner: MetricOwner, batch: Batch, position: int, decoded: Decoded) -> bool:
         """Whether there is room for the tags of a birth; one place is for the owner itself."""
@@ -384,7 +1085,12 @@ class Fleet:
         decoded.quarantined.append(Quarantined(batch.messages[position], reason))
 
     def _declare(
-        self, batch: Batch, position: int, session: EdgeNodeSession, owner: MetricOwner
+        self,
+        batch: Batch,
+        position: int,
+        session: EdgeNodeSession,
+        owner: MetricOwner,
+        decoded: Decoded,
     ) -> None:
         """Register the metrics of a birth."""
         rows = batch.rows(position)
@@ -396,11 +1102,20 @@ class Fleet:
         before = len(owner.declared)
         tags = owner.declare(self.catalogue, names, codes)
         batch.tag[rows] = tags
+        nameless = np.count_nonzero(tags == NO_TAG)
+        if nameless:
+            decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
         self._take_back_stale(batch, rows)
         self._live_tags += len(owner.declared) - before
         alias_column = batch.columns.metric("alias")[rows]
         aliased = validity(alias_column) & (tags != NO_TAG)
-        session.take_aliases(owner, numbers(alias_column, np.uint64)[aliased], tags[aliased])
+        aliases, alias_tags = numbers(alias_column, np.uint64)[aliased], tags[aliased]
+        ambiguous = self._ambiguous(aliases, alias_tags)
+        if len(ambiguous):
+            decoded.counts[Reason.DUPLICATE_ALIAS] += len(ambiguous)
+            clear = ~np.isin(aliases, ambiguous)
+            aliases, alias_tags = aliases[clear], alias_tags[clear]
+        session.take_aliases(owner, aliases, alias_tags)
         owner.born = True
         self._topics["live"][owner.topic_index] = True
         if self._pool.wasteful:
@@ -409,6 +1124,19 @@ class Fleet:
                 self._publish_table(each)
         else:
             self._publish_table(session)
+
+    def _ambiguous(
+        self, aliases: NDArray[np.uint64], tags: NDArray[np.int32]
+    ) -> NDArray[np.uint64]:
+        """Aliases of a birth that stand for metrics of different names."""
+        if len(aliases) < 2 or (aliases[1:] > aliases[:-1]).all():
+            return aliases[:0]
+        order = np.argsort(aliases, kind="stable")
+        again = np.flatnonzero(np.diff(aliases[order]) == 0)
+        names = self.catalogue.names
+        first, second = tags[order[again]].tolist(), tags[order[again + 1]].tolist()
+        differ = [names[one] != names[other] for one, other in zip(first, second, strict=True)]
+        return np.unique(aliases[order[again]][np.array(differ, dtype=np.bool_)])
 
     def _take_back_stale(self, batch: Batch, rows: slice) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""
@@ -434,17 +1162,33 @@ class Fleet:
                 self._topics["special"][owner.topic_index] = True
 
     def _node_death(
-        self, batch: Batch, position: int, session: EdgeNodeSession | None, decoded: Decoded
+        self,
+        batch: Batch,
+        position: int,
+        read: Topic,
+        session: EdgeNodeSession | None,
+        decoded: Decoded,
     ) -> None:
         """The bdSeq says which session died (operational-behavior-...-ndeath-node-offline)."""
+        key = (read.group_id, read.edge_node_id)
+        bd_seq = batch.bd_seq(position)
+        received_us = batch.messages.received_us[position]
         if session is None or not session.owner.born:
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+            if session is not None and bd_seq is not None:
+                session.dead_bd_seq, session.died_us = bd_seq, received_us
+            self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
             return
-        if not session.ended_by(batch.bd_seq(position)):
+        if not session.ended_by(bd_seq):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
             return
+        self._stop_waiting(batch, session, decoded, ask=False)
         self._mark_stale(batch, position, session.owners(), decoded)
         self._end_session(session)
+        session.dead_bd_seq, session.died_us = bd_seq, received_us
+        self._forget(decoded, session.owner, stale=True, bd_seq=bd_seq, time_us=received_us)
+        self._tell(decoded, EventKind.NODE_DEATH, session.owner, batch, position)
+        self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
 
     def _mark_stale(
         self, batch: Batch, position: int, owners: list[MetricOwner], decoded: Decoded
@@ -477,7 +1221,7 @@ class Fleet:
             )
         )
 
-    def _lose_birth(self, topic: str) -> None:
+    def _lose_birth(self, batch: Batch, topic: str, decoded: Decoded) -> None:
         """A birth that cannot be read: from here on the aliases mean something else."""
         read = parse(topic)
         assert isinstance(read, Topic)
@@ -486,13 +1230,18 @@ class Fleet:
             return
         owner = session.devices.get(read.device_id or "")
         if read.message_type is MessageType.NBIRTH:
+            self._stop_waiting(batch, session, decoded, ask=False)
             self._end_session(session)
+            self._forget(decoded, session.owner, stale=False)
         elif owner is not None and owner.born:
             self._device_death(session, owner)
+            self._forget(decoded, owner, stale=False)
 
     def _end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""
         session.end()
+        session.sequence.counts_again()
+        self._watch(session)
         for owner in session.owners():
             self._topics["live"][owner.topic_index] = False
         self._nodes["next_seq"][session.index] = _NOT_BORN
@@ -508,26 +1257,59 @@ class Fleet:
         decoded.counts[reason] += 1
         decoded.rebirths.append(RebirthRequest(read.group_id, read.edge_node_id, reason))
 
-    def _report_unresolved(self, batch: Batch, decoded: Decoded) -> None:
-        """Count metrics that no birth declares, and ask their nodes."""
-        if not (batch.tag == NO_TAG).any():
-            return
-        message = np.repeat(np.arange(len(batch.messages)), np.diff(batch.columns.offsets))
-        lost = np.flatnonzero((batch.tag == NO_TAG) & ~batch.unread[message])
-        asked: set[tuple[int, Reason]] = set()
-        for row in lost.tolist():
-            position = int(message[row])
-            if batch.message_type[position] not in (_NDATA, _DDATA):
-                decoded.counts[Reason.METRIC_WITHOUT_NAME] += 1
-                continue
-            named = batch.names is not None and bool(batch.names[row])
-            reason = Reason.UNKNOWN_METRIC if named else Reason.UNKNOWN_ALIAS
-            decoded.counts[reason] += 1
-            node = int(batch.node[position])
-            if (node, reason) not in asked:
-                asked.add((node, reason))
-                owner = self._sessions[node].owner
-                decoded.rebirths.append(RebirthRequest(owner.group_id, owner.edge_node_id, reason))
+    def _remember(
+        self,
+        decoded: Decoded,
+        session: EdgeNodeSession,
+        device_id: str | None,
+        message: Message,
+    ) -> None:
+        owner = session.owner
+        decoded.memories.append(
+            BirthMemory(session.index, owner.group_id, owner.edge_node_id, device_id, message)
+        )
+
+    def _forget(
+        self,
+        decoded: Decoded,
+        owner: MetricOwner,
+        *,
+        stale: bool,
+        bd_seq: int | None = None,
+        time_us: int | None = None,
+    ) -> None:
+        decoded.memories.append(
+            EndMemory(
+                owner.group_id,
+                owner.edge_node_id,
+                owner.device_id,
+                stale and self._emit_stale,
+                bd_seq,
+                time_us,
+            )
+        )
+
+    def _tell(
+        self,
+        decoded: Decoded,
+        kind: EventKind,
+        owner: MetricOwner,
+        batch: Batch,
+        position: int,
+    ) -> None:
+        seq = int(batch.columns.seq[position])
+        of_node = owner.device_id is None
+        decoded.events.append(
+            Event(
+                kind,
+                batch.messages.received_us[position],
+                owner.group_id,
+                owner.edge_node_id,
+                owner.device_id,
+                bd_seq=batch.bd_seq(position) if of_node else None,
+                seq=seq if seq != ABSENT else None,
+            )
+        )
 
     def _new_session(self, read: Topic) -> EdgeNodeSession:
         index = self._nodes.append()

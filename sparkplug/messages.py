@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.events import Event
+    from sparkplug.memory import Memory
     from sparkplug.metadata import TagMetadata
     from sparkplug.values import Values
 
@@ -121,6 +122,8 @@ class Reason(StrEnum):
     BAD_ENVELOPE = "bad_envelope"
     ENVELOPE_TOO_LARGE = "envelope_too_large"
     SEQUENCE_GAP = "sequence_gap"
+    DUPLICATE = "duplicate"
+    LATE = "late"
     DATA_BEFORE_BIRTH = "data_before_birth"
     DEVICE_DATA_BEFORE_BIRTH = "device_data_before_birth"
     DEATH_OF_OTHER_SESSION = "death_of_other_session"
@@ -134,6 +137,11 @@ class Reason(StrEnum):
     VALUE_DOES_NOT_FIT = "value_does_not_fit"
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     REPEATED_BIRTH_VALUE = "repeated_birth_value"
+    DUPLICATE_ALIAS = "duplicate_alias"
+    NAMELESS_BIRTH = "nameless_birth"
+    LATE_BIRTH = "late_birth"
+    SESSION_ENDED = "session_ended"
+    HOLD_FULL = "hold_full"
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
 
@@ -194,13 +202,18 @@ class Observations:
 
 @dataclass(slots=True)
 class Decoded:
-    """What a batch gave: rows in order of arrival, counts, wishes and bad messages."""
+    """What a batch gave: rows in order of arrival, counts, wishes and bad messages.
+
+    `memories` are to be kept on disk, in order, together with the rows.
+    """
 
     observations: list[Observations] = field(default_factory=list)
     counts: Counter[Reason] = field(default_factory=Counter)
     rebirths: list[RebirthRequest] = field(default_factory=list)
     births: list[tuple[str, str]] = field(default_factory=list)  # (group id, edge node id)
     quarantined: list[Quarantined] = field(default_factory=list)
+    expired: list[Quarantined] = field(default_factory=list)  # held in vain: dead letters
+    memories: list[Memory] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     metadata: list[TagMetadata] = field(default_factory=list)
 
@@ -211,5 +224,7 @@ class Decoded:
         self.rebirths += other.rebirths
         self.births += other.births
         self.quarantined += other.quarantined
+        self.expired += other.expired
+        self.memories += other.memories
         self.events += other.events
         self.metadata += other.metadata

@@ -64,8 +64,13 @@ def screen(
     data_topics: Mapping[str, int],
     limits: Limits,
     decoded: Decoded,
+    recalled: int = 0,
 ) -> Screened:
-    """Sort out what is not to be read, counting it in `decoded`; decode the rest."""
+    """Sort out what is not to be read, counting it in `decoded`; decode the rest.
+
+    The first `recalled` messages were screened before: they all are kept, and nothing is
+    counted again.
+    """
     count = len(messages)
     indices = map(data_topics.get, messages.topics, repeat(ABSENT))
     topic = np.fromiter(indices, np.int64, count)
@@ -93,8 +98,10 @@ def screen(
         max_inflated_bytes=limits.max_inflated_bytes,
         max_opened_memory=limits.max_opened_memory,
     )
-    if forms.refused or forms.unopened:
-        _set_aside(forms.refused | forms.unopened, kept, parsed, decoded)
+    unread = forms.refused | forms.unopened
+    unread = {position: why for position, why in unread.items() if position >= recalled}
+    if unread:
+        _set_aside(unread, kept, parsed, decoded)
     if forms.refused:
         kept, topic, parsed = _without(forms.refused, kept, topic, parsed)
     return Screened(kept, topic, parsed, forms.columns)

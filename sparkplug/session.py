@@ -8,14 +8,16 @@ import numpy as np
 
 from sparkplug.aliases import AliasTable
 from sparkplug.catalogue import NO_TAG
+from sparkplug.sequence import Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence as Listing
 
     from numpy.typing import NDArray
 
     from sparkplug.aliases import AliasPool
     from sparkplug.catalogue import TagCatalogue
+    from sparkplug.holding import Waiting
 
 TRANSMISSION_VERSION = "Node Info/Transmission Version"
 """Metric that Ignition's MQTT Transmission declares in every NBIRTH."""
@@ -35,6 +37,7 @@ class MetricOwner:
         self.device_id = device_id
         self.topic_index = -1
         self.born = False
+        self.born_ms = -1  # payload timestamp of the birth, -1 if it has none
         self.birth_number = 0  # counts the births of its node
         self.tags: dict[str, int] = {}
         # All tags of the birth: a name declared twice has two, the earlier by alias only.
@@ -44,7 +47,7 @@ class MetricOwner:
         self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
     def declare(
-        self, catalogue: TagCatalogue, names: Sequence[str | None], codes: NDArray[np.uint8]
+        self, catalogue: TagCatalogue, names: Listing[str | None], codes: NDArray[np.uint8]
     ) -> NDArray[np.int32]:
         """Replace the metrics by those of a birth; return the tag id of each, in order.
 
@@ -105,6 +108,11 @@ class EdgeNodeSession:
         self.devices: dict[str, MetricOwner] = {}
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
+        self.sequence = Sequence()
+        self.in_doubt = False  # alive, but what its aliases stand for is not known
+        self.late_birth: Waiting | None = None
+        self.dead_bd_seq: int | None = None  # of the death that came last
+        self.died_us = 0
         self._births = 0
         self._collided = False
 
@@ -115,6 +123,8 @@ class EdgeNodeSession:
     def begin(self, bd_seq: int | None) -> None:
         """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
         self.bd_seq = bd_seq
+        self.in_doubt = False
+        self.dead_bd_seq = None
         self._collided = False
         self.table.clear()
         for owner in self.owners():
@@ -124,6 +134,7 @@ class EdgeNodeSession:
 
     def end(self) -> None:
         """An NDEATH: node and devices are offline."""
+        self.in_doubt = False
         for owner in self.owners():
             owner.born = False
 
@@ -174,7 +185,7 @@ class EdgeNodeSession:
     def resolve(
         self,
         owner: MetricOwner,
-        names: Sequence[str | None] | None,
+        names: Listing[str | None] | None,
         aliases: NDArray[np.uint64],
         has_alias: NDArray[np.bool_],
     ) -> NDArray[np.int32]:

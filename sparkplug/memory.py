@@ -1,0 +1,49 @@
+"""What is remembered of edge nodes over a restart: their births, as they came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from sparkplug.messages import Message
+
+
+class BirthMemory(NamedTuple):
+    """A birth that was read. An NBIRTH ends the sessions of the node's devices.
+
+    `slot` is the place of the node in `Fleet.sequence_state`.
+    """
+
+    slot: int
+    group_id: str
+    edge_node_id: str
+    device_id: str | None
+    message: Message
+
+
+class EndMemory(NamedTuple):
+    """The session of a node (with its devices) or device ended.
+
+    `stale`: its tags that were alive got rows of quality STALE. `bd_seq` and `time_us` are
+    the death's bdSeq and time of arrival, None where no NDEATH was the cause.
+    """
+
+    group_id: str
+    edge_node_id: str
+    device_id: str | None
+    stale: bool
+    bd_seq: int | None = None
+    time_us: int | None = None
+
+
+Memory: TypeAlias = BirthMemory | EndMemory
+
+
+class RememberedBirth(NamedTuple):
+    """A birth as it was found on disk, with what became of its session."""
+
+    birth: BirthMemory
+    alive: bool
+    stale: bool
+    dead_bd_seq: int | None = None
+    died_us: int | None = None
