@@ -13,8 +13,10 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from consumer import fleet_store
 from consumer.broker import BrokerConnection
 from consumer.delivery import Delivery
 from consumer.delivery_types import DeliveryOptions, StreamState
@@ -33,10 +35,13 @@ from sparkplug.messages import Reason
 from sparkplug.screening import Limits
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
-    from sparkplug.messages import MessageBatch
+    from consumer.spool_types import StateValue
+    from sparkplug.holding import HeldMessage
+    from sparkplug.messages import Decoded, MessageBatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +69,7 @@ class _Source:
             emit_births=configuration.normalize.emit_births,
             emit_stale=configuration.normalize.emit_stale != "none",
             emit_transient=configuration.normalize.emit_transient,
+            reorder_timeout=host.reorder_timeout,
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -77,6 +83,69 @@ class _Source:
         self.governor = RebirthGovernor(
             host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
         )
+        # What the spool's file knows of the fleet is not what holds: a commit failed.
+        self.forgotten = False
+        self.written_sequence = b""
+
+    def restore(self, spool: Spool) -> None:
+        """Take in what an earlier run remembered of this server's nodes."""
+        births = spool.read(lambda db: fleet_store.read_births(db, self.name))
+        held = spool.read(lambda db: fleet_store.take_held(db, self.name))
+        state = spool.get_state(fleet_store.sequence_key(self.name))
+        slots = self.fleet.restore(
+            births, state if isinstance(state, bytes) else b"", held, time.monotonic()
+        )
+        self.written_sequence = self.fleet.sequence_state()
+        spool.append_many(
+            [],
+            state={fleet_store.sequence_key(self.name): self.written_sequence},
+            also=lambda db: fleet_store.write_slots(db, self.name, slots),
+        )
+        if births or held:
+            _LOG.info(
+                "%s: births of %d edge nodes and %d held messages are remembered",
+                self.name, len(slots), len(held), extra={"server": self.name},
+            )  # fmt: skip
+
+
+class _Taken:
+    """What one server's part of a batch gave, on its way to the spool."""
+
+    def __init__(self, source: _Source, decoded: Decoded) -> None:
+        self.source = source
+        self.rows: list[EncodedRows] = []
+        self.held: list[HeldMessage] | None = None
+        self.sequence = source.fleet.sequence_state()
+        self.dead_lost = 0
+        self._memories = decoded.memories
+        self._dead = decoded.quarantined + decoded.expired
+
+    @property
+    def is_worth_a_commit(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(
+            self.rows
+            or self._memories
+            or self._dead
+            or self.held is not None
+            or self.sequence != self.source.written_sequence
+        )
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write what goes with the rows, inside their transaction."""
+        name = self.source.name
+        if self.source.forgotten:
+            fleet_store.forget_births(db, name)
+        fleet_store.write_memories(db, name, self._memories)
+        if self._dead:
+            self.dead_lost = fleet_store.write_dead(db, name, self._dead)
+        if self.held is not None:
+            fleet_store.write_held(db, name, self.held)
+
+
+def _write_all(db: sqlite3.Connection, taken: list[_Taken]) -> None:
+    for each in taken:
+        each.write(db)
 
 
 class Consumer:
@@ -105,6 +174,8 @@ class Consumer:
         self._next_arrival = int(known) if isinstance(known, int) else 1
         self.delivery = self._new_delivery()
         self._sources = [_Source(server, configuration) for server in configuration.servers]
+        for source in self._sources:
+            source.restore(self.spool)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
         self.connections = [
             BrokerConnection(
@@ -194,9 +265,9 @@ class Consumer:
     def _decode_all(self) -> None:
         try:
             while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
-                if batch:
-                    self._take_whatever_it_is(batch)
+                self._take_whatever_it_is(batch)
                 self._request_rebirths()
+            self._take_leave()
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
@@ -215,6 +286,7 @@ class Consumer:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
             for index, messages in batch.items():
+                self._sources[index].forgotten = True
                 self.telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
@@ -223,17 +295,45 @@ class Consumer:
 
     def _take(self, batch: dict[int, MessageBatch]) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
-        rows: list[EncodedRows] = []
-        for index, messages in batch.items():
-            rows += self._decode(self._sources[index], messages)
-        if not rows:
+        now = time.monotonic()
+        taken: list[_Taken] = []
+        for index, source in enumerate(self._sources):
+            messages = batch.get(index)
+            started = time.perf_counter()
+            if messages:
+                self.telemetry.add_received(source.name, len(messages), messages.size)
+                decoded = source.fleet.feed(messages, now)
+            else:
+                decoded = source.fleet.tick(now)
+            taken.append(self._convert(source, decoded, started))
+        self._commit(taken)
+
+    def _take_leave(self) -> None:
+        """Spool what waits: for a missing message no longer, for a birth until the next start."""
+        taken: list[_Taken] = []
+        for source in self._sources:
+            started = time.perf_counter()
+            each = self._convert(source, source.fleet.flush(time.monotonic()), started)
+            each.held = source.fleet.held()
+            taken.append(each)
+        self._commit(taken)
+
+    def _commit(self, taken: list[_Taken]) -> None:
+        """One transaction for the rows of a batch and all that is remembered with them."""
+        written = [each for each in taken if each.is_worth_a_commit]
+        if not written:
             return
         table = self.configuration.zerobus.table
+        rows = [part for each in taken for part in each.rows]
+        state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
+        for each in written:
+            state[fleet_store.sequence_key(each.source.name)] = each.sequence
         started = time.perf_counter()
         try:
             spooled = self.spool.append_many(
                 [NewBatch(table, self._schema_id, part) for part in rows],
-                state={_ARRIVAL_KEY: self._next_arrival},
+                state=state,
+                also=lambda db: _write_all(db, written),
             )
         except SpoolFull as error:
             lost = sum(len(part) for part in rows)
@@ -241,36 +341,44 @@ class Consumer:
             self.telemetry.add_reason("spool_full", lost, str(error))
             for source in self._sources:
                 source.tags.forget_last_rows()
+            for each in written:
+                each.source.forgotten = True
             return
         self.telemetry.add_spooled(time.perf_counter() - started)
-        for each in spooled:
-            self.delivery.submit(each)
+        for each in written:
+            each.source.written_sequence = each.sequence
+            each.source.forgotten = False
+            if each.dead_lost:
+                self.telemetry.add_reason("dead_letter_lost", each.dead_lost, each.source.name)
+        for batch in spooled:
+            self.delivery.submit(batch)
 
-    def _decode(self, source: _Source, messages: MessageBatch) -> list[EncodedRows]:
-        started = time.perf_counter()
+    def _convert(self, source: _Source, decoded: Decoded, started: float) -> _Taken:
+        """Rows, as they are spooled, and the rest of what a batch gave."""
         telemetry = self.telemetry
-        telemetry.add_received(source.name, len(messages), messages.size)
-        decoded = source.fleet.feed(messages)
         if decoded.counts:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}
             telemetry.add_reasons(decoded.counts, source.name, examples)
+        if decoded.expired:
+            telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))
         for group_id, edge_node_id in decoded.births:
             source.governor.born(group_id, edge_node_id)
         for request in decoded.rebirths:
             source.governor.want(request)
-        encoded: list[EncodedRows] = []
+        taken = _Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:
             events = normalize(observations, source.tags, self._next_arrival)
-            encoded += [EncodedRows(part) for part in events.encode()]
+            taken.rows += [EncodedRows(part) for part in events.encode()]
             self._next_arrival += len(events)
             produced += len(events)
             repeated += len(observations) - len(events)
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
-        telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
-        return encoded
+        if decoded.observations:
+            telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
+        return taken
 
     def _request_rebirths(self) -> None:
         now = time.monotonic()
@@ -307,6 +415,8 @@ class Consumer:
         )
         gauge("edge_nodes", "edge nodes whose birth was seen",
               lambda: sum(source.fleet.node_count for source in self._sources))  # fmt: skip
+        gauge("waiting_messages", "messages that wait for a missing one, or for a birth",
+              lambda: sum(source.fleet.held_messages for source in self._sources))  # fmt: skip
         gauge("tags", "tags that present births declare",
               lambda: sum(source.fleet.live_tags for source in self._sources))  # fmt: skip
         stats = self.delivery.stats

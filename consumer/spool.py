@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import xxhash
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["NewBatch", "Spool", "SpoolStats", "SpooledBatch", "StateValue"]
 
 _LOG = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # Space for the bookkeeping of one batch, and the least a commit adds to the file.
 _BATCH_OVERHEAD: Final = 512
@@ -140,11 +142,16 @@ class Spool:
         return self.append_many([NewBatch(table, schema_id, rows)], state=state)[0]
 
     def append_many(
-        self, batches: Sequence[NewBatch], *, state: Mapping[str, StateValue] | None = None
+        self,
+        batches: Sequence[NewBatch],
+        *,
+        state: Mapping[str, StateValue] | None = None,
+        also: Callable[[sqlite3.Connection], None] | None = None,
     ) -> list[SpooledBatch]:
-        """Commit batches, and state that belongs to them, in one transaction.
+        """Commit batches, and what belongs to them, in one transaction.
 
-        On return they are durable as `sync` promises; on an error nothing was written.
+        `state` is written beside them, and `also` is called to write to other tables.
+        On return all is durable as `sync` promises; on an error nothing was written.
 
         Raises:
             SpoolFull: they do not fit within `max_bytes`, or on the disk (SpoolDiskFull).
@@ -189,6 +196,8 @@ class Spool:
                     SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
                 )
             self._write_state(state or {})
+            if also is not None:
+                also(self._db)
         with self._mutex:
             for batch in batches:
                 self._add_pending(batch.table, 1, len(batch.rows), batch.rows.nbytes)
@@ -312,6 +321,11 @@ class Spool:
         """Commit one value by itself."""
         with self._transaction():
             self._write_state({key: value})
+
+    def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What a function reads from other tables of the file."""
+        with self._errors():
+            return query(self._db)
 
     # -- inside ----------------------------------------------------------------------
 

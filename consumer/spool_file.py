@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Sync = Literal["full", "normal", "off"]
 
 APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # Batches are blobs of about a megabyte: large pages mean few page writes for each.
 PAGE_BYTES: Final = 16384
 # The write-ahead log is copied into the file when it has grown by this much.
@@ -54,6 +54,48 @@ _TABLES: Final = (
     )""",
     "CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
 )
+
+# What later layouts added, by the layout that did.
+_ADDED: Final = {
+    2: (
+        # The last birth of every node (device_id '') and device; rowids grow with the births.
+        """CREATE TABLE births (
+            server TEXT NOT NULL,
+            group_id TEXT NOT NULL,
+            edge_node_id TEXT NOT NULL,
+            device_id TEXT NOT NULL,
+            slot INTEGER NOT NULL,
+            topic TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            received_us INTEGER NOT NULL,
+            alive INTEGER NOT NULL,
+            stale INTEGER NOT NULL,
+            dead_bd_seq INTEGER,
+            died_us INTEGER,
+            PRIMARY KEY (server, group_id, edge_node_id, device_id)
+        )""",
+        # Messages that waited for a birth when the consumer stopped.
+        """CREATE TABLE held (
+            held_id INTEGER PRIMARY KEY,
+            server TEXT NOT NULL,
+            topic TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            received_us INTEGER NOT NULL,
+            device_id TEXT,
+            reason TEXT NOT NULL
+        )""",
+        # Messages that could not be read, or were held in vain.
+        """CREATE TABLE dead_messages (
+            dead_message_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            set_aside_at REAL NOT NULL,
+            server TEXT NOT NULL,
+            topic TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            received_us INTEGER NOT NULL,
+            reason TEXT NOT NULL
+        )""",
+    ),
+}
 
 
 class FileLock:
@@ -150,10 +192,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync) -> None:
     # every trimmed batch once more.
     connection.execute("PRAGMA secure_delete = OFF")
     connection.execute("PRAGMA busy_timeout = 10000")  # another program may be reading
-    if is_new:
+    if version < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _TABLES:
+        for statement in _TABLES if is_new else ():
             connection.execute(statement)
+        for added in range(version + 1, SCHEMA_VERSION + 1):
+            for statement in _ADDED.get(added, ()):
+                connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")

@@ -51,6 +51,7 @@ class Telemetry:
             "batches_decoded": 0,
             "rebirths_requested": 0,
             "rows_dropped": 0,
+            "dead_messages": 0,
         }
         make = self._counter
         self._received = make("messages_received", "MQTT messages taken from the queue", "server")
@@ -60,6 +61,7 @@ class Telemetry:
         self._remarks = make("remarks", "messages or metrics not read, by reason", "reason")
         self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
         self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
+        self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
         self._decode = Histogram(
             f"{_PREFIX}_decode_seconds",
             "time from a batch of payloads to encoded rows",
@@ -104,6 +106,12 @@ class Telemetry:
         """Rows that were lost, knowingly."""
         self._dropped.labels(reason).inc(rows)
         self.totals["rows_dropped"] += rows
+
+    def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
+        """Messages that were held and could not be read."""
+        for reason, count in reasons.items():
+            self._dead.labels(reason).inc(count)
+            self.totals["dead_messages"] += count
 
     def add_rebirth(self, reason: str) -> None:
         """A rebirth request that was sent."""

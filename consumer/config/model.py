@@ -258,8 +258,6 @@ class Configuration(Section):
             found.append("normalize.tag_path: has no {metric}: many tags share one path")
         if self.host.gate_on_sink:
             found.append("host.gate_on_sink: has no effect in this release")
-        if self.host.reorder_timeout != Host().reorder_timeout:
-            found.append("host.reorder_timeout: has no effect in this release")
         if self.normalize.emit_stale == "all":
             found.append("normalize.emit_stale: all acts like deaths in this release")
         address = self.http.address

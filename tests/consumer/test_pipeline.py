@@ -36,7 +36,7 @@ def batch():
 
 def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(consumer, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(consumer._sources[0].fleet, "feed", lambda _: bytearray(1 << 62))
+        patched.setattr(consumer._sources[0].fleet, "feed", lambda *_: bytearray(1 << 62))
         consumer._take_whatever_it_is(batch())
     assert consumer.telemetry.reasons == {"decoding_failed": 1}
     consumer._take_whatever_it_is(batch())
@@ -44,7 +44,7 @@ def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(cons
 
 
 def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch):
-    monkeypatch.setattr(consumer._sources[0].fleet, "feed", lambda _: 1 // 0)
+    monkeypatch.setattr(consumer._sources[0].fleet, "feed", lambda *_: 1 // 0)
     for _ in range(9):
         consumer._take_whatever_it_is(batch())
     with pytest.raises(ZeroDivisionError):
