@@ -533,7 +533,8 @@ class Fleet:
         batch.tag[rows] = tags
         unknown = tags == NO_TAG
         if is_birth:  # read as data: what has no name is not asked for
-            unknown &= np.array([bool(name) for name in names or [None] * len(rows)])
+            named = [bool(name) for name in names or [None] * len(rows)]
+            unknown &= np.array(named, dtype=np.bool_)
         if unknown.any():
             self._hold_metrics(batch, position, owner, rows[unknown], decoded)
 
@@ -663,7 +664,7 @@ class Fleet:
             entries.sort(key=lambda entry: distance(entry.seq, expected))
             missing = holes([entry.seq for entry in entries], expected)
             following = entries[-1].seq + 1
-        elif sequence.lost_since is not None:
+        elif sequence.lost_since is not None and ask:
             missing = {(expected + step) % MODULUS for step in range(sequence.lost_distance)}
             following = sequence.lost_next
         else:
@@ -688,6 +689,7 @@ class Fleet:
             decoded.counts[Reason.DUPLICATE] += 1
             return
         decoded.counts[Reason.LATE] += 1
+        batch.taken[position] = True
         sequence = session.sequence
         gap = sequence.explains(seq)
         if gap is None:
@@ -1186,6 +1188,10 @@ class Fleet:
             if session is not None and bd_seq is not None:
                 session.dead_bd_seq, session.died_us = bd_seq, received_us
             self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
+            if session is not None and session.late_birth is not None:
+                self._give_up([session.late_birth], Reason.SESSION_ENDED, decoded)
+                session.late_birth = None
+                self._watch(session)
             return
         if not session.ended_by(bd_seq):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from oracle import COLUMNS, Oracle, to_tag_event
 from oracle.features import ALL_FEATURES, WELL_MEANT
-from oracle.forms import COMPRESSED, inflated, parse_payload
+from oracle.forms import COMPRESSED, inflated, parse_payload, read_payload
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
+from oracle.values import LAST_MILLISECOND
 
 from consumer.normalize import SourceNames, TagColumns, normalize
 from sparkplug.columns import decode
 from sparkplug.events import EventKind
 from sparkplug.fleet import Fleet
+from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from sparkplug.messages import Message
 
 TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
@@ -28,8 +30,10 @@ class Columnar:
     """The product's path for one server, step by step, with the oracle's interface."""
 
     def __init__(self, server: str, reorder_timeout: float) -> None:
-        self.fleet = Fleet(reorder_timeout=reorder_timeout)
-        self.tags = TagColumns(self.fleet.catalogue, SourceNames(server))
+        self.server = server
+        self.reorder_timeout = reorder_timeout
+        self._start()
+        self.remembered: dict[tuple[str, str, str | None], RememberedBirth] = {}
         self.rows: list[dict[str, object]] = []
         self.encoded: list[bytes] = []
         self.counts: Counter[str] = Counter()
@@ -38,6 +42,10 @@ class Columnar:
         self.dead_letters: list[tuple[Message, str]] = []
         self.gaps: list[tuple[object, ...]] = []
 
+    def _start(self) -> None:
+        self.fleet = Fleet(reorder_timeout=self.reorder_timeout)
+        self.tags = TagColumns(self.fleet.catalogue, SourceNames(self.server))
+
     def feed(self, arrivals, now: float) -> None:
         messages = [Message(a.topic, a.payload, a.received_at_us, a.retained) for a in arrivals]
         self._decoded(self.fleet.feed(messages, now))
@@ -45,10 +53,44 @@ class Columnar:
     def tick(self, now: float) -> None:
         self._decoded(self.fleet.tick(now))
 
-    def connection_lost(self) -> None:
-        self.fleet.connection_lost()
+    def connection_lost(self, now: float) -> None:
+        self._decoded(self.fleet.connection_lost(now))
+
+    def restart(self, now: float) -> None:
+        """Stop and start, with what is kept on disk."""
+        self._decoded(self.fleet.flush(now))
+        sequence_state, held = self.fleet.sequence_state(), self.fleet.held()
+        births = list(self.remembered.values())
+        self._start()
+        slots = self.fleet.restore(births, sequence_state, held, now)
+        for key, each in self.remembered.items():
+            birth = each.birth._replace(slot=slots[key[:2]])
+            self.remembered[key] = each._replace(birth=birth)
+
+    def _remember(self, memory) -> None:
+        """What a table of births does, with a row for each node and device."""
+        key = (memory.group_id, memory.edge_node_id, memory.device_id)
+        of_node = [other for other in self.remembered if other[:2] == key[:2]]
+        concerned = [other for other in of_node if key[2] is None or other == key]
+        if isinstance(memory, EndMemory):
+            for other in concerned:
+                if self.remembered[other].alive:
+                    self.remembered[other] = self.remembered[other]._replace(
+                        alive=False, stale=memory.stale
+                    )
+            if key[2] is None:
+                self.remembered[key] = self.remembered[key]._replace(
+                    dead_bd_seq=memory.bd_seq, died_us=memory.time_us
+                )
+        else:
+            for other in concerned:
+                self.remembered[other] = self.remembered[other]._replace(alive=False)
+            self.remembered.pop(key, None)  # the order is that of the births
+            self.remembered[key] = RememberedBirth(memory, alive=True, stale=False)
 
     def _decoded(self, decoded) -> None:
+        for memory in decoded.memories:
+            self._remember(memory)
         self.counts.update({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirth_requests.update(
             (r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths
@@ -108,10 +150,19 @@ def in_order(rows):
 
 def letters(dead_letters):
     """What became a dead letter, without regard to order or to how bytes are written."""
-    return Counter(
-        (letter.topic, repr(parse_payload(letter.payload) or letter.payload), reason)
-        for letter, reason in dead_letters
-    )
+    return Counter((letter.topic, said(letter.payload), reason) for letter, reason in dead_letters)
+
+
+def said(content):
+    """What a payload says of itself, and its metrics."""
+    payload, _ = read_payload(content)
+    known = payload.HasField("timestamp") and payload.timestamp <= LAST_MILLISECOND
+    for metric in payload.metrics:  # of JSON false is left out, or not
+        for flag in ("is_historical", "is_transient", "is_null"):
+            if not getattr(metric, flag):
+                metric.ClearField(flag)
+    metrics = tuple(metric.SerializeToString() for metric in payload.metrics)
+    return payload.seq % 256, payload.timestamp if known else None, metrics
 
 
 def assert_alike(columnar: Columnar, oracle: Oracle) -> None:
@@ -136,10 +187,7 @@ def assert_read_alike(batches, reorder_timeout: float = REORDER_TIMEOUT) -> None
             arrivals = [a for a in batch if a.server == server and judged_alike(a.payload)]
             for reader in (oracle, columnar):
                 for what, when in batch.before:
-                    if what == "tick":
-                        reader.tick(when)
-                    elif what == "connection_lost":
-                        reader.connection_lost()
+                    getattr(reader, what)(when)
                 reader.feed(arrivals, batch.now)
         assert_alike(columnar, oracle)
 

@@ -67,20 +67,13 @@ class Message:
                 found = integer_of(metric)
         return found
 
-    def with_verb(self, verb: str) -> Message:
-        """The same, as if it had come under another verb."""
-        return replace(self, topic=replace(self.topic, verb=verb))
-
     def with_metrics(self, metrics: Iterable[Metric]) -> Message:
         """All that is the payload's own, and these metrics."""
         payload = Payload()
         payload.CopyFrom(self.payload)
         payload.ClearField("metrics")
         payload.metrics.extend(metrics)
-        topic, t = self.arrival.topic, self.topic
-        if f"/{t.verb}/" not in topic:
-            topic = "/".join(filter(None, ("spBv1.0", t.group, t.verb, t.node, t.device)))
-        arrival = replace(self.arrival, topic=topic, payload=payload.SerializeToString())
+        arrival = replace(self.arrival, payload=payload.SerializeToString())
         return replace(self, arrival=arrival, payload=payload)
 
 

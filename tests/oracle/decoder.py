@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oracle.arrivals import BIRTHS, COMMANDS, Arrival, Message, parse_topic
+from oracle.arrivals import COMMANDS, Arrival, Message, parse_topic
 from oracle.forms import read_payload
-from oracle.node import Kind, Node, Trust
+from oracle.node import Node, Trust
 from oracle.ordering import Ordering
-from oracle.reading import is_nameless
 from oracle.rows import COLUMNS
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ class Oracle(Ordering):
 
     def feed(self, arrivals: Iterable[Arrival], now: float = 0.0) -> None:
         """Decode one batch of messages, which came at `now`, monotonic seconds."""
-        self.batch += 1
         self.tick(now)
+        self.batch += 1
         for arrival in arrivals:
             self._arrived(arrival)
 
@@ -40,31 +39,45 @@ class Oracle(Ordering):
         self.now = now
         self.time_passes()
 
-    def connection_lost(self) -> None:
-        """The connection to the server was lost: messages may be missing at its end."""
+    def connection_lost(self, now: float) -> None:
+        """The connection to the server was lost: messages may be missing from here on."""
+        self.now = now
+        self.time_is_up()
         for node in self.nodes.values():
-            if node.is_born and node.trust is Trust.CONFIRMED:
+            node.read_lately.clear()
+            if node.trust is Trust.CONFIRMED:
                 node.trust = Trust.UNCONFIRMED
 
-    def restart(self) -> list[Arrival]:
-        """Forget all but the births of nodes that are born; gives back what was not read yet."""
-        unread = []
-        for key, node in list(self.nodes.items()):
-            unread += [waiting.message.arrival for waiting in node.window]
-            unread += [held.message.arrival for held in node.held]
-            del self.nodes[key]
-            if node.is_born:
-                self.nodes[key] = Node(
-                    node.group,
-                    node.name,
-                    scopes=node.scopes,
-                    declared_before=node.declared_before,
-                    bd_seq=node.bd_seq,
-                    is_ignition=node.is_ignition,
-                    trust=Trust.UNCONFIRMED,
-                    expected_seq=node.expected_seq,
-                )
-        return unread
+    def restart(self, now: float) -> None:
+        """The consumer stops and starts; births, deaths, seq and what is held are remembered."""
+        self.connection_lost(now)
+        self.nodes = {key: self._remembered(node) for key, node in self.nodes.items()}
+
+    def _remembered(self, before: Node) -> Node:
+        node = Node(before.group, before.name, held=before.held)
+        if before.late_birth is not None:
+            node.held.append(before.late_birth)
+        for held in node.held:
+            held.since = self.now
+        born = before.declared_before.get(None)
+        if born is None:
+            return node
+        node.was_born = True
+        node.trust, node.expected_seq = before.trust, before.expected_seq
+        node.scopes, node.bd_seq, node.is_ignition = (
+            before.scopes,
+            before.bd_seq,
+            before.is_ignition,
+        )
+        node.dead_bd_seq, node.died_at = before.ended_by or (None, 0)
+        node.ended_by = before.ended_by
+        for device, scope in before.declared_before.items():
+            if scope.born >= born.born:
+                node.declared_before[device] = scope
+            for tag in scope.tags:
+                tag.last_id = ""
+                tag.is_stale &= device not in node.scopes
+        return node
 
     def _arrived(self, arrival: Arrival) -> None:
         topic = parse_topic(arrival.topic)
@@ -84,8 +97,6 @@ class Oracle(Ordering):
 
     def _with_payload(self, arrival: Arrival, topic: Topic) -> None:
         payload, problem = read_payload(arrival.payload)
-        if payload is not None and problem is None and topic.verb in BIRTHS:
-            problem = "nameless_birth" if is_nameless(payload) else None
         if problem is not None:
             self.counts[problem] += 1
         if problem == "bad_payload":
@@ -112,7 +123,7 @@ class Oracle(Ordering):
             if message.unread:
                 self.lost_node_birth(node)
             elif self.is_late_birth(node, message):
-                self.hold(node, message, "data_before_birth", kind=Kind.LATE_BIRTH)
+                self.keep_late_birth(node, message)
             else:
                 self.node_birth(node, message)
         elif node.is_born:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle.node import Held, Kind
+from oracle.node import Held
 from oracle.rows import Rows
 
 if TYPE_CHECKING:
@@ -47,10 +47,15 @@ class Holding(Rows):
         reason: str,
         *,
         waits_for: str | None = None,
-        kind: Kind = Kind.WHOLE,
+        is_whole: bool = True,
     ) -> None:
-        """Put a message on its node's shelf; the oldest there make room for it."""
-        node.held.append(Held(message, kind, reason, waits_for, self.now))
+        """Put a message on its node's shelf; of one that is unread nothing is left to wait."""
+        if not message.unread:
+            self.put(node, Held(message, reason, waits_for, self.now, is_whole))
+
+    def put(self, node: Node, held: Held) -> None:
+        """The oldest on the shelf make room if they must."""
+        node.held.append(held)
         while (
             len(node.held) > self.hold_messages
             or sum(held.size for held in node.held) > self.hold_bytes
@@ -68,16 +73,28 @@ class Holding(Rows):
         node.held = [held for held in node.held if held.waits_for != waits_for]
         return taken
 
+    def keep_late_birth(self, node: Node, message: Message) -> None:
+        if node.late_birth is not None:
+            self.give_up(node.late_birth.message, "late_birth")
+        node.late_birth = Held(message, "late_birth", None, self.now)
+
     def session_ended(self, node: Node) -> None:
         """No birth will come for what is held."""
         for held in node.held:
             self.give_up(held.message, "session_ended")
         node.held.clear()
+        if node.late_birth is not None:
+            self.give_up(node.late_birth.message, "session_ended")
+            node.late_birth = None
 
     def expire(self) -> None:
         """Give up what is too old."""
         for node in self.nodes.values():
             for held in list(node.held):
-                if self.now - held.since > HELD_SECONDS:
+                if self.now - held.since >= HELD_SECONDS:
                     node.held.remove(held)
                     self.give_up(held.message, held.reason)
+            late = node.late_birth
+            if late is not None and self.now - late.since >= HELD_SECONDS:
+                node.late_birth = None
+                self.give_up(late.message, late.reason)

@@ -42,21 +42,15 @@ class Trust(Enum):
     REFUTED = auto()  # it did not continue the seq: only an NBIRTH helps
 
 
-class Kind(Enum):
-    """What is held: a whole message, metrics of one, or a late NBIRTH."""
-
-    WHOLE = auto()
-    METRICS = auto()
-    LATE_BIRTH = auto()
-
-
 @dataclass(eq=False)
 class Held:
+    """A message that waits for a birth, or the metrics of one that no birth declares."""
+
     message: Message
-    kind: Kind
     reason: str
     waits_for: str | None  # the device whose birth it waits for; None: the NBIRTH
     since: float
+    is_whole: bool = True
 
     @property
     def size(self) -> int:
@@ -85,7 +79,7 @@ class Node:
     group: str
     name: str
     scopes: dict[str | None, Scope] = field(default_factory=dict)
-    declared_before: dict[str | None, dict[str, Declared]] = field(default_factory=dict)
+    declared_before: dict[str | None, Scope] = field(default_factory=dict)
     bd_seq: int | None = None
     is_ignition: bool = False
     trust: Trust = Trust.CONFIRMED
@@ -94,9 +88,14 @@ class Node:
     gaps: list[Gap] = field(default_factory=list)
     read_lately: list[tuple[int, int, bytes]] = field(default_factory=list)  # batch, seq, payload
     astray_since: float | None = None  # when the first late message came that nothing explains
+    astray_distance: int = 0  # how far that was from the seq that was expected
     astray_seq: int = 0  # seq of the last of them
     held: list[Held] = field(default_factory=list)  # in the order in which they came to be held
-    died_at: dict[int, int] = field(default_factory=dict)  # bdSeq: arrival of the NDEATH
+    was_born: bool = False  # an NBIRTH was read at some time
+    dead_bd_seq: int | None = None  # of the NDEATH that ended the session, or found none
+    died_at: int = 0  # when that NDEATH came
+    ended_by: tuple[int | None, int] | None = None  # the NDEATH that ended the session
+    late_birth: Held | None = None
 
     @property
     def is_born(self) -> bool:

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from oracle.arrivals import not_earlier
 from oracle.holding import MEBIBYTE
-from oracle.node import KNOWN_GAPS, Gap, Kind, Trust, Waiting
+from oracle.node import KNOWN_GAPS, Gap, Trust, Waiting
 from oracle.reading import Reading
 
 if TYPE_CHECKING:
     from oracle.arrivals import Message
-    from oracle.node import Held, Node
+    from oracle.node import Node
 
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 16 * MEBIBYTE
-READ_LATELY_BYTES = 16 * MEBIBYTE
 
 
 class Ordering(Reading):
@@ -29,7 +28,6 @@ class Ordering(Reading):
     def __init__(self, *, reorder_timeout: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
         self.reorder_timeout = reorder_timeout
-        self.batch = 0
         self.gaps: list[tuple[str, str, int, int, str]] = []
 
     # Messages of a born node, but NBIRTH and NDEATH
@@ -53,15 +51,18 @@ class Ordering(Reading):
 
     def _read_next(self, node: Node, message: Message) -> None:
         node.expected_seq = (message.seq + 1) % 256
-        self._remember(node, message)
+        self.remember(node, message)
         self.read(node, message)
 
     def _read_window(self, node: Node) -> None:
-        """Read what now follows in the window."""
+        """Read what now follows in the window, and then what is late by now."""
         while following := [w for w in node.window if node.distance(w.message) == 0]:
-            node.window = [w for w in node.window if w not in following]
-            for waiting in following:
-                self._read_next(node, waiting.message)
+            node.window.remove(following[0])
+            self._read_next(node, following[0].message)
+        late = [w for w in node.window if node.distance(w.message) >= 128]
+        node.window = [w for w in node.window if w not in late]
+        for waiting in late:
+            self._late(node, waiting.message)
 
     def _wait(self, node: Node, message: Message) -> None:
         for waiting in node.window:
@@ -80,6 +81,7 @@ class Ordering(Reading):
             return
         waiting = sorted((w.message for w in node.window), key=node.distance)
         node.window = []
+        node.astray_since = None
         there = {message.seq for message in waiting}
         holes = range(node.distance(waiting[-1]))
         missing = [(node.expected_seq + hole) % 256 for hole in holes]
@@ -93,7 +95,7 @@ class Ordering(Reading):
                 self.counts["duplicate"] += 1
                 return
         self.counts["late"] += 1
-        self._remember(node, message)
+        self.remember(node, message)
         self.read_late(node, message)
         for gap in reversed(node.gaps):
             if message.seq in gap.missing:
@@ -104,23 +106,17 @@ class Ordering(Reading):
         node.astray_seq = message.seq
         if node.astray_since is None:
             node.astray_since = self.now
+            node.astray_distance = node.distance(message)
         if self.reorder_timeout == 0:
             self._counting_was_lost(node)
 
     def _counting_was_lost(self, node: Node) -> None:
         """Count on behind the last late message."""
+        assert not node.window
         node.astray_since = None
-        distance = (node.astray_seq - node.expected_seq) % 256
-        self._gap(node, [(node.expected_seq + n) % 256 for n in range(distance)])
+        missing = range(node.expected_seq, node.expected_seq + node.astray_distance)
+        self._gap(node, [seq % 256 for seq in missing])
         node.expected_seq = (node.astray_seq + 1) % 256
-        self._read_window(node)
-
-    def _remember(self, node: Node, message: Message) -> None:
-        """Keep what was read in this batch and the two before it."""
-        node.read_lately.append((self.batch, message.seq, message.arrival.payload))
-        node.read_lately = [each for each in node.read_lately if each[0] >= self.batch - 2]
-        while sum(len(payload) for _, _, payload in node.read_lately) > READ_LATELY_BYTES:
-            node.read_lately.pop(0)
 
     # Gaps
 
@@ -128,8 +124,10 @@ class Ordering(Reading):
         self.counts["sequence_gap"] += 1
         if ask:
             self.request(node.group, node.name, "sequence_gap")
+        if len(node.gaps) == KNOWN_GAPS:
+            self._healed(node, node.gaps[0], "not_at_all")
         self.gaps.append((node.group, node.name, missing[0], len(missing), "open"))
-        node.gaps = [*node.gaps, Gap(missing[0], len(missing), set(missing))][-KNOWN_GAPS:]
+        node.gaps.append(Gap(missing[0], len(missing), set(missing)))
 
     def _healed(self, node: Node, gap: Gap, how: str) -> None:
         node.gaps.remove(gap)
@@ -139,6 +137,10 @@ class Ordering(Reading):
 
     def node_birth(self, node: Node, message: Message) -> None:
         """Begin a session, and read what waited for it."""
+        node.was_born = True
+        if not self.is_readable_birth(message):
+            self.lost_node_birth(node)
+            return
         new = [w.message for w in node.window if not_earlier(w.message, message)]
         node.window = [w for w in node.window if not not_earlier(w.message, message)]
         self.skip_holes(node, ask=False)
@@ -149,63 +151,58 @@ class Ordering(Reading):
         node.bd_seq = message.bd_seq
         transmission = "Node Info/Transmission Version"
         node.is_ignition = any(m.name == transmission for m in message.payload.metrics)
-        self._remember(node, message)
+        self.remember(node, message)
         self.birth(node, message)
         for held in self.take(node, None):
-            if held.kind is Kind.WHOLE and not_earlier(held.message, message):
+            if held.is_whole and not_earlier(held.message, message):
                 new.append(held.message)
             else:
-                self._read_held(node, held)
+                self.read_held(node, held)
+        if node.late_birth is not None:
+            late, node.late_birth = node.late_birth, None
+            self.read_held(node, late)
         for each in new:
             self.sequenced(node, each)
-
-    def _read_held(self, node: Node, held: Held) -> None:
-        """Read what was sent before the NBIRTH that it waited for."""
-        if held.kind is Kind.LATE_BIRTH:
-            self.data(node, held.message.with_verb("NDATA"), is_birth=True)
-        elif held.kind is Kind.METRICS:
-            self.read_late(node, held.message, settle=True)
-        elif held.message.topic.verb == "DDEATH":
-            self.counts["death_of_other_session"] += 1
-        else:
-            self.read_late(node, held.message)
 
     def node_death(self, node: Node, message: Message) -> None:
         """End the session the death belongs to; a death without bdSeq is believed."""
         died = message.bd_seq
-        if died is not None:
-            node.died_at[died] = message.arrival.received_at_us
         is_other = died is not None and node.bd_seq is not None and died != node.bd_seq
         if node.is_born and not is_other:
             self.skip_holes(node, ask=False)
             for scope in node.scopes.values():
                 self.stale(scope, message, message.arrival.received_at_us)
             self._end_session(node)
+            node.ended_by = (died, message.arrival.received_at_us)
         else:
             self.counts["death_of_other_session"] += 1
         if not node.is_born:
             self.session_ended(node)
+            if node.was_born and died is not None:
+                node.dead_bd_seq, node.died_at = died, message.arrival.received_at_us
 
     def lost_node_birth(self, node: Node) -> None:
         """After a birth that cannot be read the aliases may mean something else."""
-        self.skip_holes(node, ask=False)
-        self._end_session(node)
+        if node.is_born:
+            self.skip_holes(node, ask=False)
+            self._end_session(node)
 
     def _end_session(self, node: Node) -> None:
         assert not node.window
         node.scopes.clear()
         node.trust = Trust.CONFIRMED
         node.astray_since = None
+        node.dead_bd_seq = None
+        node.ended_by = None
 
     # Nodes without session
 
     def before_birth(self, node: Node, message: Message) -> None:
         """Hold a message, unless it follows the late birth that waits for it."""
-        late_births = [held for held in node.held if held.kind is Kind.LATE_BIRTH]
-        if late_births:
-            birth = late_births[-1].message
+        if node.late_birth is not None:
+            birth = node.late_birth.message
             if (message.seq - birth.seq) % 256 == 1:
-                node.held.remove(late_births[-1])
+                node.late_birth = None
                 self.node_birth(node, birth)
                 self.sequenced(node, message)
                 return
@@ -214,25 +211,27 @@ class Ordering(Reading):
 
     def is_late_birth(self, node: Node, message: Message) -> bool:
         """Whether the session that an NBIRTH would begin has ended already."""
-        if node.is_born or message.bd_seq not in node.died_at:
+        if node.is_born or node.dead_bd_seq is None or message.bd_seq != node.dead_bd_seq:
             return False
-        return message.sent_at is None or message.sent_at <= node.died_at[message.bd_seq]
+        return message.sent_at is None or message.sent_at <= node.died_at
 
     # Time
 
     def time_passes(self) -> None:
         """What happens because nothing has come."""
         for node in self.nodes.values():
-            while due := self._due(node):
-                _, what = min(due)
-                if what == "window":
+            latest = self.now - self.reorder_timeout
+            if node.window:
+                if min(waiting.since for waiting in node.window) <= latest:
                     self.skip_holes(node)
-                else:
-                    self._counting_was_lost(node)
+            elif node.astray_since is not None and node.astray_since <= latest:
+                self._counting_was_lost(node)
         self.expire()
 
-    def _due(self, node: Node) -> list[tuple[float, str]]:
-        due = [(waiting.since, "window") for waiting in node.window]
-        if node.astray_since is not None:
-            due.append((node.astray_since, "lost count"))
-        return [(since, what) for since, what in due if self.now - since >= self.reorder_timeout]
+    def time_is_up(self) -> None:
+        """Nothing that is missing will come."""
+        for node in self.nodes.values():
+            if node.window:
+                self.skip_holes(node)
+            elif node.astray_since is not None:
+                self._counting_was_lost(node)

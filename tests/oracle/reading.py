@@ -6,15 +6,17 @@ import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from oracle.holding import Holding
-from oracle.node import Declared, Kind, Scope
+from oracle.arrivals import BIRTHS
+from oracle.holding import MEBIBYTE, Holding
+from oracle.node import Declared, Scope
 
 if TYPE_CHECKING:
     from oracle.arrivals import Message
-    from oracle.node import Node
+    from oracle.node import Held, Node
     from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
 LONGEST_NAME = 4096
+READ_LATELY_BYTES = 16 * MEBIBYTE
 
 
 def datatype_code(code: int) -> int:
@@ -46,15 +48,16 @@ class Reading(Holding):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._births = itertools.count()
+        self.batch = 0
 
-    def read(self, node: Node, message: Message, *, settle: bool = False) -> None:
-        """Read a DBIRTH, NDATA, DDATA or DDEATH; with `settle` it is held no more."""
+    def read(self, node: Node, message: Message) -> None:
+        """Read a DBIRTH, NDATA, DDATA or DDEATH."""
         verb, device = message.topic.verb, message.topic.device
         if verb == "DBIRTH":
-            if message.unread:
-                node.scopes.pop(device, None)
-            else:
+            if self.is_readable_birth(message):
                 self.device_birth(node, message)
+            else:
+                node.scopes.pop(device, None)
         elif device not in node.scopes:
             self.ask_rebirth(message, "device_data_before_birth")
             if verb == "DDATA":
@@ -65,9 +68,9 @@ class Reading(Holding):
                 died_at = message.arrival.received_at_us
             self.stale(node.scopes.pop(device), message, died_at)
         elif not message.unread:
-            self.data(node, message, settle=settle)
+            self.data(node, message)
 
-    def read_late(self, node: Node, message: Message, *, settle: bool = False) -> None:
+    def read_late(self, node: Node, message: Message) -> None:
         """Read a message that others have overtaken."""
         scope = node.scopes.get(message.topic.device)
         if message.topic.verb == "DDEATH":
@@ -77,20 +80,48 @@ class Reading(Holding):
             else:
                 self.read(node, message)
         elif message.topic.verb == "DBIRTH" and scope is not None and not message.unread:
-            self.data(node, message.with_verb("DDATA"), settle=settle, is_birth=True)
+            self.data(node, message)
         else:
-            self.read(node, message, settle=settle)
+            self.read(node, message)
+
+    def read_held(self, node: Node, held: Held) -> None:
+        """Read what was sent before the birth that it waited for."""
+        device = held.message.topic.device
+        if held.is_whole and held.message.topic.verb == "DDEATH":
+            self.counts["death_of_other_session"] += 1
+        elif device not in node.scopes:
+            held.waits_for = device
+            self.put(node, held)
+        else:
+            if held.is_whole:
+                self.remember(node, held.message)
+            self.data(node, held.message, held=held)
+
+    def remember(self, node: Node, message: Message) -> None:
+        """Keep what was read in this batch and the two before it."""
+        node.read_lately.append((self.batch, message.seq, message.arrival.payload))
+        node.read_lately = [each for each in node.read_lately if each[0] >= self.batch - 2]
+        while sum(len(payload) for _, _, payload in node.read_lately) > READ_LATELY_BYTES:
+            node.read_lately.pop(0)
 
     def device_birth(self, node: Node, message: Message) -> None:
         self.birth(node, message)
         for held in self.take(node, message.topic.device):
-            self.read_late(node, held.message, settle=True)
+            self.read_held(node, held)
+
+    def is_readable_birth(self, message: Message) -> bool:
+        """Whether a birth says what its metrics are."""
+        if not message.unread and is_nameless(message.payload):
+            self.counts["nameless_birth"] += 1
+            return False
+        return not message.unread
 
     def birth(self, node: Node, message: Message) -> None:
         """Declare the metrics of a birth, and read their values."""
         topic, payload = message.topic, message.payload
         scope = node.scopes[topic.device] = Scope(next(self._births), message.sent_at)
-        before = node.declared_before.get(topic.device, {})
+        last = node.declared_before.get(topic.device)
+        before = {} if last is None else last.names
         stale = {name for name, declared in before.items() if declared.is_stale}
         fresh: dict[tuple[str, int], Declared] = {}
         ambiguous = ambiguous_aliases(payload)
@@ -110,23 +141,21 @@ class Reading(Holding):
             scope.names[metric.name] = declared
             if metric.HasField("alias") and metric.alias not in ambiguous:
                 scope.aliases[metric.alias] = declared
-            self.metric(node, declared, metric, message)
-        node.declared_before[topic.device] = scope.names
+            self.metric(node, declared, metric, message, is_birth=True)
+        node.declared_before[topic.device] = scope
 
-    def data(
-        self, node: Node, message: Message, *, settle: bool = False, is_birth: bool = False
-    ) -> None:
-        """Read values; the metrics no birth declares are held, or given up if this is settled.
+    def data(self, node: Node, message: Message, *, held: Held | None = None) -> None:
+        """Read values; the metrics no birth declares are held, or given up if they were held.
 
         A late birth is read by its names alone: what its aliases meant is over.
         """
         device = message.topic.device
         unknown: list[Metric] = []
         reasons: list[str] = []
-        self._count_time(message)
+        if held is None or held.is_whole:
+            self._count_time(message)
         for metric in message.payload.metrics:
-            if is_birth and not has_usable_name(metric):
-                self.counts["metric_without_name"] += 1
+            if message.topic.verb in BIRTHS and not metric.name:
                 continue
             declared = None
             if metric.name:
@@ -138,14 +167,14 @@ class Reading(Holding):
                 continue
             unknown.append(metric)
             reasons.append("unknown_metric" if metric.name else "unknown_alias")
-            if not settle:
+            if held is None:
                 self.ask_rebirth(message, reasons[-1])
         if unknown:
             rest = message.with_metrics(unknown)
-            if settle:
+            if held is not None:
                 self.give_up(rest, reasons[0])
             else:
-                self.hold(node, rest, reasons[0], waits_for=device, kind=Kind.METRICS)
+                self.hold(node, rest, reasons[0], waits_for=device, is_whole=False)
 
     def _count_time(self, message: Message) -> None:
         if message.payload.HasField("timestamp") and message.sent_at is None:

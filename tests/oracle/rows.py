@@ -95,7 +95,15 @@ class Rows:
                 tag.is_stale = True
                 self._row(tag, (NO_VALUE, died_at, 500, "STALE", False), message)
 
-    def metric(self, node: Node, declared: Declared, metric: Metric, message: Message) -> None:
+    def metric(
+        self,
+        node: Node,
+        declared: Declared,
+        metric: Metric,
+        message: Message,
+        *,
+        is_birth: bool = False,
+    ) -> None:
         """The row of one metric that was found in a birth, unless it gives none."""
         if is_control(declared.name):
             return
@@ -119,7 +127,7 @@ class Rows:
         if event_time is None:
             event_time = sent_or_come
         self.counts.update(reasons)
-        if declared.is_stale and message.topic.verb in BIRTHS:
+        if declared.is_stale and is_birth:
             event_time = max(event_time, sent_or_come)
             declared.is_stale = False
         state = (values, event_time, code, quality, metric.is_historical)
