@@ -57,6 +57,7 @@ _RESTORED_AT_ONCE: Final = 64
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
 _DDATA: Final = CODE[MessageType.DDATA]
+_IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
 
 
@@ -293,7 +294,7 @@ class Fleet:
             batch = MessageBatch([*(entry.message for entry in recalled), *messages])
         seen = Decoded()
         screened = screen(batch, self._data_topics, self.limits, seen, len(recalled))
-        lost = [each.message for each in seen.quarantined if is_birth(each.message.topic)]
+        lost = [each.message for each in seen.quarantined if self._is_lost_birth(each)]
         if lost and len(messages) > 1:
             for part in one_by_one(lost, messages):
                 self._take(part, decoded)
@@ -303,6 +304,12 @@ class Fleet:
             entry.position = position
         self._placed = recalled
         self._take_screened(screened, overdue, [message.topic for message in lost], decoded)
+
+    @staticmethod
+    def _is_lost_birth(quarantined: Quarantined) -> bool:
+        """Whether a birth takes effect at once; the envelope of a DBIRTH still has its seq."""
+        topic, in_envelope = quarantined.message.topic, quarantined.reason in _IN_ENVELOPE
+        return is_birth(topic) and not (in_envelope and topic.split("/")[2] == "DBIRTH")
 
     def _recall(self, messages: MessageBatch, overdue: Sequence[EdgeNodeSession]) -> list[Waiting]:
         """What waits and may be read together with a batch, in order of arrival."""
@@ -735,9 +742,13 @@ class Fleet:
                 batch.unread[position] = True
                 decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
                 return
-        elif read.message_type is MessageType.DBIRTH and owner is not None and alive:
-            if not batch.unread[position]:
-                self._resolve(batch, position, owner, decoded)
+        elif (
+            read.message_type is MessageType.DBIRTH
+            and owner is not None
+            and alive
+            and not batch.unread[position]
+        ):
+            self._resolve(batch, position, owner, decoded)
             return
         self._take_in_session(batch, position, session, read, decoded)
 
@@ -894,7 +905,9 @@ class Fleet:
         """A message of a born node, its seq accounted for."""
         batch.taken[position] = True
         if read.message_type is MessageType.DBIRTH:
-            if not batch.unread[position]:
+            if batch.unread[position]:
+                self._lose_birth(batch, str(read), decoded)
+            else:
                 self._device_birth(batch, position, session, read, decoded)
             return
         owner = session.owner if read.device_id is None else session.devices.get(read.device_id)

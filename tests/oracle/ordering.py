@@ -90,10 +90,9 @@ class Ordering(Reading):
             self._read_next(node, message)
 
     def _late(self, node: Node, message: Message) -> None:
-        for _, seq, payload in node.read_lately:
-            if seq == message.seq and payload == message.arrival.payload:
-                self.counts["duplicate"] += 1
-                return
+        if self.was_read_lately(node, message):
+            self.counts["duplicate"] += 1
+            return
         self.counts["late"] += 1
         self.remember(node, message)
         self.read_late(node, message)

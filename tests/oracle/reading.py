@@ -98,11 +98,18 @@ class Reading(Holding):
             self.data(node, held.message, held=held)
 
     def remember(self, node: Node, message: Message) -> None:
-        """Keep what was read in this batch and the two before it."""
+        """Note what was read, and in which batch."""
         node.read_lately.append((self.batch, message.seq, message.arrival.payload))
-        node.read_lately = [each for each in node.read_lately if each[0] >= self.batch - 2]
         while sum(len(payload) for _, _, payload in node.read_lately) > READ_LATELY_BYTES:
             node.read_lately.pop(0)
+
+    def was_read_lately(self, node: Node, message: Message) -> bool:
+        """Whether the very same was read in this batch or the two before it."""
+        same = (message.seq, message.arrival.payload)
+        return any(
+            batch >= self.batch - 2 and (seq, payload) == same
+            for batch, seq, payload in node.read_lately
+        )
 
     def device_birth(self, node: Node, message: Message) -> None:
         self.birth(node, message)
