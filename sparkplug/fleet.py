@@ -63,6 +63,7 @@ _MOST_EARLY: Final = 1000
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
 _DDATA: Final = CODE[MessageType.DDATA]
+_IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
 _DATA: Final = (MessageType.NDATA, MessageType.DDATA)
 
@@ -393,7 +394,7 @@ class Fleet:
             batch = MessageBatch([*(entry.message for entry in recalled), *messages])
         seen = Decoded()
         screened = screen(batch, self._data_topics, self.limits, seen, len(recalled))
-        lost = [each.message for each in seen.quarantined if is_birth(each.message.topic)]
+        lost = [each.message for each in seen.quarantined if self._is_lost_birth(each)]
         if lost and len(messages) > 1:
             for part in one_by_one(lost, messages):
                 self._take(part, decoded)
@@ -403,6 +404,12 @@ class Fleet:
             entry.position = position
         self._placed = recalled
         self._take_screened(screened, overdue, [message.topic for message in lost], decoded)
+
+    @staticmethod
+    def _is_lost_birth(quarantined: Quarantined) -> bool:
+        """Whether a birth takes effect at once; the envelope of a DBIRTH still has its seq."""
+        topic, in_envelope = quarantined.message.topic, quarantined.reason in _IN_ENVELOPE
+        return is_birth(topic) and not (in_envelope and topic.split("/")[2] == "DBIRTH")
 
     def _recall(self, messages: MessageBatch, overdue: Sequence[EdgeNodeSession]) -> list[Waiting]:
         """What waits and may be read together with a batch, in order of arrival."""
@@ -650,7 +657,8 @@ class Fleet:
         batch.tag[rows] = tags
         unknown = tags == NO_TAG
         if is_birth:  # read as data: what has no name is not asked for
-            unknown &= np.array([bool(name) for name in names or [None] * len(rows)])
+            named = [bool(name) for name in names or [None] * len(rows)]
+            unknown &= np.array(named, dtype=np.bool_)
         if unknown.any():
             self._hold_metrics(batch, position, owner, rows[unknown], decoded)
         self._take_structured(batch, rows, decoded)
@@ -797,7 +805,7 @@ class Fleet:
             entries.sort(key=lambda entry: distance(entry.seq, expected))
             missing = holes([entry.seq for entry in entries], expected)
             following = entries[-1].seq + 1
-        elif sequence.lost_since is not None:
+        elif sequence.lost_since is not None and ask:
             missing = {(expected + step) % MODULUS for step in range(sequence.lost_distance)}
             following = sequence.lost_next
         else:
@@ -823,6 +831,7 @@ class Fleet:
             decoded.counts[Reason.DUPLICATE] += 1
             return
         decoded.counts[Reason.LATE] += 1
+        batch.taken[position] = True
         sequence = session.sequence
         gap = sequence.explains(seq)
         if gap is None or gap.guessed:
@@ -870,9 +879,13 @@ class Fleet:
                 batch.unread[position] = True
                 decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
                 return
-        elif read.message_type is MessageType.DBIRTH and owner is not None and alive:
-            if not batch.unread[position]:
-                self._resolve(batch, position, owner, decoded)
+        elif (
+            read.message_type is MessageType.DBIRTH
+            and owner is not None
+            and alive
+            and not batch.unread[position]
+        ):
+            self._resolve(batch, position, owner, decoded)
             return
         self._take_in_session(batch, position, session, read, decoded)
 
@@ -1049,7 +1062,9 @@ class Fleet:
         """A message of a born node, its seq accounted for."""
         batch.taken[position] = True
         if read.message_type is MessageType.DBIRTH:
-            if not batch.unread[position]:
+            if batch.unread[position]:
+                self._lose_birth(batch, str(read), decoded)
+            else:
                 self._device_birth(batch, position, session, read, decoded)
             return
         owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
@@ -1355,6 +1370,10 @@ class Fleet:
             if session is not None and bd_seq is not None:
                 session.dead_bd_seq, session.died_us = bd_seq, received_us
             self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
+            if session is not None and session.late_birth is not None:
+                self._give_up([session.late_birth], Reason.SESSION_ENDED, decoded)
+                session.late_birth = None
+                self._watch(session)
             return
         if not session.ended_by(bd_seq):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
