@@ -502,9 +502,9 @@ class Fleet:
         )
         if observations is not None:
             decoded.observations.append(observations)
+            self.liveness.take_back(observations)
         if self._describe_tags:
             decoded.metadata += describe(batch, flat, self.catalogue)
-            self.liveness.take_back(observations)
         if not self._restoring:
             self.alarms.look(
                 batch,
