@@ -384,7 +384,7 @@ class Consumer:
             each.source.written_sequence = each.sequence
             each.source.forgotten = False
             if each.dead_lost:
-                self.telemetry.add_reason("dead_letter_lost", each.dead_lost, each.source.name)
+                self.telemetry.add_dead_messages_lost(each.dead_lost)
         for batch in spooled:
             if batch.table != table:
                 self.telemetry.add_side_rows(batch.table, len(batch.rows))

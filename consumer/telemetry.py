@@ -70,6 +70,7 @@ class Telemetry:
         self._side_rows = make("side_rows_produced", "rows made for side tables", "table")
         self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
         self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
+        self._dead_lost = make("dead_messages_lost", "dead messages beyond what is kept")
         self._decode = Histogram(
             f"{_PREFIX}_decode_seconds",
             "time from a batch of payloads to encoded rows",
@@ -125,6 +126,10 @@ class Telemetry:
         for reason, count in reasons.items():
             self._dead.labels(reason).inc(count)
             self.totals["dead_messages"] += count
+
+    def add_dead_messages_lost(self, count: int) -> None:
+        """Messages that could not be read, and are not kept either: there are too many."""
+        self._dead_lost.inc(count)
 
     def add_rebirth(self, reason: str) -> None:
         """A rebirth request that was sent."""
