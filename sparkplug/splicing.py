@@ -40,4 +40,5 @@ def spliced(batch: Batch) -> Flattened:
         tags[source].astype(np.int32),
         returned[source],
         texts,
+        np.repeat(np.arange(count), copies),
     )
