@@ -115,6 +115,7 @@ class _Taken:
         self.rows: list[EncodedRows] = []
         self.held: list[HeldMessage] | None = None
         self.sequence = source.fleet.sequence_state()
+        self.dead_lost = 0
         self._memories = decoded.memories
         self._dead = decoded.quarantined + decoded.expired
 
@@ -136,7 +137,7 @@ class _Taken:
             fleet_store.forget_births(db, name)
         fleet_store.write_memories(db, name, self._memories)
         if self._dead:
-            fleet_store.write_dead(db, name, self._dead)
+            self.dead_lost = fleet_store.write_dead(db, name, self._dead)
         if self.held is not None:
             fleet_store.write_held(db, name, self.held)
 
@@ -334,6 +335,8 @@ class Consumer:
         for each in written:
             each.source.written_sequence = each.sequence
             each.source.forgotten = False
+            if each.dead_lost:
+                self.telemetry.add_reason("dead_letter_lost", each.dead_lost, each.source.name)
         for batch in spooled:
             if batch.table != table:
                 self.telemetry.add_side_rows(batch.table, len(batch.rows))

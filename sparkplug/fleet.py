@@ -7,6 +7,7 @@ deaths, gaps, data without birth) are taken message by message, in order of arri
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -146,6 +147,7 @@ class Fleet:
         self._recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._take(part, decoded)
+        decoded.rebirths = list(dict.fromkeys(decoded.rebirths))
         return decoded
 
     def tick(self, now: float) -> Decoded:
@@ -306,41 +308,47 @@ class Fleet:
         """What waits and may be read together with a batch, in order of arrival."""
         if not self._attentive and not len(self._holding):
             return []
-        sessions = {session.index for session in overdue}
-        nodes: set[tuple[str, str]] = set()
-        devices: set[tuple[str, str, str | None]] = set()
-        for index, topic in zip(
-            map(self._data_topics.get, messages.topics), messages.topics, strict=True
-        ):
-            if index is not None:
-                sessions.add(int(self._topics["node"][index]))
-                continue
-            read = parse(topic)
-            if not isinstance(read, Topic):
-                continue
-            key = (read.group_id, read.edge_node_id)
-            if key in self._by_id:
-                sessions.add(self._by_id[key].index)
-            if read.message_type is MessageType.NBIRTH:
-                nodes.add(key)
-            elif read.message_type is MessageType.DBIRTH:
-                devices.add((*key, read.device_id))
+        sessions, births = self._concerned(messages)
+        sessions.update(session.index for session in overdue)
         recalled: list[Waiting] = []
         for index in sorted(sessions & self._attentive):
             session = self._sessions[index]
+            key = (session.owner.group_id, session.owner.edge_node_id)
             recalled += session.sequence.waiting
             if session.late_birth is not None:
                 recalled.append(session.late_birth)
-            if session.late_birth is not None or any(
-                is_birth(entry.message.topic) for entry in session.sequence.waiting
-            ):
-                nodes.add((session.owner.group_id, session.owner.edge_node_id))
+                births.add(Topic(key[0], MessageType.NBIRTH, key[1]))
+            births.update(
+                read
+                for read in (parse(entry.message.topic) for entry in session.sequence.waiting)
+                if isinstance(read, Topic) and read.message_type is MessageType.DBIRTH
+            )
+        nodes = {(b.group_id, b.edge_node_id) for b in births if b.device_id is None}
         for key in sorted(nodes):
             recalled += self._holding.of_node(key)
-        for group_id, edge_node_id, device_id in devices:
-            if (group_id, edge_node_id) not in nodes:
-                recalled += self._holding.of_device((group_id, edge_node_id), device_id)
+        for birth in sorted(births, key=str):
+            key = (birth.group_id, birth.edge_node_id)
+            if key not in nodes:
+                recalled += self._holding.of_device(key, birth.device_id)
         return sorted(recalled, key=lambda entry: entry.message.received_us)
+
+    def _concerned(self, messages: MessageBatch) -> tuple[set[int], set[Topic]]:
+        """The known nodes that messages are from, and the births among the messages."""
+        indices = np.fromiter(
+            map(self._data_topics.get, messages.topics, repeat(ABSENT)), np.int64, len(messages)
+        )
+        known = indices[indices != ABSENT]
+        sessions = set(np.unique(self._topics["node"][known]).tolist())
+        births: set[Topic] = set()
+        for position in np.flatnonzero(indices == ABSENT).tolist():
+            read = parse(messages.topics[position])
+            if isinstance(read, Topic):
+                session = self._by_id.get((read.group_id, read.edge_node_id))
+                if session is not None:
+                    sessions.add(session.index)
+                if read.message_type in _BIRTHS:
+                    births.add(read)
+        return sessions, births
 
     def _take_screened(
         self,

@@ -1,0 +1,159 @@
+"""What the spool's file remembers of a fleet."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from consumer import fleet_store, spool_file
+from consumer.spool import Spool
+from sparkplug.holding import HeldMessage
+from sparkplug.memory import BirthMemory, EndMemory
+from sparkplug.messages import Message, Quarantined, Reason
+
+SERVER = "plant-a"
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool.open(tmp_path / "spool.db")
+    yield spool
+    spool.close()
+
+
+def birth(node="Edge", device=None, payload=b"birth", slot=0):
+    verb = "NBIRTH" if device is None else "DBIRTH"
+    topic = f"spBv1.0/Plant/{verb}/{node}" + (f"/{device}" if device else "")
+    return BirthMemory(slot, "Plant", node, device, Message(topic, payload, 1_000))
+
+
+def write(spool, *memories, server=SERVER):
+    spool.append_many([], also=lambda db: fleet_store.write_memories(db, server, memories))
+
+
+def read(spool, server=SERVER):
+    return spool.read(lambda db: fleet_store.read_births(db, server))
+
+
+def test_births_come_back_as_they_were_in_the_order_in_which_they_came_last(spool):
+    write(spool, birth("A"), birth("B", payload=b""), birth("A", "Boiler"), birth("B"), birth("A"))
+    assert [each.birth for each in read(spool)] == [
+        birth("A", "Boiler"),
+        birth("B"),
+        birth("A"),
+    ]
+
+
+def test_births_of_one_server_are_not_those_of_another(spool):
+    write(spool, birth("A"))
+    assert read(spool, "plant-b") == []
+
+
+def test_the_birth_of_a_node_ends_the_sessions_of_its_devices_without_stale_rows(spool):
+    write(spool, birth(), birth(device="Boiler"), birth())
+    device, node = read(spool)
+    assert (device.alive, device.stale) == (False, False)
+    assert (node.alive, node.stale) == (True, False)
+
+
+def test_the_death_of_a_node_is_that_of_its_living_devices(spool):
+    write(
+        spool,
+        birth(),
+        birth(device="Gone"),
+        EndMemory("Plant", "Edge", "Gone", stale=False),
+        birth(device="Boiler"),
+        EndMemory("Plant", "Edge", None, stale=True, bd_seq=2**64 - 1, time_us=77),
+    )
+    found = {each.birth.device_id: each for each in read(spool)}
+    assert {name: (each.alive, each.stale) for name, each in found.items()} == {
+        None: (False, True),
+        "Gone": (False, False),
+        "Boiler": (False, True),
+    }
+    assert (found[None].dead_bd_seq, found[None].died_us) == (2**64 - 1, 77)
+
+
+def test_the_death_of_a_device_leaves_its_node_alive(spool):
+    write(spool, birth(), birth(device="Boiler"), EndMemory("Plant", "Edge", "Boiler", stale=True))
+    node, device = read(spool)
+    assert node.alive
+    assert (device.alive, device.stale) == (False, True)
+
+
+def test_slots_are_renumbered_and_nodes_without_one_forgotten(spool):
+    write(spool, birth("A", slot=4), birth("A", "Boiler", slot=4), birth("B", slot=9))
+    spool.append_many([], also=lambda db: fleet_store.write_slots(db, SERVER, {("Plant", "A"): 0}))
+    assert [(each.birth.edge_node_id, each.birth.slot) for each in read(spool)] == [
+        ("A", 0),
+        ("A", 0),
+    ]
+
+
+def test_a_large_birth_takes_a_fraction_of_its_size_on_disk(spool):
+    write(spool, birth(payload=b"Temperature of the inlet" * 10_000))
+    [size] = spool.read(lambda db: db.execute("SELECT length(payload) FROM births").fetchone())
+    assert size < 10_000
+    assert len(read(spool)[0].birth.message.payload) == 240_000
+
+
+def test_held_messages_come_back_with_what_they_wait_for(spool):
+    held = [
+        HeldMessage(Message("spBv1.0/Plant/NDATA/Edge", b"1", 5), None, Reason.DATA_BEFORE_BIRTH),
+        HeldMessage(Message("spBv1.0/Plant/DDATA/Edge/D", b"", 6), "D", Reason.UNKNOWN_ALIAS),
+    ]
+    for _ in range(2):  # what is kept replaces what was
+        spool.append_many([], also=lambda db: fleet_store.write_held(db, SERVER, held))
+    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == held
+    spool.append_many([], also=lambda db: fleet_store.write_held(db, SERVER, []))
+    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == []
+
+
+def dead(count, size=10):
+    message = Message("spBv1.0/Plant/NDATA/Edge", b"x" * size, 5)
+    return [Quarantined(message, Reason.BAD_PAYLOAD)] * count
+
+
+def kept(spool):
+    query = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_messages"
+    return spool.read(lambda db: db.execute(query).fetchone())
+
+
+def test_of_many_dead_messages_at_once_some_are_kept_and_the_others_counted(spool):
+    lost = []
+    spool.append_many(
+        [], also=lambda db: lost.append(fleet_store.write_dead(db, SERVER, dead(150)))
+    )
+    assert (lost, kept(spool)) == ([50], (100, 1000))
+
+
+def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
+    for _ in range(30):
+        spool.append_many([], also=lambda db: fleet_store.write_dead(db, SERVER, dead(1, 4 << 20)))
+    count, size = kept(spool)
+    assert (count, size) == (16, 64 << 20)
+    [(lowest, highest)] = spool.read(
+        lambda db: db.execute(
+            "SELECT min(dead_message_id), max(dead_message_id) FROM dead_messages"
+        ).fetchall()
+    )
+    assert (lowest, highest) == (15, 30)
+
+
+def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, monkeypatch):
+    path = tmp_path / "spool.db"
+    with monkeypatch.context() as older:
+        older.setattr(spool_file, "SCHEMA_VERSION", 1)
+        old = Spool.open(path)
+        old.set_state("client_id/plant-a", "kept")
+        old.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert not db.execute("SELECT * FROM sqlite_schema WHERE name = 'births'").fetchall()
+    db.close()
+    spool = Spool.open(path)
+    write(spool, birth())
+    assert spool.get_state("client_id/plant-a") == "kept"
+    assert len(read(spool)) == 1
+    spool.close()

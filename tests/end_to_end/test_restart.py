@@ -1,0 +1,140 @@
+"""What the consumer knows of edge nodes after it was started again."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from services import wait_until
+
+from end_to_end.many_nodes import many_nodes
+from end_to_end.world import world
+
+NODES = 500
+ROWS_OF_BIRTHS = 3 * NODES
+ROWS_OF_CHANGE = 2 * NODES
+
+
+def values_of(rows):
+    """What landed, without what differs from one delivery to the next."""
+    return Counter(
+        (
+            row["edge_node_id"],
+            row["metric_name"],
+            row["numeric_value"],
+            round(row["event_time"].timestamp() * 1000),
+        )
+        for row in rows
+        if row["metric_name"] != "Unit"
+    )
+
+
+def published(nodes, numbers):
+    """The same, of what the nodes published."""
+    return Counter(
+        (name, metric, float(number), nodes.time_of(number))
+        for name in nodes.nodes
+        for metric in ("Load", "Level")
+        for number in numbers
+    )
+
+
+def test_nodes_whose_seq_is_unbroken_are_trusted_after_a_restart(tmp_path):
+    with world(tmp_path) as system, many_nodes(system.server, NODES) as nodes:
+        system.consumer.start_ready()
+        nodes.publish_births()
+        nodes.change(1)
+        system.table.wait_for(ROWS_OF_BIRTHS + ROWS_OF_CHANGE)
+        assert system.consumer.stop() == 0
+
+        system.consumer.start_ready()
+        nodes.change(2)
+        rows = system.table.wait_for(ROWS_OF_BIRTHS + 2 * ROWS_OF_CHANGE)
+
+        assert values_of(rows) == published(nodes, [0, 1, 2])
+        assert len(set(system.table.event_ids())) == len(rows)
+        assert nodes.requests == []
+        assert system.consumer.metric("sparkplug_zerobus_waiting_messages") == 0
+        assert not system.consumer.reasons().keys() & {"data_before_birth", "sequence_gap"}
+        assert system.consumer.stop() == 0
+
+
+def test_nodes_that_went_on_while_the_consumer_was_down_are_asked_once_and_lose_nothing_after(
+    tmp_path,
+):
+    budget = 100
+    with (
+        world(tmp_path, host={"rebirth": {"fleet_per_second": budget}}) as system,
+        many_nodes(system.server, NODES) as nodes,
+    ):
+        system.consumer.start_ready()
+        nodes.publish_births()
+        nodes.change(1)
+        system.table.wait_for(ROWS_OF_BIRTHS + ROWS_OF_CHANGE)
+        assert system.consumer.stop() == 0
+        nodes.change(2)
+        nodes.flush()
+
+        system.consumer.start_ready()
+        nodes.change(3)
+        nodes.change(4)
+        wait_until(lambda: len(nodes.requests) == NODES, 30, "rebirth requests")
+        nodes.change(5)
+        # The rebirths repeat the values of whatever was the last change before them; the
+        # rows of Unit stay what they were.
+        system.table.wait_for(ROWS_OF_BIRTHS + 4 * ROWS_OF_CHANGE, 30)
+        system.consumer.wait_delivered()
+
+        rows = system.table.rows()
+        distinct = {row["event_id"]: row for row in rows}.values()
+        found = values_of(distinct)
+        # What was published while the consumer was away is gone, but for the last values,
+        # which births may repeat; everything else is there, with its own time, and no more.
+        assert published(nodes, [0, 1, 3, 4, 5]) - found == Counter()
+        assert found - published(nodes, [0, 1, 2, 3, 4, 5]) == Counter()
+        assert Counter(name for _, name in nodes.requests) == Counter(nodes.nodes.keys())
+        seconds = nodes.requests[-1][0] - nodes.requests[0][0]
+        assert seconds > (NODES - 2 * budget) / budget
+        assert system.consumer.metric("sparkplug_zerobus_waiting_messages") == 0
+        assert system.consumer.stop() == 0
+
+
+def test_held_messages_survive_a_restart(tmp_path):
+    # Nobody answers: a passive host does not ask.
+    with (
+        world(tmp_path, host={"mode": "passive"}) as system,
+        many_nodes(system.server, 3) as nodes,
+    ):
+        nodes.publish_births()
+        nodes.flush()
+        system.consumer.start_ready()
+        nodes.change(1)
+        system.consumer.wait_for(
+            lambda: system.consumer.metric("sparkplug_zerobus_waiting_messages") == 6, "held"
+        )
+        assert system.consumer.stop() == 0
+        system.consumer.start_ready()
+        assert system.consumer.metric("sparkplug_zerobus_waiting_messages") == 6
+        for node in nodes.nodes.values():
+            nodes._perform(node.rebirth(nodes.time_of(2)))
+        rows = system.table.wait_for(3 * 3)
+        system.consumer.wait_delivered()
+        # The births repeat what was held: the same observations, which land once.
+        assert values_of(rows) == published(nodes, [1])
+        assert {row["message_type"] for row in rows if row["metric_name"] == "Load"} == {"NDATA"}
+        assert len(system.table.event_ids()) == 9
+
+
+def test_a_kill_leaves_births_that_fit_the_rows(tmp_path):
+    with world(tmp_path) as system, many_nodes(system.server, 20) as nodes:
+        system.consumer.start_ready()
+        nodes.publish_births()
+        nodes.change(1)
+        system.table.wait_for(20 * 5)
+        system.consumer.kill()
+        system.consumer.start_ready()
+        nodes.change(2)
+        rows = system.table.wait_for(20 * 7)
+        assert values_of({row["event_id"]: row for row in rows}.values()) == published(
+            nodes, [0, 1, 2]
+        )
+        assert nodes.requests == []
