@@ -75,7 +75,7 @@ class MetadataRows:
             return []
         self._tags.extend()
         content = _content(metadata)
-        since_us = metadata.since_us
+        since_us = max(metadata.since_us, 0)
         if since_us > stamp_us + MOST_AHEAD_US:
             since_us = stamp_us
         pieces: list[pa.BinaryArray] = []

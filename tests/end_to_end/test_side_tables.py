@@ -10,28 +10,9 @@ import pytest
 from services import wait_until
 
 from consumer import side_ddl
-from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
 from end_to_end.gateway import Gateway, metric, now_ms
-from end_to_end.world import LandedTable, world
-
-EVENTS = "main.plant.sparkplug_events"
-METADATA = "main.plant.tag_metadata"
-SIDE_TABLES = {EVENTS: SPARKPLUG_EVENTS, METADATA: TAG_METADATA}
-
-
-@contextlib.contextmanager
-def side_world(directory, *, create=tuple(SIDE_TABLES), **changes):
-    """A system whose consumer writes both side tables; `create`: those that are there."""
-    changes.setdefault("zerobus", {"events_table": EVENTS, "metadata_table": METADATA})
-    with world(directory, **changes) as system:
-        for name in create:
-            system.zerobus.create_table(name, SIDE_TABLES[name].arrow_schema)
-        yield system
-
-
-def landed(directory, name):
-    return LandedTable(directory / "lake", name, SIDE_TABLES[name].arrow_schema,
-                       "ingestion_timestamp")  # fmt: skip
+from end_to_end.side_world import EVENTS, METADATA, SIDE_TABLES, landed, side_world, told
+from end_to_end.world import world
 
 
 @pytest.fixture
@@ -44,10 +25,6 @@ def system(tmp_path):
 @pytest.fixture
 def events(tmp_path):
     return landed(tmp_path, EVENTS)
-
-
-def told(rows, *names):
-    return [tuple(row[name] for name in names) for row in rows]
 
 
 def test_births_and_deaths_are_events_in_their_order(system, events):
