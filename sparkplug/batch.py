@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from sparkplug.catalogue import NO_TAG
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch
+from sparkplug.structured_rows import Structured
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Batch:
     recalled: int  # so many messages at the beginning have waited since an earlier batch
     taken: NDArray[np.bool_]  # messages that were read, deaths included
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
+    structured: Structured = field(default_factory=Structured)
 
     def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Position of the message that each metric belongs to."""
@@ -101,14 +103,14 @@ class Batch:
         rows = self.rows(position)
         count = rows.stop - rows.start
         names = self.names[rows] if self.names is not None else [None] * count
-        found = [index for index, name in enumerate(names) if name == "bdSeq"]
+        found = [index for index, metric in enumerate(names) if metric == "bdSeq"]
         if not found:
             is_death = self.message_type[position] == CODE[MessageType.NDEATH]
             if not is_death or count != 1 or names[0]:
                 return None
             found = [0]
-        for field in ("int_value", "long_value"):
-            value = self.columns.metric(field)[rows.start + found[-1]].as_py()
+        for name in ("int_value", "long_value"):
+            value = self.columns.metric(name)[rows.start + found[-1]].as_py()
             if value is not None:
                 return int(value)
         return None

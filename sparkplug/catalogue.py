@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MAX_NAME_CHARACTERS: Final = 4096
+"""Metrics with longer names are not declared: every row of a tag repeats its name."""
+
 NO_TAG: Final = -1
 """Tag id of a metric that cannot be resolved."""
 
@@ -30,6 +33,8 @@ _READING_OF_CODE: Final = np.array(
 )
 _WIDTH_OF_CODE: Final = np.array([WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8)
 _LARGEST_CODE: Final = max(DataType)
+
+_STRUCTURED: Final = np.isin(np.arange(256), (DataType.Template, DataType.Bytes, DataType.File))
 
 _CONTROL_PREFIXES: Final = ("Node Control/", "Device Control/")
 
@@ -66,15 +71,25 @@ class TagCatalogue:
         self.generation = 0
         self.names: list[str] = []
         self.owners: list[TagOwner] = []
+        self.any_structured = False
         self._size = 0
         self._datatype = np.zeros(1024, dtype=np.uint8)
         self._emitted = np.zeros(1024, dtype=np.bool_)
         self._stale = np.zeros(1024, dtype=np.bool_)
+        self._description = np.zeros((1024, 2), dtype=np.int64)
 
     @property
     def stale(self) -> NDArray[np.bool_]:
         """Whether the last row of a tag said STALE; its next birth value takes that back."""
         return self._stale[: self._size]
+
+    @property
+    def description(self) -> NDArray[np.int64]:
+        """Two digests per tag, of what births last said of it; zeros for nothing yet.
+
+        See sparkplug.tag_description.
+        """
+        return self._description[: self._size]
 
     def __len__(self) -> int:
         return self._size
@@ -109,6 +124,29 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
+    def is_structured(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether one metric of these tags may be no row, or several: templates and files.
+
+        `any_structured` is False as long as there are no such tags at all.
+        """
+        found: NDArray[np.bool_] = _STRUCTURED[self._datatype[tags]] & (tags != NO_TAG)
+        return found
+
+    def take_back_stale(
+        self, tags: NDArray[np.int32], eligible: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which of these metrics are the first to give a row after their tag was STALE.
+
+        `eligible` are those that may. Their tags are not STALE any more.
+        """
+        back = eligible & self.gives_rows(tags) & self.is_read(tags)
+        back &= self._stale[tags]
+        found, first = np.unique(tags[back], return_index=True)
+        taken = np.zeros(len(tags), dtype=np.bool_)
+        taken[np.flatnonzero(back)[first]] = True
+        self._stale[found] = False
+        return taken
+
     def is_read(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether values of these tags are read at all: not those of complex datatypes."""
         scalar: NDArray[np.bool_] = self.reading_of(tags) != READINGS.index(Reading.COMPLEX)
@@ -128,6 +166,8 @@ class TagCatalogue:
             ]
         self._emitted[first : first + len(names)] = emitted
         self._stale[first : first + len(names)] = False
+        self._description[first : first + len(names)] = 0
+        self.any_structured = self.any_structured or bool(_STRUCTURED[codes].any())
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
         self._size = first + len(names)
@@ -140,6 +180,8 @@ class TagCatalogue:
         self._datatype = np.concatenate([self._datatype[live], np.zeros(1024, dtype=np.uint8)])
         self._emitted = np.concatenate([self._emitted[live], np.zeros(1024, dtype=np.bool_)])
         self._stale = np.concatenate([self._stale[live], np.zeros(1024, dtype=np.bool_)])
+        fresh = np.zeros((1024, 2), dtype=np.int64)
+        self._description = np.concatenate([self._description[live], fresh])
         self.names = [self.names[tag] for tag in live.tolist()]
         self.owners = [self.owners[tag] for tag in live.tolist()]
         self._size = len(live)
@@ -152,6 +194,12 @@ class TagCatalogue:
             self._datatype = np.resize(self._datatype, grown)
             self._emitted = np.resize(self._emitted, grown)
             self._stale = np.resize(self._stale, grown)
+            self._description = np.resize(self._description, (grown, 2))
+
+
+def reading_and_width(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Index into READINGS and bits of integers, as reading_of and width_of, by datatype code."""
+    return _READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
 
 
 def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:

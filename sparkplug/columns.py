@@ -8,10 +8,11 @@ upb accepts and ptars does not (invalid UTF-8); their neighbours are decoded aga
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 from google.protobuf.message import DecodeError
 from ptars import HandlerPool
 
@@ -20,7 +21,6 @@ from sparkplug.pb import sparkplug_b_columns_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 ABSENT: Final = -1
@@ -45,6 +45,7 @@ _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayloa
 _SCALAR_FIELDS: Final = frozenset(
     field.name for field in sparkplug_b_columns_pb2.ScalarMetric.DESCRIPTOR.fields
 )
+_METADATA: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.MetadataPayload.DESCRIPTOR)
 _EVERYTHING: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.Payload.DESCRIPTOR)
 
 
@@ -104,6 +105,27 @@ class PayloadColumns:
                 _EVERYTHING.list_to_record_batch(self._payloads).column("metrics").values
             )
         return self._metrics.field(name)
+
+    def metadata(self, positions: Sequence[int]) -> pa.Array:
+        """The encoded metadata of all metrics of some messages; without decoding the others."""
+        if self._metrics.type.num_fields == len(_SCALAR_FIELDS):
+            payloads = [self._payloads[position] for position in positions]
+            return _METADATA.list_to_record_batch(payloads).column("metrics").values.field(0)
+        return self._metrics.field("metadata").take(pa.array(self.rows_of(positions)))
+
+    def rows_of(self, positions: Sequence[int]) -> NDArray[np.int64]:
+        """The metrics of some messages, message by message."""
+        bounds = [(self.offsets[each], self.offsets[each + 1]) for each in positions]
+        return np.concatenate([np.arange(*each, dtype=np.int64) for each in bounds])
+
+    def spliced(
+        self, more: PayloadColumns, source: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> PayloadColumns:
+        """The same messages with other metrics: those at `source`, this one's before `more`'s."""
+        self.metric("template_value")  # both have all fields then
+        more.metric("template_value")
+        metrics = pa.concat_arrays([self._metrics, more._metrics]).take(pa.array(source))
+        return replace(self, offsets=offsets, _payloads=[], _metrics=metrics)
 
     def part(self, position: int, indices: Sequence[int]) -> bytes:
         """A payload with some metrics of a message, its seq and timestamp where they are usable."""

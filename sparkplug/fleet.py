@@ -23,7 +23,7 @@ from sparkplug.batch import (
     look_up,
     one_by_one,
 )
-from sparkplug.catalogue import NO_TAG, TagCatalogue, datatype_codes
+from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, TagCatalogue, datatype_codes
 from sparkplug.columns import ABSENT, BEYOND_SEQ, booleans, numbers, validity
 from sparkplug.events import Event, EventKind, Healing
 from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
@@ -42,15 +42,15 @@ from sparkplug.recent import RecentMessages
 from sparkplug.screening import Limits, Screened, screen
 from sparkplug.sequence import BEHIND, MODULUS, Gap, distance, holes
 from sparkplug.session import TRANSMISSION_VERSION, EdgeNodeSession, MetricOwner
+from sparkplug.structured import StructuredMetrics
+from sparkplug.structured_rows import Birth
+from sparkplug.tag_description import describe
 from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
-
-MAX_NAME_CHARACTERS: Final = 4096
-"""Metrics with longer names are not declared: every row of a tag repeats its name."""
 
 _MOST_SHORT: Final = 2**16
 _RESTORED_AT_ONCE: Final = 64
@@ -78,6 +78,7 @@ class Fleet:
         emit_transient: bool = False,
         reorder_timeout: float = 0.0,
         hold_limits: HoldLimits | None = None,
+        describe_tags: bool = False,
     ) -> None:
         """Make a fleet without nodes.
 
@@ -94,6 +95,14 @@ class Fleet:
         self._emit_births = emit_births
         self._emit_stale = emit_stale
         self._emit_transient = emit_transient
+        self._structured = StructuredMetrics(
+            self.catalogue,
+            self.limits,
+            emit_births=emit_births,
+            emit_transient=emit_transient,
+            with_parameters=describe_tags,
+        )
+        self._describe_tags = describe_tags
         self._pool = AliasPool()
         self._sessions: list[EdgeNodeSession] = []
         self._by_id: dict[tuple[str, str], EdgeNodeSession] = {}
@@ -361,6 +370,9 @@ class Fleet:
         regular = self._regular(batch)
         batch.taken |= regular
         self._resolve_regular(batch, regular)
+        if self.catalogue.any_structured:
+            counts = np.diff(batch.columns.offsets)
+            self._take_structured(batch, np.flatnonzero(np.repeat(regular, counts)), decoded)
         for position in range(batch.recalled):
             read = self._topic_at(batch, position)
             found = self._by_id.get((read.group_id, read.edge_node_id))
@@ -376,20 +388,24 @@ class Fleet:
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
+        flat = self._structured.flatten(batch, decoded)
         observations = observe(
-            columns=batch.columns,
-            tag=batch.tag,
+            columns=flat.columns,
+            tag=flat.tag,
             catalogue=self.catalogue,
             message_type=batch.message_type,
             received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
             ignition=batch.ignition,
-            returned=batch.returned,
+            returned=flat.returned,
+            texts=flat.texts,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,
             counts=decoded.counts,
         )
         if observations is not None:
             decoded.observations.append(observations)
+        if self._describe_tags:
+            decoded.metadata += describe(batch, flat, self.catalogue)
         self._recent.add(batch)
         for entry in self._placed:
             entry.position = entry.rows = None
@@ -536,6 +552,22 @@ class Fleet:
             unknown &= np.array([bool(name) for name in names or [None] * len(rows)])
         if unknown.any():
             self._hold_metrics(batch, position, owner, rows[unknown], decoded)
+        self._take_structured(batch, rows, decoded)
+
+    def _take_structured(self, batch: Batch, rows: NDArray[np.int64], decoded: Decoded) -> None:
+        """What of some metrics of data is no single row; their tags are known."""
+        for part in self._structured.take(batch, rows):
+            if batch.released[part.position]:
+                decoded.expired.append(Quarantined(part.message, Reason.UNKNOWN_METRIC))
+                continue
+            key = (part.owner.group_id, part.owner.edge_node_id)
+            decoded.counts[Reason.UNKNOWN_METRIC] += part.size
+            decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC))
+            entry = Waiting(
+                part.message, batch.seq(part.position), self._now, part.position,
+                np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id,
+            )  # fmt: skip
+            self._hold(key, entry, decoded)
 
     # ------------------------------------------------------------------ one by one
 
@@ -1080,9 +1112,10 @@ class Fleet:
     def _fits(self, owner: MetricOwner, batch: Batch, position: int, decoded: Decoded) -> bool:
         """Whether there is room for the tags of a birth; one place is for the owner itself."""
         rows = batch.rows(position)
-        wanted = self._live_tags - len(owner.declared) + rows.stop - rows.start
+        leaves = self._structured.open(batch, position, owner)
+        wanted = self._live_tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
         owners = len(self._owners) + (owner.topic_index < 0)
-        if wanted + owners <= self.limits.max_tags:
+        if wanted + owners <= self.limits.max_tags and self._structured.fits(leaves, owner):
             return True
         batch.unread[position] = True
         self._refuse(batch, position, Reason.TOO_MANY_TAGS, decoded)
@@ -1107,14 +1140,19 @@ class Fleet:
         names = batch.names[rows] if batch.names is not None else [None] * len(codes)
         if max(map(len, filter(None, names)), default=0) > MAX_NAME_CHARACTERS:
             names = [n if n and len(n) <= MAX_NAME_CHARACTERS else None for n in names]
-        before = len(owner.declared)
-        tags = owner.declare(self.catalogue, names, codes)
-        batch.tag[rows] = tags
+        leaves = batch.structured.opened[position]
+        before = owner.declared
+        declared = owner.declare(
+            self.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
+        )
+        tags = batch.tag[rows] = declared[: len(codes)]
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
             decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
         self._take_back_stale(batch, rows)
-        self._live_tags += len(owner.declared) - before
+        birth = Birth(position, owner, before, leaves, declared[len(codes) :])
+        self._structured.declared(batch, birth)
+        self._live_tags += len(owner.declared) - len(before)
         alias_column = batch.columns.metric("alias")[rows]
         aliased = validity(alias_column) & (tags != NO_TAG)
         aliases, alias_tags = numbers(alias_column, np.uint64)[aliased], tags[aliased]
@@ -1150,14 +1188,10 @@ class Fleet:
         """Note which metrics of a birth are the first that give a row after their death."""
         if not self._emit_births or not self.catalogue.stale.any():
             return
-        tags = batch.tag[rows]
-        back = self.catalogue.gives_rows(tags) & self.catalogue.is_read(tags)
-        back &= self.catalogue.stale[tags]
+        eligible = np.ones(rows.stop - rows.start, dtype=np.bool_)
         if not self._emit_transient:
-            back &= ~booleans(batch.columns.metric("is_transient")[rows])
-        found, first = np.unique(tags[back], return_index=True)
-        batch.returned[rows.start + np.flatnonzero(back)[first]] = True
-        self.catalogue.stale[found] = False
+            eligible &= ~booleans(batch.columns.metric("is_transient")[rows])
+        batch.returned[rows] = self.catalogue.take_back_stale(batch.tag[rows], eligible)
 
     def _publish_table(self, session: EdgeNodeSession) -> None:
         """Tell the columns where a node's alias table is now."""

@@ -17,6 +17,7 @@ from sparkplug.values import Kind, Values, read_values
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ def observe(
     received_us: NDArray[np.int64],
     ignition: NDArray[np.bool_],
     returned: NDArray[np.bool_],
+    texts: Mapping[int, str],
     emit_births: bool,
     emit_transient: bool,
     counts: Counter[Reason],
@@ -42,7 +44,8 @@ def observe(
     """Rows of a batch; None if it has none.
 
     `tag` is per metric, NO_TAG for metrics that give no row; so is `returned`, the first
-    birth value of a tag after a row of quality STALE. `message_type`,
+    birth value of a tag after a row of quality STALE. `texts` has, by metric, what stands
+    for a value that is encoded and read already. `message_type`,
     `received_us` (microseconds since 1970 UTC) and `ignition` (the publisher is
     Ignition, whose quality code 0 is good) are per message.
     """
@@ -61,7 +64,8 @@ def observe(
     tag = tag[rows]
     message = np.repeat(np.arange(len(message_type)), np.diff(columns.offsets))[rows]
     reading = catalogue.reading_of(tag)
-    values = read_values(field, reading, catalogue.width_of(tag), catalogue.datatype_of(tag))
+    ready = {int(np.searchsorted(rows, row)): texts[row] for row in texts if wanted[row]}
+    values = read_values(field, reading, catalogue.width_of(tag), catalogue.datatype_of(tag), ready)
 
     payload_ms = columns.timestamp_ms
     payload_us = np.where(payload_ms == ABSENT, ABSENT, payload_ms * _US_PER_MS)

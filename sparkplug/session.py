@@ -42,6 +42,8 @@ class MetricOwner:
         self.tags: dict[str, int] = {}
         # All tags of the birth: a name declared twice has two, the earlier by alias only.
         self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        # Paths of the leaves of its templates, which are among its tags; ascending.
+        self.leaves: list[str] = []
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
         self.aliases: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)

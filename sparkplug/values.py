@@ -7,6 +7,7 @@ columns; only values that break the rules are looked at one by one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from sparkplug.complex.files import bytes_text
 from sparkplug.datatypes import DataType, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -148,11 +149,13 @@ def read_values(
     reading: NDArray[np.uint8],
     width: NDArray[np.uint8],
     datatype: NDArray[np.uint8] | None = None,
+    ready: Mapping[int, str] = MappingProxyType({}),
 ) -> Values:
     """Read one value per row; `field` gives the wire columns of exactly these rows.
 
     `reading` (index into READINGS), `width` (bits of integer types) and `datatype` (wire
-    code) are per row; the latter is needed where a reading is ENCODED.
+    code) are per row; the latter is needed where a reading is ENCODED. `ready` has the
+    text of encoded values that are not to be read again, by row.
     """
     wire = _Wire(field)
     explicit_null = booleans(field("is_null"))
@@ -170,13 +173,13 @@ def read_values(
         misfit=wire.none,
     )
     texts = _Texts(wire.rows)
-    rows = _Rows(reading, width, valued, count)
+    rows = _Rows(reading, width, valued, count, datatype)
     _read_floats(values, texts, wire, rows)
     _read_integers(values, texts, rows, wire)
     _read_booleans(values, wire, rows)
     _read_texts(values, wire, rows)
-    if datatype is not None and rows.count[_ENCODED]:
-        _read_encoded(values, texts, wire, rows, datatype)
+    if rows.count[_ENCODED]:
+        _read_encoded(values, texts, wire, rows, ready)
     values.misfit = valued & (values.kind == Kind.NULL)
     texts.put(values.misfit, lambda row: _raw_text(wire, row))
     doubly_set = wire.doubly_set()
@@ -196,6 +199,7 @@ class _Rows:
     width: NDArray[np.uint8]
     valued: Mask
     count: NDArray[np.int64]
+    datatype: NDArray[np.uint8] | None
 
     def of(self, *readings: int) -> Mask | None:
         """Rows with a value and one of these readings; None if there are none."""
@@ -285,13 +289,22 @@ def _read_texts(values: Values, wire: _Wire, rows: _Rows) -> None:
 
 
 def _read_encoded(
-    values: Values, texts: _Texts, wire: _Wire, rows: _Rows, datatype: NDArray[np.uint8]
+    values: Values,
+    texts: _Texts,
+    wire: _Wire,
+    rows: _Rows,
+    ready: Mapping[int, str],
 ) -> None:
     """Arrays, data sets, bytes and files as JSON text, one by one: they are rare."""
+    if rows.datatype is None:
+        return
     encoded = np.flatnonzero((rows.reading == _ENCODED) & rows.valued)
     written: list[str | None] = []
     for row in encoded.tolist():
-        kind = DataType(int(datatype[row]))
+        if row in ready:
+            written.append(ready[row])
+            continue
+        kind = DataType(int(rows.datatype[row]))
         member = "dataset_value" if kind is DataType.DataSet else "bytes_value"
         raw = wire.arrays[member][row].as_py() if wire.has(member)[row] else None
         written.append(None if raw is None else _encoded_text(kind, raw, wire.metadata_of(row)))

@@ -105,6 +105,16 @@ class TemplateDefinitions:
     def __contains__(self, template_ref: str) -> bool:
         return template_ref in self._by_name
 
+    @property
+    def members_in_all(self) -> int:
+        """Members of all definitions together."""
+        return self._members
+
+    @property
+    def bytes_in_all(self) -> int:
+        """Bytes of all definitions together, encoded."""
+        return self._bytes
+
     def replace(self, definitions: Iterable[tuple[str, bytes]]) -> list[DefinitionProblem]:
         """Forget all, remember these (metric name, encoded Template): an NBIRTH's.
 

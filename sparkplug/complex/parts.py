@@ -196,6 +196,10 @@ class PartAssembler:
         self._drop(key)
         return _finished(file)
 
+    def awaits(self, owner: Hashable, metric: str) -> bool:
+        """Whether a metric has an unfinished file."""
+        return (owner, metric) in self._files
+
     def expire(self, now_us: int) -> None:
         """Drop the files that have waited too long for their next part."""
         while self._files:

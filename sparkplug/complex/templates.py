@@ -7,7 +7,7 @@ at any depth, which is also what a gateway publishes that flattens its UDTs itse
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +24,13 @@ from sparkplug.complex.definitions import (
 )
 from sparkplug.complex.json_values import JsonValue, decoded, text_of
 from sparkplug.datatypes import DataType
+from sparkplug.payloads import QUALITY
 from sparkplug.pb.sparkplug_b_pb2 import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparkplug.pb.sparkplug_b_pb2 import Template
+    from sparkplug.pb.sparkplug_b_pb2 import PropertySet, PropertyValue, Template
 
 MAX_MEMBERS: Final = 10_000
 """Default for the most members of one instance, those of nested instances included."""
@@ -49,8 +50,6 @@ class MemberProblem(StrEnum):
     """Counted once: it ends the expansion."""
     NESTED_DEFINITION = "nested_definition"
     """A definition inside an instance; definitions are no data."""
-    NULL_INSTANCE = "nested_instance_is_null"
-    """The message does not say which members are null with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,18 @@ class Instance:
     parameters: dict[str, JsonValue]
 
 
+@dataclass(frozen=True, slots=True)
+class NullInstance:
+    """An instance without value: all leaf metrics below `path` are null with it.
+
+    The message does not say which those are; `leaf` is what to take for each of them. It
+    has is_null unless the instance said neither that it is null nor what it is.
+    """
+
+    path: str
+    leaf: Metric
+
+
 @dataclass(slots=True)
 class Expansion:
     """A template as leaf metrics.
@@ -74,8 +85,10 @@ class Expansion:
     `members` are leaf metrics with a value or null, in the order of the message;
     `instance_of` has for each the index of its innermost instance in `instances`, whose
     first element is the expanded one itself. `declared` are leaf metrics, without value,
-    that the definition has and the instance lacks: tags that exist, but no data. A
-    definition has none of these. `skipped` counts what gave no leaf metric.
+    that the definition has and the instance lacks, or that a null instance has: tags that
+    exist, but no data; `declared_in` has for each the reference of its innermost template.
+    `nulls` are the instances without value. A definition has none of these. `skipped`
+    counts what gave no leaf metric.
     """
 
     is_definition: bool
@@ -83,6 +96,8 @@ class Expansion:
     members: list[Metric] = field(default_factory=list)
     instance_of: list[int] = field(default_factory=list)
     declared: list[Metric] = field(default_factory=list)
+    declared_in: list[str | None] = field(default_factory=list)
+    nulls: list[NullInstance] = field(default_factory=list)
     skipped: Counter[MemberProblem] = field(default_factory=Counter)
 
     @property
@@ -103,11 +118,13 @@ class Expansion:
 
 def expand(
     name: str,
-    template: bytes,
+    template: bytes | None,
     *,
     timestamp: int | None,
+    is_null: bool = False,
     is_historical: bool = False,
     is_transient: bool = False,
+    quality: PropertyValue | None = None,
     definitions: TemplateDefinitions | None = None,
     max_depth: int = MAX_DEPTH,
     max_members: int = MAX_MEMBERS,
@@ -118,14 +135,16 @@ def expand(
 
     Every leaf has the path as name, no alias, and a timestamp of its own, its nested
     instance's, or `timestamp` (milliseconds since 1970 UTC), in this order; it is
-    historical or transient if it or an instance around it is. All else, properties and
-    unknown fields included, is the member's.
+    historical or transient if it or an instance around it is. Its property Quality is its
+    own, its nested instance's, or `quality`. All else, properties and unknown fields
+    included, is the member's. An instance with is_null, or without value (`template` is
+    None), gives no member a value: see Expansion.nulls.
 
     Pass `definitions` for births only: they give members without datatype their declared
     one, and fill `declared`. Data may have any subset of the members, and only that
     subset is given.
     """
-    parsed = parse_template(template, max_bytes)
+    parsed = parse_template(template or b"", max_bytes)
     if isinstance(parsed, TemplateProblem):
         return parsed
     first = _instance(name, parsed, None)
@@ -135,9 +154,11 @@ def expand(
         shape = Shape(first.template_ref)
         if timestamp is not None and not 0 <= timestamp < 1 << 64:
             timestamp = None  # no time that a metric could carry
-        context = _Context(timestamp, is_historical, is_transient, max_depth, _and((), shape))
+        context = _Context(
+            timestamp, is_historical, is_transient, quality, max_depth, _and((), shape)
+        )
         try:
-            walk.instance(0, parsed, shape, context)
+            walk.start(parsed, shape, context, says_null=is_null, has_value=template is not None)
         except _LimitError:
             expansion.skipped[MemberProblem.TOO_MANY] += 1
         _without_doubles(expansion)
@@ -151,19 +172,38 @@ class _Context:
     timestamp: int | None
     is_historical: bool
     is_transient: bool
+    quality: PropertyValue | None
     depth: int
     around: frozenset[str]  # template_refs of this instance and those around it
     completes: bool = True  # False in a cycle: what is there is taken, nothing is declared
+    is_null: bool = False  # this instance or one around it: members are declared, not data
 
     def inside(self, member: Metric, shape: Shape) -> _Context:
         return _Context(
             member.timestamp if member.HasField("timestamp") else self.timestamp,
             self.is_historical or member.is_historical,
             self.is_transient or member.is_transient,
+            quality_of(member.properties) or self.quality,
             self.depth - 1,
             _and(self.around, shape),
             shape.template_ref not in self.around,
+            self.is_null,
         )
+
+    def hand_down(self, leaf: Metric) -> None:
+        """Give a leaf what its instance says and the leaf does not."""
+        if self.timestamp is not None and not leaf.HasField("timestamp"):
+            leaf.timestamp = self.timestamp
+        if self.is_historical:
+            leaf.is_historical = True
+        if self.is_transient:
+            leaf.is_transient = True
+        if self.quality is not None:
+            properties = leaf.properties
+            even = len(properties.keys) == len(properties.values)
+            if even and QUALITY not in properties.keys:
+                properties.keys.append(QUALITY)
+                properties.values.append(self.quality)
 
 
 class _LimitError(Exception):
@@ -184,6 +224,20 @@ class _Walk:
         self._definitions = definitions
         self._members_left = max_members
         self._characters_left = max_path_characters
+
+    def start(
+        self,
+        template: Template,
+        shape: Shape,
+        context: _Context,
+        *,
+        says_null: bool,
+        has_value: bool,
+    ) -> None:
+        """Expand the outermost instance."""
+        if says_null or not has_value:
+            context = self._null(self._into.instances[0].path, context, says_null=says_null)
+        self.instance(0, template, shape, context)
 
     def instance(self, index: int, template: Template, shape: Shape, context: _Context) -> None:
         """Expand one instance; `index` is its own in Expansion.instances."""
@@ -207,14 +261,12 @@ class _Walk:
             for name, declared in self._definitions.members(shape):
                 if name not in given:
                     path = self._within_limits(prefix, name)
-                    self._declare(path, declared, context.depth, context.around)
+                    self._declare(path, declared, shape.template_ref, context.depth, context.around)
 
     def _nested(
         self, path: str, member: Metric, declared: Declared | None, context: _Context
     ) -> None:
-        template = member.template_value  # empty where the member is null
-        if not member.HasField("template_value"):
-            self._skip(MemberProblem.NULL_INSTANCE)
+        template = member.template_value  # empty where the member has none
         if template.is_definition:
             self._skip(MemberProblem.NESTED_DEFINITION)
         elif context.depth <= 1:
@@ -225,32 +277,52 @@ class _Walk:
             self._into.instances.append(instance)
             shape = Shape(instance.template_ref, by_definition.members if by_definition else {})
             index = len(self._into.instances) - 1
-            self.instance(index, template, shape, context.inside(member, shape))
+            inner = context.inside(member, shape)
+            has_value = member.HasField("template_value")
+            if not context.is_null and (member.is_null or not has_value):
+                inner = self._null(path, inner, says_null=member.is_null)
+            self.instance(index, template, shape, inner)
 
     def _leaf(self, index: int, path: str, member: Metric, context: _Context) -> None:
         if member.HasField("string_value") and decoded(member.string_value) is None:
             self._skip(MemberProblem.DAMAGED)
             return
+        if context.is_null:
+            self._declare_leaf(path, member.datatype, self._into.instances[index].template_ref)
+            return
         member.name = path
         member.ClearField("alias")
-        if context.timestamp is not None and not member.HasField("timestamp"):
-            member.timestamp = context.timestamp
-        if context.is_historical:
-            member.is_historical = True
-        if context.is_transient:
-            member.is_transient = True
+        context.hand_down(member)
         self._into.members.append(member)
         self._into.instance_of.append(index)
 
-    def _declare(self, path: str, declared: Declared, depth: int, around: frozenset[str]) -> None:
+    def _null(self, path: str, context: _Context, *, says_null: bool) -> _Context:
+        """Note that an instance is null; the context for what its definition declares."""
+        leaf = Metric(is_null=True) if says_null else Metric()
+        context.hand_down(leaf)
+        self._into.nulls.append(NullInstance(path, leaf))
+        return replace(context, is_null=True)
+
+    def _declare_leaf(self, path: str, datatype: int, template_ref: str | None) -> None:
+        leaf = Metric(name=path)
+        if datatype:
+            leaf.datatype = datatype
+        self._into.declared.append(leaf)
+        self._into.declared_in.append(template_ref)
+
+    def _declare(
+        self,
+        path: str,
+        declared: Declared,
+        template_ref: str | None,
+        depth: int,
+        around: frozenset[str],
+    ) -> None:
         """Add what a definition says of a member that the instance lacks."""
         shape = declared.shape
         if shape is None:
             if declared.datatype != DataType.Template:
-                leaf = Metric(name=path)
-                if declared.datatype:
-                    leaf.datatype = declared.datatype
-                self._into.declared.append(leaf)
+                self._declare_leaf(path, declared.datatype, template_ref)
             return
         if shape.template_ref in around or self._definitions is None:
             return  # a cycle ends here
@@ -259,7 +331,7 @@ class _Walk:
             return
         for name, inner in self._definitions.members(shape):
             inner_path = self._within_limits(path + "/", name)
-            self._declare(inner_path, inner, depth - 1, _and(around, shape))
+            self._declare(inner_path, inner, shape.template_ref, depth - 1, _and(around, shape))
 
     def _declaration(self, shape: Shape, member: str) -> Declared | None:
         return None if self._definitions is None else self._definitions.find(shape, member)
@@ -284,8 +356,21 @@ def _without_doubles(expansion: Expansion) -> None:
     """Declare each leaf once, and none that is there: a name may occur twice in a message."""
     if expansion.declared:
         seen = {leaf.name for leaf in expansion.members}
-        by_name = {leaf.name: leaf for leaf in expansion.declared if leaf.name not in seen}
-        expansion.declared = [*by_name.values()]
+        by_name = {
+            leaf.name: (leaf, template_ref)
+            for leaf, template_ref in zip(expansion.declared, expansion.declared_in, strict=True)
+            if leaf.name not in seen
+        }
+        expansion.declared = [leaf for leaf, _ in by_name.values()]
+        expansion.declared_in = [template_ref for _, template_ref in by_name.values()]
+
+
+def quality_of(properties: PropertySet) -> PropertyValue | None:
+    """The property Quality of a metric, None where it has none."""
+    for key, value in zip(properties.keys, properties.values, strict=False):
+        if key == QUALITY:
+            return value
+    return None
 
 
 def _instance(path: str, template: Template, declared: Shape | None) -> Instance:

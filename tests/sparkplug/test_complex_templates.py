@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sparkplug.columns import decode
 from sparkplug.complex.definitions import TemplateProblem
-from sparkplug.complex.templates import Expansion, MemberProblem, expand
+from sparkplug.complex.templates import Expansion, MemberProblem, expand, quality_of
 from sparkplug.datatypes import DataType
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet, Template
 
@@ -88,9 +88,49 @@ def test_a_nested_instance_without_members_gives_nothing():
     assert names(expanded(template(nested("bearing", Template(template_ref="Bearing"))))) == []
 
 
-def test_a_nested_instance_that_is_null_is_counted():
-    found = expanded(template(member("b", datatype=DataType.Template, is_null=True)))
-    assert (found.members, found.skipped) == ([], {MemberProblem.NULL_INSTANCE: 1})
+def test_a_nested_instance_that_is_null_says_so_of_all_below_it():
+    null = member("b", datatype=DataType.Template, is_null=True, timestamp=NESTED_TIME)
+    found = expanded(template(null, member("c", int_value=1)), is_historical=True)
+    assert names(found) == ["line 1/motor/c"]
+    (instance,) = found.nulls
+    assert instance.path == "line 1/motor/b"
+    assert (instance.leaf.is_null, instance.leaf.timestamp) == (True, NESTED_TIME)
+    assert instance.leaf.is_historical
+    assert not found.skipped
+
+
+def test_a_null_instance_has_no_values_whatever_comes_with_it():
+    raw = template(
+        member("a", int_value=1), nested("n", template(member("b", int_value=2)))
+    ).SerializeToString()
+    found = expand("i", raw, timestamp=INSTANCE_TIME, is_null=True)
+    assert found.members == []
+    assert [leaf.name for leaf in found.declared] == ["i/a", "i/n/b"]
+    assert [(null.path, null.leaf.is_null) for null in found.nulls] == [("i", True)]
+
+
+def test_an_instance_without_value_is_null_without_saying_so():
+    found = expand("i", None, timestamp=INSTANCE_TIME)
+    (instance,) = found.nulls
+    assert not instance.leaf.HasField("is_null")
+    assert instance.leaf.timestamp == INSTANCE_TIME
+
+
+def test_the_quality_is_the_member_s_or_that_of_the_nearest_instance():
+    def with_quality(code):
+        return PropertySet(keys=["Quality"], values=[{"type": 3, "int_value": code}])
+
+    found = expanded(
+        template(
+            member("own", properties=with_quality(1)),
+            member("none"),
+            member("unit", properties=PropertySet(keys=["u"], values=[{"int_value": 7}])),
+            nested("n", template(member("none")), properties=with_quality(2)),
+        ),
+        quality=with_quality(3).values[0],
+    )
+    assert [quality_of(leaf.properties).int_value for leaf in found.members] == [1, 3, 3, 2]
+    assert [*found.members[2].properties.keys] == ["u", "Quality"]
 
 
 def test_the_time_is_the_member_s_then_the_nested_instance_s_then_the_instance_s():

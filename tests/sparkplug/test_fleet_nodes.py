@@ -126,11 +126,11 @@ def test_transient_metrics_are_counted_or_written_as_configured():
     assert values(fed(batch, emit_transient=True).rows)[1] == ("Ramp", 1.0)
 
 
-def test_templates_and_property_sets_are_counted_and_leave_their_neighbours():
+def test_property_sets_are_counted_and_leave_their_neighbours():
     seen = fed(
         message(
             "NBIRTH",
-            metric("Motor", DataType.Template, alias=0, template_value={}),
+            metric("List", DataType.PropertySetList, alias=0, is_null=True),
             metric("Set", DataType.PropertySet, alias=1, is_null=True),
             tag("Ramp", 3),
         )

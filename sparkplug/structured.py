@@ -1,0 +1,515 @@
+"""Template metrics flattened to their members, and files put together from parts.
+
+The members are metrics like any other, under the path `instance/member`: a birth declares
+them as tags, and their values take the way of all values. The templates themselves are
+taken apart one by one; the leaf metrics of a whole batch are then decoded in one go and
+put in the place of their templates.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+
+from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, datatype_codes
+from sparkplug.columns import ABSENT, booleans, decode, numbers, validity
+from sparkplug.complex.json_values import json_text
+from sparkplug.complex.library import DefinitionLibrary
+from sparkplug.complex.templates import (
+    MAX_MEMBERS,
+    MAX_PATH_CHARACTERS,
+    Expansion,
+    expand,
+    quality_of,
+)
+from sparkplug.datatypes import DataType
+from sparkplug.file_parts import PART, FileParts
+from sparkplug.messages import MESSAGE_TYPES, Message, Reason
+from sparkplug.pb import sparkplug_b_columns_pb2
+from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet
+from sparkplug.session import MetricOwner
+from sparkplug.structured_rows import (
+    Allowance,
+    Birth,
+    BirthLeaves,
+    Flattened,
+    Leaves,
+    UnknownMembers,
+)
+from sparkplug.topics import MessageType, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from sparkplug.batch import Batch
+    from sparkplug.catalogue import TagCatalogue
+    from sparkplug.complex.definitions import TemplateDefinitions
+    from sparkplug.messages import Decoded
+    from sparkplug.pb.sparkplug_b_pb2 import PropertyValue
+    from sparkplug.screening import Limits
+
+_TEMPLATE: Final = int(DataType.Template)
+_BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
+_OTHER_MEMBERS: Final = (
+    *("int_value", "long_value", "float_value", "double_value", "boolean_value"),
+    *("string_value", "bytes_value", "dataset_value", "extension_value"),
+)
+_MOST_CHARACTERS: Final = 32 * 1024 * 1024
+"""Of all paths that the templates of one message are expanded to."""
+_MOST_NULL_LEAVES: Final = 500_000
+"""That null instances of one batch are expanded to: few bytes may stand for all of a node."""
+_MOST_PARAMETERS: Final = 16 * 1024 * 1024
+"""Characters of the parameters of one birth, repeated for each leaf."""
+_CHARACTERS_PER_TAG: Final = 128
+"""How much all paths of leaves may take, in proportion to the limit of tags."""
+_AFTER_SLASH: Final = "0"
+
+
+class StructuredMetrics:
+    """The templates and multi-part files of one MQTT server.
+
+    A birth is `opened` before it is known to fit, then `declared`; data is `taken` as soon
+    as its tags are known; `flatten` gives the metrics that are read in the end.
+    """
+
+    def __init__(
+        self,
+        catalogue: TagCatalogue,
+        limits: Limits,
+        *,
+        emit_births: bool,
+        emit_transient: bool,
+        with_parameters: bool,
+    ) -> None:
+        """Args are as for Fleet; `with_parameters`: BirthLeaves has them."""
+        self._catalogue = catalogue
+        self._limits = limits
+        self._emit_births = emit_births
+        self._emit_transient = emit_transient
+        self._with_parameters = with_parameters
+        self._library = DefinitionLibrary()
+        self._parts = FileParts()
+        self._characters = 0
+
+    # ------------------------------------------------------------------ births
+
+    def open(self, batch: Batch, position: int, owner: MetricOwner) -> BirthLeaves:
+        """Take the definitions of a birth, and find out what its instances declare."""
+        rows = batch.rows(position)
+        datatype = batch.columns.metric("datatype")[rows]
+        is_template = (numbers(datatype, np.uint32) == _TEMPLATE) & validity(datatype)
+        found = rows.start + np.flatnonzero(is_template)
+        names = [] if batch.names is None else [batch.names[row] for row in found.tolist()]
+        instances: list[tuple[str, _Instance]] = []
+        definitions: list[tuple[str, bytes]] = []
+        for name, instance in zip(names, _instances(batch, found), strict=False):
+            if name and instance.template is not None and _is_definition(instance.template):
+                definitions.append((name, instance.template))
+            elif name:
+                instances.append((name, instance))
+        counts = batch.structured.counts
+        key = (owner.group_id, owner.edge_node_id)
+        if owner.device_id is None:
+            counts[Reason.BAD_TEMPLATE] += len(self._library.replace(key, definitions))
+        else:  # the specification wants them in the NBIRTH
+            counts[Reason.BAD_TEMPLATE] += len(definitions)
+        opened = batch.structured.opened[position] = BirthLeaves()
+        known = self._library.of(key)
+        for name, instance in instances:
+            expansion = self._expand(batch, position, name, instance, known)
+            if expansion is not None:
+                opened.instances.append((instance.row, expansion))
+        self._collect(opened, known)
+        return opened
+
+    def fits(self, leaves: BirthLeaves, owner: MetricOwner) -> bool:
+        """Whether there is room for the paths of a birth's leaves."""
+        held = self._characters - sum(map(len, owner.leaves))
+        return held + leaves.characters <= _CHARACTERS_PER_TAG * self._limits.max_tags
+
+    def declared(self, batch: Batch, birth: Birth) -> None:
+        """A birth was taken in; its leaves have tags now."""
+        leaves, owner, state = birth.leaves, birth.owner, batch.structured
+        state.births.append(birth)
+        too_long = int(np.count_nonzero(birth.tags == NO_TAG))
+        if too_long:
+            state.counts[Reason.METRIC_WITHOUT_NAME] += too_long
+        self._characters -= sum(map(len, owner.leaves))
+        owner.leaves = sorted({name for name in leaves.names if name})
+        self._characters += sum(map(len, owner.leaves))
+        start = 0
+        for row, expansion in leaves.instances:
+            tags = birth.tags[start : start + len(expansion.members)]
+            start += len(expansion.members) + len(expansion.declared)
+            self._put(_Spot(batch, birth.position, row), expansion, owner, tags, declares=True)
+        rows = batch.rows(birth.position)
+        found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
+        templates = found[self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE]
+        state.dropped.update(templates.tolist())
+        self._take_files(batch, found)
+
+    def _collect(self, opened: BirthLeaves, definitions: TemplateDefinitions) -> None:
+        """Names and datatypes of all leaves."""
+        codes: list[int] = []
+        parameters_left = _MOST_PARAMETERS
+        for _, expansion in opened.instances:
+            for leaf in (*expansion.members, *expansion.declared):
+                opened.names.append(leaf.name if len(leaf.name) <= MAX_NAME_CHARACTERS else None)
+                codes.append(leaf.datatype)
+            references = [expansion.instances[i].template_ref for i in expansion.instance_of]
+            opened.templates += [*references, *expansion.declared_in]
+            texts: list[str | None] = [None] * len(expansion.instances)
+            if self._with_parameters:
+                for index, instance in enumerate(expansion.instances):
+                    of_all = definitions.parameters_of(instance.template_ref, instance.parameters)
+                    texts[index] = json_text(of_all) if of_all else None
+            each = [texts[index] for index in expansion.instance_of]
+            each += [texts[0]] * len(expansion.declared)
+            parameters_left -= sum(len(text) for text in each if text)
+            opened.parameters += each if parameters_left >= 0 else [None] * len(each)
+        opened.codes = datatype_codes(np.array(codes, dtype=np.uint32))
+
+    # ------------------------------------------------------------------ data
+
+    def take(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
+        """Take in what of these metrics of data is structured; their tags are known.
+
+        Taking a metric again replaces what it gave before.
+        """
+        unknown: list[UnknownMembers] = []
+        if not self._catalogue.any_structured:
+            return unknown
+        found = rows[self._catalogue.is_structured(batch.tag[rows])]
+        if len(found) == 0:
+            return unknown
+        is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
+        templates = found[is_template]
+        for instance, position in zip(
+            _instances(batch, templates), batch.message_of(templates).tolist(), strict=True
+        ):
+            tag = int(batch.tag[instance.row])
+            owner = self._catalogue.owners[tag]
+            assert isinstance(owner, MetricOwner)
+            name = self._catalogue.names[tag]
+            batch.structured.dropped.add(instance.row)
+            expansion = self._expand(batch, position, name, instance, None)
+            if expansion is None:
+                continue
+            if expansion.is_definition:  # also in a birth that is read as data
+                is_birth = batch.message_type[position] in _BIRTHS
+                batch.structured.counts[Reason.BAD_TEMPLATE] += 0 if is_birth else 1
+                continue
+            paths = [member.name for member in expansion.members]
+            found_tags = map(owner.tags.get, paths, repeat(NO_TAG))
+            tags = np.fromiter(found_tags, np.int32, len(paths))
+            spot = _Spot(batch, position, instance.row)
+            if (tags == NO_TAG).any():
+                unknown.append(_unknown(spot, expansion, owner, tags))
+            self._put(spot, expansion, owner, tags, declares=False)
+        self._take_files(batch, found[~is_template])
+        return unknown
+
+    def _take_files(self, batch: Batch, rows: NDArray[np.int64]) -> None:
+        """Put the files together that come in parts; `rows` may have other metrics, too."""
+        if len(rows):
+            rows = rows[self._may_give_row(batch, rows)]
+        if len(rows) == 0:
+            return
+        selection = pa.array(rows)
+        metadata = batch.columns.metric("metadata").take(selection)
+        if metadata.null_count == len(rows) and not len(self._parts):
+            return
+        values = batch.columns.metric("bytes_value").take(selection)
+        is_null = batch.columns.metric("is_null").take(selection)
+        for row, position, about, raw, null in zip(
+            rows.tolist(),
+            batch.message_of(rows).tolist(),
+            metadata.to_pylist(),
+            values.to_pylist(),
+            is_null.to_pylist(),
+            strict=True,
+        ):
+            if raw is None or null:
+                continue
+            text = self._file(batch, position, int(batch.tag[row]), about, raw)
+            if text == PART:
+                batch.structured.dropped.add(row)
+            elif text is not None:
+                batch.structured.texts[row] = text
+
+    def _may_give_row(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        tags = batch.tag[rows]
+        wanted = self._catalogue.gives_rows(tags)
+        wanted &= self._catalogue.datatype_of(tags) != _TEMPLATE
+        if not self._emit_births:
+            wanted &= ~np.isin(batch.message_type[batch.message_of(rows)], _BIRTHS)
+        if not self._emit_transient:
+            transient = batch.columns.metric("is_transient").take(pa.array(rows))
+            wanted &= ~booleans(transient)
+        return wanted
+
+    def _file(
+        self, batch: Batch, position: int, tag: int, metadata: bytes | None, raw: bytes
+    ) -> str | None:
+        text = self._parts.take(
+            self._catalogue.owners[tag],
+            self._catalogue.names[tag],
+            metadata,
+            raw,
+            batch.messages.received_us[position],
+        )
+        if text == PART:
+            batch.structured.counts[Reason.FILE_PART] += 1
+        return text
+
+    # ------------------------------------------------------------------ both
+
+    def _expand(
+        self,
+        batch: Batch,
+        position: int,
+        name: str,
+        instance: _Instance,
+        definitions: TemplateDefinitions | None,
+    ) -> Expansion | None:
+        """The leaves of one instance, within what its message may be expanded to."""
+        state = batch.structured
+        if instance.is_other:
+            state.counts[Reason.BAD_TEMPLATE] += 1
+            return None
+        allowance = state.allowances.setdefault(
+            position, Allowance(self._limits.max_metrics, _MOST_CHARACTERS)
+        )
+        expansion = expand(
+            name,
+            instance.template,
+            timestamp=instance.timestamp,
+            is_null=instance.is_null,
+            is_historical=instance.is_historical,
+            is_transient=instance.is_transient,
+            quality=instance.quality,
+            definitions=definitions,
+            max_members=min(MAX_MEMBERS, allowance.members),
+            max_path_characters=min(MAX_PATH_CHARACTERS, allowance.characters),
+        )
+        if not isinstance(expansion, Expansion):
+            state.counts[Reason.BAD_TEMPLATE] += 1
+            return None
+        for leaf in (*expansion.members, *expansion.declared):
+            allowance.characters -= len(leaf.name)
+        allowance.members -= len(expansion.members) + len(expansion.declared)
+        state.counts[Reason.BAD_TEMPLATE] += expansion.skipped.total()
+        return expansion
+
+    def _put(
+        self,
+        spot: _Spot,
+        expansion: Expansion,
+        owner: MetricOwner,
+        tags: NDArray[np.int32],
+        *,
+        declares: bool,
+    ) -> None:
+        """Note which leaf metrics there are in the place of a template."""
+        batch, _, row = spot
+        members: list[Metric] = expansion.members
+        texts: dict[int, str] = {}
+        odd = (tags == NO_TAG) | self._catalogue.is_structured(tags)
+        if odd.any():
+            kept: list[int] = []
+            for index, (member, tag) in enumerate(zip(members, tags.tolist(), strict=True)):
+                text = self._odd_member(spot, member, tag) if odd[index] else None
+                if text == PART:
+                    continue
+                if text is not None:
+                    texts[len(kept)] = text
+                kept.append(index)
+            members, tags = [members[index] for index in kept], tags[kept]
+        for member in members:
+            member.ClearField("name")
+        for null in expansion.nulls:
+            of_null = self._below(null.path, owner)
+            batch.structured.null_leaves += len(of_null)
+            if batch.structured.null_leaves > _MOST_NULL_LEAVES:
+                batch.structured.counts[Reason.BAD_TEMPLATE] += 1
+                continue
+            members = [*members, *repeat(null.leaf, len(of_null))]
+            tags = np.concatenate([tags, of_null])
+        if not members:
+            return
+        batch.structured.leaves[row] = Leaves(
+            Payload(metrics=members).SerializeToString(),
+            tags,
+            self._first_after_stale(members, tags) if declares else np.zeros(len(tags), np.bool_),
+            texts,
+        )
+
+    def _odd_member(self, spot: _Spot, member: Metric, tag: int) -> str | None:
+        """As FileParts.take, for a member that is no row if it is no file."""
+        batch, position, _ = spot
+        if tag == NO_TAG:
+            return PART
+        if self._catalogue.datatype[tag] == _TEMPLATE:  # known, but it has no members
+            batch.structured.counts[Reason.BAD_TEMPLATE] += 1
+            return PART
+        is_value = member.HasField("bytes_value") and not member.is_null
+        transient = member.is_transient and not self._emit_transient
+        from_birth = batch.message_type[position] in _BIRTHS and not self._emit_births
+        if not is_value or transient or from_birth or not self._catalogue.emitted[tag]:
+            return None
+        metadata = member.metadata.SerializeToString() if member.HasField("metadata") else None
+        return self._file(batch, position, tag, metadata, member.bytes_value)
+
+    def _below(self, path: str, owner: MetricOwner) -> NDArray[np.int32]:
+        """The tags of all leaves of an instance."""
+        start = bisect_left(owner.leaves, path + "/")
+        stop = bisect_left(owner.leaves, path + _AFTER_SLASH, start)
+        paths = owner.leaves[start:stop]
+        tags = np.fromiter((owner.tags[each] for each in paths), np.int32, len(paths))
+        leaves: NDArray[np.int32] = tags[self._catalogue.datatype_of(tags) != _TEMPLATE]
+        return leaves
+
+    def _first_after_stale(
+        self, members: Sequence[Metric], tags: NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        if not self._emit_births or not self._catalogue.stale.any():
+            return np.zeros(len(tags), dtype=np.bool_)
+        eligible = np.ones(len(tags), dtype=np.bool_)
+        if not self._emit_transient:
+            eligible = np.array([not member.is_transient for member in members])
+        return self._catalogue.take_back_stale(tags, eligible)
+
+    # ------------------------------------------------------------------ the end of a batch
+
+    def flatten(self, batch: Batch, decoded: Decoded) -> Flattened:
+        """The metrics of a batch that are read, with those of templates in their place."""
+        state = batch.structured
+        if len(self._parts):
+            self._parts.expire(max(batch.messages.received_us, default=0))
+        self._parts.report(state.counts)
+        plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
+        flattened = _spliced(batch) if state.leaves or state.dropped else plain
+        decoded.counts += state.counts
+        return flattened
+
+
+class _Spot(NamedTuple):
+    """Where a metric is: its batch, the position of its message, its row."""
+
+    batch: Batch
+    position: int
+    row: int
+
+
+class _Instance:
+    """One Template metric, as it is in its message."""
+
+    __slots__ = (
+        "is_historical",
+        "is_null",
+        "is_other",
+        "is_transient",
+        "quality",
+        "row",
+        "template",
+        "timestamp",
+    )
+
+    def __init__(self, row: int, fields: dict[str, Any], *, is_other: bool) -> None:
+        self.row = row
+        self.template: bytes | None = fields["template_value"]
+        self.timestamp: int | None = fields["timestamp"]
+        self.is_null = bool(fields["is_null"])
+        self.is_historical = bool(fields["is_historical"])
+        self.is_transient = bool(fields["is_transient"])
+        self.quality = _quality(fields["properties"])
+        # It has a value, but of another kind.
+        self.is_other = is_other and self.template is None and not self.is_null
+
+
+_FIELDS: Final = (
+    *("template_value", "timestamp", "is_null", "is_historical", "is_transient", "properties"),
+)
+
+
+def _instances(batch: Batch, rows: NDArray[np.int64]) -> Iterator[_Instance]:
+    if len(rows) == 0:
+        return
+    selection = pa.array(rows)
+    columns = {name: batch.columns.metric(name).take(selection).to_pylist() for name in _FIELDS}
+    other = np.zeros(len(rows), dtype=np.bool_)
+    for name in _OTHER_MEMBERS:
+        other |= validity(batch.columns.metric(name).take(selection))
+    for index, row in enumerate(rows.tolist()):
+        fields = {name: column[index] for name, column in columns.items()}
+        yield _Instance(row, fields, is_other=bool(other[index]))
+
+
+def _is_definition(template: bytes) -> bool:
+    try:
+        return sparkplug_b_columns_pb2.TemplateHead.FromString(template).is_definition
+    except DecodeError:
+        return False
+
+
+def _quality(properties: bytes | None) -> PropertyValue | None:
+    if properties is None or b"Quality" not in properties:
+        return None
+    try:
+        return quality_of(PropertySet.FromString(properties))
+    except DecodeError:
+        return None
+
+
+def _unknown(
+    spot: _Spot, expansion: Expansion, owner: MetricOwner, tags: NDArray[np.int32]
+) -> UnknownMembers:
+    batch, position, row = spot
+    members = [expansion.members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
+    payload = Payload(metrics=members)
+    sent_ms, seq = batch.sent_ms(position), int(batch.columns.seq[position])
+    if sent_ms != ABSENT:
+        payload.timestamp = sent_ms
+    if seq != ABSENT:
+        payload.seq = seq
+    verb = MessageType.NDATA if owner.device_id is None else MessageType.DDATA
+    topic = Topic(owner.group_id, verb, owner.edge_node_id, owner.device_id)
+    received_us = batch.messages.received_us[position]
+    message = Message(str(topic), payload.SerializeToString(), received_us)
+    return UnknownMembers(position, row, owner, message, len(members))
+
+
+def _spliced(batch: Batch) -> Flattened:
+    """The batch's metrics with leaves in the place of templates, and without what is dropped."""
+    state, count = batch.structured, len(batch.tag)
+    rows = sorted(state.leaves)
+    more, bad = decode([state.leaves[row].payload for row in rows])
+    if bad:
+        state.counts[Reason.BAD_TEMPLATE] += len(bad)
+        rows = [row for index, row in enumerate(rows) if index not in set(bad)]
+    found = [state.leaves[row] for row in rows]
+    copies = np.ones(count, dtype=np.int64)
+    copies[list(state.dropped)] = 0
+    copies[rows] = np.diff(more.offsets)
+    ends = np.concatenate([[0], np.cumsum(copies)])
+    source = np.repeat(np.arange(count), copies)
+    texts = {int(ends[row]): text for row, text in state.texts.items()}
+    for row, leaves, first in zip(rows, found, more.offsets.tolist(), strict=False):
+        start = int(ends[row])
+        source[start : start + len(leaves.tags)] = count + first + np.arange(len(leaves.tags))
+        texts |= {start + index: text for index, text in leaves.texts.items()}
+    tags = np.concatenate([batch.tag, *(leaves.tags for leaves in found)])
+    returned = np.concatenate([batch.returned, *(leaves.returned for leaves in found)])
+    return Flattened(
+        batch.columns.spliced(more, source, ends[batch.columns.offsets]),
+        tags[source].astype(np.int32),
+        returned[source],
+        texts,
+    )
