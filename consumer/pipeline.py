@@ -25,7 +25,7 @@ from consumer.inbox import BatchLimits, Inbox
 from consumer.normalize import SourceNames, TagColumns, normalize
 from consumer.records import EncodedRows
 from consumer.side_metrics import SideTableMetrics
-from consumer.side_tables import SideTables
+from consumer.side_tables import SideTables, describe_again
 from consumer.spool import NewBatch, Spool
 from consumer.tables import configured_tables
 from consumer.telemetry import Telemetry
@@ -69,6 +69,7 @@ class _Source:
             emit_stale=configuration.normalize.emit_stale != "none",
             emit_transient=configuration.normalize.emit_transient,
             reorder_timeout=host.reorder_timeout,
+            describe_tags=bool(configuration.zerobus.metadata_table),
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -94,6 +95,7 @@ class _Source:
         slots = self.fleet.restore(
             births, state if isinstance(state, bytes) else b"", held, time.monotonic()
         )
+        describe_again(self.fleet.catalogue)
         self.written_sequence = self.fleet.sequence_state()
         spool.append_many(
             [],
@@ -269,6 +271,7 @@ class Consumer:
             _LOG.exception("a batch was lost: decoding failed")
             for index, messages in batch.items():
                 self._sources[index].forgotten = True
+                describe_again(self._sources[index].fleet.catalogue)
                 self.telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
@@ -326,6 +329,7 @@ class Consumer:
             self.telemetry.add_reason("spool_full", lost, str(error))
             for source in self._sources:
                 source.tags.forget_last_rows()
+                describe_again(source.fleet.catalogue)
             for each in written:
                 each.source.forgotten = True
             return

@@ -22,10 +22,21 @@ if TYPE_CHECKING:
     from consumer.config import Zerobus
     from consumer.spool import Spool
     from consumer.tag_columns import SourceNames, TagColumns
+    from sparkplug.catalogue import TagCatalogue
     from sparkplug.events import Event
     from sparkplug.messages import Decoded
 
 _MOST_PENDING_EVENTS: Final = 10_000
+_NO_DIGEST: Final = -1  # not 0: that a tag was described is still known
+
+
+def describe_again(catalogue: TagCatalogue) -> None:
+    """Let the next birth of each tag say again what it says of it, news or not.
+
+    What was said was not written down, or may not have been.
+    """
+    known = catalogue.description
+    known[known != 0] = _NO_DIGEST
 
 
 class SideTables:
