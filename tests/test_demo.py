@@ -11,6 +11,7 @@ import sys
 import termios
 import threading
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -175,6 +176,17 @@ def test_everything_published_is_found_in_the_table(tmp_path):
     assert rows == summary["gateways"]
     assert sorted(rows) == GATEWAYS
     assert min(rows.values()) > 300
+    # The side tables: every tag has its metadata, every birth its event.
+    schema_dir = running.data_dir.joinpath(*TABLE[:-1])
+    metadata = DeltaTable(schema_dir / "tag_metadata").to_pyarrow_table()
+    tags = set(table["tag_path"].to_pylist())
+    assert set(metadata["tag_path"].to_pylist()) == tags
+    assert summary["tags_described"] == len(tags)
+    assert 0 < summary["tags_with_unit"] < len(tags)
+    events = DeltaTable(schema_dir / "sparkplug_events").to_pyarrow_table()
+    kinds = Counter(events["event_type"].to_pylist())
+    assert kinds == summary["events_by_type"] == {"node_birth": 3, "device_birth": 6}
+
     # The end of the demo is not covered by rows of gateways that were switched off.
     assert set(table["message_type"].to_pylist()) == {"NBIRTH", "DBIRTH", "NDATA", "DDATA"}
 
@@ -201,7 +213,8 @@ def test_without_json_the_rows_and_the_verified_block_are_the_output(tmp_path):
         running.wait_for("online")
         assert running.end() == 0, running.err
     lines = running.out.splitlines()
-    assert sum("/Ramp/Ramp" in line for line in lines) == 10
+    assert sum("/Ramp/Ramp" in line and " % " in line for line in lines) == 10
+    assert any(line.split() == ["node_birth", "2"] for line in lines)
     at = lines.index("Verified")
     facts = dict(line.strip().split("  ", 1) for line in lines[at + 1 :])
     rows = running.table.num_rows

@@ -64,11 +64,16 @@ def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
     assert system.server is not None
     fleet = system.fleet
     ledger = fleet.ledger
+    landed = verify(options.table_dir, ledger.event_ids, ledger.births, fleet.gateways)
+    if landed.side.tags < ledger.tags and not problems:
+        problems.append(
+            f"{ledger.tags - landed.side.tags:,} of {ledger.tags:,} tags are not in tag_metadata"
+        )
     return Result(
         published=ledger.published,
         distinct_published=ledger.distinct,
         reading=reading,
-        landed=verify(options.table_dir, ledger.event_ids, ledger.births, fleet.gateways),
+        landed=landed,
         rows_before=rows_before,
         problems=tuple(problems),
         data_dir=options.data_dir,

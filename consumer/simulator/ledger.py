@@ -142,6 +142,11 @@ class Ledger:
             return set(self._births)
 
     @property
+    def tags(self) -> int:
+        """How many tags were published so far."""
+        return len(self._identities)
+
+    @property
     def distinct(self) -> int:
         """How many distinct observations were published so far, in births and data."""
         return len(self._ids) + len(self._in_births_only)
