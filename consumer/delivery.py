@@ -21,6 +21,7 @@ from consumer.delivery_types import DeliveryOptions, DeliveryStats, StreamState
 from consumer.errors import FailureKind, SinkFailure, SpoolError
 from consumer.handover import Handover
 from consumer.outbox import Outbox
+from consumer.poison_search import PoisonSearch
 from consumer.zerobus import Acknowledged, StreamEvent, ZerobusIngestStream
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ _CHURN_SECONDS: Final = 60.0
 _LIVED_SECONDS: Final = 10.0
 # Bounds what many tiny batches cost beside their rows.
 _MAX_BATCHES: Final = 10_000
+# So many records refused one after the other are no poison: it is the table.
+_MOST_REFUSED: Final = 100
+# Once that was so, this many are tried before waiting again.
+_MOST_PROBED: Final = 10
 # What another attempt cannot cure by itself: wait longer, and say that it is blocked.
 _BLOCKING: Final = frozenset(
     {
@@ -91,6 +96,9 @@ class Delivery:
             read_bytes=self.options.read_bytes,
         )
         self._outbox = Outbox(self.options.limits)
+        self._search = PoisonSearch()
+        self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
+        self._mismatch = False  # records of all sorts are refused: no poison, the table
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
         self._awake = threading.Event()  # a wake-up is in the queue already
         self._stopping = threading.Event()
@@ -173,6 +181,7 @@ class Delivery:
         while not self._stopping.is_set():
             stream: ZerobusIngestStream | None = None
             failure: SinkFailure | None = None
+            self._lost = []
             try:
                 stream = self._open()
                 self._serve(stream)
@@ -227,6 +236,9 @@ class Delivery:
                     return
             else:
                 self._send_ready(stream)
+            if self._outbox.waits_for_refused_only:
+                self._keep_refused()
+                self._finished += [batch.batch_id for batch in self._outbox.settle_refused()]
             self._trim(everything=not self._outbox.inflight_calls)
             self._receive(stream, self._patience())
             self._watch()
@@ -252,16 +264,18 @@ class Delivery:
         outbox, options = self._outbox, self.options
         while (
             outbox.next_schema_id == stream.schema_id
-            and outbox.inflight_calls < options.max_inflight
+            and outbox.inflight_calls < self._most_inflight
             and (not outbox.inflight_calls or outbox.inflight_bytes < options.max_inflight_bytes)
             and self._is_due()
         ):
             if not outbox.inflight_calls:
                 self._progress_at = self._clock()
-            call = outbox.cut()
+            call = outbox.cut(self._search.step if self._search.active else None)
             self._waiting_since = self._clock() if outbox.uncut_rows else None
             if call.too_large:
                 self._set_aside(call)
+                continue
+            if call.refused:
                 continue
             call.offset = stream.send(call.records())
             self._update(
@@ -269,8 +283,16 @@ class Delivery:
                 calls_sent=self._stats.calls_sent + 1,
             )
 
+    @property
+    def _most_inflight(self) -> int:
+        """Calls that may be on their way. Refused ones, which are not sent, come on top."""
+        waiting = len(self._outbox.refused)
+        return waiting + (1 if self._search.active else self.options.max_inflight)
+
     def _is_due(self) -> bool:
         if self._outbox.has_full_call or not self._outbox.inflight_calls or self._draining:
+            return True
+        if self._search.active:
             return True
         return (
             self._waiting_since is not None
@@ -285,7 +307,7 @@ class Delivery:
             deadline = min(deadline, self._progress_at + self.options.ack_timeout)
             if self._waiting_since is not None:
                 deadline = min(deadline, self._waiting_since + self.options.max_delay)
-            if self._outbox.inflight_calls >= self.options.max_inflight:
+            if self._outbox.inflight_calls >= self._most_inflight:
                 deadline = self._progress_at + self.options.ack_timeout
         if self._finished:
             deadline = min(deadline, self._trimmed_at + self.options.trim_interval)
@@ -308,7 +330,10 @@ class Delivery:
 
     def _acknowledge(self, offset: int) -> None:
         calls = self._outbox.inflight_calls
+        self._keep_refused()
         finished, rows = self._outbox.settle(offset)
+        self._search.passed(rows)
+        self._mismatch = False
         self._finished += [batch.batch_id for batch in finished]
         if rows:
             self._progress_at = self._clock()
@@ -350,6 +375,18 @@ class Delivery:
         finished, _ = self._outbox.settle(-1)
         self._finished += [batch.batch_id for batch in finished]
 
+    def _keep_refused(self) -> None:
+        """Records behind the refused ones get through: keep these as dead letters."""
+        for call in self._outbox.refused_calls():
+            [(batch, start, stop)] = call.pieces()
+            error = self._outbox.refused[batch.batch_id, start]
+            if self._spool.set_aside(
+                batch, start, stop, reason=FailureKind.POISON.value, error=error
+            ):
+                self._update(rows_set_aside=self._stats.rows_set_aside + 1)
+                self._log("poison", "row %d of batch %d is refused, kept as a dead letter: %s",
+                          start, batch.batch_id, error)  # fmt: skip
+
     def _trim(self, *, everything: bool) -> None:
         now = self._clock()
         if self._finished and (
@@ -369,14 +406,9 @@ class Delivery:
             while True:
                 event = self._events.get_nowait()
                 if isinstance(event, Acknowledged) and event.generation == stream.generation:
-                    finished, rows = self._outbox.settle(event.offset)
-                    self._finished += [batch.batch_id for batch in finished]
-                    self._update(
-                        rows_acked=self._stats.rows_acked + rows,
-                        last_acked_offset=event.offset,
-                    )
+                    self._acknowledge(event.offset)
         self._awake.clear()
-        self._outbox.rewind()
+        self._lost = self._outbox.rewind()
 
     # -- failures ---------------------------------------------------------------------
 
@@ -392,6 +424,27 @@ class Delivery:
                 extra={"table": self.table},
             )
             return
+        lost = sum(call.rows for call in self._lost)
+        if kind is FailureKind.POISON and lost:
+            found = self._search.refused(lost)
+            if found:
+                [(batch, row, _)] = self._lost[0].pieces()
+                self._outbox.refused[batch.batch_id, row] = str(failure)
+            if len(self._outbox.refused) < (_MOST_PROBED if self._mismatch else _MOST_REFUSED):
+                self._opened.pop()  # a stream of the search does not count as churn
+                self._update(poison_probes=self._stats.poison_probes + 1)
+                return
+            self._mismatch = True
+            failure = SinkFailure(
+                FailureKind.CONTRACT,
+                f"{len(self._outbox.refused)} records one after the other are refused, so it is "
+                f"the table that does not fit: {failure}",
+            )
+            kind = failure.kind
+            self._outbox.refused.clear()
+        elif lost:
+            # The half of the stream that noticed may not know the reason.
+            self._search.look_closely(lost)
         self._attempt += 1
         blocked = kind in _BLOCKING or (kind is FailureKind.AUTHENTICATION and self._attempt > 1)
         first = self._stats.cause is None

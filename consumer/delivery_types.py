@@ -99,6 +99,7 @@ class DeliveryStats:
     failures: int = 0
     reconnects: int = 0
     rotations: int = 0
+    poison_probes: int = 0
     inflight_calls: int = 0
     inflight_rows: int = 0
     lagging: bool = False

@@ -52,6 +52,8 @@ class Call:
     """Given by the stream that the call was sent on."""
     set_aside: bool = False
     """Not sent, but kept elsewhere: settled as soon as everything before it is."""
+    refused: bool = False
+    """A record that Zerobus refuses: not sent, and settled when a later call is."""
     parts: list[tuple[_Pending, int, int]] = field(default_factory=list)
 
     @property
@@ -88,6 +90,8 @@ class Outbox:
         self.uncut_bytes = 0
         self.inflight_rows = 0
         self.inflight_bytes = 0
+        self.refused: dict[tuple[int, int], str] = {}
+        """Records that Zerobus refuses, by batch id and row, with its words."""
 
     @property
     def inflight_calls(self) -> int:
@@ -119,23 +123,36 @@ class Outbox:
         self.uncut_rows += len(batch.rows)
         self.uncut_bytes += batch.rows.nbytes
 
-    def cut(self) -> Call:
+    @property
+    def waits_for_refused_only(self) -> bool:
+        """Whether nothing is left but records that Zerobus refuses."""
+        return not self._uncut and bool(self._calls) and all(c.refused for c in self._calls)
+
+    def cut(self, max_records: int | None = None) -> Call:
         """The next call: as many of the next rows as the limits allow, at least one.
 
         It counts as in flight from now on. The caller sends it and notes the offset, or
-        sets it aside.
+        sets it aside. A call that is `refused` is one record, and is not to be sent.
         """
         first = self._uncut[0]
         call = Call(first.batch.schema_id)
+        most = min(max_records or self._limits.max_records, self._limits.max_records)
         while self._uncut:
             pending = self._uncut[0]
             rows = pending.batch.rows
             if pending.batch.schema_id != call.schema_id:
                 break
             start = pending.cut
-            stop = rows.stop_within(
-                start, self._limits.max_records - call.rows, self._max_bytes - call.nbytes
-            )
+            stop = rows.stop_within(start, most - call.rows, self._max_bytes - call.nbytes)
+            if self.refused:
+                refused = self._next_refused(pending)
+                if refused == start:
+                    if call.rows:
+                        break
+                    call.refused = True
+                    stop = start + 1
+                else:
+                    stop = min(stop, refused)
             if stop == start < len(rows):
                 if call.rows:
                     break
@@ -147,12 +164,26 @@ class Outbox:
             if stop < len(rows):
                 break
             self._cut.append(self._uncut.popleft())
+            if call.refused:
+                break
         self.uncut_rows -= call.rows
         self.uncut_bytes -= call.nbytes
         self.inflight_rows += call.rows
         self.inflight_bytes += call.nbytes
         self._calls.append(call)
         return call
+
+    def _next_refused(self, pending: _Pending) -> int:
+        """The first row of a batch, from where it is cut on, that is refused."""
+        batch_id = pending.batch.batch_id
+        rows = [row for each, row in self.refused if each == batch_id and row >= pending.cut]
+        return min(rows, default=len(pending.batch.rows))
+
+    def settle_refused(self) -> list[SpooledBatch]:
+        """The refused records are kept elsewhere, and nothing else is on its way."""
+        for call in self._calls:
+            call.set_aside = call.refused
+        return self.settle(-1)[0]
 
     def settle(self, offset: int) -> tuple[list[SpooledBatch], int]:
         """Every call up to `offset` is acknowledged; -1 when none is, but one was set aside.
@@ -161,12 +192,21 @@ class Outbox:
             The batches that are finished by it, in order, and the rows acknowledged.
         """
         rows = 0
-        while self._calls:
+        acknowledged = [
+            index
+            for index, call in enumerate(self._calls)
+            if call.offset is not None and call.offset <= offset
+        ]
+        last = acknowledged[-1] if acknowledged else -1
+        for position in range(len(self._calls)):
             call = self._calls[0]
-            if not call.set_aside:
-                if call.offset is None or call.offset > offset:
-                    break
+            if position > last and not call.set_aside:
+                break
+            if call.offset is not None:
                 rows += call.rows
+            if call.refused:
+                batch, start, _ = call.pieces()[0]
+                self.refused.pop((batch.batch_id, start), None)
             self._calls.popleft()
             self.inflight_rows -= call.rows
             self.inflight_bytes -= call.nbytes
@@ -177,8 +217,17 @@ class Outbox:
             finished.append(self._cut.popleft().batch)
         return finished, rows
 
-    def rewind(self) -> None:
-        """The stream is dead: what it did not acknowledge is to be cut and sent again."""
+    def refused_calls(self) -> list[Call]:
+        """The refused records that are waited for."""
+        return [call for call in self._calls if call.refused] if self.refused else []
+
+    def rewind(self) -> list[Call]:
+        """The stream is dead: what it did not acknowledge is to be cut and sent again.
+
+        Returns:
+            The calls that were sent and not settled.
+        """
+        lost = [call for call in self._calls if call.offset is not None]
         self._calls.clear()
         self.inflight_rows = self.inflight_bytes = 0
         self._uncut.extendleft(reversed(self._cut))
@@ -189,3 +238,4 @@ class Outbox:
             pending.cut = pending.settled
             self.uncut_rows += len(rows) - pending.cut
             self.uncut_bytes += rows.bytes_between(pending.cut, len(rows))
+        return lost

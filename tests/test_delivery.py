@@ -72,6 +72,19 @@ class Plant:
             batch = self.spool.append(TABLE, encoded, schema_id=self.schema_id)
             self.delivery.submit(batch)
 
+    def add_poison(self, rows, at, count=1):
+        """Append a batch in which records, from row `at` on, are no events."""
+        messages = [event(self.number + row) for row in range(rows)]
+        messages[at : at + count] = [b"\xff\xff"] * count
+        self.number += rows
+        encoded = EncodedRows.from_messages(messages)
+        self.delivery.submit(self.spool.append(TABLE, encoded, schema_id=self.schema_id))
+
+    def dead_letters(self):
+        """Batch id, row, reason and error of every record that was set aside."""
+        query = "SELECT batch_id, first_row, reason, error FROM dead_letters ORDER BY 1, 2"
+        return self.spool.read(lambda db: db.execute(query).fetchall())
+
     def stats(self):
         return self.delivery.stats()
 
@@ -378,25 +391,74 @@ class TestFailures:
         assert "works again" in caplog.text
         assert SECRET not in caplog.text
 
-    def test_a_poison_record_blocks_keeps_its_first_error_and_loses_nothing(
+    def test_a_poison_record_is_found_and_kept_and_the_others_flow_on_in_order(
+        self, server, plant_for, caplog
+    ):
+        plant = plant_for(server, start=False)
+        plant.add(batches=3)
+        plant.add_poison(rows=70, at=41)
+        plant.add(batches=3)
+        plant.delivery.start()
+        plant.add(batches=3)
+        assert plant.delivery.drain(20) == 0
+        assert landed(plant.data_dir) == [each for each in range(970) if each != 341]
+        assert plant.stats().rows_set_aside == 1
+        assert plant.stats().poison_probes < 25
+        assert plant.stats().state is StreamState.OPENED
+        [(batch_id, row, reason, error)] = plant.dead_letters()
+        assert (batch_id, row, reason) == (4, 41, "poison")
+        assert error
+        assert "row 41 of batch 4 is refused" in caplog.text
+
+    @pytest.mark.parametrize("at", [0, 1, 68, 69])
+    def test_poison_at_the_edges_of_a_batch_is_found(self, server, plant_for, at):
+        plant = plant_for(server)
+        plant.add_poison(rows=70, at=at)
+        assert plant.delivery.drain(20) == 0
+        assert landed(plant.data_dir) == [each for each in range(70) if each != at]
+        assert [row for _, row, _, _ in plant.dead_letters()] == [at]
+
+    def test_poison_in_every_second_batch_costs_only_itself(self, server, plant_for):
+        plant = plant_for(server, start=False)
+        for _ in range(6):
+            plant.add_poison(rows=50, at=7)
+            plant.add(50)
+        plant.delivery.start()
+        assert plant.delivery.drain(40) == 0
+        poison = {100 * n + 7 for n in range(6)}
+        assert landed(plant.data_dir) == sorted(set(range(600)) - poison)
+        assert len(plant.dead_letters()) == 6
+
+    def test_poison_side_by_side_is_found_record_by_record(self, server, plant_for):
+        plant = plant_for(server)
+        plant.add_poison(rows=60, at=20, count=5)
+        assert plant.delivery.drain(40) == 0
+        assert landed(plant.data_dir) == [*range(20), *range(25, 60)]
+        assert [row for _, row, _, _ in plant.dead_letters()] == [20, 21, 22, 23, 24]
+
+    def test_the_last_record_of_all_may_be_the_poison(self, server, plant_for):
+        plant = plant_for(server)
+        plant.add_poison(rows=1, at=0)
+        assert plant.delivery.drain(20) == 0
+        assert len(plant.dead_letters()) == 1
+
+    def test_when_every_record_is_refused_it_is_the_table_and_none_is_given_up(
         self, server, plant_for
     ):
         text = "Record decoder/encoder error: bad. Error Code: 4044, Error State: 3."
-        server.faults.fail_stream("INVALID_ARGUMENT", text, times=None, at_offset=1)
-        plant = plant_for(
-            server,
-            options=DeliveryOptions(
-                limits=CallLimits(max_records=50), blocked_retry=Backoff(0.05, 0.1)
-            ),
-        )
+        server.faults.fail_stream("INVALID_ARGUMENT", text, times=None)
+        plant = plant_for(server)
         plant.add(batches=2)
-        plant.wait_for(StreamState.BLOCKED)
-        assert plant.stats().cause_kind is FailureKind.POISON
+        plant.wait_for(StreamState.BLOCKED, 30)
+        assert plant.stats().cause_kind is FailureKind.CONTRACT
         assert "Error Code: 4044" in plant.stats().cause
+        assert "100 records" in plant.stats().cause
         plant.add(batches=2)
-        assert plant.spool.pending_rows(TABLE) >= 200
+        assert plant.spool.pending_rows(TABLE) == 400
+        assert plant.dead_letters() == []
         server.faults.clear()
         plant.landed_once()
+        assert plant.dead_letters() == []
 
     def test_a_table_that_does_not_fit_blocks_and_says_which_column(self, tmp_path, plant_for):
         (tmp_path / "tables").mkdir()
