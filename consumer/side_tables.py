@@ -6,6 +6,8 @@ is that of the batch they belong to.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import TYPE_CHECKING, Final
 
 from consumer.event_rows import EventRows, quarantine_events
@@ -17,7 +19,7 @@ from consumer.tables import configured_tables
 from consumer.zerobus import descriptor_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from consumer.config import Zerobus
     from consumer.spool import Spool
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from sparkplug.catalogue import TagCatalogue
     from sparkplug.events import Event
     from sparkplug.messages import Decoded
+
+_LOG = logging.getLogger(__name__)
 
 _MOST_PENDING_EVENTS: Final = 10_000
 _NO_DIGEST: Final = -1  # not 0: that a tag was described is still known
@@ -37,6 +41,15 @@ def describe_again(catalogue: TagCatalogue) -> None:
     """
     known = catalogue.description
     known[known != 0] = _NO_DIGEST
+
+
+@contextlib.contextmanager
+def _without_harm(what: str) -> Iterator[None]:
+    """Let a defect here not cost the rows of tag_events that are committed together."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - said in the log, and all that is lost is side rows
+        _LOG.exception("%s could not be written to their side table", what)
 
 
 class SideTables:
@@ -64,11 +77,6 @@ class SideTables:
         self._rows: list[tuple[str, EncodedRows]] = []
 
     @property
-    def describes_tags(self) -> bool:
-        """Whether metadata is wanted at all."""
-        return bool(self._metadata_table)
-
-    @property
     def pending(self) -> bool:
         """Whether there is something to commit."""
         return bool(self._rows or self._pending_events)
@@ -88,10 +96,11 @@ class SideTables:
             rows = self._metadata_rows.get(names.server)
             if rows is None:
                 rows = self._metadata_rows[names.server] = MetadataRows(tags, self._versions)
-            for metadata in decoded.metadata:
-                stamp_us = self._next_stamp(1)
-                for piece in rows.encode(metadata, stamp_us):
-                    self._rows.append((self._metadata_table, EncodedRows(piece)))
+            with _without_harm("what births say of tags"):
+                for metadata in decoded.metadata:
+                    stamp_us = self._next_stamp(1)
+                    for piece in rows.encode(metadata, stamp_us):
+                        self._rows.append((self._metadata_table, EncodedRows(piece)))
 
     def note(self, names: SourceNames, event: Event) -> None:
         """Take an event that no message gave: it goes with the next commit.
@@ -124,8 +133,9 @@ class SideTables:
                 self._event_rows[names.server] = EventRows(names)
             by_server.setdefault(names.server, []).append(event)
         for server, events in by_server.items():
-            rows = self._event_rows[server].encode(events, self._next_stamp(len(events)))
-            self._rows.append((self._events_table, rows))
+            with _without_harm("events"):
+                rows = self._event_rows[server].encode(events, self._next_stamp(len(events)))
+                self._rows.append((self._events_table, rows))
 
     def _next_stamp(self, count: int) -> int:
         """The first of `count` stamps that are greater than all before."""

@@ -149,3 +149,10 @@ def test_what_may_not_have_been_written_is_described_again_but_stays_known_as_de
     describe_again(catalogue)
     assert (catalogue.description[0] == 0).all()
     assert not set(catalogue.description[1].tolist()) & {0, 5, 7}
+
+
+def test_an_event_that_cannot_be_written_costs_nothing_but_events(plant, caplog):
+    plant.take(event(1)._replace(group_id=7), unit="bar")
+    events, metadata = plant.commit()
+    assert (events, len(metadata)) == ([], 1)
+    assert "events could not be written to their side table" in caplog.text
