@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-from google.protobuf.message import DecodeError
 
 from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, datatype_codes
-from sparkplug.columns import ABSENT, booleans, decode, numbers, validity
+from sparkplug.columns import booleans, numbers, validity
 from sparkplug.complex.json_values import json_text
 from sparkplug.complex.library import DefinitionLibrary
 from sparkplug.complex.templates import (
@@ -25,14 +24,13 @@ from sparkplug.complex.templates import (
     MAX_PATH_CHARACTERS,
     Expansion,
     expand,
-    quality_of,
 )
 from sparkplug.datatypes import DataType
 from sparkplug.file_parts import PART, FileParts
-from sparkplug.messages import MESSAGE_TYPES, Message, Reason
-from sparkplug.pb import sparkplug_b_columns_pb2
-from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet
+from sparkplug.messages import MESSAGE_TYPES, Reason
+from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload
 from sparkplug.session import MetricOwner
+from sparkplug.splicing import spliced
 from sparkplug.structured_rows import (
     Allowance,
     Birth,
@@ -41,10 +39,17 @@ from sparkplug.structured_rows import (
     Leaves,
     UnknownMembers,
 )
-from sparkplug.topics import MessageType, Topic
+from sparkplug.template_rows import (
+    Instance,
+    Spot,
+    instances_of,
+    is_definition,
+    unknown_members,
+)
+from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -52,15 +57,10 @@ if TYPE_CHECKING:
     from sparkplug.catalogue import TagCatalogue
     from sparkplug.complex.definitions import TemplateDefinitions
     from sparkplug.messages import Decoded
-    from sparkplug.pb.sparkplug_b_pb2 import PropertyValue
     from sparkplug.screening import Limits
 
 _TEMPLATE: Final = int(DataType.Template)
 _BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
-_OTHER_MEMBERS: Final = (
-    *("int_value", "long_value", "float_value", "double_value", "boolean_value"),
-    *("string_value", "bytes_value", "dataset_value", "extension_value"),
-)
 _MOST_CHARACTERS: Final = 32 * 1024 * 1024
 """Of all paths that the templates of one message are expanded to."""
 _MOST_NULL_LEAVES: Final = 500_000
@@ -107,10 +107,10 @@ class StructuredMetrics:
         is_template = (numbers(datatype, np.uint32) == _TEMPLATE) & validity(datatype)
         found = rows.start + np.flatnonzero(is_template)
         names = [] if batch.names is None else [batch.names[row] for row in found.tolist()]
-        instances: list[tuple[str, _Instance]] = []
+        instances: list[tuple[str, Instance]] = []
         definitions: list[tuple[str, bytes]] = []
-        for name, instance in zip(names, _instances(batch, found), strict=False):
-            if name and instance.template is not None and _is_definition(instance.template):
+        for name, instance in zip(names, instances_of(batch, found), strict=False):
+            if name and instance.template is not None and is_definition(instance.template):
                 definitions.append((name, instance.template))
             elif name:
                 instances.append((name, instance))
@@ -148,7 +148,7 @@ class StructuredMetrics:
         for row, expansion in leaves.instances:
             tags = birth.tags[start : start + len(expansion.members)]
             start += len(expansion.members) + len(expansion.declared)
-            self._put(_Spot(batch, birth.position, row), expansion, owner, tags, declares=True)
+            self._put(Spot(batch, birth.position, row), expansion, owner, tags, declares=True)
         rows = batch.rows(birth.position)
         found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
         templates = found[self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE]
@@ -192,7 +192,7 @@ class StructuredMetrics:
         is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
         templates = found[is_template]
         for instance, position in zip(
-            _instances(batch, templates), batch.message_of(templates).tolist(), strict=True
+            instances_of(batch, templates), batch.message_of(templates).tolist(), strict=True
         ):
             tag = int(batch.tag[instance.row])
             owner = self._catalogue.owners[tag]
@@ -209,9 +209,9 @@ class StructuredMetrics:
             paths = [member.name for member in expansion.members]
             found_tags = map(owner.tags.get, paths, repeat(NO_TAG))
             tags = np.fromiter(found_tags, np.int32, len(paths))
-            spot = _Spot(batch, position, instance.row)
+            spot = Spot(batch, position, instance.row)
             if (tags == NO_TAG).any():
-                unknown.append(_unknown(spot, expansion, owner, tags))
+                unknown.append(unknown_members(spot, expansion, owner, tags))
             self._put(spot, expansion, owner, tags, declares=False)
         self._take_files(batch, found[~is_template])
         return unknown
@@ -276,7 +276,7 @@ class StructuredMetrics:
         batch: Batch,
         position: int,
         name: str,
-        instance: _Instance,
+        instance: Instance,
         definitions: TemplateDefinitions | None,
     ) -> Expansion | None:
         """The leaves of one instance, within what its message may be expanded to."""
@@ -310,7 +310,7 @@ class StructuredMetrics:
 
     def _put(
         self,
-        spot: _Spot,
+        spot: Spot,
         expansion: Expansion,
         owner: MetricOwner,
         tags: NDArray[np.int32],
@@ -351,7 +351,7 @@ class StructuredMetrics:
             texts,
         )
 
-    def _odd_member(self, spot: _Spot, member: Metric, tag: int) -> str | None:
+    def _odd_member(self, spot: Spot, member: Metric, tag: int) -> str | None:
         """As FileParts.take, for a member that is no row if it is no file."""
         batch, position, _ = spot
         if tag == NO_TAG:
@@ -395,121 +395,6 @@ class StructuredMetrics:
             self._parts.expire(max(batch.messages.received_us, default=0))
         self._parts.report(state.counts)
         plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
-        flattened = _spliced(batch) if state.leaves or state.dropped else plain
+        flattened = spliced(batch) if state.leaves or state.dropped else plain
         decoded.counts += state.counts
         return flattened
-
-
-class _Spot(NamedTuple):
-    """Where a metric is: its batch, the position of its message, its row."""
-
-    batch: Batch
-    position: int
-    row: int
-
-
-class _Instance:
-    """One Template metric, as it is in its message."""
-
-    __slots__ = (
-        "is_historical",
-        "is_null",
-        "is_other",
-        "is_transient",
-        "quality",
-        "row",
-        "template",
-        "timestamp",
-    )
-
-    def __init__(self, row: int, fields: dict[str, Any], *, is_other: bool) -> None:
-        self.row = row
-        self.template: bytes | None = fields["template_value"]
-        self.timestamp: int | None = fields["timestamp"]
-        self.is_null = bool(fields["is_null"])
-        self.is_historical = bool(fields["is_historical"])
-        self.is_transient = bool(fields["is_transient"])
-        self.quality = _quality(fields["properties"])
-        # It has a value, but of another kind.
-        self.is_other = is_other and self.template is None and not self.is_null
-
-
-_FIELDS: Final = (
-    *("template_value", "timestamp", "is_null", "is_historical", "is_transient", "properties"),
-)
-
-
-def _instances(batch: Batch, rows: NDArray[np.int64]) -> Iterator[_Instance]:
-    if len(rows) == 0:
-        return
-    selection = pa.array(rows)
-    columns = {name: batch.columns.metric(name).take(selection).to_pylist() for name in _FIELDS}
-    other = np.zeros(len(rows), dtype=np.bool_)
-    for name in _OTHER_MEMBERS:
-        other |= validity(batch.columns.metric(name).take(selection))
-    for index, row in enumerate(rows.tolist()):
-        fields = {name: column[index] for name, column in columns.items()}
-        yield _Instance(row, fields, is_other=bool(other[index]))
-
-
-def _is_definition(template: bytes) -> bool:
-    try:
-        return sparkplug_b_columns_pb2.TemplateHead.FromString(template).is_definition
-    except DecodeError:
-        return False
-
-
-def _quality(properties: bytes | None) -> PropertyValue | None:
-    if properties is None or b"Quality" not in properties:
-        return None
-    try:
-        return quality_of(PropertySet.FromString(properties))
-    except DecodeError:
-        return None
-
-
-def _unknown(
-    spot: _Spot, expansion: Expansion, owner: MetricOwner, tags: NDArray[np.int32]
-) -> UnknownMembers:
-    batch, position, row = spot
-    members = [expansion.members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
-    payload = Payload(metrics=members)
-    sent_ms, seq = batch.sent_ms(position), int(batch.columns.seq[position])
-    if sent_ms != ABSENT:
-        payload.timestamp = sent_ms
-    if seq != ABSENT:
-        payload.seq = seq
-    verb = MessageType.NDATA if owner.device_id is None else MessageType.DDATA
-    topic = Topic(owner.group_id, verb, owner.edge_node_id, owner.device_id)
-    received_us = batch.messages.received_us[position]
-    message = Message(str(topic), payload.SerializeToString(), received_us)
-    return UnknownMembers(position, row, owner, message, len(members))
-
-
-def _spliced(batch: Batch) -> Flattened:
-    """The batch's metrics with leaves in the place of templates, and without what is dropped."""
-    state, count = batch.structured, len(batch.tag)
-    rows = sorted(state.leaves)
-    more, bad = decode([state.leaves[row].payload for row in rows])
-    if bad:
-        state.counts[Reason.BAD_TEMPLATE] += len(bad)
-        rows = [row for index, row in enumerate(rows) if index not in set(bad)]
-    found = [state.leaves[row] for row in rows]
-    copies = np.ones(count, dtype=np.int64)
-    copies[list(state.dropped)] = 0
-    copies[rows] = np.diff(more.offsets)
-    ends = np.concatenate([[0], np.cumsum(copies)])
-    source = np.repeat(np.arange(count), copies)
-    texts = {int(ends[row]): text for row, text in state.texts.items()}
-    for row, leaves, first in zip(rows, found, more.offsets.tolist(), strict=False):
-        start = int(ends[row])
-        source[start : start + len(leaves.tags)] = count + first + np.arange(len(leaves.tags))
-        texts |= {start + index: text for index, text in leaves.texts.items()}
-    tags = np.concatenate([batch.tag, *(leaves.tags for leaves in found)])
-    returned = np.concatenate([batch.returned, *(leaves.returned for leaves in found)])
-    return Flattened(
-        batch.columns.spliced(more, source, ends[batch.columns.offsets]),
-        tags[source].astype(np.int32),
-        returned[source],
-        texts,
-    )

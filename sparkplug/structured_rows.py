@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+
+T = TypeVar("T", bound=np.generic)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,13 +95,19 @@ class UnknownMembers(NamedTuple):
 class Flattened(NamedTuple):
     """The metrics of a batch with templates replaced by their leaves, and without file parts.
 
-    `texts` has the values of files that came in parts, by row.
+    `texts` has the values of files that came in parts, by row. `origin` is for each metric
+    the row that it, or its template, has in the batch; None if nothing was replaced.
     """
 
     columns: PayloadColumns
     tag: NDArray[np.int32]
     returned: NDArray[np.bool_]
     texts: dict[int, str]
+    origin: NDArray[np.int64] | None = None
+
+    def of(self, by_row: NDArray[T]) -> NDArray[T]:
+        """What holds for the rows of the batch, for each of these metrics."""
+        return by_row if self.origin is None else by_row[self.origin]
 
 
 @dataclass(slots=True)

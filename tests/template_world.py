@@ -1,4 +1,4 @@
-"""An edge node that publishes templates: definitions, instances and parts of instances at random."""
+"""An edge node that publishes templates: definitions, instances and parts of them at random."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from oracle import samples
 from oracle.decoder import Arrival
 from oracle.templates import leaves_of
+
 from sparkplug.pb.sparkplug_b_columns_pb2 import Metric as FlatMetric
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet, Template
 

@@ -126,17 +126,16 @@ class TemplateDefinitions:
         problems = (self._add(name, template) for name, template in definitions)
         return [problem for problem in problems if problem is not None]
 
-    def find(self, shape: Shape, member: str) -> Declared | None:
-        """What is declared of one member, the nearest declaration first."""
-        for members in self._lines(shape):
-            if member in members:
-                return members[member]
-        return None
+    def lines(self, shape: Shape) -> list[Mapping[str, Declared]]:
+        """Where the members of an instance are declared, the nearest declarations first."""
+        nearest = [shape.members] if shape.members else []
+        return [*nearest, *(each.shape.members for each in self._line(shape.template_ref))]
 
-    def members(self, shape: Shape) -> Iterator[tuple[str, Declared]]:
-        """All declared members by name, inherited ones after own ones, each once."""
+    @staticmethod
+    def members(lines: Iterable[Mapping[str, Declared]]) -> Iterator[tuple[str, Declared]]:
+        """All members of some lines by name, inherited ones after own ones, each once."""
         nearer: list[Mapping[str, Declared]] = []
-        for members in self._lines(shape):
+        for members in lines:
             for name, declared in members.items():
                 if not any(name in seen for seen in nearer):
                     yield name, declared
@@ -180,12 +179,6 @@ class TemplateDefinitions:
             text_of(template, "version"),
         )
         return None
-
-    def _lines(self, shape: Shape) -> Iterator[Mapping[str, Declared]]:
-        if shape.members:
-            yield shape.members
-        for definition in self._line(shape.template_ref):
-            yield definition.shape.members
 
     def _line(self, template_ref: str | None) -> Iterator[_Definition]:
         """A definition, its parent, the parent's parent; cycles are cut."""

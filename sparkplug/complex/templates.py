@@ -38,6 +38,8 @@ MAX_PATH_CHARACTERS: Final = 16 * 1024 * 1024
 """Default for the most characters of all paths of one instance. A short template under a
 long name repeats that name with every member."""
 
+_PERHAPS_TEMPLATE: Final = (DataType.Unknown, DataType.Template)
+
 
 class MemberProblem(StrEnum):
     """Why a member gives no leaf metric. A label of a counter."""
@@ -242,6 +244,7 @@ class _Walk:
     def instance(self, index: int, template: Template, shape: Shape, context: _Context) -> None:
         """Expand one instance; `index` is its own in Expansion.instances."""
         prefix = self._into.instances[index].path + "/"
+        lines = [] if self._definitions is None else self._definitions.lines(shape)
         given: set[str] = set()
         for member in template.metrics:
             name = decoded(member.name)
@@ -249,16 +252,18 @@ class _Walk:
             if not name:
                 self._skip(MemberProblem.DAMAGED if name is None else MemberProblem.NAMELESS)
                 continue
-            given.add(name)
-            declared = self._declaration(shape, name)
-            if declared is not None and declared.datatype and not member.datatype:
-                member.datatype = declared.datatype
-            if is_template(member):
+            declared = None
+            if lines:
+                given.add(name)
+                declared = next((members[name] for members in lines if name in members), None)
+                if declared is not None and declared.datatype and not member.datatype:
+                    member.datatype = declared.datatype
+            if member.datatype in _PERHAPS_TEMPLATE and is_template(member):
                 self._nested(path, member, declared, context)
             else:
                 self._leaf(index, path, member, context)
         if self._definitions is not None and context.completes:
-            for name, declared in self._definitions.members(shape):
+            for name, declared in self._definitions.members(lines):
                 if name not in given:
                     path = self._within_limits(prefix, name)
                     self._declare(path, declared, shape.template_ref, context.depth, context.around)
@@ -329,12 +334,9 @@ class _Walk:
         if depth <= 1:
             self._skip(MemberProblem.TOO_DEEP)
             return
-        for name, inner in self._definitions.members(shape):
+        for name, inner in self._definitions.members(self._definitions.lines(shape)):
             inner_path = self._within_limits(path + "/", name)
             self._declare(inner_path, inner, shape.template_ref, depth - 1, _and(around, shape))
-
-    def _declaration(self, shape: Shape, member: str) -> Declared | None:
-        return None if self._definitions is None else self._definitions.find(shape, member)
 
     def _skip(self, problem: MemberProblem) -> None:
         self._into.skipped[problem] += 1

@@ -7,11 +7,10 @@ metrics; a Template metric of data becomes one metric for each leaf.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from oracle.decoder import Declared, Node, Oracle, Topic
 from oracle.values import TEMPLATE
 from sparkplug.pb.sparkplug_b_columns_pb2 import Metric as FlatMetric
 from sparkplug.pb.sparkplug_b_columns_pb2 import Payload
@@ -19,7 +18,7 @@ from sparkplug.pb.sparkplug_b_pb2 import Metric, PropertySet, Template
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterable
 
     from sparkplug.pb.sparkplug_b_pb2 import PropertyValue
 
@@ -57,32 +56,36 @@ class Leaves:
 
 
 class TemplateReader:
-    """What the births of all nodes said of templates."""
+    """What the births of all nodes said of templates; a node may be any key."""
 
     def __init__(self) -> None:
-        self._definitions: dict[int, Definitions] = {}
-        self._leaves: dict[tuple[int, str | None], set[str]] = {}
+        self._definitions: dict[Hashable, Definitions] = {}
+        self._leaves: dict[tuple[Hashable, str | None], set[str]] = {}
 
-    def birth(self, node: Node, topic: Topic, payload: Payload, counts: Counter[str]) -> Payload:
-        """The birth with the leaves of its templates."""
-        definitions: list[tuple[str, FlatMetric]] = []
-        instances: dict[int, Leaves] = {}
-        for metric in payload.metrics:
-            if metric.datatype == TEMPLATE and metric.name and is_definition(metric):
-                definitions.append((metric.name.removeprefix("_types_/"), metric))
-        if topic.device is None:
-            self._define(node, definitions, counts)
-        elif definitions:
-            counts["bad_template"] += len(definitions)
-        known = self._definitions.get(id(node), {})
-        for index, metric in enumerate(payload.metrics):
-            if metric.datatype == TEMPLATE and metric.name and not is_definition(metric):
-                instances[index] = leaves_of(metric.name, metric, known, counts)
+    def birth(
+        self, node: Hashable, device: str | None, payload: Payload, counts: Counter[str]
+    ) -> Payload:
+        """The birth with the leaves of its templates; some of them are DECLARED_ONLY.
+
+        The templates are still in it, for their names and aliases. They give no rows.
+        """
+        named = {
+            index: metric
+            for index, metric in enumerate(payload.metrics)
+            if metric.datatype == TEMPLATE and metric.name
+        }
+        self._define(node, device, filter(is_definition, named.values()), counts)
+        known = self._definitions.get(node, {})
+        instances = {
+            index: leaves_of(metric.name, metric, known, counts)
+            for index, metric in named.items()
+            if not is_definition(metric)
+        }
         names: dict[str, int] = {}
         for leaves in instances.values():
             names.update((leaf.name, leaf.datatype) for leaf in leaves.given)
             names.update(leaves.declared)
-        self._leaves[id(node), topic.device] = set(names)
+        self._leaves[node, device] = set(names)
         flat = Payload()
         flat.CopyFrom(payload)
         del flat.metrics[:]
@@ -94,74 +97,52 @@ class TemplateReader:
                 only = FlatMetric(name=name, datatype=datatype, extension_value=DECLARED_ONLY)
                 flat.metrics.append(only)
             for path, null in leaves.nulls:
-                for name in sorted(each for each in names if each.startswith(path + "/")):
+                for name in self._below(node, device, path):
                     leaf = flat.metrics.add(name=name, datatype=names[name])
                     leaf.MergeFrom(flattened(null))
         return flat
 
     def data(
-        self, node: Node, declared: Declared, metric: FlatMetric, counts: Counter[str]
-    ) -> Iterator[tuple[Declared | None, FlatMetric]]:
-        """The leaves of a Template metric with their tags, None where nothing is declared."""
+        self,
+        node: Hashable,
+        device: str | None,
+        name: str,
+        metric: FlatMetric,
+        counts: Counter[str],
+    ) -> list[FlatMetric]:
+        """The leaves of the instance `name`, which a node or device declares, by their names."""
         if is_definition(metric):
             counts["bad_template"] += 1
-            return
-        leaves = leaves_of(declared.name, metric, None, counts)
-        names = node.scopes[declared.device].names
-        for leaf in leaves.given:
-            yield names.get(leaf.name), flattened(leaf)
+            return []
+        leaves = leaves_of(name, metric, None, counts)
+        found = [flattened(leaf) for leaf in leaves.given]
         for path, null in leaves.nulls:
-            for name in sorted(self._leaves.get((id(node), declared.device), ())):
-                if name.startswith(path + "/"):
-                    yield names[name], flattened(null)
+            for below in self._below(node, device, path):
+                leaf = flattened(null)
+                leaf.name = below
+                found.append(leaf)
+        return found
+
+    def _below(self, node: Hashable, device: str | None, path: str) -> list[str]:
+        names = self._leaves.get((node, device), set())
+        return sorted(name for name in names if name.startswith(path + "/"))
 
     def _define(
-        self, node: Node, found: list[tuple[str, FlatMetric]], counts: Counter[str]
-    ) -> None:
-        definitions = self._definitions[id(node)] = {}
-        for name, metric in found:
-            template = parsed(metric)
-            if template is None:
-                counts["bad_template"] += 1
-            else:
-                definitions[name] = template
-
-
-class TemplateOracle(Oracle):
-    """The oracle with templates."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.templates = TemplateReader()
-
-    def _birth(self, node: Node, topic: Topic, payload: Payload, arrival: Any) -> None:
-        payload = self.templates.birth(node, topic, payload, self.counts)
-        super()._birth(node, topic, payload, arrival)
-
-    def _metric(  # noqa: PLR0917 - as it is there
         self,
-        node: Node,
-        declared: Declared,
-        metric: FlatMetric,
-        topic: Topic,
-        payload: Payload,
-        sent_at: int | None,
-        arrival: Any,
+        node: Hashable,
+        device: str | None,
+        found: Iterable[FlatMetric],
+        counts: Counter[str],
     ) -> None:
-        if metric.extension_value == DECLARED_ONLY:
-            return
-        if declared.datatype != TEMPLATE:
-            super()._metric(node, declared, metric, topic, payload, sent_at, arrival)
-            return
-        if topic.verb in ("NBIRTH", "DBIRTH"):
-            return  # its leaves are metrics of their own
-        for leaf, part in self.templates.data(node, declared, metric, self.counts):
-            if leaf is None:
-                self._ask_rebirth(topic, "unknown_metric")
-            elif leaf.datatype == TEMPLATE:
-                self.counts["bad_template"] += 1
+        """Those of an NBIRTH replace the ones before; others have no business where they are."""
+        if device is None:
+            self._definitions[node] = {}
+        for metric in found:
+            template = parsed(metric)
+            if device is None and template is not None:
+                self._definitions[node][metric.name.removeprefix("_types_/")] = template
             else:
-                super()._metric(node, leaf, part, topic, payload, sent_at, arrival)
+                counts["bad_template"] += 1
 
 
 def parsed(metric: FlatMetric) -> Template | None:
