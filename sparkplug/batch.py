@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.columns import PayloadColumns
-    from sparkplug.messages import Message
+    from sparkplug.messages import Message, Observations
     from sparkplug.topics import Topic
+
+TURNS: Final = 2**20
+"""Messages that may be read at the place of one: what waited goes on where it may."""
 
 CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 """Code of each message type, as in Observations.message_type."""
@@ -65,8 +68,12 @@ class Batch:
     names: list[str | None] | None  # per metric, None if no metric has a name
     recalled: int  # so many messages at the beginning have waited since an earlier batch
     taken: NDArray[np.bool_]  # messages that were read, deaths included
+    turn: NDArray[np.int64]  # the order in which messages are read
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
     structured: Structured = field(default_factory=Structured)
+    next_turn: int = 0
+    reordered: bool = False
+    stale: list[tuple[int, Observations]] = field(default_factory=list)  # by turn: of deaths
 
     def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Position of the message that each metric belongs to."""
@@ -87,6 +94,17 @@ class Batch:
     def open(self, position: int) -> None:
         """Let the metrics of a message be looked at, if its envelope can be opened."""
         self.unread[position] = self.columns.compressed[position]
+
+    def come_to(self, position: int) -> None:
+        """The next messages are read because it is this one's place in the order of arrival."""
+        self.next_turn = position * TURNS
+
+    def take(self, position: int) -> None:
+        """Read a message now, after those that were read before it."""
+        self.taken[position] = True
+        self.reordered |= self.turn[position] != self.next_turn
+        self.turn[position] = self.next_turn
+        self.next_turn += 1
 
     def part(self, position: int, rows: NDArray[np.int64]) -> Message:
         """A message with some metrics of this one: all that is the payload's own, and they."""

@@ -17,6 +17,7 @@ from sparkplug.alarms import Alarms
 from sparkplug.aliases import AliasPool
 from sparkplug.batch import (
     CODE,
+    TURNS,
     Batch,
     GrowingColumns,
     apart_from_deaths,
@@ -42,7 +43,7 @@ from sparkplug.messages import (
     Reason,
     RebirthRequest,
 )
-from sparkplug.observations import observe, stale_observations
+from sparkplug.observations import in_turn, observe, stale_observations
 from sparkplug.recent import RecentMessages
 from sparkplug.screening import Limits, Screened, screen
 from sparkplug.sequence import BEHIND, MODULUS, Gap, distance, holes
@@ -473,13 +474,14 @@ class Fleet:
             self._take_structured(batch, np.flatnonzero(np.repeat(regular, counts)), decoded)
         for position in range(batch.recalled):
             read = self._topic_at(batch, position)
-            found = self._by_id.get((read.group_id, read.edge_node_id))
-            if found is not None:
-                batch.node[position] = found.index
+            waiter = self._by_id.get((read.group_id, read.edge_node_id))
+            if waiter is not None:
+                batch.node[position] = waiter.index
         for session in overdue:
             self._stop_waiting(batch, session, decoded)
-        for position in np.flatnonzero(~regular[batch.recalled :]).tolist():
-            self._take_one(batch, batch.recalled + position, decoded)
+        for index in np.flatnonzero(~regular[batch.recalled :]).tolist():
+            batch.come_to(batch.recalled + index)
+            self._take_one(batch, batch.recalled + index, decoded)
         for topic in lost:
             self._lose_birth(batch, topic, decoded)
         self._hold_unresolved(batch, regular, decoded)
@@ -487,7 +489,7 @@ class Fleet:
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
         flat = self._structured.flatten(batch, decoded)
-        observations = observe(
+        found = observe(
             columns=flat.columns,
             tag=flat.tag,
             catalogue=self.catalogue,
@@ -496,12 +498,14 @@ class Fleet:
             ignition=batch.ignition,
             returned=flat.returned,
             texts=flat.texts,
+            turn=batch.turn if batch.reordered or batch.stale else None,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,
             counts=decoded.counts,
         )
+        observations, turns = found or (None, np.empty(0, dtype=np.int64))
+        decoded.observations += in_turn(observations, turns, batch.stale)
         if observations is not None:
-            decoded.observations.append(observations)
             self.liveness.take_back(observations)
         if self._describe_tags:
             decoded.metadata += describe(batch, flat, self.catalogue)
@@ -550,6 +554,7 @@ class Fleet:
             recalled=recalled,
             released=np.zeros(len(screened.messages), dtype=np.bool_),
             taken=np.zeros(len(screened.messages), dtype=np.bool_),
+            turn=np.arange(len(screened.messages)) * TURNS,
         )
 
     def _regular(self, batch: Batch) -> NDArray[np.bool_]:
@@ -831,7 +836,7 @@ class Fleet:
             decoded.counts[Reason.DUPLICATE] += 1
             return
         decoded.counts[Reason.LATE] += 1
-        batch.taken[position] = True
+        batch.take(position)
         sequence = session.sequence
         gap = sequence.explains(seq)
         if gap is None or gap.guessed:
@@ -1046,7 +1051,7 @@ class Fleet:
             entry.device_id = read.device_id
             self._hold((read.group_id, read.edge_node_id), entry, decoded)
         elif not batch.unread[position]:
-            batch.taken[position] = True
+            batch.take(position)
             self._resolve(batch, position, owner, decoded)
 
     # ------------------------------------------------------------------ births and deaths
@@ -1060,7 +1065,7 @@ class Fleet:
         decoded: Decoded,
     ) -> None:
         """A message of a born node, its seq accounted for."""
-        batch.taken[position] = True
+        batch.take(position)
         if read.message_type is MessageType.DBIRTH:
             if batch.unread[position]:
                 self._lose_birth(batch, str(read), decoded)
@@ -1073,7 +1078,7 @@ class Fleet:
         elif read.message_type is MessageType.DDEATH:
             batch.unread[position] = True
             elsewhere = not self.liveness.alive_nowhere_else([owner])
-            self._mark_stale(batch, position, [owner], decoded)
+            self._mark_stale(batch, position, [owner])
             self._device_death(session, owner)
             self._forget(decoded, owner, stale=True)
             detail = "alive on another server of its site" if elsewhere else None
@@ -1115,7 +1120,7 @@ class Fleet:
             self._forget(decoded, session.owner, stale=False)
             return
         batch.node[position] = session.index
-        batch.taken[position] = True
+        batch.take(position)
         decoded.births.append(key)
         session.begin(batch.bd_seq(position))
         if not self._restoring:
@@ -1380,7 +1385,8 @@ class Fleet:
             return
         self._stop_waiting(batch, session, decoded, ask=False)
         elsewhere = not self.liveness.alive_nowhere_else([session.owner])
-        self._mark_stale(batch, position, session.owners(), decoded)
+        batch.take(position)
+        self._mark_stale(batch, position, session.owners())
         self._end_session(session)
         session.dead_bd_seq, session.died_us = bd_seq, received_us
         self._forget(decoded, session.owner, stale=True, bd_seq=bd_seq, time_us=received_us)
@@ -1388,9 +1394,7 @@ class Fleet:
         self._tell(decoded, EventKind.NODE_DEATH, session.owner, batch, position, detail=detail)
         self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
 
-    def _mark_stale(
-        self, batch: Batch, position: int, owners: list[MetricOwner], decoded: Decoded
-    ) -> None:
+    def _mark_stale(self, batch: Batch, position: int, owners: list[MetricOwner]) -> None:
         """A row of quality STALE for every tag that was alive.
 
         A node dies when the host hears of it, because the will was written at its CONNECT
@@ -1412,16 +1416,15 @@ class Fleet:
         sent_ms = int(batch.columns.timestamp_ms[position])
         sent_us = ABSENT if sent_ms == ABSENT else sent_ms * 1000
         by_device = batch.message_type[position] == CODE[MessageType.DDEATH]
-        decoded.observations.append(
-            stale_observations(
-                tags,
-                message_type=int(batch.message_type[position]),
-                event_time_us=sent_us if by_device and sent_us != ABSENT else received_us,
-                payload_time_us=sent_us,
-                received_us=received_us,
-                seq=seq if seq < BEYOND_SEQ else ABSENT,
-            )
+        rows = stale_observations(
+            tags,
+            message_type=int(batch.message_type[position]),
+            event_time_us=sent_us if by_device and sent_us != ABSENT else received_us,
+            payload_time_us=sent_us,
+            received_us=received_us,
+            seq=seq if seq < BEYOND_SEQ else ABSENT,
         )
+        batch.stale.append((int(batch.turn[position]), rows))
 
     def _lose_birth(self, batch: Batch, topic: str, decoded: Decoded) -> None:
         """A birth that cannot be read: from here on the aliases mean something else."""

@@ -37,17 +37,21 @@ def observe(
     ignition: NDArray[np.bool_],
     returned: NDArray[np.bool_],
     texts: Mapping[int, str],
+    turn: NDArray[np.int64] | None,
     emit_births: bool,
     emit_transient: bool,
     counts: Counter[Reason],
-) -> Observations | None:
-    """Rows of a batch; None if it has none.
+) -> tuple[Observations, NDArray[np.int64]] | None:
+    """Rows of a batch, in the order in which messages are read; None if it has none.
+
+    With them comes the turn of each, empty if they are all in order of arrival.
 
     `tag` is per metric, NO_TAG for metrics that give no row; so is `returned`, the first
     birth value of a tag after a row of quality STALE. `texts` has, by metric, what stands
     for a value that is encoded and read already. `message_type`,
     `received_us` (microseconds since 1970 UTC) and `ignition` (the publisher is
-    Ignition, whose quality code 0 is good) are per message.
+    Ignition, whose quality code 0 is good) are per message; so is `turn`, the order in which
+    messages are read, None if it is that of their arrival.
     """
     wanted = _wanted(columns, tag, catalogue, emit_transient=emit_transient, counts=counts)
     if not emit_births:
@@ -88,7 +92,7 @@ def observe(
     ):
         if count:
             counts[reason] += int(count)
-    return Observations(
+    found = Observations(
         tag=tag,
         event_time_us=event_time_us,
         values=values,
@@ -100,6 +104,32 @@ def observe(
         payload_time_us=payload_us[message],
         received_us=received_us[message],
     )
+    if turn is None:
+        return found, np.empty(0, dtype=np.int64)
+    turns = turn[message]
+    order = np.argsort(turns, kind="stable")
+    return found.pick(order), turns[order]
+
+
+def in_turn(
+    found: Observations | None,
+    turns: NDArray[np.int64],
+    stale: list[tuple[int, Observations]],
+) -> list[Observations]:
+    """Rows of values and rows of deaths, each with its turn, in one order."""
+    if found is None or not stale:
+        return [rows for _, rows in stale] + ([found] if found is not None else [])
+    parts: list[Observations] = []
+    start = 0
+    for turn, rows in sorted(stale, key=lambda each: each[0]):
+        stop = int(np.searchsorted(turns, turn))
+        if stop > start:
+            parts.append(found.pick(np.arange(start, stop)))
+        parts.append(rows)
+        start = stop
+    if start < len(found):
+        parts.append(found.pick(np.arange(start, len(found))))
+    return parts
 
 
 def _wanted(
