@@ -78,6 +78,12 @@ class Deliveries:
         for batch in batches:
             self._by_table[batch.table].submit(batch)
 
+    def wake(self, tables: Iterable[str]) -> None:
+        """Batches of these tables were appended that are not handed over."""
+        for table in tables:
+            if table in self._by_table:
+                self._by_table[table].wake()
+
     def stop(self, drain_timeout: float) -> int:
         """Wait for acknowledgements for so many seconds, then stop.
 

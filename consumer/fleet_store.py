@@ -14,6 +14,7 @@ import pyarrow as pa
 from sparkplug.holding import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, Memory, RememberedBirth
 from sparkplug.messages import Message, Quarantined, Reason
+from sparkplug.topics import Topic, parse
 
 if TYPE_CHECKING:
     import sqlite3
@@ -185,6 +186,22 @@ def write_dead(db: sqlite3.Connection, server: str, dead: Sequence[Quarantined])
     return len(dead) - len(kept)
 
 
+def take_retries(db: sqlite3.Connection, server: str) -> list[HeldMessage]:
+    """Dead messages of a server that are to wait for a birth once more; they are dead no longer."""
+    rows = db.execute(
+        "SELECT dead_message_id, topic, payload, received_us, reason FROM dead_messages "
+        "WHERE retry AND server = ? ORDER BY dead_message_id",
+        (server,),
+    ).fetchall()
+    db.executemany(
+        "DELETE FROM dead_messages WHERE dead_message_id = ?", ((row[0],) for row in rows)
+    )
+    return [
+        HeldMessage(Message(topic, payload, received_us), _device_of(topic), Reason(reason))
+        for _, topic, payload, received_us, reason in rows
+    ]
+
+
 def _keep_the_latest(db: sqlite3.Connection) -> None:
     count, size = db.execute(
         "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_messages"
@@ -198,6 +215,11 @@ def _keep_the_latest(db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM dead_messages WHERE dead_message_id <= ?", (oldest[-1][0],))
         count -= len(oldest)
         size -= sum(length for _, length in oldest)
+
+
+def _device_of(topic: str) -> str | None:
+    read = parse(topic)
+    return read.device_id if isinstance(read, Topic) else None
 
 
 def _packed(payload: bytes) -> bytes:

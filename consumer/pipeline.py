@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer import fleet_store, node_alarms
@@ -50,6 +51,7 @@ _LOG = logging.getLogger(__name__)
 _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
+_RETRY_EVERY: Final = 5.0
 _MOST_ASKED: Final = 10_000
 
 
@@ -213,6 +215,7 @@ class Consumer:
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
         self._failed_batches = 0
+        self._retry_at = 0.0
         self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
         self._add_gauges()
 
@@ -289,6 +292,7 @@ class Consumer:
             while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
                 self._take_whatever_it_is(batch)
                 self._request_rebirths()
+                self._retry_dead_letters()
             self._take_leave()
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
@@ -418,6 +422,23 @@ class Consumer:
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
         return taken
+
+    def _retry_dead_letters(self) -> None:
+        """See to what `deadletter retry` asked for."""
+        now = time.monotonic()
+        if now < self._retry_at:
+            return
+        self._retry_at = now + _RETRY_EVERY
+        rows = self.spool.send_again()
+        if rows:
+            _LOG.info("%d dead letters are sent again", sum(rows.values()))
+            self.deliveries.wake(rows)
+        for source in self._sources:
+            messages = self.spool.write(partial(fleet_store.take_retries, server=source.name))
+            if messages:
+                _LOG.info("%d dead messages of %s wait again", len(messages), source.name)
+                for request in source.fleet.hold_again(messages, now).rebirths:
+                    source.governor.want(request)
 
     def _request_rebirths(self) -> None:
         now = time.monotonic()

@@ -381,6 +381,11 @@ class Spool:
         with self._errors():
             return query(self._db)
 
+    def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Commit what a function writes to other tables of the file."""
+        with self._transaction():
+            return change(self._db)
+
     # -- inside ----------------------------------------------------------------------
 
     def _write_state(self, state: Mapping[str, StateValue]) -> None:

@@ -265,6 +265,19 @@ class Fleet:
             if entry.reason is not None
         ]
 
+    def hold_again(self, messages: Iterable[HeldMessage], now: float) -> Decoded:
+        """Let messages that were given up wait for a birth once more, and ask for it."""
+        decoded = Decoded()
+        self._now = now
+        for message, device_id, reason in messages:
+            read = parse(message.topic)
+            if isinstance(read, Topic):
+                entry = Waiting(message, 0, now, reason=reason, device_id=device_id)
+                key = (read.group_id, read.edge_node_id)
+                self._give_up(self._holding.add(key, entry), Reason.HOLD_FULL, decoded)
+                decoded.rebirths.append(RebirthRequest(*key, reason))
+        return decoded
+
     def sequence_state(self) -> bytes:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         return self._nodes["next_seq"][: self._nodes.size].astype("<i2").tobytes()

@@ -157,3 +157,15 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
     assert spool.get_state("client_id/plant-a") == "kept"
     assert len(read(spool)) == 1
     spool.close()
+
+
+def test_messages_to_be_tried_again_are_dead_no_longer(spool):
+    topic = "spBv1.0/Plant/DDATA/Edge/Boiler"
+    dead = [Quarantined(Message(topic, b"1", 5), Reason.UNKNOWN_ALIAS)] * 2
+    spool.write(lambda db: fleet_store.write_dead(db, SERVER, dead))
+    spool.write(lambda db: db.execute("UPDATE dead_messages SET retry = 1 WHERE rowid = 2"))
+    again = [HeldMessage(Message(topic, b"1", 5), "Boiler", Reason.UNKNOWN_ALIAS)]
+    assert spool.write(lambda db: fleet_store.take_retries(db, "another")) == []
+    assert spool.write(lambda db: fleet_store.take_retries(db, SERVER)) == again
+    assert spool.write(lambda db: fleet_store.take_retries(db, SERVER)) == []
+    assert kept(spool)[0] == 1
