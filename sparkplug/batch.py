@@ -71,6 +71,8 @@ class Batch:
     turn: NDArray[np.int64]  # the order in which messages are read
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
     structured: Structured = field(default_factory=Structured)
+    # Metrics that are read later than their message: with `ignition` and `turn` of their own.
+    later: list[tuple[NDArray[np.int64], bool, int]] = field(default_factory=list)
     next_turn: int = 0
     reordered: bool = False
     stale: list[tuple[int, Observations]] = field(default_factory=list)  # by turn: of deaths
@@ -82,6 +84,20 @@ class Batch:
     def rows(self, position: int) -> slice:
         """The metrics of one message."""
         return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
+
+    def ignition_of_metrics(self) -> NDArray[np.bool_]:
+        """`ignition` per metric."""
+        flags: NDArray[np.bool_] = np.repeat(self.ignition, np.diff(self.columns.offsets))
+        for rows, flag, _ in self.later:
+            flags[rows] = flag
+        return flags
+
+    def turn_of_metrics(self) -> NDArray[np.int64]:
+        """`turn` per metric."""
+        turns: NDArray[np.int64] = np.repeat(self.turn, np.diff(self.columns.offsets))
+        for rows, _, turn in self.later:
+            turns[rows] = turn
+        return turns
 
     def seq(self, position: int) -> int:
         """Sequence number of a message, modulo 256; an absent one reads as 0."""
@@ -104,6 +120,12 @@ class Batch:
         self.taken[position] = True
         self.reordered |= self.turn[position] != self.next_turn
         self.turn[position] = self.next_turn
+        self.next_turn += 1
+
+    def take_rows(self, rows: NDArray[np.int64], *, ignition: bool) -> None:
+        """Read some metrics now, whose message was read before."""
+        self.later.append((rows, ignition, self.next_turn))
+        self.reordered = True
         self.next_turn += 1
 
     def part(self, position: int, rows: NDArray[np.int64]) -> Message:

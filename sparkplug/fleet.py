@@ -508,10 +508,10 @@ class Fleet:
             catalogue=self.catalogue,
             message_type=batch.message_type,
             received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
-            ignition=batch.ignition,
+            ignition=flat.of(batch.ignition_of_metrics()),
             returned=flat.returned,
             texts=flat.texts,
-            turn=batch.turn if batch.reordered or batch.stale else None,
+            turn=flat.of(batch.turn_of_metrics()) if batch.reordered or batch.stale else None,
             emit_births=self._emit_births,
             emit_transient=self._emit_transient,
             counts=decoded.counts,
@@ -730,6 +730,7 @@ class Fleet:
             return
         if session is not None and not session.owner.born and session.late_birth is not None:
             self._revive(batch, session, seq, decoded)
+            batch.ignition[position] = self._nodes["ignition"][session.index]
         if session is None or not session.owner.born or session.in_doubt:
             self._hold_for_birth(batch, position, read, decoded)
             return
@@ -1049,12 +1050,14 @@ class Fleet:
         read = self._topic_at(batch, position)
         owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
         batch.node[position] = session.index
-        batch.ignition[position] = self._nodes["ignition"][session.index]
+        is_ignition = bool(self._nodes["ignition"][session.index])
         batch.released[position] = True
         if entry.rows is not None:
             assert owner is not None
+            batch.take_rows(entry.rows, ignition=is_ignition)
             self._resolve(batch, position, owner, decoded, entry.rows)
             return
+        batch.ignition[position] = is_ignition
         batch.open(position)
         if read.message_type is MessageType.DDEATH:
             batch.unread[position] = True

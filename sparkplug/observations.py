@@ -47,11 +47,11 @@ def observe(
     With them comes the turn of each, empty if they are all in order of arrival.
 
     `tag` is per metric, NO_TAG for metrics that give no row; so is `returned`, the first
-    birth value of a tag after a row of quality STALE. `texts` has, by metric, what stands
-    for a value that is encoded and read already. `message_type`,
-    `received_us` (microseconds since 1970 UTC) and `ignition` (the publisher is
-    Ignition, whose quality code 0 is good) are per message; so is `turn`, the order in which
-    messages are read, None if it is that of their arrival.
+    birth value of a tag after a row of quality STALE, `ignition` (the publisher is
+    Ignition, whose quality code 0 is good) and `turn`, the order in which metrics are read,
+    None if it is that of their arrival. `texts` has, by metric, what stands for a value that
+    is encoded and read already. `message_type` and `received_us` (microseconds since 1970
+    UTC) are per message.
     """
     wanted = _wanted(columns, tag, catalogue, emit_transient=emit_transient, counts=counts)
     if not emit_births:
@@ -97,7 +97,7 @@ def observe(
         event_time_us=event_time_us,
         values=values,
         quality_code=code,
-        quality=quality.classes(code, ignition[message]),
+        quality=quality.classes(code, ignition[rows]),
         historical=booleans(field("is_historical")),
         message_type=message_type[message],
         seq=np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)[message],
@@ -106,7 +106,7 @@ def observe(
     )
     if turn is None:
         return found, np.empty(0, dtype=np.int64)
-    turns = turn[message]
+    turns = turn[rows]
     order = np.argsort(turns, kind="stable")
     return found.pick(order), turns[order]
 
