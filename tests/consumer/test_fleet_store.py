@@ -9,7 +9,7 @@ import pytest
 from consumer import fleet_store, spool_file
 from consumer.spool import Spool
 from sparkplug.holding import HeldMessage
-from sparkplug.memory import BirthMemory, EndMemory
+from sparkplug.memory import BirthMemory, EndMemory, StaleMemory
 from sparkplug.messages import Message, Quarantined, Reason
 
 SERVER = "plant-a"
@@ -55,6 +55,15 @@ def test_the_birth_of_a_node_ends_the_sessions_of_its_devices_without_stale_rows
     device, node = read(spool)
     assert (device.alive, device.stale) == (False, False)
     assert (node.alive, node.stale) == (True, False)
+
+
+def test_tags_that_are_stale_after_a_lost_connection_leave_their_session_alive(spool):
+    write(spool, birth(), birth(device="Boiler"), birth(device="Fan"))
+    write(spool, StaleMemory("Plant", "Edge", None), StaleMemory("Plant", "Edge", "Boiler"))
+    found = {each.birth.device_id: (each.alive, each.stale) for each in read(spool)}
+    assert found == {None: (True, True), "Boiler": (True, True), "Fan": (True, False)}
+    write(spool, birth(device="Boiler"))
+    assert read(spool)[-1].stale is False
 
 
 def test_the_death_of_a_node_is_that_of_its_living_devices(spool):

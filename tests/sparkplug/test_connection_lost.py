@@ -7,7 +7,7 @@ from oracle.messages import ARRIVED, MEASURED_MS
 
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
-from sparkplug.memory import StaleMemory
+from sparkplug.memory import BirthMemory, RememberedBirth, StaleMemory
 
 LOST = ARRIVED + 7_000_000
 BD_SEQ = metric("bdSeq", DataType.Int64, long_value=1)
@@ -173,6 +173,21 @@ def test_a_node_that_died_after_the_loss_is_not_asked(server):
     server.lost(5.0, LOST)
     server.at(6.0, message("NDEATH", BD_SEQ, seq=None))
     assert server.wishes() == []
+
+
+def test_after_a_restart_a_node_that_goes_on_is_asked_and_its_birth_takes_it_back():
+    server = Server(reorder_timeout=2.0)
+    memories = [
+        RememberedBirth(BirthMemory(0, "Plant", "Edge", device, birth), alive=True, stale=True)
+        for device, birth in ((None, NODE_BIRTH), ("Boiler", BOILER_BIRTH))
+    ]
+    server.fleet.restore(memories, b"\x02\x00")
+    assert values(server.at(6.0, data(2, 0, 5.0))) == [("Ramp", 5.0)]
+    assert server.wishes() == [("Edge", "connection_lost")]
+    [_, sine] = server.at(
+        7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0), tag("Sine", 1), timestamp=REBIRTH_MS)
+    )
+    assert (sine["metric_name"], sine["event_time"] // 1000) == ("Sine", REBIRTH_MS)
 
 
 def test_what_is_stale_is_remembered_over_a_restart(server):

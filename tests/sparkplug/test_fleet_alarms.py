@@ -1,6 +1,7 @@
 """Alarms about edge nodes, as the fleet tells them: duplicate ids, implausible times."""
 
 import numpy as np
+import pytest
 from columnar import change, message, metric, tag
 from host_side import Server
 from oracle.messages import ARRIVED, MEASURED_MS, SENT_MS
@@ -71,6 +72,15 @@ def test_two_publishers_that_count_side_by_side_are_noticed():
         event.detail == "two publishers use this id: messages with two counts of seq come in turns"
     )
     assert server.fleet.alarms.duplicates.alarmed == {("Plant", "Edge")}
+
+
+@pytest.mark.parametrize("timeout", [0.0, 2.0])
+@pytest.mark.parametrize("other", [2, 60, 129, 254])
+def test_they_are_noticed_wherever_the_second_one_begins(other, timeout):
+    server = Server(reorder_timeout=timeout)
+    server.at(0.0, nbirth())
+    interleaved(server, 275, other=other)
+    assert reasons(server) == [(EventKind.DUPLICATE_NODE, "interleaved_seq")]
 
 
 def test_two_slow_publishers_are_noticed_too():
