@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from sparkplug.batch import Batch
     from sparkplug.catalogue import TagCatalogue
     from sparkplug.complex.definitions import TemplateDefinitions
-    from sparkplug.messages import Decoded
+    from sparkplug.messages import Decoded, Message
     from sparkplug.screening import Limits
 
 _TEMPLATE: Final = int(DataType.Template)
@@ -179,10 +179,7 @@ class StructuredMetrics:
     # ------------------------------------------------------------------ data
 
     def take(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
-        """Take in what of these metrics of data is structured; their tags are known.
-
-        Taking a metric again replaces what it gave before.
-        """
+        """Take in what of these metrics of data is structured; their tags are known."""
         unknown: list[UnknownMembers] = []
         if not self._catalogue.any_structured:
             return unknown
@@ -206,15 +203,24 @@ class StructuredMetrics:
                 is_birth = batch.message_type[position] in _BIRTHS
                 batch.structured.counts[Reason.BAD_TEMPLATE] += 0 if is_birth else 1
                 continue
-            paths = [member.name for member in expansion.members]
-            found_tags = map(owner.tags.get, paths, repeat(NO_TAG))
-            tags = np.fromiter(found_tags, np.int32, len(paths))
+            tags = _tags_of(expansion.members, owner)
             spot = Spot(batch, position, instance.row)
             if (tags == NO_TAG).any():
-                unknown.append(unknown_members(spot, expansion, owner, tags))
+                unknown.append(unknown_members(spot, expansion.members, owner, tags))
             self._put(spot, expansion, owner, tags, declares=False)
         self._take_files(batch, found[~is_template])
         return unknown
+
+    def resume(self, batch: Batch, unknown: UnknownMembers) -> Message | None:
+        """Take members of this batch again, after a birth; what of them is still unknown."""
+        spot = Spot(batch, unknown.position, unknown.row)
+        tags = _tags_of(unknown.metrics, unknown.owner)
+        rest = None
+        if (tags == NO_TAG).any():
+            rest = unknown_members(spot, unknown.metrics, unknown.owner, tags).message
+        members, tags, texts = self._read(spot, unknown.metrics, tags)
+        self._add(spot, members, Leaves(b"", tags, np.zeros(len(tags), dtype=np.bool_), texts))
+        return rest
 
     def _take_files(self, batch: Batch, rows: NDArray[np.int64]) -> None:
         """Put the files together that come in parts; `rows` may have other metrics, too."""
@@ -318,8 +324,30 @@ class StructuredMetrics:
         declares: bool,
     ) -> None:
         """Note which leaf metrics there are in the place of a template."""
-        batch, _, row = spot
-        members: list[Metric] = expansion.members
+        members, tags, texts = self._read(spot, expansion.members, tags)
+        state = spot.batch.structured
+        for null in expansion.nulls:
+            of_null = self._below(null.path, owner)
+            state.null_leaves += len(of_null)
+            if state.null_leaves > _MOST_NULL_LEAVES:
+                state.counts[Reason.BAD_TEMPLATE] += 1
+                continue
+            members = [*members, *repeat(null.leaf, len(of_null))]
+            tags = np.concatenate([tags, of_null])
+        returned = np.zeros(len(tags), dtype=np.bool_)
+        if declares:
+            returned = self._first_after_stale(members, tags)
+        self._add(spot, members, Leaves(b"", tags, returned, texts))
+
+    def _add(self, spot: Spot, members: Sequence[Metric], leaves: Leaves) -> None:
+        if members:
+            leaves.payload = Payload(metrics=members).SerializeToString()
+            spot.batch.structured.leaves.setdefault(spot.row, []).append(leaves)
+
+    def _read(
+        self, spot: Spot, members: list[Metric], tags: NDArray[np.int32]
+    ) -> tuple[list[Metric], NDArray[np.int32], dict[int, str]]:
+        """Those of some members that are read, their tags, and values known already."""
         texts: dict[int, str] = {}
         odd = (tags == NO_TAG) | self._catalogue.is_structured(tags)
         if odd.any():
@@ -334,22 +362,7 @@ class StructuredMetrics:
             members, tags = [members[index] for index in kept], tags[kept]
         for member in members:
             member.ClearField("name")
-        for null in expansion.nulls:
-            of_null = self._below(null.path, owner)
-            batch.structured.null_leaves += len(of_null)
-            if batch.structured.null_leaves > _MOST_NULL_LEAVES:
-                batch.structured.counts[Reason.BAD_TEMPLATE] += 1
-                continue
-            members = [*members, *repeat(null.leaf, len(of_null))]
-            tags = np.concatenate([tags, of_null])
-        if not members:
-            return
-        batch.structured.leaves[row] = Leaves(
-            Payload(metrics=members).SerializeToString(),
-            tags,
-            self._first_after_stale(members, tags) if declares else np.zeros(len(tags), np.bool_),
-            texts,
-        )
+        return members, tags, texts
 
     def _odd_member(self, spot: Spot, member: Metric, tag: int) -> str | None:
         """As FileParts.take, for a member that is no row if it is no file."""
@@ -383,7 +396,7 @@ class StructuredMetrics:
             return np.zeros(len(tags), dtype=np.bool_)
         eligible = np.ones(len(tags), dtype=np.bool_)
         if not self._emit_transient:
-            eligible = np.array([not member.is_transient for member in members])
+            eligible = np.array([not member.is_transient for member in members], dtype=np.bool_)
         return self._catalogue.take_back_stale(tags, eligible)
 
     # ------------------------------------------------------------------ the end of a batch
@@ -398,3 +411,9 @@ class StructuredMetrics:
         flattened = spliced(batch) if state.leaves or state.dropped else plain
         decoded.counts += state.counts
         return flattened
+
+
+def _tags_of(members: Sequence[Metric], owner: MetricOwner) -> NDArray[np.int32]:
+    """The tags of leaf metrics by their paths."""
+    paths = [member.name for member in members]
+    return np.fromiter(map(owner.tags.get, paths, repeat(NO_TAG)), np.int32, len(paths))
