@@ -13,10 +13,9 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 
 from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, datatype_codes
-from sparkplug.columns import booleans, numbers, validity
+from sparkplug.columns import numbers, validity
 from sparkplug.complex.json_values import json_text
 from sparkplug.complex.library import DefinitionLibrary
 from sparkplug.complex.templates import (
@@ -95,7 +94,7 @@ class StructuredMetrics:
         self._emit_transient = emit_transient
         self._with_parameters = with_parameters
         self._library = DefinitionLibrary()
-        self._parts = FileParts()
+        self._parts = FileParts(catalogue, emit_births=emit_births, emit_transient=emit_transient)
         self._characters = 0
 
     # ------------------------------------------------------------------ births
@@ -151,9 +150,9 @@ class StructuredMetrics:
             self._put(Spot(batch, birth.position, row), expansion, owner, tags, declares=True)
         rows = batch.rows(birth.position)
         found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
-        templates = found[self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE]
-        state.dropped.update(templates.tolist())
-        self._take_files(batch, found)
+        is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
+        state.dropped.update(found[is_template].tolist())
+        self._parts.take_rows(batch, found[~is_template])
 
     def _collect(self, opened: BirthLeaves, definitions: TemplateDefinitions) -> None:
         """Names and datatypes of all leaves."""
@@ -208,7 +207,7 @@ class StructuredMetrics:
             if (tags == NO_TAG).any():
                 unknown.append(unknown_members(spot, expansion.members, owner, tags))
             self._put(spot, expansion, owner, tags, declares=False)
-        self._take_files(batch, found[~is_template])
+        self._parts.take_rows(batch, found[~is_template])
         return unknown
 
     def resume(self, batch: Batch, unknown: UnknownMembers) -> Message | None:
@@ -221,59 +220,6 @@ class StructuredMetrics:
         members, tags, texts = self._read(spot, unknown.metrics, tags)
         self._add(spot, members, Leaves(b"", tags, np.zeros(len(tags), dtype=np.bool_), texts))
         return rest
-
-    def _take_files(self, batch: Batch, rows: NDArray[np.int64]) -> None:
-        """Put the files together that come in parts; `rows` may have other metrics, too."""
-        if len(rows):
-            rows = rows[self._may_give_row(batch, rows)]
-        if len(rows) == 0:
-            return
-        selection = pa.array(rows)
-        metadata = batch.columns.metric("metadata").take(selection)
-        if metadata.null_count == len(rows) and not len(self._parts):
-            return
-        values = batch.columns.metric("bytes_value").take(selection)
-        is_null = batch.columns.metric("is_null").take(selection)
-        for row, position, about, raw, null in zip(
-            rows.tolist(),
-            batch.message_of(rows).tolist(),
-            metadata.to_pylist(),
-            values.to_pylist(),
-            is_null.to_pylist(),
-            strict=True,
-        ):
-            if raw is None or null:
-                continue
-            text = self._file(batch, position, int(batch.tag[row]), about, raw)
-            if text == PART:
-                batch.structured.dropped.add(row)
-            elif text is not None:
-                batch.structured.texts[row] = text
-
-    def _may_give_row(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        tags = batch.tag[rows]
-        wanted = self._catalogue.gives_rows(tags)
-        wanted &= self._catalogue.datatype_of(tags) != _TEMPLATE
-        if not self._emit_births:
-            wanted &= ~np.isin(batch.message_type[batch.message_of(rows)], _BIRTHS)
-        if not self._emit_transient:
-            transient = batch.columns.metric("is_transient").take(pa.array(rows))
-            wanted &= ~booleans(transient)
-        return wanted
-
-    def _file(
-        self, batch: Batch, position: int, tag: int, metadata: bytes | None, raw: bytes
-    ) -> str | None:
-        text = self._parts.take(
-            self._catalogue.owners[tag],
-            self._catalogue.names[tag],
-            metadata,
-            raw,
-            batch.messages.received_us[position],
-        )
-        if text == PART:
-            batch.structured.counts[Reason.FILE_PART] += 1
-        return text
 
     # ------------------------------------------------------------------ both
 
@@ -365,20 +311,14 @@ class StructuredMetrics:
         return members, tags, texts
 
     def _odd_member(self, spot: Spot, member: Metric, tag: int) -> str | None:
-        """As FileParts.take, for a member that is no row if it is no file."""
+        """As FileParts.take_member; PART for a member that is no row at all."""
         batch, position, _ = spot
         if tag == NO_TAG:
             return PART
         if self._catalogue.datatype[tag] == _TEMPLATE:  # known, but it has no members
             batch.structured.counts[Reason.BAD_TEMPLATE] += 1
             return PART
-        is_value = member.HasField("bytes_value") and not member.is_null
-        transient = member.is_transient and not self._emit_transient
-        from_birth = batch.message_type[position] in _BIRTHS and not self._emit_births
-        if not is_value or transient or from_birth or not self._catalogue.emitted[tag]:
-            return None
-        metadata = member.metadata.SerializeToString() if member.HasField("metadata") else None
-        return self._file(batch, position, tag, metadata, member.bytes_value)
+        return self._parts.take_member(batch, position, tag, member)
 
     def _below(self, path: str, owner: MetricOwner) -> NDArray[np.int32]:
         """The tags of all leaves of an instance."""
@@ -404,9 +344,7 @@ class StructuredMetrics:
     def flatten(self, batch: Batch, decoded: Decoded) -> Flattened:
         """The metrics of a batch that are read, with those of templates in their place."""
         state = batch.structured
-        if len(self._parts):
-            self._parts.expire(max(batch.messages.received_us, default=0))
-        self._parts.report(state.counts)
+        self._parts.end_batch(batch)
         plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
         flattened = spliced(batch) if state.leaves or state.dropped else plain
         decoded.counts += state.counts
