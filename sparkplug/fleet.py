@@ -533,7 +533,7 @@ class Fleet:
             )
         self._recent.add(batch)
         for entry in self._placed:
-            entry.position = entry.rows = None
+            entry.position = entry.rows = entry.members = None
         self._placed = []
 
     # ------------------------------------------------------------------ in order
@@ -688,11 +688,11 @@ class Fleet:
                 decoded.expired.append(Quarantined(part.message, Reason.UNKNOWN_METRIC))
                 continue
             key = (part.owner.group_id, part.owner.edge_node_id)
-            decoded.counts[Reason.UNKNOWN_METRIC] += part.size
+            decoded.counts[Reason.UNKNOWN_METRIC] += len(part.metrics)
             decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC))
             entry = Waiting(
                 part.message, batch.seq(part.position), self._now, part.position,
-                np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id,
+                np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id, part,
             )  # fmt: skip
             self._hold(key, entry, decoded)
 
@@ -1052,6 +1052,11 @@ class Fleet:
         batch.node[position] = session.index
         is_ignition = bool(self._nodes["ignition"][session.index])
         batch.released[position] = True
+        if entry.members is not None:
+            rest = self._structured.resume(batch, entry.members)
+            if rest is not None:
+                decoded.expired.append(Quarantined(rest, Reason.UNKNOWN_METRIC))
+            return
         if entry.rows is not None:
             assert owner is not None
             batch.take_rows(entry.rows, ignition=is_ignition)

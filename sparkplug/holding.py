@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.messages import Message, Reason
+    from sparkplug.structured_rows import UnknownMembers
 
 NodeKey = tuple[str, str]
 """Group id and edge node id."""
@@ -36,7 +37,8 @@ class Waiting:
 
     `since` is monotonic time in seconds. `position` is its place in the batch that is
     being read, None when it is in none; `rows` are the metrics of that batch that wait,
-    None for all of the message. `reason` says what it is held for, None in the window.
+    None for all of the message; of a template in that batch `members` wait. `reason` says
+    what it is held for, None in the window.
     """
 
     message: Message
@@ -46,6 +48,7 @@ class Waiting:
     rows: NDArray[np.int64] | None = None
     reason: Reason | None = None
     device_id: str | None = None
+    members: UnknownMembers | None = None
 
     @property
     def size(self) -> int:

@@ -13,10 +13,9 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 
 from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, datatype_codes
-from sparkplug.columns import booleans, numbers, validity
+from sparkplug.columns import numbers, validity
 from sparkplug.complex.json_values import json_text
 from sparkplug.complex.library import DefinitionLibrary
 from sparkplug.complex.templates import (
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from sparkplug.batch import Batch
     from sparkplug.catalogue import TagCatalogue
     from sparkplug.complex.definitions import TemplateDefinitions
-    from sparkplug.messages import Decoded
+    from sparkplug.messages import Decoded, Message
     from sparkplug.screening import Limits
 
 _TEMPLATE: Final = int(DataType.Template)
@@ -95,7 +94,7 @@ class StructuredMetrics:
         self._emit_transient = emit_transient
         self._with_parameters = with_parameters
         self._library = DefinitionLibrary()
-        self._parts = FileParts()
+        self._parts = FileParts(catalogue, emit_births=emit_births, emit_transient=emit_transient)
         self._characters = 0
 
     # ------------------------------------------------------------------ births
@@ -151,9 +150,9 @@ class StructuredMetrics:
             self._put(Spot(batch, birth.position, row), expansion, owner, tags, declares=True)
         rows = batch.rows(birth.position)
         found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
-        templates = found[self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE]
-        state.dropped.update(templates.tolist())
-        self._take_files(batch, found)
+        is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
+        state.dropped.update(found[is_template].tolist())
+        self._parts.take_rows(batch, found[~is_template])
 
     def _collect(self, opened: BirthLeaves, definitions: TemplateDefinitions) -> None:
         """Names and datatypes of all leaves."""
@@ -179,10 +178,7 @@ class StructuredMetrics:
     # ------------------------------------------------------------------ data
 
     def take(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
-        """Take in what of these metrics of data is structured; their tags are known.
-
-        Taking a metric again replaces what it gave before.
-        """
+        """Take in what of these metrics of data is structured; their tags are known."""
         unknown: list[UnknownMembers] = []
         if not self._catalogue.any_structured:
             return unknown
@@ -206,68 +202,24 @@ class StructuredMetrics:
                 is_birth = batch.message_type[position] in _BIRTHS
                 batch.structured.counts[Reason.BAD_TEMPLATE] += 0 if is_birth else 1
                 continue
-            paths = [member.name for member in expansion.members]
-            found_tags = map(owner.tags.get, paths, repeat(NO_TAG))
-            tags = np.fromiter(found_tags, np.int32, len(paths))
+            tags = _tags_of(expansion.members, owner)
             spot = Spot(batch, position, instance.row)
             if (tags == NO_TAG).any():
-                unknown.append(unknown_members(spot, expansion, owner, tags))
+                unknown.append(unknown_members(spot, expansion.members, owner, tags))
             self._put(spot, expansion, owner, tags, declares=False)
-        self._take_files(batch, found[~is_template])
+        self._parts.take_rows(batch, found[~is_template])
         return unknown
 
-    def _take_files(self, batch: Batch, rows: NDArray[np.int64]) -> None:
-        """Put the files together that come in parts; `rows` may have other metrics, too."""
-        if len(rows):
-            rows = rows[self._may_give_row(batch, rows)]
-        if len(rows) == 0:
-            return
-        selection = pa.array(rows)
-        metadata = batch.columns.metric("metadata").take(selection)
-        if metadata.null_count == len(rows) and not len(self._parts):
-            return
-        values = batch.columns.metric("bytes_value").take(selection)
-        is_null = batch.columns.metric("is_null").take(selection)
-        for row, position, about, raw, null in zip(
-            rows.tolist(),
-            batch.message_of(rows).tolist(),
-            metadata.to_pylist(),
-            values.to_pylist(),
-            is_null.to_pylist(),
-            strict=True,
-        ):
-            if raw is None or null:
-                continue
-            text = self._file(batch, position, int(batch.tag[row]), about, raw)
-            if text == PART:
-                batch.structured.dropped.add(row)
-            elif text is not None:
-                batch.structured.texts[row] = text
-
-    def _may_give_row(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        tags = batch.tag[rows]
-        wanted = self._catalogue.gives_rows(tags)
-        wanted &= self._catalogue.datatype_of(tags) != _TEMPLATE
-        if not self._emit_births:
-            wanted &= ~np.isin(batch.message_type[batch.message_of(rows)], _BIRTHS)
-        if not self._emit_transient:
-            transient = batch.columns.metric("is_transient").take(pa.array(rows))
-            wanted &= ~booleans(transient)
-        return wanted
-
-    def _file(
-        self, batch: Batch, position: int, tag: int, metadata: bytes | None, raw: bytes
-    ) -> str | None:
-        text = self._parts.take(
-            self._catalogue.owners[tag],
-            self._catalogue.names[tag],
-            metadata,
-            raw,
-            batch.messages.received_us[position],
-        )
-        if text == PART:
-            batch.structured.counts[Reason.FILE_PART] += 1
-        return text
+    def resume(self, batch: Batch, unknown: UnknownMembers) -> Message | None:
+        """Take members of this batch again, after a birth; what of them is still unknown."""
+        spot = Spot(batch, unknown.position, unknown.row)
+        tags = _tags_of(unknown.metrics, unknown.owner)
+        rest = None
+        if (tags == NO_TAG).any():
+            rest = unknown_members(spot, unknown.metrics, unknown.owner, tags).message
+        members, tags, texts = self._read(spot, unknown.metrics, tags)
+        self._add(spot, members, Leaves(b"", tags, np.zeros(len(tags), dtype=np.bool_), texts))
+        return rest
 
     # ------------------------------------------------------------------ both
 
@@ -318,8 +270,30 @@ class StructuredMetrics:
         declares: bool,
     ) -> None:
         """Note which leaf metrics there are in the place of a template."""
-        batch, _, row = spot
-        members: list[Metric] = expansion.members
+        members, tags, texts = self._read(spot, expansion.members, tags)
+        state = spot.batch.structured
+        for null in expansion.nulls:
+            of_null = self._below(null.path, owner)
+            state.null_leaves += len(of_null)
+            if state.null_leaves > _MOST_NULL_LEAVES:
+                state.counts[Reason.BAD_TEMPLATE] += 1
+                continue
+            members = [*members, *repeat(null.leaf, len(of_null))]
+            tags = np.concatenate([tags, of_null])
+        returned = np.zeros(len(tags), dtype=np.bool_)
+        if declares:
+            returned = self._first_after_stale(members, tags)
+        self._add(spot, members, Leaves(b"", tags, returned, texts))
+
+    def _add(self, spot: Spot, members: Sequence[Metric], leaves: Leaves) -> None:
+        if members:
+            leaves.payload = Payload(metrics=members).SerializeToString()
+            spot.batch.structured.leaves.setdefault(spot.row, []).append(leaves)
+
+    def _read(
+        self, spot: Spot, members: list[Metric], tags: NDArray[np.int32]
+    ) -> tuple[list[Metric], NDArray[np.int32], dict[int, str]]:
+        """Those of some members that are read, their tags, and values known already."""
         texts: dict[int, str] = {}
         odd = (tags == NO_TAG) | self._catalogue.is_structured(tags)
         if odd.any():
@@ -334,38 +308,17 @@ class StructuredMetrics:
             members, tags = [members[index] for index in kept], tags[kept]
         for member in members:
             member.ClearField("name")
-        for null in expansion.nulls:
-            of_null = self._below(null.path, owner)
-            batch.structured.null_leaves += len(of_null)
-            if batch.structured.null_leaves > _MOST_NULL_LEAVES:
-                batch.structured.counts[Reason.BAD_TEMPLATE] += 1
-                continue
-            members = [*members, *repeat(null.leaf, len(of_null))]
-            tags = np.concatenate([tags, of_null])
-        if not members:
-            return
-        batch.structured.leaves[row] = Leaves(
-            Payload(metrics=members).SerializeToString(),
-            tags,
-            self._first_after_stale(members, tags) if declares else np.zeros(len(tags), np.bool_),
-            texts,
-        )
+        return members, tags, texts
 
     def _odd_member(self, spot: Spot, member: Metric, tag: int) -> str | None:
-        """As FileParts.take, for a member that is no row if it is no file."""
+        """As FileParts.take_member; PART for a member that is no row at all."""
         batch, position, _ = spot
         if tag == NO_TAG:
             return PART
         if self._catalogue.datatype[tag] == _TEMPLATE:  # known, but it has no members
             batch.structured.counts[Reason.BAD_TEMPLATE] += 1
             return PART
-        is_value = member.HasField("bytes_value") and not member.is_null
-        transient = member.is_transient and not self._emit_transient
-        from_birth = batch.message_type[position] in _BIRTHS and not self._emit_births
-        if not is_value or transient or from_birth or not self._catalogue.emitted[tag]:
-            return None
-        metadata = member.metadata.SerializeToString() if member.HasField("metadata") else None
-        return self._file(batch, position, tag, metadata, member.bytes_value)
+        return self._parts.take_member(batch, position, tag, member)
 
     def _below(self, path: str, owner: MetricOwner) -> NDArray[np.int32]:
         """The tags of all leaves of an instance."""
@@ -383,7 +336,7 @@ class StructuredMetrics:
             return np.zeros(len(tags), dtype=np.bool_)
         eligible = np.ones(len(tags), dtype=np.bool_)
         if not self._emit_transient:
-            eligible = np.array([not member.is_transient for member in members])
+            eligible = np.array([not member.is_transient for member in members], dtype=np.bool_)
         return self._catalogue.take_back_stale(tags, eligible)
 
     # ------------------------------------------------------------------ the end of a batch
@@ -391,10 +344,14 @@ class StructuredMetrics:
     def flatten(self, batch: Batch, decoded: Decoded) -> Flattened:
         """The metrics of a batch that are read, with those of templates in their place."""
         state = batch.structured
-        if len(self._parts):
-            self._parts.expire(max(batch.messages.received_us, default=0))
-        self._parts.report(state.counts)
+        self._parts.end_batch(batch)
         plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
         flattened = spliced(batch) if state.leaves or state.dropped else plain
         decoded.counts += state.counts
         return flattened
+
+
+def _tags_of(members: Sequence[Metric], owner: MetricOwner) -> NDArray[np.int32]:
+    """The tags of leaf metrics by their paths."""
+    paths = [member.name for member in members]
+    return np.fromiter(map(owner.tags.get, paths, repeat(NO_TAG)), np.int32, len(paths))

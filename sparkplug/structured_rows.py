@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from sparkplug.columns import PayloadColumns
     from sparkplug.complex.templates import Expansion
     from sparkplug.messages import Message, Reason
+    from sparkplug.pb.sparkplug_b_pb2 import Metric
     from sparkplug.session import MetricOwner
 
 
 @dataclass(slots=True)
 class Leaves:
-    """The leaf metrics of one Template metric that are to be read.
+    """Leaf metrics of one Template metric that are to be read.
 
     `payload` is an encoded payload of nothing but these metrics. `tags` and `returned` are
     those of Batch, for each of them. `texts` has values that are known already, by index.
@@ -82,14 +83,14 @@ class UnknownMembers(NamedTuple):
     """Members of the Template metric at `row` that no birth declares.
 
     `message` is one of the template's owner, with the time and seq of the one at `position`
-    that they came in, and has these metrics alone, under their paths; `size` is their number.
+    that they came in, and has these metrics alone, under their paths.
     """
 
     position: int
     row: int
     owner: MetricOwner
     message: Message
-    size: int
+    metrics: list[Metric]
 
 
 class Flattened(NamedTuple):
@@ -123,7 +124,7 @@ class Structured:
     """The templates and file parts of one batch, as far as they have been looked at."""
 
     opened: dict[int, BirthLeaves] = field(default_factory=dict)  # by position of the birth
-    leaves: dict[int, Leaves] = field(default_factory=dict)
+    leaves: dict[int, list[Leaves]] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
     texts: dict[int, str] = field(default_factory=dict)
     births: list[Birth] = field(default_factory=list)

@@ -18,13 +18,12 @@ from sparkplug.structured_rows import UnknownMembers
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from sparkplug.batch import Batch
-    from sparkplug.complex.templates import Expansion
-    from sparkplug.pb.sparkplug_b_pb2 import PropertyValue
+    from sparkplug.pb.sparkplug_b_pb2 import Metric, PropertyValue
     from sparkplug.session import MetricOwner
 
 _OTHER_MEMBERS: Final = (
@@ -104,11 +103,11 @@ def _quality(properties: bytes | None) -> PropertyValue | None:
 
 
 def unknown_members(
-    spot: Spot, expansion: Expansion, owner: MetricOwner, tags: NDArray[np.int32]
+    spot: Spot, members: Sequence[Metric], owner: MetricOwner, tags: NDArray[np.int32]
 ) -> UnknownMembers:
-    """The members of an expanded template that have no tag, as a message of their own."""
+    """The members of a template that have no tag, as a message of their own."""
     batch, position, row = spot
-    members = [expansion.members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
+    members = [members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
     payload = Payload(metrics=members)
     sent_ms, seq = batch.sent_ms(position), int(batch.columns.seq[position])
     if sent_ms != ABSENT:
@@ -119,4 +118,4 @@ def unknown_members(
     topic = Topic(owner.group_id, verb, owner.edge_node_id, owner.device_id)
     received_us = batch.messages.received_us[position]
     message = Message(str(topic), payload.SerializeToString(), received_us)
-    return UnknownMembers(position, row, owner, message, len(members))
+    return UnknownMembers(position, row, owner, message, members)

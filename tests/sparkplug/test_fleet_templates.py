@@ -367,6 +367,18 @@ def test_an_unknown_member_and_the_birth_may_come_in_one_batch():
     assert at_once.fleet.held_messages == 0
 
 
+def test_a_held_member_stays_with_its_instance_whatever_the_alias_means_then():
+    birth = message("NBIRTH", instance("M", member("a"), alias=1))
+    seen = fed(birth)
+    rows = seen.feed(
+        message("NDATA", part(1, reading("a", 1.0), reading("b", 2.0)), seq=1),
+        message("NBIRTH", instance("N", member("a"), alias=1), instance("M", member("b"), alias=2)),
+    )
+    assert ("M/a", 1.0) in values(rows)
+    assert ("M/b", 2.0) in values(rows)
+    assert ("N/a", 1.0) not in values(rows)
+
+
 def test_what_no_birth_explains_in_the_end_becomes_a_dead_letter():
     seen = fed(
         message("NBIRTH", instance("M", member("a"), alias=1)),
