@@ -74,6 +74,7 @@ class Batch:
     # Metrics that are read later than their message: with `ignition` and `turn` of their own.
     later: list[tuple[NDArray[np.int64], bool, int]] = field(default_factory=list)
     next_turn: int = 0
+    next_early_turn: int = -(TURNS // 2)
     reordered: bool = False
     stale: list[tuple[int, Observations]] = field(default_factory=list)  # by turn: of deaths
 
@@ -114,19 +115,28 @@ class Batch:
     def come_to(self, position: int) -> None:
         """The next messages are read because it is this one's place in the order of arrival."""
         self.next_turn = position * TURNS
+        self.next_early_turn = self.next_turn - TURNS // 2
 
     def take(self, position: int) -> None:
-        """Read a message now, after those that were read before it."""
+        """Read a message now, after those that were read before it.
+
+        The rows of a message that was held come before those of the birth that it waited
+        for: it came earlier.
+        """
         self.taken[position] = True
-        self.reordered |= self.turn[position] != self.next_turn
-        self.turn[position] = self.next_turn
-        self.next_turn += 1
+        turn = self._early_turn() if self.released[position] else self.next_turn
+        self.next_turn += turn == self.next_turn
+        self.reordered |= bool(self.turn[position] != turn)
+        self.turn[position] = turn
 
     def take_rows(self, rows: NDArray[np.int64], *, ignition: bool) -> None:
-        """Read some metrics now, whose message was read before."""
-        self.later.append((rows, ignition, self.next_turn))
+        """Read some metrics now, which were held, and whose message was read before."""
+        self.later.append((rows, ignition, self._early_turn()))
         self.reordered = True
-        self.next_turn += 1
+
+    def _early_turn(self) -> int:
+        self.next_early_turn += 1
+        return self.next_early_turn
 
     def part(self, position: int, rows: NDArray[np.int64]) -> Message:
         """A message with some metrics of this one: all that is the payload's own, and they."""
