@@ -72,7 +72,7 @@ def test_their_seq_is_not_believed(server):
 def test_aliases_wait_for_the_real_birth(server):
     assert server.at(1.0, message("NDATA", change(0, 5.0), seq=1)) == []
     rows = server.at(2.0, message("NBIRTH", bd_seq(2), tag("Sine", 0), tag("Ramp", 1), seq=0))
-    assert values(rows) == [("Sine", 5.0), ("Sine", 0.0), ("Ramp", 0.0)]
+    assert values(rows) == [("Sine", 0.0), ("Ramp", 0.0), ("Sine", 5.0)]
 
 
 # Metrics with names
