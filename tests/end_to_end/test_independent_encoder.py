@@ -164,7 +164,7 @@ def test_what_is_published_twice_has_one_id_and_in_births_one_row(running):
     assert first["arrival_number"] < second["arrival_number"]
 
 
-def test_deaths_make_tags_stale_and_nothing_else_lands_until_the_next_birth(running):
+def test_deaths_make_tags_stale_and_what_the_dead_say_is_held_until_the_next_birth(running):
     before = running.consumer.reasons()
     gateway = Gateway(running.publish, "Deaths")
     gateway.born(metric("Level", value=0.0))
@@ -176,12 +176,15 @@ def test_deaths_make_tags_stale_and_nothing_else_lands_until_the_next_birth(runn
     gateway.died()
     gateway.data(metric("Level", value=-1.0))
     gateway.data(metric("Speed", value=-1.0), device="Pump")
+    gateway.sent_ms += 1_000
     gateway.born(metric("Level", value=3.0))
     gateway.data(metric("Level", value=4.0))
 
-    rows = running.table.wait_for(9, group_id=gateway.group)
+    rows = running.table.wait_for(11, group_id=gateway.group)
     said = [row for row in rows if row["quality"] != "STALE"]
-    assert [row["numeric_value"] for row in said] == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    # What the dead said (-1) is held until the next birth; the pump has none.
+    values = [row["numeric_value"] for row in said]
+    assert values == [0.0, 0.0, -1.0, 1.0, 2.0, -1.0, 3.0, 4.0]
     of_pump, *of_all = (row for row in rows if row["quality"] == "STALE")
     assert (of_pump["message_type"], of_pump["metric_name"]) == ("DDEATH", "Speed")
     assert of_pump["event_time"] == MEASURED + timedelta(seconds=1)
@@ -194,7 +197,8 @@ def test_deaths_make_tags_stale_and_nothing_else_lands_until_the_next_birth(runn
         assert row["event_time"] == row["ingestion_timestamp"]
         assert value_columns(row) == (None, None, None, None)
     # Values of the births after the deaths, dated at the births.
-    assert [row["event_time"] - MEASURED for row in said[2:5:2]] == 2 * [timedelta(seconds=1)]
+    dated = {row["numeric_value"]: row["event_time"] - MEASURED for row in said}
+    assert (dated[1.0], dated[3.0]) == (timedelta(seconds=1), timedelta(seconds=2))
     after = running.consumer.reasons()
     assert after.pop("device_data_before_birth") == 1
     assert after.pop("data_before_birth") == 2

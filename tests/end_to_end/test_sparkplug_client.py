@@ -159,12 +159,13 @@ def test_data_sets_files_quality_history_and_aliases(running, edge_node):
         ["NDATA", None, payload(late, at=MEASURED_MS - 60_000), {"compress": True}],
     ]
     with edge_node(*steps) as (_, group):
-        batches, image, level, past = running.table.wait_for(4, group_id=group)
+        batches, image, level, speed, past = running.table.wait_for(5, group_id=group)
     assert json.loads(batches["string_value"]) == DATASET
     found = json.loads(image["string_value"])
     assert found.items() >= {"size": 16, "md5": hashlib.md5(CONTENT).hexdigest()}.items()
     assert found["file_name"] == "pump.png"
     assert (level["quality"], level["quality_code"], level["numeric_value"]) == ("STALE", 500, 0.5)
+    assert (speed["metric_name"], speed["numeric_value"]) == ("Machine/Speed", 1.5)
     assert (past["metric_name"], past["numeric_value"]) == ("Level", 2.5)
     assert past["is_historical"] is True
     assert past["event_time"] == MEASURED - timedelta(minutes=1)
