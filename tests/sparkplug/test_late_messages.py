@@ -107,6 +107,16 @@ def test_a_late_birth_of_a_living_device_is_read_as_data_by_its_names():
     assert heard.counts["unknown_alias"] == 1
 
 
+def test_a_late_birth_without_metrics_changes_nothing():
+    heard = listening(BIRTH)
+    heard.feed(message("DBIRTH", tag("Level", 1), seq=2))
+    heard.tick(TIMEOUT)
+    late = message("DBIRTH", seq=1)
+    assert not heard.feed(late, late, level(3), now=3.0)[1:]
+    assert numbers(heard.rows) == [3]
+    assert heard.counts == {"sequence_gap": 1, "late": 1, "duplicate": 1}
+
+
 def test_a_late_birth_of_a_device_that_is_not_alive_is_a_birth():
     heard = listening(BIRTH)
     heard.feed(data(2))
