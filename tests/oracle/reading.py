@@ -93,8 +93,7 @@ class Reading(Holding):
             held.waits_for = device
             self.put(node, held)
         else:
-            if held.is_whole:
-                self.remember(node, held.message)
+            self.remember(node, held.message)
             self.data(node, held.message, held=held)
 
     def remember(self, node: Node, message: Message) -> None:

@@ -58,6 +58,9 @@ class Rows:
 
     Attributes:
         rows: tag_events rows, every column by name, times as integer microseconds.
+        arrived: how many messages have arrived.
+        order: for each row, which of all arrivals it is from, and how many had arrived
+            when it was read.
         counts: how often each reason of docs/decoding.md occurred.
         repeated: birth values that were their tag's last row already.
         rebirth_requests: (group, edge node, reason) of every request the rules
@@ -76,6 +79,8 @@ class Rows:
         self.source = source
         self.emit_transient = emit_transient
         self.rows: list[dict[str, Any]] = []
+        self.arrived = 0
+        self.order: list[tuple[int, int]] = []
         self.counts: Counter[str] = Counter()
         self.repeated = 0
         self.rebirth_requests: list[tuple[str, str, str]] = []
@@ -181,3 +186,4 @@ class Rows:
         }
         assert tuple(row) == COLUMNS
         self.rows.append(row)
+        self.order.append((message.number, self.arrived))
