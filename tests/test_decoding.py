@@ -36,7 +36,7 @@ class Columnar:
         self.reorder_timeout = reorder_timeout
         self._start()
         self.disk = sqlite3.connect(":memory:")
-        for statement in spool_file._ADDED[2]:
+        for statement in (*spool_file._TABLES, *spool_file._ADDED[2]):
             self.disk.execute(statement)
         self.rows: list[dict[str, object]] = []
         self.encoded: list[bytes] = []

@@ -73,10 +73,10 @@ def test_what_a_message_in_disorder_means_is_decided_by_its_place_in_seq():
     assert not heard.counts
 
 
-def test_rows_are_numbered_in_the_order_in_which_messages_arrived():
+def test_rows_are_numbered_in_the_order_in_which_messages_are_read():
     heard = listening(BIRTH)
     rows = heard.feed(data(2), data(1))
-    assert [(row["seq"], row["arrival_number"]) for row in rows] == [(2, 2), (1, 3)]
+    assert [(row["seq"], row["arrival_number"]) for row in rows] == [(1, 2), (2, 3)]
 
 
 def test_a_message_that_waited_keeps_its_own_time_of_arrival():
