@@ -68,6 +68,8 @@ _TAKEN: Final = (
 )
 _MOST_CHARACTERS: Final = 32 * 1024 * 1024
 """Of all paths that the templates of one message are expanded to."""
+_LEAST_MEMBERS: Final = 10
+"""That an instance counts for in what one message may be expanded to."""
 _MOST_NULL_LEAVES: Final = 500_000
 """That null instances of one batch are expanded to: few bytes may stand for all of a node."""
 _MOST_PARAMETERS: Final = 16 * 1024 * 1024
@@ -269,6 +271,9 @@ class StructuredMetrics:
         allowance = state.allowances.setdefault(
             position, Allowance(self._limits.max_metrics, _MOST_CHARACTERS)
         )
+        if allowance.members <= 0 or allowance.characters <= 0:
+            state.counts[Reason.BAD_TEMPLATE] += 1
+            return None
         expansion = expand(
             name,
             instance.template,
@@ -284,9 +289,8 @@ class StructuredMetrics:
         if not isinstance(expansion, Expansion):
             state.counts[Reason.BAD_TEMPLATE] += 1
             return None
-        for leaf in (*expansion.members, *expansion.declared):
-            allowance.characters -= len(leaf.name)
-        allowance.members -= len(expansion.members) + len(expansion.declared)
+        allowance.members -= max(expansion.members_seen, _LEAST_MEMBERS)
+        allowance.characters -= expansion.characters_seen
         state.counts[Reason.BAD_TEMPLATE] += expansion.skipped.total()
         return expansion
 
