@@ -60,6 +60,7 @@ class Batch:
     message_type: NDArray[np.uint8]
     unread: NDArray[np.bool_]  # messages whose metrics are not looked at
     ignition: NDArray[np.bool_]  # messages of a session that Ignition's module began
+    switched: list[tuple[NDArray[np.int64], bool]]  # the same of metrics read in a later session
     tag: NDArray[np.int32]  # per metric
     returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
     names: list[str | None] | None  # per metric, None if no metric has a name
@@ -75,6 +76,13 @@ class Batch:
     def rows(self, position: int) -> slice:
         """The metrics of one message."""
         return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
+
+    def ignition_of_metrics(self) -> NDArray[np.bool_]:
+        """`ignition` per metric."""
+        flags: NDArray[np.bool_] = np.repeat(self.ignition, np.diff(self.columns.offsets))
+        for rows, flag in self.switched:
+            flags[rows] = flag
+        return flags
 
     def seq(self, position: int) -> int:
         """Sequence number of a message, modulo 256; an absent one reads as 0."""

@@ -57,6 +57,7 @@ _RESTORED_AT_ONCE: Final = 64
 _NOT_BORN: Final = -1
 _NDATA: Final = CODE[MessageType.NDATA]
 _DDATA: Final = CODE[MessageType.DDATA]
+_IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
 
 
@@ -303,7 +304,7 @@ class Fleet:
             batch = MessageBatch([*(entry.message for entry in recalled), *messages])
         seen = Decoded()
         screened = screen(batch, self._data_topics, self.limits, seen, len(recalled))
-        lost = [each.message for each in seen.quarantined if is_birth(each.message.topic)]
+        lost = [each.message for each in seen.quarantined if self._is_lost_birth(each)]
         if lost and len(messages) > 1:
             for part in one_by_one(lost, messages):
                 self._take(part, decoded)
@@ -313,6 +314,12 @@ class Fleet:
             entry.position = position
         self._placed = recalled
         self._take_screened(screened, overdue, [message.topic for message in lost], decoded)
+
+    @staticmethod
+    def _is_lost_birth(quarantined: Quarantined) -> bool:
+        """Whether a birth takes effect at once; the envelope of a DBIRTH still has its seq."""
+        topic, in_envelope = quarantined.message.topic, quarantined.reason in _IN_ENVELOPE
+        return is_birth(topic) and not (in_envelope and topic.split("/")[2] == "DBIRTH")
 
     def _recall(self, messages: MessageBatch, overdue: Sequence[EdgeNodeSession]) -> list[Waiting]:
         """What waits and may be read together with a batch, in order of arrival."""
@@ -394,7 +401,7 @@ class Fleet:
             catalogue=self.catalogue,
             message_type=batch.message_type,
             received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
-            ignition=batch.ignition,
+            ignition=flat.of(batch.ignition_of_metrics()),
             returned=flat.returned,
             texts=flat.texts,
             emit_births=self._emit_births,
@@ -435,6 +442,7 @@ class Fleet:
             message_type=message_type,
             unread=unread,
             ignition=ignition,
+            switched=[],
             tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
             returned=np.zeros(columns.metric_count, dtype=np.bool_),
             names=names.to_pylist() if names.null_count < len(names) else None,
@@ -548,7 +556,8 @@ class Fleet:
         batch.tag[rows] = tags
         unknown = tags == NO_TAG
         if is_birth:  # read as data: what has no name is not asked for
-            unknown &= np.array([bool(name) for name in names or [None] * len(rows)])
+            named = [bool(name) for name in names or [None] * len(rows)]
+            unknown &= np.array(named, dtype=np.bool_)
         if unknown.any():
             self._hold_metrics(batch, position, owner, rows[unknown], decoded)
         self._take_structured(batch, rows, decoded)
@@ -609,6 +618,7 @@ class Fleet:
             return
         if session is not None and not session.owner.born and session.late_birth is not None:
             self._revive(batch, session, seq, decoded)
+            batch.ignition[position] = self._nodes["ignition"][session.index]
         if session is None or not session.owner.born or session.in_doubt:
             self._hold_for_birth(batch, position, read, decoded)
             return
@@ -701,7 +711,7 @@ class Fleet:
             entries.sort(key=lambda entry: distance(entry.seq, expected))
             missing = holes([entry.seq for entry in entries], expected)
             following = entries[-1].seq + 1
-        elif sequence.lost_since is not None:
+        elif sequence.lost_since is not None and ask:
             missing = {(expected + step) % MODULUS for step in range(sequence.lost_distance)}
             following = sequence.lost_next
         else:
@@ -726,6 +736,7 @@ class Fleet:
             decoded.counts[Reason.DUPLICATE] += 1
             return
         decoded.counts[Reason.LATE] += 1
+        batch.taken[position] = True
         sequence = session.sequence
         gap = sequence.explains(seq)
         if gap is None:
@@ -771,9 +782,13 @@ class Fleet:
                 batch.unread[position] = True
                 decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
                 return
-        elif read.message_type is MessageType.DBIRTH and owner is not None and alive:
-            if not batch.unread[position]:
-                self._resolve(batch, position, owner, decoded)
+        elif (
+            read.message_type is MessageType.DBIRTH
+            and owner is not None
+            and alive
+            and not batch.unread[position]
+        ):
+            self._resolve(batch, position, owner, decoded)
             return
         self._take_in_session(batch, position, session, read, decoded)
 
@@ -899,7 +914,7 @@ class Fleet:
         read = self._topic_at(batch, position)
         owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
         batch.node[position] = session.index
-        batch.ignition[position] = self._nodes["ignition"][session.index]
+        is_ignition = bool(self._nodes["ignition"][session.index])
         batch.released[position] = True
         if entry.members is not None:
             rest = self._structured.resume(batch, entry.members)
@@ -908,8 +923,10 @@ class Fleet:
             return
         if entry.rows is not None:
             assert owner is not None
+            batch.switched.append((entry.rows, is_ignition))
             self._resolve(batch, position, owner, decoded, entry.rows)
             return
+        batch.ignition[position] = is_ignition
         batch.open(position)
         if read.message_type is MessageType.DDEATH:
             batch.unread[position] = True
@@ -935,7 +952,9 @@ class Fleet:
         """A message of a born node, its seq accounted for."""
         batch.taken[position] = True
         if read.message_type is MessageType.DBIRTH:
-            if not batch.unread[position]:
+            if batch.unread[position]:
+                self._lose_birth(batch, str(read), decoded)
+            else:
                 self._device_birth(batch, position, session, read, decoded)
             return
         owner = session.owner if read.device_id is None else session.devices.get(read.device_id)
@@ -1231,6 +1250,10 @@ class Fleet:
             if session is not None and bd_seq is not None:
                 session.dead_bd_seq, session.died_us = bd_seq, received_us
             self._give_up(self._holding.take_all(key), Reason.SESSION_ENDED, decoded)
+            if session is not None and session.late_birth is not None:
+                self._give_up([session.late_birth], Reason.SESSION_ENDED, decoded)
+                session.late_birth = None
+                self._watch(session)
             return
         if not session.ended_by(bd_seq):
             decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1

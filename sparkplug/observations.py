@@ -44,10 +44,9 @@ def observe(
     """Rows of a batch; None if it has none.
 
     `tag` is per metric, NO_TAG for metrics that give no row; so is `returned`, the first
-    birth value of a tag after a row of quality STALE. `texts` has, by metric, what stands
-    for a value that is encoded and read already. `message_type`,
-    `received_us` (microseconds since 1970 UTC) and `ignition` (the publisher is
-    Ignition, whose quality code 0 is good) are per message.
+    birth value of a tag after a row of quality STALE, and `ignition` (the publisher is
+    Ignition, whose quality code 0 is good). `message_type` and `received_us`
+    (microseconds since 1970 UTC) are per message.
     """
     wanted = _wanted(columns, tag, catalogue, emit_transient=emit_transient, counts=counts)
     if not emit_births:
@@ -93,7 +92,7 @@ def observe(
         event_time_us=event_time_us,
         values=values,
         quality_code=code,
-        quality=quality.classes(code, ignition[message]),
+        quality=quality.classes(code, ignition[rows]),
         historical=booleans(field("is_historical")),
         message_type=message_type[message],
         seq=np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)[message],

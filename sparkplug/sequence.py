@@ -65,10 +65,10 @@ class Sequence:
 
     def due(self, timeout: float) -> float:
         """Monotonic time at which waiting ends. Only while attention is needed."""
-        since = [self.waiting[0].since] if self.waiting else []
-        if self.lost_since is not None:
-            since.append(self.lost_since)
-        return min(since) + timeout
+        # Whether counting was lost is settled when the window is emptied.
+        since = self.waiting[0].since if self.waiting else self.lost_since
+        assert since is not None
+        return since + timeout
 
     # ------------------------------------------------------------------ the window
 

@@ -145,14 +145,20 @@ def test_transient_metrics_are_counted_and_written_on_request():
 
 def test_templates_property_sets_and_nameless_births_are_counted():
     oracle = born(
-        metric("Motor", 19, alias=1, template_value={}),
+        metric("Motor", 19, alias=1, template_value={"metrics": [{"name": "on", "datatype": 11}]}),
+        metric("Pump", 19, alias=2, string_value="no template"),
         metric("Set", 20, bytes_value=b""),
         metric("Sets", 21, is_null=True),
         metric(None, 11, alias=4, boolean_value=True),
         metric("Tag", 11, alias=5, boolean_value=True),
     )
-    assert [row["metric_name"] for row in oracle.rows] == ["Tag"]
-    assert oracle.counts == {"datatype_not_supported": 3, "metric_without_name": 1}
+    assert [row["metric_name"] for row in oracle.rows] == ["Motor/on", "Tag"]
+    assert oracle.counts == {
+        "datatype_not_supported": 2,
+        "metric_without_name": 1,
+        "value_missing": 1,
+        "bad_template": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -202,13 +208,14 @@ def test_the_datatype_of_the_birth_is_used_even_if_data_names_another():
     assert oracle.rows[1]["data_type"] == "Int8"
 
 
-def test_the_later_of_two_equal_aliases_in_a_birth_wins():
+def test_an_alias_of_two_metrics_in_a_birth_stands_for_none():
     oracle = born(
         metric("First", 11, alias=0, boolean_value=True),
         metric("Second", 3, alias=0, int_value=1),
     )
     oracle.feed([arrival("NDATA", metric(alias=0, int_value=2), seq=1)])
-    assert [row["metric_name"] for row in oracle.rows] == ["First", "Second", "Second"]
+    assert [row["metric_name"] for row in oracle.rows] == ["First", "Second"]
+    assert oracle.counts == {"duplicate_alias": 1, "unknown_alias": 1}
 
 
 def test_the_later_of_two_equal_names_in_a_birth_wins_for_data():
@@ -273,14 +280,16 @@ def test_seq_is_one_counter_per_node_that_wraps_and_every_jump_is_counted():
     assert oracle.rebirth_requests == [("Plant A", "Edge 1", "sequence_gap")]
     assert [row["seq"] for row in oracle.rows] == [254, 2, 4, 5]
     oracle.feed([arrival("NDATA", tag, seq=5), arrival("NBIRTH", tag, seq=77)])
-    assert oracle.counts == {"sequence_gap": 2}
+    assert oracle.counts == {"sequence_gap": 1, "duplicate": 1}
 
 
 def test_data_needs_the_birth_of_its_node_and_of_its_device():
     tag = metric("Tag", 11, boolean_value=True)
-    oracle = fed(arrival("NDATA", tag, seq=9), arrival("DDATA", tag, seq=9))
+    before = {"timestamp": SENT_MS - 1}
+    oracle = fed(arrival("NDATA", seq=9, **before), arrival("DDEATH", seq=9, **before))
     assert oracle.counts == {"data_before_birth": 2}
     oracle.feed([arrival("NBIRTH", seq=0), arrival("DDATA", tag, seq=1)])
+    assert oracle.counts.pop("death_of_other_session") == 1
     assert oracle.counts == {"data_before_birth": 2, "device_data_before_birth": 1}
     assert oracle.rows == []
     assert [reason for _, _, reason in oracle.rebirth_requests] == [

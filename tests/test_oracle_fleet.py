@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from oracle import Oracle, to_tag_event
-from oracle.fleet import ALL_FEATURES
+from oracle.features import ALL_FEATURES
 from oracle.strategies import fleets, random_fleet
 
 from consumer.pb.tag_event_pb2 import TagEvent
@@ -13,15 +13,20 @@ from consumer.pb.tag_event_pb2 import TagEvent
 REASONS = {
     "bad_envelope",
     "bad_payload",
+    "bad_template",
     "bad_topic",
     "command",
     "data_before_birth",
     "datatype_not_supported",
     "death_of_other_session",
     "device_data_before_birth",
+    "duplicate",
+    "duplicate_alias",
     "host_state",
     "json_payload",
+    "late",
     "metric_without_name",
+    "nameless_birth",
     "retained",
     "sequence_gap",
     "timestamp_out_of_range",
@@ -66,9 +71,9 @@ def test_equal_seeds_give_equal_fleets():
 @pytest.mark.parametrize("feature", sorted(ALL_FEATURES))
 def test_every_feature_changes_what_is_sent(feature):
     # Much happens in births only, so there are many of them.
-    base = {"changed_birth"} - {feature}
-    plain = random_fleet(3, batches=1, messages=600, features=base)
-    changed = random_fleet(3, batches=1, messages=600, features={feature, *base})
+    base = {"changed_birth", "death"} - {feature}
+    plain = random_fleet(3, batches=50, messages=12, features=base)
+    changed = random_fleet(3, batches=50, messages=12, features={feature, *base})
     assert (plain == changed) is False
 
 

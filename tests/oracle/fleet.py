@@ -11,68 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oracle import forms, json_form, samples, wire
-from oracle.decoder import Arrival
+from oracle.arrivals import Arrival
+from oracle.features import ALL_FEATURES
 from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-# What may be in a fleet beyond births, data and rebirths that keep the rules.
-FEATURES = {
-    # values
-    "null": "explicit nulls",
-    "value_missing": "neither value nor is_null",
-    "odd_values": "NaN, infinities, -0.0, integers as Double or Boolean, far DateTimes",
-    "misfit": "values their datatype does not take",
-    "several_members": "more than one member of the value oneof",
-    "not_scalar": "arrays, DataSet, Bytes, File, Template",
-    "unknown_datatype": "datatype 0, 35, 255, 2^32-1 or none in a birth",
-    "datatype_in_data": "a datatype in data, right or wrong",
-    # flags, properties, times
-    "historical": "is_historical",
-    "transient": "is_transient",
-    "quality": "the Quality property",
-    "odd_quality": "codes at the edges of the table; odd forms of the property",
-    "other_properties": "properties beside Quality",
-    "malformed_properties": "property bytes that are no PropertySet",
-    "missing_timestamp": "no timestamp of metric or payload",
-    "odd_timestamp": "timestamps of 1970 and far beyond the year 9999",
-    # metrics
-    "repeated_metric": "several values of one metric in one message",
-    "unknown_alias": "aliases no birth declared",
-    "unknown_metric": "names no birth declared",
-    "disagreeing_alias": "a name together with the alias of another metric",
-    "nameless": "metrics without name in births, without name and alias in data",
-    "empty_name": "the empty string as metric name",
-    "duplicate_alias": "one alias twice in a birth",
-    "shared_alias": "one alias in several devices of a node",
-    "duplicate_name": "one name twice in a birth",
-    "borrowed_alias": "aliases of the node or another device in a device's data",
-    # order
-    "no_birth": "data before birth",
-    "changed_birth": "births in the middle that change aliases, names and datatypes",
-    "death": "DDEATH, NDEATH with right, wrong or no bdSeq",
-    "seq_gap": "lost and repeated sequence numbers",
-    "seq_absent": "messages without seq",
-    "seq_out_of_range": "a seq above 255",
-    "two_servers": "the same nodes on a second server",
-    # messages
-    "bad_payload": "bytes that are no payload",
-    "not_utf8": "strings that are not UTF-8",
-    "mutated_payload": "payloads with a byte changed",
-    "odd_wire": "fields in any order, padded varints, unknown fields",
-    "json_payload": "payloads that start with a brace and cannot be read",
-    "json_form": "payloads in JSON",
-    "compressed": "payloads in compressed envelopes",
-    "torn_envelope": "envelopes that do not open",
-    "empty_payload": "payloads of no bytes",
-    "bad_topic": "topics outside the grammar",
-    "unknown_verb": "verbs that are not Sparkplug's",
-    "command": "NCMD and DCMD of other hosts",
-    "state": "STATE messages",
-    "retained": "retained messages",
-}
-ALL_FEATURES = frozenset(FEATURES)
 
 START_MS = 1_700_000_000_000
 
@@ -90,6 +34,7 @@ class Session:
 
     seq: int = 0
     bd_seq: int = 0
+    will: int | None = None  # bdSeq of a will that the server has still to publish
     next_alias: int = 0
     alive: bool = False
     tables: dict[str | None, list[Tag]] = field(default_factory=dict)
@@ -151,15 +96,28 @@ class Fleet:
             verb, tail = ("NCMD", "") if device is None else ("DCMD", f"/{device}")
             body = self.rng.choice((b"", b"\xff", self.sealed(Payload(timestamp=self.now_ms), [])))
             return f"spBv1.0/{group}/{verb}/{node}{tail}", body
+        if self.has("edge_restart", 0.03):
+            self.restart(session)
         verb = self.verb(session, device)
         tail = f"/{device}" if verb.startswith("D") else ""
         return f"spBv1.0/{group}/{verb}/{node}{tail}", self.payload(session, verb, device)
 
+    def restart(self, session: Session) -> None:
+        """The node begins anew; some forget to say so, of some the will comes later."""
+        session.seq = 0
+        if self.rng.random() < 0.8:
+            session.alive = False
+            session.tables.clear()
+            if self.rng.random() < 0.5:
+                session.will = session.bd_seq
+            session.bd_seq += 1
+
     def verb(self, session: Session, device: str | None) -> str:
+        if session.will is not None and self.rng.random() < 0.3:
+            return "NDEATH"
         early = self.has("no_birth", 0.08)
-        if not session.alive and not early:
-            return "NBIRTH"
-        if self.has("changed_birth", 0.04):
+        again = self.has("changed_birth", 0.04)
+        if (not session.alive and not early) or again:
             return "NBIRTH"
         if self.has("death", 0.03):
             return "NDEATH"
@@ -182,7 +140,10 @@ class Fleet:
             session.tables.clear()
             session.next_alias = 0
         if verb in {"NBIRTH", "DBIRTH"}:
-            return self.sealed(message, self.birth(session, device if verb[0] == "D" else None))
+            metrics = self.birth(session, device if verb[0] == "D" else None)
+            if self.has("nameless_birth", 0.03):
+                metrics = [{**fields, "name": ""} for fields in metrics]
+            return self.sealed(message, metrics)
         if verb == "DDEATH":
             session.tables.pop(device, None)
             return self.sealed(message, [])
@@ -200,6 +161,9 @@ class Fleet:
         session.seq = (session.seq + 1) % 256
 
     def node_death(self, session: Session, message: Payload) -> bytes:
+        if session.will is not None:
+            will, session.will = session.will, None
+            return self.sealed(message, [{"name": "bdSeq", "long_value": will}])
         form = self.rng.randrange(5)
         fields: dict[str, Any] = {"name": "bdSeq", "int_value": session.bd_seq}
         if form == 0:

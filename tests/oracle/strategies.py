@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 from hypothesis import note
 from hypothesis import strategies as st
 
-from oracle.fleet import ALL_FEATURES, Fleet
+from oracle.features import ALL_FEATURES
+from oracle.network import Batch, Network
 from sparkplug.pb.sparkplug_b_columns_pb2 import Payload
 
 if TYPE_CHECKING:
@@ -33,29 +34,30 @@ def fleets(
     features: Iterable[str] = ALL_FEATURES,
     max_batches: int = 4,
     max_messages: int = 40,
-) -> list[list[Arrival]]:
+) -> list[Batch]:
     """Batches of messages from a fleet that has some of `features`.
 
     Most features are on, since hostile messages find more in company; a failing
     example keeps only those it needs.
     """
     chosen = [name for name in sorted(features) if draw(MOSTLY)]
-    fleet = Fleet(draw(SEEDS), chosen)
+    network = Network(draw(SEEDS), chosen)
     seeds = draw(st.lists(st.lists(SEEDS, min_size=1, max_size=max_messages), max_size=max_batches))
-    batches = [[fleet.message(seed) for seed in batch] for batch in seeds]
+    batches = [network.batch(batch) for batch in seeds]
     note(f"features: {chosen}")
     for number, batch in enumerate(batches):
-        note(f"batch {number}:\n{describe(batch)}")
+        before = ", ".join(f"{what} at {when}" for what, when in batch.before)
+        note(f"{before}\nbatch {number} at {batch.now}:\n{describe(batch)}")
     return batches
 
 
 def random_fleet(
     seed: int, batches: int = 4, messages: int = 200, features: Iterable[str] = ALL_FEATURES
-) -> list[list[Arrival]]:
+) -> list[Batch]:
     """The same without hypothesis, for many messages at once."""
     rng = random.Random(seed)
-    fleet = Fleet(rng.getrandbits(32), features)
-    return [[fleet.message(rng.getrandbits(32)) for _ in range(messages)] for _ in range(batches)]
+    network = Network(rng.getrandbits(32), features)
+    return [network.batch([rng.getrandbits(32) for _ in range(messages)]) for _ in range(batches)]
 
 
 def describe(arrivals: Iterable[Arrival]) -> str:
@@ -70,3 +72,9 @@ def describe(arrivals: Iterable[Arrival]) -> str:
         lines.append(f"{arrival.topic}{flags} at {arrival.received_at_us}")
         lines += [f"    {line}" for line in body.splitlines()]
     return "\n".join(lines)
+
+
+def some_of(features: Iterable[str], seed: int) -> list[str]:
+    """About half of the features."""
+    rng = random.Random(f"features {seed}")
+    return [name for name in sorted(features) if rng.random() < 0.5]

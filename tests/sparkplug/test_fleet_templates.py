@@ -7,8 +7,8 @@ import pytest
 from columnar import Columnar, change, deaths, message, metric, name, tag, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import Oracle
 from oracle.messages import ARRIVED, SENT_MS
-from template_oracle import TemplateOracle
 from template_world import TemplateWorld
 
 from sparkplug.datatypes import DataType
@@ -581,7 +581,7 @@ def in_any_order(rows):
 
 def assert_read_alike(seed, count):
     arrivals = TemplateWorld(seed).messages(count)
-    oracle, seen = TemplateOracle(), Columnar()
+    oracle, seen = Oracle(), Columnar()
     oracle.feed(arrivals)
     for batch in cut(arrivals, random.Random(seed)):
         seen.feed(*batch)

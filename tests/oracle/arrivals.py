@@ -1,0 +1,116 @@
+"""What arrives, and what its topic and payload say before anything is known of its node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from oracle.values import LAST_MILLISECOND
+from sparkplug.pb.sparkplug_b_columns_pb2 import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sparkplug.pb.sparkplug_b_columns_pb2 import Metric
+
+NODE_MESSAGES = {"NBIRTH", "NDATA", "NDEATH", "NCMD"}
+DEVICE_MESSAGES = {"DBIRTH", "DDATA", "DDEATH", "DCMD"}
+BIRTHS = {"NBIRTH", "DBIRTH"}
+COMMANDS = {"NCMD", "DCMD"}
+
+
+@dataclass
+class Arrival:
+    """One MQTT message as it was received; the time in microseconds since 1970 UTC."""
+
+    topic: str
+    payload: bytes
+    received_at_us: int
+    retained: bool = False
+    server: str = "local"
+
+
+@dataclass(frozen=True)
+class Topic:
+    group: str
+    verb: str
+    node: str
+    device: str | None
+
+
+@dataclass(eq=False)
+class Message:
+    """An arrival with a payload; of one that is `unread` only the seq is believed."""
+
+    arrival: Arrival
+    topic: Topic
+    payload: Payload
+    unread: bool = False
+    number: int = 0  # place among all arrivals
+
+    @property
+    def seq(self) -> int:
+        # An absent seq reads as 0: encoders that drop zeros leave it out.
+        return self.payload.seq % 256
+
+    @property
+    def sent_at(self) -> int | None:
+        """The payload's timestamp in microseconds; None if there is none before the year 10000."""
+        return time_us(self.payload.timestamp) if self.payload.HasField("timestamp") else None
+
+    @property
+    def bd_seq(self) -> int | None:
+        """The bdSeq of an NBIRTH or NDEATH; in a death the only metric needs no name."""
+        found = None
+        only = self.topic.verb == "NDEATH" and len(self.payload.metrics) == 1
+        for metric in self.payload.metrics:
+            if metric.name == "bdSeq" or (only and not metric.name):
+                found = integer_of(metric)
+        return found
+
+    def with_metrics(self, metrics: Iterable[Metric]) -> Message:
+        """All that is the payload's own, and these metrics."""
+        payload = Payload()
+        payload.CopyFrom(self.payload)
+        payload.ClearField("metrics")
+        payload.metrics.extend(metrics)
+        arrival = replace(self.arrival, payload=payload.SerializeToString())
+        return replace(self, arrival=arrival, payload=payload)
+
+
+def not_earlier(message: Message, birth: Message) -> bool:
+    """Whether both say when they were sent, and the message not before the birth."""
+    sent, born = message.sent_at, birth.sent_at
+    return sent is not None and born is not None and sent >= born
+
+
+def parse_topic(topic: str) -> Topic | str | None:
+    """The parts of a topic; the name of the reason to count it under; None for STATE."""
+    levels = topic.split("/")
+    if levels[0] != "spBv1.0" or any(not level or set(level) & set("+#") for level in levels):
+        return "bad_topic"
+    if len(levels) == 3 and levels[1] == "STATE":
+        return None
+    if len(levels) not in {4, 5}:
+        return "bad_topic"
+    _, group, verb, node, *rest = levels
+    if verb not in NODE_MESSAGES | DEVICE_MESSAGES:
+        return "unknown_verb"
+    if (verb in DEVICE_MESSAGES) != bool(rest):
+        return "bad_topic"
+    return Topic(group, verb, node, rest[0] if rest else None)
+
+
+def time_us(milliseconds: int) -> int | None:
+    """Microseconds, or None after the year 9999."""
+    return milliseconds * 1000 if milliseconds <= LAST_MILLISECOND else None
+
+
+def integer_of(metric: Metric) -> int | None:
+    if metric.is_null:
+        return None
+    if metric.HasField("int_value"):
+        return metric.int_value
+    if metric.HasField("long_value"):
+        return metric.long_value
+    return None

@@ -1,0 +1,115 @@
+"""What is known of one edge node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oracle.arrivals import Message
+
+KNOWN_GAPS = 16
+
+
+@dataclass(eq=False)
+class Declared:
+    """A tag: one metric of one node or device with one datatype, as long as births repeat it."""
+
+    device: str | None
+    name: str
+    datatype: int
+    is_stale: bool = False
+    last_id: str = ""  # event_id of its last row
+
+
+@dataclass
+class Scope:
+    """The metrics one birth declared: those of the node itself, or of one device."""
+
+    born: int  # grows with every birth
+    sent_at: int | None = None  # the birth's payload timestamp
+    names: dict[str, Declared] = field(default_factory=dict)
+    tags: list[Declared] = field(default_factory=list)
+    aliases: dict[int, Declared] = field(default_factory=dict)
+
+
+class Trust(Enum):
+    """Whether what is known of a born node can be believed, after others may have spoken."""
+
+    CONFIRMED = auto()
+    UNCONFIRMED = auto()  # the next message tells
+    REFUTED = auto()  # it did not continue the seq: only an NBIRTH helps
+
+
+@dataclass(eq=False)
+class Held:
+    """A message that waits for a birth, or the metrics of one that no birth declares."""
+
+    message: Message
+    reason: str
+    waits_for: str | None  # the device whose birth it waits for; None: the NBIRTH
+    since: float
+    is_whole: bool = True
+
+    @property
+    def size(self) -> int:
+        return len(self.message.arrival.payload)
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A message in the window, and when it came."""
+
+    message: Message
+    since: float
+
+
+@dataclass(eq=False)
+class Gap:
+    first: int
+    number: int
+    missing: set[int]
+
+
+@dataclass(eq=False)
+class Node:
+    """An edge node, as one server delivers it."""
+
+    group: str
+    name: str
+    scopes: dict[str | None, Scope] = field(default_factory=dict)
+    declared_before: dict[str | None, Scope] = field(default_factory=dict)
+    bd_seq: int | None = None
+    is_ignition: bool = False
+    trust: Trust = Trust.CONFIRMED
+    expected_seq: int = 0
+    window: list[Waiting] = field(default_factory=list)  # in order of arrival
+    gaps: list[Gap] = field(default_factory=list)
+    read_lately: list[tuple[int, int, bytes]] = field(default_factory=list)  # batch, seq, payload
+    astray_since: float | None = None  # when the first late message came that nothing explains
+    astray_distance: int = 0  # how far that was from the seq that was expected
+    astray_seq: int = 0  # seq of the last of them
+    held: list[Held] = field(default_factory=list)  # in the order in which they came to be held
+    was_born: bool = False  # an NBIRTH was read at some time
+    dead_bd_seq: int | None = None  # of the NDEATH that ended the session, or found none
+    died_at: int = 0  # when that NDEATH came
+    ended_by: tuple[int | None, int] | None = None  # the NDEATH that ended the session
+    late_birth: Held | None = None
+
+    @property
+    def is_born(self) -> bool:
+        return None in self.scopes
+
+    def distance(self, message: Message) -> int:
+        return (message.seq - self.expected_seq) % 256
+
+    def by_alias(self, alias: int, device: str | None) -> Declared | None:
+        """First in the message's own scope, then in the one that was born last."""
+        own = self.scopes[device]
+        if alias in own.aliases:
+            return own.aliases[alias]
+        for scope in sorted(self.scopes.values(), key=lambda scope: scope.born, reverse=True):
+            if alias in scope.aliases:
+                return scope.aliases[alias]
+        return None

@@ -1,0 +1,237 @@
+"""docs/decoding.md, "In which order messages are read"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oracle.arrivals import not_earlier
+from oracle.holding import MEBIBYTE
+from oracle.node import KNOWN_GAPS, Gap, Trust, Waiting
+from oracle.reading import Reading
+
+if TYPE_CHECKING:
+    from oracle.arrivals import Message
+    from oracle.node import Node
+
+WINDOW_MESSAGES = 256
+WINDOW_BYTES = 16 * MEBIBYTE
+
+
+class Ordering(Reading):
+    """Brings the messages of a node in the order of their seq, and begins and ends its sessions.
+
+    Attributes:
+        gaps: (group, edge node, first missing seq, number missing, healing) whenever a
+            gap is found ("open") or healed; of a healed one the number is that of the beginning.
+    """
+
+    def __init__(self, *, reorder_timeout: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.reorder_timeout = reorder_timeout
+        self.gaps: list[tuple[str, str, int, int, str]] = []
+
+    # Messages of a born node, but NBIRTH and NDEATH
+
+    def sequenced(self, node: Node, message: Message) -> None:
+        """Read the message when its turn is."""
+        distance = node.distance(message)
+        if node.trust is Trust.UNCONFIRMED:
+            node.trust = Trust.REFUTED if distance else Trust.CONFIRMED
+        if node.trust is Trust.REFUTED:
+            self.ask_rebirth(message, "data_before_birth")
+            self.hold(node, message, "data_before_birth")
+        elif distance == 0:
+            node.astray_since = None
+            self._read_next(node, message)
+            self._read_window(node)
+        elif distance < 128:
+            self._wait(node, message)
+        else:
+            self._late(node, message)
+
+    def _read_next(self, node: Node, message: Message) -> None:
+        node.expected_seq = (message.seq + 1) % 256
+        self.remember(node, message)
+        self.read(node, message)
+
+    def _read_window(self, node: Node) -> None:
+        """Read what now follows in the window, and then what is late by now."""
+        while following := [w for w in node.window if node.distance(w.message) == 0]:
+            node.window.remove(following[0])
+            self._read_next(node, following[0].message)
+        late = [w for w in node.window if node.distance(w.message) >= 128]
+        node.window = [w for w in node.window if w not in late]
+        for waiting in late:
+            self._late(node, waiting.message)
+
+    def _wait(self, node: Node, message: Message) -> None:
+        for waiting in node.window:
+            same_seq = waiting.message.seq == message.seq
+            if same_seq and waiting.message.arrival.payload == message.arrival.payload:
+                self.counts["duplicate"] += 1
+                return
+        node.window.append(Waiting(message, self.now))
+        size = sum(len(w.message.arrival.payload) for w in node.window)
+        if self.reorder_timeout == 0 or len(node.window) > WINDOW_MESSAGES or size > WINDOW_BYTES:
+            self.skip_holes(node)
+
+    def skip_holes(self, node: Node, *, ask: bool = True) -> None:
+        """Read all that waits in order of distance, and say what is missing."""
+        if not node.window:
+            return
+        waiting = sorted((w.message for w in node.window), key=node.distance)
+        node.window = []
+        node.astray_since = None
+        there = {message.seq for message in waiting}
+        holes = range(node.distance(waiting[-1]))
+        missing = [(node.expected_seq + hole) % 256 for hole in holes]
+        self._gap(node, [seq for seq in missing if seq not in there], ask=ask)
+        for message in waiting:
+            self._read_next(node, message)
+
+    def _late(self, node: Node, message: Message) -> None:
+        if self.was_read_lately(node, message):
+            self.counts["duplicate"] += 1
+            return
+        self.counts["late"] += 1
+        self.remember(node, message)
+        self.read_late(node, message)
+        for gap in reversed(node.gaps):
+            if message.seq in gap.missing:
+                gap.missing.remove(message.seq)
+                if not gap.missing:
+                    self._healed(node, gap, "late_arrival")
+                return
+        node.astray_seq = message.seq
+        if node.astray_since is None:
+            node.astray_since = self.now
+            node.astray_distance = node.distance(message)
+        if self.reorder_timeout == 0:
+            self._counting_was_lost(node)
+
+    def _counting_was_lost(self, node: Node) -> None:
+        """Count on behind the last late message."""
+        assert not node.window
+        node.astray_since = None
+        missing = range(node.expected_seq, node.expected_seq + node.astray_distance)
+        self._gap(node, [seq % 256 for seq in missing])
+        node.expected_seq = (node.astray_seq + 1) % 256
+
+    # Gaps
+
+    def _gap(self, node: Node, missing: list[int], *, ask: bool = True) -> None:
+        self.counts["sequence_gap"] += 1
+        if ask:
+            self.request(node.group, node.name, "sequence_gap")
+        if len(node.gaps) == KNOWN_GAPS:
+            self._healed(node, node.gaps[0], "not_at_all")
+        self.gaps.append((node.group, node.name, missing[0], len(missing), "open"))
+        node.gaps.append(Gap(missing[0], len(missing), set(missing)))
+
+    def _healed(self, node: Node, gap: Gap, how: str) -> None:
+        node.gaps.remove(gap)
+        self.gaps.append((node.group, node.name, gap.first, gap.number, how))
+
+    # Sessions
+
+    def node_birth(self, node: Node, message: Message) -> None:
+        """Begin a session, and read what waited for it."""
+        node.was_born = True
+        if not self.is_readable_birth(message):
+            self.lost_node_birth(node)
+            return
+        new = [w.message for w in node.window if not_earlier(w.message, message)]
+        node.window = [w for w in node.window if not not_earlier(w.message, message)]
+        self.skip_holes(node, ask=False)
+        for gap in list(node.gaps):
+            self._healed(node, gap, "rebirth_snapshot")
+        self._end_session(node)
+        node.expected_seq = (message.seq + 1) % 256
+        node.bd_seq = message.bd_seq
+        transmission = "Node Info/Transmission Version"
+        node.is_ignition = any(m.name == transmission for m in message.payload.metrics)
+        self.remember(node, message)
+        self.birth(node, message)
+        for held in self.take(node, None):
+            is_before_birth = held.reason == "data_before_birth"
+            if is_before_birth and not_earlier(held.message, message):
+                new.append(held.message)
+            else:
+                self.read_held(node, held)
+        if node.late_birth is not None:
+            late, node.late_birth = node.late_birth, None
+            self.read_held(node, late)
+        for each in new:
+            self.sequenced(node, each)
+
+    def node_death(self, node: Node, message: Message) -> None:
+        """End the session the death belongs to; a death without bdSeq is believed."""
+        died = message.bd_seq
+        is_other = died is not None and node.bd_seq is not None and died != node.bd_seq
+        if node.is_born and not is_other:
+            self.skip_holes(node, ask=False)
+            for scope in node.scopes.values():
+                self.stale(scope, message, message.arrival.received_at_us)
+            self._end_session(node)
+            node.ended_by = (died, message.arrival.received_at_us)
+        else:
+            self.counts["death_of_other_session"] += 1
+        if not node.is_born:
+            self.session_ended(node)
+            if node.was_born and died is not None:
+                node.dead_bd_seq, node.died_at = died, message.arrival.received_at_us
+
+    def lost_node_birth(self, node: Node) -> None:
+        """After a birth that cannot be read the aliases may mean something else."""
+        if node.is_born:
+            self.skip_holes(node, ask=False)
+            self._end_session(node)
+
+    def _end_session(self, node: Node) -> None:
+        assert not node.window
+        node.scopes.clear()
+        node.trust = Trust.CONFIRMED
+        node.astray_since = None
+        node.dead_bd_seq = None
+        node.ended_by = None
+
+    # Nodes without session
+
+    def before_birth(self, node: Node, message: Message) -> None:
+        """Hold a message, unless it follows the late birth that waits for it."""
+        if node.late_birth is not None:
+            birth = node.late_birth.message
+            if (message.seq - birth.seq) % 256 == 1:
+                node.late_birth = None
+                self.node_birth(node, birth)
+                self.sequenced(node, message)
+                return
+        self.ask_rebirth(message, "data_before_birth")
+        self.hold(node, message, "data_before_birth")
+
+    def is_late_birth(self, node: Node, message: Message) -> bool:
+        """Whether the session that an NBIRTH would begin has ended already."""
+        if node.is_born or node.dead_bd_seq is None or message.bd_seq != node.dead_bd_seq:
+            return False
+        return message.sent_at is None or message.sent_at <= node.died_at
+
+    # Time
+
+    def time_passes(self) -> None:
+        """What happens because nothing has come."""
+        for node in self.nodes.values():
+            latest = self.now - self.reorder_timeout
+            if node.window:
+                if min(waiting.since for waiting in node.window) <= latest:
+                    self.skip_holes(node)
+            elif node.astray_since is not None and node.astray_since <= latest:
+                self._counting_was_lost(node)
+        self.expire()
+
+    def time_is_up(self) -> None:
+        """Nothing that is missing will come."""
+        for node in self.nodes.values():
+            if node.window:
+                self.skip_holes(node)
+            elif node.astray_since is not None:
+                self._counting_was_lost(node)

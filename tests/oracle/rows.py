@@ -1,0 +1,193 @@
+"""docs/decoding.md from "The value" on: one metric, one row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from oracle.arrivals import BIRTHS, time_us
+from oracle.event_id import event_id, identity
+from oracle.template import expand
+from oracle.templates import DECLARED_ONLY
+from oracle.values import (
+    NO_VALUE,
+    NOT_SCALAR,
+    TEMPLATE,
+    TYPE_CONVERSION_CODE,
+    datatype_name,
+    metric_value,
+    quality_code,
+    quality_name,
+)
+
+if TYPE_CHECKING:
+    from oracle.arrivals import Message
+    from oracle.node import Declared, Node, Scope
+    from sparkplug.pb.sparkplug_b_columns_pb2 import Metric
+
+COLUMNS = (
+    "event_id",
+    "event_time",
+    "tag_path",
+    "tag_provider",
+    "numeric_value",
+    "integer_value",
+    "string_value",
+    "boolean_value",
+    "quality",
+    "quality_code",
+    "data_type",
+    "source_system_id",
+    "group_id",
+    "edge_node_id",
+    "device_id",
+    "metric_name",
+    "message_type",
+    "is_historical",
+    "seq",
+    "payload_timestamp",
+    "ingestion_timestamp",
+    "arrival_number",
+)
+
+
+def is_control(name: str) -> bool:
+    return name == "bdSeq" or name.startswith(("Node Control/", "Device Control/"))
+
+
+class Rows:
+    """The rows, and what is counted while they are made.
+
+    Attributes:
+        rows: tag_events rows, every column by name, times as integer microseconds.
+        arrived: how many messages have arrived.
+        order: for each row, which of all arrivals it is from, and how many had arrived
+            when it was read.
+        counts: how often each reason of docs/decoding.md occurred.
+        repeated: birth values that were their tag's last row already.
+        rebirth_requests: (group, edge node, reason) of every request the rules
+            call for, in order, not debounced.
+    """
+
+    def __init__(
+        self,
+        site: str = "",
+        tag_path: str = "[MQTT Engine]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}",
+        source: str = "{group_id}/{edge_node_id}",
+        emit_transient: bool = False,
+    ) -> None:
+        self.site = site
+        self.tag_path = tag_path
+        self.source = source
+        self.emit_transient = emit_transient
+        self.rows: list[dict[str, Any]] = []
+        self.arrived = 0
+        self.order: list[tuple[int, int]] = []
+        self.counts: Counter[str] = Counter()
+        self.repeated = 0
+        self.rebirth_requests: list[tuple[str, str, str]] = []
+
+    def ask_rebirth(self, message: Message, reason: str) -> None:
+        """Count the reason, and request a rebirth for it."""
+        self.counts[reason] += 1
+        self.request(message.topic.group, message.topic.node, reason)
+
+    def request(self, group: str, node: str, reason: str) -> None:
+        self.rebirth_requests.append((group, node, reason))
+
+    def stale(self, scope: Scope, message: Message, died_at: int) -> None:
+        """A row without value for every tag of a node or device that died."""
+        for tag in scope.tags:
+            if not is_control(tag.name) and tag.datatype not in NOT_SCALAR:
+                tag.is_stale = True
+                self._row(tag, (NO_VALUE, died_at, 500, "STALE", False), message)
+
+    def metric(
+        self,
+        node: Node,
+        declared: Declared,
+        metric: Metric,
+        message: Message,
+        *,
+        is_birth: bool = False,
+    ) -> None:
+        """The row of one metric that was found in a birth, unless it gives none."""
+        if is_control(declared.name) or metric.extension_value == DECLARED_ONLY:
+            return
+        if declared.datatype == TEMPLATE:
+            return  # its leaves are metrics of their own
+        if metric.is_transient and not self.emit_transient:
+            self.counts["transient"] += 1
+            return
+        if declared.datatype in NOT_SCALAR:
+            self.counts["datatype_not_supported"] += 1
+            return
+        values, reasons = metric_value(declared.datatype, metric)
+        if "value_does_not_fit" in reasons:
+            code, quality = TYPE_CONVERSION_CODE, "BAD"
+        else:
+            code = quality_code(metric.properties)
+            quality = quality_name(code, ignition=node.is_ignition)
+        event_time = time_us(metric.timestamp) if metric.HasField("timestamp") else None
+        if metric.HasField("timestamp") and event_time is None:
+            reasons.append("timestamp_out_of_range")
+        sent_at = message.sent_at
+        sent_or_come = message.arrival.received_at_us if sent_at is None else sent_at
+        if event_time is None:
+            event_time = sent_or_come
+        self.counts.update(reasons)
+        if declared.is_stale and is_birth:
+            event_time = max(event_time, sent_or_come)
+            declared.is_stale = False
+        state = (values, event_time, code, quality, metric.is_historical)
+        self._row(declared, state, message)
+
+    def _row(
+        self,
+        declared: Declared,
+        state: tuple[dict[str, Any], int, int, str, bool],
+        message: Message,
+    ) -> None:
+        values, event_time, code, quality, is_historical = state
+        topic, payload, arrival = message.topic, message.payload, message.arrival
+        levels = {
+            "site": self.site,
+            "server": arrival.server,
+            "group_id": topic.group,
+            "edge_node_id": topic.node,
+            "device_id": declared.device,
+            "metric": declared.name,
+        }
+        path, provider = expand(self.tag_path, levels)
+        source, _ = expand(self.source, levels)
+        tag = identity(self.site, topic.group, topic.node, declared.device, declared.name)
+        identifier = event_id(tag, event_time, values, code)
+        if topic.verb in BIRTHS and identifier == declared.last_id:
+            self.repeated += 1
+            return
+        declared.last_id = identifier
+        row = {
+            "event_id": identifier,
+            "event_time": event_time,
+            "tag_path": path,
+            "tag_provider": provider,
+            **values,
+            "quality": quality,
+            "quality_code": code,
+            "data_type": datatype_name(declared.datatype),
+            "source_system_id": source,
+            "group_id": topic.group,
+            "edge_node_id": topic.node,
+            "device_id": declared.device,
+            "metric_name": declared.name,
+            "message_type": topic.verb,
+            "is_historical": is_historical,
+            # The column is a 32 bit INT; what is larger is no seq.
+            "seq": payload.seq if payload.HasField("seq") and payload.seq < 2**31 else None,
+            "payload_timestamp": message.sent_at,
+            "ingestion_timestamp": arrival.received_at_us,
+            "arrival_number": len(self.rows) + 1,
+        }
+        assert tuple(row) == COLUMNS
+        self.rows.append(row)
+        self.order.append((message.number, self.arrived))
