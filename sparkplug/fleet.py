@@ -99,6 +99,7 @@ class Fleet:
             emit_stale: whether to give rows of quality STALE on deaths.
             stale_when_lost: whether to give them when the connection is lost, too.
             emit_transient: whether to give rows for metrics that are transient.
+            describe_tags: whether to give `Decoded.metadata`.
             reorder_timeout: seconds that messages behind a hole in seq wait for the
                 missing one (tck-id operational-behavior-host-reordering-param).
             hold_limits: bounds of what waits for its birth.
@@ -482,9 +483,7 @@ class Fleet:
         regular = self._regular(batch)
         batch.taken |= regular
         self._resolve_regular(batch, regular)
-        if self.catalogue.any_structured:
-            counts = np.diff(batch.columns.offsets)
-            self._take_structured(batch, np.flatnonzero(np.repeat(regular, counts)), decoded)
+        self._take_structured_regular(batch, regular, decoded)
         for position in range(batch.recalled):
             read = self._topic_at(batch, position)
             waiter = self._by_id.get((read.group_id, read.edge_node_id))
@@ -680,6 +679,13 @@ class Fleet:
         if unknown.any():
             self._hold_metrics(batch, position, owner, rows[unknown], decoded)
         self._take_structured(batch, rows, decoded)
+
+    def _take_structured_regular(
+        self, batch: Batch, regular: NDArray[np.bool_], decoded: Decoded
+    ) -> None:
+        if self.catalogue.any_structured:
+            counts = np.diff(batch.columns.offsets)
+            self._take_structured(batch, np.flatnonzero(np.repeat(regular, counts)), decoded)
 
     def _take_structured(self, batch: Batch, rows: NDArray[np.int64], decoded: Decoded) -> None:
         """What of some metrics of data is no single row; their tags are known."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from oracle.arrivals import BIRTHS, time_us
 from oracle.event_id import event_id, identity
 from oracle.template import expand
+from oracle.templates import DECLARED_ONLY
 from oracle.values import (
     NO_VALUE,
     NOT_SCALAR,
+    TEMPLATE,
     TYPE_CONVERSION_CODE,
     datatype_name,
     metric_value,
@@ -110,8 +112,10 @@ class Rows:
         is_birth: bool = False,
     ) -> None:
         """The row of one metric that was found in a birth, unless it gives none."""
-        if is_control(declared.name):
+        if is_control(declared.name) or metric.extension_value == DECLARED_ONLY:
             return
+        if declared.datatype == TEMPLATE:
+            return  # its leaves are metrics of their own
         if metric.is_transient and not self.emit_transient:
             self.counts["transient"] += 1
             return
