@@ -118,12 +118,16 @@ class Batch:
         self.next_early_turn = self.next_turn - TURNS // 2
 
     def take(self, position: int) -> None:
-        """Read a message now, after those that were read before it.
+        """Read a message now, after those that were read before it."""
+        self.taken[position] = True
+        self.have_turn(position)
+
+    def have_turn(self, position: int) -> None:
+        """Place the rows of a message behind those of the messages that were read before it.
 
         The rows of a message that was held come before those of the birth that it waited
         for: it came earlier.
         """
-        self.taken[position] = True
         turn = self._early_turn() if self.released[position] else self.next_turn
         self.next_turn += turn == self.next_turn
         self.reordered |= bool(self.turn[position] != turn)

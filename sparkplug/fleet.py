@@ -1412,7 +1412,7 @@ class Fleet:
             return
         self._stop_waiting(batch, session, decoded, ask=False)
         elsewhere = not self.liveness.alive_nowhere_else([session.owner])
-        batch.take(position)
+        batch.have_turn(position)
         self._mark_stale(batch, position, session.owners())
         self._end_session(session)
         session.dead_bd_seq, session.died_us = bd_seq, received_us
