@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     U64 = NDArray[np.uint64]
 
+_LENGTH: Final = struct.Struct("<I")
 _ABSENT_LENGTH: Final = 0xFFFF_FFFF
 
 # Constants of XXH3 (public domain specification, https://xxhash.com): the parts of its
@@ -69,14 +70,15 @@ def place(site: str, group_id: str, edge_node_id: str, device_id: str | None) ->
 
 def identities_of(metrics: Iterable[str], begins_with: bytes) -> Iterator[bytes]:
     """The identity of each metric of one `place`."""
-    return (xxhash.xxh3_128_digest(begins_with + _counted(metric)) for metric in metrics)
+    digest, length = xxhash.xxh3_128_digest, _LENGTH.pack
+    return (digest(begins_with + length(len(raw)) + raw) for raw in map(str.encode, metrics))
 
 
 def _counted(text: str | None) -> bytes:
     if text is None:
-        return struct.pack("<I", _ABSENT_LENGTH)
+        return _LENGTH.pack(_ABSENT_LENGTH)
     raw = text.encode()
-    return struct.pack("<I", len(raw)) + raw
+    return _LENGTH.pack(len(raw)) + raw
 
 
 def identities(digests: Iterable[bytes]) -> U64:

@@ -15,6 +15,8 @@ from consumer.templates import PathTemplate
 from sparkplug.datatypes import DataType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sparkplug.catalogue import TagCatalogue
@@ -23,6 +25,8 @@ _CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_pe
 
 _DATATYPE_NAMES: Final = {int(each): each.name for each in DataType}
 _MOST_SMALL_BYTES: Final = 2**31 - 1
+_PIECE: Final = 10_000
+"""Tags described at a time: the texts of more would not be used again, but take memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,9 @@ class TagColumns:
     def _reset(self) -> None:
         self._generation = self._catalogue.generation
         self._known = 0
-        self._batches: list[pa.RecordBatch] = []
-        self._prefixes = pa.array([], pa.binary())
-        self._identities = np.empty((3, 0), dtype=np.uint64)
-        self._last_rows = np.empty(0, dtype=np.uint64)  # half of the last digest per tag
+        self._prefixes = _Records()
+        self._identities = np.empty((3, 1024), dtype=np.uint64)
+        self._last_rows = np.zeros(1024, dtype=np.uint64)  # half of the last digest per tag
 
     def extend(self) -> None:
         """Take in tags that were declared since the last call."""
@@ -60,18 +63,26 @@ class TagColumns:
         first, last = self._known, len(self._catalogue)
         if first == last:
             return
-        batch, digests = self._describe(first, last)
-        self._batches.append(batch)
-        self._prefixes = _joined(self._prefixes, encode_columns(batch))
-        self._identities = np.hstack([self._identities, digests])
-        fresh = np.zeros(last - first, dtype=np.uint64)
-        self._last_rows = np.concatenate([self._last_rows, fresh])
-        self._known = last
+        self._reserve(last)
+        for start in range(first, last, _PIECE):
+            tags = range(start, min(start + _PIECE, last))
+            batch, digests = self._describe(tags)
+            self._identities[:, tags.start : tags.stop] = digests
+            self._prefixes.extend(encode_columns(batch))
+            self._known = tags.stop  # with each piece: what fails later must not shift the rest
+
+    def _reserve(self, size: int) -> None:
+        """Make room; half as much again, so that a tag is moved few times however they come."""
+        room = len(self._last_rows)
+        if size <= room:
+            return
+        more = max(size, room * 3 // 2) - room
+        self._identities = np.pad(self._identities, ((0, 0), (0, more)))
+        self._last_rows = np.pad(self._last_rows, (0, more))
 
     def prefixes(self, tags: NDArray[np.int32]) -> pa.BinaryArray:
         """The encoded constant fields of each row."""
-        prefixes = self._prefixes.take(pa.array(tags))
-        return prefixes if prefixes.type == pa.binary() else prefixes.cast(pa.binary())
+        return self._prefixes.take(tags)
 
     def identities(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
         """The identity of each row, for `event_ids`: shape (3, n)."""
@@ -96,43 +107,81 @@ class TagColumns:
         self._last_rows[:] = 0
 
     def columns(self, tags: NDArray[np.int32]) -> dict[str, pa.Array]:
-        """The constant columns themselves, for readers of Arrow batches."""
-        table = pa.Table.from_batches(self._batches).combine_chunks().take(pa.array(tags))
-        return {name: table.column(name).combine_chunks() for name in _CONSTANT}
+        """The constant columns themselves, for readers of Arrow batches.
 
-    def _describe(self, first: int, last: int) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
-        """Constant columns and identities of the tags from `first` to `last`."""
+        Made anew with every call, because what is sent are the encoded prefixes. The ids
+        must be of the catalogue's present generation.
+        """
+        distinct, position = np.unique(tags, return_inverse=True)
+        batch, _ = self._describe(distinct.tolist())
+        rows = batch.take(pa.array(position))
+        return {name: rows.column(name) for name in _CONSTANT}
+
+    def _describe(self, tags: Sequence[int]) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
+        """Constant columns and identities of these tags."""
         catalogue = self._catalogue
         columns: dict[str, list[str | None]] = {name: [] for name in _CONSTANT}
         digests: list[bytes] = []
-        start = first
-        for owner, run in groupby(catalogue.owners[first:last]):
-            count = len(list(run))
-            names = catalogue.names[start : start + count]
-            start += count
+        for owner, run in groupby(tags, catalogue.owners.__getitem__):
+            names = [catalogue.names[tag] for tag in run]
             ids = (owner.group_id, owner.edge_node_id, owner.device_id)
             paths = self._path.texts(*ids, names)
             columns["tag_path"] += paths
             columns["tag_provider"] += map(self._path.provider_of, paths)
             columns["source_system_id"] += self._source.texts(*ids, names)
-            columns["group_id"] += [owner.group_id] * count
-            columns["edge_node_id"] += [owner.edge_node_id] * count
-            columns["device_id"] += [owner.device_id] * count
+            columns["group_id"] += [owner.group_id] * len(names)
+            columns["edge_node_id"] += [owner.edge_node_id] * len(names)
+            columns["device_id"] += [owner.device_id] * len(names)
             columns["metric_name"] += names
             digests += identities_of(names, place(self._site, *ids))
-        codes = catalogue.datatype[first:last].tolist()
+        codes = catalogue.datatype[list(tags)].tolist()
         columns["data_type"] += map(_DATATYPE_NAMES.__getitem__, codes)
         batch = pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()})
         return batch, identities(digests)
 
 
+class _Records:
+    """Encoded records, one behind the other, in memory that grows where it is.
+
+    A bytearray asks for an eighth more than it needs and is moved by the page: adding
+    records costs what they are long, and needs no second copy of those before.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._data = bytearray()
+        self._offsets = np.zeros(1024, dtype=np.int32)
+        self._view: pa.Array | None = None
+
+    def extend(self, records: pa.BinaryArray) -> None:
+        """Add records at the end."""
+        self._view = None  # what Arrow looks at cannot grow
+        first, last = self._size, self._size + len(records)
+        ends = np.frombuffer(records.buffers()[1], dtype=np.int32)
+        ends = ends[records.offset : records.offset + len(records) + 1]
+        begin, end = int(ends[0]), int(ends[-1])
+        if len(self._data) + end - begin > _MOST_SMALL_BYTES:
+            self._offsets = self._offsets.astype(np.int64)
+        if last >= len(self._offsets):
+            more = max(last + 1, len(self._offsets) * 3 // 2) - len(self._offsets)
+            self._offsets = np.pad(self._offsets, (0, more))
+        self._offsets[first + 1 : last + 1] = ends[1:].astype(np.int64) + (len(self._data) - begin)
+        self._data += memoryview(records.buffers()[2])[begin:end]
+        self._size = last
+
+    def take(self, positions: NDArray[np.int32]) -> pa.BinaryArray:
+        """Copies of the records at these positions."""
+        if self._view is None:
+            small = self._offsets.dtype == np.int32
+            self._view = pa.Array.from_buffers(
+                pa.binary() if small else pa.large_binary(),
+                self._size,
+                [None, pa.py_buffer(self._offsets), pa.py_buffer(self._data)],
+            )
+        taken = self._view.take(pa.array(positions))
+        return taken if taken.type == pa.binary() else taken.cast(pa.binary())
+
+
 def _half(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One word of each digest: 64 bits suffice to tell a tag's rows apart."""
     return digests[:, 1].astype(np.uint64)
-
-
-def _joined(first: pa.Array, second: pa.Array) -> pa.Array:
-    """Two binary arrays as one, with 64-bit offsets once 32 bits do not suffice."""
-    if first.nbytes + second.nbytes > _MOST_SMALL_BYTES:
-        first, second = first.cast(pa.large_binary()), second.cast(pa.large_binary())
-    return pa.concat_arrays([first, second])
