@@ -12,6 +12,13 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # old paho-mqtt, which they only need for their own clients: installed bare.
 # shellcheck disable=SC2086
 "$uv" pip compile $common --no-deps peers.in -o peers.lock
+# Those that cannot live beside the product, because they pin other versions of what it
+# uses, get environments of their own when a test asks for them (tests/peer_environments.py).
+# shellcheck disable=SC2086
+"$uv" pip compile $common peers-tahutils.in -o peers-tahutils.lock
+if command -v npm >/dev/null 2>&1; then
+    (cd peers-sparkplug-client && npm install --package-lock-only --ignore-scripts --no-audit --no-fund)
+fi
 # What builds the wheel inside the container image.
 # shellcheck disable=SC2086
 echo hatchling | "$uv" pip compile $common - -o ../docker/build.lock

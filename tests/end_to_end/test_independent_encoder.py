@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +9,7 @@ from oracle.event_id import event_id, identity
 from peer import PeerType
 
 from consumer.schema import COLUMNS
+from end_to_end.expected import INTEGERS, columns_of, limits, value_columns
 from end_to_end.gateway import MEASURED_MS, Gateway, metric, now_ms
 from end_to_end.world import world
 
@@ -26,17 +26,8 @@ def running(tmp_path_factory):
         assert system.consumer.stop() == 0
 
 
-def integers(width, *, signed):
-    low = -(2 ** (width - 1)) if signed else 0
-    return low, 2 ** (width - signed) - 1
-
-
 SCALARS = {
-    **{
-        PeerType[f"{prefix}INT{width}"]: integers(width, signed=not prefix)
-        for prefix in ("", "U")
-        for width in (8, 16, 32, 64)
-    },
+    **{PeerType[data_type.upper()]: limits(data_type) for data_type in INTEGERS},
     PeerType.FLOAT: (0.1, -3.4e38, 0.0),
     PeerType.DOUBLE: (0.1, -1.7e308, 5e-324),
     PeerType.BOOLEAN: (True, False),
@@ -56,29 +47,15 @@ NAMES = {
 }
 
 
-def columns_of(datatype, value):
-    """numeric_value, integer_value, string_value, boolean_value."""
-    numeric = integer = text = boolean = None
-    if datatype is PeerType.BOOLEAN:
-        boolean = value
-    elif isinstance(value, str):
-        text = value
-    elif isinstance(value, datetime):
-        integer = round(value.timestamp() * 1000)
-        text = value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    elif datatype is PeerType.FLOAT:
-        (numeric,) = struct.unpack("<f", struct.pack("<f", value))
-    elif value is not None:
-        numeric = float(value)
-        if datatype is not PeerType.DOUBLE:
-            integer, text = (value, None) if value < 2**63 else (None, str(value))
-    return numeric, integer, text, boolean
+def columns(datatype, value):
+    """The value columns of a row; a DateTime is given as such."""
+    if isinstance(value, datetime):
+        value = round(value.timestamp() * 1000)
+    return columns_of(data_type_of(datatype), value)
 
 
-def value_columns(row):
-    return tuple(
-        row[name] for name in ("numeric_value", "integer_value", "string_value", "boolean_value")
-    )
+def data_type_of(datatype):
+    return NAMES.get(datatype, datatype.name.title().replace("Ui", "UI"))
 
 
 @pytest.mark.parametrize("by", ["name", "alias"])
@@ -109,11 +86,9 @@ def test_every_scalar_datatype_lands_with_its_exact_value(running, by, device):
     assert running.consumer.reasons().keys() <= {"host_state"} | before.keys()
     for row, (datatype, value) in zip(rows, expected, strict=True):
         assert (row["metric_name"], row["device_id"]) == (datatype.name, device)
-        assert row["data_type"] == NAMES.get(datatype, datatype.name.title().replace("Ui", "UI"))
+        assert row["data_type"] == data_type_of(datatype)
         assert row["quality"] == "GOOD"
-        nothing = (None, None, None, None)
-        expected_columns = nothing if value is None else columns_of(datatype, value)
-        assert value_columns(row) == expected_columns, datatype.name
+        assert value_columns(row) == columns(datatype, value), datatype.name
 
 
 def test_every_column_of_a_node_metric_and_of_a_device_metric(running):
