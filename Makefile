@@ -8,9 +8,10 @@ STAMP := $(VENV)/.installed
 PYTEST_WORKERS ?= auto
 SECONDS ?= 20
 GATEWAYS ?= 3
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench proto lock broker test-compose clean
+.PHONY: help setup demo test lint format bench fuzz proto lock broker test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -52,8 +53,11 @@ format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Rows per core and second; writes bench/results.json
+bench: setup ## Rows per core and second, bursts of births; writes bench/results.json
 	@$(BIN)/python bench/run.py
+
+fuzz: setup ## Inputs nobody thought of, FUZZ_SECONDS for each target
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
 proto: setup ## Regenerate the checked-in protobuf modules
 	@$(BIN)/python proto/generate.py

@@ -16,6 +16,9 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # uses, get environments of their own when a test asks for them (tests/peer_environments.py).
 # shellcheck disable=SC2086
 "$uv" pip compile $common peers-tahutils.in -o peers-tahutils.lock
+# What leads the fuzzer by coverage; put beside the product when it is fuzzed.
+# shellcheck disable=SC2086
+"$uv" pip compile $common --no-deps peers-atheris.in -o peers-atheris.lock
 if command -v npm >/dev/null 2>&1; then
     (cd peers-sparkplug-client && npm install --package-lock-only --ignore-scripts --no-audit --no-fund)
 fi

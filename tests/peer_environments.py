@@ -43,6 +43,23 @@ def python_of(name: str) -> Path:
     return _made(f"{name}-python{version}", lock, install) / "bin" / "python"
 
 
+def packages_of(name: str) -> Path:
+    """A folder for PYTHONPATH with what requirements/peers-<name>.lock lists, and only that.
+
+    Raises:
+        UnavailableError: there is no ready-made package for this machine, or no index.
+    """
+    lock = _REQUIREMENTS / f"peers-{name}.lock"
+
+    def install(directory: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        kinds = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+        _run(*pip, *kinds, "--target", directory, "-r", lock)
+
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return _made(f"{name}-for-python{version}", lock, install)
+
+
 def node_modules_of(name: str) -> Path:
     """A folder with the node_modules of requirements/peers-<name>/package-lock.json.
 
