@@ -43,14 +43,14 @@ class TagColumns:
     """The constant columns of every tag of one catalogue, extended as tags appear."""
 
     def __init__(self, catalogue: TagCatalogue, names: SourceNames) -> None:
-        self._catalogue = catalogue
-        self._site = names.site
+        self.catalogue = catalogue
+        self.names = names
         self._path = PathTemplate(names.tag_path, server=names.server, site=names.site)
         self._source = PathTemplate(names.source_system_id, server=names.server, site=names.site)
         self._reset()
 
     def _reset(self) -> None:
-        self._generation = self._catalogue.generation
+        self._generation = self.catalogue.generation
         self._known = 0
         self._prefixes = _Records()
         self._identities = np.empty((3, 1024), dtype=np.uint64)
@@ -58,9 +58,9 @@ class TagColumns:
 
     def extend(self) -> None:
         """Take in tags that were declared since the last call."""
-        if self._catalogue.generation != self._generation:
+        if self.catalogue.generation != self._generation:
             self._reset()
-        first, last = self._known, len(self._catalogue)
+        first, last = self._known, len(self.catalogue)
         if first == last:
             return
         self._reserve(last)
@@ -119,7 +119,7 @@ class TagColumns:
 
     def _describe(self, tags: Sequence[int]) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
         """Constant columns and identities of these tags."""
-        catalogue = self._catalogue
+        catalogue = self.catalogue
         columns: dict[str, list[str | None]] = {name: [] for name in _CONSTANT}
         digests: list[bytes] = []
         for owner, run in groupby(tags, catalogue.owners.__getitem__):
@@ -133,7 +133,7 @@ class TagColumns:
             columns["edge_node_id"] += [owner.edge_node_id] * len(names)
             columns["device_id"] += [owner.device_id] * len(names)
             columns["metric_name"] += names
-            digests += identities_of(names, place(self._site, *ids))
+            digests += identities_of(names, place(self.names.site, *ids))
         codes = catalogue.datatype[list(tags)].tolist()
         columns["data_type"] += map(_DATATYPE_NAMES.__getitem__, codes)
         batch = pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()})

@@ -22,9 +22,13 @@ from sparkplug.pb.sparkplug_b_pb2 import Payload
 START_MS: Final = 1_700_000_000_000
 ACTIONS: Final = (
     *("NDATA", "NDATA", "NDATA", "DDATA", "DDATA", "DDATA", "NBIRTH", "DBIRTH"),
-    *("DDEATH", "NDEATH", "NBIRTH", "DBIRTH", "release", "pass", "restart", "NDATA"),
+    *("DDEATH", "NDEATH", "NBIRTH", "DBIRTH", "release", "pass", "restart", "host"),
 )
-"""What the low half of the first byte stands for; `restart` is the edge node's, unannounced."""
+"""What the low half of the first byte stands for.
+
+`release` lets come what was kept back, `pass` is time, `restart` the edge node's,
+unannounced, and `host` a lost connection or a restart of the consumer.
+"""
 FATES: Final = ("sent", "lost", "kept back", "doubled", "again later", "astray")
 PAUSES: Final = (0.0, 0.0, 0.7, 3.0)
 PASSING: Final = (0.1, 1.0, 2.5, 700.0)
@@ -104,6 +108,11 @@ class Story:
             self.now += PASSING[step.by & 3]
             self.oracle.tick(self.now)
             self.columnar.tick(self.now)
+        elif action == "host":
+            self.deliver()
+            for reader in (self.oracle, self.columnar):
+                happens = reader.restart if step.by & 1 else reader.connection_lost
+                happens(self.now)
         elif action == "restart":
             node.seq, node.bd_seq = 0, (node.bd_seq + 1) % 256
         else:
@@ -213,7 +222,7 @@ def seeds() -> list[bytes]:
         story = []
         for step in plain * 3:
             if rng.random() < 0.6:
-                step = step._replace(action=rng.choice((0, 0, 3, 3, 6, 7, 8, 9, 12, 13)))  # noqa: PLW2901
+                step = step._replace(action=rng.choice((0, 3, 6, 7, 8, 9, 12, 13, 14, 15)))  # noqa: PLW2901
             story.append(
                 step._replace(
                     fate=rng.choice((0, 0, 0, 0, 1, 2, 3, 4, 5)),
