@@ -19,6 +19,9 @@ from sparkplug.topics import StateTopic, check_id
 STATE_QOS: Final = 1
 _MAX_PAYLOAD: Final = 4096
 _MAX_TIMESTAMP: Final = 2**63
+_LATEST_FOLLOWED: Final = 253_402_300_799_999
+"""Last millisecond of the year 9999. To be later than what was said to come from after that
+would leave no room for the timestamps of further connections in 63 bits."""
 
 
 class State(NamedTuple):
@@ -143,7 +146,8 @@ class HostState:
         state = parse(payload)
         if state is None:
             return None
-        self._last_ms = max(self._last_ms, state.timestamp_ms)
+        if state.timestamp_ms <= _LATEST_FOLLOWED:
+            self._last_ms = max(self._last_ms, state.timestamp_ms)
         if state.online or self._phase is not _Phase.ONLINE:
             return None
         return self._message(online=True)

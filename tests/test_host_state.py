@@ -132,6 +132,13 @@ def test_a_retained_state_of_the_past_pushes_the_next_connection_beyond_it():
     assert not host.outdated
 
 
+def test_a_timestamp_after_the_year_9999_is_not_surpassed_but_answered():
+    host = connected()
+    nonsense = encode(State(online=False, timestamp_ms=2**63 - 1))
+    assert parse(host.received(nonsense).payload) == (True, NOW)
+    assert parse(host.connect(NOW).payload) == (False, NOW + 1)
+
+
 def test_a_retained_offline_before_the_birth_is_not_answered():
     host = HostState("historian")
     host.connect(NOW)
