@@ -30,8 +30,9 @@ ACTIONS: Final = (
 unannounced, and `host` a lost connection or a restart of the consumer.
 """
 FATES: Final = ("sent", "lost", "kept back", "doubled", "again later", "astray")
-PAUSES: Final = (0.0, 0.0, 0.7, 3.0)
-PASSING: Final = (0.1, 1.0, 2.5, 700.0)
+PAUSES: Final = (0.0, 0.0, 0.75, 3.0)
+PASSING: Final = (0.125, 1.0, 2.5, 700.0)
+"""Seconds, in numbers whose sums are exact: no reader is to be later than the other by rounding."""
 SKEWS: Final = (0, -5_000, None, 5_000)
 """Milliseconds between when a message says it was sent and the truth; None says nothing."""
 
