@@ -90,6 +90,7 @@ class Story:
         self.nodes = [_Node("Edge 1"), _Node("Edge 2")]
         self.now = 0.0
         self.value = 0
+        self.arrived = 0
         self.batch: list[Arrival] = []
         self.batches: list[list[Arrival]] = []
         self.oracle = Oracle(reorder_timeout=REORDER_TIMEOUT)
@@ -166,12 +167,13 @@ class Story:
         """Hand over what has come as one batch."""
         if not self.batch:
             return
-        # The time of arrival is of the moment, also for what was kept back.
-        moment = (START_MS + round(self.now * 1000)) * 1000
+        # The time of arrival is of the moment, also for what was kept back, and never the same.
+        moment = (START_MS + round(self.now * 1000)) * 1000 + self.arrived
         batch = [
             Arrival(each.topic, each.payload, moment + number)
             for number, each in enumerate(self.batch)
         ]
+        self.arrived += len(batch)
         self.oracle.feed(batch, self.now)
         self.columnar.feed(batch, self.now)
         self.batches.append(batch)
