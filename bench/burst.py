@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import struct
 import subprocess
@@ -38,6 +39,7 @@ MOST_MEMORY_BYTES: Final = 500 * 2**20
 _START_MS: Final = 1_700_000_000_000
 _INT32, _INT64, _DOUBLE, _BOOLEAN, _STRING = 3, 4, 10, 11, 12
 _TYPES: Final = (_DOUBLE, _DOUBLE, _INT32, _DOUBLE, _BOOLEAN, _DOUBLE, _INT32, _STRING)
+_ROOT: Final = Path(__file__).parents[1]
 _LENGTH: Final = struct.Struct("<I")
 _BATCH: Final = BatchLimits(max_messages=5000, max_bytes=8 * 2**20, max_delay=3600.0)
 """The pipeline's own bounds of a batch; what is cut by time is measured one by one."""
@@ -122,6 +124,7 @@ def measure(
             [sys.executable, __file__, str(path), *options],
             check=True,
             capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},  # this checkout, whatever is installed
         )
     return Cost(**json.loads(answer.stdout))
 

@@ -135,14 +135,29 @@ class PayloadColumns:
 
     def part(self, position: int, indices: Sequence[int]) -> bytes:
         """A payload with some metrics of a message, its seq and timestamp where they are usable."""
-        whole = sparkplug_b_columns_pb2.Payload.FromString(self._payloads[position])
-        part = sparkplug_b_columns_pb2.Payload(metrics=[whole.metrics[i] for i in indices])
+        part = sparkplug_b_columns_pb2.Payload()
+        try:
+            whole = sparkplug_b_columns_pb2.Payload.FromString(self._payloads[position])
+        except DecodeError:
+            # ptars passes over unknown fields whose numbers are beyond protobuf's range.
+            part.MergeFromString(self._written_anew(position, indices))
+        else:
+            part.metrics.extend(whole.metrics[index] for index in indices)
         if self.seq[position] != ABSENT:
             part.seq = int(self.seq[position])
         if self.timestamp_ms[position] != ABSENT:
             part.timestamp = int(self.timestamp_ms[position])
         encoded: bytes = part.SerializeToString()
         return encoded
+
+    def _written_anew(self, position: int, indices: Sequence[int]) -> bytes:
+        """A payload with some metrics of a message, of their known fields only."""
+        whole = _EVERYTHING.list_to_record_batch([self._payloads[position]])
+        metrics = whole.column("metrics").values.take(pa.array(indices, pa.int64()))
+        ends = pa.array([0, len(indices)], pa.int32())
+        part = pa.record_batch({"metrics": pa.ListArray.from_arrays(ends, metrics)})
+        written: bytes = _EVERYTHING.record_batch_to_array(part)[0].as_py()
+        return written
 
     @property
     def metric_count(self) -> int:

@@ -30,8 +30,9 @@ ACTIONS: Final = (
 unannounced, and `host` a lost connection or a restart of the consumer.
 """
 FATES: Final = ("sent", "lost", "kept back", "doubled", "again later", "astray")
-PAUSES: Final = (0.0, 0.0, 0.7, 3.0)
-PASSING: Final = (0.1, 1.0, 2.5, 700.0)
+PAUSES: Final = (0.0, 0.0, 0.75, 3.0)
+PASSING: Final = (0.125, 1.0, 2.5, 700.0)
+"""Seconds, in numbers whose sums are exact: no reader is to be later than the other by rounding."""
 SKEWS: Final = (0, -5_000, None, 5_000)
 """Milliseconds between when a message says it was sent and the truth; None says nothing."""
 
@@ -89,6 +90,7 @@ class Story:
         self.nodes = [_Node("Edge 1"), _Node("Edge 2")]
         self.now = 0.0
         self.value = 0
+        self.arrived = 0
         self.batch: list[Arrival] = []
         self.batches: list[list[Arrival]] = []
         self.oracle = Oracle(reorder_timeout=REORDER_TIMEOUT)
@@ -165,12 +167,13 @@ class Story:
         """Hand over what has come as one batch."""
         if not self.batch:
             return
-        # The time of arrival is of the moment, also for what was kept back.
-        moment = (START_MS + round(self.now * 1000)) * 1000
+        # The time of arrival is of the moment, also for what was kept back, and never the same.
+        moment = (START_MS + round(self.now * 1000)) * 1000 + self.arrived
         batch = [
             Arrival(each.topic, each.payload, moment + number)
             for number, each in enumerate(self.batch)
         ]
+        self.arrived += len(batch)
         self.oracle.feed(batch, self.now)
         self.columnar.feed(batch, self.now)
         self.batches.append(batch)

@@ -20,7 +20,7 @@ from sparkplug.columns import (
     timestamps,
     validity,
 )
-from sparkplug.pb.sparkplug_b_pb2 import Payload
+from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload
 
 
 def good(number):
@@ -202,6 +202,24 @@ def test_fields_of_later_versions_are_skipped():
 def test_whether_a_payload_is_malformed_does_not_depend_on_its_neighbours(batch):
     _, bad = decode(batch)
     assert bad == [n for n, each in enumerate(batch) if decode([each])[1]]
+
+
+# Parts of payloads
+
+BEYOND = b"\x80\xd0\x95\xff\xbc\x31\x12"  # a number in a field that no protobuf message can have
+
+
+@pytest.mark.parametrize("unknown", [b"", BEYOND])
+def test_a_part_of_a_payload_has_what_is_known_of_its_metrics(unknown):
+    wanted = Metric(name="Wanted", alias=7, int_value=5, is_historical=True)
+    other, number = Metric(name="Other", string_value="x"), Metric(name="N", double_value=0.5)
+    inner = [each.SerializeToString() + unknown for each in (wanted, other, number)]
+    whole = b"\x08\x09\x18\x04" + b"".join(b"\x12" + bytes([len(m)]) + m for m in inner)
+    columns, bad = decode([good(1), whole])
+    assert not bad
+    found = Payload.FromString(columns.part(1, [0, 2]))
+    assert (found.seq, found.timestamp) == (4, 9)
+    assert list(found.metrics) == [wanted, number]
 
 
 # Reading Arrow arrays without copying
