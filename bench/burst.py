@@ -151,11 +151,13 @@ def batches(messages: Iterator[Message], *, one_by_one: bool) -> Iterator[Messag
             raise AssertionError("a batch left by itself")
         queued = inbox.queued_bytes
         if queued >= _BATCH.max_bytes:
-            yield (inbox.take(0) or {})[0]
+            full = inbox.take(0)
+            assert full is not None
+            yield full.by_server[0]
             queued = 0
     inbox.close()
-    while rest := inbox.take(0):
-        yield rest[0]
+    while (rest := inbox.take(0)) is not None:
+        yield from rest.by_server.values()
 
 
 def decode_all(path: Path, *, one_by_one: bool) -> int:
