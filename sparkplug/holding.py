@@ -55,6 +55,16 @@ class Waiting:
         """Bytes that it takes."""
         return len(self.message.payload) + len(self.message.topic) + _OVERHEAD
 
+    @property
+    def place(self) -> int:
+        """`position` of what is in the batch that is being read."""
+        assert self.position is not None, "what may be read was recalled into the batch"
+        return self.position
+
+    def leave(self) -> None:
+        """The batch that it is in was read."""
+        self.position = self.rows = self.members = None
+
 
 class HeldMessage(NamedTuple):
     """A held message as it is kept over a restart: what it waits for, and why."""
