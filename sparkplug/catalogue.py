@@ -54,6 +54,10 @@ class TagOwner(Protocol):
     def device_id(self) -> str | None:
         """Device id of the topic, None at node level."""
 
+    @property
+    def tags(self) -> dict[str, int]:
+        """Its tags by name."""
+
 
 def is_control(name: str) -> bool:
     """Whether a metric steers the session rather than being data: it gives no rows."""

@@ -118,13 +118,19 @@ class PayloadColumns:
         bounds = [(self.offsets[each], self.offsets[each + 1]) for each in positions]
         return np.concatenate([np.arange(*each, dtype=np.int64) for each in bounds])
 
+    def metrics(self) -> pa.StructArray:
+        """All metrics with all fields."""
+        self.metric("template_value")
+        return self._metrics
+
     def spliced(
-        self, more: PayloadColumns, source: NDArray[np.int64], offsets: NDArray[np.int64]
+        self,
+        more: Sequence[pa.StructArray],
+        source: NDArray[np.int64],
+        offsets: NDArray[np.int64],
     ) -> PayloadColumns:
-        """The same messages with other metrics: those at `source`, this one's before `more`'s."""
-        self.metric("template_value")  # both have all fields then
-        more.metric("template_value")
-        metrics = pa.concat_arrays([self._metrics, more._metrics]).take(pa.array(source))
+        """The same messages with other metrics: those at `source`, this one's before `more`."""
+        metrics = pa.concat_arrays([self.metrics(), *more]).take(pa.array(source))
         return replace(self, offsets=offsets, _payloads=[], _metrics=metrics)
 
     def part(self, position: int, indices: Sequence[int]) -> bytes:

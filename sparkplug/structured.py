@@ -13,9 +13,10 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pyarrow as pa
 
 from sparkplug.catalogue import MAX_NAME_CHARACTERS, NO_TAG, datatype_codes
-from sparkplug.columns import numbers, validity
+from sparkplug.columns import booleans, numbers, validity
 from sparkplug.complex.json_values import json_text
 from sparkplug.complex.library import DefinitionLibrary
 from sparkplug.complex.templates import (
@@ -26,6 +27,7 @@ from sparkplug.complex.templates import (
 )
 from sparkplug.datatypes import DataType
 from sparkplug.file_parts import PART, FileParts
+from sparkplug.member_columns import Instances, has_quality, read_members
 from sparkplug.messages import MESSAGE_TYPES, Reason
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload
 from sparkplug.session import MetricOwner
@@ -34,6 +36,7 @@ from sparkplug.structured_rows import (
     Allowance,
     Birth,
     BirthLeaves,
+    Block,
     Flattened,
     Leaves,
     UnknownMembers,
@@ -60,8 +63,13 @@ if TYPE_CHECKING:
 
 _TEMPLATE: Final = int(DataType.Template)
 _BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
+_TAKEN: Final = (
+    *("template_value", "is_null", "properties", "timestamp", "is_historical", "is_transient"),
+)
 _MOST_CHARACTERS: Final = 32 * 1024 * 1024
 """Of all paths that the templates of one message are expanded to."""
+_LEAST_MEMBERS: Final = 10
+"""That an instance counts for in what one message may be expanded to."""
 _MOST_NULL_LEAVES: Final = 500_000
 """That null instances of one batch are expanded to: few bytes may stand for all of a node."""
 _MOST_PARAMETERS: Final = 16 * 1024 * 1024
@@ -186,7 +194,7 @@ class StructuredMetrics:
         if len(found) == 0:
             return unknown
         is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
-        templates = found[is_template]
+        templates = self._take_columns(batch, found[is_template])
         for instance, position in zip(
             instances_of(batch, templates), batch.message_of(templates).tolist(), strict=True
         ):
@@ -194,7 +202,6 @@ class StructuredMetrics:
             owner = self._catalogue.owners[tag]
             assert isinstance(owner, MetricOwner)
             name = self._catalogue.names[tag]
-            batch.structured.dropped.add(instance.row)
             expansion = self._expand(batch, position, name, instance, None)
             if expansion is None:
                 continue
@@ -209,6 +216,31 @@ class StructuredMetrics:
             self._put(spot, expansion, owner, tags, declares=False)
         self._parts.take_rows(batch, found[~is_template])
         return unknown
+
+    def _take_columns(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Take in all templates at once; those that are to be read one by one."""
+        batch.structured.dropped.update(rows.tolist())
+        if len(rows) == 0:
+            return rows
+        selection = pa.array(rows)
+        columns = {name: batch.columns.metric(name).take(selection) for name in _TAKEN}
+        odd = ~validity(columns["template_value"]) | booleans(columns["is_null"])
+        odd |= has_quality(columns["properties"])
+        tags = batch.tag[rows].tolist()
+        instances = Instances(
+            [self._catalogue.names[tag] for tag in tags],
+            [self._catalogue.owners[tag].tags for tag in tags],
+            columns["template_value"],
+            numbers(columns["timestamp"], np.uint64),
+            validity(columns["timestamp"]),
+            booleans(columns["is_historical"]),
+            booleans(columns["is_transient"]),
+        )
+        members = read_members(instances, odd, self._catalogue.is_structured)
+        if members is None:
+            return rows
+        batch.structured.blocks.append(Block(rows[members.instance], members.metrics, members.tag))
+        return rows[members.odd]
 
     def resume(self, batch: Batch, unknown: UnknownMembers) -> Message | None:
         """Take members of this batch again, after a birth; what of them is still unknown."""
@@ -239,6 +271,9 @@ class StructuredMetrics:
         allowance = state.allowances.setdefault(
             position, Allowance(self._limits.max_metrics, _MOST_CHARACTERS)
         )
+        if allowance.members <= 0 or allowance.characters <= 0:
+            state.counts[Reason.BAD_TEMPLATE] += 1
+            return None
         expansion = expand(
             name,
             instance.template,
@@ -254,9 +289,8 @@ class StructuredMetrics:
         if not isinstance(expansion, Expansion):
             state.counts[Reason.BAD_TEMPLATE] += 1
             return None
-        for leaf in (*expansion.members, *expansion.declared):
-            allowance.characters -= len(leaf.name)
-        allowance.members -= len(expansion.members) + len(expansion.declared)
+        allowance.members -= max(expansion.members_seen, _LEAST_MEMBERS)
+        allowance.characters -= expansion.characters_seen
         state.counts[Reason.BAD_TEMPLATE] += expansion.skipped.total()
         return expansion
 
@@ -346,7 +380,7 @@ class StructuredMetrics:
         state = batch.structured
         self._parts.end_batch(batch)
         plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
-        flattened = spliced(batch) if state.leaves or state.dropped else plain
+        flattened = spliced(batch) if state.dropped else plain
         decoded.counts += state.counts
         return flattened
 

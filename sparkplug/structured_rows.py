@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -93,6 +93,14 @@ class UnknownMembers(NamedTuple):
     metrics: list[Metric]
 
 
+class Block(NamedTuple):
+    """Leaf metrics of some templates, with the row of its template for each; ascending."""
+
+    row: NDArray[np.int64]
+    metrics: Any
+    tag: NDArray[np.int32]
+
+
 class Flattened(NamedTuple):
     """The metrics of a batch with templates replaced by their leaves, and without file parts.
 
@@ -125,6 +133,7 @@ class Structured:
 
     opened: dict[int, BirthLeaves] = field(default_factory=dict)  # by position of the birth
     leaves: dict[int, list[Leaves]] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)  # of other rows than `leaves`
     dropped: set[int] = field(default_factory=set)
     texts: dict[int, str] = field(default_factory=dict)
     births: list[Birth] = field(default_factory=list)

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 from collections import Counter
 
-from columnar import as_dictionaries, name
+from columnar import as_dictionaries, change, message, metric, name, tag
 from oracle.messages import SENT_MS
 
 from consumer.normalize import SourceNames, TagColumns, normalize
+from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
 from sparkplug.fleet import Fleet
 
 TIMEOUT = 2.0
 EARLIER = SENT_MS - 1
 LATER = SENT_MS + 1
+
+BIRTH = message("NBIRTH", tag("Ramp", 0))
+DEVICE_BIRTH = message("DBIRTH", tag("Level", 1), seq=1)
+
+
+def data(seq, value=None, **fields):
+    """A value of Ramp; its number is the seq if none is given."""
+    number = float(seq if value is None else value)
+    return message("NDATA", change(0, number), seq=seq % 256, **fields)
+
+
+def level(seq, value=None, **fields):
+    """A value of the Boiler's Level, the same way."""
+    return message("DDATA", change(1, float(seq if value is None else value)), seq=seq, **fields)
+
+
+def bd_seq(value):
+    return metric("bdSeq", DataType.Int64, long_value=value)
+
+
+def birth(seq=0, bd=1, **fields):
+    return message("NBIRTH", bd_seq(bd), tag("Ramp", 0), seq=seq, **fields)
+
+
+def death(bd=1, **fields):
+    return message("NDEATH", bd_seq(bd), seq=None, **fields)
 
 
 class Listener:
@@ -28,6 +55,7 @@ class Listener:
         self.dead_letters = []
         self.quarantined = []
         self.gaps = []
+        self.memories = []
 
     def feed(self, *messages, now=0.0):
         """The rows of one batch that came at `now`, as dictionaries."""
@@ -37,7 +65,18 @@ class Listener:
         """The rows that come because it is `now`."""
         return self._said(self.fleet.tick(now))
 
+    def connection_lost(self, now=0.0):
+        """The rows that come because nothing more will for a while."""
+        return self._said(self.fleet.connection_lost(now))
+
+    def restarted(self, remembered, held=(), now=0.0):
+        """A listener that knows of this one what `remembered` and `held` say."""
+        later = Listener(reorder_timeout=TIMEOUT)
+        later.fleet.restore(remembered, self.fleet.sequence_state(), held, now)
+        return later
+
     def _said(self, decoded):
+        self.memories += decoded.memories
         self.counts += Counter({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirths += [str(wish.reason) for wish in decoded.rebirths]
         self.quarantined += [(q.message, str(q.reason)) for q in decoded.quarantined]
@@ -63,14 +102,14 @@ def listening(*messages, **options):
 
 
 def numbers(rows):
-    """The numbers of data rows, in order."""
+    """The numbers of data rows, sorted: rows are in the order in which messages arrived."""
     data = ("NDATA", "DDATA")
-    return [row["numeric_value"] for row in rows if row["message_type"] in data]
+    return sorted(row["numeric_value"] for row in rows if row["message_type"] in data)
 
 
 def told(rows):
-    """Kind of message, tag and number of each row, in order."""
-    return [(row["message_type"], name(row), row["numeric_value"]) for row in rows]
+    """Kind of message, tag and number of each row, in any order."""
+    return {(row["message_type"], name(row), row["numeric_value"]) for row in rows}
 
 
 def reasons(heard):

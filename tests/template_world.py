@@ -36,24 +36,21 @@ class TemplateWorld:
         self.aliases: dict[tuple[str | None, str], int] = {}
 
     def messages(self, count: int) -> list[Arrival]:
-        """Births first and now and then; members that no birth declares only in the end.
-
-        What is held for a birth is another matter.
-        """
+        """A birth, then data, other births and deaths, in order."""
         found = [self.birth(None)]
-        for number in range(count):
+        for _ in range(count):
             self.now_ms += self.rng.randint(0, 1500)
-            found.append(self.message(is_last=number > count * 0.7))
+            found.append(self.message())
         return found
 
-    def message(self, *, is_last: bool) -> Arrival:
+    def message(self) -> Arrival:
         rng = self.rng
-        if None not in self.known or (not is_last and rng.random() < 0.1):
+        if None not in self.known or rng.random() < 0.1:
             return self.birth(None)
-        if not is_last and rng.random() < 0.15:
+        if rng.random() < 0.15:
             return self.birth("Boiler")
         device = rng.choice([*self.known])
-        if not is_last and rng.random() < 0.08:
+        if rng.random() < 0.08:
             self.known.pop(device)
             if device is None:
                 self.known.clear()
@@ -61,7 +58,7 @@ class TemplateWorld:
         metrics = [self.plain(None)] if rng.random() < 0.5 else []
         for name, tree in self.known[device].items():
             if rng.random() < 0.7:
-                metrics.append(self.instance_data(device, name, tree, unknown=is_last))
+                metrics.append(self.instance_data(device, name, tree))
         rng.shuffle(metrics)
         return self.sealed("DATA", device, metrics)
 
@@ -156,7 +153,7 @@ class TemplateWorld:
             )
         return template
 
-    def instance_data(self, device: str | None, name: str, tree: Tree, *, unknown: bool) -> Metric:
+    def instance_data(self, device: str | None, name: str, tree: Tree) -> Metric:
         rng = self.rng
         metric = Metric()
         self.decorate(metric)
@@ -168,10 +165,10 @@ class TemplateWorld:
         if rng.random() < 0.1:
             metric.is_null = True
         if not metric.is_null or rng.random() < 0.3:
-            metric.template_value.CopyFrom(self.partial(tree, unknown=unknown))
+            metric.template_value.CopyFrom(self.partial(tree))
         return metric
 
-    def partial(self, tree: Tree, *, unknown: bool) -> Template:
+    def partial(self, tree: Tree) -> Template:
         rng = self.rng
         template = Template()
         for name, inner in tree.items():
@@ -184,11 +181,11 @@ class TemplateWorld:
                     member.datatype = TEMPLATE
                     member.is_null = rng.random() < 0.7
                 else:
-                    member.template_value.CopyFrom(self.partial(inner, unknown=unknown))
+                    member.template_value.CopyFrom(self.partial(inner))
                 template.metrics.append(member)
             else:
                 template.metrics.append(self.leaf(name, inner, births=False))
-        if unknown and rng.random() < 0.2:
+        if rng.random() < 0.1:
             template.metrics.append(self.leaf("undeclared", 3, births=False))
         return template
 

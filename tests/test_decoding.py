@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from itertools import groupby
 
@@ -15,14 +16,15 @@ from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 from oracle.values import LAST_MILLISECOND
 
+from consumer import fleet_store, spool_file
 from consumer.normalize import SourceNames, TagColumns, normalize
 from sparkplug.columns import decode
 from sparkplug.events import EventKind
 from sparkplug.fleet import Fleet
-from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from sparkplug.messages import Message
 
 TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
+BIRTHS, DEATHS = ("NBIRTH", "DBIRTH"), ("NDEATH", "DDEATH")
 REORDER_TIMEOUT = 2.0
 
 
@@ -33,7 +35,9 @@ class Columnar:
         self.server = server
         self.reorder_timeout = reorder_timeout
         self._start()
-        self.remembered: dict[tuple[str, str, str | None], RememberedBirth] = {}
+        self.disk = sqlite3.connect(":memory:")
+        for statement in (*spool_file._TABLES, *spool_file._ADDED[2]):
+            self.disk.execute(statement)
         self.rows: list[dict[str, object]] = []
         self.encoded: list[bytes] = []
         self.counts: Counter[str] = Counter()
@@ -59,38 +63,16 @@ class Columnar:
     def restart(self, now: float) -> None:
         """Stop and start, with what is kept on disk."""
         self._decoded(self.fleet.flush(now))
-        sequence_state, held = self.fleet.sequence_state(), self.fleet.held()
-        births = list(self.remembered.values())
+        sequence_state = self.fleet.sequence_state()
+        fleet_store.write_held(self.disk, self.server, self.fleet.held())
         self._start()
+        births = fleet_store.read_births(self.disk, self.server)
+        held = fleet_store.take_held(self.disk, self.server)
         slots = self.fleet.restore(births, sequence_state, held, now)
-        for key, each in self.remembered.items():
-            birth = each.birth._replace(slot=slots[key[:2]])
-            self.remembered[key] = each._replace(birth=birth)
-
-    def _remember(self, memory) -> None:
-        """What a table of births does, with a row for each node and device."""
-        key = (memory.group_id, memory.edge_node_id, memory.device_id)
-        of_node = [other for other in self.remembered if other[:2] == key[:2]]
-        concerned = [other for other in of_node if key[2] is None or other == key]
-        if isinstance(memory, EndMemory):
-            for other in concerned:
-                if self.remembered[other].alive:
-                    self.remembered[other] = self.remembered[other]._replace(
-                        alive=False, stale=memory.stale
-                    )
-            if key[2] is None:
-                self.remembered[key] = self.remembered[key]._replace(
-                    dead_bd_seq=memory.bd_seq, died_us=memory.time_us
-                )
-        else:
-            for other in concerned:
-                self.remembered[other] = self.remembered[other]._replace(alive=False)
-            self.remembered.pop(key, None)  # the order is that of the births
-            self.remembered[key] = RememberedBirth(memory, alive=True, stale=False)
+        fleet_store.write_slots(self.disk, self.server, slots)
 
     def _decoded(self, decoded) -> None:
-        for memory in decoded.memories:
-            self._remember(memory)
+        fleet_store.write_memories(self.disk, self.server, decoded.memories)
         self.counts.update({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirth_requests.update(
             (r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths
@@ -128,24 +110,50 @@ def judged_alike(payload: bytes) -> bool:
     return (parsed is None) == bool(bad)
 
 
+def key(row):
+    """A row without its place among the others."""
+    return tuple(repr(row[name]) for name in COLUMNS if name != "arrival_number")
+
+
 def in_order(rows):
     """Rows as they are, but those of one death by tag: they all say the same at once."""
-    deaths = ("NDEATH", "DDEATH")
     ordered = []
-    for (is_death, *_), group in groupby(
-        rows,
-        key=lambda r: (
-            r["message_type"] in deaths,
-            r["event_time"] if r["message_type"] in deaths else 0,
+    for _, group in groupby(
+        enumerate(rows),
+        key=lambda pair: (
+            pair[1]["event_time"] if pair[1]["message_type"] in DEATHS else pair[0],
+            pair[1]["message_type"],
         ),
     ):
-        same = list(group)
-        if is_death:
-            numbers = [row["arrival_number"] for row in same]
-            same = sorted(same, key=lambda r: (r["tag_path"], r["data_type"], r["event_id"]))
-            same = [{**r, "arrival_number": n} for r, n in zip(same, numbers, strict=True)]
-        ordered += same
+        ordered += sorted(key(row) for _, row in group)
     return ordered
+
+
+def assert_same_rows(columnar, oracle, before) -> None:
+    """The rows since `before`, numbers of rows.
+
+    Rows are in the order of arrival, where the oracle writes them in the order in which
+    messages are read. If a birth repeats a value that was read out of order, one of the
+    two is its tag's last row here and the other there.
+    """
+    ours, theirs = columnar.rows[before[0] :], oracle.rows[before[1] :]
+    nothing_waited = all(number == latest for number, latest in oracle.order[before[1] :])
+    if nothing_waited and len(ours) == len(theirs):
+        assert in_order(ours) == in_order(theirs)
+    for rows, others, all_others in (
+        (ours, theirs, oracle.rows),
+        (theirs, ours, columnar.rows),
+    ):
+        for row in rows_beyond(rows, others):
+            assert row["message_type"] in BIRTHS, row
+            assert row["event_id"] in {other["event_id"] for other in all_others}, row
+    assert len(columnar.rows) + columnar.repeated == len(oracle.rows) + oracle.repeated
+
+
+def rows_beyond(rows, others):
+    """Rows that are not among the others."""
+    missing = Counter(map(key, rows)) - Counter(map(key, others))
+    return [row for row in rows if key(row) in missing]
 
 
 def letters(dead_letters):
@@ -166,15 +174,12 @@ def said(content):
 
 
 def assert_alike(columnar: Columnar, oracle: Oracle) -> None:
-    assert len(columnar.rows) == len(oracle.rows)
-    for ours, theirs in zip(in_order(columnar.rows), in_order(oracle.rows), strict=True):
-        assert [repr(ours[name]) for name in COLUMNS] == [repr(theirs[name]) for name in COLUMNS]
     assert columnar.counts == oracle.counts
-    assert columnar.repeated == oracle.repeated
     assert columnar.rebirth_requests == set(oracle.rebirth_requests)
     assert letters(columnar.dead_letters) == letters(oracle.dead_letters)
     assert Counter(columnar.gaps) == Counter(oracle.gaps)
     assert columnar.encoded == [to_tag_event(row) for row in columnar.rows]
+    assert [row["arrival_number"] for row in columnar.rows] == [*range(1, len(columnar.rows) + 1)]
 
 
 def assert_read_alike(batches, reorder_timeout: float = REORDER_TIMEOUT) -> None:
@@ -185,10 +190,14 @@ def assert_read_alike(batches, reorder_timeout: float = REORDER_TIMEOUT) -> None
         columnar = Columnar(server, reorder_timeout)
         for batch in batches:
             arrivals = [a for a in batch if a.server == server and judged_alike(a.payload)]
-            for reader in (oracle, columnar):
-                for what, when in batch.before:
-                    getattr(reader, what)(when)
-                reader.feed(arrivals, batch.now)
+            for step, arguments in (
+                *((what, (when,)) for what, when in batch.before),
+                ("feed", (arrivals, batch.now)),
+            ):
+                before = len(columnar.rows), len(oracle.rows)
+                getattr(oracle, step)(*arguments)
+                getattr(columnar, step)(*arguments)
+                assert_same_rows(columnar, oracle, before)
         assert_alike(columnar, oracle)
 
 
@@ -198,21 +207,21 @@ def test_every_generated_fleet_is_read_as_the_oracle_reads_it(batches):
     assert_read_alike(batches)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(fleets(WELL_MEANT, max_batches=12, max_messages=12))
 def test_every_fleet_with_trouble_on_the_way_is_read_as_the_oracle_reads_it(batches):
     assert_read_alike(batches)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_thousands_of_hostile_messages_are_read_as_the_oracle_reads_them(seed):
-    assert_read_alike(random_fleet(seed, batches=6, messages=150), seed % 2 * REORDER_TIMEOUT)
+    assert_read_alike(random_fleet(seed, batches=8, messages=100), seed % 2 * REORDER_TIMEOUT)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(200))
 def test_trouble_on_the_way_is_read_as_the_oracle_reads_it(seed):
     features = some_of(WELL_MEANT if seed % 3 else ALL_FEATURES, seed)
-    batches = random_fleet(seed, batches=25, messages=10, features=features)
+    batches = random_fleet(seed, batches=16, messages=8, features=features)
     assert_read_alike(batches, seed % 10 and REORDER_TIMEOUT)
 
 

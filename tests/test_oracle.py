@@ -145,14 +145,20 @@ def test_transient_metrics_are_counted_and_written_on_request():
 
 def test_templates_property_sets_and_nameless_births_are_counted():
     oracle = born(
-        metric("Motor", 19, alias=1, template_value={}),
+        metric("Motor", 19, alias=1, template_value={"metrics": [{"name": "on", "datatype": 11}]}),
+        metric("Pump", 19, alias=2, string_value="no template"),
         metric("Set", 20, bytes_value=b""),
         metric("Sets", 21, is_null=True),
         metric(None, 11, alias=4, boolean_value=True),
         metric("Tag", 11, alias=5, boolean_value=True),
     )
-    assert [row["metric_name"] for row in oracle.rows] == ["Tag"]
-    assert oracle.counts == {"datatype_not_supported": 3, "metric_without_name": 1}
+    assert [row["metric_name"] for row in oracle.rows] == ["Motor/on", "Tag"]
+    assert oracle.counts == {
+        "datatype_not_supported": 2,
+        "metric_without_name": 1,
+        "value_missing": 1,
+        "bad_template": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from consumer.pb.tag_event_pb2 import TagEvent
 REASONS = {
     "bad_envelope",
     "bad_payload",
+    "bad_template",
     "bad_topic",
     "command",
     "data_before_birth",

@@ -43,11 +43,13 @@ FULL = {
     "ScalarMetric": "Metric",
     "MetadataPayload": "Payload",
     "MetadataMetric": "Metric",
+    "Template": "Template",
     "TemplateHead": "Template",
 }
 ONLY = {
     "MetadataPayload": {"metrics"},
     "MetadataMetric": {"metadata"},
+    "Template": {"metrics", "is_definition"},
     "TemplateHead": {"is_definition"},
 }
 LEFT_OUT = {

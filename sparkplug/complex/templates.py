@@ -90,7 +90,8 @@ class Expansion:
     that the definition has and the instance lacks, or that a null instance has: tags that
     exist, but no data; `declared_in` has for each the reference of its innermost template.
     `nulls` are the instances without value. A definition has none of these. `skipped`
-    counts what gave no leaf metric.
+    counts what gave no leaf metric. `members_seen` and `characters_seen` are what counts in
+    the limits.
     """
 
     is_definition: bool
@@ -101,6 +102,8 @@ class Expansion:
     declared_in: list[str | None] = field(default_factory=list)
     nulls: list[NullInstance] = field(default_factory=list)
     skipped: Counter[MemberProblem] = field(default_factory=Counter)
+    members_seen: int = 0
+    characters_seen: int = 0
 
     @property
     def template_ref(self) -> str | None:
@@ -163,6 +166,8 @@ def expand(
             walk.start(parsed, shape, context, says_null=is_null, has_value=template is not None)
         except _LimitError:
             expansion.skipped[MemberProblem.TOO_MANY] += 1
+        expansion.members_seen = max_members - walk.members_left
+        expansion.characters_seen = max_path_characters - walk.characters_left
         _without_doubles(expansion)
     return expansion
 
@@ -224,8 +229,8 @@ class _Walk:
     ) -> None:
         self._into = expansion
         self._definitions = definitions
-        self._members_left = max_members
-        self._characters_left = max_path_characters
+        self.members_left = max_members
+        self.characters_left = max_path_characters
 
     def start(
         self,
@@ -347,9 +352,9 @@ class _Walk:
         Raises:
             _LimitError: There is no room for it.
         """
-        self._members_left -= 1
-        self._characters_left -= len(prefix) + len(name)
-        if self._members_left < 0 or self._characters_left < 0:
+        self.members_left -= 1
+        self.characters_left -= len(prefix) + len(name)
+        if self.members_left < 0 or self.characters_left < 0:
             raise _LimitError
         return prefix + name
 

@@ -107,6 +107,14 @@ class PropertyValue(_message.Message):
     propertysets_value: bytes
     def __init__(self, type: _Optional[int] = ..., is_null: _Optional[bool] = ..., int_value: _Optional[int] = ..., long_value: _Optional[int] = ..., float_value: _Optional[float] = ..., double_value: _Optional[float] = ..., boolean_value: _Optional[bool] = ..., string_value: _Optional[str] = ..., propertyset_value: _Optional[bytes] = ..., propertysets_value: _Optional[bytes] = ...) -> None: ...
 
+class Template(_message.Message):
+    __slots__ = ("metrics", "is_definition")
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    metrics: _containers.RepeatedCompositeFieldContainer[Metric]
+    is_definition: bool
+    def __init__(self, metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., is_definition: _Optional[bool] = ...) -> None: ...
+
 class TemplateHead(_message.Message):
     __slots__ = ("is_definition",)
     IS_DEFINITION_FIELD_NUMBER: _ClassVar[int]

@@ -46,6 +46,7 @@ class Message:
     topic: Topic
     payload: Payload
     unread: bool = False
+    number: int = 0  # place among all arrivals
 
     @property
     def seq(self) -> int:

@@ -32,6 +32,7 @@ class Oracle(Ordering):
         self.tick(now)
         self.batch += 1
         for arrival in arrivals:
+            self.arrived += 1
             self._arrived(arrival)
 
     def tick(self, now: float) -> None:
@@ -106,7 +107,8 @@ class Oracle(Ordering):
             return
         key = (arrival.server, topic.group, topic.node)
         node = self.nodes.setdefault(key, Node(topic.group, topic.node))
-        self._message(node, Message(arrival, topic, payload, unread=problem is not None))
+        message = Message(arrival, topic, payload, problem is not None, self.arrived)
+        self._message(node, message)
 
     def _unreadable(self, arrival: Arrival, topic: Topic) -> None:
         """Of a message without payload not even the seq is known."""

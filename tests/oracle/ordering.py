@@ -153,7 +153,8 @@ class Ordering(Reading):
         self.remember(node, message)
         self.birth(node, message)
         for held in self.take(node, None):
-            if held.is_whole and not_earlier(held.message, message):
+            is_before_birth = held.reason == "data_before_birth"
+            if is_before_birth and not_earlier(held.message, message):
                 new.append(held.message)
             else:
                 self.read_held(node, held)

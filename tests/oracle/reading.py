@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 from oracle.arrivals import BIRTHS
 from oracle.holding import MEBIBYTE, Holding
 from oracle.node import Declared, Scope
+from oracle.templates import TemplateReader, is_definition
+from oracle.values import TEMPLATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oracle.arrivals import Message
     from oracle.node import Held, Node
     from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
 LONGEST_NAME = 4096
+
+
+def key_of(message: Message) -> tuple[str, str, str]:
+    """Whose definitions hold for a message."""
+    return message.arrival.server, message.topic.group, message.topic.node
+
+
 READ_LATELY_BYTES = 16 * MEBIBYTE
 
 
@@ -48,6 +59,7 @@ class Reading(Holding):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._births = itertools.count()
+        self.templates = TemplateReader()
         self.batch = 0
 
     def read(self, node: Node, message: Message) -> None:
@@ -93,8 +105,7 @@ class Reading(Holding):
             held.waits_for = device
             self.put(node, held)
         else:
-            if held.is_whole:
-                self.remember(node, held.message)
+            self.remember(node, held.message)
             self.data(node, held.message, held=held)
 
     def remember(self, node: Node, message: Message) -> None:
@@ -125,7 +136,8 @@ class Reading(Holding):
 
     def birth(self, node: Node, message: Message) -> None:
         """Declare the metrics of a birth, and read their values."""
-        topic, payload = message.topic, message.payload
+        topic = message.topic
+        payload = self.templates.birth(key_of(message), topic.device, message.payload, self.counts)
         scope = node.scopes[topic.device] = Scope(next(self._births), message.sent_at)
         last = node.declared_before.get(topic.device)
         before = {} if last is None else last.names
@@ -161,7 +173,7 @@ class Reading(Holding):
         reasons: list[str] = []
         if held is None or held.is_whole:
             self._count_time(message)
-        for metric in message.payload.metrics:
+        for metric in self._flat(node, message):
             if message.topic.verb in BIRTHS and not metric.name:
                 continue
             declared = None
@@ -182,6 +194,22 @@ class Reading(Holding):
                 self.give_up(rest, reasons[0])
             else:
                 self.hold(node, rest, reasons[0], waits_for=device, is_whole=False)
+
+    def _flat(self, node: Node, message: Message) -> Iterator[Metric]:
+        """The metrics of data, with leaves in the place of templates."""
+        device, is_birth = message.topic.device, message.topic.verb in BIRTHS
+        for metric in message.payload.metrics:
+            declared = None
+            if metric.name:
+                declared = node.scopes[device].names.get(metric.name)
+            elif metric.HasField("alias") and not is_birth:
+                declared = node.by_alias(metric.alias, device)
+            if declared is None or declared.datatype != TEMPLATE:
+                yield metric
+            elif not (is_birth and is_definition(metric)):
+                yield from self.templates.data(
+                    key_of(message), declared.device, declared.name, metric, self.counts
+                )
 
     def _count_time(self, message: Message) -> None:
         if message.payload.HasField("timestamp") and message.sent_at is None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from oracle.arrivals import BIRTHS, time_us
 from oracle.event_id import event_id, identity
 from oracle.template import expand
+from oracle.templates import DECLARED_ONLY
 from oracle.values import (
     NO_VALUE,
     NOT_SCALAR,
+    TEMPLATE,
     TYPE_CONVERSION_CODE,
     datatype_name,
     metric_value,
@@ -58,6 +60,9 @@ class Rows:
 
     Attributes:
         rows: tag_events rows, every column by name, times as integer microseconds.
+        arrived: how many messages have arrived.
+        order: for each row, which of all arrivals it is from, and how many had arrived
+            when it was read.
         counts: how often each reason of docs/decoding.md occurred.
         repeated: birth values that were their tag's last row already.
         rebirth_requests: (group, edge node, reason) of every request the rules
@@ -76,6 +81,8 @@ class Rows:
         self.source = source
         self.emit_transient = emit_transient
         self.rows: list[dict[str, Any]] = []
+        self.arrived = 0
+        self.order: list[tuple[int, int]] = []
         self.counts: Counter[str] = Counter()
         self.repeated = 0
         self.rebirth_requests: list[tuple[str, str, str]] = []
@@ -105,8 +112,10 @@ class Rows:
         is_birth: bool = False,
     ) -> None:
         """The row of one metric that was found in a birth, unless it gives none."""
-        if is_control(declared.name):
+        if is_control(declared.name) or metric.extension_value == DECLARED_ONLY:
             return
+        if declared.datatype == TEMPLATE:
+            return  # its leaves are metrics of their own
         if metric.is_transient and not self.emit_transient:
             self.counts["transient"] += 1
             return
@@ -181,3 +190,4 @@ class Rows:
         }
         assert tuple(row) == COLUMNS
         self.rows.append(row)
+        self.order.append((message.number, self.arrived))

@@ -133,9 +133,10 @@ def test_a_rebirth_with_the_same_metrics_keeps_all_tag_ids():
     assert len(seen.fleet.catalogue) == seen.fleet.live_tags == 3
 
 
-def test_of_equal_aliases_in_one_birth_the_later_holds():
+def test_of_equal_aliases_in_one_birth_none_holds():
     seen = fed(message("NBIRTH", tag("First", 4), tag("Second", 4)))
-    assert values(seen.feed(message("NDATA", change(4, 1.0), seq=1))) == [("Second", 1.0)]
+    assert not seen.feed(message("NDATA", change(4, 1.0), seq=1))
+    assert seen.counts == {"duplicate_alias": 1, "unknown_alias": 1}
 
 
 def test_of_equal_names_in_one_birth_the_later_holds_for_names():

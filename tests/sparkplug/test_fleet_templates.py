@@ -7,13 +7,14 @@ import pytest
 from columnar import Columnar, change, deaths, message, metric, name, tag, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import Oracle
 from oracle.messages import ARRIVED, SENT_MS
-from template_oracle import TemplateOracle
 from template_world import TemplateWorld
 
 from sparkplug.datatypes import DataType
 from sparkplug.memory import RememberedBirth
 from sparkplug.messages import Message
+from sparkplug.pb.sparkplug_b_columns_pb2 import Payload as FlatPayload
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, Template
 from sparkplug.screening import Limits
 
@@ -451,10 +452,8 @@ def test_few_bytes_do_not_make_rows_without_end():
 
 @pytest.mark.parametrize("raw", [b"\xff", b"\x12\x05ab", b"\x12\x01\xff"])
 def test_bytes_that_are_no_template_cost_only_themselves(raw):
-    from sparkplug.pb.sparkplug_b_columns_pb2 import Payload as Flat  # noqa: PLC0415
-
     seen = fed(message("NBIRTH", instance("M", member("a"), alias=1), tag("Ramp", 0)))
-    data = Flat(timestamp=SENT_MS, seq=1)
+    data = FlatPayload(timestamp=SENT_MS, seq=1)
     data.metrics.add(alias=1, template_value=raw)
     data.metrics.add(alias=0, double_value=1.0)
     rows = seen.feed(Message("spBv1.0/Plant/NDATA/Edge", data.SerializeToString(), ARRIVED))
@@ -490,6 +489,33 @@ def test_text_in_a_member_that_is_not_utf_8_costs_only_that_member():
     rows = seen.feed(data._replace(payload=data.payload.replace(b"evil", b"\xff\xfe\xfd\xfc")))
     assert values(rows) == [("M/a", 1.0)]
     assert seen.counts == {"value_missing": 1, "bad_template": 1}
+
+
+VALID = Template(
+    metrics=[member("a", 1.0), nested("n", member("b", 2.0, timestamp=5)), member("c" * 20)]
+).SerializeToString()
+DAMAGED = st.binary(max_size=30) | st.builds(
+    lambda at, new: VALID[:at] + new + VALID[at + 1 :],
+    st.integers(0, len(VALID)),
+    st.binary(max_size=12) | st.sampled_from((b"\xff" * 9 + b"\x01", b"\x0b" * 40)),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(DAMAGED, min_size=1, max_size=4))
+def test_whatever_the_bytes_of_templates_are_their_neighbours_are_read(templates):
+    whole = nested("n", member("b"))
+    seen = fed(message("NBIRTH", instance("M", member("a"), whole, alias=1), tag("Ramp", 0)))
+    for step, (seq, verb) in enumerate(((1, "NDATA"), (0, "NBIRTH"), (1, "NDATA"))):
+        payload = FlatPayload(timestamp=SENT_MS, seq=seq)
+        for alias, raw in enumerate(templates, 1):
+            payload.metrics.add(name=f"M{alias}", alias=alias, datatype=19, template_value=raw)
+            if verb == "NDATA":
+                payload.metrics[-1].ClearField("name")
+        payload.metrics.add(name="Ramp", alias=0, datatype=10, double_value=step)
+        raw = payload.SerializeToString()
+        rows = seen.feed(Message(f"spBv1.0/Plant/{verb}/Edge", raw, ARRIVED))
+        assert ("Ramp", step) in values(rows)
 
 
 # Over compactions and restarts
@@ -555,7 +581,7 @@ def in_any_order(rows):
 
 def assert_read_alike(seed, count):
     arrivals = TemplateWorld(seed).messages(count)
-    oracle, seen = TemplateOracle(), Columnar()
+    oracle, seen = Oracle(), Columnar()
     oracle.feed(arrivals)
     for batch in cut(arrivals, random.Random(seed)):
         seen.feed(*batch)
