@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.columns import PayloadColumns
-    from sparkplug.messages import Message, Observations
+    from sparkplug.holding import Waiting
+    from sparkplug.messages import Decoded, Message, Observations
     from sparkplug.topics import Topic
 
 TURNS: Final = 2**20
@@ -53,8 +54,9 @@ class GrowingColumns:
 
 @dataclass(slots=True)
 class Batch:
-    """Messages that passed the screening, with their decoded columns."""
+    """Messages that passed the screening, with their decoded columns, and what they give."""
 
+    decoded: Decoded
     messages: MessageBatch
     topic: NDArray[np.int64]  # index of a known data topic, ABSENT for all but known data topics
     parsed: dict[int, Topic]  # position -> topic, exactly where `topic` is ABSENT
@@ -67,6 +69,7 @@ class Batch:
     returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
     names: list[str | None] | None  # per metric, None if no metric has a name
     recalled: int  # so many messages at the beginning have waited since an earlier batch
+    placed: list[Waiting]  # what waits and has a position in this batch, those to begin with
     taken: NDArray[np.bool_]  # messages that were read, deaths included
     turn: NDArray[np.int64]  # the order in which messages are read
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NodeKey = tuple[str, str]
 """Group id and edge node id."""
 
-_OVERHEAD: Final = 512
+_OVERHEAD: Final = 1200
 """Bytes that a held message costs beside its payload and topic."""
 
 
@@ -55,6 +55,16 @@ class Waiting:
         """Bytes that it takes."""
         return len(self.message.payload) + len(self.message.topic) + _OVERHEAD
 
+    @property
+    def place(self) -> int:
+        """`position` of what is in the batch that is being read."""
+        assert self.position is not None, "what may be read was recalled into the batch"
+        return self.position
+
+    def leave(self) -> None:
+        """The batch that it is in was read."""
+        self.position = self.rows = self.members = None
+
 
 class HeldMessage(NamedTuple):
     """A held message as it is kept over a restart: what it waits for, and why."""
@@ -69,12 +79,14 @@ class _Node:
 
     def __init__(self) -> None:
         self.by_device: dict[str | None, dict[int, Waiting]] = {}
+        self.order: dict[int, str | None] = {}  # the device of each, in order of arrival
         self.count = 0
         self.size = 0
 
     def oldest(self) -> tuple[int, Waiting]:
         """The entry that is held longest, with its number."""
-        return min(next(iter(entries.items())) for entries in self.by_device.values())
+        number, device_id = next(iter(self.order.items()))
+        return number, self.by_device[device_id][number]
 
 
 class Holding:
@@ -104,6 +116,7 @@ class Holding:
         node = self._nodes.setdefault(key, _Node())
         self._numbers += 1
         node.by_device.setdefault(entry.device_id, {})[self._numbers] = entry
+        node.order[self._numbers] = entry.device_id
         node.count += 1
         node.size += entry.size
         self._count += 1
@@ -125,8 +138,7 @@ class Holding:
         node = self._nodes.get(key)
         if node is None:
             return []
-        numbered = [pair for entries in node.by_device.values() for pair in entries.items()]
-        return [entry for _, entry in sorted(numbered, key=lambda pair: pair[0])]
+        return [node.by_device[device_id][number] for number, device_id in node.order.items()]
 
     def of_device(self, key: NodeKey, device_id: str | None) -> list[Waiting]:
         """What is held for one device of a node, or for the node's own birth."""
@@ -173,6 +185,7 @@ class Holding:
         node = self._nodes[key]
         entries = node.by_device[entry.device_id]
         del entries[number]
+        del node.order[number]
         if not entries:
             del node.by_device[entry.device_id]
         node.count -= 1

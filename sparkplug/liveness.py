@@ -146,6 +146,4 @@ class Liveness:
 
 
 def _owner_in(session: EdgeNodeSession | None, device_id: str | None) -> MetricOwner | None:
-    if session is None or device_id is None:
-        return None if session is None else session.owner
-    return session.devices.get(device_id)
+    return None if session is None else session.owner_of(device_id)

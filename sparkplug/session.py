@@ -123,6 +123,10 @@ class EdgeNodeSession:
         """The node itself and its devices."""
         return [self.owner, *self.devices.values()]
 
+    def owner_of(self, device_id: str | None) -> MetricOwner | None:
+        """A device of the node, the node itself for None; None if there is no such device."""
+        return self.owner if device_id is None else self.devices.get(device_id)
+
     def begin(self, bd_seq: int | None) -> None:
         """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
         self.bd_seq = bd_seq

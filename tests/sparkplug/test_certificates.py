@@ -224,7 +224,7 @@ def test_devices_that_wait_for_their_node_are_bounded():
     server = Server()
     for number in range(30):
         warm(server, *(dbirth(node=f"E{number}", device=f"D{n}") for n in range(50)))
-    assert len(server.fleet._early_certificates) == 1000
+    assert len(server.fleet._restoration.early_certificates) == 1000
 
 
 # What cannot be used

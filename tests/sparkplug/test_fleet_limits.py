@@ -152,7 +152,7 @@ def test_endless_births_with_larger_and_larger_aliases_keep_the_alias_pool_bound
     seen = Columnar(emit_births=False)
     for number in range(400):
         seen.feed(message("NBIRTH", tag("Ramp", 10 * number), node=f"Edge {number % 4}"))
-    assert len(seen.fleet._pool.tags) <= 4 * 65_536
+    assert len(seen.fleet._state.pool.tags) <= 4 * 65_536
     rows = seen.feed(message("NDATA", change(3990, 1.0), node="Edge 3", seq=1))
     assert values(rows) == [("Ramp", 1.0)]
 

@@ -1,0 +1,184 @@
+"""One message at a time: which session it belongs to, and whether its turn has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sparkplug.columns import ABSENT
+from sparkplug.events import EventKind
+from sparkplug.messages import Reason
+from sparkplug.sequence import BEHIND, MODULUS
+from sparkplug.topics import MessageType
+
+if TYPE_CHECKING:
+    from sparkplug.arrival import Arrival
+    from sparkplug.awaiting_births import AwaitingBirths
+    from sparkplug.batch import Batch
+    from sparkplug.fleet_state import FleetState
+    from sparkplug.holding import Waiting
+    from sparkplug.lifecycle import Lifecycle
+    from sparkplug.session import EdgeNodeSession
+    from sparkplug.session_reader import SessionReader
+    from sparkplug.topics import Topic
+    from sparkplug.windows import Windows
+
+
+class Ordering:
+    """Takes the messages of nodes that need attention, in order of arrival.
+
+    Those that are not read yet are given to `windows` or `awaiting`; a birth brings them back.
+    """
+
+    def __init__(
+        self,
+        state: FleetState,
+        lifecycle: Lifecycle,
+        awaiting: AwaitingBirths,
+        reader: SessionReader,
+        windows: Windows,
+    ) -> None:
+        self._state = state
+        self._lifecycle = lifecycle
+        self._awaiting = awaiting
+        self._reader = reader
+        self._windows = windows
+
+    def take(self, batch: Batch, position: int) -> None:
+        """One message of a node that needs attention."""
+        arrival = self._state.arrival(batch, position)
+        session = self._state.session_of(arrival.topic)
+        if session is not None:
+            self._state.assign(arrival, session)
+        if arrival.topic.message_type is MessageType.NBIRTH:
+            if not arrival.is_unread:
+                self._node_birth(arrival)
+        elif arrival.topic.message_type is MessageType.NDEATH:
+            arrival.skip()
+            self._node_death(arrival, session)
+        else:
+            self._take_sequenced(arrival, session)
+
+    def lose_birth(self, batch: Batch, topic: Topic) -> None:
+        """A birth that cannot be read: from here on the aliases mean something else."""
+        session = self._state.session_of(topic)
+        if session is None or not session.owner.born:
+            return
+        if topic.device_id is not None:
+            self._lifecycle.lose_device(session, topic.device_id, batch.decoded)
+            return
+        self._windows.stop_waiting(batch, session, ask=False)
+        self._lifecycle.lose_session(session, batch.decoded)
+
+    # ------------------------------------------------------------------ with a seq
+
+    def _take_sequenced(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+        """A message that takes part in seq (payloads-sequence-num-incrementing)."""
+        if self._state.restoring:
+            if session is not None and session.owner.born:
+                self._reader.read(arrival, session)
+            return
+        seq = arrival.seq
+        if session is not None and not session.owner.born and session.late_birth is not None:
+            self._revive(arrival, session, session.late_birth)
+        if session is None or not self._is_certain(session, seq):
+            self._reader.read_without_birth(arrival, session)
+            return
+        ahead = self._state.ahead(session, seq)
+        if ahead == 0:
+            self._state.alarms.duplicates.in_order(*arrival.key, self._state.now)
+            self._state.expect(session, seq + 1)
+            self._reader.read(arrival, session)
+            self._windows.drain(arrival.batch, session)
+        elif ahead < BEHIND:
+            self._windows.wait(arrival, session)
+        else:
+            self._windows.take_late(arrival, session, seq)
+
+    def _is_certain(self, session: EdgeNodeSession, seq: int) -> bool:
+        """Whether a node's birth is known, and this seq does not show that there was another."""
+        if not session.owner.born or session.in_doubt:
+            return False
+        confirmed = self._state.nodes["confirmed"]
+        if not confirmed[session.index]:
+            if self._state.ahead(session, seq):
+                self._state.doubt(session)
+                return False
+            confirmed[session.index] = True
+        return True
+
+    # ------------------------------------------------------------------ NBIRTH
+
+    def _node_birth(self, arrival: Arrival) -> None:
+        known = self._state.session_of(arrival.topic)
+        if known is not None and _is_late_birth(arrival, known):
+            self._awaiting.keep_late_birth(arrival, known)
+            return
+        session = self._lifecycle.admit(arrival)
+        if session is None:
+            return
+        if arrival.is_nameless:
+            arrival.refuse(Reason.NAMELESS_BIRTH)
+            self.lose_birth(arrival.batch, arrival.topic)
+            return
+        following = self._windows.end_former_session(arrival, session)
+        if not self._lifecycle.begin_session(arrival, session):
+            return
+        self._state.nodes["confirmed"][session.index] = True
+        self._state.expect(session, arrival.seq + 1)
+        if self._state.restoring:
+            return
+        self._windows.heal(session, arrival.decoded)
+        self._lifecycle.tell(EventKind.NODE_BIRTH, arrival, session.owner)
+        self._release(arrival, session, following)
+
+    def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
+        """What waited for an NBIRTH: what came before it, then what comes after it."""
+        batch, sent_ms = birth.batch, birth.sent_ms
+        late_birth, session.late_birth = session.late_birth, None
+        self._state.watch(session)
+        for entry in self._awaiting.take(birth.key, None):
+            whole = entry.reason is Reason.DATA_BEFORE_BIRTH
+            if whole and sent_ms != ABSENT and batch.sent_ms(entry.place) >= sent_ms:
+                following.append(entry)
+            else:
+                self._reader.read_released(batch, entry, session)
+        if late_birth is not None:
+            self._reader.read_released(batch, late_birth, session)
+        for entry in following:
+            self._take_sequenced(self._state.returned(batch, entry, session), session)
+
+    def _revive(self, arrival: Arrival, session: EdgeNodeSession, birth: Waiting) -> None:
+        """A message of a dead node: if it continues the late birth, the session lives."""
+        if arrival.seq == (birth.seq + 1) % MODULUS:
+            session.late_birth = None
+            session.dead_bd_seq = None
+            revived = self._state.arrival(arrival.batch, birth.place)
+            revived.open()
+            self._node_birth(revived)
+        self._state.assign(arrival, session)
+
+    # ------------------------------------------------------------------ NDEATH
+
+    def _node_death(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+        """The bdSeq says which session died (operational-behavior-...-ndeath-node-offline)."""
+        bd_seq = arrival.bd_seq
+        if session is not None and session.owner.born:
+            if not session.ended_by(bd_seq):
+                arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+                return
+            self._windows.stop_waiting(arrival.batch, session, ask=False)
+            self._lifecycle.node_death(arrival, session)
+        else:
+            arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+            if session is not None and bd_seq is not None:
+                session.dead_bd_seq, session.died_us = bd_seq, arrival.received_us
+        self._awaiting.session_ended(arrival.key, session, arrival.decoded)
+
+
+def _is_late_birth(arrival: Arrival, session: EdgeNodeSession) -> bool:
+    """Whether a birth belongs to the session that has ended already."""
+    if session.owner.born or session.dead_bd_seq is None:
+        return False
+    if arrival.bd_seq != session.dead_bd_seq:
+        return False
+    return arrival.sent_ms == ABSENT or arrival.sent_ms * 1000 <= session.died_us
