@@ -242,7 +242,7 @@ def test_the_death_of_another_node_ends_nothing():
 
 @pytest.mark.parametrize(
     "limits",
-    [HoldLimits(node_messages=2), HoldLimits(node_bytes=1500), HoldLimits(total_bytes=1500)],
+    [HoldLimits(node_messages=2), HoldLimits(node_bytes=3000), HoldLimits(total_bytes=3000)],
 )
 def test_the_oldest_of_a_node_that_holds_too_much_are_given_up(limits):
     heard = Listener(hold_limits=limits)
