@@ -39,7 +39,7 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 
 test: setup broker ## The test suite, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not compose" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose" $(ARGS)
 
 conformance: setup broker ## The specification's assertions, one by one; writes docs/conformance.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance.report -q -n $(PYTEST_WORKERS) $(ARGS)

@@ -198,6 +198,8 @@ class Delivery:
                     self._abandon(stream)
             if failure is not None:
                 self._fail(failure)
+                # Its frames hold the stream, which is to go now, not when it pleases.
+                failure.__traceback__ = failure.__cause__ = failure.__context__ = None
             self._pause()
         with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
             self._trim(everything=True)

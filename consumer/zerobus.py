@@ -192,9 +192,14 @@ class ZerobusIngestStream:
         return self.cause
 
     def close(self) -> None:
-        """Flush and close, within `flush_timeout`. An error of a stream given up is no news."""
+        """Flush and close, within `flush_timeout`. An error of a stream given up is no news.
+
+        The SDK's object goes here and now: if the garbage collector let go of it on a thread
+        of the SDK, that would panic.
+        """
+        stream, self._stream = self._stream, None
         with contextlib.suppress(Exception):
-            self._stream.close()
+            stream.close()
 
 
 class ZerobusSink:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 TRANSMISSION_VERSION = "Node Info/Transmission Version"
 """Metric that Ignition's MQTT Transmission declares in every NBIRTH."""
 
-NO_SESSION = -1
-
 
 class MetricOwner:
     """A node or device: the metrics of its last birth, by name and by alias.

@@ -1,6 +1,12 @@
 """Settings every test module shares. Being here also puts `tests/` on the import path."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+# Modules that share running systems among their tests: one worker runs all of a module.
+TOGETHER = ("conformance", "end_to_end")
 
 # Machines that run the suite are slow and shared: an example that takes long is
 # no finding. Failures print what is needed to reproduce them.
@@ -11,3 +17,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests of some modules for `--dist loadgroup`."""
+    for item in items:
+        if Path(item.path).parent.name in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(Path(item.path).stem))
