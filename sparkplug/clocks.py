@@ -138,6 +138,11 @@ class Clocks:
         if len(node) == 0:
             return changes
         difference = (received_us - payload_time_us).astype(np.float64)
+        if not self._active.any():
+            telling = difference < self._second[node]
+            if not telling.any():  # nearly always: nothing new is known
+                return changes
+            node, difference = node[telling], difference[telling]
         smallest, second = _two_smallest(node, difference, self._size)
         self._second = np.minimum(
             np.minimum(self._second, second), np.maximum(self._smallest, smallest)
