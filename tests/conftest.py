@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from hypothesis import HealthCheck, settings
 
 # Modules that share running systems among their tests: one worker runs all of a module.
@@ -17,6 +18,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority for the tests of one module."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.hookimpl(tryfirst=True)
