@@ -9,9 +9,10 @@ PYTEST_WORKERS ?= auto
 SECONDS ?= 20
 GATEWAYS ?= 3
 FUZZ_SECONDS ?= 60
+SOAK_MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance lint format bench fuzz proto lock broker test-compose clean
+.PHONY: help setup demo test soak conformance lint format bench fuzz proto lock broker test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -40,6 +41,10 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 test: setup broker ## The test suite, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose" $(ARGS)
+
+soak: setup broker ## Every fault under load for SOAK_MINUTES in all, and what became of each row
+	@sh scripts/ensure-openssl.sh
+	@PYTHONPATH=tests $(BIN)/python -m faults --minutes $(SOAK_MINUTES) $(ARGS)
 
 conformance: setup broker ## The specification's assertions, one by one; writes docs/conformance.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance.report -q -n $(PYTEST_WORKERS) $(ARGS)

@@ -72,6 +72,11 @@ class ConsumerProcess:
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.config_file = self.directory / "consumer.yaml"
+        self.configure({})
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Replace sections of the configuration, for the next run."""
+        self.configuration = {**self.configuration, **changes}
         # JSON is YAML.
         self.config_file.write_text(json.dumps(self.configuration), encoding="utf-8")
 

@@ -1,0 +1,76 @@
+"""Scenarios in which a process dies without a word, again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services import wait_until
+
+from faults.rig import Size, rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from faults.verdict import Verdict
+
+
+def killed_consumer(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The consumer is killed at random moments: while it works, and while it starts."""
+    with rig(directory, size, say) as system:
+        system.start()
+        caught = 0
+        for number in range(1, size.times + 1):
+            if number % 2:
+                system.consumer.wait_for(
+                    lambda: system.consumer.answers("/readyz"), "ready again", 60
+                )
+                system.load_a_while(0.6)
+            else:
+                system.load(0.7)
+                system.load_a_while(0.6)
+            found = system.kill_consumer()
+            caught += len(found.rows)
+            say(f"kill {number} of {size.times}: {len(found.rows)} rows in the spool")
+            system.consumer.start()
+        verdict = system.verdict()
+        verdict.notes.append(f"{caught} rows were in the spool at the kills")
+        verdict.require(
+            not verdict.lost or system.plant.rebirths, "nobody was asked for what was lost"
+        )
+        return verdict
+
+
+def killed_zerobus(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The Zerobus server is killed under load and comes back at once: nothing is lost."""
+    with rig(directory, size, say) as system:
+        system.start()
+        for number in range(1, size.times + 1):
+            system.load_a_while(0.8)
+            system.zerobus.kill()
+            say(f"kill {number} of {size.times}")
+            system.zerobus.start()
+            landed = system.landed_rows()
+            system.consumer.wait_for(
+                lambda before=landed: system.landed_rows() > before, "rows again", 60
+            )
+        verdict = system.verdict()
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
+
+
+def killed_broker(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The MQTT server is killed under load: what it took along shows as broken sessions."""
+    with rig(directory, size, say) as system:
+        system.start()
+        for number in range(1, size.times + 1):
+            system.load_a_while(0.8)
+            system.server.kill()
+            say(f"kill {number} of {size.times}")
+            wait_until(lambda: system.plant.connected == 0, 20, "the edge nodes notice")
+            system.server.restart()
+            landed = system.landed_rows()
+            system.consumer.wait_for(
+                lambda before=landed: system.landed_rows() > before, "rows again", 60
+            )
+        return system.verdict()

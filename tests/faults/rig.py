@@ -1,0 +1,227 @@
+"""Everything that a fault test hurts: broker, Zerobus, consumer, edge nodes, landed table."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
+from end_to_end.world import LandedTable
+from services import mosquitto, wait_until
+
+from faults.plant import HOST_ID, Plant, plant
+from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence
+from faults.verdict import check_ledger, check_numbers, examine
+from faults.zerobus_process import ZerobusProcess, zerobus_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from services import MosquittoServer
+
+    from faults.tcp_proxy import TcpProxy
+    from faults.verdict import Verdict
+
+_SETTLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long a scenario lasts: how often the fault strikes, how long, under which load.
+
+    `rate` is in changed values per second, of all edge nodes together.
+    """
+
+    times: int = 3
+    seconds: float = 2.0
+    rate: float = 1_500.0
+    nodes: int = 5
+    seed: int = 1
+
+
+@dataclass
+class Rig:
+    """A running system under load."""
+
+    directory: Path
+    size: Size
+    server: MosquittoServer
+    zerobus: ZerobusProcess
+    consumer: ConsumerProcess
+    table: LandedTable
+    plant: Plant
+    say: Callable[[str], None]
+    chance: random.Random
+    committed: dict[int, str] = field(default_factory=dict)
+    dropped: int = 0
+
+    def configure(self, **changes: Any) -> None:
+        """Change sections of the consumer's configuration, for its next start."""
+        self.consumer.configure(
+            {key: {**self.consumer.configuration[key], **value} for key, value in changes.items()}
+        )
+
+    def reach_zerobus_over(self, proxy: TcpProxy) -> None:
+        """Let the consumer's streams go over a proxy from its next start on."""
+        self.configure(zerobus={"endpoint": f"http://127.0.0.1:{proxy.port}"})
+
+    def start(self) -> None:
+        """Start the load, on a consumer that is ready."""
+        self.zerobus.wait_ready()
+        self.consumer.start_ready()
+        self.plant.start()
+        self.plant.wait_online()
+        self.plant.wait_heard_from_all()
+
+    def load(self, seconds: float) -> None:
+        """Let the load go on for so long."""
+        until = time.monotonic() + seconds
+        wait_until(lambda: time.monotonic() >= until, seconds + 5, "the time to pass")
+
+    def load_a_while(self, most: float) -> None:
+        """Let the load go on for a random time."""
+        self.load(self.chance.uniform(0.0, most))
+
+    @property
+    def spool(self) -> Path:
+        return self.directory / "spool.db"
+
+    def kill_consumer(self) -> Evidence:
+        """Kill the consumer, and take down what it had committed and not delivered."""
+        self.consumer.kill()
+        return self.note_committed()
+
+    def note_committed(self) -> Evidence:
+        """Take down what a consumer that ended has in its spool: all of it must land."""
+        found = evidence(self.spool)
+        self.committed |= found.rows
+        return found
+
+    def dead_letters(self) -> list[DeadRows]:
+        return dead_rows(self.spool)
+
+    # -- the end
+
+    def settle(self, timeout: float = _SETTLE_SECONDS) -> None:
+        """With all faults over: hear from every edge node once more, then wait for it all."""
+        self.consumer.wait_for(lambda: self.consumer.answers("/readyz"), "ready again", timeout)
+        self.plant.resume()
+        self.plant.wait_online(timeout)
+        # Something follows every hole, so that it shows.
+        self.plant.wait_heard_from_all(timeout)
+        self.plant.pause()
+        last = {ids[0] for sent in self.plant.notebook.last_data().values() for ids in sent.values}
+
+        def last_landed() -> bool:
+            dead = {each for rows in self.dead_letters() for each in rows.event_ids}
+            return last <= self.table.ids_of_values() | dead
+
+        self.consumer.wait_for(last_landed, "the last values", timeout)
+        self.consumer.wait_delivered(timeout)
+        waiting = "sparkplug_zerobus_waiting_messages"
+        self.consumer.wait_for(lambda: not self.consumer.metric(waiting), waiting, timeout)
+        self.consumer.wait_delivered(timeout)
+
+    def verdict(self, *, timeout: float = _SETTLE_SECONDS) -> Verdict:
+        """Settle, stop the consumer in order, and compare what was published with what landed."""
+        self.settle(timeout)
+        status = self.consumer.status()
+        self.dropped += status["rows_dropped"]
+        self.say("stopping")
+        code = self.consumer.stop()
+        found = evidence(self.spool)
+        table = self.table.read()
+        verdict = examine(self.plant.notebook.nodes(), table, found.dead_ids())
+        verdict.require(code == 0, f"the consumer ended with {code}")
+        verdict.require(not found.rows, f"{len(found.rows)} rows remained in the spool")
+        check_numbers(
+            verdict,
+            table,
+            found.next_arrival,
+            may_lack=self.dropped,
+            dead=sum(each.rows for each in found.dead),
+        )
+        self._check_committed(verdict, found)
+        check_ledger(verdict, status)
+        verdict.require(
+            verdict.known == verdict.lost,
+            f"{verdict.lost - verdict.known} values were lost without a trace",
+        )
+        return verdict
+
+    def _check_committed(self, verdict: Verdict, found: Evidence) -> None:
+        """What was in the spool after a kill has landed, or is a dead letter."""
+        table = self.table.read()
+        landed = dict(
+            zip(table["arrival_number"].to_pylist(), table["event_id"].to_pylist(), strict=True)
+        )
+        dead = found.dead_ids()
+        lost = [
+            number
+            for number, event_id in self.committed.items()
+            if landed.get(number) != event_id and event_id not in dead
+        ]
+        verdict.require(not lost, f"{len(lost)} rows were lost that had been committed")
+
+    def landed_rows(self) -> int:
+        return int(pc.count_distinct(self.table.read()["arrival_number"]).as_py())
+
+
+@contextlib.contextmanager
+def rig(
+    directory: Path,
+    size: Size,
+    say: Callable[[str], None],
+    *,
+    zerobus: dict[str, Any] | None = None,
+    load: dict[str, Any] | None = None,
+    environ: dict[str, str] | None = None,
+    broker_url: Callable[[MosquittoServer], str] | None = None,
+    **changes: Any,
+) -> Iterator[Rig]:
+    """Everything but the start.
+
+    Args:
+        directory: for all files.
+        size: of the load.
+        say: gets progress.
+        zerobus: options of the Zerobus process.
+        load: options of the plant.
+        environ: variables of the consumer's environment.
+        broker_url: where the consumer finds the broker; default: where it is.
+        changes: of the consumer's configuration.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    host = {"id": HOST_ID, "rebirth": {"per_node": "1s", "fleet_per_second": 100}}
+    settings: dict[str, Any] = {"host": host, **changes}
+    with (
+        zerobus_process(directory / "lake", **(zerobus or {})) as server_process,
+        mosquitto(directory) as server,
+        plant(server.url, nodes=size.nodes, rate=size.rate, **(load or {})) as edge_nodes,
+        consumer(
+            directory,
+            configuration(
+                directory,
+                broker_url(server) if broker_url else server.url,
+                server_process,
+                **settings,
+            ),
+            environ,
+        ) as process,
+    ):
+        yield Rig(
+            directory,
+            size,
+            server,
+            server_process,
+            process,
+            LandedTable(directory / "lake", schema=server_process.table_schema),
+            edge_nodes,
+            say,
+            random.Random(size.seed),
+        )

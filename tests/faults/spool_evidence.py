@@ -1,0 +1,88 @@
+"""What was in the spool's file at a moment, read from a copy so that nothing is disturbed.
+
+Opening a database whose owner was killed would repair it; the next run is to do that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from end_to_end.consumer_process import TABLE
+
+from consumer.pb.tag_event_pb2 import TagEvent
+from consumer.records import EncodedRows
+
+
+@dataclass(frozen=True)
+class DeadRows:
+    """Rows that were set aside. `event_ids` is empty when they cannot be read."""
+
+    reason: str
+    rows: int
+    event_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows by arrival_number, and the number that the next row was to have."""
+
+    rows: dict[int, str]
+    batches: int
+    next_arrival: int
+    dead: list[DeadRows]
+
+    def dead_ids(self) -> set[str]:
+        return {event_id for each in self.dead for event_id in each.event_ids}
+
+
+def evidence(spool: Path) -> Evidence:
+    """Read the spool's file and its log, as they are.
+
+    The consumer must not be running, or not be writing: a copy in between is none.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "spool.db"
+        for suffix in ("", "-wal"):
+            source = spool.with_name(spool.name + suffix)
+            if source.exists():
+                shutil.copyfile(source, copy.with_name(copy.name + suffix))
+        with contextlib.closing(sqlite3.connect(copy)) as db:
+            [(sound,)] = db.execute("PRAGMA quick_check")
+            assert sound == "ok", f"the spool is not sound after a crash: {sound}"
+            return _read(db)
+
+
+def dead_rows(spool: Path) -> list[DeadRows]:
+    """The dead letters, also while the consumer runs."""
+    with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+        return _dead_rows(db)
+
+
+def _read(db: sqlite3.Connection) -> Evidence:
+    rows: dict[int, str] = {}
+    batches = 0
+    for (blob,) in db.execute("SELECT rows FROM batches WHERE table_name = ?", (TABLE,)):
+        batches += 1
+        for event in _events(blob):
+            assert event.arrival_number not in rows, "one row in two batches"
+            rows[event.arrival_number] = event.event_id
+    known = db.execute("SELECT value FROM state WHERE key = 'next_arrival_number'").fetchone()
+    return Evidence(rows, batches, known[0] if known else 1, _dead_rows(db))
+
+
+def _dead_rows(db: sqlite3.Connection) -> list[DeadRows]:
+    found = []
+    for reason, count, blob in db.execute("SELECT reason, row_count, rows FROM dead_letters"):
+        ids = () if reason == "damaged" else tuple(each.event_id for each in _events(blob))
+        found.append(DeadRows(reason, count, ids))
+    return found
+
+
+def _events(blob: bytes) -> list[TagEvent]:
+    rows = EncodedRows.from_blob(blob)
+    return [TagEvent.FromString(message) for message in rows.slice(0, len(rows))]
