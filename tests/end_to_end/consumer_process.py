@@ -17,7 +17,7 @@ import httpx
 from services import free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
@@ -65,6 +65,7 @@ class ConsumerProcess:
     directory: Path
     configuration: Mapping[str, Any]
     environ: Mapping[str, str] = field(default_factory=dict)
+    program: Sequence[str] = tuple(PROGRAM)
     process: subprocess.Popen[bytes] = field(init=False)
     runs: int = field(default=0, init=False)
     _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10), init=False)
@@ -94,7 +95,7 @@ class ConsumerProcess:
         self.runs += 1
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "run", *(arguments or ("--config", str(self.config_file)))],
+                [*self.program, "run", *(arguments or ("--config", str(self.config_file)))],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

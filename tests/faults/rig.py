@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
@@ -14,13 +15,12 @@ from end_to_end.world import LandedTable
 from services import mosquitto, wait_until
 
 from faults.plant import HOST_ID, Plant, plant
-from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence
+from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence, spooled_ids
 from faults.verdict import check_ledger, check_numbers, examine
 from faults.zerobus_process import ZerobusProcess, zerobus_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator
 
     from services import MosquittoServer
 
@@ -70,13 +70,27 @@ class Rig:
         """Let the consumer's streams go over a proxy from its next start on."""
         self.configure(zerobus={"endpoint": f"http://127.0.0.1:{proxy.port}"})
 
-    def start(self) -> None:
-        """Start the load, on a consumer that is ready."""
+    def reach_broker_over(self, proxy: TcpProxy) -> None:
+        """Let the consumer's MQTT connection go over a proxy from its next start on."""
+        [server] = self.consumer.configuration["servers"]
+        url = f"mqtt://127.0.0.1:{proxy.port}"
+        self.consumer.configure({"servers": [{**server, "url": url}]})
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start the load on a consumer that is ready, or one that only hears it."""
         self.zerobus.wait_ready()
-        self.consumer.start_ready()
+        self.consumer.start()
+        if ready:
+            self.consumer.wait_for(lambda: self.consumer.answers("/readyz"), "/readyz")
+        else:
+            self.consumer.wait_for(self.is_connected, "connected")
         self.plant.start()
         self.plant.wait_online()
         self.plant.wait_heard_from_all()
+
+    def is_connected(self) -> bool:
+        """Whether the consumer has its MQTT connection."""
+        return bool(self.consumer.status()["servers"][0]["connected"])
 
     def load(self, seconds: float) -> None:
         """Let the load go on for so long."""
@@ -89,18 +103,41 @@ class Rig:
 
     @property
     def spool(self) -> Path:
-        return self.directory / "spool.db"
+        return Path(self.consumer.configuration["spool"]["path"])
 
     def kill_consumer(self) -> Evidence:
         """Kill the consumer, and take down what it had committed and not delivered."""
         self.consumer.kill()
         return self.note_committed()
 
+    def stop_quietly(self) -> None:
+        """Let the edge nodes pause, and stop the consumer once it has spooled what they said."""
+        self.plant.pause()
+        self.flush()
+        code = self.consumer.stop()
+        assert code == 0, f"exit code {code}:\n{self.consumer}"
+
+    def flush(self) -> None:
+        """Wait until the consumer has taken everything that was published before this."""
+        last = {ids[0] for sent in self.plant.notebook.last_data().values() for ids in sent.values}
+
+        def is_spooled() -> bool:
+            there = self.table.ids_of_values() | spooled_ids(self.spool)
+            return last <= there
+
+        self.consumer.wait_for(is_spooled, "the last values spooled")
+
     def note_committed(self) -> Evidence:
         """Take down what a consumer that ended has in its spool: all of it must land."""
         found = evidence(self.spool)
         self.committed |= found.rows
         return found
+
+    def give_up(self, event_ids: Collection[str]) -> None:
+        """Of what is committed, do not expect these: a test destroyed them."""
+        self.committed = {
+            number: each for number, each in self.committed.items() if each not in event_ids
+        }
 
     def dead_letters(self) -> list[DeadRows]:
         return dead_rows(self.spool)
@@ -181,7 +218,6 @@ def rig(
     zerobus: dict[str, Any] | None = None,
     load: dict[str, Any] | None = None,
     environ: dict[str, str] | None = None,
-    broker_url: Callable[[MosquittoServer], str] | None = None,
     **changes: Any,
 ) -> Iterator[Rig]:
     """Everything but the start.
@@ -193,7 +229,6 @@ def rig(
         zerobus: options of the Zerobus process.
         load: options of the plant.
         environ: variables of the consumer's environment.
-        broker_url: where the consumer finds the broker; default: where it is.
         changes: of the consumer's configuration.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -207,7 +242,7 @@ def rig(
             directory,
             configuration(
                 directory,
-                broker_url(server) if broker_url else server.url,
+                server.url,
                 server_process,
                 **settings,
             ),

@@ -63,6 +63,15 @@ def dead_rows(spool: Path) -> list[DeadRows]:
         return _dead_rows(db)
 
 
+def spooled_ids(spool: Path) -> set[str]:
+    """The event_ids of the rows that wait, and of dead letters, also while the consumer runs."""
+    with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+        blobs = db.execute("SELECT rows FROM batches WHERE table_name = ?", (TABLE,)).fetchall()
+        dead = _dead_rows(db)
+    waiting = {each for (blob,) in blobs for each in event_ids(blob)}
+    return waiting.union(*(each.event_ids for each in dead))
+
+
 def _read(db: sqlite3.Connection) -> Evidence:
     rows: dict[int, str] = {}
     batches = 0
@@ -78,9 +87,14 @@ def _read(db: sqlite3.Connection) -> Evidence:
 def _dead_rows(db: sqlite3.Connection) -> list[DeadRows]:
     found = []
     for reason, count, blob in db.execute("SELECT reason, row_count, rows FROM dead_letters"):
-        ids = () if reason == "damaged" else tuple(each.event_id for each in _events(blob))
+        ids = () if reason == "damaged" else event_ids(blob)
         found.append(DeadRows(reason, count, ids))
     return found
+
+
+def event_ids(blob: bytes) -> tuple[str, ...]:
+    """The event_id of each row of a batch or dead letter."""
+    return tuple(each.event_id for each in _events(blob))
 
 
 def _events(blob: bytes) -> list[TagEvent]:

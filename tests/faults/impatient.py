@@ -1,0 +1,15 @@
+"""The consumer with another patience for acknowledgements, which has no configuration key.
+
+Arguments: seconds, then those of sparkplug-zerobus.
+"""
+
+import functools
+import sys
+
+from consumer import deliveries
+from consumer.cli import main
+
+deliveries.DeliveryOptions = functools.partial(
+    deliveries.DeliveryOptions, ack_timeout=float(sys.argv.pop(1))
+)
+main()

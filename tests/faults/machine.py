@@ -1,0 +1,203 @@
+"""Scenarios in which the machine fails the consumer: network, clock, disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from services import wait_until
+
+from faults.damage import damage_batch
+from faults.rig import Size, rig
+from faults.tcp_proxy import tcp_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from faults.verdict import Verdict
+
+_CLOCK = Path(__file__).with_name("clock")
+_HOUR = 3600.0
+_MIB = 1 << 20
+_DISK_MIB = 170
+
+
+def flapping_connection(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The consumer's connection to the MQTT server is cut, again and again."""
+    with (
+        rig(directory, size, say) as system,
+        tcp_proxy(system.server.port) as proxy,
+    ):
+        system.reach_broker_over(proxy)
+        system.start()
+        for number in range(1, size.times + 1):
+            system.load_a_while(size.seconds)
+            connections = system.consumer.status()["servers"][0]["connections"]
+            proxy.cut()
+            say(f"cut {number} of {size.times}")
+
+            def is_back(before: int = connections) -> bool:
+                server = system.consumer.status()["servers"][0]
+                return bool(server["connected"]) and server["connections"] > before
+
+            system.consumer.wait_for(is_back, "connected again", 60)
+        return system.verdict()
+
+
+def clock_stepped_back(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The consumer's clock goes back by an hour while it runs, and stays there when it dies.
+
+    The edge nodes name it as their primary host: they believe only a STATE with a later time.
+    """
+    offset = directory / "clock"
+    directory.mkdir(parents=True, exist_ok=True)
+    offset.write_bytes(struct.pack("<d", 0.0))
+    path = os.pathsep.join([str(_CLOCK), os.environ.get("PYTHONPATH", "")])
+    environ = {"FAULTS_CLOCK": str(offset), "PYTHONPATH": path.rstrip(os.pathsep)}
+    with rig(
+        directory, size, say, environ=environ, load={"store_and_forward": True}
+    ) as system:
+        system.start()
+        for number in range(1, size.times + 1):
+            with offset.open("r+b") as shared:
+                shared.write(struct.pack("<d", -_HOUR * number))
+            say(f"step {number} of {size.times}")
+            # The metric is a wall-clock time of the consumer's, so it shows that the step is seen.
+            system.consumer.wait_for(
+                lambda hours=number: (
+                    0
+                    < system.consumer.metric(
+                        "sparkplug_zerobus_last_acknowledgement_timestamp_seconds"
+                    )
+                    < time.time() - (hours - 0.5) * _HOUR
+                ),
+                "rows acknowledged an hour ago",
+            )
+            system.load(0.3)
+            system.kill_consumer()
+            wait_until(lambda: system.plant.online == 0, 20, "the edge nodes wait for their host")
+            system.consumer.start()
+            system.plant.wait_online()
+        verdict = system.verdict()
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
+
+
+def killed_primary_host(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The consumer is killed, and edge nodes that name it as their primary host keep their data."""
+    with rig(directory, size, say, load={"store_and_forward": True}) as system:
+        system.start()
+        for number in range(1, size.times + 1):
+            system.load_a_while(0.6)
+            found = system.kill_consumer()
+            say(f"kill {number} of {size.times}: {len(found.rows)} rows in the spool")
+            wait_until(lambda: system.plant.online == 0, 20, "the edge nodes wait for their host")
+            system.load_a_while(0.3)
+            system.consumer.start()
+            system.plant.wait_online()
+        verdict = system.verdict()
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
+
+
+@contextlib.contextmanager
+def _small_disk(directory: Path) -> Iterator[Path]:
+    """A file system of its own; skips where none may be mounted."""
+    disk = directory / "disk"
+    disk.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _fill(disk: Path, leave: int) -> Path:
+    """Let a file take what is free, but for so many bytes."""
+    other = disk / "other"
+    found = os.statvfs(disk)
+    with other.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - leave)
+    return other
+
+
+def full_disk(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The disk of the spool is full while Zerobus is away; what finds no room is counted."""
+    with (
+        _small_disk(directory) as disk,
+        rig(directory, size, say, spool={"path": str(disk / "spool.db")}) as system,
+    ):
+        system.start()
+        for number in range(1, size.times + 1):
+            system.zerobus.fault("delay_commits", seconds=1e6)
+            other = _fill(disk, _MIB)
+            dropped = system.consumer.status()["rows_dropped"]
+            system.consumer.wait_for(
+                lambda before=dropped: system.consumer.status()["rows_dropped"] > before,
+                "rows without room",
+                60,
+            )
+            system.load(size.seconds)
+            status = system.consumer.status()
+            assert system.consumer.get("/healthz").status_code == 200
+            assert status["reasons"]["spool_full"] > 0
+            say(
+                f"{number} of {size.times}: {status['rows_dropped']} rows dropped, "
+                f"{status['spooled_rows']} wait"
+            )
+            # Zerobus is back, the disk is still full: what is acknowledged makes room.
+            landed = system.landed_rows()
+            system.zerobus.clear_faults()
+            system.consumer.wait_for(
+                lambda before=landed: system.landed_rows() > before + 1_000, "rows again", 60
+            )
+            other.unlink()
+        verdict = system.verdict()
+        verdict.require(verdict.lost <= system.dropped, "not all that was lost was counted")
+        verdict.notes.append(f"{system.dropped} rows were counted as dropped")
+        return verdict
+
+
+def damaged_batch(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """Bytes of a batch change on the disk: it is reported and set aside, the others land."""
+    with rig(directory, size, say, shutdown_timeout="100ms") as system:
+        system.start()
+        damaged: set[str] = set()
+        for number in range(1, size.times + 1):
+            system.zerobus.fault("delay_commits", seconds=1e6)
+            system.load(size.seconds)
+            system.stop_quietly()
+            system.note_committed()
+            batch_id, ids = damage_batch(system.spool)
+            system.give_up(ids)
+            damaged |= ids
+            system.zerobus.clear_faults()
+            system.consumer.start_ready()
+            system.consumer.wait_for_log(
+                f"spooled batch {batch_id} ({len(ids)} rows for main.plant.tag_events) is damaged "
+                "and was set aside"
+            )
+            say(f"{number} of {size.times}: batch {batch_id} with {len(ids)} rows")
+            system.plant.resume()
+        verdict = system.verdict()
+        dead = system.dead_letters()
+        verdict.require(
+            [each.reason for each in dead] == ["damaged"] * size.times,
+            f"the dead letters are {dead}",
+        )
+        verdict.require(
+            verdict.lost_ids <= damaged, "more was lost than the rows of the damaged batches"
+        )
+        return verdict

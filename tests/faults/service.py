@@ -1,0 +1,158 @@
+"""Scenarios in which Zerobus is there, but not as it should be: away, silent, refusing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certificates import Authority
+
+from faults.rig import Size, rig
+from faults.tcp_proxy import tcp_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faults.verdict import Verdict
+
+_IMPATIENT = Path(__file__).with_name("impatient.py")
+_TOKEN_FAULTS = (
+    ("expire_tokens", {}),
+    ("reject_tokens", {"times": 1}),
+    ("fail_oauth", {"status": 429, "times": 2}),
+    ("fail_oauth", {"status": 401, "times": 1}),
+    ("reject_tokens", {"times": 3}),
+)
+
+
+def endpoint_down(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The endpoint cannot be reached for a while, under load, and comes back.
+
+    Every second time it is there and says nothing, as behind a firewall that drops packets.
+    """
+    with (
+        rig(directory, size, say) as system,
+        tcp_proxy(system.zerobus.grpc_port) as proxy,
+    ):
+        system.reach_zerobus_over(proxy)
+        system.start()
+        for number in range(1, size.times + 1):
+            silent = number % 2 == 0
+            spooled = system.consumer.status()["spooled_rows"]
+            if silent:
+                proxy.hold()
+                proxy.cut()
+            else:
+                proxy.refuse()
+            system.consumer.wait_for(
+                lambda: system.consumer.status()["stream_state"] != "OPENED", "the loss", 30
+            )
+            system.load(size.seconds)
+            status = system.consumer.status()
+            say(
+                f"{number} of {size.times}: {status['stream_state']}, "
+                f"{status['spooled_rows']} rows wait: {status['failure'][:80]}"
+            )
+            assert status["spooled_rows"] > spooled
+            assert silent or status["stream_state"] == "BACKING_OFF"
+            assert silent or status["failure"]
+            if silent:
+                proxy.release()
+            else:
+                proxy.accept()
+            system.consumer.wait_for(
+                lambda: system.consumer.status()["stream_state"] == "OPENED", "the return", 60
+            )
+        verdict = system.verdict(timeout=120)
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
+
+
+def silent_service(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """Zerobus takes rows and does not acknowledge them: the stream is given up, rows go again.
+
+    `size.seconds` is the consumer's patience.
+    """
+    with rig(directory, size, say) as system:
+        system.consumer.program = [sys.executable, str(_IMPATIENT), str(size.seconds)]
+        system.start()
+        for number in range(1, size.times + 1):
+            system.load(0.3)
+            failures = system.consumer.status()["failures"]
+            system.zerobus.fault("drop_acks")
+            system.consumer.wait_for(
+                lambda before=failures: system.consumer.status()["failures"] > before,
+                "the stream given up",
+                size.seconds + 30,
+            )
+            cause = system.consumer.status()["failure"]
+            say(f"{number} of {size.times}: {cause}")
+            assert cause.startswith("no acknowledgement for "), cause
+            system.zerobus.clear_faults()
+            acknowledged = system.consumer.status()["rows_acked"]
+            system.consumer.wait_for(
+                lambda before=acknowledged: system.consumer.status()["rows_acked"] > before,
+                "acknowledgements again",
+                60,
+            )
+        verdict = system.verdict()
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        verdict.require(verdict.doubled, "nothing was sent again")
+        return verdict
+
+
+def refused_tokens(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """Tokens expire, are refused, or cannot be had, whenever a stream is to be opened."""
+    with rig(directory, size, say) as system:
+        system.start()
+        for number in range(size.times):
+            name, arguments = _TOKEN_FAULTS[number % len(_TOKEN_FAULTS)]
+            system.load(0.3)
+            opened = system.zerobus.counters()["streams_opened"]
+            if name == "fail_oauth":  # else nobody would ask for a token
+                system.zerobus.fault("expire_tokens")
+            system.zerobus.fault(name, **arguments)
+            system.zerobus.fault("fail_stream", code="UNAVAILABLE", abrupt=True)
+            system.consumer.wait_for(
+                lambda before=opened: system.zerobus.counters()["streams_opened"] > before,
+                "another stream",
+                90,
+            )
+            refused = system.zerobus.counters()["tokens_refused"]
+            say(f"{number + 1} of {size.times}: {name} {arguments}, {refused} refusals so far")
+        verdict = system.verdict()
+        verdict.require(refused >= size.times, f"only {refused} tokens were refused")
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
+
+
+def untrusted_certificate(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """Nothing is sent to an endpoint whose certificate is not trusted; later all of it is."""
+    authority = Authority(directory / "certificates")
+    tls = {"certificate": authority.issue("zerobus"), "ca_file": authority.ca_file}
+    trusting = {"SSL_CERT_FILE": str(authority.ca_file)}
+    with rig(directory, size, say, zerobus=tls, shutdown_timeout="100ms") as system:
+        system.start(ready=False)
+        for number in range(1, size.times + 1):
+            system.plant.resume()
+            system.load(size.seconds)
+            status = system.consumer.status()
+            say(f"{number} of {size.times}: {status['stream_state']}: {status['failure']}")
+            assert "certificate" in status["failure"].lower(), status["failure"]
+            assert status["rows_sent"] == 0
+            assert status["spooled_rows"] > 0
+            assert status["stream_state"] in ("BACKING_OFF", "BLOCKED", "CONNECTING")
+            system.stop_quietly()
+            assert system.note_committed().rows
+            system.consumer.environ = trusting
+            system.consumer.start_ready()
+            system.consumer.wait_delivered(60)
+            if number < size.times:
+                system.stop_quietly()
+                system.consumer.environ = {}
+                system.consumer.start()
+                system.consumer.wait_for(system.is_connected, "connected")
+        verdict = system.verdict()
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
