@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -109,7 +109,8 @@ class Delivery:
         self._trimmed_at = 0.0
         self._waiting_since: float | None = None
         self._progress_at = 0.0
-        self._attempt = 0
+        self._attempts: Counter[FailureKind] = Counter()  # in vain, of each kind
+        self._attempt = 0  # of the kind of the last failure
         self._opened: deque[float] = deque(maxlen=self.options.max_reconnects)
         self._logged_at: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name=f"delivery {table}", daemon=True)
@@ -341,6 +342,7 @@ class Delivery:
             self._progress_at = self._clock()
             if self._attempt:
                 _LOG.info("delivery to %s works again", self.table, extra={"table": self.table})
+            self._attempts.clear()
             self._attempt = 0
             self._logged_at.clear()
         self._update(
@@ -447,7 +449,9 @@ class Delivery:
         elif lost:
             # The half of the stream that noticed may not know the reason.
             self._search.look_closely(lost)
-        self._attempt += 1
+        # Each kind for itself: an outage before does not make a refused token a lasting trouble.
+        self._attempts[kind] += 1
+        self._attempt = self._attempts[kind]
         blocked = kind in _BLOCKING or (kind is FailureKind.AUTHENTICATION and self._attempt > 1)
         first = self._stats.cause is None
         self._update(

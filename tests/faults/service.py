@@ -119,6 +119,10 @@ def refused_tokens(directory: Path, size: Size, say: Callable[[str], None]) -> V
                 "another stream",
                 90,
             )
+            log = system.consumer.log()
+            if name == "expire_tokens":  # cured at once by a new one
+                assert "(authentication, attempt 1)" in log
+                assert system.consumer.status()["stream_state"] != "BLOCKED"
             refused = system.zerobus.counters()["tokens_refused"]
             say(f"{number + 1} of {size.times}: {name} {arguments}, {refused} refusals so far")
         verdict = system.verdict()
