@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from faults import kills, records
+from faults import kills, machine, records, service
 from faults.rig import Size
 
 if TYPE_CHECKING:
@@ -57,6 +57,42 @@ SCENARIOS = {
     ),
     "killed_broker": Scenario(
         kills.killed_broker, Size(times=2), Soak(seconds_each=2.5, least_times=20)
+    ),
+    "killed_primary_host": Scenario(
+        machine.killed_primary_host, Size(times=2), Soak(seconds_each=2.5, least_times=10)
+    ),
+    "endpoint_down": Scenario(
+        service.endpoint_down, Size(times=1, seconds=1.5), Soak(seconds_each=40.0, seconds=20.0)
+    ),
+    "silent_service": Scenario(
+        service.silent_service, Size(times=1, seconds=1.0), Soak(seconds_each=65.0, seconds=60.0)
+    ),
+    "refused_tokens": Scenario(
+        service.refused_tokens, Size(times=3), Soak(seconds_each=9.0, least_times=5)
+    ),
+    "untrusted_certificate": Scenario(
+        service.untrusted_certificate,
+        Size(times=1, seconds=0.8),
+        Soak(seconds_each=20.0, seconds=10.0),
+    ),
+    "full_disk": Scenario(
+        machine.full_disk,
+        Size(times=1, seconds=0.5, rate=3_000),
+        Soak(seconds_each=15.0, seconds=10.0),
+    ),
+    "damaged_batch": Scenario(
+        machine.damaged_batch, Size(times=1, seconds=0.5), Soak(seconds_each=6.0, seconds=2.0)
+    ),
+    "damaged_page": Scenario(
+        machine.damaged_page, Size(times=1, seconds=0.5), Soak(seconds_each=6.0, seconds=2.0)
+    ),
+    "clock_stepped_back": Scenario(
+        machine.clock_stepped_back, Size(times=1), Soak(seconds_each=4.0)
+    ),
+    "flapping_connection": Scenario(
+        machine.flapping_connection,
+        Size(times=2, seconds=0.5),
+        Soak(seconds_each=6.0, seconds=5.0),
     ),
     "malformed_messages": Scenario(
         records.malformed_messages,

@@ -50,10 +50,7 @@ def killed_zerobus(directory: Path, size: Size, say: Callable[[str], None]) -> V
             system.zerobus.kill()
             say(f"kill {number} of {size.times}")
             system.zerobus.start()
-            landed = system.landed_rows()
-            system.consumer.wait_for(
-                lambda before=landed: system.landed_rows() > before, "rows again", 60
-            )
+            system.wait_landing()
         verdict = system.verdict()
         verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
         return verdict
@@ -69,8 +66,5 @@ def killed_broker(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             say(f"kill {number} of {size.times}")
             wait_until(lambda: system.plant.connected == 0, 20, "the edge nodes notice")
             system.server.restart()
-            landed = system.landed_rows()
-            system.consumer.wait_for(
-                lambda before=landed: system.landed_rows() > before, "rows again", 60
-            )
+            system.wait_landing()
         return system.verdict()

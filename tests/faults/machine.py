@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from services import wait_until
 
-from faults.damage import damage_batch
+from faults.damage import damage_batch, damage_page
 from faults.rig import Size, rig
 from faults.tcp_proxy import tcp_proxy
 
@@ -26,6 +26,7 @@ _CLOCK = Path(__file__).with_name("clock")
 _HOUR = 3600.0
 _MIB = 1 << 20
 _DISK_MIB = 170
+_PAGES = ("batches", "batches_by_table", "state", "births")
 
 
 def flapping_connection(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
@@ -60,9 +61,7 @@ def clock_stepped_back(directory: Path, size: Size, say: Callable[[str], None]) 
     offset.write_bytes(struct.pack("<d", 0.0))
     path = os.pathsep.join([str(_CLOCK), os.environ.get("PYTHONPATH", "")])
     environ = {"FAULTS_CLOCK": str(offset), "PYTHONPATH": path.rstrip(os.pathsep)}
-    with rig(
-        directory, size, say, environ=environ, load={"store_and_forward": True}
-    ) as system:
+    with rig(directory, size, say, environ=environ, load={"store_and_forward": True}) as system:
         system.start()
         for number in range(1, size.times + 1):
             with offset.open("r+b") as shared:
@@ -174,16 +173,14 @@ def damaged_batch(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
     """Bytes of a batch change on the disk: it is reported and set aside, the others land."""
     with rig(directory, size, say, shutdown_timeout="100ms") as system:
         system.start()
-        damaged: set[str] = set()
         for number in range(1, size.times + 1):
-            system.zerobus.fault("delay_commits", seconds=1e6)
+            system.zerobus.kill()  # so that nothing of it has landed already
             system.load(size.seconds)
             system.stop_quietly()
             system.note_committed()
             batch_id, ids = damage_batch(system.spool)
             system.give_up(ids)
-            damaged |= ids
-            system.zerobus.clear_faults()
+            system.zerobus.start()
             system.consumer.start_ready()
             system.consumer.wait_for_log(
                 f"spooled batch {batch_id} ({len(ids)} rows for main.plant.tag_events) is damaged "
@@ -191,6 +188,7 @@ def damaged_batch(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             )
             say(f"{number} of {size.times}: batch {batch_id} with {len(ids)} rows")
             system.plant.resume()
+            system.wait_landing()
         verdict = system.verdict()
         dead = system.dead_letters()
         verdict.require(
@@ -198,6 +196,41 @@ def damaged_batch(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             f"the dead letters are {dead}",
         )
         verdict.require(
-            verdict.lost_ids <= damaged, "more was lost than the rows of the damaged batches"
+            verdict.lost_ids <= system.destroyed,
+            "more was lost than the rows of the damaged batches",
         )
+        return verdict
+
+
+def damaged_page(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """A page of the spool's file is destroyed: the consumer says so and ends.
+
+    It is moved away as the message says; what was in it is lost, and nothing else.
+    """
+    with rig(directory, size, say, shutdown_timeout="100ms") as system:
+        system.start()
+        for number in range(1, size.times + 1):
+            of = _PAGES[(number - 1) % len(_PAGES)]
+            system.zerobus.kill()
+            system.load(size.seconds)
+            system.stop_quietly()
+            rows = system.note_committed().rows
+            damage_page(system.spool, of)
+            system.zerobus.start()
+            system.consumer.start()
+            assert system.consumer.wait_end() == 1
+            log = system.consumer.log()
+            assert f"Error: the spool {system.spool} is damaged" in log, log
+            assert "move the file aside with its -wal" in log, log
+            say(f"{number} of {size.times}: a page of {of}, {len(rows)} rows waited")
+            for suffix in ("", "-wal", "-shm"):
+                file = system.spool.with_name(system.spool.name + suffix)
+                if file.exists():
+                    file.rename(f"{file}.damaged-{number}")
+            system.begin_anew()
+            system.consumer.start_ready()
+            system.plant.resume()
+            system.wait_landing()
+        verdict = system.verdict()
+        verdict.require(verdict.lost_ids <= system.destroyed, "more was lost than was in the spool")
         return verdict

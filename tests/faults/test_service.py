@@ -1,0 +1,16 @@
+"""Zerobus is away, silent, or refuses whoever comes: nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults.catalogue import SCENARIOS, play
+
+
+@pytest.mark.parametrize(
+    "name", ["endpoint_down", "silent_service", "refused_tokens", "untrusted_certificate"]
+)
+def test_nothing_is_lost(name, tmp_path):
+    verdict = play(name, tmp_path, SCENARIOS[name].bounded, print)
+    assert verdict.kept, str(verdict)
+    print(verdict)  # noqa: T201 - the account, shown with -s
