@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 from google.protobuf import descriptor_pb2
 
-from consumer.distrust import distrusted
 from consumer.errors import FailureKind, SinkFailure
 
 if TYPE_CHECKING:
@@ -273,12 +272,7 @@ class ZerobusSink:
                 self._failed_attempts += 1
                 if self._failed_attempts % _ATTEMPTS_PER_SDK == 0:
                     self._sdk = None
-            kind, text = classify(error, opening=True), str(error)
-            if kind is FailureKind.RETRIABLE and (
-                reason := distrusted(self._workspace_url, self.endpoint)
-            ):
-                text = f"{reason} ({text})"
-            raise SinkFailure(kind, text) from error
+            raise SinkFailure(classify(error, opening=True), str(error)) from error
         with self._lock:
             self._failed_attempts = 0
         return ZerobusIngestStream(stream, generation, table, schema_id)
