@@ -25,10 +25,10 @@ def killed_consumer(directory: Path, size: Size, say: Callable[[str], None]) -> 
                 system.consumer.wait_for(
                     lambda: system.consumer.answers("/readyz"), "ready again", 60
                 )
-                system.load_a_while(0.6)
+                system.load_a_while(0.9)
             else:
-                system.load(0.7)
-                system.load_a_while(0.6)
+                system.load(0.6)
+                system.load_a_while(0.9)
             found = system.kill_consumer()
             caught += len(found.rows)
             say(f"kill {number} of {size.times}: {len(found.rows)} rows in the spool")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CLOCK = Path(__file__).with_name("clock")
 _HOUR = 3600.0
 _MIB = 1 << 20
-_DISK_MIB = 170
+_DISK_MIB = 320
 _PAGES = ("batches", "batches_by_table", "state", "births")
 
 
@@ -163,6 +163,8 @@ def full_disk(directory: Path, size: Size, say: Callable[[str], None]) -> Verdic
                 lambda before=landed: system.landed_rows() > before + 1_000, "rows again", 60
             )
             other.unlink()
+            reserve = system.spool.with_name(system.spool.name + ".reserve")
+            system.consumer.wait_for(reserve.exists, "the reserve taken again", 60)
         verdict = system.verdict()
         verdict.require(verdict.lost <= system.dropped, "not all that was lost was counted")
         verdict.notes.append(f"{system.dropped} rows were counted as dropped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import random
 import time
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
 from end_to_end.world import LandedTable
 from services import mosquitto, wait_until
 
+from faults.books import check_gaps, check_ledger, gaps_report
 from faults.plant import HOST_ID, Plant, plant
 from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence, spooled_ids
-from faults.verdict import check_ledger, check_numbers, examine
+from faults.verdict import check_numbers, examine, received_keys
 from faults.zerobus_process import ZerobusProcess, zerobus_process
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Rig:
         self.plant.start()
         self.plant.wait_online()
         self.plant.wait_heard_from_all()
+        if ready:
+            self.consumer.wait_for(lambda: self.consumer.status()["rows_acked"], "rows landing")
 
     def is_connected(self) -> bool:
         """Whether the consumer has its MQTT connection."""
@@ -205,7 +209,24 @@ class Rig:
                 dead=sum(each.rows for each in found.dead),
             )
         self._check_committed(verdict, found)
-        check_ledger(verdict, status)
+        if "ledger" in status:
+            check_ledger(
+                verdict,
+                status["ledger"],
+                landed=pc.count_distinct(table["arrival_number"]).as_py()
+                if self.numbered
+                else None,
+                dead=sum(each.rows for each in found.dead),
+            )
+        if importlib.util.find_spec("consumer.gap_report"):
+            report = gaps_report(self.consumer.config_file)
+            check_gaps(
+                verdict,
+                report,
+                self.plant.notebook.nodes(),
+                received_keys(table),
+                all_landed=not (self.dropped or self.destroyed or found.dead),
+            )
         verdict.require(
             verdict.known == verdict.lost,
             f"{verdict.lost - verdict.known} values were lost without a trace",

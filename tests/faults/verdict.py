@@ -8,7 +8,7 @@ arrival_number, which grows by one with every row and is committed with it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -215,10 +215,3 @@ def check_numbers(
         f"{lacking} rows that had a number did not land; {may_lack} were counted as dropped, "
         f"{dead} are dead letters",
     )
-
-
-def check_ledger(verdict: Verdict, status: Mapping[str, Any]) -> None:
-    """The consumer's own ledger, where it keeps one, adds up."""
-    ledger = status.get("ledger")
-    if ledger is not None:
-        verdict.notes.append(f"ledger: {ledger}")

@@ -1,0 +1,101 @@
+"""What the consumer itself says of losses: its ledger, and its account of gaps.
+
+Both are compared with what happened, which the consumer does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from end_to_end.consumer_process import PROGRAM, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from faults.notebook import Key, Sent
+    from faults.verdict import Verdict
+
+
+def check_ledger(
+    verdict: Verdict, ledger: Mapping[str, Any], *, landed: int | None, dead: int
+) -> None:
+    """Both balances add up, and the rows are those of the table.
+
+    Args:
+        verdict: gets the problems, and the balance of the rows as a note.
+        ledger: of /status, with nothing on its way.
+        landed: rows in the table, copies counted once; None if the ledger is younger.
+        dead: rows in the dead letters.
+    """
+    for kind in ("messages", "rows"):
+        for name, balance in ledger[kind].items():
+            verdict.require(
+                balance["difference"] == 0, f"the ledger does not add up: {name} {balance}"
+            )
+    rows = ledger["rows"][TABLE]
+    verdict.require(rows["spooled"] == 0, f"rows are said to wait: {rows}")
+    verdict.require(rows["dead_lettered"] == dead, f"dead letters are {dead}, not {rows}")
+    if landed is not None:
+        verdict.require(
+            rows["acknowledged"] == landed, f"{landed} rows landed, the ledger says {rows}"
+        )
+    text = " + ".join(
+        f"{name.replace('_', '-')} {rows[name]}"
+        for name in ("acknowledged", "spooled", "dead_lettered", "dropped", "suppressed")
+    )
+    verdict.notes.append(f"ledger: rows {rows['produced']} = {text}")
+
+
+def gaps_report(config_file: Path) -> dict[str, Any]:
+    """What `sparkplug-zerobus gaps` says of the last day."""
+    done = subprocess.run(
+        [*PROGRAM, "gaps", "--config", str(config_file), "--since", "24h", "--json"],
+        capture_output=True,
+        cwd=config_file.parent,
+        text=True,
+        check=True,
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def check_gaps(
+    verdict: Verdict,
+    report: Mapping[str, Any],
+    nodes: Mapping[str, Sequence[Sent]],
+    received: Collection[Key],
+    *,
+    all_landed: bool,
+) -> None:
+    """Every edge node of which something is missing is said to have gaps, and not too much.
+
+    Args:
+        verdict: gets the problems.
+        report: of `gaps_report`.
+        nodes: the messages of each edge node in their order.
+        received: the messages of which rows landed.
+        all_landed: rows of all messages that were received did, so that what did not land
+            was not received: then the numbers are exact, where they are known.
+    """
+    said = {f"{each['group_id']}/{each['edge_node_id']}": each for each in report["nodes"]}
+    total = 0
+    for node, sent in nodes.items():
+        data = sum(each.carries_data and each.key not in received for each in sent)
+        births = sum(not each.carries_data and each.key not in received for each in sent)
+        account = said.get(node)
+        if account is None:
+            verdict.require(not data or not all_landed, f"gaps knows nothing of {node}")
+            continue
+        found, missing = account["gaps"]["found"], account["missing"]
+        total += missing
+        known = f"{node}: {data} data messages did not arrive, gaps says {account}"
+        verdict.require(missing <= data + births, known)
+        if not all_landed:
+            continue
+        unknown = account["gaps"]["of_unknown_size"] or account["sessions_missed"]
+        verdict.require(found or unknown or not data, known)
+        verdict.require(unknown or missing >= data, known)
+    verdict.notes.append(f"gaps: {report['total']['gaps']['found']}, messages missing: {total}")
