@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def killed_consumer(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
     """The consumer is killed at random moments: while it works, and while it starts."""
     with rig(directory, size, say) as system:
+        # A slow service, and one call at a time: at each kill there are rows in the spool of
+        # which nothing has been sent.
+        system.configure(zerobus={"batch": {"max_delay": "50ms", "max_inflight": 1}})
         system.start()
+        system.zerobus.fault("delay_commits", seconds=0.3)
         caught = 0
         for number in range(1, size.times + 1):
             if number % 2:
@@ -33,6 +37,7 @@ def killed_consumer(directory: Path, size: Size, say: Callable[[str], None]) -> 
             caught += len(found.rows)
             say(f"kill {number} of {size.times}: {len(found.rows)} rows in the spool")
             system.consumer.start()
+        system.zerobus.clear_faults()
         verdict = system.verdict()
         verdict.notes.append(f"{caught} rows were in the spool at the kills")
         verdict.require(
