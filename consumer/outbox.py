@@ -217,6 +217,11 @@ class Outbox:
             finished.append(self._cut.popleft().batch)
         return finished, rows
 
+    @property
+    def refused_inflight(self) -> int:
+        """Refused records among the calls in flight: they are not sent."""
+        return len(self.refused_calls())
+
     def refused_calls(self) -> list[Call]:
         """The refused records that are waited for."""
         return [call for call in self._calls if call.refused] if self.refused else []

@@ -257,7 +257,13 @@ class Spool:
         part = EncodedRows(batch.rows.array.slice(start, stop - start))
         with self._transaction():
             return self._insert_dead_letter(
-                (batch.table, batch.schema_id, batch.batch_id, start, stop - start),
+                (
+                    batch.table,
+                    batch.schema_id,
+                    batch.batch_id,
+                    batch.position(start),
+                    stop - start,
+                ),
                 reason,
                 error,
                 part.to_blob(),
@@ -295,16 +301,25 @@ class Spool:
 
     # -- reading ---------------------------------------------------------------------
 
-    def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
+    def batches_after(
+        self,
+        batch_id: int,
+        limit_bytes: int,
+        *,
+        table: str,
+        known: Mapping[int, SpooledBatch] | None = None,
+    ) -> list[SpooledBatch]:
         """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
 
-        At least one when there is one. A batch whose checksum does not fit is moved to
-        the dead letters, whole, with an error in the log; the next ones follow.
+        At least one when there is one. Those in `known`, by id, are not read. A batch whose
+        checksum does not fit is moved to the dead letters, whole, with an error in the log;
+        the next ones follow.
 
         Raises:
             SpoolDamaged: the file itself cannot be read.
         """
         found: list[SpooledBatch] = []
+        known = known or {}
         size = 0
         with self._errors():
             while True:
@@ -316,7 +331,7 @@ class Spool:
                 for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
                     if found and size + byte_count > limit_bytes:
                         return found
-                    batch = self._read(batch_id)
+                    batch = known.get(batch_id) or self._read(batch_id)
                     if batch is not None:
                         found.append(batch)
                         size += byte_count
