@@ -26,8 +26,8 @@ _BY_TEXT: Final = tuple(
         (
             r"Error Code: 1521\b",
             (
-                "either zerobus.endpoint is of another workspace than the table, or the table has a "
-                "layout that the service does not take: try it without liquid clustering"
+                "either zerobus.endpoint is of another workspace than the table, or the table has "
+                "a layout that the service does not take: try it without liquid clustering"
             ),
         ),
         (

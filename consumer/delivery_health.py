@@ -145,9 +145,9 @@ class StreamHealth:
         # Pauses of the other sort begin with the shortest.
         self._attempt = self._attempt + 1 if blocked is self._blocked else 1
         self._blocked = blocked
-        if self.cause is None or (
-            blocked and not self._cause_blocks and kind is not self.cause_kind
-        ):
+        says_nothing = self.cause_kind in (None, FailureKind.ENDED)
+        blocks_now = blocked and not self._cause_blocks and kind is not self.cause_kind
+        if says_nothing or blocks_now:
             self.cause, self.cause_kind = str(failure), kind
             self.mend = mend(kind, self.cause)
         self._cause_blocks = self._cause_blocks or blocked
