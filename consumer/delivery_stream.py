@@ -291,7 +291,7 @@ class StreamDelivery:
         return waiting + (1 if self._search.active else self.options.max_inflight)
 
     def _is_due(self) -> bool:
-        if self._outbox.has_full_call or not self._outbox.inflight_calls or self._hurried:
+        if self._outbox.has_full_call or not self._outbox.awaited_calls or self._hurried:
             return True
         if self._search.active:
             return True
@@ -355,7 +355,7 @@ class StreamDelivery:
         The SDK's own timer is reset by acknowledgements that bring nothing new.
         """
         waited = self._clock() - self._progress_at
-        sent = self._outbox.inflight_calls - self._outbox.refused_inflight
+        sent = self._outbox.awaited_calls
         if sent and waited >= self.options.ack_timeout:
             raise SinkFailure(
                 FailureKind.RETRIABLE,

@@ -218,9 +218,9 @@ class Outbox:
         return finished, rows
 
     @property
-    def refused_inflight(self) -> int:
-        """Refused records among the calls in flight: they are not sent."""
-        return len(self.refused_calls())
+    def awaited_calls(self) -> int:
+        """Calls in flight without the refused records among them, which are not sent."""
+        return len(self._calls) - len(self.refused_calls())
 
     def refused_calls(self) -> list[Call]:
         """The refused records that are waited for."""
