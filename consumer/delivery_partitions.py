@@ -87,9 +87,11 @@ class NodeColumns:
             return
         for column in columns.columns:
             encoded = pc.dictionary_encode(column.fill_null(""))
-            texts = [xxhash.xxh3_64_intdigest(text) for text in encoded.dictionary.to_pylist()]
+            texts = encoded.dictionary.to_pylist()
+            distinct = np.array([xxhash.xxh3_64_intdigest(each.encode()) for each in texts],
+                                dtype=np.uint64)  # fmt: skip
             hashes *= _ODD
-            hashes ^= np.array(texts, dtype=np.uint64)[encoded.indices.to_numpy()]
+            hashes ^= distinct[encoded.indices.to_numpy()]
 
 
 class TableBatches:

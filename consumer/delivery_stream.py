@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -97,6 +98,7 @@ class StreamDelivery:
             read_bytes=options.read_bytes,
         )
         self._outbox = Outbox(options.limits)
+        self._taken: deque[SpooledBatch] = deque()  # from the hand-over, on the way to the outbox
         self._search = PoisonSearch()
         self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
@@ -243,11 +245,13 @@ class StreamDelivery:
             if not self._batches.may_take(self.index):
                 self._look_again_in = _AHEAD_SECONDS
                 break
-            batches = self._handover.take()
-            if not batches:
+            self._taken.extend(self._handover.take())
+            if not self._taken:
                 break
-            for batch in batches:
-                part = self._batches.part(batch, self.index)
+            while self._taken:
+                # It stays where it is when its rows cannot be divided now.
+                part = self._batches.part(self._taken[0], self.index)
+                batch = self._taken.popleft()
                 if len(part.rows):
                     outbox.add(part)
                 else:
