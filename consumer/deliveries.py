@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.delivery import Delivery
 from consumer.delivery_types import DeliveryOptions
 from consumer.outbox import CallLimits
+from consumer.row_origin import RecentMessages
 from consumer.zerobus import StreamOptions, ZerobusSink
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Deliveries:
                 flush_timeout=_FLUSH_TIMEOUT,
             ),
         )
+        self.recent = RecentMessages()
         self._by_table = {
             table: Delivery(
                 spool,
@@ -55,6 +57,7 @@ class Deliveries:
                 schema_id,
                 _options(zerobus, side=table != zerobus.table),
                 streams=zerobus.streams if table == zerobus.table else 1,
+                recent=self.recent,
             )
             for table, schema_id in schema_ids.items()
         }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from consumer.delivery_partitions import TableBatches
 from consumer.delivery_stream import StreamDelivery
 from consumer.delivery_types import DeliveryOptions, together
+from consumer.row_origin import RecentMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ class Delivery:
         schema_id: the descriptor that new batches are encoded for.
         options: see `DeliveryOptions`; they hold for each stream.
         streams: how many send in parallel.
+        recent: the last messages, to be laid beside the rows that are refused.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
         chance: random numbers from 0 to 1, for the pauses.
@@ -47,6 +49,7 @@ class Delivery:
         options: DeliveryOptions | None = None,
         *,
         streams: int = 1,
+        recent: RecentMessages | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -57,6 +60,7 @@ class Delivery:
         self._clock = clock
         self._changed = threading.Condition()
         self._draining = 0
+        recent = recent or RecentMessages()
         batches = TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes)
         self.streams = tuple(
             StreamDelivery(
@@ -68,6 +72,7 @@ class Delivery:
                 options=self.options,
                 index=index,
                 streams=streams,
+                recent=recent,
                 changed=self._changed,
                 clock=clock,
                 wall_clock=wall_clock,

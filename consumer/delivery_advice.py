@@ -7,12 +7,13 @@ nothing, from what the refused records have in common.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
 from consumer.errors import FailureKind
+from consumer.zerobus import message_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,11 +109,7 @@ def _columns(names: Sequence[str]) -> str:
 
 def _in_all(descriptor: bytes, records: Sequence[bytes]) -> list[str]:
     """Fields that all of the records carry that can be read at all."""
-    file = descriptor_pb2.FileDescriptorProto.FromString(descriptor)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    found: Any = pool.FindFileByName(file.name)
-    message = message_factory.GetMessageClass(next(iter(found.message_types_by_name.values())))
+    message = message_class(descriptor)
     common: list[str] | None = None
     for record in records[:_MOST_LOOKED_AT]:
         try:
@@ -120,6 +117,6 @@ def _in_all(descriptor: bytes, records: Sequence[bytes]) -> list[str]:
         except DecodeError:
             continue
         if common is None:
-            common = [field.name for field in file.message_type[0].field if field.name in carried]
+            common = [field.name for field in message.DESCRIPTOR.fields if field.name in carried]
         common = [name for name in common if name in carried]
     return common or []

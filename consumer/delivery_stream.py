@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from consumer.delivery_partitions import TableBatches
     from consumer.delivery_types import DeliveryOptions
     from consumer.outbox import Call
+    from consumer.row_origin import RecentMessages
     from consumer.spool import Spool, SpooledBatch
     from consumer.zerobus import ZerobusSink
 
@@ -58,6 +59,7 @@ class StreamDelivery:
             for it at start, also when nothing waits. Older batches get theirs.
         options: see `DeliveryOptions`.
         index, streams: which of how many streams of the table it is, from 0.
+        recent: messages that refused rows may come from.
         changed: notified with every change of the statistics.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
@@ -75,6 +77,7 @@ class StreamDelivery:
         options: DeliveryOptions,
         index: int,
         streams: int,
+        recent: RecentMessages,
         changed: threading.Condition,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
@@ -87,6 +90,7 @@ class StreamDelivery:
         self._sink = sink
         self._batches = batches
         self._schema_id = schema_id
+        self._recent = recent
         self._clock = clock
         self._wall_clock = wall_clock
         name = table if streams == 1 else f"{table} (stream {index + 1} of {streams})"
@@ -395,18 +399,15 @@ class StreamDelivery:
 
     def _set_aside(self, call: Call) -> None:
         error = f"the record has {call.nbytes} bytes, more than a call to Zerobus may have"
-        for batch, start, stop in call.pieces():
-            if self._spool.set_aside(
-                batch, start, stop, reason=FailureKind.TOO_LARGE.value, error=error
-            ):
-                self._update(rows_set_aside=self._stats.rows_set_aside + stop - start)
-                self._health.warn(
-                    "set_aside",
-                    "row %d of batch %d: %s",
-                    batch.position(start),
-                    batch.batch_id,
-                    error,
-                )
+        [(batch, row, _)] = call.pieces()
+        if self._keep(batch, row, FailureKind.TOO_LARGE, error):
+            self._health.warn(
+                "set_aside",
+                "row %d of batch %d: %s",
+                batch.position(row),
+                batch.batch_id,
+                error,
+            )
         call.set_aside = True
         finished, _ = self._outbox.settle(-1)
         self._finished += [batch.batch_id for batch in finished]
@@ -414,19 +415,27 @@ class StreamDelivery:
     def _keep_refused(self) -> None:
         """Records behind the refused ones get through: keep these as dead letters."""
         for call in self._outbox.refused_calls():
-            [(batch, start, stop)] = call.pieces()
-            error = self._outbox.refused[batch.batch_id, start]
-            if self._spool.set_aside(
-                batch, start, stop, reason=FailureKind.POISON.value, error=error
-            ):
-                self._update(rows_set_aside=self._stats.rows_set_aside + 1)
+            [(batch, row, _)] = call.pieces()
+            error = self._outbox.refused[batch.batch_id, row]
+            if self._keep(batch, row, FailureKind.POISON, error):
                 self._health.warn(
                     "poison",
                     "row %d of batch %d is refused, kept as a dead letter: %s",
-                    batch.position(start),
+                    batch.position(row),
                     batch.batch_id,
                     error,
                 )
+
+    def _keep(self, batch: SpooledBatch, row: int, reason: FailureKind, error: str) -> bool:
+        """Make a dead letter of a row; False when it was one before a crash."""
+        [record] = batch.rows.slice(row, row + 1)
+        topic, payload = self._recent.origin(record, self._spool.schema(batch.schema_id))
+        kept = self._spool.set_aside(
+            batch, row, row + 1, reason=reason.value, error=error, topic=topic, payload=payload
+        )
+        if kept:
+            self._update(rows_set_aside=self._stats.rows_set_aside + 1)
+        return kept
 
     def _judge_refused(self) -> None:
         """Nothing is left but refused records: wait a while for one that gets through."""

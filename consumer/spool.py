@@ -243,9 +243,12 @@ class Spool:
         *,
         reason: str,
         error: str,
+        topic: str | None = None,
+        payload: bytes | None = None,
     ) -> bool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
+        Topic and payload are those of the message that they come from, where that is known.
         Doing it again, after a crash before the batch was trimmed, changes nothing.
 
         Returns:
@@ -264,6 +267,7 @@ class Spool:
                 reason,
                 error,
                 part.to_blob(),
+                (topic, payload),
             )
 
     def send_again(self) -> dict[str, int]:
@@ -435,12 +439,18 @@ class Spool:
         )
 
     def _insert_dead_letter(
-        self, place: tuple[str, str, int, int, int], reason: str, error: str, blob: bytes
+        self,
+        place: tuple[str, str, int, int, int],
+        reason: str,
+        error: str,
+        blob: bytes,
+        origin: tuple[str | None, bytes | None] = (None, None),
     ) -> bool:
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
-            "first_row, row_count, reason, error, rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._clock(), *place, reason, error, blob),
+            "first_row, row_count, reason, error, rows, topic, payload) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._clock(), *place, reason, error, blob, *origin),
         )
         return cursor.rowcount == 1
 
