@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.delivery_advice import difference
 from consumer.delivery_health import StreamHealth
+from consumer.delivery_refusals import Refusals
 from consumer.delivery_types import DeliveryStats, StreamState
 from consumer.errors import FailureKind, SinkFailure, SpoolError
 from consumer.handover import Handover
 from consumer.outbox import Outbox
-from consumer.poison_search import PoisonSearch
 from consumer.zerobus import Acknowledged, StreamEvent, ZerobusIngestStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from consumer.delivery_partitions import TableBatches
     from consumer.delivery_types import DeliveryOptions
@@ -90,7 +90,6 @@ class StreamDelivery:
         self._sink = sink
         self._batches = batches
         self._schema_id = schema_id
-        self._recent = recent
         self._clock = clock
         self._wall_clock = wall_clock
         name = table if streams == 1 else f"{table} (stream {index + 1} of {streams})"
@@ -103,7 +102,15 @@ class StreamDelivery:
         )
         self._outbox = Outbox(options.limits)
         self._taken: deque[SpooledBatch] = deque()  # from the hand-over, on the way to the outbox
-        self._search = PoisonSearch()
+        self._refusals = Refusals(
+            spool,
+            self._outbox,
+            self._health,
+            recent,
+            lone_refusal=options.lone_refusal,
+            clock=clock,
+        )
+        self._search = self._refusals.search
         self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
         self._awake = threading.Event()  # a wake-up is in the queue already
@@ -114,7 +121,6 @@ class StreamDelivery:
         self._finished: list[int] = []
         self._trimmed_at = 0.0
         self._waiting_since: float | None = None
-        self._refused_since: float | None = None
         self._look_again_in: float | None = None
         self._progress_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"delivery {name}", daemon=True)
@@ -232,7 +238,7 @@ class StreamDelivery:
                     return
             else:
                 self._send_ready(stream)
-            self._judge_refused()
+            self._finished += self._refusals.judge(stream.schema_id)
             self._trim(everything=not self._outbox.inflight_calls)
             self._receive(stream, self._patience())
             self._watch()
@@ -282,7 +288,7 @@ class StreamDelivery:
             call = outbox.cut(self._search.step if self._search.active else None)
             self._waiting_since = self._clock() if outbox.uncut_rows else None
             if call.too_large:
-                self._set_aside(call)
+                self._finished += self._refusals.set_aside(call)
                 continue
             if call.refused:
                 continue
@@ -318,8 +324,8 @@ class StreamDelivery:
                 deadline = min(deadline, self._waiting_since + self.options.max_delay)
             if self._outbox.inflight_calls >= self._most_inflight:
                 deadline = self._progress_at + self.options.ack_timeout
-        if self._refused_since is not None:
-            deadline = min(now + 60.0, self._refused_since + self.options.lone_refusal)
+        if self._refusals.due is not None:  # refused records wait for no acknowledgement
+            deadline = self._refusals.due
         if self._finished:
             deadline = min(deadline, self._trimmed_at + self.options.trim_interval)
         if self._look_again_in is not None:
@@ -343,7 +349,7 @@ class StreamDelivery:
 
     def _acknowledge(self, offset: int) -> None:
         calls = self._outbox.inflight_calls
-        self._keep_refused()
+        self._refusals.keep()
         finished, rows = self._outbox.settle(offset)
         self._search.passed(rows)
         self._finished += [batch.batch_id for batch in finished]
@@ -392,67 +398,8 @@ class StreamDelivery:
                 if isinstance(event, Acknowledged) and event.generation == stream.generation:
                     self._acknowledge(event.offset)
         self._awake.clear()
-        self._refused_since = None
+        self._refusals.due = None
         self._lost = self._outbox.rewind()
-
-    # -- records that cannot be sent ----------------------------------------------------
-
-    def _set_aside(self, call: Call) -> None:
-        error = f"the record has {call.nbytes} bytes, more than a call to Zerobus may have"
-        [(batch, row, _)] = call.pieces()
-        if self._keep(batch, row, FailureKind.TOO_LARGE, error):
-            self._health.warn(
-                "set_aside",
-                "row %d of batch %d: %s",
-                batch.position(row),
-                batch.batch_id,
-                error,
-            )
-        call.set_aside = True
-        finished, _ = self._outbox.settle(-1)
-        self._finished += [batch.batch_id for batch in finished]
-
-    def _keep_refused(self) -> None:
-        """Records behind the refused ones get through: keep these as dead letters."""
-        for call in self._outbox.refused_calls():
-            [(batch, row, _)] = call.pieces()
-            error = self._outbox.refused[batch.batch_id, row]
-            if self._keep(batch, row, FailureKind.POISON, error):
-                self._health.warn(
-                    "poison",
-                    "row %d of batch %d is refused, kept as a dead letter: %s",
-                    batch.position(row),
-                    batch.batch_id,
-                    error,
-                )
-
-    def _keep(self, batch: SpooledBatch, row: int, reason: FailureKind, error: str) -> bool:
-        """Make a dead letter of a row; False when it was one before a crash."""
-        [record] = batch.rows.slice(row, row + 1)
-        topic, payload = self._recent.origin(record, self._spool.schema(batch.schema_id))
-        kept = self._spool.set_aside(
-            batch, row, row + 1, reason=reason.value, error=error, topic=topic, payload=payload
-        )
-        if kept:
-            self._update(rows_set_aside=self._stats.rows_set_aside + 1)
-        return kept
-
-    def _judge_refused(self) -> None:
-        """Nothing is left but refused records: wait a while for one that gets through."""
-        if not self._outbox.waits_for_refused_only:
-            self._refused_since = None
-            return
-        now = self._clock()
-        if self._refused_since is None:
-            self._refused_since = now
-        if now - self._refused_since < self.options.lone_refusal:
-            return
-        self._refused_since = None
-        if self._search.nothing_gets_through:
-            words = next(reversed(self._outbox.refused.values()))
-            raise self._mismatch(words, self._records(self._outbox.refused_calls()))
-        self._keep_refused()
-        self._finished += [batch.batch_id for batch in self._outbox.settle_refused()]
 
     # -- failures ---------------------------------------------------------------------
 
@@ -472,14 +419,12 @@ class StreamDelivery:
             return False
         lost = sum(call.rows for call in self._lost)
         if kind is FailureKind.POISON and lost:
-            if self._search.refused(lost):
-                [(batch, row, _)] = self._lost[0].pieces()
-                self._outbox.refused[batch.batch_id, row] = str(failure)
-            if not self._search.is_the_table(str(failure)):
-                self._health.searching()
-                self._update(poison_probes=self._stats.poison_probes + 1)
+            schema_id = self._lost[0].schema_id
+            mismatch = self._refusals.refused(failure, self._lost, schema_id)
+            if mismatch is None:
+                self._update()
                 return True
-            failure = self._mismatch(str(failure), self._records(self._lost))
+            failure = mismatch
         elif lost:
             # The half of the stream that noticed may not know the reason.
             self._search.look_closely(lost)
@@ -488,26 +433,6 @@ class StreamDelivery:
             self._search.probe()
         self._update()
         return False
-
-    def _mismatch(self, words: str, refused: Sequence[bytes]) -> SinkFailure:
-        """Records of all sorts are refused: it is the table. None of them is given up."""
-        number = self._search.in_a_row
-        self._search.blame_the_table(words)
-        self._outbox.refused.clear()
-        text = (
-            f"{number} records one after the other are refused, so it is the table that does "
-            f"not fit: {words}"
-            if number
-            else f"records are still refused: {words}"
-        )
-        descriptor = self._spool.schema(self._outbox.next_schema_id or self._schema_id)
-        return SinkFailure(
-            FailureKind.CONTRACT, f"{text} ({difference(words, descriptor, refused)})"
-        )
-
-    @staticmethod
-    def _records(calls: Sequence[Call]) -> list[bytes]:
-        return [record for call in calls for record in call.records()]
 
     def _update(self, **changes: object) -> None:
         health = self._health
@@ -523,6 +448,8 @@ class StreamDelivery:
                 cause=health.cause,
                 cause_kind=health.cause_kind,
                 mend=health.mend,
+                rows_set_aside=self._refusals.rows_set_aside,
+                poison_probes=self._refusals.probes,
                 inflight_calls=self._outbox.inflight_calls,
                 inflight_rows=self._outbox.inflight_rows,
                 **changes,  # type: ignore[arg-type] # names and types are DeliveryStats'
