@@ -54,6 +54,8 @@ _REQUIRED_INDICES: Final = [
 ]
 _IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in ROW_TYPES])
 _NOTHING: Final = pa.scalar(b"")
+_JOIN: Final = pc.get_function("binary_join_element_wise")
+_JOIN_OPTIONS: Final = pc.JoinOptions()
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
 
@@ -76,7 +78,7 @@ class _Circumstances:
         code, quality = observations.quality_code[part], observations.quality[part]
         message_type, historical = observations.message_type[part], observations.historical[part]
         columns = (code, quality, message_type, historical)
-        if all((column == column[0]).all() for column in columns):
+        if all(_is_uniform(column) for column in columns):
             return self._piece(
                 _key(int(code[0]), int(quality[0]), int(message_type[0]), bool(historical[0]))
             )
@@ -114,6 +116,12 @@ class _Circumstances:
 _CIRCUMSTANCES: Final = _Circumstances()
 
 
+def _is_uniform(column: NDArray[Any]) -> bool:
+    """Whether all elements are the same; comparing bytes costs a fifth of comparing elements."""
+    raw = column.tobytes()
+    return raw == raw[: column.itemsize] * len(column)
+
+
 @dataclass(frozen=True, slots=True)
 class TagEvents:
     """Rows of tag_events made from one batch of observations.
@@ -140,11 +148,14 @@ class TagEvents:
                 name = self.variable.schema.names[index]
                 raise NullInRequiredColumnError(f"column {name} holds a null")
         return [
-            pc.binary_join_element_wise(
-                self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
-                _CIRCUMSTANCES.encode(self.observations, slice(start, start + _PIECE)),
-                encode_columns(self.variable.slice(start, _PIECE)),
-                _NOTHING,
+            _JOIN.call(
+                [
+                    self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
+                    _CIRCUMSTANCES.encode(self.observations, slice(start, start + _PIECE)),
+                    encode_columns(self.variable.slice(start, _PIECE)),
+                    _NOTHING,
+                ],
+                _JOIN_OPTIONS,
             )
             for start in range(0, len(self), _PIECE)
         ]
@@ -177,9 +188,9 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
     tags.extend()
     digests = event_digests(tags.identities(observations.tag), observations)
     from_birth = _IS_BIRTH[observations.message_type]
-    if from_birth.any():
+    if np.count_nonzero(from_birth):
         repeated = from_birth & tags.repeats(observations.tag, digests)
-        if repeated.any():
+        if np.count_nonzero(repeated):
             kept = np.flatnonzero(~repeated)
             observations, digests = observations.pick(kept), digests[kept]
     tags.remember(observations.tag, digests)
@@ -193,7 +204,7 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
         _where(values.has_number, values.number, pa.float64()),
         _where(kind == Kind.INTEGER, values.integer, pa.int64()),
         values.text,
-        pa.array(values.integer.astype(np.bool_), mask=kind != Kind.BOOLEAN),
+        _booleans(kind == Kind.BOOLEAN, values.integer),
         _where(observations.seq >= 0, observations.seq.astype(np.int32), pa.int32()),
         _where(observations.payload_time_us >= 0, observations.payload_time_us, pa.int64()),
         pa.array(np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
@@ -204,5 +215,12 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
 
 def _where(valid: NDArray[np.bool_], values: NDArray[Any], arrow_type: pa.DataType) -> pa.Array:
     """An Arrow array over the values' own memory, null where not `valid`."""
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(arrow_type, len(values), [bits, pa.py_buffer(values)])
+    every = np.count_nonzero(valid) == len(valid)
+    bits = None if every else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(arrow_type, len(valid), [bits, pa.py_buffer(values)])
+
+
+def _booleans(valid: NDArray[np.bool_], values: NDArray[np.int64]) -> pa.Array:
+    """The values that are not 0 as true, null where not `valid`."""
+    bits = np.packbits(values.astype(np.bool_), bitorder="little")
+    return _where(valid, bits, pa.bool_())
