@@ -33,18 +33,22 @@ if TYPE_CHECKING:
 __all__ = ["SourceNames", "TagColumns", "TagEvents", "normalize"]
 
 _REQUIRED: Final = frozenset(column.name for column in COLUMNS if not column.nullable)
+_BOOL: Final = pa.bool_()
+_INT32: Final = pa.int32()
+_INT64: Final = pa.int64()
+_FLOAT64: Final = pa.float64()
 _VARIABLE_SCHEMA: Final = pa.schema(
     [
         ("event_id", pa.string()),
-        ("event_time", pa.int64()),
-        ("ingestion_timestamp", pa.int64()),
-        ("numeric_value", pa.float64()),
-        ("integer_value", pa.int64()),
+        ("event_time", _INT64),
+        ("ingestion_timestamp", _INT64),
+        ("numeric_value", _FLOAT64),
+        ("integer_value", _INT64),
         ("string_value", pa.string()),
-        ("boolean_value", pa.bool_()),
-        ("seq", pa.int32()),
-        ("payload_timestamp", pa.int64()),
-        ("arrival_number", pa.int64()),
+        ("boolean_value", _BOOL),
+        ("seq", _INT32),
+        ("payload_timestamp", _INT64),
+        ("arrival_number", _INT64),
     ]
 )
 """Columns that are encoded row by row, as the encoder wants them."""
@@ -199,28 +203,34 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
     kind = values.kind
     columns = [
         as_text(digests),
-        pa.array(observations.event_time_us),
-        pa.array(observations.received_us),
-        _where(values.has_number, values.number, pa.float64()),
-        _where(kind == Kind.INTEGER, values.integer, pa.int64()),
+        _column(_INT64, observations.event_time_us),
+        _column(_INT64, observations.received_us),
+        _column(_FLOAT64, values.number, values.has_number),
+        _column(_INT64, values.integer, kind == Kind.INTEGER),
         values.text,
-        _booleans(kind == Kind.BOOLEAN, values.integer),
-        _where(observations.seq >= 0, observations.seq.astype(np.int32), pa.int32()),
-        _where(observations.payload_time_us >= 0, observations.payload_time_us, pa.int64()),
-        pa.array(np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
+        _booleans(values.integer, kind == Kind.BOOLEAN),
+        _column(_INT32, observations.seq.astype(np.int32), observations.seq >= 0),
+        _column(_INT64, observations.payload_time_us, observations.payload_time_us >= 0),
+        _column(_INT64, np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
     ]
     variable = pa.RecordBatch.from_arrays(columns, schema=_VARIABLE_SCHEMA)
     return TagEvents(observations, tags, variable)
 
 
-def _where(valid: NDArray[np.bool_], values: NDArray[Any], arrow_type: pa.DataType) -> pa.Array:
-    """An Arrow array over the values' own memory, null where not `valid`."""
-    every = np.count_nonzero(valid) == len(valid)
-    bits = None if every else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(arrow_type, len(valid), [bits, pa.py_buffer(values)])
+def _column(
+    arrow_type: pa.DataType, values: NDArray[Any], valid: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """An Arrow array over the values' own memory, null where not `valid`.
+
+    Built by hand: pa.array(values) costs three times as much.
+    """
+    bits = None
+    if valid is not None and np.count_nonzero(valid) < len(valid):
+        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(arrow_type, len(values), [bits, pa.py_buffer(values)])
 
 
-def _booleans(valid: NDArray[np.bool_], values: NDArray[np.int64]) -> pa.Array:
+def _booleans(values: NDArray[np.int64], valid: NDArray[np.bool_]) -> pa.Array:
     """The values that are not 0 as true, null where not `valid`."""
-    bits = np.packbits(values.astype(np.bool_), bitorder="little")
-    return _where(valid, bits, pa.bool_())
+    bits = (np.packbits(each, bitorder="little") for each in (valid, values.astype(np.bool_)))
+    return pa.Array.from_buffers(_BOOL, len(values), [pa.py_buffer(each) for each in bits])
