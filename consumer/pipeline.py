@@ -7,10 +7,7 @@ is lost; what is lost before it is counted by reason.
 
 from __future__ import annotations
 
-import fnmatch
 import logging
-import random
-import re
 import threading
 import time
 from collections import Counter, deque
@@ -20,30 +17,26 @@ from typing import TYPE_CHECKING, Final
 from consumer import fleet_store, node_alarms
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
-from consumer.delivery_types import StreamState
 from consumer.errors import SpoolFull
+from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
-from consumer.normalize import SourceNames, TagColumns, normalize
+from consumer.normalize import normalize
 from consumer.records import EncodedRows
-from consumer.side_metrics import SideTableMetrics
 from consumer.side_tables import SideTables, describe_again
+from consumer.source import Source, Taken, join_sites, write_all
 from consumer.spool import NewBatch, Spool
 from consumer.tables import configured_tables
 from consumer.telemetry import Telemetry
 from sparkplug.events import Event, EventKind
-from sparkplug.fleet import Fleet
-from sparkplug.governor import RebirthGovernor, in_words
+from sparkplug.governor import in_words
 from sparkplug.messages import Reason, RebirthRequest
-from sparkplug.screening import Limits
 from sparkplug.topics import check_id
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
-    from consumer.config import Configuration, Server
+    from consumer.config import Configuration
     from consumer.spool_types import StateValue
-    from sparkplug.holding import HeldMessage
     from sparkplug.messages import Decoded
 
 _LOG = logging.getLogger(__name__)
@@ -53,116 +46,6 @@ _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _RETRY_EVERY: Final = 5.0
 _MOST_ASKED: Final = 10_000
-
-
-class _Source:
-    """Everything that one MQTT server's messages need on the decoding thread."""
-
-    def __init__(self, server: Server, configuration: Configuration) -> None:
-        limits = configuration.limits
-        host = configuration.host
-        self.name = server.name
-        self.site = server.site
-        self.fleet = Fleet(
-            Limits(
-                max_payload_bytes=limits.max_payload,
-                max_nodes=limits.max_nodes,
-                max_tags=limits.max_tags,
-            ),
-            wanted=_wanted(server.include, server.exclude),
-            emit_births=configuration.normalize.emit_births,
-            emit_stale=configuration.normalize.emit_stale != "none",
-            stale_when_lost=configuration.normalize.emit_stale == "all",
-            emit_transient=configuration.normalize.emit_transient,
-            reorder_timeout=host.reorder_timeout,
-            describe_tags=bool(configuration.zerobus.metadata_table),
-        )
-        self.tags = TagColumns(
-            self.fleet.catalogue,
-            SourceNames(
-                server=server.name,
-                site=server.site,
-                tag_path=configuration.normalize.tag_path,
-                source_system_id=server.source_system_id,
-            ),
-        )
-        self.governor = RebirthGovernor(
-            host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
-        )
-        # What the spool's file knows of the fleet is not what holds: a commit failed.
-        self.forgotten = False
-        self.written_sequence = b""
-
-    def restore(self, spool: Spool) -> None:
-        """Take in what an earlier run remembered of this server's nodes."""
-        births = spool.read(lambda db: fleet_store.read_births(db, self.name))
-        held = spool.read(lambda db: fleet_store.take_held(db, self.name))
-        state = spool.get_state(fleet_store.sequence_key(self.name))
-        slots = self.fleet.restore(
-            births, state if isinstance(state, bytes) else b"", held, time.monotonic()
-        )
-        describe_again(self.fleet.catalogue)
-        self.written_sequence = self.fleet.sequence_state()
-        spool.append_many(
-            [],
-            state={fleet_store.sequence_key(self.name): self.written_sequence},
-            also=lambda db: fleet_store.write_slots(db, self.name, slots),
-        )
-        if births or held:
-            _LOG.info(
-                "%s: births of %d edge nodes and %d held messages are remembered",
-                self.name, len(slots), len(held), extra={"server": self.name},
-            )  # fmt: skip
-
-
-class _Taken:
-    """What one server's part of a batch gave, on its way to the spool."""
-
-    def __init__(self, source: _Source, decoded: Decoded) -> None:
-        self.source = source
-        self.rows: list[EncodedRows] = []
-        self.held: list[HeldMessage] | None = None
-        self.sequence = source.fleet.sequence_state()
-        self.dead_lost = 0
-        self._memories = decoded.memories
-        self._dead = decoded.quarantined + decoded.expired
-
-    @property
-    def is_worth_a_commit(self) -> bool:
-        """Whether anything is to be written."""
-        return bool(
-            self.rows
-            or self._memories
-            or self._dead
-            or self.held is not None
-            or self.sequence != self.source.written_sequence
-        )
-
-    def write(self, db: sqlite3.Connection) -> None:
-        """Write what goes with the rows, inside their transaction."""
-        name = self.source.name
-        if self.source.forgotten:
-            fleet_store.forget_births(db, name)
-        fleet_store.write_memories(db, name, self._memories)
-        if self._dead:
-            self.dead_lost = fleet_store.write_dead(db, name, self._dead)
-        if self.held is not None:
-            fleet_store.write_held(db, name, self.held)
-
-
-def _join_sites(sources: list[_Source]) -> None:
-    """Let the fleets of servers that share a site know of each other."""
-    for source in sources:
-        source.fleet.liveness.peers = tuple(
-            other.fleet.liveness
-            for other in sources
-            if other is not source and source.site and other.site == source.site
-        )
-
-
-def _write_all(db: sqlite3.Connection, taken: list[_Taken]) -> None:
-    for each in taken:
-        each.write(db)
 
 
 class Consumer:
@@ -196,8 +79,8 @@ class Consumer:
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
         )
         self.delivery = self.deliveries.main
-        self._sources = [_Source(server, configuration) for server in configuration.servers]
-        _join_sites(self._sources)
+        self._sources = [Source(server, configuration) for server in configuration.servers]
+        join_sites(self._sources)
         for source in self._sources:
             source.restore(self.spool)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
@@ -217,7 +100,7 @@ class Consumer:
         self._failed_batches = 0
         self._retry_at = 0.0
         self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
-        self._add_gauges()
+        add_gauges(self, self._inbox, self._sources)
 
     def start(self) -> None:
         """Deliver what an earlier run left behind, decode, connect."""
@@ -323,7 +206,7 @@ class Consumer:
     def _take(self, batch: InboxBatch) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
         now = time.monotonic()
-        taken: list[_Taken] = []
+        taken: list[Taken] = []
         for index, source in enumerate(self._sources):
             messages = batch.by_server.get(index)
             started = time.perf_counter()
@@ -343,7 +226,7 @@ class Consumer:
 
     def _take_leave(self) -> None:
         """Spool what waits: for a missing message no longer, for a birth until the next start."""
-        taken: list[_Taken] = []
+        taken: list[Taken] = []
         for source in self._sources:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
@@ -351,7 +234,7 @@ class Consumer:
             taken.append(each)
         self._commit(taken)
 
-    def _commit(self, taken: list[_Taken]) -> None:
+    def _commit(self, taken: list[Taken]) -> None:
         """One transaction for the rows of a batch and all that is remembered with them."""
         written = [each for each in taken if each.is_worth_a_commit]
         if not written and not self.side.pending:
@@ -369,7 +252,7 @@ class Consumer:
             spooled = self.spool.append_many(
                 batches,
                 state=state,
-                also=lambda db: _write_all(db, written),
+                also=lambda db: write_all(db, written),
             )
         except SpoolFull as error:
             lost = sum(len(batch.rows) for batch in batches)
@@ -394,7 +277,7 @@ class Consumer:
                 self.telemetry.add_side_rows(batch.table, len(batch.rows))
         self.deliveries.submit(spooled)
 
-    def _convert(self, source: _Source, decoded: Decoded, started: float) -> _Taken:
+    def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""
         telemetry = self.telemetry
         if decoded.counts:
@@ -408,7 +291,7 @@ class Consumer:
         for request in decoded.rebirths:
             source.governor.want(request)
         node_alarms.heed(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
-        taken = _Taken(source, decoded)
+        taken = Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:
             events = normalize(observations, source.tags, self._next_arrival)
@@ -469,70 +352,10 @@ class Consumer:
                         extra={"group_id": group_id, "edge_node_id": edge_node_id},
                     )
 
-    # ------------------------------------------------------------------ telemetry
-
     def _refusal_counter(self, server: str) -> Callable[[str], None]:
         return lambda reason: self.telemetry.add_reason(reason, 1, server)
-
-    def _add_gauges(self) -> None:
-        gauge = self.telemetry.gauge
-        gauge("queued_bytes", "bytes between MQTT and decoding", lambda: self._inbox.queued_bytes)
-        gauge("spooled_rows", "rows not yet acknowledged", lambda: self.spooled_rows)
-        gauge("spool_bytes", "bytes of the spool in use", lambda: self.spool.stats().used_bytes)
-        gauge("spool_oldest_seconds", "age of the oldest batch in the spool",
-              lambda: self.spool.stats().oldest_age)  # fmt: skip
-        gauge(
-            "servers_connected",
-            "MQTT servers connected and subscribed",
-            lambda: sum(connection.connected.is_set() for connection in self.connections),
-        )
-        gauge("edge_nodes", "edge nodes whose birth was seen",
-              lambda: sum(source.fleet.node_count for source in self._sources))  # fmt: skip
-        gauge("waiting_messages", "messages that wait for a missing one, or for a birth",
-              lambda: sum(source.fleet.held_messages for source in self._sources))  # fmt: skip
-        gauge("tags", "tags that present births declare",
-              lambda: sum(source.fleet.live_tags for source in self._sources))  # fmt: skip
-        fleets = [source.fleet for source in self._sources]
-        gauge("duplicate_nodes", "edge node ids that two publishers seem to use",
-              lambda: sum(len(fleet.alarms.duplicates.alarmed) for fleet in fleets))  # fmt: skip
-        gauge("clock_problems", "edge nodes with implausible times, once per kind of problem",
-              lambda: sum(fleet.alarms.clock_problems for fleet in fleets))  # fmt: skip
-        gauge("clock_ahead_seconds", "most that the clock of an edge node is ahead",
-              lambda: max(fleet.alarms.most_ahead for fleet in fleets))  # fmt: skip
-        gauge("clock_behind_seconds", "most that the clock of an edge node is behind",
-              lambda: max(fleet.alarms.most_behind for fleet in fleets))  # fmt: skip
-        stats = self.delivery.stats
-        gauge("stream_open", "1 while a stream to Zerobus is open",
-              lambda: stats().state is StreamState.OPENED)  # fmt: skip
-        gauge("inflight_rows", "rows sent and not acknowledged", lambda: stats().inflight_rows)
-        gauge("last_acknowledgement_timestamp_seconds", "time of the last one, 0 before",
-              lambda: stats().last_ack_time or 0.0)  # fmt: skip
-        counter = self.telemetry.counter
-        counter("rows_sent", "rows sent, repetitions included", lambda: stats().rows_sent)
-        counter("rows_acknowledged", "rows acknowledged", lambda: stats().rows_acked)
-        counter("rows_set_aside", "rows that Zerobus cannot take", lambda: stats().rows_set_aside)
-        counter("calls_sent", "batches sent", lambda: stats().calls_sent)
-        counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
-        counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
-        if side := self.deliveries.side:
-            self.telemetry.registry.register(SideTableMetrics(side, self.spool.pending_rows))
 
 
 def _now_us() -> int:
     """The wall clock, in microseconds since 1970 UTC."""
     return time.time_ns() // 1_000
-
-
-def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
-    """A test of `group/node[/device]/metric` against the configured globs."""
-    if not include and not exclude:
-        return None
-    included = [re.compile(fnmatch.translate(glob)).match for glob in include]
-    excluded = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
-
-    def wanted(place: str) -> bool:
-        if included and not any(match(place) for match in included):
-            return False
-        return not any(match(place) for match in excluded)
-
-    return wanted

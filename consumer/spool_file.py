@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Sync = Literal["full", "normal", "off"]
 
 APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 # Batches are blobs of about a megabyte: large pages mean few page writes for each.
 PAGE_BYTES: Final = 16384
 # The write-ahead log is copied into the file when it has grown by this much.
@@ -97,6 +97,37 @@ _ADDED: Final = {
         )""",
         # Asked for by `deadletter retry`, done by the consumer that runs.
         "ALTER TABLE dead_letters ADD COLUMN retry INTEGER NOT NULL DEFAULT 0",
+    ),
+    3: (
+        # What became of every message and row since the file was made (consumer/ledger.py).
+        """CREATE TABLE ledger (
+            scope TEXT NOT NULL,
+            account TEXT NOT NULL,
+            amount INTEGER NOT NULL,
+            PRIMARY KEY (scope, account)
+        ) WITHOUT ROWID""",
+        # Messages that edge nodes sent and that did not come, at first.
+        """CREATE TABLE gaps (
+            gap_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            server TEXT NOT NULL,
+            group_id TEXT NOT NULL,
+            edge_node_id TEXT NOT NULL,
+            found_us INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            first_seq INTEGER,
+            last_seq INTEGER,
+            missing INTEGER,
+            from_us INTEGER,
+            to_us INTEGER,
+            healing TEXT NOT NULL,
+            healed_us INTEGER,
+            recovered INTEGER NOT NULL DEFAULT 0,
+            detail TEXT
+        )""",
+        "CREATE INDEX gaps_by_node ON gaps (server, group_id, edge_node_id, gap_id)",
+        # Where a dead letter came from, as far as that is known.
+        "ALTER TABLE dead_letters ADD COLUMN topic TEXT",
+        "ALTER TABLE dead_letters ADD COLUMN payload BLOB",
     ),
 }
 

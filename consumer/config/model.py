@@ -135,6 +135,24 @@ class Spool(Section):
         description="Most bytes on disk: rows per second, times about 200 bytes, times the "
         "longest outage to survive.",
     )
+    high_watermark: float = Field(
+        default=0.8,
+        gt=0.0,
+        le=1.0,
+        description="Fraction of `max_bytes` from which on the spool counts as nearly full: "
+        "logged, shown in the metrics, and with `host.gate_on_sink` the gate closes.",
+    )
+    low_watermark: float = Field(
+        default=0.5,
+        ge=0.0,
+        lt=1.0,
+        description="Fraction of `max_bytes` below which it no longer does.",
+    )
+    min_free: Size = Field(
+        default=128 * MIB,
+        ge=0,
+        description="The same when less than this is free on the disk, until twice as much is.",
+    )
     sync: Literal["full", "normal"] = Field(
         default="full",
         description="`full` survives loss of power; `normal` is faster and may lose the last "
@@ -243,6 +261,8 @@ class Configuration(Section):
                 )
         if self.limits.max_payload > self.limits.queue_bytes:
             raise ConflictError("limits.queue_bytes", "must not be less than limits.max_payload")
+        if self.spool.low_watermark >= self.spool.high_watermark:
+            raise ConflictError("spool.low_watermark", "must be less than spool.high_watermark")
         return self
 
     @property

@@ -1,0 +1,155 @@
+"""What one MQTT server's messages need on the decoding thread, and what they gave."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import random
+import re
+import time
+from typing import TYPE_CHECKING
+
+from consumer import fleet_store
+from consumer.normalize import SourceNames, TagColumns
+from consumer.side_tables import describe_again
+from sparkplug.fleet import Fleet
+from sparkplug.governor import RebirthGovernor
+from sparkplug.screening import Limits
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from consumer.config import Configuration, Server
+    from consumer.records import EncodedRows
+    from consumer.spool import Spool
+    from sparkplug.holding import HeldMessage
+    from sparkplug.messages import Decoded
+
+_LOG = logging.getLogger(__name__)
+
+
+class Source:
+    """Everything that one MQTT server's messages need on the decoding thread."""
+
+    def __init__(self, server: Server, configuration: Configuration) -> None:
+        limits = configuration.limits
+        host = configuration.host
+        self.name = server.name
+        self.site = server.site
+        self.fleet = Fleet(
+            Limits(
+                max_payload_bytes=limits.max_payload,
+                max_nodes=limits.max_nodes,
+                max_tags=limits.max_tags,
+            ),
+            wanted=_wanted(server.include, server.exclude),
+            emit_births=configuration.normalize.emit_births,
+            emit_stale=configuration.normalize.emit_stale != "none",
+            stale_when_lost=configuration.normalize.emit_stale == "all",
+            emit_transient=configuration.normalize.emit_transient,
+            reorder_timeout=host.reorder_timeout,
+            describe_tags=bool(configuration.zerobus.metadata_table),
+        )
+        self.tags = TagColumns(
+            self.fleet.catalogue,
+            SourceNames(
+                server=server.name,
+                site=server.site,
+                tag_path=configuration.normalize.tag_path,
+                source_system_id=server.source_system_id,
+            ),
+        )
+        self.governor = RebirthGovernor(
+            host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
+        )
+        # What the spool's file knows of the fleet is not what holds: a commit failed.
+        self.forgotten = False
+        self.written_sequence = b""
+
+    def restore(self, spool: Spool) -> None:
+        """Take in what an earlier run remembered of this server's nodes."""
+        births = spool.read(lambda db: fleet_store.read_births(db, self.name))
+        held = spool.read(lambda db: fleet_store.take_held(db, self.name))
+        state = spool.get_state(fleet_store.sequence_key(self.name))
+        slots = self.fleet.restore(
+            births, state if isinstance(state, bytes) else b"", held, time.monotonic()
+        )
+        describe_again(self.fleet.catalogue)
+        self.written_sequence = self.fleet.sequence_state()
+        spool.append_many(
+            [],
+            state={fleet_store.sequence_key(self.name): self.written_sequence},
+            also=lambda db: fleet_store.write_slots(db, self.name, slots),
+        )
+        if births or held:
+            _LOG.info(
+                "%s: births of %d edge nodes and %d held messages are remembered",
+                self.name, len(slots), len(held), extra={"server": self.name},
+            )  # fmt: skip
+
+
+class Taken:
+    """What one server's part of a batch gave, on its way to the spool."""
+
+    def __init__(self, source: Source, decoded: Decoded) -> None:
+        self.source = source
+        self.rows: list[EncodedRows] = []
+        self.held: list[HeldMessage] | None = None
+        self.sequence = source.fleet.sequence_state()
+        self.dead_lost = 0
+        self._memories = decoded.memories
+        self._dead = decoded.quarantined + decoded.expired
+
+    @property
+    def is_worth_a_commit(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(
+            self.rows
+            or self._memories
+            or self._dead
+            or self.held is not None
+            or self.sequence != self.source.written_sequence
+        )
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write what goes with the rows, inside their transaction."""
+        name = self.source.name
+        if self.source.forgotten:
+            fleet_store.forget_births(db, name)
+        fleet_store.write_memories(db, name, self._memories)
+        if self._dead:
+            self.dead_lost = fleet_store.write_dead(db, name, self._dead)
+        if self.held is not None:
+            fleet_store.write_held(db, name, self.held)
+
+
+def join_sites(sources: list[Source]) -> None:
+    """Let the fleets of servers that share a site know of each other."""
+    for source in sources:
+        source.fleet.liveness.peers = tuple(
+            other.fleet.liveness
+            for other in sources
+            if other is not source and source.site and other.site == source.site
+        )
+
+
+def write_all(db: sqlite3.Connection, taken: list[Taken]) -> None:
+    """Write what all servers' parts of a batch gave beside rows, inside their transaction."""
+    for each in taken:
+        each.write(db)
+
+
+def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
+    """A test of `group/node[/device]/metric` against the configured globs."""
+    if not include and not exclude:
+        return None
+    included = [re.compile(fnmatch.translate(glob)).match for glob in include]
+    excluded = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
+
+    def wanted(place: str) -> bool:
+        if included and not any(match(place) for match in included):
+            return False
+        return not any(match(place) for match in excluded)
+
+    return wanted
