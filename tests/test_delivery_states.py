@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from prometheus_client import CollectorRegistry, generate_latest
-from services import wait_until
-from tag_events import CLIENT_ID, DESCRIPTOR, SECRET, events, sink_for
+from services import free_port, wait_until
+from tag_events import CLIENT_ID, DESCRIPTOR, SECRET, events, landed, sink_for
 
 from consumer.delivery import Delivery
 from consumer.delivery_metrics import StreamMetrics, streams_status
@@ -310,21 +310,32 @@ class TestMismatch:
 
     def test_a_dropped_column_stops_sending_until_it_is_back(self, tmp_path):
         narrow = pa.schema([each for each in TAG_EVENTS_SCHEMA if each.name != "seq"])
-        lake, table = tmp_path / "tables", "main.plant.tag_events"
-        server = LocalZerobus(lake, commit_interval=0.02)
-        server.create_table(table, narrow)
+        table = "main.plant.tag_events"
+        addresses = {
+            "grpc_address": f"127.0.0.1:{free_port()}",
+            "http_address": f"127.0.0.1:{free_port()}",
+        }
+        dropped = LocalZerobus(tmp_path / "narrow", commit_interval=0.02, **addresses)
+        dropped.create_table(table, narrow)
+        restored = LocalZerobus(tmp_path / "whole", commit_interval=0.02, **addresses)
+        restored.create_table(table, TAG_EVENTS_SCHEMA)
         spool = Spool.open(tmp_path / "spool.db", sync="off")
         schema_id = spool.add_schema(DESCRIPTOR)
-        with contextlib.closing(spool), server:
-            delivery = Delivery(spool, sink_for(server), table, schema_id, QUICK)
-            delivery.submit(spool.append(table, events(0, 100), schema_id=schema_id))
-            delivery.start()
-            wait_until(lambda: delivery.stats().state is StreamState.BLOCKED)
-            assert "it is about column seq" in delivery.stats().cause
-            assert server.counters().records_received == 0
-            delivery.submit(spool.append(table, events(100, 200), schema_id=schema_id))
-            assert spool.pending_rows(table) == 200
-            assert delivery.stop(10)
+        with contextlib.closing(spool):
+            with dropped:
+                delivery = Delivery(spool, sink_for(dropped), table, schema_id, QUICK)
+                delivery.submit(spool.append(table, events(0, 100), schema_id=schema_id))
+                delivery.start()
+                wait_until(lambda: delivery.stats().state is StreamState.BLOCKED)
+                assert "it is about column seq" in delivery.stats().cause
+                delivery.submit(spool.append(table, events(100, 200), schema_id=schema_id))
+                assert spool.pending_rows(table) == 200
+                assert dropped.counters().records_received == 0
+            with restored:
+                assert delivery.drain(20) == 0, delivery.stats()
+                assert delivery.stats().state is StreamState.OPENED
+                assert landed(tmp_path / "whole") == list(range(200))
+                assert delivery.stop(10)
 
 
 class TestShown:
