@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psutil
@@ -48,8 +49,12 @@ def free_ports(count):
     return ports
 mqtt_server.free_ports = system.free_ports = free_ports
 """
+# The consumer does not wait long for acknowledgements that cannot come.
+IMPATIENT = "from consumer.demo import system; system._SHUTDOWN_TIMEOUT = '500ms'; "
 GATEWAYS = ["Plant 1/Line A", "Plant 2/Line A", "Plant 3/Line A"]
 TABLE = ("ignition_demo", "scada_data", "tag_events")
+# What looks at the same runs is done by one worker.
+TOGETHER = pytest.mark.xdist_group("demo")
 
 
 class Demo:
@@ -57,7 +62,8 @@ class Demo:
 
     def __init__(self, directory, *arguments, prelude=""):
         self.data_dir = directory / "data"
-        self.stdout, self.stderr = directory / "stdout", directory / "stderr"
+        run = sum(1 for _ in directory.glob("stdout-*"))
+        self.stdout, self.stderr = directory / f"stdout-{run}", directory / f"stderr-{run}"
         with self.stdout.open("w") as out, self.stderr.open("w") as err:
             self.process = subprocess.Popen(
                 [
@@ -155,11 +161,67 @@ def demo(directory, *arguments, prelude=""):
             running.process.kill()
 
 
-def test_everything_published_is_found_in_the_table(tmp_path):
-    with demo(tmp_path, "--seconds", 3, "--json") as running:
+class Done(NamedTuple):
+    """A demo that has ended well, with what was in its tables then."""
+
+    running: Demo
+    table: pa.Table
+    metadata: pa.Table
+    events: pa.Table
+
+    @property
+    def summary(self):
+        """What --json prints."""
+        return json.loads(self.running.out.splitlines()[-1])
+
+    @property
+    def facts(self):
+        """The lines of the Verified block, which is printed without --json."""
+        lines = self.running.out.splitlines()
+        at = lines.index("Verified")
+        return dict(line.strip().split("  ", 1) for line in lines[at + 1 :])
+
+
+def number(fact):
+    """The number at the beginning of a fact."""
+    return int(fact.split()[0].replace(",", ""))
+
+
+def completed(directory, *arguments, prelude=""):
+    with demo(directory, *arguments, prelude=prelude) as running:
         running.wait_for("online")
         assert running.end() == 0, running.err
-    summary = json.loads(running.out.splitlines()[-1])
+    schema_dir = running.data_dir.joinpath(*TABLE[:-1])
+    metadata, events = (
+        DeltaTable(schema_dir / name).to_pyarrow_table()
+        for name in ("tag_metadata", "sparkplug_events")
+    )
+    return Done(running, running.table, metadata, events)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A whole run, three seconds long."""
+    return completed(tmp_path_factory.mktemp("demo"), "--seconds", 3, "--json")
+
+
+@pytest.fixture(scope="module")
+def second(first):
+    """Another one in the same directory, without --json, on ports that others take meanwhile."""
+    arguments = ("--seconds", 1, "--gateways", 2, "--rate", 50)
+    return completed(first.running.data_dir.parent, *arguments, prelude=TAKEN_PORTS)
+
+
+@pytest.fixture(scope="module")
+def without_mosquitto(tmp_path_factory):
+    """A run on amqtt, on ports that others take meanwhile."""
+    prelude = NO_MOSQUITTO + TAKEN_PORTS
+    return completed(tmp_path_factory.mktemp("amqtt"), "--seconds", 2, "--json", prelude=prelude)
+
+
+@TOGETHER
+def test_everything_published_is_found_in_the_table(first):
+    running, table, summary = first.running, first.table, first.summary
     assert summary["events_published"] > 1000
     for key in ("events_received", "rows_sent", "rows_landed", "rows_distinct"):
         assert summary[key] == summary["events_published"], key
@@ -168,7 +230,6 @@ def test_everything_published_is_found_in_the_table(tmp_path):
     assert summary["verified"] is True
 
     # Not what the demo says, but what is there.
-    table = running.table
     assert table.num_rows == summary["rows_landed"]
     assert len(set(table["event_id"].to_pylist())) == summary["rows_distinct"]
     counts = table.group_by("source_system_id").aggregate([([], "count_all")]).to_pylist()
@@ -176,16 +237,6 @@ def test_everything_published_is_found_in_the_table(tmp_path):
     assert rows == summary["gateways"]
     assert sorted(rows) == GATEWAYS
     assert min(rows.values()) > 300
-    # The side tables: every tag has its metadata, every birth its event.
-    schema_dir = running.data_dir.joinpath(*TABLE[:-1])
-    metadata = DeltaTable(schema_dir / "tag_metadata").to_pyarrow_table()
-    tags = set(table["tag_path"].to_pylist())
-    assert set(metadata["tag_path"].to_pylist()) == tags
-    assert summary["tags_described"] == len(tags)
-    assert 0 < summary["tags_with_unit"] < len(tags)
-    events = DeltaTable(schema_dir / "sparkplug_events").to_pyarrow_table()
-    kinds = Counter(events["event_type"].to_pylist())
-    assert kinds == summary["events_by_type"] == {"node_birth": 3, "device_birth": 6}
 
     # The end of the demo is not covered by rows of gateways that were switched off.
     assert set(table["message_type"].to_pylist()) == {"NBIRTH", "DBIRTH", "NDATA", "DDATA"}
@@ -195,31 +246,34 @@ def test_everything_published_is_found_in_the_table(tmp_path):
         assert text in running.err
 
 
-def test_a_second_run_in_the_same_directory_counts_only_its_own_rows(tmp_path):
-    published = []
-    for name in ("first", "second"):
-        with demo(tmp_path, "--seconds", 1, "--gateways", 1, "--json") as running:
-            running.wait_for("online")
-            assert running.end() == 0, (name, running.err)
-        summary = json.loads(running.out)
-        assert summary["rows_landed"] == summary["events_published"]
-        assert summary["rows_other"] == 0
-        published.append(summary["events_published"])
-    assert running.table.num_rows == sum(published)
+@TOGETHER
+def test_every_tag_has_its_metadata_and_every_birth_its_event(first):
+    summary = first.summary
+    tags = set(first.table["tag_path"].to_pylist())
+    assert set(first.metadata["tag_path"].to_pylist()) == tags
+    assert summary["tags_described"] == len(tags)
+    assert 0 < summary["tags_with_unit"] < len(tags)
+    kinds = Counter(first.events["event_type"].to_pylist())
+    assert kinds == summary["events_by_type"] == {"node_birth": 3, "device_birth": 6}
 
 
-def test_without_json_the_rows_and_the_verified_block_are_the_output(tmp_path):
-    with demo(tmp_path, "--seconds", 1, "--gateways", 2, "--rate", 50) as running:
-        running.wait_for("online")
-        assert running.end() == 0, running.err
+@TOGETHER
+def test_a_second_run_in_the_same_directory_counts_only_its_own_rows(first, second):
+    facts = second.facts
+    assert facts["landed"].split()[0] == facts["published"].split()[0]
+    assert "other rows" not in facts
+    assert second.table.num_rows == first.table.num_rows + number(facts["landed"])
+
+
+@TOGETHER
+def test_without_json_the_rows_and_the_verified_block_are_the_output(first, second):
+    running, facts = second.running, second.facts
     lines = running.out.splitlines()
     assert sum("/Ramp/Ramp" in line and " % " in line for line in lines) == 10
-    assert any(line.split() == ["node_birth", "2"] for line in lines)
-    at = lines.index("Verified")
-    facts = dict(line.strip().split("  ", 1) for line in lines[at + 1 :])
-    rows = running.table.num_rows
+    assert any(line.split() == ["node_birth", "5"] for line in lines)  # of both runs
+    rows = second.table.num_rows - first.table.num_rows
     for name in ("published", "received", "sent", "acknowledged", "landed", "distinct events"):
-        assert int(facts[name].split()[0].replace(",", "")) == rows, name
+        assert number(facts[name]) == rows, name
     assert facts["failures"].split() == ["0"]
     assert facts["stream state"].split() == ["OPENED"]
     assert "Verified" not in running.err
@@ -229,21 +283,32 @@ def test_without_json_the_rows_and_the_verified_block_are_the_output(tmp_path):
     assert "Plant 2/Line A" in asked.stdout
 
 
-def test_where_there_is_no_mosquitto_amqtt_does(tmp_path):
-    with demo(tmp_path, "--seconds", 2, "--json", prelude=NO_MOSQUITTO) as running:
-        running.wait_for("online")
-        assert running.end() == 0, running.err
-    assert "No mosquitto found" in running.err
-    summary = json.loads(running.out)
+@TOGETHER
+def test_where_there_is_no_mosquitto_amqtt_does(without_mosquitto):
+    assert "No mosquitto found" in without_mosquitto.running.err
+    summary = without_mosquitto.summary
     assert summary["broker"] == "amqtt"
     assert summary["rows_landed"] == summary["events_published"] > 500
     assert summary["failures"] == 0
     assert sorted(summary["gateways"]) == GATEWAYS
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["  broker ", "  zerobus ", "online"])
-def test_a_signal_at_any_time_leaves_nothing_running(tmp_path, number, moment):
+@TOGETHER
+@pytest.mark.parametrize(
+    ("run", "broker"), [("second", "mosquitto"), ("without_mosquitto", "amqtt")]
+)
+def test_a_port_that_another_program_takes_is_replaced(request, run, broker):
+    logs = request.getfixturevalue(run).running.data_dir / "logs"
+    for name in (broker, "local-zerobus", "consumer"):
+        log = (logs / f"{name}.log").read_text()
+        assert "annot listen on" in log or "ddress already in use" in log, name
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("  broker ", signal.SIGTERM), ("  zerobus ", signal.SIGINT), ("online", signal.SIGTERM)],
+)
+def test_a_signal_at_any_time_leaves_nothing_running(tmp_path, moment, number):
     with demo(tmp_path, "--seconds", 60) as running:
         running.wait_for(moment)
         running.process.send_signal(number)
@@ -328,7 +393,7 @@ def test_a_consumer_that_dies_is_reported_and_its_spool_is_delivered_by_the_next
     for text in (problem, "published events are not in the table", "NOT verified"):
         assert text in running.err
 
-    with demo(tmp_path, "--seconds", 1, "--json") as running:
+    with demo(tmp_path, "--seconds", 0.5, "--json") as running:
         running.wait_for("online")
         assert "rows of an earlier run are in its spool" in running.err
         assert running.end() == 0, running.err
@@ -340,22 +405,9 @@ def test_a_consumer_that_dies_is_reported_and_its_spool_is_delivered_by_the_next
     assert distinct >= received + summary["rows_distinct"]
 
 
-@pytest.mark.parametrize("prelude", [TAKEN_PORTS, NO_MOSQUITTO + TAKEN_PORTS])
-def test_a_port_that_another_program_takes_is_replaced(tmp_path, prelude):
-    with demo(tmp_path, "--seconds", 1, "--json", prelude=prelude) as running:
-        running.wait_for("online")
-        assert running.end() == 0, running.err
-    summary = json.loads(running.out)
-    assert summary["rows_landed"] == summary["events_published"] > 0
-    logs = running.data_dir / "logs"
-    for name in (summary["broker"], "local-zerobus", "consumer"):
-        log = (logs / f"{name}.log").read_text()
-        assert "annot listen on" in log or "ddress already in use" in log, name
-
-
 @pytest.mark.parametrize("name", ["local-zerobus", "mosquitto"])
 def test_a_server_that_dies_ends_the_demo_with_its_log(tmp_path, name):
-    with demo(tmp_path, "--seconds", 60, "--gateways", 1) as running:
+    with demo(tmp_path, "--seconds", 60, "--gateways", 1, prelude=IMPATIENT) as running:
         running.wait_for("online")
         running.child(name).kill()
         assert running.end() == 1

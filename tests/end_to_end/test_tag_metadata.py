@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +22,11 @@ PRESSURE = Properties(engUnit="bar", engLow=0.0, engHigh=250.0, documentation="M
 
 def at(milliseconds):
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+
+
+def noise(seed):
+    """A text of 32,000 characters in no order."""
+    return base64.b64encode(random.Random(seed).randbytes(24_000)).decode()
 
 
 class Publisher:
@@ -166,7 +173,12 @@ def test_a_version_that_found_no_room_is_written_with_the_next_birth(tmp_path):
         system.consumer.start_ready()
         system.zerobus.faults.drop_acks()
         publisher = Publisher(system.publish)
-        tags = {f"T{n}": Properties(documentation=f"{n} " * 5_000) for n in range(400)}
+        # As long as texts may be, and with nothing in them that compresses.
+        names = ("engUnit", "documentation", "tooltip")
+        tags = {
+            f"T{n}": Properties(**{name: noise(f"{name} {n}") for name in names})
+            for n in range(120)
+        }
         publisher.born(**tags)
         system.consumer.wait_for(
             lambda: system.consumer.status()["rows_dropped"] > 0, "rows that find no room"
