@@ -123,7 +123,8 @@ def dropped_column(directory: Path, size: Size, say: Callable[[str], None]) -> V
                 lambda: system.consumer.status()["stream_state"] == "BLOCKED", "BLOCKED", 30
             )
             status = system.consumer.status()
-            assert "failed (contract, attempt 1)" in system.consumer.log()
+            assert status["failure_kind"] == "contract"
+            assert "CONNECTING -> BLOCKED" in system.consumer.log()
             assert "tag_provider" in status["failure"], status["failure"]
             say(f"{number} of {size.times}: BLOCKED after {streams} streams: {status['failure']}")
             spooled = status["spooled_rows"]
