@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services import wait_until
 
-from consumer import spool as spool_module
+from consumer import spool_space
 from consumer.errors import (
     SpoolDamaged,
     SpoolDiskFull,
@@ -277,7 +277,7 @@ class TestRoom:
     def test_after_an_outage_the_disk_gets_its_space_back(
         self, spool, schema_id, path, monkeypatch
     ):
-        monkeypatch.setattr(spool_module, "_VACUUM_FROM_BYTES", 1 << 20)
+        monkeypatch.setattr(spool_space, "_VACUUM_FROM_BYTES", 1 << 20)
         backlog = [
             spool.append(TABLE, random_rows(1000, 1000), schema_id=schema_id) for _ in range(20)
         ]
@@ -396,18 +396,6 @@ class TestDamage:
             [(reason, kept)] = other.execute("SELECT reason, rows FROM dead_letters")
         assert reason == "damaged"
         assert b"twO" in kept
-
-    def test_damaged_pages_are_reported_with_the_file_and_the_mend(self, path):
-        with contextlib.closing(Spool.open(path)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
-            for seed in range(20):
-                spool.append(TABLE, random_rows(100, 1000, seed), schema_id=schema_id)
-        size = path.stat().st_size
-        with path.open("r+b") as file:
-            file.seek(16384)
-            file.write(b"\xff" * (size - 16384))
-        with pytest.raises(SpoolDamaged, match=r"spool\.db is damaged .* check the disk"):
-            Spool.open(path)
 
     def test_rows_set_aside_by_hand_are_kept_once(self, spool, schema_id):
         batch = spool.append(TABLE, rows_of("good", "bad", "fine"), schema_id=schema_id)
