@@ -378,9 +378,18 @@ class Spool:
         return self._letters.dropped_rows
 
     def has_room(self) -> bool:
-        """Whether batches are taken; once one was refused, not before there is room for more."""
+        """Whether batches are taken; once one was refused, not before there is room for more.
+
+        An empty spool has room in any case: waiting would not make more of it.
+        """
         with self._errors():
-            return self._space.look_for_room()
+            nothing = not any(pending[0] for pending in self._pending.values())
+            return self._space.look_for_room(nothing_waits=nothing)
+
+    def note_full(self) -> None:
+        """Count as full until there is room: an earlier run ended like that."""
+        with self._mutex:
+            self._space.note_refusal(0)
 
     # -- state -----------------------------------------------------------------------
 

@@ -38,8 +38,6 @@ MOST_DAMAGED_FILES: Final = 3
 _SMALL_BYTES: Final = 256 << 20
 # Rows of a table that are walked through: with a thousand bytes each these are read in passing.
 _MOST_WALKED: Final = 50_000
-_TABLES: Final = ("schemas", "state", "births", "held", "dead_letters", "dead_messages", "gaps",
-                  "ledger")  # fmt: skip
 
 
 def open_sound(
@@ -110,8 +108,11 @@ def _look(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
         [(stored,)] = connection.execute("SELECT count(*) FROM batches NOT INDEXED")
         if stored != indexed:
             raise SpoolDamaged(f"the spool {path} is damaged: {stored} batches, {indexed} in index")
-    for table in _TABLES:
-        connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - our names
+    tables = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name != 'batches'"
+    ).fetchall()
+    for (table,) in tables:
+        connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - our names
     if whole:
         started = time.monotonic()
         [(verdict,)] = connection.execute("PRAGMA quick_check(1)")

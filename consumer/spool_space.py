@@ -77,7 +77,7 @@ class SpoolSpace:
         """Batches of so many bytes found no room, in the spool or on the disk."""
         self._refused = max(self._refused, size, 1)
 
-    def look_for_room(self) -> bool:
+    def look_for_room(self, *, nothing_waits: bool) -> bool:
         """Whether there is room; after a refusal, for a good deal more than was refused.
 
         On the edge of being full every second batch would be lost, and no node's data be whole.
@@ -85,7 +85,8 @@ class SpoolSpace:
         if self._refused:
             wanted = min(max(self._spare, _ROOM_FOR * self._refused), self.max_bytes // 2)
             left = self.max_bytes - self._spare - self.used_bytes
-            if left >= wanted and self.reserve.free_bytes + self._free_pages() >= wanted:
+            on_disk = self.reserve.free_bytes + self._free_pages()
+            if nothing_waits or (left >= wanted and on_disk >= wanted):
                 self._refused = 0
         return not self._refused
 

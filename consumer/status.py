@@ -25,6 +25,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "last_acked_offset": delivery.last_acked_offset,
         "failure": delivery.cause or "",
         "spooled_rows": consumer.spooled_rows,
+        "spool": consumer.watch.status() | {"overflow": consumer.overflow.status()},
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),

@@ -57,6 +57,7 @@ class Telemetry:
             "batches_decoded": 0,
             "rebirths_requested": 0,
             "rows_dropped": 0,
+            "messages_discarded": 0,
             "dead_messages": 0,
         }
         self.side_rows: dict[str, int] = {}
@@ -68,7 +69,7 @@ class Telemetry:
         self._remarks = make("remarks", "messages or metrics not read, by reason", "reason")
         self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
         self._side_rows = make("side_rows_produced", "rows made for side tables", "table")
-        self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
+        self._dropped = make("rows_dropped", "rows that were lost, by reason", "reason")
         self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
         self._dead_lost = make("dead_messages_lost", "dead messages beyond what is kept")
         self._decode = Histogram(
@@ -120,6 +121,11 @@ class Telemetry:
         """Rows that were lost, knowingly."""
         self._dropped.labels(reason).inc(rows)
         self.totals["rows_dropped"] += rows
+
+    def add_discarded(self, messages: int, reason: str, server: str, example: str = "") -> None:
+        """Whole messages that were lost, knowingly; an example is an edge node."""
+        self.totals["messages_discarded"] += messages
+        self.add_reason(reason, messages, server, example)
 
     def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
         """Messages that were held and could not be read."""

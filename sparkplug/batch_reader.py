@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sparkplug.batch import is_birth, one_by_one
+from sparkplug.batch import CODE, is_birth, one_by_one
 from sparkplug.messages import Decoded, MessageBatch, Reason
 from sparkplug.observations import in_turn, observe
 from sparkplug.screening import screen
 from sparkplug.tag_description import describe
-from sparkplug.topics import Topic, parse
+from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sparkplug.structured_rows import Flattened
     from sparkplug.windows import Windows
 
+_DEATHS: Final = (CODE[MessageType.NDEATH], CODE[MessageType.DDEATH])
 _IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 
 
@@ -107,6 +108,8 @@ class BatchReader:
     def _finish(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """All metrics that are read have their tags: make rows of them."""
         state, decoded = self._state, batch.decoded
+        read = batch.taken & ~np.isin(batch.message_type, _DEATHS)
+        decoded.readers.append(batch.node[read])
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
@@ -146,8 +149,10 @@ class BatchReader:
         )
         observations, turns = found or (None, np.empty(0, dtype=np.int64))
         decoded.observations += in_turn(observations, turns, batch.stale)
+        if flat.returned.any():
+            decoded.taken_back.append(flat.tag[flat.returned])
         if observations is not None:
-            state.liveness.take_back(observations)
+            decoded.taken_back += state.liveness.take_back(observations)
         return observations
 
 

@@ -144,12 +144,8 @@ def test_a_small_file_is_read_whole_after_a_stop_that_was_not_in_order(path, cap
         each.write_bytes(content_then)
     path.with_name("spool.db-shm").unlink()
     with opened(path) as spool:
-        assert "last" in [text for text in texts_after(spool, 60)]
+        assert texts_in(spool, after=60) == ["last"]
     assert "was checked in" in caplog.text
-
-
-def texts_after(spool, batch_id):
-    return texts_in(spool, after=batch_id)
 
 
 def test_no_batch_id_is_given_twice_after_a_salvage(path):
