@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sparkplug.batch import CODE, is_birth, one_by_one
-from sparkplug.messages import Decoded, MessageBatch, Reason
-from sparkplug.observations import in_turn, observe
+from sparkplug.batch import is_birth, one_by_one
+from sparkplug.messages import MESSAGE_TYPES, Decoded, MessageBatch, Reason
+from sparkplug.observations import NO_TURNS, in_turn, observe
 from sparkplug.screening import screen
 from sparkplug.tag_description import describe
-from sparkplug.topics import MessageType, Topic, parse
+from sparkplug.topics import Topic, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparkplug.structured_rows import Flattened
     from sparkplug.windows import Windows
 
-_DEATHS: Final = (CODE[MessageType.NDEATH], CODE[MessageType.DDEATH])
+_HAS_VALUES: Final = np.array([not each.endswith("DEATH") for each in MESSAGE_TYPES])
 _IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 
 
@@ -81,7 +81,7 @@ class BatchReader:
         regular = self._read_regular(batch)
         for session in overdue:
             self._windows.stop_waiting(batch, session)
-        for index in np.flatnonzero(~regular[batch.recalled :]).tolist():
+        for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.come_to(batch.recalled + index)
             self._ordering.take(batch, batch.recalled + index)
         for message in lost:
@@ -97,8 +97,8 @@ class BatchReader:
         batch.taken |= regular
         self._resolution.resolve_regular(batch, regular)
         if self._state.catalogue.any_structured:
-            counts = np.diff(batch.columns.offsets)
-            self._reader.read_structured(batch, np.flatnonzero(np.repeat(regular, counts)))
+            rows = np.flatnonzero(batch.columns.per_metric(regular))
+            self._reader.read_structured(batch, rows)
         for position in range(batch.recalled):
             waiter = self._state.session_of(self._state.arrival(batch, position).topic)
             if waiter is not None:
@@ -108,8 +108,7 @@ class BatchReader:
     def _finish(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """All metrics that are read have their tags: make rows of them."""
         state, decoded = self._state, batch.decoded
-        read = batch.taken & ~np.isin(batch.message_type, _DEATHS)
-        decoded.readers.append(batch.node[read])
+        decoded.readers.append(batch.node[batch.taken & _HAS_VALUES[batch.message_type]])
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
@@ -138,7 +137,7 @@ class BatchReader:
             tag=flat.tag,
             catalogue=state.catalogue,
             message_type=batch.message_type,
-            received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
+            received_us=np.array(batch.messages.received_us),
             ignition=flat.of(batch.ignition_of_metrics()),
             returned=flat.returned,
             texts=flat.texts,
@@ -147,7 +146,7 @@ class BatchReader:
             emit_transient=state.options.emit_transient,
             counts=decoded.counts,
         )
-        observations, turns = found or (None, np.empty(0, dtype=np.int64))
+        observations, turns = found or (None, NO_TURNS)
         decoded.observations += in_turn(observations, turns, batch.stale)
         if flat.returned.any():
             decoded.taken_back.append(flat.tag[flat.returned])
