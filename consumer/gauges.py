@@ -71,5 +71,11 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     counter("calls_sent", "batches sent", lambda: stats().calls_sent)
     counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
     counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
+    consumer.telemetry.counter_by(
+        "broker_dropped_messages",
+        "messages that an MQTT server discarded while connected, for all its clients",
+        "server",
+        lambda: {each.server.name: each.drops.total for each in consumer.connections},
+    )
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

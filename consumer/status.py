@@ -35,6 +35,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
                 "connected": connection.connected.is_set(),
                 "connections": connection.connections,
                 "last_error": connection.last_error,
+                "broker_dropped_messages": connection.drops.total,
             }
             for connection in consumer.connections
         ],

@@ -93,6 +93,12 @@ class Telemetry:
         """A count that somebody else keeps, read when metrics are asked for."""
         self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read))
 
+    def counter_by(
+        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """The same with a label: one count for each of its values."""
+        self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read, label))
+
     def add_received(self, server: str, messages: int, size: int) -> None:
         """Messages of one server in a batch, and their payload bytes."""
         self._received.labels(server).inc(messages)
@@ -181,13 +187,27 @@ class Telemetry:
 
 
 class _KeptElsewhere(Collector):
-    """A counter whose value is read from another part."""
+    """A counter whose value is read from another part; with a label one for each of its values."""
 
-    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        read: Callable[[], float | Mapping[str, float]],
+        label: str = "",
+    ) -> None:
         self._name = name
         self._text = text
         self._read = read
+        self._label = label
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The counter with its present value."""
-        yield CounterMetricFamily(self._name, self._text, value=self._read())
+        value = self._read()
+        if isinstance(value, (int, float)):
+            yield CounterMetricFamily(self._name, self._text, value=value)
+            return
+        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
+        for key, count in value.items():
+            family.add_metric([key], count)
+        yield family
