@@ -202,7 +202,7 @@ class BrokerConnection:
                 # Some servers end the connection of whoever asks for what they do not have.
                 self._certificates = False
                 _LOG.info(
-                    "%s is asked neither for births that it keeps nor for what it discards",
+                    "%s is asked for no births that it keeps, nor for what it discards",
                     self.server.name,
                     extra={"server": self.server.name},
                 )
