@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consumer.delivery_metrics import StreamMetrics
 from consumer.delivery_types import StreamState
 from consumer.side_metrics import SideTableMetrics
 from consumer.spool_opening import damaged_files
@@ -77,5 +78,6 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
         "server",
         lambda: {each.server.name: each.drops.total for each in consumer.connections},
     )
+    consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

@@ -78,21 +78,31 @@ class LetterStore:
         self._counted = None
 
     def keep(
-        self, place: tuple[str, str, int, int, int], reason: str, error: str, blob: bytes
+        self,
+        place: tuple[str, str, int, int, int],
+        reason: str,
+        error: str,
+        blob: bytes,
+        origin: tuple[str | None, bytes | None] = (None, None),
     ) -> Kept:
-        """Keep rows; `place` is table, schema id, batch id, first row, number of rows."""
-        rows, size = self.count()
-        if size + len(blob) > self.max_bytes and not self._has(place):
+        """Keep rows; `place` is table, schema id, batch id, first row, number of rows.
+
+        `origin` is topic and payload of the message that they come from, where that is known.
+        """
+        rows, before = self.count()
+        size = len(blob) + len(origin[1] or b"")
+        if before + size > self.max_bytes and not self._has(place):
             self._drop(place, reason, error)
             return Kept.NOT_AT_ALL
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
-            "first_row, row_count, reason, error, rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._clock(), *place, reason, error, blob),
+            "first_row, row_count, reason, error, rows, topic, payload) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._clock(), *place, reason, error, blob, *origin),
         )
         if cursor.rowcount != 1:
             return Kept.BEFORE
-        self._counted = (self._version(), rows + place[-1], size + len(blob))
+        self._counted = (self._version(), rows + place[-1], before + size)
         return Kept.NOW
 
     def _has(self, place: tuple[str, str, int, int, int]) -> bool:

@@ -259,9 +259,12 @@ class Spool:
         *,
         reason: str,
         error: str,
+        topic: str | None = None,
+        payload: bytes | None = None,
     ) -> bool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
+        Topic and payload are those of the message that they come from, where that is known.
         Doing it again, after a crash before the batch was trimmed, changes nothing. When there
         are too many dead letters the rows are dropped, which is counted and said.
 
@@ -269,11 +272,17 @@ class Spool:
             Whether they are kept, and were not before.
         """
         part = EncodedRows(batch.rows.array.slice(start, stop - start)).to_blob()
-        place = (batch.table, batch.schema_id, batch.batch_id, start, stop - start)
+        place = (
+            batch.table,
+            batch.schema_id,
+            batch.batch_id,
+            batch.position(start),
+            stop - start,
+        )
 
         def keep() -> Kept:
             with self._transaction():
-                return self._letters.keep(place, reason, error, part)
+                return self._letters.keep(place, reason, error, part, (topic, payload))
 
         return self._using_reserve(keep) is Kept.NOW
 
@@ -300,16 +309,25 @@ class Spool:
 
     # -- reading ---------------------------------------------------------------------
 
-    def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
+    def batches_after(
+        self,
+        batch_id: int,
+        limit_bytes: int,
+        *,
+        table: str,
+        known: Mapping[int, SpooledBatch] | None = None,
+    ) -> list[SpooledBatch]:
         """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
 
-        At least one when there is one. A batch whose checksum does not fit is moved to
-        the dead letters, whole, with an error in the log; the next ones follow.
+        At least one when there is one. Those in `known`, by id, are not read. A batch whose
+        checksum does not fit is moved to the dead letters, whole, with an error in the log;
+        the next ones follow.
 
         Raises:
             SpoolDamaged: the file itself cannot be read.
         """
         found: list[SpooledBatch] = []
+        known = known or {}
         size = 0
         with self._errors():
             while True:
@@ -321,7 +339,7 @@ class Spool:
                 for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
                     if found and size + byte_count > limit_bytes:
                         return found
-                    batch = self._read(batch_id)
+                    batch = known.get(batch_id) or self._read(batch_id)
                     if batch is not None:
                         found.append(batch)
                         size += byte_count
