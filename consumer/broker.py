@@ -27,6 +27,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from consumer.broker_drops import DROPPED_TOPIC, BrokerDrops
 from consumer.handshake import Handshake
 from sparkplug.certificates import PREFIX
 from sparkplug.commands import COMMAND_QOS, rebirth_command
@@ -82,6 +83,7 @@ class BrokerConnection:
         self.connected = threading.Event()
         self.connections = 0
         self.last_error = ""
+        self.drops = BrokerDrops(server.name)
         self._index = index
         self._inbox = inbox
         self._spool = spool
@@ -96,7 +98,7 @@ class BrokerConnection:
         self._requests: deque[tuple[str, bytes]] = deque()
         self._renewed_at = -math.inf
         self._renewing = False
-        self._certificates = True  # whether to ask for the births that a server keeps
+        self._certificates = True  # whether to ask for what not every server has
         self._heard = False  # whether the present connection was made, or delivered something
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
 
@@ -184,6 +186,7 @@ class BrokerConnection:
             OSError: no connection could be made.
         """
         attempt = Handshake(self)
+        self.drops.connected()
         client = attempt.client
         try:
             client.connect(self.server.host, self.server.port, keepalive=_KEEPALIVE)
@@ -199,7 +202,7 @@ class BrokerConnection:
                 # Some servers end the connection of whoever asks for what they do not have.
                 self._certificates = False
                 _LOG.info(
-                    "%s is asked for no births that it keeps",
+                    "%s is asked for no births that it keeps, nor for what it discards",
                     self.server.name,
                     extra={"server": self.server.name},
                 )
@@ -334,10 +337,14 @@ class BrokerConnection:
         return own + [(topic, SUBSCRIBE_QOS) for topic in self.server.topics]
 
     def welcome_subscriptions(self) -> list[tuple[str, int]]:
-        """What is subscribed to beside that if the server lets us: births that it keeps."""
+        """What is subscribed to beside that if the server lets us.
+
+        Births that it keeps, and how many messages it discards.
+        """
         if not self._certificates:
             return []
-        return [(PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+        kept = [(PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+        return [*kept, (DROPPED_TOPIC, 0)]
 
     def receive(self, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
         """One message from the socket. Never raises: that would end the connection."""
@@ -351,6 +358,9 @@ class BrokerConnection:
             self._count_refused("bad_topic")
             return
         payload = bytes(message.payload)
+        if topic == DROPPED_TOPIC:
+            self.drops.received(payload)
+            return
         state = self._state
         if state is not None and topic == state.topic:
             answer = state.received(payload)

@@ -160,8 +160,15 @@ def write_held(db: sqlite3.Connection, server: str, held: Iterable[HeldMessage])
     )
 
 
-def write_dead(db: sqlite3.Connection, server: str, dead: Sequence[Quarantined]) -> int:
+def write_dead(
+    db: sqlite3.Connection,
+    server: str,
+    dead: Sequence[Quarantined],
+    most_bytes: int = _MOST_DEAD_BYTES,
+) -> int:
     """Keep messages that were given up: some of each batch, the latest of all.
+
+    At most `most_bytes` of payloads are kept, and 64 MiB in any case.
 
     Returns:
         How many of these were not kept.
@@ -171,7 +178,7 @@ def write_dead(db: sqlite3.Connection, server: str, dead: Sequence[Quarantined])
     now = time.time()
     for message, reason in dead[:_MOST_AT_ONCE]:
         size += len(message.payload)
-        if size > _MOST_BYTES_AT_ONCE:
+        if size > min(_MOST_BYTES_AT_ONCE, most_bytes):
             break
         kept.append(
             (now, server, message.topic, message.payload, message.received_us, reason.value)
@@ -182,7 +189,7 @@ def write_dead(db: sqlite3.Connection, server: str, dead: Sequence[Quarantined])
         kept,
     )
     if kept:
-        _keep_the_latest(db)
+        _keep_the_latest(db, min(_MOST_DEAD_BYTES, most_bytes))
     return len(dead) - len(kept)
 
 
@@ -202,11 +209,11 @@ def take_retries(db: sqlite3.Connection, server: str) -> list[HeldMessage]:
     ]
 
 
-def _keep_the_latest(db: sqlite3.Connection) -> None:
+def _keep_the_latest(db: sqlite3.Connection, most_bytes: int) -> None:
     count, size = db.execute(
         "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_messages"
     ).fetchone()
-    while count > _MOST_DEAD_MESSAGES or size > _MOST_DEAD_BYTES:
+    while count > _MOST_DEAD_MESSAGES or size > most_bytes:
         oldest = db.execute(
             "SELECT dead_message_id, length(payload) FROM dead_messages "
             "ORDER BY dead_message_id LIMIT ?",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from consumer.delivery_metrics import StreamMetrics
 from consumer.delivery_types import StreamState
 from consumer.side_metrics import SideTableMetrics
+from consumer.spool_opening import damaged_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,20 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     gauge("spool_bytes", "bytes of the spool in use", lambda: consumer.spool.stats().used_bytes)
     gauge("spool_oldest_seconds", "age of the oldest batch in the spool",
           lambda: consumer.spool.stats().oldest_age)  # fmt: skip
+    watch = consumer.watch
+    gauge("spool_fill_ratio", "how full the spool is, 0 to 1", lambda: watch.stats.fill)
+    gauge("spool_above_watermark", "1 while the spool or its disk is nearly full",
+          lambda: watch.above)  # fmt: skip
+    gauge("spool_full", "1 while messages are dropped because the spool has no room",
+          lambda: consumer.overflow.active)  # fmt: skip
+    gauge("disk_free_bytes", "bytes free on the disk of the spool",
+          lambda: watch.stats.disk_free_bytes)  # fmt: skip
+    gauge("dead_letter_rows", "rows kept as dead letters",
+          lambda: watch.stats.dead_letters)  # fmt: skip
+    gauge("dead_letter_bytes", "bytes of rows kept as dead letters",
+          lambda: watch.stats.dead_letter_bytes)  # fmt: skip
+    gauge("spool_damaged_files", "damaged spool files that were set aside and are still there",
+          lambda: len(damaged_files(consumer.spool.path)))  # fmt: skip
     gauge(
         "servers_connected",
         "MQTT servers connected and subscribed",
@@ -57,6 +72,12 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     counter("calls_sent", "batches sent", lambda: stats().calls_sent)
     counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
     counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
+    consumer.telemetry.counter_by(
+        "broker_dropped_messages",
+        "messages that an MQTT server discarded while connected, for all its clients",
+        "server",
+        lambda: {each.server.name: each.drops.total for each in consumer.connections},
+    )
     consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

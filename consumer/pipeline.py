@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Final
 from consumer import fleet_store, node_alarms
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
-from consumer.errors import SpoolFull
+from consumer.errors import SpoolDamaged, SpoolFull
 from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
-from consumer.normalize import normalize
-from consumer.records import EncodedRows
+from consumer.overflow import Overflow
 from consumer.side_tables import SideTables, describe_again
 from consumer.source import Source, Taken, join_sites, write_all
 from consumer.spool import NewBatch, Spool
+from consumer.spool_watch import SpoolWatch
 from consumer.tables import configured_tables
 from consumer.telemetry import Telemetry
+from consumer.zerobus import descriptor_bytes
 from sparkplug.events import Event, EventKind
 from sparkplug.governor import in_words
 from sparkplug.messages import Reason, RebirthRequest
@@ -68,11 +69,18 @@ class Consumer:
             configuration.spool.path,
             sync=configuration.spool.sync,
             max_bytes=configuration.spool.max_bytes,
+            max_dead_letter_bytes=configuration.spool.max_dead_letter_bytes,
+            descriptors=[
+                descriptor_bytes(table.descriptor)
+                for table in configured_tables(configuration.zerobus).values()
+            ],
         )
         zerobus = configuration.zerobus
         self.side = SideTables(zerobus, self.spool, _now_us)
         known = self.spool.get_state(_ARRIVAL_KEY)
-        self._next_arrival = int(known) if isinstance(known, int) else 1
+        # Lost with a damaged file: go on with numbers that are greater than all before.
+        first = _now_us() if self.spool.salvage is not None else 1
+        self._next_arrival = int(known) if isinstance(known, int) else first
         self.deliveries = Deliveries(
             self.spool,
             zerobus,
@@ -83,6 +91,8 @@ class Consumer:
         join_sites(self._sources)
         for source in self._sources:
             source.restore(self.spool)
+        self.overflow = Overflow(self.spool, self.telemetry, self._sources)
+        self.watch = SpoolWatch(self.spool, configuration.spool, self.telemetry, time.monotonic)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
         self.connections = [
             BrokerConnection(
@@ -123,7 +133,8 @@ class Consumer:
         self._inbox.close()
         if self._decoder.ident is not None:
             self._decoder.join()
-        remaining = self.deliveries.stop(self.configuration.shutdown_timeout)
+        patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
+        remaining = self.deliveries.stop(patience)
         self.spool.close()
         return remaining
 
@@ -161,6 +172,8 @@ class Consumer:
     @property
     def alive(self) -> bool:
         """Whether the consumer does its work at all; a restart is needed when it does not."""
+        if self.failure is None:
+            self.failure = self.spool.damage
         return self.failure is None and self._decoder.is_alive()
 
     @property
@@ -173,10 +186,15 @@ class Consumer:
     def _decode_all(self) -> None:
         try:
             while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
+                self.overflow.look(self._sources)
                 self._take_whatever_it_is(batch)
+                self.watch.look()
                 self._request_rebirths()
                 self._retry_dead_letters()
             self._take_leave()
+        except SpoolDamaged as error:
+            _LOG.error("decoding ended: %s", error)
+            self.failure = error
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
@@ -189,6 +207,8 @@ class Consumer:
         """
         try:
             self._take(batch)
+        except SpoolDamaged:
+            raise
         except Exception:
             self._failed_batches += 1
             if self._failed_batches >= _MOST_FAILED_BATCHES:
@@ -236,41 +256,46 @@ class Consumer:
         self._commit(taken)
 
     def _commit(self, taken: list[Taken]) -> None:
-        """One transaction for the rows of a batch and all that is remembered with them."""
+        """One transaction for the rows of a batch and all that is remembered with them.
+
+        When there is no room the rows are dropped, and the rest is written for itself.
+        """
+        dropping = self.overflow.active
+        side_batches = self.side.batches()
+        if dropping:
+            self.overflow.drop(taken, sum(len(batch.rows) for batch in side_batches))
+            side_batches = []
         written = [each for each in taken if each.is_worth_a_commit]
-        if not written and not self.side.pending:
+        if not written and not side_batches:
+            self.side.settle()
             return
-        state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
-        for each in written:
-            state[fleet_store.sequence_key(each.source.name)] = each.sequence
         started = time.perf_counter()
         table = self.configuration.zerobus.table
         schema_id = self.side.schema_id(table)
         batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
-        batches += self.side.batches()
-        state |= self.side.state()
+        state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
+        for each in written:
+            state[fleet_store.sequence_key(each.source.name)] = each.sequence
         try:
             spooled = self.spool.append_many(
-                batches,
-                state=state,
+                batches + side_batches,
+                state=state | self.overflow.state() | ({} if dropping else self.side.state()),
                 also=lambda db: write_all(db, written),
+                spare=dropping,
             )
         except SpoolFull as error:
-            lost = sum(len(batch.rows) for batch in batches)
-            self.telemetry.add_dropped(lost, "spool_full")
-            self.telemetry.add_reason("spool_full", lost, str(error))
-            for source in self._sources:
-                source.tags.forget_last_rows()
-                describe_again(source.fleet.catalogue)
-            for each in written:
-                each.source.forgotten = True
+            if dropping:
+                self.overflow.drop_rest(taken)
+                return
+            self.overflow.begin(error)
+            self._commit(taken)
             return
         finally:
             self.side.settle()
+        self.overflow.settle()
         self.telemetry.add_spooled(time.perf_counter() - started)
         for each in written:
-            each.source.written_sequence = each.sequence
-            each.source.forgotten = False
+            each.written()
             if each.dead_lost:
                 self.telemetry.add_dead_messages_lost(each.dead_lost)
         for batch in spooled:
@@ -295,11 +320,10 @@ class Consumer:
         taken = Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:
-            events = normalize(observations, source.tags, self._next_arrival)
-            taken.rows += [EncodedRows(part) for part in events.encode()]
-            self._next_arrival += len(events)
-            produced += len(events)
-            repeated += len(observations) - len(events)
+            rows = taken.add(observations, self._next_arrival, dropping=self.overflow.active)
+            self._next_arrival += rows
+            produced += rows
+            repeated += len(observations) - rows
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
         self.side.take(source.tags, decoded)

@@ -7,13 +7,18 @@ import logging
 import random
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from consumer import fleet_store
-from consumer.normalize import SourceNames, TagColumns
+from consumer.normalize import SourceNames, TagColumns, normalize
+from consumer.records import EncodedRows
 from consumer.side_tables import describe_again
 from sparkplug.fleet import Fleet
 from sparkplug.governor import RebirthGovernor
+from sparkplug.memory import BirthMemory
+from sparkplug.messages import HOST, ROW_TYPES
 from sparkplug.screening import Limits
 
 if TYPE_CHECKING:
@@ -21,12 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
-    from consumer.records import EncodedRows
     from consumer.spool import Spool
     from sparkplug.holding import HeldMessage
-    from sparkplug.messages import Decoded
+    from sparkplug.memory import Memory
+    from sparkplug.messages import Decoded, Observations
 
 _LOG = logging.getLogger(__name__)
+
+_OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
+_DEAD_FRACTION: Final = 8  # of the spool, for messages that cannot be read
+_MOST_UNWRITTEN: Final = 20_000
+_MOST_UNWRITTEN_BYTES: Final = 64 << 20
 
 
 class Source:
@@ -65,6 +75,8 @@ class Source:
         )
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
+        self.most_dead = configuration.spool.max_bytes // _DEAD_FRACTION
+        self.unwritten: list[Memory] = []  # of batches whose commit failed
         self.written_sequence = b""
 
     def restore(self, spool: Spool) -> None:
@@ -94,34 +106,78 @@ class Taken:
 
     def __init__(self, source: Source, decoded: Decoded) -> None:
         self.source = source
+        self.decoded = decoded
         self.rows: list[EncodedRows] = []
         self.held: list[HeldMessage] | None = None
         self.sequence = source.fleet.sequence_state()
         self.dead_lost = 0
-        self._memories = decoded.memories
-        self._dead = decoded.quarantined + decoded.expired
+        self.dead = decoded.quarantined + decoded.expired
+        self._of_deaths: list[EncodedRows] = []
+        self._dropped = 0
 
     @property
     def is_worth_a_commit(self) -> bool:
         """Whether anything is to be written."""
         return bool(
             self.rows
-            or self._memories
-            or self._dead
+            or self.decoded.memories
+            or self.dead
             or self.held is not None
             or self.sequence != self.source.written_sequence
         )
+
+    def add(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
+        """Make rows of observations; return how many. Those of values not when they are dropped."""
+        events = normalize(observations, self.source.tags, first_arrival)
+        stale = len(observations) > 0 and bool(_OF_DEATHS[observations.message_type].all())
+        if dropping and not stale:
+            self._dropped += len(events)
+            return len(events)
+        rows = [EncodedRows(part) for part in events.encode()]
+        self.rows += rows
+        if stale:
+            self._of_deaths += rows
+        return len(events)
+
+    def drop_values(self) -> int:
+        """Keep only the rows of what died; return how many others there were."""
+        dropped = self._dropped + self.rows_left - sum(map(len, self._of_deaths))
+        self.rows, self._dropped = self._of_deaths, 0
+        return dropped
+
+    @property
+    def rows_left(self) -> int:
+        """Rows that are to be committed."""
+        return sum(map(len, self.rows))
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write what goes with the rows, inside their transaction."""
         name = self.source.name
         if self.source.forgotten:
             fleet_store.forget_births(db, name)
-        fleet_store.write_memories(db, name, self._memories)
-        if self._dead:
-            self.dead_lost = fleet_store.write_dead(db, name, self._dead)
+        fleet_store.write_memories(db, name, self.source.unwritten + self.decoded.memories)
+        if self.dead:
+            self.dead_lost = fleet_store.write_dead(db, name, self.dead, self.source.most_dead)
         if self.held is not None:
             fleet_store.write_held(db, name, self.held)
+
+    def written(self) -> None:
+        """The transaction is committed."""
+        self.source.written_sequence = self.sequence
+        self.source.forgotten = False
+        self.source.unwritten = []
+
+    def keep_for_later(self) -> None:
+        """The transaction failed: write the memories with the next one, unless they are many."""
+        unwritten = self.source.unwritten + self.decoded.memories
+        size = sum(len(m.message.payload) for m in unwritten if isinstance(m, BirthMemory))
+        if (
+            self.source.forgotten
+            or len(unwritten) > _MOST_UNWRITTEN
+            or size > _MOST_UNWRITTEN_BYTES
+        ):
+            self.source.forgotten, unwritten = True, []
+        self.source.unwritten = unwritten
 
 
 def join_sites(sources: list[Source]) -> None:

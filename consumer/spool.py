@@ -20,16 +20,19 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import xxhash
 
-from consumer import spool_file
+from consumer import letter_store, spool_file, spool_opening
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
+from consumer.letter_store import Kept, LetterStore
 from consumer.records import EncodedRows
 from consumer.reserve import RESERVE_BYTES, Reserve
+from consumer.spool_space import SpoolSpace
 from consumer.spool_types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
+    from consumer.salvage import Salvage
     from consumer.spool_file import Sync
 
 __all__ = ["NewBatch", "Spool", "SpoolStats", "SpooledBatch", "StateValue"]
@@ -40,14 +43,16 @@ Result = TypeVar("Result")
 
 # Space for the bookkeeping of one batch, and the least a commit adds to the file.
 _BATCH_OVERHEAD: Final = 512
-# Free pages are handed back to the file system when they are at least this much and
-# more than half of the file, a little with each trim: what an outage left behind.
-_VACUUM_FROM_BYTES: Final = 64 << 20
-_VACUUM_STEP_PAGES: Final = 512
 
 
 class Spool:
-    """An open spool file. Make one with `Spool.open`; every method is thread-safe."""
+    """An open spool file. Make one with `Spool.open`; every method is thread-safe.
+
+    Attributes:
+        salvage: what was saved of a damaged file when this one was opened, None as a rule.
+        damage: the first sign, since then, that the file is damaged. Nothing can be relied
+            on then: end, and start again.
+    """
 
     def __init__(
         self,
@@ -58,15 +63,19 @@ class Spool:
         max_bytes: int,
         clock: Callable[[], float],
         reserve: Reserve,
+        max_dead_letter_bytes: int,
+        salvage: Salvage | None,
     ) -> None:
         self.path = path
-        self.max_bytes = max_bytes
+        self.salvage = salvage
+        self.damage: SpoolDamaged | None = None
         self._db = connection
+        self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock)
+        self._space = SpoolSpace(connection, path, max_bytes, reserve)
         self._file_lock = lock
         self._clock = clock
         self._mutex = threading.RLock()
         self._closed = False
-        self._reserve = reserve
         self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
         self._last_batch_id = 0
         with self._errors():
@@ -81,8 +90,12 @@ class Spool:
         max_bytes: int = 4 << 30,
         clock: Callable[[], float] = time.time,
         reserve_bytes: int = RESERVE_BYTES,
+        max_dead_letter_bytes: int = letter_store.MAX_BYTES,
+        descriptors: Sequence[bytes] = (),
     ) -> Spool:
         """Open the spool at `path`, making it and its directory when there is none.
+
+        A damaged file is set aside, and what can be read of it is saved: see `salvage`.
 
         Args:
             path: the SQLite file; `-wal`, `-shm` and `.lock` appear beside it.
@@ -92,19 +105,31 @@ class Spool:
             max_bytes: bound of the pages in use plus the write-ahead log.
             clock: seconds since 1970, for `appended_at`.
             reserve_bytes: space that is kept for a full disk, in `<path>.reserve`.
+            max_dead_letter_bytes: bound of the rows that are kept as dead letters; never
+                more than a quarter of `max_bytes`.
+            descriptors: schemas that are known anyway, should the file have lost them.
 
         Raises:
             SpoolLocked: another consumer has it open.
-            SpoolError: not a spool, a newer release's, damaged, or not accessible.
+            SpoolError: not a spool, a newer release's, or not accessible; or damaged, and
+                not to be set aside: there is no room, or there are too many already.
         """
         file = Path(path)
         lock = spool_file.FileLock(file)
         try:
-            connection = spool_file.connect(file, sync)
+            known = {schema_id_of(each): each for each in descriptors}
+            connection, salvage = spool_opening.open_sound(file, sync, max_bytes, known, clock)
             try:
-                reserve = Reserve(file, reserve_bytes)
-                return cls(file, connection, lock, max_bytes=max_bytes, clock=clock,
-                           reserve=reserve)  # fmt: skip
+                return cls(
+                    file,
+                    connection,
+                    lock,
+                    max_bytes=max_bytes,
+                    clock=clock,
+                    reserve=Reserve(file, reserve_bytes),
+                    max_dead_letter_bytes=max_dead_letter_bytes,
+                    salvage=salvage,
+                )
             except SpoolError:
                 connection.close()
                 raise
@@ -128,7 +153,7 @@ class Spool:
         Returns:
             The schema id, 16 hex digits that depend on the bytes only.
         """
-        schema_id = xxhash.xxh3_64_hexdigest(descriptor)
+        schema_id = schema_id_of(descriptor)
         with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
@@ -153,11 +178,14 @@ class Spool:
         *,
         state: Mapping[str, StateValue] | None = None,
         also: Callable[[sqlite3.Connection], None] | None = None,
+        spare: bool = False,
     ) -> list[SpooledBatch]:
         """Commit batches, and what belongs to them, in one transaction.
 
         `state` is written beside them, and `also` is called to write to other tables.
         On return all is durable as `sync` promises; on an error nothing was written.
+        With `spare` also the last room may be used, which is there for what must not be lost
+        while the spool is full.
 
         Raises:
             SpoolFull: they do not fit within `max_bytes`, or on the disk (SpoolDiskFull).
@@ -171,14 +199,9 @@ class Spool:
         # disk last three times as long, and wears it less.
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
         spooled: list[SpooledBatch] = []
-        with self._transaction():
+        with self._noting_refusal(sum(map(len, blobs))), self._transaction():
             needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
-            used = self._used_bytes()
-            if used + 2 * needed > self.max_bytes:  # once in the log, once in the file
-                raise SpoolFull(
-                    f"the spool {self.path} is full: {needed} bytes do not fit, "
-                    f"{used} of {self.max_bytes} are used (spool.max_bytes)"
-                )
+            self._space.check(needed, spare=spare)
             for batch, blob in zip(batches, blobs, strict=True):
                 cursor = self._db.execute(
                     "INSERT INTO batches "
@@ -213,17 +236,10 @@ class Spool:
     def trim(self, batch_ids: Iterable[int]) -> None:
         """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
         ids = list(batch_ids)
-        try:
-            removed = self._trim(ids)
-        except SpoolDiskFull:
-            with self._mutex:
-                if not self._reserve.give_up():
-                    raise
-            removed = self._trim(ids)
+        removed = self._using_reserve(lambda: self._trim(ids))
         with self._mutex:
-            if self._reserve.missing:
-                self._reserve.take_back()
-        with self._mutex:
+            if self._space.reserve.missing:
+                self._space.reserve.take_back()
             for table, rows, size in removed:
                 self._add_pending(table, -1, -rows, -size)
 
@@ -232,7 +248,7 @@ class Spool:
         with self._transaction():
             for batch_id in batch_ids:
                 removed += self._remove(batch_id)
-            self._return_free_pages()
+            self._space.return_free_pages()
         return removed
 
     def set_aside(
@@ -249,54 +265,45 @@ class Spool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
         Topic and payload are those of the message that they come from, where that is known.
-        Doing it again, after a crash before the batch was trimmed, changes nothing.
+        Doing it again, after a crash before the batch was trimmed, changes nothing. When there
+        are too many dead letters the rows are dropped, which is counted and said.
 
         Returns:
-            Whether they were not kept before.
+            Whether they are kept, and were not before.
         """
-        part = EncodedRows(batch.rows.array.slice(start, stop - start))
-        with self._transaction():
-            return self._insert_dead_letter(
-                (
-                    batch.table,
-                    batch.schema_id,
-                    batch.batch_id,
-                    batch.position(start),
-                    stop - start,
-                ),
-                reason,
-                error,
-                part.to_blob(),
-                (topic, payload),
-            )
+        part = EncodedRows(batch.rows.array.slice(start, stop - start)).to_blob()
+        place = (
+            batch.table,
+            batch.schema_id,
+            batch.batch_id,
+            batch.position(start),
+            stop - start,
+        )
+
+        def keep() -> Kept:
+            with self._transaction():
+                return self._letters.keep(place, reason, error, part, (topic, payload))
+
+        return self._using_reserve(keep) is Kept.NOW
 
     def send_again(self) -> dict[str, int]:
-        """Make batches of the dead letters for which that was asked, behind all others.
+        """Make batches of dead letters for which that was asked, behind all others: some of them.
 
         Returns:
             The rows of each table.
         """
-        added: list[tuple[str, int]] = []
+        again: dict[str, int] = {}
         with self._transaction():
-            letters = self._db.execute(
-                "SELECT dead_letter_id, table_name, schema_id, row_count, rows FROM dead_letters "
-                "WHERE retry AND reason != 'damaged' ORDER BY dead_letter_id"
-            ).fetchall()
-            for letter_id, table, schema_id, rows, blob in letters:
-                size = EncodedRows.from_blob(blob).nbytes
+            for table, schema_id, rows, size, blob in self._letters.take_again():
                 self._db.execute(
                     "INSERT INTO batches "
                     "(table_name, schema_id, appended_at, row_count, byte_count, rows) "
                     "VALUES (?, ?, ?, ?, ?, ?)",
                     (table, schema_id, self._clock(), rows, size, blob),
                 )
-                self._db.execute("DELETE FROM dead_letters WHERE dead_letter_id = ?", (letter_id,))
-                added.append((table, rows))
-        again: dict[str, int] = {}
-        with self._errors():
-            for table, rows in added:
                 again[table] = again.get(table, 0) + rows
-            if added:
+        if again:
+            with self._errors():
                 self._count()
         return again
 
@@ -364,19 +371,40 @@ class Spool:
             oldest = self._db.execute(
                 "SELECT appended_at FROM batches ORDER BY batch_id LIMIT 1"
             ).fetchone()
-            dead = self._db.execute("SELECT coalesce(sum(row_count), 0) FROM dead_letters")
+            dead_rows, dead_bytes = self._letters.count()
             return SpoolStats(
                 batches=sum(pending[0] for pending in self._pending.values()),
                 rows=sum(pending[1] for pending in self._pending.values()),
                 row_bytes=self._row_bytes,
-                used_bytes=self._used_bytes(),
-                max_bytes=self.max_bytes,
+                used_bytes=self._space.used_bytes,
+                max_bytes=self._space.max_bytes,
                 oldest_age=max(0.0, self._clock() - oldest[0]) if oldest else 0.0,
                 last_batch_id=self._last_batch_id,
-                dead_letters=dead.fetchone()[0],
-                disk_free_bytes=self._reserve.free_bytes,
-                disk_is_full=self._reserve.missing,
+                dead_letters=dead_rows,
+                disk_free_bytes=self._space.reserve.free_bytes,
+                disk_is_full=self._space.reserve.missing,
+                dead_letter_bytes=dead_bytes,
+                is_full=self._space.is_full,
             )
+
+    @property
+    def dropped_letters(self) -> int:
+        """Rows that could neither be delivered nor kept, since the file was opened."""
+        return self._letters.dropped_rows
+
+    def has_room(self) -> bool:
+        """Whether batches are taken; once one was refused, not before there is room for more.
+
+        An empty spool has room in any case: waiting would not make more of it.
+        """
+        with self._errors():
+            nothing = not any(pending[0] for pending in self._pending.values())
+            return self._space.look_for_room(nothing_waits=nothing)
+
+    def note_full(self) -> None:
+        """Count as full until there is room: an earlier run ended like that."""
+        with self._mutex:
+            self._space.note_refusal(0)
 
     # -- state -----------------------------------------------------------------------
 
@@ -409,10 +437,18 @@ class Spool:
             self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
 
     def _read(self, batch_id: int) -> SpooledBatch | None:
-        table, schema_id, appended_at, blob = self._db.execute(
+        found = self._db.execute(
             "SELECT table_name, schema_id, appended_at, rows FROM batches WHERE batch_id = ?",
             (batch_id,),
         ).fetchone()
+        if found is None:
+            raise self._note_damage(
+                SpoolDamaged(
+                    f"the spool {self.path} is damaged: batch {batch_id} is in its index only; "
+                    "check the disk, and start again, which saves what can be read of it"
+                )
+            )
+        table, schema_id, appended_at, blob = found
         try:
             rows = EncodedRows.from_blob(blob)
         except SpoolDamaged as error:
@@ -425,9 +461,7 @@ class Spool:
     ) -> None:
         with self._transaction():
             [(_, rows, size)] = self._remove(batch_id)
-            self._insert_dead_letter(
-                (table, schema_id, batch_id, 0, rows), "damaged", str(error), blob
-            )
+            self._letters.keep((table, schema_id, batch_id, 0, rows), "damaged", str(error), blob)
         self._add_pending(table, -1, -rows, -size)
         _LOG.error(
             "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
@@ -437,22 +471,6 @@ class Spool:
             error,
             extra={"batch_id": batch_id, "rows": rows, "table": table},
         )
-
-    def _insert_dead_letter(
-        self,
-        place: tuple[str, str, int, int, int],
-        reason: str,
-        error: str,
-        blob: bytes,
-        origin: tuple[str | None, bytes | None] = (None, None),
-    ) -> bool:
-        cursor = self._db.execute(
-            "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
-            "first_row, row_count, reason, error, rows, topic, payload) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._clock(), *place, reason, error, blob, *origin),
-        )
-        return cursor.rowcount == 1
 
     def _remove(self, batch_id: int) -> list[tuple[str, int, int]]:
         row = self._db.execute(
@@ -480,21 +498,31 @@ class Spool:
         highest = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
         self._last_batch_id = next((row[0] for row in highest), 0)
 
-    def _used_bytes(self) -> int:
-        [(pages,)] = self._db.execute("PRAGMA page_count")
-        [(free,)] = self._db.execute("PRAGMA freelist_count")
+    def _using_reserve(self, write: Callable[[], Result]) -> Result:
+        """Do what makes room, with the reserve's space if there is no other."""
         try:
-            log = self.path.with_name(self.path.name + "-wal").stat().st_size
-        except FileNotFoundError:
-            log = 0
-        return int(pages - free) * spool_file.PAGE_BYTES + log
+            return write()
+        except SpoolDiskFull:
+            with self._mutex:
+                if not self._space.reserve.give_up():
+                    raise
+            return write()
 
-    def _return_free_pages(self) -> None:
-        [(pages,)] = self._db.execute("PRAGMA page_count")
-        [(free,)] = self._db.execute("PRAGMA freelist_count")
-        if free * 2 > pages and free * spool_file.PAGE_BYTES >= _VACUUM_FROM_BYTES:
-            for _ in range(_VACUUM_STEP_PAGES):  # sqlite3 steps a pragma once: one page
-                self._db.execute("PRAGMA incremental_vacuum")
+    @contextlib.contextmanager
+    def _noting_refusal(self, size: int) -> Iterator[None]:
+        try:
+            yield
+        except SpoolFull:
+            with self._mutex:
+                self._space.note_refusal(size)
+            raise
+
+    def _note_damage(self, error: SpoolDamaged) -> SpoolDamaged:
+        """Remember that the file is damaged, also for the next start."""
+        if self.damage is None:
+            self.damage = error
+            spool_opening.ask_for_check(self.path)
+        return error
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -504,7 +532,10 @@ class Spool:
             try:
                 yield
             except sqlite3.Error as error:
-                raise spool_file.spool_error(error, self.path) from error
+                meaning = spool_file.spool_error(error, self.path)
+                if isinstance(meaning, SpoolDamaged):
+                    self._note_damage(meaning)
+                raise meaning from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -514,6 +545,12 @@ class Spool:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
+                self._letters.count_again()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def schema_id_of(descriptor: bytes) -> str:
+    """The id of a schema: it depends on the bytes only."""
+    return xxhash.xxh3_64_hexdigest(descriptor)

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 
 Sync = Literal["full", "normal", "off"]
 
+CHECK_SUFFIX: Final = ".check"
+"""Of an empty file that says: look at all of the spool's file when it is opened."""
+
 APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
 SCHEMA_VERSION: Final = 3
 # Batches are blobs of about a megabyte: large pages mean few page writes for each.
 PAGE_BYTES: Final = 16384
-# The write-ahead log is copied into the file when it has grown by this much.
+# The write-ahead log is copied into the file when it has grown by this much, or by this
+# part of all that the spool may have: the log counts, too.
 _CHECKPOINT_PAGES: Final = 1024
+_CHECKPOINT_FRACTION: Final = 16
+# Codes that say of a file that it is not what was written, beside SQLITE_CORRUPT.
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
 
 _TABLES: Final = (
     """CREATE TABLE schemas (
@@ -172,11 +179,11 @@ class FileLock:
         os.close(self._fd)
 
 
-def connect(path: Path, sync: Sync) -> sqlite3.Connection:
+def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connection:
     """Open the spool's database, laying out a new one where there is none.
 
     Transactions are explicit; the connection may be used by several threads, one at
-    a time.
+    a time. `max_bytes` bounds the log.
 
     Raises:
         SpoolError: the file is not a spool, a newer release's, or cannot be opened.
@@ -190,7 +197,7 @@ def connect(path: Path, sync: Sync) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise SpoolError(f"cannot open the spool {path}: {error}") from error
     try:
-        _prepare(connection, path, sync)
+        _prepare(connection, path, sync, max_bytes)
     except sqlite3.Error as error:
         connection.close()
         raise spool_error(error, path) from error
@@ -200,7 +207,7 @@ def connect(path: Path, sync: Sync) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: int) -> None:
     application_id = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -219,9 +226,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync) -> None:
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync.upper()}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    log_pages = max(1, min(_CHECKPOINT_PAGES, max_bytes // _CHECKPOINT_FRACTION // PAGE_BYTES))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
     # A log that grew during a burst is cut back once it has been copied.
-    connection.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * PAGE_BYTES}")
+    connection.execute(f"PRAGMA journal_size_limit = {log_pages * PAGE_BYTES}")
     # Some distributions build SQLite to overwrite what is deleted, which would write
     # every trimmed batch once more.
     connection.execute("PRAGMA secure_delete = OFF")
@@ -242,20 +250,31 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """The file that belongs to a spool's file, by what its name has in addition."""
+    return path.with_name(path.name + suffix)
+
+
+def _was_spool(path: Path) -> bool:
+    """Whether a file that is nothing known any more was a spool, by what is beside it."""
+    return beside(path, ".reserve").exists() or beside(path, CHECK_SUFFIX).exists()
+
+
 def spool_error(error: sqlite3.Error, path: Path) -> SpoolError:
     """Say what an SQLite error means for the spool at `path`, and how to mend it."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return SpoolDiskFull(f"no room on the disk for the spool {path}: free some space")
-    if code == sqlite3.SQLITE_NOTADB:
+    if code == sqlite3.SQLITE_NOTADB and not _was_spool(path):
         return SpoolError(
             f"{path} is not an SQLite file: point spool.path to a file of its own, "
             "or move this one away"
         )
-    if code == sqlite3.SQLITE_CORRUPT:
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or extended in _DAMAGE:
         return SpoolDamaged(
-            f"the spool {path} is damaged ({error}): check the disk, move the file aside with "
-            "its -wal, and start again; `sqlite3 FILE .recover` may save rows of it"
+            f"the spool {path} is damaged ({error}): check the disk, and start again, which sets "
+            "the file aside and saves what can be read of it"
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return SpoolLocked(f"another program keeps the spool {path} locked: end it")

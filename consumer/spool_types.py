@@ -49,7 +49,8 @@ class SpoolStats:
 
     `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
     none; `last_batch_id` is the highest id ever given, 0 at first. `disk_is_full` says that
-    the reserve was given up, or could not be taken.
+    the reserve was given up, or could not be taken, `is_full` that a batch was refused and
+    there is no room yet. `dead_letters` counts rows.
     """
 
     batches: int
@@ -62,6 +63,13 @@ class SpoolStats:
     dead_letters: int
     disk_free_bytes: int
     disk_is_full: bool
+    dead_letter_bytes: int = 0
+    is_full: bool = False
+
+    @property
+    def cannot_take(self) -> bool:
+        """Whether there is no room, in the spool or on its disk."""
+        return self.is_full or self.disk_is_full
 
     @property
     def fill(self) -> float:

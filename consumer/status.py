@@ -28,6 +28,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "failure_kind": str(delivery.cause_kind or ""),
         "mend": delivery.mend,
         "spooled_rows": consumer.spooled_rows,
+        "spool": consumer.watch.status() | {"overflow": consumer.overflow.status()},
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
@@ -38,6 +39,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
                 "connected": connection.connected.is_set(),
                 "connections": connection.connections,
                 "last_error": connection.last_error,
+                "broker_dropped_messages": connection.drops.total,
             }
             for connection in consumer.connections
         ],

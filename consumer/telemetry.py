@@ -57,6 +57,7 @@ class Telemetry:
             "batches_decoded": 0,
             "rebirths_requested": 0,
             "rows_dropped": 0,
+            "messages_discarded": 0,
             "dead_messages": 0,
         }
         self.side_rows: dict[str, int] = {}
@@ -68,7 +69,7 @@ class Telemetry:
         self._remarks = make("remarks", "messages or metrics not read, by reason", "reason")
         self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
         self._side_rows = make("side_rows_produced", "rows made for side tables", "table")
-        self._dropped = make("rows_dropped", "rows that found no room in the spool", "reason")
+        self._dropped = make("rows_dropped", "rows that were lost, by reason", "reason")
         self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
         self._dead_lost = make("dead_messages_lost", "dead messages beyond what is kept")
         self._decode = Histogram(
@@ -91,6 +92,12 @@ class Telemetry:
     def counter(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A count that somebody else keeps, read when metrics are asked for."""
         self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read))
+
+    def counter_by(
+        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """The same with a label: one count for each of its values."""
+        self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read, label))
 
     def add_received(self, server: str, messages: int, size: int) -> None:
         """Messages of one server in a batch, and their payload bytes."""
@@ -120,6 +127,11 @@ class Telemetry:
         """Rows that were lost, knowingly."""
         self._dropped.labels(reason).inc(rows)
         self.totals["rows_dropped"] += rows
+
+    def add_discarded(self, messages: int, reason: str, server: str, example: str = "") -> None:
+        """Whole messages that were lost, knowingly; an example is an edge node."""
+        self.totals["messages_discarded"] += messages
+        self.add_reason(reason, messages, server, example)
 
     def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
         """Messages that were held and could not be read."""
@@ -175,13 +187,27 @@ class Telemetry:
 
 
 class _KeptElsewhere(Collector):
-    """A counter whose value is read from another part."""
+    """A counter whose value is read from another part; with a label one for each of its values."""
 
-    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        read: Callable[[], float | Mapping[str, float]],
+        label: str = "",
+    ) -> None:
         self._name = name
         self._text = text
         self._read = read
+        self._label = label
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The counter with its present value."""
-        yield CounterMetricFamily(self._name, self._text, value=self._read())
+        value = self._read()
+        if isinstance(value, (int, float)):
+            yield CounterMetricFamily(self._name, self._text, value=value)
+            return
+        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
+        for key, count in value.items():
+            family.add_metric([key], count)
+        yield family

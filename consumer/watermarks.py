@@ -31,10 +31,10 @@ class Watermarks:
         """Take the spool's present state in; return whether it is above."""
         if self.above:
             enough = stats.disk_free_bytes >= _ROOM_AGAIN * self.min_free
-            self.above = stats.fill >= self.low or stats.disk_is_full or not enough
+            self.above = stats.fill >= self.low or stats.cannot_take or not enough
         else:
             enough = stats.disk_free_bytes >= self.min_free
-            self.above = stats.fill >= self.high or stats.disk_is_full or not enough
+            self.above = stats.fill >= self.high or stats.cannot_take or not enough
         return self.above
 
     def why(self, stats: SpoolStats) -> str:

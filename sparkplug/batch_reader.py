@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.batch import is_birth, one_by_one
-from sparkplug.messages import Decoded, MessageBatch, Reason
+from sparkplug.messages import MESSAGE_TYPES, Decoded, MessageBatch, Reason
 from sparkplug.observations import NO_TURNS, in_turn, observe
 from sparkplug.screening import screen
 from sparkplug.tag_description import describe
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sparkplug.structured_rows import Flattened
     from sparkplug.windows import Windows
 
+_HAS_VALUES: Final = np.array([not each.endswith("DEATH") for each in MESSAGE_TYPES])
 _IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 
 
@@ -107,6 +108,7 @@ class BatchReader:
     def _finish(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """All metrics that are read have their tags: make rows of them."""
         state, decoded = self._state, batch.decoded
+        decoded.readers.append(batch.node[batch.taken & _HAS_VALUES[batch.message_type]])
         unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
@@ -146,8 +148,10 @@ class BatchReader:
         )
         observations, turns = found or (None, NO_TURNS)
         decoded.observations += in_turn(observations, turns, batch.stale)
+        if flat.returned.any():
+            decoded.taken_back.append(flat.tag[flat.returned])
         if observations is not None:
-            state.liveness.take_back(observations)
+            decoded.taken_back += state.liveness.take_back(observations)
         return observations
 
 

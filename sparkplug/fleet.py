@@ -207,6 +207,35 @@ class Fleet:
                 )
             )
 
+    # ------------------------------------------------------------------ rows that were lost
+
+    def lose(self, decoded: Decoded) -> dict[tuple[str, str], int]:
+        """What `feed` just gave goes nowhere, except for its rows of quality STALE.
+
+        The sessions go on as they are: what was read was read. Tags whose birth values are
+        lost stay STALE, which is added to the memories.
+
+        Returns:
+            How many messages that makes, by (group id, edge node id).
+        """
+        state = self._state
+        for tags in decoded.taken_back:
+            decoded.memories += [
+                StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id)
+                for owner in self.liveness.stale_after_all(tags)
+            ]
+        readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
+        lost: dict[tuple[str, str], int] = {}
+        for index, count in zip(*np.unique(readers, return_counts=True), strict=True):
+            owner = state.sessions[index].owner
+            lost[owner.group_id, owner.edge_node_id] = int(count)
+        return lost
+
+    def alive(self, group_id: str, edge_node_id: str) -> bool:
+        """Whether a node is in a session, as far as that is known."""
+        session = self._state.by_id.get((group_id, edge_node_id))
+        return session is not None and session.owner.born
+
     # ------------------------------------------------------------------ a new start
 
     def held(self) -> list[HeldMessage]:

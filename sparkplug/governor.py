@@ -33,6 +33,7 @@ _WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.DEVICE_DATA_BEFORE_BIRTH: "device data before birth",
         Reason.BAD_PAYLOAD: "unparsable payload",
         Reason.CONNECTION_LOST: "connection lost",
+        Reason.SPOOL_FULL: "values lost while the spool was full",
         Reason.ASKED_BY_USER: "asked by user",
     }
 )

@@ -124,12 +124,31 @@ class Liveness:
         self._any_unsettled_tag = True
         return lost, tags
 
-    def take_back(self, observations: Observations) -> None:
-        """Rows of present values: their tags are not STALE any more."""
-        if self._any_unsettled_tag:
-            present = _IS_DATA[observations.message_type] & ~observations.historical
-            self._catalogue.stale[observations.tag[present]] = False
-            self._any_unsettled_tag = bool(self._catalogue.stale.any())
+    def take_back(self, observations: Observations) -> list[NDArray[np.int32]]:
+        """Rows of present values: their tags are not STALE any more. Returns those that were."""
+        if not self._any_unsettled_tag:
+            return []
+        present = _IS_DATA[observations.message_type] & ~observations.historical
+        tags = observations.tag[present]
+        taken_back = tags[self._catalogue.stale[tags]]
+        self._catalogue.stale[tags] = False
+        self._any_unsettled_tag = bool(self._catalogue.stale.any())
+        return [taken_back]
+
+    def stale_after_all(self, tags: NDArray[np.int32]) -> list[MetricOwner]:
+        """Rows that took back what was said of these tags were lost.
+
+        Returns:
+            Whose tags they are.
+        """
+        self._catalogue.stale[tags] = True
+        self._any_unsettled_tag = True
+        names = {
+            (owner.group_id, owner.edge_node_id, owner.device_id)
+            for owner in map(self._catalogue.owners.__getitem__, tags.tolist())
+        }
+        found = (_owner_in(self._sessions.get((g, n)), device) for g, n, device in names)
+        return [each for each in found if each is not None]
 
     def to_ask(self) -> list[tuple[str, str]]:
         """Nodes that go on without a birth, though their tags were said to be STALE; once."""

@@ -159,6 +159,7 @@ class Reason(StrEnum):
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
     CONNECTION_LOST = "connection_lost"
+    SPOOL_FULL = "spool_full"
     ASKED_BY_USER = "asked_by_user"
 
 
@@ -220,7 +221,9 @@ class Observations:
 class Decoded:
     """What a batch gave: rows in order of arrival, counts, wishes and bad messages.
 
-    `memories` are to be kept on disk, in order, together with the rows.
+    `memories` are to be kept on disk, in order, together with the rows. `readers` has the
+    index of its node for each message whose metrics were read, deaths not included;
+    `taken_back` are tags whose row of quality STALE is taken back by a row of these.
     """
 
     observations: list[Observations] = field(default_factory=list)
@@ -232,6 +235,8 @@ class Decoded:
     memories: list[Memory] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     metadata: list[TagMetadata] = field(default_factory=list)
+    readers: list[NDArray[np.int64]] = field(default_factory=list)
+    taken_back: list[NDArray[np.int32]] = field(default_factory=list)
 
     def add(self, other: Decoded) -> None:
         """Take in what a later part of the batch gave."""
@@ -244,3 +249,5 @@ class Decoded:
         self.memories += other.memories
         self.events += other.events
         self.metadata += other.metadata
+        self.readers += other.readers
+        self.taken_back += other.taken_back

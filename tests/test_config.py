@@ -43,7 +43,15 @@ def test_the_contract_of_names_and_nesting_is_kept():
         "host": ["gate_on_sink", "id", "mode", "rebirth", "reorder_timeout"],
         "normalize": ["emit_births", "emit_stale", "emit_transient", "profile", "tag_path"],
         "batch": ["max_bytes", "max_delay", "max_messages"],
-        "spool": ["high_watermark", "low_watermark", "max_bytes", "min_free", "path", "sync"],
+        "spool": [
+            "high_watermark",
+            "low_watermark",
+            "max_bytes",
+            "max_dead_letter_bytes",
+            "min_free",
+            "path",
+            "sync",
+        ],
         "zerobus": [
             "batch",
             "client_id",

@@ -1,6 +1,7 @@
 """The spool keeps what it was given, refuses what it cannot keep, and says why."""
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services import wait_until
 
-from consumer import spool as spool_module
+from consumer import spool_space
 from consumer.errors import (
     SpoolDamaged,
     SpoolDiskFull,
@@ -277,7 +278,7 @@ class TestRoom:
     def test_after_an_outage_the_disk_gets_its_space_back(
         self, spool, schema_id, path, monkeypatch
     ):
-        monkeypatch.setattr(spool_module, "_VACUUM_FROM_BYTES", 1 << 20)
+        monkeypatch.setattr(spool_space, "_VACUUM_FROM_BYTES", 1 << 20)
         backlog = [
             spool.append(TABLE, random_rows(1000, 1000), schema_id=schema_id) for _ in range(20)
         ]
@@ -397,18 +398,6 @@ class TestDamage:
         assert reason == "damaged"
         assert b"twO" in kept
 
-    def test_damaged_pages_are_reported_with_the_file_and_the_mend(self, path):
-        with contextlib.closing(Spool.open(path)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
-            for seed in range(20):
-                spool.append(TABLE, random_rows(100, 1000, seed), schema_id=schema_id)
-        size = path.stat().st_size
-        with path.open("r+b") as file:
-            file.seek(16384)
-            file.write(b"\xff" * (size - 16384))
-        with pytest.raises(SpoolDamaged, match=r"spool\.db is damaged .* check the disk"):
-            Spool.open(path)
-
     def test_rows_set_aside_by_hand_are_kept_once(self, spool, schema_id):
         batch = spool.append(TABLE, rows_of("good", "bad", "fine"), schema_id=schema_id)
         for _ in range(2):  # the second time after a crash, before the batch was trimmed
@@ -427,3 +416,99 @@ def test_a_reader_of_another_program_does_not_stop_the_consumer(spool, schema_id
         spool.append(TABLE, rows_of("b"), schema_id=schema_id)
         assert cursor.fetchone() == (1,)
     wait_until(lambda: texts_in(spool) == ["a", "b"])
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def small(self, path):
+        options = {"sync": "off", "max_dead_letter_bytes": 10_000}
+        with contextlib.closing(Spool.open(path, **options)) as opened:
+            yield opened
+
+    @staticmethod
+    def put(spool, batch, start):
+        return spool.set_aside(batch, start, start + 1, reason="poison", error="refused")
+
+    @pytest.fixture
+    def batch(self, small):
+        schema_id = small.add_schema(b"descriptor")
+        return small.append(TABLE, random_rows(20, 1_000), schema_id=schema_id)
+
+    def test_beyond_their_bound_new_ones_are_dropped_counted_and_said(self, small, batch, caplog):
+        kept = [self.put(small, batch, row) for row in range(20)]
+        assert kept == [True] * 9 + [False] * 11
+        assert small.dropped_letters == 11
+        stats = small.stats()
+        assert stats.dead_letters == 9
+        assert 9_000 < stats.dead_letter_bytes <= 10_000
+        [text] = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+        assert "spool.max_dead_letter_bytes" in text
+        assert "poison: refused" in text
+
+    def test_one_that_was_kept_before_a_crash_is_not_dropped(self, small, batch):
+        for row in range(9):
+            self.put(small, batch, row)
+        assert not self.put(small, batch, 3)
+        assert small.dropped_letters == 0
+
+    def test_there_is_room_again_when_some_are_dropped_by_hand(self, small, batch, path):
+        for row in range(20):
+            self.put(small, batch, row)
+        with contextlib.closing(sqlite3.connect(path)) as other:  # `deadletter drop`
+            other.execute("DELETE FROM dead_letters WHERE first_row < 5")
+            other.commit()
+        assert small.stats().dead_letters == 4
+        assert self.put(small, batch, 10)
+
+    def test_they_never_take_more_than_a_quarter_of_the_spool(self, path):
+        with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
+            schema_id = spool.add_schema(b"descriptor")
+            batch = spool.append(TABLE, random_rows(6, 1 << 20), schema_id=schema_id)
+            assert [self.put(spool, batch, row) for row in range(6)] == [True] * 3 + [False] * 3
+
+    def test_many_that_are_sent_again_are_sent_in_portions(self, path):
+        with contextlib.closing(Spool.open(path, sync="off")) as spool:
+            schema_id = spool.add_schema(b"descriptor")
+            batch = spool.append(TABLE, random_rows(20, 1 << 20), schema_id=schema_id)
+            for row in range(20):
+                self.put(spool, batch, row)
+            spool.trim([batch.batch_id])
+            spool.write(lambda db: db.execute("UPDATE dead_letters SET retry = 1"))
+            first = spool.send_again()[TABLE]
+            assert 10 < first < 20
+            assert spool.send_again() == {TABLE: 20 - first}
+            assert spool.send_again() == {}
+            assert spool.pending_rows(TABLE) == 20
+            assert spool.stats().dead_letters == 0
+
+
+class TestSmallSpool:
+    def test_the_log_of_a_small_spool_leaves_room_for_rows(self, path):
+        with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
+            schema_id = spool.add_schema(b"descriptor")
+            for seed in range(200):  # 40 MB went through
+                rows = random_rows(200, 1_000, seed)
+                batch = spool.append(TABLE, rows, schema_id=schema_id)
+                spool.trim([batch.batch_id])
+            assert path.with_name("spool.db-wal").stat().st_size <= 2 << 20
+            assert spool.stats().used_bytes < 4 << 20
+
+    def test_the_last_room_is_for_what_must_not_be_lost(self, path):
+        with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
+            schema_id = spool.add_schema(b"descriptor")
+            batches = [NewBatch(TABLE, schema_id, random_rows(1, 100_000))]
+
+            def fill(*, spare):
+                for number in range(1_000):
+                    with contextlib.suppress(SpoolFull):
+                        spool.append_many(batches, spare=spare)
+                        continue
+                    return number
+                return math.inf
+
+            assert 100 < fill(spare=False) < 160
+            assert spool.stats().is_full
+            assert 0 < fill(spare=True) < 15
+            assert spool.stats().used_bytes <= 16 << 20
+            spool.append_many([], state={"n": 1})
+            assert not spool.has_room()

@@ -153,6 +153,13 @@ class Spool(Section):
         ge=0,
         description="The same when less than this is free on the disk, until twice as much is.",
     )
+    max_dead_letter_bytes: Size = Field(
+        default=256 * MIB,
+        ge=0,
+        description="Most bytes of rows that Zerobus refuses, or that are damaged, and are kept "
+        "as dead letters; never more than a quarter of `max_bytes`. Further ones are dropped and "
+        "counted.",
+    )
     sync: Literal["full", "normal"] = Field(
         default="full",
         description="`full` survives loss of power; `normal` is faster and may lose the last "

@@ -69,6 +69,7 @@ def test_totals_sum_up_all_servers(telemetry):
     telemetry.add_decoded("b", 7, 0.002)
     telemetry.add_dropped(3, "spool_full")
     telemetry.add_rebirth("sequence_gap")
+    telemetry.add_discarded(5, "spool_full", "a")
     telemetry.add_dead_messages({"data_before_birth": 2, "hold_full": 1})
     assert telemetry.totals == {
         "messages_received": 11,
@@ -77,6 +78,7 @@ def test_totals_sum_up_all_servers(telemetry):
         "batches_decoded": 2,
         "rebirths_requested": 1,
         "rows_dropped": 3,
+        "messages_discarded": 5,
         "dead_messages": 3,
     }
 

@@ -1,0 +1,70 @@
+"""What an MQTT server says that it discarded: `$SYS/broker/publish/messages/dropped`.
+
+Mosquitto counts there the messages that it discarded because a queue or a limit was full, for all
+its clients together, and publishes the number, retained, every `sys_interval` seconds when it
+has changed. Servers that have no such topic, or do not let us read it, say nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOG = logging.getLogger(__name__)
+
+DROPPED_TOPIC: Final = "$SYS/broker/publish/messages/dropped"
+"""Of Mosquitto (mosquitto(8), "Broker status"); other servers have it for compatibility."""
+
+_LOG_EVERY: Final = 60.0
+
+
+class BrokerDrops:
+    """The growth of one server's count while we are connected. Used by the connection's thread.
+
+    Args:
+        server: name for the log.
+        clock: monotonic seconds.
+
+    Attributes:
+        total: messages that the server discarded since the start, while we were connected.
+    """
+
+    def __init__(self, server: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = 0
+        self._server = server
+        self._clock = clock
+        self._last: int | None = None
+        self._unlogged = 0
+        self._logged_at: float | None = None
+
+    def connected(self) -> None:
+        """A new connection: the next number says where the count is now."""
+        self._last = None
+
+    def received(self, payload: bytes) -> None:
+        """Take a number in; what is none is ignored."""
+        # Of the texts that int() reads only plain digits are a count.
+        count = int(payload) if payload.isdigit() and len(payload) < 20 else None
+        if count is None:
+            return
+        last, self._last = self._last, count
+        if last is None or count <= last:
+            return
+        self.total += count - last
+        self._unlogged += count - last
+        now = self._clock()
+        if self._logged_at is not None and now - self._logged_at < _LOG_EVERY:
+            return
+        self._logged_at = now
+        _LOG.warning(
+            "%s discarded %d messages, of all its clients together; if some were ours, gaps in seq "
+            "show it. Let it queue more (Mosquitto: max_queued_messages 0 with "
+            "max_queued_bytes), and see which client is slow",
+            self._server, self._unlogged,
+            extra={"server": self._server, "dropped": self._unlogged},
+        )  # fmt: skip
+        self._unlogged = 0

@@ -1,0 +1,78 @@
+"""The spool's file is damaged on the disk: the consumer ends, and the next run saves the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import pytest
+from peer import PeerType
+
+from consumer.spool_file import PAGE_BYTES
+from end_to_end.gateway import MEASURED_MS, Gateway, metric
+from end_to_end.world import world
+
+_BATCHES = 30
+
+
+def break_a_chain(path) -> int:
+    """Damage the pages of one batch in the middle, so that it shows when they are read."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        try:
+            pages = db.execute(
+                "SELECT pageno FROM dbstat WHERE name = 'batches' AND pagetype = 'overflow'"
+            ).fetchall()
+        except sqlite3.OperationalError:
+            pytest.skip("this SQLite has no dbstat")
+    with path.open("r+b") as file:
+        file.seek((pages[len(pages) // 2][0] - 1) * PAGE_BYTES)
+        file.write(b"\x7f\xff\xff\xff")  # the number of the next page
+    return len(pages)
+
+
+def test_a_damaged_spool_ends_the_run_and_the_next_one_lands_what_can_be_read(tmp_path):
+    with world(tmp_path, shutdown_timeout="0s") as system:
+        system.zerobus.faults.fail_creation("UNAVAILABLE", times=None)
+        system.consumer.start()
+        system.consumer.wait_for(
+            lambda: system.consumer.status()["servers"][0]["connected"], "a connection"
+        )
+        gateway = Gateway(system.publish, "Plant")
+        gateway.born(metric("Recipe", PeerType.STRING, "first"))
+        for number in range(1, _BATCHES):
+            # Many kilobytes that do not repeat, so that a batch has pages of its own.
+            text = f"{number}:" + "".join(f"{number * each:x}" for each in range(20_000))
+            gateway.data(metric("Recipe", PeerType.STRING, text, MEASURED_MS + number))
+        system.consumer.wait_for(
+            lambda: system.consumer.status()["spooled_rows"] == _BATCHES, "spooled rows"
+        )
+        assert system.consumer.stop() == 0
+        spool = tmp_path / "spool.db"
+        assert break_a_chain(spool) > _BATCHES
+
+        system.zerobus.faults.clear()
+        system.consumer.start()
+        assert system.consumer.wait_end() == 1
+        assert "is damaged" in system.consumer.log()
+        assert "start again, which sets the file aside" in system.consumer.log()
+        assert "Traceback" not in system.consumer.log()
+
+        system.consumer.start_ready()
+        system.consumer.wait_delivered()
+        salvage = system.consumer.status()["spool"]["salvage"]
+        lost = salvage["rows_lost"] + salvage["rows_set_aside"]
+        assert 0 < lost < 15
+        assert salvage["rows_saved"] == _BATCHES - lost
+        assert f"{salvage['rows_lost']} rows are lost" in system.consumer.log()
+        if salvage["rows_lost"]:
+            dropped = 'sparkplug_zerobus_rows_dropped_total{reason="spool_damaged"}'
+            assert system.consumer.metric(dropped) == salvage["rows_lost"]
+        assert system.consumer.metric("sparkplug_zerobus_spool_damaged_files") == 1
+        landed = system.table.rows()
+        assert len({row["event_id"] for row in landed}) == _BATCHES - lost
+
+        # And the plant is known as before: data by the birth that was kept.
+        gateway.data(metric("Recipe", PeerType.STRING, "last", MEASURED_MS + 99))
+        [row] = system.table.wait_for(1, string_value="last")
+        assert row["arrival_number"] == _BATCHES + 1
+        assert system.consumer.stop() == 0
