@@ -43,9 +43,10 @@ def test_a_damaged_spool_ends_the_run_and_the_next_one_lands_what_can_be_read(tm
             # Many kilobytes that do not repeat, so that a batch has pages of its own.
             text = f"{number}:" + "".join(f"{number * each:x}" for each in range(20_000))
             gateway.data(metric("Recipe", PeerType.STRING, text, MEASURED_MS + number))
-        system.consumer.wait_for(
-            lambda: system.consumer.status()["spooled_rows"] == _BATCHES, "spooled rows"
-        )
+            system.consumer.wait_for(
+                lambda count=number + 1: system.consumer.status()["spooled_rows"] == count,
+                "a batch of its own",
+            )
         assert system.consumer.stop() == 0
         spool = tmp_path / "spool.db"
         assert break_a_chain(spool) > _BATCHES
