@@ -20,12 +20,14 @@ def break_a_chain(path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as db:
         try:
             pages = db.execute(
-                "SELECT pageno FROM dbstat WHERE name = 'batches' AND pagetype = 'overflow'"
+                "SELECT pageno, path FROM dbstat WHERE name = 'batches' AND pagetype = 'overflow'"
             ).fetchall()
         except sqlite3.OperationalError:
             pytest.skip("this SQLite has no dbstat")
+    chains = {path.partition("+")[0] for _, path in pages if path.endswith("+000001")}
+    first = [page for page, path in pages if path.endswith("+000000") and path[:-7] in chains]
     with path.open("r+b") as file:
-        file.seek((pages[len(pages) // 2][0] - 1) * PAGE_BYTES)
+        file.seek((first[len(first) // 2] - 1) * PAGE_BYTES)
         file.write(b"\x7f\xff\xff\xff")  # the number of the next page
     return len(pages)
 
