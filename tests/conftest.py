@@ -1,13 +1,11 @@
 """Settings every test module shares. Being here also puts `tests/` on the import path."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import Authority
+from grouping import Grouping
 from hypothesis import HealthCheck, settings
-
-# Modules that share running systems among their tests: one worker runs all of a module.
-TOGETHER = ("conformance", "end_to_end")
 
 # Machines that run the suite are slow and shared: an example that takes long is
 # no finding. Failures print what is needed to reproduce them.
@@ -26,9 +24,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of some modules for `--dist loadgroup`."""
-    for item in items:
-        if Path(item.path).parent.name in TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(Path(item.path).stem))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouping | None:
+    """Let `--dist loadgroup` group as `grouping` says."""
+    return Grouping(config, log) if config.getvalue("dist") == "loadgroup" else None

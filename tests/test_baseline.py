@@ -21,7 +21,7 @@ def bench():
         sys.path.remove(folder)
 
 
-@pytest.mark.parametrize("options", [{}, {"names": True}, {"datatypes": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"names": True, "datatypes": True}], ids=str)
 @pytest.mark.parametrize("metrics", [1, 10, 100])
 def test_the_baseline_writes_the_rows_of_the_oracle(bench, metrics, options):
     fleet, baseline = bench

@@ -53,8 +53,6 @@ mqtt_server.free_ports = system.free_ports = free_ports
 IMPATIENT = "from consumer.demo import system; system._SHUTDOWN_TIMEOUT = '500ms'; "
 GATEWAYS = ["Plant 1/Line A", "Plant 2/Line A", "Plant 3/Line A"]
 TABLE = ("ignition_demo", "scada_data", "tag_events")
-# What looks at the same runs is done by one worker.
-TOGETHER = pytest.mark.xdist_group("demo")
 
 
 class Demo:
@@ -219,7 +217,6 @@ def without_mosquitto(tmp_path_factory):
     return completed(tmp_path_factory.mktemp("amqtt"), "--seconds", 2, "--json", prelude=prelude)
 
 
-@TOGETHER
 def test_everything_published_is_found_in_the_table(first):
     running, table, summary = first.running, first.table, first.summary
     assert summary["events_published"] > 1000
@@ -246,7 +243,6 @@ def test_everything_published_is_found_in_the_table(first):
         assert text in running.err
 
 
-@TOGETHER
 def test_every_tag_has_its_metadata_and_every_birth_its_event(first):
     summary = first.summary
     tags = set(first.table["tag_path"].to_pylist())
@@ -257,7 +253,6 @@ def test_every_tag_has_its_metadata_and_every_birth_its_event(first):
     assert kinds == summary["events_by_type"] == {"node_birth": 3, "device_birth": 6}
 
 
-@TOGETHER
 def test_a_second_run_in_the_same_directory_counts_only_its_own_rows(first, second):
     facts = second.facts
     assert facts["landed"].split()[0] == facts["published"].split()[0]
@@ -265,7 +260,6 @@ def test_a_second_run_in_the_same_directory_counts_only_its_own_rows(first, seco
     assert second.table.num_rows == first.table.num_rows + number(facts["landed"])
 
 
-@TOGETHER
 def test_without_json_the_rows_and_the_verified_block_are_the_output(first, second):
     running, facts = second.running, second.facts
     lines = running.out.splitlines()
@@ -283,7 +277,6 @@ def test_without_json_the_rows_and_the_verified_block_are_the_output(first, seco
     assert "Plant 2/Line A" in asked.stdout
 
 
-@TOGETHER
 def test_where_there_is_no_mosquitto_amqtt_does(without_mosquitto):
     assert "No mosquitto found" in without_mosquitto.running.err
     summary = without_mosquitto.summary
@@ -293,7 +286,6 @@ def test_where_there_is_no_mosquitto_amqtt_does(without_mosquitto):
     assert sorted(summary["gateways"]) == GATEWAYS
 
 
-@TOGETHER
 @pytest.mark.parametrize(
     ("run", "broker"), [("second", "mosquitto"), ("without_mosquitto", "amqtt")]
 )

@@ -12,7 +12,7 @@ import pytest
 from mqtt_listener import listening
 from services import mosquitto, wait_until
 
-COMMAND = [sys.executable, "-c", "from consumer.cli import main; main()", "simulate"]
+PROGRAM = "from consumer.cli import main; main()"
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def server(tmp_path):
 
 
 @contextlib.contextmanager
-def simulate(*arguments):
+def simulate(*arguments, prelude=""):
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [sys.executable, "-c", prelude + PROGRAM, "simulate", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,14 +75,15 @@ def test_a_signal_ends_it_after_the_ndeath(server, number, code):
 def test_the_health_file_is_touched_only_while_connected(server, tmp_path):
     health_file = tmp_path / "healthy"
     arguments = ("--url", server.url, "--gateways", 1, "--health-file", health_file)
-    with simulate(*arguments) as process:
+    more_often = "from consumer.cli import simulate; simulate._HEALTH_SECONDS = 0.2; "
+    with simulate(*arguments, prelude=more_often) as process:
         wait_until(health_file.exists, what="the health file")
         server.stop()
         assert any("not connected" in line for line in process.stderr)
         health_file.unlink()
-        # Touched every two seconds: one of the next rounds would bring it back.
+        # Touched every 0.2 seconds: one of the next rounds would bring it back.
         with pytest.raises(AssertionError, match="not within"):
-            wait_until(health_file.exists, timeout=2.5)
+            wait_until(health_file.exists, timeout=0.8)
         server.start()
         wait_until(health_file.exists, what="the health file again")
 

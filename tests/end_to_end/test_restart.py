@@ -9,7 +9,7 @@ from services import wait_until
 from end_to_end.many_nodes import many_nodes
 from end_to_end.world import world
 
-NODES = 500
+NODES = 200
 ROWS_OF_BIRTHS = 3 * NODES
 ROWS_OF_CHANGE = 2 * NODES
 
@@ -61,7 +61,7 @@ def test_nodes_whose_seq_is_unbroken_are_trusted_after_a_restart(tmp_path):
 def test_nodes_that_went_on_while_the_consumer_was_down_are_asked_once_and_lose_nothing_after(
     tmp_path,
 ):
-    budget = 100
+    budget = 50
     with (
         world(tmp_path, host={"rebirth": {"fleet_per_second": budget}}) as system,
         many_nodes(system.server, NODES) as nodes,

@@ -1,4 +1,4 @@
-"""Every target holds for a few seconds; what once failed does so no more; failures are noticed."""
+"""Every target holds for a second; what once failed does so no more; failures are noticed."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from fuzz import campaign, engines
 from fuzz.orders import Step
 from fuzz.targets import TARGETS
 
-SHORT = {"columns": 1, "payloads": 2, "orders": 2, "json": 1, "topics": 1, "states": 1}
+SECONDS = 1
 KEPT = sorted(file for file in campaign.CORPUS.glob("*/*") if file.is_file())
 
 
@@ -22,12 +22,12 @@ def assert_holds(target, outcome):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_properties_hold_for_seconds_of_mutated_inputs(target):
-    assert_holds(target, campaign.run(target, "mutation", SHORT[target]))
+def test_properties_hold_for_a_second_of_mutated_inputs(target):
+    assert_holds(target, campaign.run(target, "mutation", SECONDS))
 
 
 def test_properties_hold_for_stories_that_hypothesis_tells():
-    assert_holds("orders", campaign.run("orders", "hypothesis", 3))
+    assert_holds("orders", campaign.run("orders", "hypothesis", 2))
 
 
 @pytest.mark.parametrize("file", KEPT, ids=lambda file: f"{file.parent.name}/{file.name}")

@@ -74,8 +74,9 @@ def test_two_publishers_that_count_side_by_side_are_noticed():
     assert server.fleet.alarms.duplicates.alarmed == {("Plant", "Edge")}
 
 
-@pytest.mark.parametrize("timeout", [0.0, 2.0])
-@pytest.mark.parametrize("other", [2, 60, 129, 254])
+@pytest.mark.parametrize(
+    ("other", "timeout"), [(2, 0.0), (60, 2.0), (129, 0.0), (129, 2.0), (254, 2.0)]
+)
 def test_they_are_noticed_wherever_the_second_one_begins(other, timeout):
     server = Server(reorder_timeout=timeout)
     server.at(0.0, nbirth())
@@ -124,7 +125,7 @@ def test_lost_late_doubled_and_swapped_messages_are_no_second_publisher():
     server = born()
     random = np.random.default_rng(5)
     seq, now, waiting = 1, 10.0, []
-    for number in range(1500):
+    for number in range(1000):
         each = data(seq, number)
         seq += 1
         now += float(random.choice([0.01, 0.5, 3.0]))

@@ -490,7 +490,7 @@ def assert_read_alike(seed, count):
     assert set(seen.rebirths) == set(oracle.rebirth_requests)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_templates_are_read_as_the_oracle_reads_them(seed):
     assert_read_alike(seed, 30)

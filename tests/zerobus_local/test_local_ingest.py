@@ -169,16 +169,16 @@ def test_compaction_bounds_the_number_of_files(make_server, make_client, tmp_pat
     stream = make_client(server).stream()
     path = tmp_path / "data" / "plant" / "ot" / "readings"
     most = 0
-    for n in range(300):
+    for n in range(200):
         stream.wait_for_offset(stream.ingest_record_offset(READING(n)))
         if n % 10 == 9:
             most = max(most, len(DeltaTable(path).file_uris()))
     stream.close()
-    assert server.counters().commits == 300
-    assert most < 200
+    assert server.counters().commits == 200
+    assert most < 150
     assert until(lambda: len(DeltaTable(path).file_uris()) <= 60)
     assert server.counters().compactions >= 2
-    assert sorted(int(row["id"]) for row in rows()) == list(range(300))
+    assert sorted(int(row["id"]) for row in rows()) == list(range(200))
 
 
 def test_a_table_that_cannot_be_written_is_tried_again(server, client, rows):

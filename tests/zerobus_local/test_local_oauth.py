@@ -13,6 +13,7 @@ from local_rig import READING, TABLE, create_request, raw_call
 from zerobus.sdk.sync import (
     HeadersProvider,
     NonRetriableException,
+    StreamConfigurationOptions,
     TableProperties,
     ZerobusException,
 )
@@ -78,6 +79,7 @@ def test_a_stream_needs_a_token_that_was_issued(client, authorization):
     with pytest.raises(NonRetriableException, match="token is missing, invalid or expired"):
         client.sdk.create_stream(
             table_properties=TableProperties(TABLE, READING.cls.DESCRIPTOR),
+            options=StreamConfigurationOptions(recovery_backoff_ms=50),
             headers_provider=Fixed(authorization),
         )
 
