@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -51,10 +53,15 @@ def main() -> int:
             traceback.print_exc()
             verdict = Verdict(scenario=name, problems=[f"{type(error).__name__}: {error}"[:500]])
         broken += not verdict.kept
+        if verdict.kept and not arguments.keep:
+            shutil.rmtree(directory / name)
         lines.append(verdict.line())
         say(f"{name} ends\n{verdict}")
     print("\n".join(["", heading(), *lines]))
     print(f"{broken} of {len(names)} scenarios broke a promise" if broken else "all as promised")
+    if not arguments.keep:
+        with contextlib.suppress(OSError):  # what broke a promise is left there
+            directory.rmdir()
     return 1 if broken else 0
 
 

@@ -59,10 +59,10 @@ SCENARIOS = {
         kills.killed_broker, Size(times=2), Soak(seconds_each=2.5, least_times=20)
     ),
     "killed_primary_host": Scenario(
-        machine.killed_primary_host, Size(times=2), Soak(seconds_each=2.5, least_times=10)
+        machine.killed_primary_host, Size(times=1), Soak(seconds_each=2.5, least_times=10)
     ),
     "endpoint_down": Scenario(
-        service.endpoint_down, Size(times=1, seconds=1.5), Soak(seconds_each=40.0, seconds=20.0)
+        service.endpoint_down, Size(times=1, seconds=1.0), Soak(seconds_each=40.0, seconds=20.0)
     ),
     "silent_service": Scenario(
         service.silent_service, Size(times=1, seconds=1.0), Soak(seconds_each=65.0, seconds=60.0)

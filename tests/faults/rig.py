@@ -186,6 +186,7 @@ class Rig:
         """Settle, stop the consumer in order, and compare what was published with what landed."""
         self.settle(timeout)
         status = self.consumer.status()
+        numbers = pc.count_distinct(self.table.read()["arrival_number"]).as_py()
         self.dropped += status["rows_dropped"]
         self.say("stopping")
         code = self.consumer.stop()
@@ -213,9 +214,7 @@ class Rig:
             check_ledger(
                 verdict,
                 status["ledger"],
-                landed=pc.count_distinct(table["arrival_number"]).as_py()
-                if self.numbered
-                else None,
+                landed=numbers if self.numbered else None,
                 dead=sum(each.rows for each in found.dead),
             )
         if importlib.util.find_spec("consumer.gap_report"):
