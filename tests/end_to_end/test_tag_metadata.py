@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -166,7 +167,9 @@ def test_a_version_that_found_no_room_is_written_with_the_next_birth(tmp_path):
         system.consumer.start_ready()
         system.zerobus.faults.drop_acks()
         publisher = Publisher(system.publish)
-        tags = {f"T{n}": Properties(documentation=f"{n} " * 5_000) for n in range(400)}
+        chance = random.Random(1)  # what repeats would be compressed
+        texts = [chance.randbytes(10_000).hex() for _ in range(400)]
+        tags = {f"T{n}": Properties(documentation=text) for n, text in enumerate(texts)}
         publisher.born(**tags)
         system.consumer.wait_for(
             lambda: system.consumer.status()["rows_dropped"] > 0, "rows that find no room"
