@@ -172,9 +172,15 @@ def test_the_host_subscribes_before_it_publishes(lives):
         assert connack < asked < granted < own[0]
         assert session.recorded.index(session.sent[1]) == asked
         request, answer = (session.recorded[at].packet for at in (asked, granted))
-        # Births that Sparkplug-aware servers keep are asked for beside what must be.
+        # Births that Sparkplug-aware servers keep, and the count of what the server discards,
+        # are asked for beside what must be.
         topics = [topic for topic, _ in request.filters]
-        assert set(topics) == {STATE, "spBv1.0/#", "$sparkplug/certificates/spBv1.0/#"}
+        assert set(topics) == {
+            STATE,
+            "spBv1.0/#",
+            "$sparkplug/certificates/spBv1.0/#",
+            "$SYS/broker/publish/messages/dropped",
+        }
         assert answer.packet_id == request.packet_id
         assert len(answer.reasons) == len(topics)
         assert all(reason <= 2 for reason in answer.reasons)

@@ -28,7 +28,13 @@ def running(tmp_path_factory):
         yield system
         status = system.consumer.status()
         assert status["servers"] == [
-            {"name": "plant-a", "connected": True, "connections": 1, "last_error": ""}
+            {
+                "name": "plant-a",
+                "connected": True,
+                "connections": 1,
+                "last_error": "",
+                "broker_dropped_messages": 0,
+            }
         ]
         assert system.consumer.stop() == 0
 

@@ -39,7 +39,13 @@ def test_readiness_follows_the_connections_and_health_does_not(tmp_path):
         system.server.restart()
         system.consumer.wait_for(lambda: system.consumer.answers("/readyz"), "ready again")
         assert system.consumer.status()["servers"] == [
-            {"name": "plant-a", "connected": True, "connections": 2, "last_error": ""}
+            {
+                "name": "plant-a",
+                "connected": True,
+                "connections": 2,
+                "last_error": "",
+                "broker_dropped_messages": 0,
+            }
         ]
 
         system.zerobus.stop()
