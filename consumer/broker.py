@@ -287,11 +287,10 @@ class BrokerConnection:
                 # Without DISCONNECT: the server publishes the will, which says the same.
                 _LOG.warning("offline STATE was not delivered to %s", self.server.name)
                 return
-            stopping = self.passage.stopping.is_set
-            already = stopping()
-            read_until(client, lambda: stopping() and not already, time.monotonic() + reading)
-            if stopping() and not already:  # a stop is in no hurry to lose anything, but in some
-                read_until(client, lambda: False, time.monotonic() + min(reading, _LAST_DATA))
+            # A stop waits for the last moment only.
+            last = min(reading, _LAST_DATA)
+            read_until(client, self.passage.stopping.is_set, time.monotonic() + reading - last)
+            read_until(client, lambda: False, time.monotonic() + last)
         given = self.subscriptions() + self.welcome_subscriptions()
         disconnect(client, [topic for topic, _ in given], time.monotonic() + _LEAVE_TIMEOUT)
 

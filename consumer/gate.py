@@ -65,8 +65,9 @@ class Gate:
         self._marks = marks
         self._min_closed = min_closed
         self._ack_timeout = ack_timeout
-        self._closing_since = 0.0
-        self._closed_since = 0.0
+        self.closed_since = 0.0
+        """When it last began to close."""
+        self._left_at = 0.0
         self._closed_before = 0.0
         self._settled_rows = -1
         self._quiet_since = 0.0
@@ -91,9 +92,9 @@ class Gate:
             self._close(now, *trouble)
             return True
         if self.state is GateState.CLOSED and trouble is None:
-            if now - self._closed_since < self._min_closed:
+            if now - self._left_at < self._min_closed:
                 return False
-            self._closed_before += now - self._closing_since
+            self._closed_before += now - self.closed_since
             self.state, self.closed_by, self.why = GateState.OPEN, None, ""
             self._quiet_since = now
             return True
@@ -110,11 +111,11 @@ class Gate:
         """Every server was left: closing is over."""
         if self.state is GateState.CLOSING:
             self.state = GateState.CLOSED
-            self._closed_since = now
+            self._left_at = now
 
     def closed_seconds(self, now: float) -> float:
         """How long the gate was closing or closed, in all."""
-        present = 0.0 if self.state is GateState.OPEN else now - self._closing_since
+        present = 0.0 if self.state is GateState.OPEN else now - self.closed_since
         return self._closed_before + present
 
     @property
@@ -133,7 +134,7 @@ class Gate:
 
     def _close(self, now: float, closed_by: ClosedBy, why: str) -> None:
         self.state, self.closed_by, self.why = GateState.CLOSING, closed_by, why
-        self._closing_since = now
+        self.closed_since = now
         self.closings[closed_by] += 1
 
     def _trouble(self, now: float, sight: Sight) -> tuple[ClosedBy, str] | None:

@@ -56,5 +56,6 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     counter("calls_sent", "batches sent", lambda: stats().calls_sent)
     counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
     counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
+    consumer.back_pressure.add_metrics(consumer.telemetry.registry)
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

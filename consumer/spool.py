@@ -69,6 +69,7 @@ class Spool:
         self._mutex = threading.RLock()
         self._closed = False
         self._reserve = reserve
+        self._held_back = 0
         self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
         self._last_batch_id = 0
         with self._errors():
@@ -102,7 +103,7 @@ class Spool:
         file = Path(path)
         lock = spool_file.FileLock(file)
         try:
-            connection = spool_file.connect(file, sync)
+            connection = spool_file.connect(file, sync, max_bytes)
             try:
                 reserve = Reserve(file, reserve_bytes)
                 return cls(file, connection, lock, max_bytes=max_bytes, clock=clock,
@@ -121,6 +122,10 @@ class Spool:
                 self._closed = True
                 self._db.close()
                 self._file_lock.release()
+
+    def hold_back(self, size: int) -> None:
+        """Keep so many of `max_bytes` from `append_many`, until told otherwise."""
+        self._held_back = size
 
     # -- writing ---------------------------------------------------------------------
 
@@ -162,7 +167,8 @@ class Spool:
         On return all is durable as `sync` promises; on an error nothing was written.
 
         Raises:
-            SpoolFull: they do not fit within `max_bytes`, or on the disk (SpoolDiskFull).
+            SpoolFull: they do not fit within `max_bytes` without what is held back, or on
+                the disk (SpoolDiskFull).
             SpoolError: the file cannot be written, or a schema id is unknown.
             ValueError: a batch has no rows.
         """
@@ -177,10 +183,12 @@ class Spool:
         with self._transaction():
             needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
             used = self._used_bytes()
-            if used + 2 * needed > self.max_bytes:  # once in the log, once in the file
+            # Once in the log, once in the file.
+            if used + 2 * needed > self.max_bytes - self._held_back:
+                kept = f", {self._held_back} are held back" if self._held_back else ""
                 raise SpoolFull(
                     f"the spool {self.path} is full: {needed} bytes do not fit, "
-                    f"{used} of {self.max_bytes} are used (spool.max_bytes)"
+                    f"{used} of {self.max_bytes} are used (spool.max_bytes){kept}"
                 )
             for batch, blob in zip(batches, blobs, strict=True):
                 cursor = self._db.execute(

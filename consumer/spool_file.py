@@ -19,8 +19,10 @@ APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
 SCHEMA_VERSION: Final = 3
 # Batches are blobs of about a megabyte: large pages mean few page writes for each.
 PAGE_BYTES: Final = 16384
-# The write-ahead log is copied into the file when it has grown by this much.
+# The write-ahead log is copied into the file when it has grown by this much, or by this
+# fraction of the bound that it is part of.
 _CHECKPOINT_PAGES: Final = 1024
+_LOG_FRACTION: Final = 16
 
 _TABLES: Final = (
     """CREATE TABLE schemas (
@@ -172,9 +174,10 @@ class FileLock:
         os.close(self._fd)
 
 
-def connect(path: Path, sync: Sync) -> sqlite3.Connection:
+def connect(path: Path, sync: Sync, max_bytes: int) -> sqlite3.Connection:
     """Open the spool's database, laying out a new one where there is none.
 
+    `max_bytes` is the bound of the spool, of which the log may take only a part.
     Transactions are explicit; the connection may be used by several threads, one at
     a time.
 
@@ -190,7 +193,7 @@ def connect(path: Path, sync: Sync) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise SpoolError(f"cannot open the spool {path}: {error}") from error
     try:
-        _prepare(connection, path, sync)
+        _prepare(connection, path, sync, max_bytes)
     except sqlite3.Error as error:
         connection.close()
         raise spool_error(error, path) from error
@@ -200,7 +203,7 @@ def connect(path: Path, sync: Sync) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: int) -> None:
     application_id = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -219,9 +222,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync) -> None:
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync.upper()}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    log_pages = max(1, min(_CHECKPOINT_PAGES, max_bytes // PAGE_BYTES // _LOG_FRACTION))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
     # A log that grew during a burst is cut back once it has been copied.
-    connection.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * PAGE_BYTES}")
+    connection.execute(f"PRAGMA journal_size_limit = {log_pages * PAGE_BYTES}")
     # Some distributions build SQLite to overwrite what is deleted, which would write
     # every trimmed batch once more.
     connection.execute("PRAGMA secure_delete = OFF")
