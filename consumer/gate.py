@@ -12,7 +12,8 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from consumer.config.units import format_duration
+from consumer.config.units import format_duration, format_size
+from consumer.watermarks import ROOM_AGAIN
 
 if TYPE_CHECKING:
     from consumer.spool_types import SpoolStats
@@ -121,16 +122,14 @@ class Gate:
     @property
     def opens(self) -> str:
         """What has to be so that the gate opens, for people; empty while it is open."""
-        match self.closed_by:
-            case None:
-                return ""
-            case ClosedBy.NO_ACKNOWLEDGEMENT:
-                condition = "when rows are acknowledged again"
-            case _:
-                condition = f"when the spool is less than {self._marks.low:.0%} full"
-                if self._marks.min_free:
-                    condition += f" and {2 * self._marks.min_free >> 20} MiB of its disk are free"
-        return f"{condition}, after {format_duration(self._min_closed)} at the earliest"
+        if self.closed_by is None:
+            return ""
+        silent = self.closed_by is ClosedBy.NO_ACKNOWLEDGEMENT
+        parts = ["rows are acknowledged again"] if silent else []
+        parts.append(f"the spool is less than {self._marks.low:.0%} full")
+        if self._marks.min_free:
+            parts.append(f"{format_size(ROOM_AGAIN * self._marks.min_free)} of its disk are free")
+        return f"when {', '.join(parts)}, after {format_duration(self._min_closed)} at the earliest"
 
     def _close(self, now: float, closed_by: ClosedBy, why: str) -> None:
         self.state, self.closed_by, self.why = GateState.CLOSING, closed_by, why
@@ -141,6 +140,8 @@ class Gate:
         """Why rows cannot be stored, or soon cannot; None if they can."""
         stats, marks = sight.stats, self._marks
         silence = self._silence(now, sight)
+        if self.state is not GateState.OPEN:
+            marks.above = True  # also when it was below for a moment, or something else closed
         if marks.look(stats):
             # What is not waiting to be sent does not become less: births, dead letters.
             spent = not stats.rows and stats.fill < marks.high and not marks.disk_is_low(stats)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from consumer.spool_types import SpoolStats
 
-_ROOM_AGAIN: Final = 2
+ROOM_AGAIN: Final = 2
 """The disk has room again when so many times `min_free` is free."""
 
 
@@ -35,7 +35,7 @@ class Watermarks:
 
     def disk_is_low(self, stats: SpoolStats) -> bool:
         """Whether the disk has too little room; once above, until it has much more."""
-        needed = (_ROOM_AGAIN if self.above else 1) * self.min_free
+        needed = (ROOM_AGAIN if self.above else 1) * self.min_free
         return stats.disk_is_full or stats.disk_free_bytes < needed
 
     def why(self, stats: SpoolStats) -> str:
