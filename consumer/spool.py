@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 # Space for the bookkeeping of one batch, and the least a commit adds to the file.
 _BATCH_OVERHEAD: Final = 512
-# Batches are compressed when more than this fraction of max_bytes is waiting.
+# Batches are compressed when more than this fraction of max_bytes is waiting with them.
 _COMPRESS_FRACTION: Final = 64
 # Free pages are handed back to the file system when they are at least this much and
 # more than half of the file, a little with each trim: what an outage left behind.
@@ -177,7 +177,8 @@ class Spool:
         now = self._clock()
         # While delivery keeps up, a batch lives for a second: not worth compressing. In
         # an outage compression makes the same disk last about three times as long.
-        compress = self._row_bytes > self.max_bytes // _COMPRESS_FRACTION
+        waiting = self._row_bytes + sum(batch.rows.nbytes for batch in batches)
+        compress = waiting > self.max_bytes // _COMPRESS_FRACTION
         blobs = [batch.rows.to_blob(compress=compress) for batch in batches]
         spooled: list[SpooledBatch] = []
         with self._transaction():

