@@ -55,6 +55,7 @@ _HANDSHAKE_TIMEOUT: Final = 15.0
 _LONGEST_PAUSE: Final = 30.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
+_LONGEST_DRAIN: Final = 5
 _RENEW_EVERY: Final = 60.0
 
 
@@ -103,6 +104,7 @@ class BrokerConnection:
         self._renewed_at = -math.inf
         self._renewing = False
         self._certificates = True  # whether to ask for the births that a server keeps
+        self._received = 0
         self._heard = False  # whether the present connection was made, or delivered something
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
 
@@ -287,12 +289,25 @@ class BrokerConnection:
                 # Without DISCONNECT: the server publishes the will, which says the same.
                 _LOG.warning("offline STATE was not delivered to %s", self.server.name)
                 return
-            # A stop waits for the last moment only.
-            last = min(reading, _LAST_DATA)
-            read_until(client, self.passage.stopping.is_set, time.monotonic() + reading - last)
-            read_until(client, lambda: False, time.monotonic() + last)
+            self._read_on(client, reading)
         given = self.subscriptions() + self.welcome_subscriptions()
         disconnect(client, [topic for topic, _ in given], time.monotonic() + _LEAVE_TIMEOUT)
+
+    def _read_on(self, client: mqtt.Client, seconds: float) -> None:
+        """Read what edge nodes sent before they knew; a stop waits for the last moment only.
+
+        When they have just sent what they had stored, the server may still hold much of it:
+        as long as messages come without a pause, reading goes on for some times as long.
+        """
+        stopping = self.passage.stopping.is_set
+        last = min(seconds, _LAST_DATA)
+        longest = time.monotonic() + _LONGEST_DRAIN * seconds
+        read_until(client, stopping, time.monotonic() + seconds - last)
+        while True:
+            before = self._received
+            read_until(client, lambda: False, time.monotonic() + last)
+            if before == self._received or stopping() or time.monotonic() > longest:
+                return
 
     # ------------------------------------------------------------------ used by Handshake
 
@@ -340,6 +355,7 @@ class BrokerConnection:
             if answer is not None:
                 client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
         self._heard = True
+        self._received += 1
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
         if not self._inbox.put(self._index, received, certificate=topic.startswith(PREFIX)):
             self._count_refused("queue_full")

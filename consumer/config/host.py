@@ -59,7 +59,8 @@ class Gate(Section):
         ge=0.0,
         le=MINUTE,
         description="How long a server is still read after the offline STATE: what edge nodes "
-        "sent before they knew of it.",
+        "sent before they knew of it. Up to five times as long while messages come without a "
+        "pause.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 
 import pytest
 from conformance.mqtt_packets import Disconnect, Puback, Publish, Unsubscribe
@@ -164,6 +165,27 @@ def test_the_host_says_offline_reads_on_and_leaves_without_a_will(tmp_path, prot
             assert again > gone > born
             assert proxy.connections[1].connect.will.payload == offline(again)
             assert proxy.connections[1].connect.client_id == first.connect.client_id
+
+
+def test_while_messages_come_without_a_pause_reading_goes_on(tmp_path):
+    with gated_world(tmp_path, gate={"drain": "500ms", "min_closed": "1h"}) as system:
+        gateway = BulkyGateway(system)
+        gateway.start()
+        late = Gateway(system.publish, "Late")
+        late.born(metric("Level", value=0.0))
+        system.zerobus.faults.delay_commits(float("inf"))
+        gateway.send()
+        wait_for_states(system, True, False)
+        started = time.monotonic()
+        sent = 0
+        while gate(system.consumer)["state"] == "closing":
+            sent += 1
+            late.data(metric("Level", value=float(sent), timestamp=now_ms()))
+        # It has an end, though: five times as long.
+        assert 1.0 < time.monotonic() - started < 5.0
+        system.zerobus.faults.clear()
+        values = {row["numeric_value"] for row in system.table.wait_for(sent // 2, group_id="Late")}
+        assert values >= set(map(float, range(sent // 2)))
 
 
 def test_what_is_sent_before_edge_nodes_know_still_lands(tmp_path):
