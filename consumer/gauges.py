@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consumer.delivery_metrics import StreamMetrics
 from consumer.delivery_types import StreamState
 from consumer.side_metrics import SideTableMetrics
 
@@ -57,5 +58,6 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
     counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
     consumer.back_pressure.add_metrics(consumer.telemetry.registry)
+    consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))
