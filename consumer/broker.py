@@ -3,11 +3,13 @@
 Every connection is a new paho client, because a client that reconnects by itself would
 present its old will again, whose timestamp edge nodes then ignore. The order of packets
 is the specification's (5.2 and 5.3): CONNECT with the will, SUBSCRIBE, and after its
-acknowledgement the birth as the first publish.
+acknowledgement the birth as the first publish. Whoever leaves on purpose says first that
+the host is offline.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import random
@@ -28,7 +30,10 @@ from tenacity import (
 )
 
 from consumer.broker_drops import DROPPED_TOPIC, BrokerDrops
+from consumer.errors import SpoolError
 from consumer.handshake import Handshake
+from consumer.leaving import LOOP_TIMEOUT, disconnect, read_until, say
+from consumer.passage import Passage
 from sparkplug.certificates import PREFIX
 from sparkplug.commands import COMMAND_QOS, rebirth_command
 from sparkplug.host_state import HostState
@@ -48,17 +53,18 @@ SUBSCRIBE_QOS: Final = 1
 
 _KEEPALIVE: Final = 30
 _HANDSHAKE_TIMEOUT: Final = 15.0
-_LOOP_TIMEOUT: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
+_LONGEST_DRAIN: Final = 5
 _RENEW_EVERY: Final = 60.0
 
 
 class BrokerConnection:
     """Keeps one server connected, on a thread of its own, until stopped.
 
-    That thread alone uses the paho client; others ask it to stop or to publish.
+    That thread alone uses the paho client; others ask it to stop or to publish, and shut
+    and open its `passage`: while that is shut there is no connection.
 
     Args:
         index: position of the server in the configuration; marks its messages.
@@ -88,17 +94,19 @@ class BrokerConnection:
         self._inbox = inbox
         self._spool = spool
         self._count_refused = count_refused
-        self._stop = threading.Event()
+        self.passage = Passage()
         self._timestamp_key = f"state_timestamp/{server.name}"
         self._state: HostState | None = None
         if host_id is not None:
             last = spool.get_state(self._timestamp_key)
             self._state = HostState(host_id, int(last) if isinstance(last, (int, float)) else 0)
+        self._remembered_ms = 0 if self._state is None else self._state.last_timestamp_ms
         self._client_id = server.client_id or self._remembered_client_id()
         self._requests: deque[tuple[str, bytes]] = deque()
         self._renewed_at = -math.inf
         self._renewing = False
         self._certificates = True  # whether to ask for what not every server has
+        self._received = 0
         self._heard = False  # whether the present connection was made, or delivered something
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
 
@@ -108,7 +116,7 @@ class BrokerConnection:
 
     def request_stop(self) -> None:
         """Ask the thread to publish the offline STATE, take the last messages in, and leave."""
-        self._stop.set()
+        self.passage.stop()
 
     def join(self, timeout: float) -> None:
         """Wait until the thread has ended, at most `timeout` seconds."""
@@ -127,10 +135,10 @@ class BrokerConnection:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while self.passage.wait():
             made = self._connect_with_patience()
             if made is None:
-                return
+                continue
             try:
                 self._serve(made)
             except Exception as error:  # noqa: BLE001 - a full disk, a defect: connect again
@@ -141,8 +149,10 @@ class BrokerConnection:
                 _close(made.client)
                 if self._state is not None:
                     self._state.lost()
-            if not self._stop.is_set():
-                self._tell_lost()
+            if self.passage.stopping.is_set():
+                return
+            self._tell_lost()
+            if not self.passage.barred.is_set():
                 _LOG.warning(
                     "connection to %s ended: %s",
                     self.server.name,
@@ -151,14 +161,14 @@ class BrokerConnection:
                 )
                 if not self._renewing:
                     # Two clients with one id would throw each other out without pause.
-                    self._stop.wait(1.0 + random.random())  # noqa: S311 - jitter
+                    self.passage.barred.wait(1.0 + random.random())  # noqa: S311 - jitter
 
     def _connect_with_patience(self) -> Handshake | None:
-        """A connection that is made and announced; None once stopped."""
+        """A connection that is made and announced; None once the passage is barred."""
         retrying = Retrying(
             wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
-            sleep=sleep_using_event(self._stop),
-            stop=stop_when_event_set(self._stop),
+            sleep=sleep_using_event(self.passage.barred),
+            stop=stop_when_event_set(self.passage.barred),
             retry=retry_if_exception_type(Exception),
             before_sleep=self._log_attempt,
             retry_error_callback=lambda _: None,
@@ -182,7 +192,7 @@ class BrokerConnection:
         """One attempt: CONNECT, SUBSCRIBE, birth.
 
         Raises:
-            BrokerError: the server refused something, did not answer in time, or we stop.
+            BrokerError: the server refused something, did not answer in time, or we leave.
             OSError: no connection could be made.
         """
         attempt = Handshake(self)
@@ -192,8 +202,9 @@ class BrokerConnection:
             client.connect(self.server.host, self.server.port, keepalive=_KEEPALIVE)
             deadline = time.monotonic() + _HANDSHAKE_TIMEOUT
             while not attempt.announced:
-                code = client.loop(_LOOP_TIMEOUT)
-                attempt.check(code, time_is_up=self._stop.is_set() or time.monotonic() > deadline)
+                code = client.loop(LOOP_TIMEOUT)
+                time_is_up = self.passage.barred.is_set() or time.monotonic() > deadline
+                attempt.check(code, time_is_up=time_is_up)
         except BaseException:
             client.disconnect()
             _close(client)
@@ -227,27 +238,29 @@ class BrokerConnection:
             self._inbox.put_lost(self._index, time.time_ns() // 1000)
 
     def _serve(self, made: Handshake) -> None:
-        """Read, and publish what is asked for, until the connection ends or we stop."""
+        """Read, and publish what is asked for, until the connection ends or we leave."""
         client = made.client
-        while not self._stop.is_set():
-            code = client.loop(_LOOP_TIMEOUT)
+        while not self.passage.barred.is_set():
+            code = client.loop(LOOP_TIMEOUT)
             if code != mqtt.MQTT_ERR_SUCCESS:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return
             while self._requests:
                 topic, payload = self._requests.popleft()
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
-            if self._state is not None and self._must_renew(self._state):
+            if self._state is None:
+                continue
+            self._remember_if_possible()  # another application's may be the greatest
+            if self._must_renew(self._state):
                 self._renewing = True
-                deadline = time.monotonic() + _LEAVE_TIMEOUT
-                if self._say_offline(client, self._state, deadline):
-                    self._disconnect(client, deadline)
+                self._leave(client, reading=0.0)
                 self.last_error = (
                     "another application published a newer STATE of this host id; "
                     "a new connection announces this host anew"
                 )
                 return
-        self._leave(client)
+        shut = not self.passage.stopping.is_set()
+        self._leave(client, reading=self.passage.drain if shut else _LAST_DATA)
 
     def _must_renew(self, state: HostState) -> bool:
         """Whether edge nodes ignore this connection's STATE, because they know a newer one.
@@ -263,56 +276,41 @@ class BrokerConnection:
         self._renewed_at = now
         return True
 
-    def _leave(self, client: mqtt.Client) -> None:
-        """Publish the offline STATE, take the last messages in, disconnect.
+    def _leave(self, client: mqtt.Client, *, reading: float) -> None:
+        """Publish the offline STATE, read on for so many seconds, disconnect.
 
         (operational-behavior-host-application-termination, -disconnect-intentional)
-        Edge nodes that wait for this host need a moment to see that it is offline; what
-        they send meanwhile still counts.
+        Whoever disconnects on purpose has to say so, also one who comes back at once: the
+        server drops the will. Edge nodes that wait for this host need a moment to see that
+        it is offline; what they send meanwhile still counts.
         """
-        deadline = time.monotonic() + _LEAVE_TIMEOUT
+        self.connected.clear()
         if self._state is not None:
-            if not self._say_offline(client, self._state, deadline):
+            offline = self._state.stop(_now_ms())
+            self._remember_if_possible()
+            if not say(client, offline, time.monotonic() + _LEAVE_TIMEOUT):
+                # Without DISCONNECT: the server publishes the will, which says the same.
+                _LOG.warning("offline STATE was not delivered to %s", self.server.name)
                 return
-            self._read_until(client, lambda: False, time.monotonic() + _LAST_DATA)
-        self._disconnect(client, deadline)
-
-    def _say_offline(self, client: mqtt.Client, state: HostState, deadline: float) -> bool:
-        """Publish the offline STATE; False if the server did not acknowledge it in time.
-
-        Whoever disconnects on purpose has to, also one who comes back at once: the server
-        drops the will (operational-behavior-host-application-termination).
-        """
-        offline = state.stop(_now_ms())
-        info = client.publish(
-            offline.topic, offline.payload, qos=offline.qos, retain=offline.retain
-        )
-        self._remember_timestamp()
-        if self._read_until(client, info.is_published, deadline):
-            return True
-        _LOG.warning("offline STATE was not delivered to %s", self.server.name)
-        return False
-
-    def _disconnect(self, client: mqtt.Client, deadline: float) -> None:
-        """Give the subscriptions back, read what is still on the way, then DISCONNECT.
-
-        A socket closed with something unread is reset, and a server that sees the reset
-        before DISCONNECT publishes the will.
-        """
-        given_back: list[int] = []
-        client.on_unsubscribe = lambda *_: given_back.append(1)
+            self._read_on(client, reading)
         given = self.subscriptions() + self.welcome_subscriptions()
-        client.unsubscribe([topic for topic, _ in given])
-        self._read_until(client, lambda: given_back, deadline)
-        client.disconnect()
+        disconnect(client, [topic for topic, _ in given], time.monotonic() + _LEAVE_TIMEOUT)
 
-    def _read_until(self, client: mqtt.Client, done: Callable[[], object], deadline: float) -> bool:
-        """Read until `done()`; False if the deadline or the connection's end came first."""
-        while not done():
-            left = deadline - time.monotonic()
-            if left <= 0 or client.loop(min(left, _LOOP_TIMEOUT)) != mqtt.MQTT_ERR_SUCCESS:
-                return bool(done())
-        return True
+    def _read_on(self, client: mqtt.Client, seconds: float) -> None:
+        """Read what edge nodes sent before they knew; a stop waits for the last moment only.
+
+        When they have just sent what they had stored, the server may still hold much of it:
+        as long as messages come without a pause, reading goes on for some times as long.
+        """
+        stopping = self.passage.stopping.is_set
+        last = min(seconds, _LAST_DATA)
+        longest = time.monotonic() + _LONGEST_DRAIN * seconds
+        read_until(client, stopping, time.monotonic() + seconds - last)
+        while True:
+            before = self._received
+            read_until(client, lambda: False, time.monotonic() + last)
+            if before == self._received or stopping() or time.monotonic() > longest:
+                return
 
     # ------------------------------------------------------------------ used by Handshake
 
@@ -367,6 +365,7 @@ class BrokerConnection:
             if answer is not None:
                 client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
         self._heard = True
+        self._received += 1
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
         if not self._inbox.put(self._index, received, certificate=topic.startswith(PREFIX)):
             self._count_refused("queue_full")
@@ -388,8 +387,19 @@ class BrokerConnection:
         return fresh
 
     def _remember_timestamp(self) -> None:
-        if self._state is not None:
-            self._spool.set_state(self._timestamp_key, self._state.last_timestamp_ms)
+        """Commit the greatest timestamp of the own STATE, so that it is never used again.
+
+        Raises:
+            SpoolError: that is not possible.
+        """
+        if self._state is not None and self._state.last_timestamp_ms != self._remembered_ms:
+            self._remembered_ms = self._state.last_timestamp_ms
+            self._spool.set_state(self._timestamp_key, self._remembered_ms)
+
+    def _remember_if_possible(self) -> None:
+        """The same where a full disk is no reason not to go on: this process knows it."""
+        with contextlib.suppress(SpoolError):
+            self._remember_timestamp()
 
 
 def _close(client: mqtt.Client) -> None:

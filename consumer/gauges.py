@@ -78,6 +78,7 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
         "server",
         lambda: {each.server.name: each.drops.total for each in consumer.connections},
     )
+    consumer.back_pressure.add_metrics(consumer.telemetry.registry)
     consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer import fleet_store, node_alarms
+from consumer.back_pressure import BackPressure
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
 from consumer.errors import SpoolDamaged, SpoolFull
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration
-    from consumer.spool_types import StateValue
+    from consumer.spool_types import SpooledBatch, StateValue
     from sparkplug.messages import Decoded
 
 _LOG = logging.getLogger(__name__)
@@ -105,6 +106,9 @@ class Consumer:
             )
             for index, server in enumerate(configuration.servers)
         ]
+        self.back_pressure = BackPressure(
+            configuration, self.spool, self.delivery, self.connections
+        )
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
         self._failed_batches = 0
@@ -116,6 +120,7 @@ class Consumer:
         """Deliver what an earlier run left behind, decode, connect."""
         if waiting := self.spool.stats().rows:
             _LOG.info("%d rows of an earlier run are spooled and go first", waiting)
+        self.back_pressure.start()
         self.deliveries.start()
         self._decoder.start()
         for connection in self.connections:
@@ -162,9 +167,10 @@ class Consumer:
 
     @property
     def ready(self) -> bool:
-        """Whether rows flow: every server connected, all streams open, decoding alive."""
+        """Whether rows flow: gate and all streams open, every server connected, decoding alive."""
         return (
             self.alive
+            and self.back_pressure.is_open
             and self.deliveries.all_open
             and all(connection.connected.is_set() for connection in self.connections)
         )
@@ -189,6 +195,7 @@ class Consumer:
                 self.overflow.look(self._sources)
                 self._take_whatever_it_is(batch)
                 self.watch.look()
+                self._tend_gate()
                 self._request_rebirths()
                 self._retry_dead_letters()
             self._take_leave()
@@ -277,12 +284,8 @@ class Consumer:
         for each in written:
             state[fleet_store.sequence_key(each.source.name)] = each.sequence
         try:
-            spooled = self.spool.append_many(
-                batches + side_batches,
-                state=state | self.overflow.state() | ({} if dropping else self.side.state()),
-                also=lambda db: write_all(db, written),
-                spare=dropping,
-            )
+            everything = state | self.overflow.state() | ({} if dropping else self.side.state())
+            spooled = self._append(batches + side_batches, everything, written, dropping=dropping)
         except SpoolFull as error:
             if dropping:
                 self.overflow.drop_rest(taken)
@@ -302,6 +305,39 @@ class Consumer:
             if batch.table != table:
                 self.telemetry.add_side_rows(batch.table, len(batch.rows))
         self.deliveries.submit(spooled)
+
+    def _append(
+        self,
+        batches: list[NewBatch],
+        state: dict[str, StateValue],
+        written: list[Taken],
+        *,
+        dropping: bool = False,
+    ) -> list[SpooledBatch]:
+        """Commit; what does not fit at first may fit once the gate closes.
+
+        Raises:
+            SpoolFull: it does not.
+        """
+        append = partial(
+            self.spool.append_many,
+            batches,
+            state=state,
+            also=lambda db: write_all(db, written),
+            spare=dropping,
+        )
+        try:
+            return append()
+        except SpoolFull as error:
+            if not self.back_pressure.make_room(error):
+                raise
+            return append()
+
+    def _tend_gate(self) -> None:
+        """Let the gate close or open, and each server's events tell of it."""
+        for event in self.back_pressure.tend():
+            for source in self._sources:
+                self.side.note(source.tags.names, event)
 
     def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""

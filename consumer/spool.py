@@ -145,6 +145,11 @@ class Spool:
                 self._db.close()
                 self._file_lock.release()
 
+    def hold_back(self, size: int) -> None:
+        """Keep so many of `max_bytes` from `append_many`, until told otherwise."""
+        with self._mutex:
+            self._space.held_back = size
+
     # -- writing ---------------------------------------------------------------------
 
     def add_schema(self, descriptor: bytes) -> str:
@@ -188,7 +193,8 @@ class Spool:
         while the spool is full.
 
         Raises:
-            SpoolFull: they do not fit within `max_bytes`, or on the disk (SpoolDiskFull).
+            SpoolFull: they do not fit within `max_bytes` without what is held back, or on
+                the disk (SpoolDiskFull).
             SpoolError: the file cannot be written, or a schema id is unknown.
             ValueError: a batch has no rows.
         """

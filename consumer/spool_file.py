@@ -182,6 +182,7 @@ class FileLock:
 def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connection:
     """Open the spool's database, laying out a new one where there is none.
 
+    `max_bytes` is the bound of the spool, of which the log may take only a part.
     Transactions are explicit; the connection may be used by several threads, one at
     a time. `max_bytes` bounds the log.
 

@@ -32,6 +32,10 @@ class SpoolSpace:
         path: its file.
         max_bytes: bound of the pages in use plus the write-ahead log.
         reserve: space on its disk.
+
+    Attributes:
+        held_back: so many of `max_bytes` are kept from batches, for the moment when the gate
+            to the edge closes.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class SpoolSpace:
         self._db = db
         self._path = path
         self._spare = min(_MOST_SPARE_BYTES, max_bytes // _SPARE_FRACTION)
+        self.held_back = 0
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
     @property
@@ -66,11 +71,12 @@ class SpoolSpace:
             SpoolFull: so many bytes do not fit, once in the log and once in the file.
         """
         used = self.used_bytes
-        limit = self.max_bytes - (0 if spare else self._spare)
+        limit = self.max_bytes - self.held_back - (0 if spare else self._spare)
         if needed and used + 2 * needed > limit:
+            kept = f", {self.held_back} are held back" if self.held_back else ""
             raise SpoolFull(
                 f"the spool {self._path} is full: {needed} bytes do not fit, "
-                f"{used} of {self.max_bytes} are used (spool.max_bytes)"
+                f"{used} of {self.max_bytes} are used (spool.max_bytes){kept}"
             )
 
     def note_refusal(self, size: int) -> None:

@@ -67,11 +67,6 @@ class SpoolStats:
     is_full: bool = False
 
     @property
-    def cannot_take(self) -> bool:
-        """Whether there is no room, in the spool or on its disk."""
-        return self.is_full or self.disk_is_full
-
-    @property
     def fill(self) -> float:
         """How full the spool is, 0 to 1."""
         return self.used_bytes / self.max_bytes

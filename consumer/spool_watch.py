@@ -49,8 +49,8 @@ class SpoolWatch:
 
     @property
     def above(self) -> bool:
-        """Whether the spool or its disk is nearly full (see Watermarks)."""
-        return self._marks.above
+        """Whether the spool or its disk is nearly full (see Watermarks), or refused a batch."""
+        return self._marks.above or self.stats.is_full
 
     def look(self) -> None:
         """Take the present state in, if the last look is old enough."""
@@ -58,9 +58,10 @@ class SpoolWatch:
         if now - self._looked_at < _LOOK_EVERY:
             return
         self._looked_at = now
-        self.stats = stats = self._spool.stats()
         before = self.above
-        above = self._marks.look(stats)
+        self.stats = stats = self._spool.stats()
+        self._marks.look(stats)
+        above = self.above
         if above and not before:
             _LOG.warning(
                 "the spool is nearly full: %s, %d rows wait for Zerobus. When nothing fits in any "

@@ -32,6 +32,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
+        "gate": consumer.back_pressure.status(),
         "streams": streams_status(consumer.deliveries),
         "servers": [
             {

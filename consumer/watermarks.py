@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from consumer.spool_types import SpoolStats
 
-_ROOM_AGAIN: Final = 2
+ROOM_AGAIN: Final = 2
 """The disk has room again when so many times `min_free` is free."""
 
 
@@ -29,13 +29,14 @@ class Watermarks:
 
     def look(self, stats: SpoolStats) -> bool:
         """Take the spool's present state in; return whether it is above."""
-        if self.above:
-            enough = stats.disk_free_bytes >= _ROOM_AGAIN * self.min_free
-            self.above = stats.fill >= self.low or stats.cannot_take or not enough
-        else:
-            enough = stats.disk_free_bytes >= self.min_free
-            self.above = stats.fill >= self.high or stats.cannot_take or not enough
+        mark = self.low if self.above else self.high
+        self.above = stats.fill >= mark or self.disk_is_low(stats)
         return self.above
+
+    def disk_is_low(self, stats: SpoolStats) -> bool:
+        """Whether the disk has too little room; once above, until it has much more."""
+        needed = (ROOM_AGAIN if self.above else 1) * self.min_free
+        return stats.disk_is_full or stats.disk_free_bytes < needed
 
     def why(self, stats: SpoolStats) -> str:
         """What makes it so, for people."""

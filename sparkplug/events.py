@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     DUPLICATE_NODE = "duplicate_node"
     CLOCK = "clock"
     CONNECTION_LOST = "connection_lost"
+    GATE = "gate"
 
 
 class Healing(StrEnum):

@@ -40,7 +40,7 @@ def test_the_contract_of_names_and_nesting_is_kept():
         for section in ("host", "normalize", "batch", "spool", "zerobus", "http", "log", "limits")
     }
     assert names == {
-        "host": ["gate_on_sink", "id", "mode", "rebirth", "reorder_timeout"],
+        "host": ["gate", "gate_on_sink", "id", "mode", "rebirth", "reorder_timeout"],
         "normalize": ["emit_births", "emit_stale", "emit_transient", "profile", "tag_path"],
         "batch": ["max_bytes", "max_delay", "max_messages"],
         "spool": [
@@ -201,6 +201,7 @@ def test_a_key_given_twice_is_refused_with_both_lines(tmp_path):
         (("zerobus.batch.max_inflight", 1001), "must be 1 to 1,000 (it is 1001)"),
         (("host.mode", "activ"), "host.mode: must be one of active, passive (it is 'activ')"),
         (("host.gate_on_sink", "maybe"), "must be true or false"),
+        (("host.gate.min_closed", "2h"), "host.gate.min_closed: must be 0s to 1h (it is '2h')"),
         (("host.rebirth.fleet_per_second", "nan"), "must be"),
         (("host.id", "a/b"), "host.id: must not be empty nor contain '+', '#' or '/'"),
         (("host.id", ""), "host.id: must not be empty"),
@@ -233,6 +234,27 @@ def test_a_wrong_value_is_refused_in_words_that_say_what_is_right(change, words)
 def test_two_servers_of_one_name_are_refused():
     twice = [MINIMAL["servers"][0], {"name": "plant-a", "url": "mqtt://other"}]
     assert "servers[0].name: is used twice" in refusal(("servers", twice))
+
+
+def test_a_gate_needs_a_state_to_say_offline_with_and_room_to_close_in():
+    assert "host.gate_on_sink: needs host.mode active: a passive host" in refusal(
+        ("host", {"mode": "passive", "gate_on_sink": True})
+    )
+    full = ("spool.high_watermark", 0.96)
+    assert "spool.high_watermark: must be at most 0.95 with host.gate_on_sink" in refusal(
+        full, ("host.gate_on_sink", True)
+    )
+    assert parse(changed(full)).spool.high_watermark == 0.96
+
+
+def test_a_gate_keeps_room_for_what_is_queued_and_leaves_room_to_close_in():
+    gated = parse(changed(("host.gate_on_sink", True)))
+    assert (gated.host.gate.min_closed, gated.host.gate.ack_timeout) == (60.0, 0.0)
+    assert gated.host.gate.drain == 2.0
+    assert gated.gate_reserve == (256 + 2 * 8) * 1024**2
+    assert gated.warnings == ()
+    spool = {"max_bytes": "16MiB", "high_watermark": 0.5, "low_watermark": 0.2}
+    assert parse(changed(("spool", spool))).gate_reserve == 4 * 1024**2
 
 
 # --- files

@@ -209,7 +209,10 @@ def test_every_table_needs_a_name_of_its_own():
         ([("servers.0.topics", ["#"])], "servers[0].topics: # does not begin with spBv1.0/"),
         ([("normalize.tag_path", "{device_id}")], "normalize.tag_path: has no {metric}"),
         ([("http.listen", "0.0.0.0:8099")], "http.listen: others than this machine"),
-        ([("host", {"mode": "passive", "gate_on_sink": True})], "host.gate_on_sink: has no effect"),
+        (
+            [("host.gate_on_sink", True), ("spool.max_bytes", "1GiB")],
+            "the spool has 102MiB for what arrives while the gate closes, limits.queue_bytes and",
+        ),
     ],
 )
 def test_a_probable_mistake_is_a_warning(changes, words):

@@ -6,25 +6,18 @@ examples/sparkplug-zerobus.yaml are generated from them (`python -m consumer.con
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from consumer.config.databricks import Zerobus
+from consumer.config.host import Host
 from consumer.config.section import ConflictError, Duration, Section, Size, Template, Text
 from consumer.config.server import Server, split_url
-from consumer.config.units import GIB, KIB, MIB
-from sparkplug.topics import check_id
+from consumer.config.units import GIB, KIB, MIB, MINUTE
 
-MINUTE = 60.0
-HOUR = 3600.0
-
-
-def _check_host_id(text: str) -> str:
-    try:
-        return check_id(text, "it")
-    except ValueError:
-        raise ValueError("must not be empty nor contain '+', '#' or '/'") from None
+_HIGHEST_GATED: Final = 0.95
+"""Highest `spool.high_watermark` with which a gate can close in time."""
 
 
 def _check_path(value: object) -> object:
@@ -40,49 +33,6 @@ def _check_listen(listen: str) -> str:
     if not parts.hostname or port is None or parts.netloc != listen:
         raise ValueError("must be host:port, for example 127.0.0.1:8099; empty switches HTTP off")
     return listen
-
-
-class Rebirth(Section):
-    """How often edge nodes are asked for a rebirth."""
-
-    per_node: Duration = Field(
-        default=5.0,
-        ge=1.0,
-        le=HOUR,
-        description="Shortest time between two requests to one edge node.",
-    )
-    fleet_per_second: float = Field(
-        default=10.0,
-        ge=0.1,
-        le=1000.0,
-        description="Most requests per second to all edge nodes together.",
-    )
-
-
-class Host(Section):
-    """The Sparkplug host application that the consumer is."""
-
-    id: Annotated[str, AfterValidator(_check_host_id)] = Field(
-        default="sparkplug-zerobus",
-        description="Host id: STATE is published on `spBv1.0/STATE/<id>`. Unique per "
-        "infrastructure.",
-    )
-    mode: Literal["active", "passive"] = Field(
-        default="active",
-        description="`active` publishes STATE and rebirth requests; `passive` never publishes.",
-    )
-    gate_on_sink: bool = Field(
-        default=False,
-        description="STATE says offline while rows cannot be stored, so that edge nodes that name "
-        "this host as their primary host keep their data.",
-    )
-    reorder_timeout: Duration = Field(
-        default=2.0,
-        ge=0.0,
-        le=MINUTE,
-        description="How long messages behind a hole in `seq` wait for the missing one.",
-    )
-    rebirth: Rebirth = Field(default=Rebirth(), description="Limits of rebirth requests.")
 
 
 class Normalize(Section):
@@ -270,7 +220,33 @@ class Configuration(Section):
             raise ConflictError("limits.queue_bytes", "must not be less than limits.max_payload")
         if self.spool.low_watermark >= self.spool.high_watermark:
             raise ConflictError("spool.low_watermark", "must be less than spool.high_watermark")
+        if self.host.gate_on_sink and self.host.mode == "passive":
+            raise ConflictError(
+                "host.gate_on_sink",
+                "needs host.mode active: a passive host has no STATE that could say offline",
+            )
+        if self.host.gate_on_sink and self.spool.high_watermark > _HIGHEST_GATED:
+            raise ConflictError(
+                "spool.high_watermark",
+                f"must be at most {_HIGHEST_GATED} with host.gate_on_sink: what arrives while the "
+                "gate closes needs room above it",
+            )
         return self
+
+    @property
+    def _wanted_reserve(self) -> int:
+        return self.limits.queue_bytes + 2 * self.batch.max_bytes
+
+    @property
+    def gate_reserve(self) -> int:
+        """Bytes of the spool that are kept for what arrives while the gate closes.
+
+        A full queue, the batch that is being decoded and the one that is being received; at
+        most half of what is above the high watermark, because there the gate only begins to
+        close.
+        """
+        above = (1.0 - self.spool.high_watermark) * self.spool.max_bytes
+        return min(self._wanted_reserve, int(above / 2))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -283,8 +259,13 @@ class Configuration(Section):
         found += [f"zerobus.{text}" for text in self.zerobus.warnings()]
         if "{metric}" not in self.normalize.tag_path:
             found.append("normalize.tag_path: has no {metric}: many tags share one path")
-        if self.host.gate_on_sink:
-            found.append("host.gate_on_sink: has no effect in this release")
+        if self.host.gate_on_sink and self.gate_reserve < self._wanted_reserve:
+            found.append(
+                f"host.gate_on_sink: the spool has {self.gate_reserve // MIB}MiB for what arrives "
+                f"while the gate closes, limits.queue_bytes and batch.max_bytes ask for "
+                f"{self._wanted_reserve // MIB}MiB; a larger spool.max_bytes or a lower "
+                "spool.high_watermark makes room"
+            )
         address = self.http.address
         exposed = address is not None and address[0] not in ("localhost", "127.0.0.1", "::1")
         if exposed and not self.http.token.get_secret_value():

@@ -11,6 +11,9 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+
 _SIZES: Final = {
     "": 1,
     "B": 1,

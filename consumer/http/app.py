@@ -29,7 +29,13 @@ def make_app(consumer: Consumer) -> FastAPI:
         waiting = [c.server.name for c in consumer.connections if not c.connected.is_set()]
         closed = [each.table for each in consumer.deliveries if not each.is_open]
         state = status(consumer)["stream_state"]
-        details = {"not_connected": waiting, "stream_state": state, "not_open": closed}
+        gate = consumer.back_pressure.why_closed
+        details = {
+            "gate": gate,
+            "not_connected": waiting,
+            "stream_state": state,
+            "not_open": closed,
+        }
         return _verdict(consumer.ready, details)
 
     @app.get("/metrics")

@@ -114,21 +114,28 @@ def local_zerobus(data_dir: Path, **options: Any) -> Iterator[LocalZerobus]:
 
 @contextlib.contextmanager
 def world(
-    directory: Path, *, broker: str = "", zerobus_process: bool = False, **changes: Any
+    directory: Path,
+    *,
+    server: MosquittoServer | None = None,
+    broker: str = "",
+    zerobus_process: bool = False,
+    **changes: Any,
 ) -> Iterator[World]:
     """Everything but the start of the consumer; `changes` are for its configuration.
 
     Zerobus runs in this process, where its faults can be set, or in one of its own,
-    which can be killed.
+    which can be killed. The broker is a new one, configured with `broker`, or `server`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     running = ServerProcess.running if zerobus_process else local_zerobus
     with (
-        mosquitto(directory, broker) as server,
+        contextlib.nullcontext(server) if server else mosquitto(directory, broker) as broker_server,
         running(directory / "lake") as zerobus,
-        consumer(directory, configuration(directory, server.url, zerobus, **changes)) as process,
-        listening(server) as client,
+        consumer(
+            directory, configuration(directory, broker_server.url, zerobus, **changes)
+        ) as process,
+        listening(broker_server) as client,
     ):
         # Small packets at once: each publish is awaited, which Nagle's algorithm makes slow.
         client.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield World(server, zerobus, process, LandedTable(directory / "lake"), client)
+        yield World(broker_server, zerobus, process, LandedTable(directory / "lake"), client)
