@@ -58,11 +58,7 @@ class SpoolSpace:
     def used_bytes(self) -> int:
         """Pages in use and the write-ahead log."""
         [(pages,)] = self._db.execute("PRAGMA page_count")
-        try:
-            log = spool_file.beside(self._path, "-wal").stat().st_size
-        except FileNotFoundError:
-            log = 0
-        return int(pages) * spool_file.PAGE_BYTES - self._free_pages() + log
+        return int(pages) * spool_file.PAGE_BYTES - self._free_pages() + self._log_bytes()
 
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
@@ -90,6 +86,8 @@ class SpoolSpace:
         """
         if self._refused:
             wanted = min(max(self._spare, _ROOM_FOR * self._refused), self.max_bytes // 2)
+            if self._log_bytes() > self._spare:  # of a large commit; nothing else cuts it back now
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             left = self.max_bytes - self._spare - self.used_bytes
             on_disk = self.reserve.free_bytes + self._free_pages()
             if nothing_waits or (left >= wanted and on_disk >= wanted):
@@ -103,6 +101,12 @@ class SpoolSpace:
         if free * 2 > pages * spool_file.PAGE_BYTES and free >= _VACUUM_FROM_BYTES:
             for _ in range(_VACUUM_STEP_PAGES):  # sqlite3 steps a pragma once: one page
                 self._db.execute("PRAGMA incremental_vacuum")
+
+    def _log_bytes(self) -> int:
+        try:
+            return spool_file.beside(self._path, "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _free_pages(self) -> int:
         """Bytes of the file that hold nothing."""

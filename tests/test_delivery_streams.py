@@ -150,7 +150,8 @@ class TestDivision:
             node_event(number, node) if whole else b"\xff\xff" + bytes([number])
             for number, (node, whole) in enumerate(rows)
         ]
-        with contextlib.closing(Spool.open(directory / "spool.db", sync="off")) as spool:
+        file = directory / "spool.db"
+        with contextlib.closing(Spool.open(file, sync="off", reserve_bytes=0)) as spool:
             schema_id = spool.add_schema(DESCRIPTOR)
             batch = spool.append(TABLE, EncodedRows.from_messages(messages), schema_id=schema_id)
             batches = TableBatches(spool, TABLE, streams, 1 << 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -171,7 +172,7 @@ def test_a_version_that_found_no_room_is_written_with_the_next_birth(tmp_path):
     with side_world(tmp_path, spool={"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
                     shutdown_timeout=0) as system:  # fmt: skip
         system.consumer.start_ready()
-        system.zerobus.faults.drop_acks()
+        system.zerobus.faults.delay_commits(math.inf)
         publisher = Publisher(system.publish)
         # As long as texts may be, and with nothing in them that compresses.
         names = ("engUnit", "documentation", "tooltip")
@@ -185,6 +186,10 @@ def test_a_version_that_found_no_room_is_written_with_the_next_birth(tmp_path):
         )
         produced = {t["table"]: t["rows_produced"] for t in system.consumer.status()["side_tables"]}
         assert produced[METADATA] == 0
+        system.zerobus.faults.clear()
+        system.consumer.wait_for(
+            lambda: not system.consumer.status()["spool"]["overflow"]["full"], "room"
+        )
         publisher.born(NOW_MS + 1_000, **{name: tags[name] for name in ("T1", "T2")})
         rows = landed(tmp_path, METADATA).wait_for(2)
         assert sorted(told(rows, "metric_name", "valid_from")) == [
