@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.events import Event
+    from sparkplug.gaps import GapChange
     from sparkplug.memory import Memory
     from sparkplug.metadata import TagMetadata
     from sparkplug.values import Values
@@ -231,6 +232,7 @@ class Decoded:
     expired: list[Quarantined] = field(default_factory=list)  # held in vain: dead letters
     memories: list[Memory] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    gaps: list[GapChange] = field(default_factory=list)
     metadata: list[TagMetadata] = field(default_factory=list)
 
     def add(self, other: Decoded) -> None:
@@ -243,4 +245,5 @@ class Decoded:
         self.expired += other.expired
         self.memories += other.memories
         self.events += other.events
+        self.gaps += other.gaps
         self.metadata += other.metadata
