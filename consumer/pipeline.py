@@ -18,6 +18,7 @@ from consumer import fleet_store, node_alarms
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
 from consumer.errors import SpoolFull
+from consumer.gap_records import GapTotals
 from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
 from consumer.normalize import normalize
@@ -79,7 +80,10 @@ class Consumer:
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
         )
         self.delivery = self.deliveries.main
-        self._sources = [Source(server, configuration) for server in configuration.servers]
+        self.gaps = GapTotals()
+        self._sources = [
+            Source(server, configuration, self.gaps) for server in configuration.servers
+        ]
         join_sites(self._sources)
         for source in self._sources:
             source.restore(self.spool)
@@ -221,6 +225,7 @@ class Consumer:
                 decoded.add(known)
             if index in batch.lost:
                 decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
+                source.gaps.connection_lost(batch.lost[index])
             taken.append(self._convert(source, decoded, started))
         self._commit(taken)
 
@@ -231,6 +236,7 @@ class Consumer:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
             each.held = source.fleet.held()
+            source.gaps.collect(at_once=True)
             taken.append(each)
         self._commit(taken)
 
@@ -270,6 +276,7 @@ class Consumer:
         for each in written:
             each.source.written_sequence = each.sequence
             each.source.forgotten = False
+            each.source.gaps.settle()
             if each.dead_lost:
                 self.telemetry.add_dead_messages_lost(each.dead_lost)
         for batch in spooled:

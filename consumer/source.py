@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from consumer import fleet_store
+from consumer.gap_records import GapRecords
 from consumer.normalize import SourceNames, TagColumns
 from consumer.side_tables import describe_again
 from sparkplug.fleet import Fleet
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
+    from consumer.gap_records import GapTotals
     from consumer.records import EncodedRows
     from consumer.spool import Spool
     from sparkplug.holding import HeldMessage
@@ -32,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 class Source:
     """Everything that one MQTT server's messages need on the decoding thread."""
 
-    def __init__(self, server: Server, configuration: Configuration) -> None:
+    def __init__(self, server: Server, configuration: Configuration, totals: GapTotals) -> None:
         limits = configuration.limits
         host = configuration.host
         self.name = server.name
@@ -63,6 +65,7 @@ class Source:
         self.governor = RebirthGovernor(
             host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
         )
+        self.gaps = GapRecords(server.name, self.fleet, totals, time.monotonic)
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
         self.written_sequence = b""
@@ -75,6 +78,7 @@ class Source:
         slots = self.fleet.restore(
             births, state if isinstance(state, bytes) else b"", held, time.monotonic()
         )
+        self.gaps.restore(spool, time.time_ns() // 1_000)
         describe_again(self.fleet.catalogue)
         self.written_sequence = self.fleet.sequence_state()
         spool.append_many(
@@ -100,6 +104,8 @@ class Taken:
         self.dead_lost = 0
         self._memories = decoded.memories
         self._dead = decoded.quarantined + decoded.expired
+        source.gaps.take(decoded.gaps)
+        source.gaps.collect()
 
     @property
     def is_worth_a_commit(self) -> bool:
@@ -109,6 +115,7 @@ class Taken:
             or self._memories
             or self._dead
             or self.held is not None
+            or self.source.gaps.pending
             or self.sequence != self.source.written_sequence
         )
 
@@ -122,6 +129,7 @@ class Taken:
             self.dead_lost = fleet_store.write_dead(db, name, self._dead)
         if self.held is not None:
             fleet_store.write_held(db, name, self.held)
+        self.source.gaps.write(db)
 
 
 def join_sites(sources: list[Source]) -> None:

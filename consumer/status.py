@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from consumer.gap_metrics import gaps_status
 from consumer.side_metrics import side_tables_status
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
+        "gaps": gaps_status(consumer.gaps),
         "servers": [
             {
                 "name": connection.server.name,

@@ -108,7 +108,7 @@ class GapAccounts:
     def found(self, gap: Gap, decoded: Decoded) -> None:
         """A gap became known; it may have been healed at once."""
         self._healable.setdefault(gap.key, deque(maxlen=_HEALABLE_GAPS)).append(gap)
-        self._tell(GapChange(gap, None), decoded)
+        self._tell(GapChange(gap, None, gap.healing), decoded)
 
     def close(self, gap: Gap, healing: Healing, at_us: int, decoded: Decoded) -> None:
         """An open gap was made up for, or given up."""
@@ -117,12 +117,13 @@ class GapAccounts:
         gap.healed_us = gap.healed_us or at_us
         if healing in (Healing.LATE_ARRIVAL, Healing.NOT_AT_ALL):
             self._forget(gap)
-        self._tell(GapChange(gap, before), decoded)
+        self._tell(GapChange(gap, before, gap.healing), decoded)
 
     def came_late(self, gap: Gap, decoded: Decoded) -> None:
         """One of the messages missing in a gap came."""
         gap.late += 1
-        decoded.gaps.append(GapChange(gap, gap.healing, late=1))
+        healing, flushed = gap.healing, -1 if gap.history_rows else 0
+        decoded.gaps.append(GapChange(gap, healing, healing, late=1, flushed=flushed))
 
     def away(self, arrival: Arrival, session: EdgeNodeSession, ahead: int) -> None:
         """A node is not where it was left: so many messages are missing, modulo 256."""
@@ -175,7 +176,7 @@ class GapAccounts:
 
     def _tell(self, change: GapChange, decoded: Decoded) -> None:
         decoded.gaps.append(change)
-        if change.gap.count is not None and change.gap.healing is not change.before:
+        if change.gap.count is not None and change.after is not change.before:
             decoded.events.append(change.gap.event())
 
     def _forget(self, gap: Gap) -> None:
@@ -218,9 +219,10 @@ class GapAccounts:
         if not count:
             return
         before = gap.healing
+        flushed = 0 if gap.history_rows or gap.count is None else gap.count - gap.late
         gap.history_rows += count
         gap.healed_us = gap.healed_us or at_us
-        self._tell(GapChange(gap, before, history_rows=count), decoded)
+        self._tell(GapChange(gap, before, gap.healing, 0, count, flushed), decoded)
 
     # ------------------------------------------------------------------ a new start
 

@@ -103,14 +103,17 @@ class Gap:
 class GapChange(NamedTuple):
     """A gap was found (`before` is None), or something was made up for.
 
-    `late` messages of it and `history_rows` came with this change; `before` is how it was
-    healed until then.
+    The gap may have changed again since. `before` and `after` are how it was healed; `late`
+    messages of it and `history_rows` came with this change. `flushed` is by how much the
+    number of missing messages grew for which there is history instead.
     """
 
     gap: Gap
     before: Healing | None
+    after: Healing
     late: int = 0
     history_rows: int = 0
+    flushed: int = 0
 
 
 def steps_of_bd_seq(before: int | None, now: int | None) -> int | None:
