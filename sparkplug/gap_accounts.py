@@ -58,6 +58,7 @@ class GapAccounts:
     def came(self, arrival: Arrival, session: EdgeNodeSession | None, count: int = 1) -> None:
         """A message that takes part in seq came, one by one; -1: it was there twice."""
         if session is not None:
+            count += self._unborn.pop(arrival.key, 0)
             self._nodes["received"][session.index] += count
             self.any_received = True
         elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
@@ -146,6 +147,7 @@ class GapAccounts:
         """
         nodes, decoded = self._nodes, arrival.decoded
         nodes["received"][session.index] += self._unborn.pop(arrival.key, 0)
+        self.any_received = True
         steps = steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq)
         session.counted_bd_seq = arrival.bd_seq
         if lost_sight == "away":
