@@ -131,13 +131,13 @@ def write_sums(
         The ids of the other nodes.
     """
     new: dict[NodeKey, int] = {}
-    for key, _ in sums:
+    for key, hour in sums:
         if key not in known and key not in new:
             node = (server, *key)
             db.execute(
                 "INSERT OR IGNORE INTO edge_nodes (server, group_id, edge_node_id, last_us, "
-                "sent_us) VALUES (?, ?, ?, 0, 0)",
-                node,
+                "sent_us) VALUES (?, ?, ?, ?, 0)",
+                (*node, hour * HOUR_US),
             )
             [(new[key],)] = db.execute(
                 "SELECT node_id FROM edge_nodes "

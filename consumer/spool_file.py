@@ -129,9 +129,10 @@ _ADDED: Final = {
             PRIMARY KEY (server, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX gaps_by_time ON gaps (found_us)",
-        # When the last message of each edge node came, and when it was sent.
+        # When the last message of each edge node came, and when it was sent. An id is never
+        # given twice: accounts of a node that is forgotten are nobody's.
         """CREATE TABLE edge_nodes (
-            node_id INTEGER PRIMARY KEY,
+            node_id INTEGER PRIMARY KEY AUTOINCREMENT,
             server TEXT NOT NULL,
             group_id TEXT NOT NULL,
             edge_node_id TEXT NOT NULL,
