@@ -92,12 +92,13 @@ class GapAccounts:
         catalogue: TagCatalogue,
     ) -> None:
         """Look at a batch that was read: at what was in order, and whether history came."""
-        node = batch.node[regular]
+        node, sent_ms = batch.node, batch.columns.timestamp_ms
+        received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)
+        if not regular.all():
+            node, sent_ms, received_us = node[regular], sent_ms[regular], received_us[regular]
         if len(node):
             nodes = self._nodes
             nodes["received"][: nodes.size] += np.bincount(node, minlength=nodes.size)
-            sent_ms = batch.columns.timestamp_ms[regular]
-            received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)[regular]
             # Where an index is there more than once, its last value stays.
             nodes["sent_us"][node] = np.where(sent_ms == ABSENT, received_us, sent_ms * _US_PER_MS)
             self.any_received = True
