@@ -66,7 +66,7 @@ class GapAccounts:
 
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A message was read in order of seq, one by one."""
-        self._nodes["sent_us"][session.index] = sent_us(arrival)
+        self._nodes["sent_us"][session.index] = sent_us(arrival.batch, arrival.position)
 
     def take_received(self, sessions: Sequence[EdgeNodeSession]) -> list[Received]:
         """What came of each node since the last call. `sessions` are by index."""
@@ -159,7 +159,7 @@ class GapAccounts:
             reason = GapReason.SESSION_END if steps and lost_sight else None
         healed_us = arrival.received_us
         for gap in [*self._healable.get(arrival.key, ())]:
-            gap.to_us = sent_us(arrival) if gap.to_us is None else gap.to_us
+            gap.to_us = sent_us(arrival.batch, arrival.position) if gap.to_us is None else gap.to_us
             if gap.closed is Healing.OPEN:
                 self.close(gap, Healing.REBIRTH_SNAPSHOT, healed_us, decoded)
         if reason is not None:
@@ -174,7 +174,7 @@ class GapAccounts:
         from_us = int(self._nodes["sent_us"][session.index])
         return Gap(
             *arrival.key, reason, arrival.received_us, from_us=from_us or None,
-            to_us=sent_us(arrival),
+            to_us=sent_us(arrival.batch, arrival.position),
         )  # fmt: skip
 
     def _tell(self, change: GapChange, decoded: Decoded) -> None:
@@ -249,7 +249,7 @@ class GapAccounts:
             self._nodes["sent_us"][session.index] = sent.get(key, 0)
 
 
-def sent_us(arrival: Arrival) -> int:
+def sent_us(batch: Batch, position: int) -> int:
     """When a message was sent, by the clock of its node; when it came, if it does not say so."""
-    sent_ms = arrival.sent_ms
-    return arrival.received_us if sent_ms == ABSENT else sent_ms * _US_PER_MS
+    sent_ms = batch.sent_ms(position)
+    return batch.messages.received_us[position] if sent_ms == ABSENT else sent_ms * _US_PER_MS

@@ -108,7 +108,7 @@ class Windows:
         if ask:
             request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
             decoded.rebirths.append(request)
-        until_us = sent_us(state.arrival(batch, behind.place)) if behind else state.heard_us
+        until_us = sent_us(batch, behind.place) if behind else state.heard_us
         gap = Gap(
             owner.group_id,
             owner.edge_node_id,
