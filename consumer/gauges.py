@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from consumer.delivery_metrics import StreamMetrics
 from consumer.delivery_types import StreamState
+from consumer.gap_metrics import GapMetrics
 from consumer.side_metrics import SideTableMetrics
 from consumer.spool_opening import damaged_files
 
@@ -59,6 +60,9 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
           lambda: max(fleet.alarms.most_ahead for fleet in fleets))  # fmt: skip
     gauge("clock_behind_seconds", "most that the clock of an edge node is behind",
           lambda: max(fleet.alarms.most_behind for fleet in fleets))  # fmt: skip
+    gauge("edge_nodes_unheard", "edge nodes not heard of since the connection was lost",
+          lambda: sum(fleet.unheard_nodes for fleet in fleets))  # fmt: skip
+    consumer.telemetry.registry.register(GapMetrics(consumer.gaps))
     stats = consumer.delivery.stats
     gauge("stream_open", "1 while a stream to Zerobus is open",
           lambda: stats().state is StreamState.OPENED)  # fmt: skip

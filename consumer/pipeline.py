@@ -19,6 +19,7 @@ from consumer.back_pressure import BackPressure
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
 from consumer.errors import SpoolDamaged, SpoolFull
+from consumer.gap_records import GapTotals
 from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
 from consumer.overflow import Overflow
@@ -88,7 +89,10 @@ class Consumer:
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
         )
         self.delivery = self.deliveries.main
-        self._sources = [Source(server, configuration) for server in configuration.servers]
+        self.gaps = GapTotals()
+        self._sources = [
+            Source(server, configuration, self.gaps) for server in configuration.servers
+        ]
         join_sites(self._sources)
         for source in self._sources:
             source.restore(self.spool)
@@ -249,6 +253,7 @@ class Consumer:
                 decoded.add(known)
             if index in batch.lost:
                 decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
+                source.gaps.connection_lost(batch.lost[index])
             taken.append(self._convert(source, decoded, started))
         self._commit(taken)
 
@@ -259,6 +264,7 @@ class Consumer:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
             each.held = source.fleet.held()
+            source.gaps.collect(at_once=True)
             taken.append(each)
         self._commit(taken)
 

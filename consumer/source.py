@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from consumer import fleet_store
+from consumer.gap_records import GapRecords
 from consumer.normalize import SourceNames, TagColumns, normalize
 from consumer.records import EncodedRows
 from consumer.side_tables import describe_again
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
+    from consumer.gap_records import GapTotals
     from consumer.spool import Spool
     from sparkplug.holding import HeldMessage
     from sparkplug.memory import Memory
@@ -42,7 +44,7 @@ _MOST_UNWRITTEN_BYTES: Final = 64 << 20
 class Source:
     """Everything that one MQTT server's messages need on the decoding thread."""
 
-    def __init__(self, server: Server, configuration: Configuration) -> None:
+    def __init__(self, server: Server, configuration: Configuration, totals: GapTotals) -> None:
         limits = configuration.limits
         host = configuration.host
         self.name = server.name
@@ -73,6 +75,7 @@ class Source:
         self.governor = RebirthGovernor(
             host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
         )
+        self.gaps = GapRecords(server.name, self.fleet, totals, time.monotonic)
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
         self.most_dead = configuration.spool.max_bytes // _DEAD_FRACTION
@@ -87,6 +90,7 @@ class Source:
         slots = self.fleet.restore(
             births, state if isinstance(state, bytes) else b"", held, time.monotonic()
         )
+        self.gaps.restore(spool, time.time_ns() // 1_000)
         describe_again(self.fleet.catalogue)
         self.written_sequence = self.fleet.sequence_state()
         spool.append_many(
@@ -114,6 +118,8 @@ class Taken:
         self.dead = decoded.quarantined + decoded.expired
         self._of_deaths: list[EncodedRows] = []
         self._dropped = 0
+        source.gaps.take(decoded.gaps)
+        source.gaps.collect()
 
     @property
     def is_worth_a_commit(self) -> bool:
@@ -123,6 +129,7 @@ class Taken:
             or self.decoded.memories
             or self.dead
             or self.held is not None
+            or self.source.gaps.pending
             or self.sequence != self.source.written_sequence
         )
 
@@ -160,12 +167,14 @@ class Taken:
             self.dead_lost = fleet_store.write_dead(db, name, self.dead, self.source.most_dead)
         if self.held is not None:
             fleet_store.write_held(db, name, self.held)
+        self.source.gaps.write(db)
 
     def written(self) -> None:
         """The transaction is committed."""
         self.source.written_sequence = self.sequence
         self.source.forgotten = False
         self.source.unwritten = []
+        self.source.gaps.settle()
 
     def keep_for_later(self) -> None:
         """The transaction failed: write the memories with the next one, unless they are many."""

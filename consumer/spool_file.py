@@ -113,25 +113,60 @@ _ADDED: Final = {
             amount INTEGER NOT NULL,
             PRIMARY KEY (scope, account)
         ) WITHOUT ROWID""",
-        # Messages that edge nodes sent and that did not come, at first.
+        # Messages that edge nodes sent and that did not come, at first (docs/gaps.md). Of a hole
+        # in seq that is open, missing_seqs has a bit for each message still missing.
         """CREATE TABLE gaps (
-            gap_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            server TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            group_id TEXT NOT NULL,
+            edge_node_id TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            found_us INTEGER NOT NULL,
+            first_seq INTEGER,
+            missing INTEGER,
+            late INTEGER NOT NULL,
+            missing_seqs BLOB,
+            from_us INTEGER,
+            to_us INTEGER,
+            sessions_missed INTEGER NOT NULL,
+            healing TEXT NOT NULL,
+            closed TEXT NOT NULL,
+            healed_us INTEGER,
+            history_rows INTEGER NOT NULL,
+            PRIMARY KEY (server, number)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX gaps_by_time ON gaps (found_us)",
+        # When the last message of each edge node came, and when it was sent. An id is never
+        # given twice: accounts of a node that is forgotten are nobody's.
+        """CREATE TABLE edge_nodes (
+            node_id INTEGER PRIMARY KEY AUTOINCREMENT,
             server TEXT NOT NULL,
             group_id TEXT NOT NULL,
             edge_node_id TEXT NOT NULL,
-            found_us INTEGER NOT NULL,
-            reason TEXT NOT NULL,
-            first_seq INTEGER,
-            last_seq INTEGER,
-            missing INTEGER,
-            from_us INTEGER,
-            to_us INTEGER,
-            healing TEXT NOT NULL,
-            healed_us INTEGER,
-            recovered INTEGER NOT NULL DEFAULT 0,
-            detail TEXT
+            last_us INTEGER NOT NULL,
+            sent_us INTEGER NOT NULL,
+            UNIQUE (server, group_id, edge_node_id)
         )""",
-        "CREATE INDEX gaps_by_node ON gaps (server, group_id, edge_node_id, gap_id)",
+        # What came of each edge node and what did not; hours since 1970 UTC.
+        """CREATE TABLE completeness (
+            hour INTEGER NOT NULL,
+            node_id INTEGER NOT NULL,
+            received INTEGER NOT NULL,
+            missing INTEGER NOT NULL,
+            late INTEGER NOT NULL,
+            flushed INTEGER NOT NULL,
+            gaps INTEGER NOT NULL,
+            unknown INTEGER NOT NULL,
+            unlisted INTEGER NOT NULL,
+            late_arrival INTEGER NOT NULL,
+            history_flush INTEGER NOT NULL,
+            rebirth_snapshot INTEGER NOT NULL,
+            not_at_all INTEGER NOT NULL,
+            sessions_missed INTEGER NOT NULL,
+            history_rows INTEGER NOT NULL,
+            longest INTEGER NOT NULL,
+            PRIMARY KEY (hour, node_id)
+        ) WITHOUT ROWID""",
         # Where a dead letter came from, as far as that is known.
         "ALTER TABLE dead_letters ADD COLUMN topic TEXT",
         "ALTER TABLE dead_letters ADD COLUMN payload BLOB",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consumer.delivery_metrics import streams_status
+from consumer.gap_metrics import gaps_status
 from consumer.side_metrics import side_tables_status
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         ),
         "gate": consumer.back_pressure.status(),
         "streams": streams_status(consumer.deliveries),
+        "gaps": gaps_status(consumer.gaps),
         "servers": [
             {
                 "name": connection.server.name,

@@ -125,6 +125,7 @@ class BatchReader:
                 sessions=state.by_id,
                 now=state.now,
             )
+            state.gaps.look(batch, regular, observations, state.catalogue)
         state.recent.add(batch)
         for entry in batch.placed:
             entry.leave()

@@ -21,7 +21,7 @@ from sparkplug.batch import apart_from_deaths
 from sparkplug.batch_reader import BatchReader
 from sparkplug.columns import ABSENT
 from sparkplug.events import Event, EventKind
-from sparkplug.fleet_state import FleetOptions, FleetState
+from sparkplug.fleet_state import NOT_BORN, FleetOptions, FleetState
 from sparkplug.lifecycle import Lifecycle
 from sparkplug.memory import StaleMemory
 from sparkplug.messages import HOST, ROW_TYPES, Decoded, MessageBatch, Reason, RebirthRequest
@@ -34,8 +34,10 @@ from sparkplug.session_reader import SessionReader
 from sparkplug.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from sparkplug.gap_accounts import Received
+    from sparkplug.gaps import Gap
     from sparkplug.holding import HeldMessage, HoldLimits
     from sparkplug.memory import RememberedBirth
     from sparkplug.messages import Message
@@ -235,6 +237,34 @@ class Fleet:
         """Whether a node is in a session, as far as that is known."""
         session = self._state.by_id.get((group_id, edge_node_id))
         return session is not None and session.owner.born
+
+    # ------------------------------------------------------------------ accounts
+
+    @property
+    def heard_us(self) -> int:
+        """When the last message came, microseconds since 1970 UTC; 0 if none did."""
+        return self._state.heard_us
+
+    @property
+    def unheard_nodes(self) -> int:
+        """Nodes that were alive when the host was away, and of which nothing came since."""
+        nodes = self._state.nodes
+        waiting = ~nodes["confirmed"][: nodes.size] & (nodes["next_seq"][: nodes.size] != NOT_BORN)
+        return int(np.count_nonzero(waiting))
+
+    def take_received(self) -> list[Received]:
+        """The messages of each node that took part in seq since the last call."""
+        return self._state.gaps.take_received(self._state.sessions)
+
+    def restore_gaps(self, gaps: Iterable[Gap], sent: Mapping[tuple[str, str], int]) -> None:
+        """Take in what an earlier run knew of gaps, after `restore`, before anything is fed.
+
+        Args:
+            gaps: those that may still be healed, oldest first.
+            sent: by (group id, edge node id) when the last message of a node was sent, as
+                `take_received` told it.
+        """
+        self._state.gaps.restore(gaps, sent, self._state.by_id)
 
     # ------------------------------------------------------------------ a new start
 

@@ -12,6 +12,7 @@ from sparkplug.aliases import AliasPool
 from sparkplug.arrival import Arrival
 from sparkplug.batch import CODE, GrowingColumns
 from sparkplug.catalogue import TagCatalogue
+from sparkplug.gap_accounts import GapAccounts
 from sparkplug.liveness import Liveness
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.recent import RecentMessages
@@ -61,7 +62,9 @@ class FleetState:
         topics: per data topic its node, whether its birth came, whether its aliases need a
             look of their own, the region of its alias table, its message type.
         nodes: per session the seq that is expected next (or NOT_BORN), whether Ignition
-            began it, whether a message has continued the seq since the births came from disk.
+            began it, whether a message has continued the seq since the births came from disk,
+            and the columns of `gaps`.
+        gaps: what came of each node, and what did not.
         attentive: indices of the sessions whose next messages are to be taken one by one.
         live_tags: how many tags present births declare.
         now: monotonic time in seconds.
@@ -91,7 +94,11 @@ class FleetState:
             node=np.int64, live=np.bool_, special=np.bool_, base=np.int64, size=np.int64,
             type=np.uint8,
         )  # fmt: skip
-        self.nodes = GrowingColumns(next_seq=np.int64, ignition=np.bool_, confirmed=np.bool_)
+        self.nodes = GrowingColumns(
+            next_seq=np.int64, ignition=np.bool_, confirmed=np.bool_, received=np.int64,
+            sent_us=np.int64,
+        )  # fmt: skip
+        self.gaps = GapAccounts(self.nodes)
         self.attentive: set[int] = set()
         self.live_tags = 0
         self.now = 0.0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.events import Event
+    from sparkplug.gaps import GapChange
     from sparkplug.memory import Memory
     from sparkplug.metadata import TagMetadata
     from sparkplug.values import Values
@@ -234,6 +235,7 @@ class Decoded:
     expired: list[Quarantined] = field(default_factory=list)  # held in vain: dead letters
     memories: list[Memory] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    gaps: list[GapChange] = field(default_factory=list)
     metadata: list[TagMetadata] = field(default_factory=list)
     readers: list[NDArray[np.int64]] = field(default_factory=list)
     taken_back: list[NDArray[np.int32]] = field(default_factory=list)
@@ -248,6 +250,7 @@ class Decoded:
         self.expired += other.expired
         self.memories += other.memories
         self.events += other.events
+        self.gaps += other.gaps
         self.metadata += other.metadata
         self.readers += other.readers
         self.taken_back += other.taken_back

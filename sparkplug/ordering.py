@@ -49,6 +49,8 @@ class Ordering:
         session = self._state.session_of(arrival.topic)
         if session is not None:
             self._state.assign(arrival, session)
+        if arrival.topic.message_type is not MessageType.NDEATH and not self._state.restoring:
+            self._state.gaps.came(arrival, session)
         if arrival.topic.message_type is MessageType.NBIRTH:
             if not arrival.is_unread:
                 self._node_birth(arrival)
@@ -80,13 +82,14 @@ class Ordering:
         seq = arrival.seq
         if session is not None and not session.owner.born and session.late_birth is not None:
             self._revive(arrival, session, session.late_birth)
-        if session is None or not self._is_certain(session, seq):
+        if session is None or not self._is_certain(arrival, session):
             self._reader.read_without_birth(arrival, session)
             return
         ahead = self._state.ahead(session, seq)
         if ahead == 0:
             self._state.alarms.duplicates.in_order(*arrival.key, self._state.now)
             self._state.expect(session, seq + 1)
+            self._state.gaps.heard(arrival, session)
             self._reader.read(arrival, session)
             self._windows.drain(arrival.batch, session)
         elif ahead < BEHIND:
@@ -94,13 +97,15 @@ class Ordering:
         else:
             self._windows.take_late(arrival, session, seq)
 
-    def _is_certain(self, session: EdgeNodeSession, seq: int) -> bool:
+    def _is_certain(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
         """Whether a node's birth is known, and this seq does not show that there was another."""
         if not session.owner.born or session.in_doubt:
             return False
         confirmed = self._state.nodes["confirmed"]
         if not confirmed[session.index]:
-            if self._state.ahead(session, seq):
+            ahead = self._state.ahead(session, arrival.seq)
+            if ahead:
+                self._state.gaps.away(arrival, session, ahead)
                 self._state.doubt(session)
                 return False
             confirmed[session.index] = True
@@ -121,15 +126,25 @@ class Ordering:
             self.lose_birth(arrival.batch, arrival.topic)
             return
         following = self._windows.end_former_session(arrival, session)
+        lost_sight = self._how_lost_sight(arrival, session)
         if not self._lifecycle.begin_session(arrival, session):
             return
         self._state.nodes["confirmed"][session.index] = True
         self._state.expect(session, arrival.seq + 1)
         if self._state.restoring:
             return
-        self._windows.heal(session, arrival.decoded)
+        self._windows.heal(arrival, session, lost_sight=lost_sight)
         self._lifecycle.tell(EventKind.NODE_BIRTH, arrival, session.owner)
         self._release(arrival, session, following)
+
+    def _how_lost_sight(self, arrival: Arrival, session: EdgeNodeSession) -> str:
+        """How the session before an NBIRTH was left, see GapAccounts.born."""
+        if not session.owner.born:
+            return ""
+        confirmed = self._state.nodes["confirmed"][session.index]
+        if confirmed or session.in_doubt or not self._state.ahead(session, arrival.seq):
+            return "alive"
+        return "away"
 
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""
@@ -167,6 +182,7 @@ class Ordering:
                 arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
                 return
             self._windows.stop_waiting(arrival.batch, session, ask=False)
+            self._state.gaps.died(arrival, session)
             self._lifecycle.node_death(arrival, session)
         else:
             arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1

@@ -49,6 +49,8 @@ class Restoration:
             if session is not None:
                 self._restore_end(session, each)
         self._count_on(slots, next_seq)
+        for session in self._state.sessions:
+            session.counted_bd_seq = session.bd_seq
 
     def _restore_end(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
         """What became of the session of a birth, after the birth was taken in."""

@@ -11,11 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.events import Healing
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from sparkplug.gaps import Gap
     from sparkplug.holding import Waiting
 
 MODULUS: Final = 256
@@ -30,20 +27,6 @@ _KNOWN_GAPS: Final = 16
 def distance(seq: int, expected: int) -> int:
     """How far ahead of the expected seq a seq is, 0 to 255."""
     return (seq - expected) % MODULUS
-
-
-@dataclass(slots=True, eq=False)
-class Gap:
-    """Messages of a node that did not come. `missing` shrinks when they come late.
-
-    `guessed`: nothing came from behind the gap, but its node counts from elsewhere.
-    """
-
-    first: int
-    count: int
-    found_us: int
-    missing: set[int] = field(default_factory=set)
-    guessed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -118,10 +101,11 @@ class Sequence:
                 return gap
         return None
 
-    def heal(self) -> Iterator[tuple[Gap, Healing]]:
-        """A new birth tells the present values: no gap is open any more."""
-        while self.gaps:
-            yield self.gaps.popleft(), Healing.REBIRTH_SNAPSHOT
+    def take_gaps(self) -> list[Gap]:
+        """All known gaps; none is known any more."""
+        taken = list(self.gaps)
+        self.gaps.clear()
+        return taken
 
     # ------------------------------------------------------------------ lost count
 

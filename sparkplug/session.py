@@ -108,6 +108,7 @@ class EdgeNodeSession:
         self.devices: dict[str, MetricOwner] = {}
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
+        self.counted_bd_seq: int | None = None  # the same, of births that edge nodes sent
         self.sequence = Sequence()
         self.by_certificate = False  # in doubt, and what is known comes from the server
         self.in_doubt = False  # alive, but what its aliases stand for is not known

@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparkplug.columns import ABSENT
-from sparkplug.events import Event, EventKind, Healing
+from sparkplug.events import Healing
+from sparkplug.gap_accounts import sent_us
+from sparkplug.gaps import Gap, GapReason
 from sparkplug.holding import Waiting
 from sparkplug.messages import Reason, RebirthRequest
-from sparkplug.sequence import BEHIND, MODULUS, Gap, distance, holes
+from sparkplug.sequence import BEHIND, MODULUS, distance, holes
 
 if TYPE_CHECKING:
     from sparkplug.arrival import Arrival
     from sparkplug.batch import Batch
     from sparkplug.fleet_state import FleetState
-    from sparkplug.messages import Decoded
     from sparkplug.session import EdgeNodeSession
     from sparkplug.session_reader import SessionReader
 
@@ -37,6 +38,7 @@ class Windows:
         message, seq = arrival.message, arrival.seq
         if session.sequence.is_double(seq, message.payload):
             arrival.decoded.counts[Reason.DUPLICATE] += 1
+            self._state.gaps.came(arrival, session, -1)
             return
         entry = Waiting(message, seq, self._state.now, arrival.position)
         arrival.batch.placed.append(entry)
@@ -56,7 +58,7 @@ class Windows:
             if entry is None:
                 break
             state.expect(session, entry.seq + 1)
-            self._reader.read(state.returned(batch, entry, session), session)
+            self._read_waiting(batch, entry, session)
         expected = state.expected(session)
         for entry in [e for e in sequence.waiting if distance(e.seq, expected) >= BEHIND]:
             sequence.next_waiting(entry.seq)
@@ -80,11 +82,49 @@ class Windows:
             following = sequence.lost_next
         else:
             return
-        gap = Gap(expected, len(missing), state.heard_us, missing, guessed=not entries)
-        _note_gap(session, gap, batch.decoded, ask=ask)
+        self._note_gap(batch, session, _behind_holes(entries), missing, ask=ask)
         state.expect(session, following)
         for entry in entries:
-            self._reader.read(state.returned(batch, entry, session), session)
+            self._read_waiting(batch, entry, session)
+
+    def _read_waiting(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> None:
+        """What waited is read in order of seq."""
+        arrival = self._state.returned(batch, entry, session)
+        self._state.gaps.heard(arrival, session)
+        self._reader.read(arrival, session)
+
+    def _note_gap(
+        self,
+        batch: Batch,
+        session: EdgeNodeSession,
+        behind: Waiting | None,
+        missing: set[int],
+        *,
+        ask: bool,
+    ) -> None:
+        """Messages are missing, before the one `behind` the gap if there is one."""
+        state, owner, decoded = self._state, session.owner, batch.decoded
+        decoded.counts[Reason.SEQUENCE_GAP] += 1
+        if ask:
+            request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
+            decoded.rebirths.append(request)
+        until_us = sent_us(batch, behind.place) if behind else state.heard_us
+        gap = Gap(
+            owner.group_id,
+            owner.edge_node_id,
+            GapReason.SEQUENCE_GAP,
+            state.heard_us,
+            state.expected(session),
+            len(missing),
+            missing,
+            from_us=int(state.nodes["sent_us"][session.index]) or None,
+            to_us=until_us,
+            guessed=behind is None,
+        )
+        forgotten = session.sequence.note_gap(gap)
+        if forgotten is not None:
+            state.gaps.close(forgotten, Healing.NOT_AT_ALL, state.heard_us, decoded)
+        state.gaps.found(gap, decoded)
 
     # ------------------------------------------------------------------ behind
 
@@ -94,6 +134,7 @@ class Windows:
         if state.recent.has(arrival.batch, arrival.position, seq):
             arrival.skip()
             decoded.counts[Reason.DUPLICATE] += 1
+            state.gaps.came(arrival, session, -1)
             return
         decoded.counts[Reason.LATE] += 1
         arrival.take()
@@ -105,8 +146,10 @@ class Windows:
             state.watch(session)
             if state.options.reorder_timeout <= 0:
                 self.stop_waiting(arrival.batch, session)
-        elif not gap.missing:
-            _tell_gap(session, gap, Healing.LATE_ARRIVAL, decoded)
+        else:
+            state.gaps.came_late(gap, decoded)
+            if not gap.missing:
+                state.gaps.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
         arrival.open()
         self._reader.read_late(arrival, session)
 
@@ -125,35 +168,17 @@ class Windows:
             self.stop_waiting(arrival.batch, session, ask=False)
         return following
 
-    @staticmethod
-    def heal(session: EdgeNodeSession, decoded: Decoded) -> None:
-        """After an NBIRTH: no gap is open any more."""
-        for gap, healing in session.sequence.heal():
-            _tell_gap(session, gap, healing, decoded)
+    def heal(self, arrival: Arrival, session: EdgeNodeSession, *, lost_sight: str) -> None:
+        """After an NBIRTH: no gap is open any more. `lost_sight`: see GapAccounts.born."""
+        gaps = self._state.gaps
+        for gap in session.sequence.take_gaps():
+            gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.decoded)
+        gaps.born(arrival, session, lost_sight=lost_sight)
 
 
-def _note_gap(session: EdgeNodeSession, gap: Gap, decoded: Decoded, *, ask: bool) -> None:
-    decoded.counts[Reason.SEQUENCE_GAP] += 1
-    owner = session.owner
-    if ask:
-        request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
-        decoded.rebirths.append(request)
-    forgotten = session.sequence.note_gap(gap)
-    if forgotten is not None:
-        _tell_gap(session, forgotten, Healing.NOT_AT_ALL, decoded)
-    _tell_gap(session, gap, Healing.OPEN, decoded)
-
-
-def _tell_gap(session: EdgeNodeSession, gap: Gap, healing: Healing, decoded: Decoded) -> None:
-    decoded.events.append(
-        Event(
-            EventKind.GAP,
-            gap.found_us,
-            session.owner.group_id,
-            session.owner.edge_node_id,
-            reason=Reason.SEQUENCE_GAP,
-            seq=gap.first,
-            missing=gap.count,
-            healing=healing,
-        )
-    )
+def _behind_holes(entries: list[Waiting]) -> Waiting | None:
+    """Of what waits, in order of seq: the first message behind the last hole."""
+    for number in range(len(entries) - 1, 0, -1):
+        if distance(entries[number].seq, entries[number - 1].seq) > 1:
+            return entries[number]
+    return entries[0] if entries else None

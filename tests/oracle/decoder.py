@@ -55,13 +55,15 @@ class Oracle(Ordering):
         self.nodes = {key: self._remembered(node) for key, node in self.nodes.items()}
 
     def _remembered(self, before: Node) -> Node:
-        node = Node(before.group, before.name, held=before.held)
+        node = Node(before.group, before.name, held=before.held, received=before.received)
+        node.gaps, node.unhealed = before.gaps, before.unhealed
         if before.late_birth is not None:
             node.held.append(before.late_birth)
         for held in node.held:
             held.since = self.now
         born = before.declared_before.get(None)
         if born is None:
+            node.received = 0
             return node
         node.was_born = True
         node.trust, node.expected_seq = before.trust, before.expected_seq
@@ -119,6 +121,7 @@ class Oracle(Ordering):
             node.scopes.pop(topic.device, None)
 
     def _message(self, node: Node, message: Message) -> None:
+        node.received += message.topic.verb != "NDEATH"
         if message.topic.verb == "NDEATH":
             self.node_death(node, message)
         elif message.topic.verb == "NBIRTH":

@@ -67,9 +67,15 @@ class Waiting:
 
 @dataclass(eq=False)
 class Gap:
-    first: int
-    number: int
-    missing: set[int]
+    """What did not come, or may not have come; None where that is not known."""
+
+    reason: str
+    first: int | None = None
+    number: int | None = None
+    missing: set[int] = field(default_factory=set)
+    sessions: int = 0
+    healing: str = "open"
+    late: int = 0
 
 
 @dataclass(eq=False)
@@ -85,7 +91,9 @@ class Node:
     trust: Trust = Trust.CONFIRMED
     expected_seq: int = 0
     window: list[Waiting] = field(default_factory=list)  # in order of arrival
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)  # holes in seq that may be explained
+    unhealed: list[Gap] = field(default_factory=list)  # all that a birth would heal
+    received: int = 0
     read_lately: list[tuple[int, int, bytes]] = field(default_factory=list)  # batch, seq, payload
     astray_since: float | None = None  # when the first late message came that nothing explains
     astray_distance: int = 0  # how far that was from the seq that was expected

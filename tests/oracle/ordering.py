@@ -22,13 +22,16 @@ class Ordering(Reading):
 
     Attributes:
         gaps: (group, edge node, first missing seq, number missing, healing) whenever a
-            gap is found ("open") or healed; of a healed one the number is that of the beginning.
+            gap of known size is found ("open") or healed; of a healed one the number is that
+            of the beginning.
+        found: (group, edge node, gap) for every gap.
     """
 
     def __init__(self, *, reorder_timeout: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
         self.reorder_timeout = reorder_timeout
-        self.gaps: list[tuple[str, str, int, int, str]] = []
+        self.gaps: list[tuple[str, str, int | None, int | None, str]] = []
+        self.found: list[tuple[str, str, Gap]] = []
 
     # Messages of a born node, but NBIRTH and NDEATH
 
@@ -37,6 +40,8 @@ class Ordering(Reading):
         distance = node.distance(message)
         if node.trust is Trust.UNCONFIRMED:
             node.trust = Trust.REFUTED if distance else Trust.CONFIRMED
+            if distance:
+                self._found(node, Gap("away", node.expected_seq, distance))
         if node.trust is Trust.REFUTED:
             self.ask_rebirth(message, "data_before_birth")
             self.hold(node, message, "data_before_birth")
@@ -69,6 +74,7 @@ class Ordering(Reading):
             same_seq = waiting.message.seq == message.seq
             if same_seq and waiting.message.arrival.payload == message.arrival.payload:
                 self.counts["duplicate"] += 1
+                node.received -= 1
                 return
         node.window.append(Waiting(message, self.now))
         size = sum(len(w.message.arrival.payload) for w in node.window)
@@ -92,6 +98,7 @@ class Ordering(Reading):
     def _late(self, node: Node, message: Message) -> None:
         if self.was_read_lately(node, message):
             self.counts["duplicate"] += 1
+            node.received -= 1
             return
         self.counts["late"] += 1
         self.remember(node, message)
@@ -99,6 +106,7 @@ class Ordering(Reading):
         for gap in reversed(node.gaps):
             if message.seq in gap.missing:
                 gap.missing.remove(message.seq)
+                gap.late += 1
                 if not gap.missing:
                     self._healed(node, gap, "late_arrival")
                 return
@@ -125,12 +133,45 @@ class Ordering(Reading):
             self.request(node.group, node.name, "sequence_gap")
         if len(node.gaps) == KNOWN_GAPS:
             self._healed(node, node.gaps[0], "not_at_all")
-        self.gaps.append((node.group, node.name, missing[0], len(missing), "open"))
-        node.gaps.append(Gap(missing[0], len(missing), set(missing)))
+        gap = Gap("sequence_gap", missing[0], len(missing), set(missing))
+        node.gaps.append(gap)
+        self._found(node, gap)
+
+    def _found(self, node: Node, gap: Gap) -> None:
+        self.found.append((node.group, node.name, gap))
+        if gap.healing == "open":
+            node.unhealed.append(gap)
+        if gap.number is not None:
+            self.gaps.append((node.group, node.name, gap.first, gap.number, gap.healing))
 
     def _healed(self, node: Node, gap: Gap, how: str) -> None:
-        node.gaps.remove(gap)
-        self.gaps.append((node.group, node.name, gap.first, gap.number, how))
+        gap.healing = how
+        node.unhealed.remove(gap)
+        if gap in node.gaps:
+            node.gaps.remove(gap)
+        if gap.number is not None:
+            self.gaps.append((node.group, node.name, gap.first, gap.number, how))
+
+    def _sessions_between(self, node: Node, birth: Message) -> None:
+        """What an NBIRTH tells of the sessions before it."""
+        before, now = node.bd_seq, birth.bd_seq
+        further = None
+        if before is not None and now is not None:
+            further = now - before
+            if 0 <= now < 256 and 0 <= before < 256:
+                further %= 256
+            if further and not 0 < further <= 128:
+                further = 1
+        missed = max((further or 0) - 1, 0)
+        reason = None
+        if node.is_born and node.trust is Trust.UNCONFIRMED and node.distance(birth):
+            reason = "away"
+        elif missed:
+            reason = "sessions_missed"
+        elif further and node.is_born:
+            reason = "session_end"
+        if reason is not None:
+            self._found(node, Gap(reason, sessions=missed, healing="rebirth_snapshot"))
 
     # Sessions
 
@@ -143,8 +184,9 @@ class Ordering(Reading):
         new = [w.message for w in node.window if not_earlier(w.message, message)]
         node.window = [w for w in node.window if not not_earlier(w.message, message)]
         self.skip_holes(node, ask=False)
-        for gap in list(node.gaps):
+        for gap in list(node.unhealed):
             self._healed(node, gap, "rebirth_snapshot")
+        self._sessions_between(node, message)
         self._end_session(node)
         node.expected_seq = (message.seq + 1) % 256
         node.bd_seq = message.bd_seq
@@ -172,6 +214,7 @@ class Ordering(Reading):
             self.skip_holes(node, ask=False)
             for scope in node.scopes.values():
                 self.stale(scope, message, message.arrival.received_at_us)
+            self._found(node, Gap("session_end"))
             self._end_session(node)
             node.ended_by = (died, message.arrival.received_at_us)
         else:

@@ -341,5 +341,5 @@ def test_after_the_connection_was_lost_a_node_that_does_not_continue_its_seq_is_
     assert not heard.feed(data(3), data(4))
     assert heard.counts == {"data_before_birth": 2}
     assert heard.rebirths == ["data_before_birth"]
-    assert not heard.gaps
+    assert heard.gaps == [(2, 1, "open")]
     assert numbers(heard.feed(birth(timestamp=LATER))) == [3, 4]

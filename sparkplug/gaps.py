@@ -1,0 +1,131 @@
+"""What edge nodes sent and the host did not get: one record per gap. No I/O, no clock.
+
+What is known of a gap, and what cannot be, is in docs/gaps.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from sparkplug.events import Event, EventKind, Healing
+
+_BD_SEQ_BEHIND: Final = 128
+"""A bdSeq that is further ahead than this was not counted on, but begun anew."""
+
+
+class GapReason(StrEnum):
+    """How it is known that messages are missing."""
+
+    SEQUENCE_GAP = "sequence_gap"
+    """A hole in seq, within a session that was listened to."""
+    AWAY = "away"
+    """A node was not where it was left when the host was not running, or not connected."""
+    SESSION_END = "session_end"
+    """A session ended: whether anything is missing at its end nobody can tell."""
+    SESSIONS_MISSED = "sessions_missed"
+    """bdSeq jumped: whole sessions were not seen, or attempts to connect that failed."""
+
+
+@dataclass(slots=True, eq=False)
+class Gap:
+    """Messages of a node that did not come, or may not have come.
+
+    Args:
+        group_id, edge_node_id: of the node.
+        reason: how it is known.
+        found_us: when it became known, microseconds since 1970 UTC, by the host's clock.
+        first: the first missing seq; None where that is not known.
+        count: how many are missing, modulo 256; None where that is not known.
+        missing: those of them that have not come late; only of a hole in seq.
+        from_us, to_us: times between which they were sent, by the clock of the node
+            (payload timestamps, times of arrival where there are none); None: not known (yet).
+        sessions: whole sessions that were missed, as far as bdSeq tells.
+        closed: what ended it, apart from history.
+        healed_us: when it was healed first, by the host's clock.
+        late: how many of `count` came late.
+        history_rows: rows of history that came after it, of times within it.
+        guessed: nothing came from behind the gap, but its node counts from elsewhere.
+        number: for whoever keeps records; 0 if there is none.
+    """
+
+    group_id: str
+    edge_node_id: str
+    reason: GapReason
+    found_us: int
+    first: int | None = None
+    count: int | None = None
+    missing: set[int] = field(default_factory=set)
+    from_us: int | None = None
+    to_us: int | None = None
+    sessions: int = 0
+    closed: Healing = Healing.OPEN
+    healed_us: int | None = None
+    late: int = 0
+    history_rows: int = 0
+    guessed: bool = False
+    number: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The node's group id and edge node id."""
+        return self.group_id, self.edge_node_id
+
+    @property
+    def healing(self) -> Healing:
+        """The best that was done for it: a late message is all there was, history its values."""
+        if self.history_rows and self.closed is not Healing.LATE_ARRIVAL:
+            return Healing.HISTORY_FLUSH
+        return self.closed
+
+    @property
+    def span_us(self) -> tuple[int, int] | None:
+        """From when to when its messages were sent, in order also if the clock was set back."""
+        if self.from_us is None or self.to_us is None:
+            return None
+        return min(self.from_us, self.to_us), max(self.from_us, self.to_us)
+
+    def event(self) -> Event:
+        """The event that tells of it now; of one gap all have the same time, node and seq."""
+        return Event(
+            EventKind.GAP,
+            self.found_us,
+            self.group_id,
+            self.edge_node_id,
+            reason=self.reason,
+            seq=self.first,
+            missing=self.count,
+            healing=self.healing,
+        )
+
+
+class GapChange(NamedTuple):
+    """A gap was found (`before` is None), or something was made up for.
+
+    The gap may have changed again since. `before` and `after` are how it was healed; `late`
+    messages of it and `history_rows` came with this change. `flushed` is by how much the
+    number of missing messages grew for which there is history instead.
+    """
+
+    gap: Gap
+    before: Healing | None
+    after: Healing
+    late: int = 0
+    history_rows: int = 0
+    flushed: int = 0
+
+
+def steps_of_bd_seq(before: int | None, now: int | None) -> int | None:
+    """How many sessions further a birth is than the one before it: 0 is the same session.
+
+    None if either has no bdSeq. It grows by one per CONNECT, modulo 256 (tck-id
+    topics-nbirth-bdseq-increment), so multiples of 256 more are possible. Some nodes begin
+    anew, others send a time: what is no small step ahead is another session, and no more.
+    """
+    if before is None or now is None:
+        return None
+    if now == before:
+        return 0
+    steps = (now - before) % 256 if max(now, before) < 256 else now - before
+    return steps if 0 < steps <= _BD_SEQ_BEHIND else 1

@@ -1,0 +1,346 @@
+"""What the fleet tells of messages that did not come (docs/gaps.md)."""
+
+from __future__ import annotations
+
+import pytest
+from columnar import message, metric, tag
+from listener import TIMEOUT, bd_seq, birth, data, death
+from oracle.messages import ARRIVED, SENT_MS
+
+from sparkplug.events import EventKind
+from sparkplug.fleet import Fleet
+from sparkplug.gaps import GapReason, steps_of_bd_seq
+
+SENT_US = SENT_MS * 1000
+
+
+class Accounts:
+    """A fleet, and all gaps that it told of."""
+
+    def __init__(self, *messages, **options):
+        self.fleet = Fleet(**{"reorder_timeout": TIMEOUT, **options})
+        self.gaps = []
+        self.changes = []
+        self.events = []
+        self.memories = []
+        self.feed(*messages)
+
+    def feed(self, *messages, now=0.0):
+        self._told(self.fleet.feed(messages, now))
+
+    def tick(self, now):
+        self._told(self.fleet.tick(now))
+
+    def lost(self):
+        self._told(self.fleet.connection_lost(0.0))
+
+    def _told(self, decoded):
+        self.memories += decoded.memories
+        self.changes += decoded.gaps
+        self.gaps += [each.gap for each in decoded.gaps if each.before is None]
+        self.events += [each for each in decoded.events if each.kind is EventKind.GAP]
+
+    def told(self):
+        """Reason, number missing and healing of every gap."""
+        return [(gap.reason.value, gap.count, gap.healing.value) for gap in self.gaps]
+
+    def received(self):
+        return {each.edge_node_id: each.messages for each in self.fleet.take_received()}
+
+
+def at(seq, milliseconds, **fields):
+    """Data sent so long after the birth."""
+    return data(seq, timestamp=SENT_MS + milliseconds, **fields)
+
+
+def history(seq, *milliseconds, historical=True):
+    """Values of Ramp from so long after the birth."""
+    values = [
+        metric(None, alias=0, timestamp=SENT_MS + each, double_value=each, is_historical=historical)
+        for each in milliseconds
+    ]
+    return message("NDATA", *values, seq=seq, timestamp=SENT_MS + 99_000)
+
+
+# How a gap is found
+
+
+def test_a_hole_lies_between_the_messages_around_it():
+    heard = Accounts(birth(), at(1, 10), at(2, 20), at(6, 60))
+    heard.tick(TIMEOUT)
+    [gap] = heard.gaps
+    assert (gap.reason, gap.first, gap.count) == ("sequence_gap", 3, 3)
+    assert gap.span_us == (SENT_US + 20_000, SENT_US + 60_000)
+
+
+def test_a_gap_of_several_holes_ends_where_the_last_of_them_does():
+    heard = Accounts(birth(), at(2, 20), at(4, 40), at(5, 50), at(6, 60))
+    heard.tick(TIMEOUT)
+    [gap] = heard.gaps
+    assert (gap.count, gap.missing) == (2, {1, 3})
+    assert gap.span_us == (SENT_US, SENT_US + 40_000)
+
+
+def test_without_payload_timestamps_a_gap_lies_between_times_of_arrival():
+    heard = Accounts(birth(timestamp=None, received_us=ARRIVED))
+    heard.feed(data(2, timestamp=None, received_us=ARRIVED + 5))
+    heard.tick(TIMEOUT)
+    assert heard.gaps[0].span_us == (ARRIVED, ARRIVED + 5)
+
+
+def test_a_gap_over_a_clock_that_was_set_back_still_has_a_begin_before_its_end():
+    heard = Accounts(birth(), at(1, 50), at(3, 10))
+    heard.tick(TIMEOUT)
+    assert heard.gaps[0].span_us == (SENT_US + 10_000, SENT_US + 50_000)
+
+
+@pytest.mark.parametrize(("seq", "missing"), [(3, 1), (1, 255), (200, 198)])
+def test_what_a_node_sent_while_nobody_listened_is_counted_modulo_256(seq, missing):
+    heard = Accounts(birth(), data(1))
+    heard.lost()
+    heard.feed(at(seq, 70))
+    assert heard.told() == [("away", missing, "open")]
+    assert heard.gaps[0].first == 2
+    heard.feed(birth())
+    assert heard.told() == [("away", missing, "rebirth_snapshot")]
+    assert [(e.reason, e.missing, e.healing) for e in heard.events] == [
+        ("away", missing, "open"),
+        ("away", missing, "rebirth_snapshot"),
+    ]
+
+
+def test_a_node_that_goes_on_where_it_was_left_has_no_gap():
+    heard = Accounts(birth(), data(1))
+    heard.lost()
+    assert heard.fleet.unheard_nodes == 1
+    heard.feed(data(2))
+    assert (heard.gaps, heard.fleet.unheard_nodes) == ([], 0)
+
+
+def test_a_death_leaves_open_what_was_sent_last_until_the_next_birth():
+    heard = Accounts(birth(bd=4), at(1, 10), death(4))
+    assert heard.told() == [("session_end", None, "open")]
+    assert heard.gaps[0].span_us is None
+    heard.feed(birth(bd=5, timestamp=SENT_MS + 90))
+    assert heard.told() == [("session_end", None, "rebirth_snapshot")]
+    assert heard.gaps[0].span_us == (SENT_US + 10_000, SENT_US + 90_000)
+    assert heard.events == []  # the death and the birth tell it
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "found"),
+    [
+        (4, 4, []),  # a rebirth
+        (4, 5, [("session_end", 0)]),
+        (4, 8, [("sessions_missed", 3)]),
+        (254, 1, [("sessions_missed", 2)]),
+        (9, 0, [("session_end", 0)]),  # counted anew
+    ],
+)
+def test_a_birth_of_another_session_tells_of_the_end_that_was_not_seen(before, now, found):
+    heard = Accounts(birth(bd=before), data(1), birth(bd=now))
+    assert [(gap.reason.value, gap.sessions) for gap in heard.gaps] == found
+    assert {gap.healing for gap in heard.gaps} <= {"rebirth_snapshot"}
+
+
+def test_sessions_are_missed_after_a_death_too():
+    heard = Accounts(birth(bd=4), death(4), birth(bd=6))
+    assert [(gap.reason.value, gap.sessions) for gap in heard.gaps] == [
+        ("session_end", 0),
+        ("sessions_missed", 1),
+    ]
+
+
+def test_a_birth_is_the_first_that_is_heard_of_a_node_after_the_connection_was_lost():
+    heard = Accounts(birth(bd=4), at(1, 10))
+    heard.lost()
+    heard.feed(birth(bd=6, timestamp=SENT_MS + 80))
+    gap = heard.gaps[-1]
+    assert (gap.reason, gap.count, gap.sessions) == (GapReason.AWAY, None, 1)
+    assert gap.span_us == (SENT_US + 10_000, SENT_US + 80_000)
+
+
+def test_a_birth_without_bdseq_tells_nothing_of_sessions():
+    heard = Accounts(birth(bd=4), message("NBIRTH", tag("Ramp", 0)), birth(bd=9))
+    assert heard.gaps == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "steps"),
+    [(None, 3, None), (3, None, None), (3, 3, 0), (3, 4, 1), (255, 0, 1), (3, 131, 128),
+     (3, 132, 1), (3, 2, 1), (255, 256, 1), (300, 303, 3), (10**12, 10**12 + 60_000, 1)],
+)  # fmt: skip
+def test_steps_of_bd_seq(before, now, steps):
+    assert steps_of_bd_seq(before, now) == steps
+
+
+# What is received
+
+
+def test_every_message_with_a_seq_is_received_once_whatever_becomes_of_it():
+    heard = Accounts(data(5, node="Early"), message("NBIRTH", tag("Ramp", 0), node="Early"))
+    heard.feed(birth(), data(1), data(2), data(2), data(4), data(4), death())
+    # The second seq 2 is a duplicate, and so is the second 4, which waits. A death has no seq.
+    assert heard.received() == {"Early": 2, "Edge": 4}
+    assert heard.received() == {}
+    heard.feed(birth(bd=2), data(2, 22.0), now=5.0)
+    heard.tick(10.0)
+    heard.feed(data(1, 11.0), now=11.0)
+    assert heard.received() == {"Edge": 3}
+
+
+def test_messages_in_order_are_counted_like_those_that_are_taken_one_by_one():
+    heard = Accounts(*(message("NBIRTH", tag("Ramp", 0), node=n) for n in "ABC"))
+    heard.received()
+    heard.feed(*(data(1, node=n) for n in "ABC"), data(2, node="A"), data(3, node="A"))
+    assert heard.received() == {"A": 3, "B": 1, "C": 1}
+
+
+# History
+
+
+def gap_and_birth():
+    """A gap from 10 to 40 ms, and the birth that it was answered with."""
+    heard = Accounts(birth(), at(1, 10), at(4, 40))
+    heard.tick(TIMEOUT)
+    heard.feed(birth(timestamp=SENT_MS + 500), now=5.0)
+    assert heard.told() == [("sequence_gap", 2, "rebirth_snapshot")]
+    return heard
+
+
+def test_history_from_within_a_gap_heals_it_after_the_birth_too():
+    heard = gap_and_birth()
+    heard.feed(history(1, 5, 20, 30, 41), now=5.0)
+    assert heard.told() == [("sequence_gap", 2, "history_flush")]
+    assert heard.gaps[0].history_rows == 2
+    heard.feed(history(2, 10, 40), now=5.0)
+    assert heard.gaps[0].history_rows == 4
+    assert [event.healing for event in heard.events] == [
+        "open",
+        "rebirth_snapshot",
+        "history_flush",
+    ]
+    assert len({(event.time_us, event.seq) for event in heard.events}) == 1
+
+
+@pytest.mark.parametrize("milliseconds", [[], [9], [41], [-5, 1_000]])
+def test_history_of_another_time_heals_nothing(milliseconds):
+    heard = gap_and_birth()
+    heard.feed(history(1, *milliseconds), now=5.0)
+    assert heard.told() == [("sequence_gap", 2, "rebirth_snapshot")]
+
+
+def test_present_values_of_times_within_a_gap_heal_nothing():
+    heard = gap_and_birth()
+    heard.feed(history(1, 20, 30, historical=False), now=5.0)
+    assert heard.told() == [("sequence_gap", 2, "rebirth_snapshot")]
+
+
+def test_history_of_one_node_does_not_heal_the_gap_of_another():
+    heard = gap_and_birth()
+    flush = history(1, 20, 30)
+    other = flush._replace(topic=flush.topic.replace("Edge", "Other"))
+    heard.feed(message("NBIRTH", tag("Ramp", 0), node="Other"), other, now=5.0)
+    assert heard.told() == [("sequence_gap", 2, "rebirth_snapshot")]
+
+
+def test_history_in_one_batch_heals_the_gaps_of_all_its_nodes():
+    nodes = [f"Edge {number}" for number in range(5)]
+    heard = Accounts(*(message("NBIRTH", tag("Ramp", 0), node=n) for n in nodes))
+    heard.feed(*(at(2, 20 + 10 * n, node=node) for n, node in enumerate(nodes)))
+    heard.tick(TIMEOUT)
+    flush = history(3, 15, 25, 35, 45, 55)
+    heard.feed(*(flush._replace(topic=flush.topic.replace("Edge", n)) for n in nodes), now=5.0)
+    assert [gap.history_rows for gap in heard.gaps] == [1, 2, 3, 4, 5]
+
+
+def test_what_a_node_kept_while_it_was_offline_heals_the_end_of_its_session():
+    heard = Accounts(birth(bd=1), at(1, 10), death(1))
+    heard.feed(birth(bd=2, timestamp=SENT_MS + 90), history(1, 20, 30, 40))
+    assert heard.told() == [("session_end", None, "history_flush")]
+    assert heard.gaps[0].history_rows == 3
+
+
+def test_a_message_that_comes_late_counts_more_than_history():
+    heard = Accounts(birth(), at(1, 10), at(3, 40))
+    heard.tick(TIMEOUT)
+    heard.feed(history(4, 20), now=5.0)
+    assert heard.told() == [("sequence_gap", 1, "history_flush")]
+    heard.feed(at(2, 20), now=6.0)
+    assert heard.told() == [("sequence_gap", 1, "late_arrival")]
+    assert sum(each.late for each in heard.changes) == 1
+    assert sum(each.flushed for each in heard.changes) == 0
+
+
+def test_changes_tell_what_they_were_about_even_when_more_followed_in_the_same_batch():
+    heard = Accounts(birth(), reorder_timeout=0.0)
+    heard.feed(at(3, 30), at(1, 10), at(2, 20))
+    assert [(each.before, each.after, each.late) for each in heard.changes] == [
+        (None, "open", 0),
+        ("open", "open", 1),
+        ("open", "open", 1),
+        ("open", "late_arrival", 0),
+    ]
+
+
+def test_of_many_gaps_of_a_node_the_latest_may_still_be_healed_by_history():
+    heard = Accounts(birth(), reorder_timeout=0.0)
+    heard.feed(*(at(seq, 10 * seq) for seq in range(2, 42, 2)))
+    heard.feed(history(41, *(10 * seq - 5 for seq in range(2, 42, 2))))
+    assert len(heard.gaps) == 20
+    assert [gap.history_rows for gap in heard.gaps] == [0] * 4 + [1] * 16
+
+
+# A new start
+
+
+def test_an_open_gap_of_an_earlier_run_is_healed_by_what_comes():
+    first = Accounts(birth(), at(1, 10), at(4, 40))
+    first.tick(TIMEOUT)
+    for heal, healing in (
+        ([at(2, 20), at(3, 30)], "late_arrival"),
+        ([birth()], "rebirth_snapshot"),
+        ([history(6, 20)], "history_flush"),
+    ):
+        again = Accounts()
+        [gap] = first.gaps
+        copy = type(gap)(*(getattr(gap, name) for name in gap.__dataclass_fields__))
+        copy.missing = set(gap.missing)
+        again.fleet.restore(remembered(first), first.fleet.sequence_state())
+        again.fleet.restore_gaps([copy], {})
+        again.feed(at(5, 50))  # the node is trusted when it goes on
+        again.feed(*heal)
+        assert copy.healing == healing
+        assert again.gaps == []
+
+
+def remembered(heard):
+    """The births of a run, as the consumer keeps them."""
+    from sparkplug.memory import BirthMemory, RememberedBirth  # noqa: PLC0415
+
+    return [
+        RememberedBirth(each, alive=True, stale=False)
+        for each in heard.memories
+        if isinstance(each, BirthMemory)
+    ]
+
+
+def test_what_is_missing_since_the_last_run_was_sent_after_the_last_message_of_it():
+    first = Accounts(birth(), at(1, 10), at(2, 20))
+    sent = {
+        (each.group_id, each.edge_node_id): each.sent_us for each in first.fleet.take_received()
+    }
+    again = Accounts()
+    again.fleet.restore(remembered(first), first.fleet.sequence_state())
+    again.fleet.restore_gaps([], sent)
+    again.feed(at(6, 60))
+    assert again.told() == [("away", 3, "open")]
+    assert again.gaps[0].span_us == (SENT_US + 20_000, SENT_US + 60_000)
+
+
+def test_bd_seq_is_remembered_over_a_restart():
+    first = Accounts(message("NBIRTH", bd_seq(3), tag("Ramp", 0)), data(1))
+    again = Accounts()
+    again.fleet.restore(remembered(first), first.fleet.sequence_state())
+    again.feed(birth(bd=7))
+    assert [(gap.reason.value, gap.sessions) for gap in again.gaps] == [("away", 3)]
