@@ -177,6 +177,12 @@ class Quarantined(NamedTuple):
     reason: Reason
 
 
+class QuarantinedPart(Quarantined):
+    """Metrics that could not be read, as a message without the others, which were read."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Observations:
     """Rows of a batch as columns, in order of arrival: one row per metric with a value.
@@ -220,7 +226,10 @@ class Observations:
 class Decoded:
     """What a batch gave: rows in order of arrival, counts, wishes and bad messages.
 
-    `memories` are to be kept on disk, in order, together with the rows.
+    `memories` are to be kept on disk, in order, together with the rows. `read` counts
+    messages that were read, whether or not they gave rows, `discarded` those that were not
+    and are not kept either: with the quarantined and the expired ones (those of parts, which
+    are no messages, aside) that is what became of every message that does not wait.
     """
 
     observations: list[Observations] = field(default_factory=list)
@@ -232,6 +241,8 @@ class Decoded:
     memories: list[Memory] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     metadata: list[TagMetadata] = field(default_factory=list)
+    read: int = 0
+    discarded: Counter[Reason] = field(default_factory=Counter)
 
     def add(self, other: Decoded) -> None:
         """Take in what a later part of the batch gave."""
@@ -244,3 +255,5 @@ class Decoded:
         self.memories += other.memories
         self.events += other.events
         self.metadata += other.metadata
+        self.read += other.read
+        self.discarded += other.discarded
