@@ -7,6 +7,7 @@ is lost; what is lost before it is counted by reason.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,11 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer import fleet_store, node_alarms
+from consumer.balance import read_balance
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
-from consumer.errors import SpoolFull
+from consumer.errors import SpoolError, SpoolFull
 from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
+from consumer.ledger import Ledger
 from consumer.normalize import normalize
 from consumer.records import EncodedRows
 from consumer.side_tables import SideTables, describe_again
@@ -35,6 +38,7 @@ from sparkplug.topics import check_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.balance import Balance
     from consumer.config import Configuration
     from consumer.spool_types import StateValue
     from sparkplug.messages import Decoded
@@ -45,6 +49,7 @@ _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _RETRY_EVERY: Final = 5.0
+_LEDGER_EVERY: Final = 1.0
 _MOST_ASKED: Final = 10_000
 
 
@@ -58,6 +63,8 @@ class Consumer:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.telemetry = Telemetry()
+        self.ledger = Ledger()
+        self._ledger_at = 0.0
         batch = configuration.batch
         self._inbox = Inbox(
             configuration.limits.queue_bytes,
@@ -82,7 +89,7 @@ class Consumer:
         self._sources = [Source(server, configuration) for server in configuration.servers]
         join_sites(self._sources)
         for source in self._sources:
-            source.restore(self.spool)
+            source.restore(self.spool, self.ledger)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
         self.connections = [
             BrokerConnection(
@@ -97,6 +104,7 @@ class Consumer:
         ]
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
+        self._last_balance: Balance | None = None
         self._failed_batches = 0
         self._retry_at = 0.0
         self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
@@ -124,6 +132,8 @@ class Consumer:
         if self._decoder.ident is not None:
             self._decoder.join()
         remaining = self.deliveries.stop(self.configuration.shutdown_timeout)
+        self._write_ledger()
+        self._last_balance = self.balance()
         self.spool.close()
         return remaining
 
@@ -163,6 +173,17 @@ class Consumer:
         """Whether the consumer does its work at all; a restart is needed when it does not."""
         return self.failure is None and self._decoder.is_alive()
 
+    def balance(self) -> Balance:
+        """What became of all messages and rows; of the last batch that was taken in.
+
+        After the end: that of the end.
+        """
+        with self.spool.alone():
+            if self._last_balance is not None:
+                return self._last_balance
+            waiting, spooled = self.ledger.waiting(), self.spool.pending()
+            return self.spool.read(lambda db: read_balance(db, waiting, spooled))
+
     @property
     def spooled_rows(self) -> int:
         """Rows of tag_events in the spool that are not acknowledged yet."""
@@ -194,6 +215,7 @@ class Consumer:
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
+            self._lose("decoding_failed")
             for index, messages in batch.by_server.items():
                 self._sources[index].forgotten = True
                 describe_again(self._sources[index].fleet.catalogue)
@@ -207,6 +229,9 @@ class Consumer:
         """Decode one batch of every server and commit its rows to the spool."""
         now = time.monotonic()
         taken: list[Taken] = []
+        for index, source in enumerate(self._sources):
+            received = (batch.by_server.get(index), batch.certificates.get(index))
+            self.ledger.received(source.name, sum(map(len, filter(None, received))))
         for index, source in enumerate(self._sources):
             messages = batch.by_server.get(index)
             started = time.perf_counter()
@@ -238,6 +263,7 @@ class Consumer:
         """One transaction for the rows of a batch and all that is remembered with them."""
         written = [each for each in taken if each.is_worth_a_commit]
         if not written and not self.side.pending:
+            self._postpone()
             return
         state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
         for each in written:
@@ -246,16 +272,21 @@ class Consumer:
         table = self.configuration.zerobus.table
         schema_id = self.side.schema_id(table)
         batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
-        batches += self.side.batches()
+        side = self.side.batches()
+        batches += side
+        self.ledger.batches(side)
         state |= self.side.state()
         try:
-            spooled = self.spool.append_many(
-                batches,
-                state=state,
-                also=lambda db: write_all(db, written),
-            )
+            with self.spool.alone():
+                spooled = self.spool.append_many(
+                    batches,
+                    state=state,
+                    also=lambda db: write_all(db, written, self.ledger),
+                )
+                self.ledger.written()
         except SpoolFull as error:
             lost = sum(len(batch.rows) for batch in batches)
+            self._lose("spool_full")
             self.telemetry.add_dropped(lost, "spool_full")
             self.telemetry.add_reason("spool_full", lost, str(error))
             for source in self._sources:
@@ -270,12 +301,32 @@ class Consumer:
         for each in written:
             each.source.written_sequence = each.sequence
             each.source.forgotten = False
+            each.source.no_longer_held.clear()
             if each.dead_lost:
                 self.telemetry.add_dead_messages_lost(each.dead_lost)
         for batch in spooled:
             if batch.table != table:
                 self.telemetry.add_side_rows(batch.table, len(batch.rows))
         self.deliveries.submit(spooled)
+
+    def _lose(self, reason: str) -> None:
+        """Book the batch that is being taken in as lost, with all its messages and rows."""
+        self.ledger.lose(reason, {each.name: each.fleet.held_whole for each in self._sources})
+
+    def _postpone(self) -> None:
+        """Book a batch that gave nothing to commit, at most a second later than it was taken."""
+        self.ledger.postpone()
+        if time.monotonic() - self._ledger_at >= _LEDGER_EVERY:
+            self._write_ledger()
+
+    def _write_ledger(self) -> None:
+        """Commit what is in the ledger's memory, and in no batch."""
+        self._ledger_at = time.monotonic()
+        if self.ledger.is_waiting:
+            # On a full disk it goes on waiting.
+            with contextlib.suppress(SpoolError), self.spool.alone():
+                self.spool.write(self.ledger.write)
+                self.ledger.written()
 
     def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""
@@ -304,6 +355,8 @@ class Consumer:
         self.side.take(source.tags, decoded)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
+            self.ledger.rows(self.configuration.zerobus.table, produced + repeated, repeated)
+        self.ledger.messages(source.name, decoded, source.fleet.held_whole)
         return taken
 
     def _retry_dead_letters(self) -> None:
@@ -320,8 +373,9 @@ class Consumer:
             messages = self.spool.write(partial(fleet_store.take_retries, server=source.name))
             if messages:
                 _LOG.info("%d dead messages of %s wait again", len(messages), source.name)
-                for request in source.fleet.hold_again(messages, now).rebirths:
-                    source.governor.want(request)
+                self.ledger.held_again(source.name, sum(not each.counted for each in messages))
+                decoded = source.fleet.hold_again(messages, now)
+                self._commit([self._convert(source, decoded, time.perf_counter())])
 
     def _request_rebirths(self) -> None:
         now = time.monotonic()
@@ -353,7 +407,11 @@ class Consumer:
                     )
 
     def _refusal_counter(self, server: str) -> Callable[[str], None]:
-        return lambda reason: self.telemetry.add_reason(reason, 1, server)
+        def count(reason: str) -> None:
+            self.telemetry.add_reason(reason, 1, server)
+            self.ledger.refuse(server, reason)
+
+        return count
 
 
 def _now_us() -> int:

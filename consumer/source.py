@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
+    from consumer.ledger import Ledger
     from consumer.records import EncodedRows
     from consumer.spool import Spool
     from sparkplug.holding import HeldMessage
@@ -66,8 +67,10 @@ class Source:
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
         self.written_sequence = b""
+        # Numbers on disk of held messages that are held no longer.
+        self.no_longer_held: set[int] = set()
 
-    def restore(self, spool: Spool) -> None:
+    def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
         births = spool.read(lambda db: fleet_store.read_births(db, self.name))
         held = spool.read(lambda db: fleet_store.take_held(db, self.name))
@@ -77,11 +80,23 @@ class Source:
         )
         describe_again(self.fleet.catalogue)
         self.written_sequence = self.fleet.sequence_state()
+        lost: list[int] = []
+
+        def write(db: sqlite3.Connection) -> None:
+            fleet_store.write_slots(db, self.name, slots)
+            lost.append(ledger.restored(db, self.name, self.fleet.held_whole))
+
         spool.append_many(
             [],
             state={fleet_store.sequence_key(self.name): self.written_sequence},
-            also=lambda db: fleet_store.write_slots(db, self.name, slots),
+            also=write,
         )
+        if any(lost):
+            _LOG.warning(
+                "%s: %d messages that waited for others, or for a birth, were lost when the "
+                "consumer was killed",
+                self.name, sum(lost), extra={"server": self.name},
+            )  # fmt: skip
         if births or held:
             _LOG.info(
                 "%s: births of %d edge nodes and %d held messages are remembered",
@@ -98,6 +113,7 @@ class Taken:
         self.held: list[HeldMessage] | None = None
         self.sequence = source.fleet.sequence_state()
         self.dead_lost = 0
+        source.no_longer_held |= source.fleet.no_longer_held()
         self._memories = decoded.memories
         self._dead = decoded.quarantined + decoded.expired
 
@@ -109,6 +125,7 @@ class Taken:
             or self._memories
             or self._dead
             or self.held is not None
+            or self.source.no_longer_held
             or self.sequence != self.source.written_sequence
         )
 
@@ -118,6 +135,7 @@ class Taken:
         if self.source.forgotten:
             fleet_store.forget_births(db, name)
         fleet_store.write_memories(db, name, self._memories)
+        fleet_store.forget_held(db, self.source.no_longer_held)
         if self._dead:
             self.dead_lost = fleet_store.write_dead(db, name, self._dead)
         if self.held is not None:
@@ -134,10 +152,11 @@ def join_sites(sources: list[Source]) -> None:
         )
 
 
-def write_all(db: sqlite3.Connection, taken: list[Taken]) -> None:
+def write_all(db: sqlite3.Connection, taken: list[Taken], ledger: Ledger) -> None:
     """Write what all servers' parts of a batch gave beside rows, inside their transaction."""
     for each in taken:
         each.write(db)
+    ledger.write(db)
 
 
 def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import xxhash
 
-from consumer import spool_file
+from consumer import ledger, spool_file
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
 from consumer.records import EncodedRows
 from consumer.reserve import RESERVE_BYTES, Reserve
@@ -46,6 +46,8 @@ _COMPRESS_FRACTION: Final = 64
 # more than half of the file, a little with each trim: what an outage left behind.
 _VACUUM_FROM_BYTES: Final = 64 << 20
 _VACUUM_STEP_PAGES: Final = 512
+# Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
+_DAMAGED_ROW: Final = -1
 
 
 class Spool:
@@ -216,25 +218,28 @@ class Spool:
     def trim(self, batch_ids: Iterable[int]) -> None:
         """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
         ids = list(batch_ids)
-        try:
-            removed = self._trim(ids)
-        except SpoolDiskFull:
-            with self._mutex:
+        with self._mutex:
+            try:
+                removed = self._trim(ids)
+            except SpoolDiskFull:
                 if not self._reserve.give_up():
                     raise
-            removed = self._trim(ids)
+                removed = self._trim(ids)
+            for table, rows, size in removed:
+                self._add_pending(table, -1, -rows, -size)
         with self._mutex:
             if self._reserve.missing:
                 self._reserve.take_back()
-        with self._mutex:
-            for table, rows, size in removed:
-                self._add_pending(table, -1, -rows, -size)
 
     def _trim(self, batch_ids: Iterable[int]) -> list[tuple[str, int, int]]:
         removed: list[tuple[str, int, int]] = []
         with self._transaction():
+            trimmed: list[tuple[int, str, int]] = []
             for batch_id in batch_ids:
-                removed += self._remove(batch_id)
+                for table, rows, size in self._remove(batch_id):
+                    removed.append((table, rows, size))
+                    trimmed.append((batch_id, table, rows))
+            ledger.acknowledge(self._db, trimmed)
             self._return_free_pages()
         return removed
 
@@ -249,19 +254,25 @@ class Spool:
     ) -> bool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
-        Doing it again, after a crash before the batch was trimmed, changes nothing.
+        Doing it again, after a crash before the batch was trimmed, changes nothing, also when
+        the letter was retried or dropped meanwhile.
 
         Returns:
             Whether they were not kept before.
         """
         part = EncodedRows(batch.rows.array.slice(start, stop - start))
         with self._transaction():
-            return self._insert_dead_letter(
+            if ledger.is_aside(self._db, batch.batch_id, start):
+                return False
+            is_new = self._insert_dead_letter(
                 (batch.table, batch.schema_id, batch.batch_id, start, stop - start),
                 reason,
                 error,
                 part.to_blob(),
             )
+            if is_new:
+                ledger.put_aside(self._db, batch.batch_id, start, stop - start)
+            return is_new
 
     def send_again(self) -> dict[str, int]:
         """Make batches of the dead letters for which that was asked, behind all others.
@@ -342,6 +353,11 @@ class Spool:
         with self._mutex:
             return self._pending.get(table, (0, 0, 0))[1]
 
+    def pending(self) -> dict[str, int]:
+        """The same, of all tables."""
+        with self._mutex:
+            return {table: rows for table, (_, rows, _) in self._pending.items()}
+
     def stats(self) -> SpoolStats:
         """What the spool holds now."""
         with self._errors():
@@ -377,9 +393,17 @@ class Spool:
             self._write_state({key: value})
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What a function reads from other tables of the file."""
+        """What a function reads from other tables of the file, all of it of one moment."""
         with self._errors():
-            return query(self._db)
+            self._db.execute("BEGIN")
+            try:
+                return query(self._db)
+            finally:
+                self._db.execute("COMMIT")
+
+    def alone(self) -> threading.RLock:
+        """A lock: while it is held, no other thread reads or writes."""
+        return self._mutex
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
         """Commit what a function writes to other tables of the file."""
@@ -409,8 +433,10 @@ class Spool:
     ) -> None:
         with self._transaction():
             [(_, rows, size)] = self._remove(batch_id)
+            # Those of its rows that were set aside before have a letter of their own.
+            left = rows - ledger.take_aside(self._db, batch_id)
             self._insert_dead_letter(
-                (table, schema_id, batch_id, 0, rows), "damaged", str(error), blob
+                (table, schema_id, batch_id, _DAMAGED_ROW, left), "damaged", str(error), blob
             )
         self._add_pending(table, -1, -rows, -size)
         _LOG.error(

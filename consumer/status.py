@@ -28,6 +28,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
+        "ledger": consumer.balance().to_dict(),
         "servers": [
             {
                 "name": connection.server.name,
