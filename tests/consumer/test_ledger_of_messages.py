@@ -12,7 +12,8 @@ from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 
 from consumer import fleet_store, spool_file
-from consumer.balance import read_balance
+from consumer.balance import Messages, read_balance
+from consumer.dead_letters import RETRIABLE_MESSAGES
 from consumer.ledger import LOST_WHEN_KILLED, Ledger
 from sparkplug.fleet import Fleet
 from sparkplug.holding import HoldLimits
@@ -61,14 +62,12 @@ class Books:
     def look(self) -> None:
         balance = read_balance(self.disk)
         assert balance.balanced, balance.lines()
-        if self.received:
-            messages = balance.messages[SERVER]
-            assert messages.received == self.received
-            assert messages.held == self.fleet.held_whole
+        assert self.messages.received == self.received
+        assert self.messages.held == self.fleet.held_whole
 
     @property
     def messages(self):
-        return read_balance(self.disk).messages[SERVER]
+        return read_balance(self.disk).messages.get(SERVER, Messages())
 
     def feed(self, arrivals, now: float) -> None:
         messages = [Message(a.topic, a.payload, a.received_at_us, a.retained) for a in arrivals]
@@ -97,7 +96,11 @@ class Books:
         self.start(now)
 
     def retry_everything(self, now: float) -> None:
-        self.disk.execute("UPDATE dead_messages SET retry = 1")
+        marks = ", ".join("?" * len(RETRIABLE_MESSAGES))
+        self.disk.execute(
+            f"UPDATE dead_messages SET retry = 1 WHERE reason IN ({marks})",  # noqa: S608 - marks
+            [str(reason) for reason in RETRIABLE_MESSAGES],
+        )
         messages = fleet_store.take_retries(self.disk, SERVER)
         self.ledger.held_again(SERVER, sum(not each.counted for each in messages))
         self.commit(self.fleet.hold_again(messages, now))
