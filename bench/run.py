@@ -2,7 +2,8 @@
 
 Prints a table and writes bench/results.json. CPU time of this process, median over
 batches of 1,000 messages; the baseline runs in the same process, batch by batch in turn,
-so that the ratio holds on a noisy machine. The outputs are compared byte for byte.
+so that the ratio holds on a noisy machine. The outputs are compared byte for byte. Then
+bursts of births, the spool, and last, for some nine minutes, an outage of Zerobus.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import platform
 import statistics
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import burst
 import fleet as generated
+import outage
+import spool
 from baseline import Baseline
 
 from consumer.normalize import SourceNames, TagColumns, normalize
@@ -156,7 +160,22 @@ def birth_bursts() -> dict[str, dict[str, float | bool]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=RESULTS, help="file to write")
-    output = parser.parse_args().output
+    parser.add_argument(
+        "--outage",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="length of the outage of Zerobus that is measured last, 0 for none (default 300)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=int,
+        default=50_000,
+        metavar="ROWS",
+        help="rows per second of the outage (default 50000)",
+    )
+    arguments = parser.parse_args()
+    output = arguments.output
     variants = {
         "aliases": {"names": False, "datatypes": False},
         "names": {"names": True, "datatypes": True},
@@ -194,6 +213,10 @@ def main() -> int:
     }
     print(f"an NBIRTH of 10,000 new metrics: {results['birth_of_10000_metrics_cpu_ms']} ms CPU")
     results["burst_of_500_births_of_1000_metrics"] = birth_bursts()
+    results["spool_cpu_seconds_per_million_rows"] = spool.measure()
+    if arguments.outage:
+        print("an outage of Zerobus:")
+        results["outage"] = asdict(outage.measure(arguments.outage, arguments.rate))
     output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"written to {output}")
     return 0

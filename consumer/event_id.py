@@ -8,6 +8,8 @@ gives, which the tests compare.
 from __future__ import annotations
 
 import struct
+from binascii import hexlify
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -47,13 +49,12 @@ _SEED_LOW: Final = np.uint64(_RECORD_BYTES * int(_PRIME64_1) % 2**64)
 _SEED_HIGH: Final = np.uint64(_RECORD_BYTES * int(_PRIME64_2) % 2**64)
 _LOW_32: Final = np.uint64(0xFFFF_FFFF)
 _32: Final = np.uint64(32)
-_HEX: Final = np.array(
-    [tuple(f"{pair & 0xFF:02x}{pair >> 8:02x}".encode()) for pair in range(65_536)], dtype=np.uint8
-).view(np.uint32)[:, 0]
-"""Four hexadecimal digits for every pair of bytes, which is an index of 16 bits."""
-
-_CHUNK: Final = 8192
+_37: Final = np.uint64(37)
+_CHUNK: Final = 2048
 """Rows at a time: what fits into the cache is twice as fast."""
+
+_FEW: Final = 256
+"""Texts that are hashed as they are; among more it pays to find the distinct ones first."""
 
 
 def identity(
@@ -101,20 +102,24 @@ def event_ids(identity_of_row: U64, observations: Observations) -> pa.StringArra
 def as_text(digests: NDArray[np.uint64]) -> pa.StringArray:
     """Digests of `event_digests` as 32 hexadecimal digits each."""
     rows = len(digests)
-    text = _HEX.take(digests.view("<u2"))
-    offsets = np.arange(rows + 1, dtype=np.int32) * 32
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
+    return pa.StringArray.from_buffers(rows, _ends(rows), pa.py_buffer(hexlify(digests.data)))
+
+
+@lru_cache(maxsize=64)
+def _ends(rows: int) -> pa.Buffer:
+    """Offsets of so many texts of 32 characters. Batches of a busy server are all alike."""
+    return pa.py_buffer(np.arange(rows + 1, dtype=np.int32) * 32)
 
 
 def event_digests(identity_of_row: U64, observations: Observations) -> NDArray[np.uint64]:
     """The digest behind each event_id as two big-endian words, shape (n, 2)."""
     values = observations.values
-    value = _value_words(observations)
-    tail = (values.kind.astype(np.uint64) << _32) | (
-        observations.quality_code.astype(np.int64).view(np.uint64) & _LOW_32
-    )
+    first, second = _value_words(observations)
+    tail = values.kind.astype(np.uint64)
+    tail <<= _32
+    tail |= observations.quality_code.view(np.uint32)
     time = observations.event_time_us.view(np.uint64)
-    return record_digests(identity_of_row, time, value[:, 0], value[:, 1], tail)
+    return record_digests(identity_of_row, time, first, second, tail)
 
 
 def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> NDArray[np.uint64]:
@@ -126,49 +131,67 @@ def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> 
     digests = np.empty((rows, 2), dtype=">u8")
     for start in range(0, rows, _CHUNK):
         part = slice(start, start + _CHUNK)
-        digests[part, 0], digests[part, 1] = _xxh3_128(
+        digests[part].T[:] = _xxh3_128(
             identity_of_row[:, part], w2[part], w3[part], w4[part], w5[part]
         )
     return digests
 
 
 def _value_words(observations: Observations) -> U64:
-    """Bytes 24 to 39 of each record as two words; those of a null are zero as they come."""
+    """Bytes 24 to 39 of each record as two rows of words; those of a null are zero as they come."""
     values = observations.values
     kind = values.kind
-    words = np.zeros((len(kind), 2), dtype=np.uint64)
-    words[:, 0] = np.where(
-        kind == Kind.NUMERIC, values.number.view(np.uint64), values.integer.view(np.uint64)
+    words = np.zeros((2, len(kind)), dtype=np.uint64)
+    words[0] = values.integer.view(np.uint64)
+    np.copyto(words[0], values.number.view(np.uint64), where=kind == Kind.NUMERIC)
+    texts = (kind == Kind.TEXT).nonzero()[0]
+    if len(texts):
+        digests = _few_text_words if len(texts) <= _FEW else _text_words
+        words[:, texts] = digests(values.text, texts).T
+    return words
+
+
+def _few_text_words(text: pa.StringArray, rows: NDArray[np.int64]) -> U64:
+    """Digests of the texts of some rows, shape (n, 2), one by one."""
+    _, bounds, data = text.buffers()
+    ends = np.frombuffer(bounds, dtype=np.int32)[text.offset :]
+    raw = memoryview(data if data is not None else b"")
+    places = zip(ends[rows].tolist(), ends[rows + 1].tolist(), strict=True)
+    return digest_words([xxhash.xxh3_128_digest(raw[start:end]) for start, end in places])
+
+
+def _text_words(text: pa.StringArray, rows: NDArray[np.int64]) -> U64:
+    """The same for many rows: each distinct text is looked at once."""
+    only = text.drop_null()  # unless other rows have a text too
+    if len(only) != len(rows):
+        only = text.take(pa.array(rows))
+    encoded = pc.dictionary_encode(only)
+    distinct = digest_words(
+        map(xxhash.xxh3_128_digest, map(str.encode, encoded.dictionary.to_pylist()))
     )
-    texts = kind == Kind.TEXT
-    if texts.any():
-        only = values.text.drop_null()  # unless other kinds have a text too
-        if len(only) != np.count_nonzero(texts):
-            only = values.text.filter(pa.array(texts))
-        encoded = pc.dictionary_encode(only)
-        distinct = digest_words(
-            map(xxhash.xxh3_128_digest, map(str.encode, encoded.dictionary.to_pylist()))
-        )
-        words[texts] = distinct[encoded.indices.to_numpy()]
+    words: U64 = distinct[encoded.indices.to_numpy()]
     return words
 
 
 def _fold(left: U64, right: U64) -> U64:
-    """High and low half of the 128-bit product, combined by exclusive or."""
+    """High and low half of the 128-bit product, combined by exclusive or.
+
+    Memory is used again where that is possible: what is fresh is not in the cache.
+    """
     left_low, left_high = left & _LOW_32, left >> _32
     right_low, right_high = right & _LOW_32, right >> _32
     low = left_low * right_low
+    low >>= _32
     middle = left_high * right_low
     left_low *= right_high
-    left_low += low >> _32
-    left_low += middle & _LOW_32  # what carries into the high half
+    left_low += low
+    left_low += np.bitwise_and(middle, _LOW_32, out=low)  # what carries into the high half
     left_high *= right_high
-    left_high += middle >> _32
-    left_high += left_low >> _32
-    low &= _LOW_32
-    left_low <<= _32
-    left_high ^= low
-    left_high ^= left_low
+    middle >>= _32
+    left_high += middle
+    left_low >>= _32
+    left_high += left_low
+    left_high ^= np.multiply(left, right, out=low)
     return left_high
 
 
@@ -178,21 +201,38 @@ def _mix(first: U64, second: U64, *secrets: int) -> U64:
     return _fold(first ^ _SECRET[secret], second ^ _SECRET[secret + 1])
 
 
-def _avalanche(word: U64) -> U64:
-    word = (word ^ (word >> np.uint64(37))) * _AVALANCHE
-    return word ^ (word >> _32)
+def _avalanche(word: U64) -> None:
+    """Spread the bits, in place."""
+    word ^= word >> _37
+    word *= _AVALANCHE
+    word ^= word >> _32
 
 
-def _xxh3_128(identity_words: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> tuple[U64, U64]:
-    """XXH3-128 with seed 0 of records of six little-endian words: (high, low).
+def _xxh3_128(identity_words: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> U64:
+    """XXH3-128 with seed 0 of records of six little-endian words: rows (high, low).
 
     The first two words and their mixture, which are constant for a tag, come ready-made.
     """
     w0, w1, mixed = identity_words
-    mixed_low, mixed_high, mixed_end = _mix(np.stack((w2, w2, w4)), np.stack((w3, w3, w5)), 4, 6, 2)
+    first, second = np.empty((2, 3, len(w2)), dtype=np.uint64)
+    for row, (left, right, secret) in enumerate(((w2, w3, 4), (w2, w3, 6), (w4, w5, 2))):
+        np.bitwise_xor(left, _SECRET[secret], out=first[row])
+        np.bitwise_xor(right, _SECRET[secret + 1], out=second[row])
+    low, high, mixed_end = _fold(first, second)
     middle = w2 + w3
-    low = (((_SEED_LOW + mixed_low) ^ middle) + mixed) ^ (w4 + w5)
-    high = ((mixed_high ^ middle) + mixed_end) ^ (w0 + w1)
-    result_low = low + high
-    result_high = low * _PRIME64_1 + high * _PRIME64_4 + _SEED_HIGH
-    return ~_avalanche(result_high) + np.uint64(1), _avalanche(result_low)
+    low += _SEED_LOW
+    low ^= middle
+    low += mixed
+    low ^= w4 + w5
+    high ^= middle
+    high += mixed_end
+    high ^= w0 + w1
+    result = first[:2]
+    np.add(low, high, out=result[1])
+    low *= _PRIME64_1
+    high *= _PRIME64_4
+    low += high
+    np.add(low, _SEED_HIGH, out=result[0])
+    _avalanche(result)
+    np.negative(result[0], out=result[0])
+    return result

@@ -33,18 +33,22 @@ if TYPE_CHECKING:
 __all__ = ["SourceNames", "TagColumns", "TagEvents", "normalize"]
 
 _REQUIRED: Final = frozenset(column.name for column in COLUMNS if not column.nullable)
+_BOOL: Final = pa.bool_()
+_INT32: Final = pa.int32()
+_INT64: Final = pa.int64()
+_FLOAT64: Final = pa.float64()
 _VARIABLE_SCHEMA: Final = pa.schema(
     [
         ("event_id", pa.string()),
-        ("event_time", pa.int64()),
-        ("ingestion_timestamp", pa.int64()),
-        ("numeric_value", pa.float64()),
-        ("integer_value", pa.int64()),
+        ("event_time", _INT64),
+        ("ingestion_timestamp", _INT64),
+        ("numeric_value", _FLOAT64),
+        ("integer_value", _INT64),
         ("string_value", pa.string()),
-        ("boolean_value", pa.bool_()),
-        ("seq", pa.int32()),
-        ("payload_timestamp", pa.int64()),
-        ("arrival_number", pa.int64()),
+        ("boolean_value", _BOOL),
+        ("seq", _INT32),
+        ("payload_timestamp", _INT64),
+        ("arrival_number", _INT64),
     ]
 )
 """Columns that are encoded row by row, as the encoder wants them."""
@@ -54,6 +58,8 @@ _REQUIRED_INDICES: Final = [
 ]
 _IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in ROW_TYPES])
 _NOTHING: Final = pa.scalar(b"")
+_JOIN: Final = pc.get_function("binary_join_element_wise")
+_JOIN_OPTIONS: Final = pc.JoinOptions()
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
 
@@ -76,7 +82,7 @@ class _Circumstances:
         code, quality = observations.quality_code[part], observations.quality[part]
         message_type, historical = observations.message_type[part], observations.historical[part]
         columns = (code, quality, message_type, historical)
-        if all((column == column[0]).all() for column in columns):
+        if all(_is_uniform(column) for column in columns):
             return self._piece(
                 _key(int(code[0]), int(quality[0]), int(message_type[0]), bool(historical[0]))
             )
@@ -114,6 +120,12 @@ class _Circumstances:
 _CIRCUMSTANCES: Final = _Circumstances()
 
 
+def _is_uniform(column: NDArray[Any]) -> bool:
+    """Whether all elements are the same; comparing bytes costs a fifth of comparing elements."""
+    raw = column.tobytes()
+    return raw == raw[: column.itemsize] * len(column)
+
+
 @dataclass(frozen=True, slots=True)
 class TagEvents:
     """Rows of tag_events made from one batch of observations.
@@ -140,11 +152,14 @@ class TagEvents:
                 name = self.variable.schema.names[index]
                 raise NullInRequiredColumnError(f"column {name} holds a null")
         return [
-            pc.binary_join_element_wise(
-                self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
-                _CIRCUMSTANCES.encode(self.observations, slice(start, start + _PIECE)),
-                encode_columns(self.variable.slice(start, _PIECE)),
-                _NOTHING,
+            _JOIN.call(
+                [
+                    self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
+                    _CIRCUMSTANCES.encode(self.observations, slice(start, start + _PIECE)),
+                    encode_columns(self.variable.slice(start, _PIECE)),
+                    _NOTHING,
+                ],
+                _JOIN_OPTIONS,
             )
             for start in range(0, len(self), _PIECE)
         ]
@@ -177,9 +192,9 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
     tags.extend()
     digests = event_digests(tags.identities(observations.tag), observations)
     from_birth = _IS_BIRTH[observations.message_type]
-    if from_birth.any():
+    if np.count_nonzero(from_birth):
         repeated = from_birth & tags.repeats(observations.tag, digests)
-        if repeated.any():
+        if np.count_nonzero(repeated):
             kept = np.flatnonzero(~repeated)
             observations, digests = observations.pick(kept), digests[kept]
     tags.remember(observations.tag, digests)
@@ -188,21 +203,34 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
     kind = values.kind
     columns = [
         as_text(digests),
-        pa.array(observations.event_time_us),
-        pa.array(observations.received_us),
-        _where(values.has_number, values.number, pa.float64()),
-        _where(kind == Kind.INTEGER, values.integer, pa.int64()),
+        _column(_INT64, observations.event_time_us),
+        _column(_INT64, observations.received_us),
+        _column(_FLOAT64, values.number, values.has_number),
+        _column(_INT64, values.integer, kind == Kind.INTEGER),
         values.text,
-        pa.array(values.integer.astype(np.bool_), mask=kind != Kind.BOOLEAN),
-        _where(observations.seq >= 0, observations.seq.astype(np.int32), pa.int32()),
-        _where(observations.payload_time_us >= 0, observations.payload_time_us, pa.int64()),
-        pa.array(np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
+        _booleans(values.integer, kind == Kind.BOOLEAN),
+        _column(_INT32, observations.seq.astype(np.int32), observations.seq >= 0),
+        _column(_INT64, observations.payload_time_us, observations.payload_time_us >= 0),
+        _column(_INT64, np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
     ]
     variable = pa.RecordBatch.from_arrays(columns, schema=_VARIABLE_SCHEMA)
     return TagEvents(observations, tags, variable)
 
 
-def _where(valid: NDArray[np.bool_], values: NDArray[Any], arrow_type: pa.DataType) -> pa.Array:
-    """An Arrow array over the values' own memory, null where not `valid`."""
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+def _column(
+    arrow_type: pa.DataType, values: NDArray[Any], valid: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """An Arrow array over the values' own memory, null where not `valid`.
+
+    Built by hand: pa.array(values) costs three times as much.
+    """
+    bits = None
+    if valid is not None and np.count_nonzero(valid) < len(valid):
+        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
     return pa.Array.from_buffers(arrow_type, len(values), [bits, pa.py_buffer(values)])
+
+
+def _booleans(values: NDArray[np.int64], valid: NDArray[np.bool_]) -> pa.Array:
+    """The values that are not 0 as true, null where not `valid`."""
+    bits = (np.packbits(each, bitorder="little") for each in (valid, values.astype(np.bool_)))
+    return pa.Array.from_buffers(_BOOL, len(values), [pa.py_buffer(each) for each in bits])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from consumer.event_id import identities, identities_of, place
 from consumer.schema import COLUMNS, encode_columns
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
 
 _DATATYPE_NAMES: Final = {int(each): each.name for each in DataType}
+_TAKE: Final = pc.get_function("array_take")
 _MOST_SMALL_BYTES: Final = 2**31 - 1
 _PIECE: Final = 10_000
 """Tags described at a time: the texts of more would not be used again, but take memory."""
@@ -178,10 +180,10 @@ class _Records:
                 self._size,
                 [None, pa.py_buffer(self._offsets), pa.py_buffer(self._data)],
             )
-        taken = self._view.take(pa.array(positions))
+        taken = _TAKE.call([self._view, pa.array(positions)])
         return taken if taken.type == pa.binary() else taken.cast(pa.binary())
 
 
 def _half(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One word of each digest: 64 bits suffice to tell a tag's rows apart."""
-    return digests[:, 1].astype(np.uint64)
+    """One word of each digest, as it is: 64 bits suffice to tell a tag's rows apart."""
+    return digests.view(np.uint64)[:, 1]

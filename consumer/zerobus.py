@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from google.protobuf import descriptor_pb2
 
 from consumer.errors import FailureKind, SinkFailure
+from consumer.network import TRUST_ZEROBUS, trouble_with
 
 if TYPE_CHECKING:
     import queue
@@ -33,6 +34,9 @@ MAX_CALL_BYTES: Final = 10_420_224
 # Every second attempt in vain to open a stream starts from a new SDK object, because
 # it keeps a token that the service refuses when it learns of it in the wrong way.
 _ATTEMPTS_PER_SDK: Final = 2
+
+_NETWORK: Final = re.compile(r"(?i)network|transport|tls|connect|sending request|timed out")
+_PROBE_TIMEOUT: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +276,23 @@ class ZerobusSink:
                 self._failed_attempts += 1
                 if self._failed_attempts % _ATTEMPTS_PER_SDK == 0:
                     self._sdk = None
-            raise SinkFailure(classify(error, opening=True), str(error)) from error
+            text = str(error) + self._below(str(error))
+            raise SinkFailure(classify(error, opening=True), text) from error
         with self._lock:
             self._failed_attempts = 0
         return ZerobusIngestStream(stream, generation, table, schema_id)
+
+    def _below(self, text: str) -> str:
+        """What the SDK leaves out when the network or TLS fails, as a further sentence."""
+        if not _NETWORK.search(text):
+            return ""
+        for url, key in ((self._workspace_url, "workspace_url"), (self.endpoint, "endpoint")):
+            found = trouble_with(
+                url, key=f"zerobus.{key}", trust=TRUST_ZEROBUS, timeout=_PROBE_TIMEOUT
+            )
+            if found is not None:
+                return f" ({found.text}: {found.mend})"
+        return ""
 
     def _shared_sdk(self, module: Any) -> Any:
         with self._lock:

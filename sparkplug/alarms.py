@@ -100,11 +100,14 @@ class Alarms:
         for key in tuple(self.duplicates.doubtful):
             if (batch.node[regular] == sessions[key].index).any():
                 self.duplicates.in_order(*key, now)
-        timed = np.flatnonzero(batch.taken & (batch.columns.timestamp_ms != ABSENT))
-        if len(timed):
-            received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)[timed]
-            sent_us = batch.columns.timestamp_ms[timed] * _US_PER_MS
-            for change in self._clocks.messages(batch.node[timed], sent_us, received_us, now):
+        timed = batch.taken & (batch.columns.timestamp_ms != ABSENT)
+        count = np.count_nonzero(timed)
+        if count:
+            received_us = np.array(batch.messages.received_us)
+            node, sent_ms = batch.node, batch.columns.timestamp_ms
+            if count < len(timed):
+                received_us, node, sent_ms = received_us[timed], node[timed], sent_ms[timed]
+            for change in self._clocks.messages(node, sent_ms * _US_PER_MS, received_us, now):
                 at_us = int(received_us[change.example])
                 self._began.append((change, at_us, "the payload timestamp"))
         if observations is not None:

@@ -132,9 +132,9 @@ class AwaitingBirths:
     def hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """The metrics of regular messages that no birth declares."""
         unknown = batch.tag == NO_TAG
-        if not unknown.any():
+        if not np.count_nonzero(unknown):
             return
-        message = np.repeat(np.arange(len(batch.messages)), np.diff(batch.columns.offsets))
+        message = batch.columns.per_metric(np.arange(len(batch.messages)))
         rows = np.flatnonzero(unknown & regular[message])
         if len(rows) == 0:
             return

@@ -92,14 +92,18 @@ class Batch:
 
     def ignition_of_metrics(self) -> NDArray[np.bool_]:
         """`ignition` per metric."""
-        flags: NDArray[np.bool_] = np.repeat(self.ignition, np.diff(self.columns.offsets))
+        flags = self.columns.per_metric(self.ignition)
+        if self.later:
+            flags = flags.copy()
         for rows, flag, _ in self.later:
             flags[rows] = flag
         return flags
 
     def turn_of_metrics(self) -> NDArray[np.int64]:
         """`turn` per metric."""
-        turns: NDArray[np.int64] = np.repeat(self.turn, np.diff(self.columns.offsets))
+        turns = self.columns.per_metric(self.turn)
+        if self.later:
+            turns = turns.copy()
         for rows, _, turn in self.later:
             turns[rows] = turn
         return turns

@@ -8,7 +8,7 @@ import numpy as np
 
 from sparkplug.batch import is_birth, one_by_one
 from sparkplug.messages import Decoded, MessageBatch, Reason
-from sparkplug.observations import in_turn, observe
+from sparkplug.observations import NO_TURNS, in_turn, observe
 from sparkplug.screening import screen
 from sparkplug.tag_description import describe
 from sparkplug.topics import Topic, parse
@@ -80,7 +80,7 @@ class BatchReader:
         regular = self._read_regular(batch)
         for session in overdue:
             self._windows.stop_waiting(batch, session)
-        for index in np.flatnonzero(~regular[batch.recalled :]).tolist():
+        for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.come_to(batch.recalled + index)
             self._ordering.take(batch, batch.recalled + index)
         for message in lost:
@@ -97,8 +97,8 @@ class BatchReader:
         batch.decoded.read += int(np.count_nonzero(regular))
         self._resolution.resolve_regular(batch, regular)
         if self._state.catalogue.any_structured:
-            counts = np.diff(batch.columns.offsets)
-            self._reader.read_structured(batch, np.flatnonzero(np.repeat(regular, counts)))
+            rows = np.flatnonzero(batch.columns.per_metric(regular))
+            self._reader.read_structured(batch, rows)
         for position in range(batch.recalled):
             waiter = self._state.session_of(self._state.arrival(batch, position).topic)
             if waiter is not None:
@@ -136,7 +136,7 @@ class BatchReader:
             tag=flat.tag,
             catalogue=state.catalogue,
             message_type=batch.message_type,
-            received_us=np.frombuffer(batch.messages.received_us, dtype=np.int64),
+            received_us=np.array(batch.messages.received_us),
             ignition=flat.of(batch.ignition_of_metrics()),
             returned=flat.returned,
             texts=flat.texts,
@@ -145,7 +145,7 @@ class BatchReader:
             emit_transient=state.options.emit_transient,
             counts=decoded.counts,
         )
-        observations, turns = found or (None, np.empty(0, dtype=np.int64))
+        observations, turns = found or (None, NO_TURNS)
         decoded.observations += in_turn(observations, turns, batch.stale)
         if observations is not None:
             state.liveness.take_back(observations)

@@ -124,8 +124,8 @@ class Clocks:
         self._reserve(node)
         if self._period_began is None or now - self._period_began >= _PERIOD:
             changes += self._begin_period(now)
-        early = np.flatnonzero(payload_time_us < EARLIEST_US)
-        if len(early):
+        if len(node) and payload_time_us.min() < EARLIEST_US:
+            early = np.flatnonzero(payload_time_us < EARLIEST_US)
             changes += self._early(
                 node[early], payload_time_us[early], received_us[early], early, now
             )
@@ -138,9 +138,9 @@ class Clocks:
         if len(node) == 0:
             return changes
         difference = (received_us - payload_time_us).astype(np.float64)
-        if not self._active.any():
+        if not np.count_nonzero(self._active):
             telling = difference < self._second[node]
-            if not telling.any():  # nearly always: nothing new is known
+            if not np.count_nonzero(telling):  # nearly always: nothing new is known
                 return changes
             node, difference = node[telling], difference[telling]
         smallest, second = _two_smallest(node, difference, self._size)

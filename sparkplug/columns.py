@@ -8,8 +8,8 @@ upb accepts and ptars does not (invalid UTF-8); their neighbours are decoded aga
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+T = TypeVar("T", bound=np.generic)
 
 ABSENT: Final = -1
 """Stands for an absent seq or timestamp in integer columns."""
@@ -83,8 +85,8 @@ class PayloadColumns:
     """Payloads of a batch, message by message, and all their metrics, one after another.
 
     `offsets` has one entry more than there are messages: the metrics of message i
-    are rows offsets[i] to offsets[i + 1]. `seq` and `timestamp_ms` hold ABSENT where
-    the payload has none; `timestamp_unusable` marks those beyond the year 9999.
+    are rows offsets[i] to offsets[i + 1], counts[i] of them. `seq` and `timestamp_ms` hold
+    ABSENT where the payload has none; `timestamp_unusable` marks those beyond the year 9999.
     """
 
     seq: NDArray[np.int64]
@@ -94,6 +96,17 @@ class PayloadColumns:
     offsets: NDArray[np.int64]
     _payloads: list[bytes]
     _metrics: pa.StructArray
+    counts: NDArray[np.int64] = field(init=False)
+    _is_one_each: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = self.offsets[1:] - self.offsets[:-1]
+        same = len(self._metrics) == len(self.counts)
+        self._is_one_each = same and np.count_nonzero(self.counts) == len(self.counts)
+
+    def per_metric(self, by_message: NDArray[T]) -> NDArray[T]:
+        """What holds for each message, for each of its metrics; not to be written to."""
+        return by_message if self._is_one_each else by_message.repeat(self.counts)
 
     def metric(self, name: str) -> pa.Array:
         """One field of all metrics, as an Arrow array of one element per metric.
@@ -186,16 +199,14 @@ def _sequence_numbers(array: pa.Array) -> NDArray[np.int64]:
 
 
 def _to_columns(payloads: list[bytes]) -> PayloadColumns:
-    batch = _SCALARS.list_to_record_batch(payloads)
-    timestamp_ms, unusable = timestamps(batch.column("timestamp"))
-    uuid = batch.column("uuid")
+    timestamp, metrics, seq, uuid = _SCALARS.list_to_record_batch(payloads).columns
+    timestamp_ms, unusable = timestamps(timestamp)
     compressed = np.zeros(len(payloads), dtype=np.bool_)
     if uuid.null_count < len(uuid):
         compressed = np.array([text == COMPRESSED_UUID for text in uuid.to_pylist()])
-    metrics = batch.column("metrics")
     offsets = np.frombuffer(metrics.buffers()[1], dtype=np.int32)[: len(metrics) + 1]
     return PayloadColumns(
-        seq=_sequence_numbers(batch.column("seq")),
+        seq=_sequence_numbers(seq),
         timestamp_ms=timestamp_ms,
         timestamp_unusable=unusable,
         compressed=compressed,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from sparkplug import quality
-from sparkplug.catalogue import READINGS, TagCatalogue
+from sparkplug.catalogue import READINGS, TagCatalogue, reading_and_width
 from sparkplug.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, timestamps
 from sparkplug.datatypes import Reading
 from sparkplug.messages import MESSAGE_TYPES, Observations, Reason
@@ -25,6 +25,9 @@ _COMPLEX: Final = READINGS.index(Reading.COMPLEX)
 _AS_FOUND: Final = READINGS.index(Reading.AS_FOUND)
 _BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]
 _US_PER_MS: Final = 1000
+NO_TURNS: Final = np.empty(0, dtype=np.int64)
+
+T = TypeVar("T", bound=np.generic)
 
 
 def observe(
@@ -53,62 +56,82 @@ def observe(
     is encoded and read already. `message_type` and `received_us` (microseconds since 1970
     UTC) are per message.
     """
-    wanted = _wanted(columns, tag, catalogue, emit_transient=emit_transient, counts=counts)
+    datatype = catalogue.datatype_of(tag)
+    reading, width = reading_and_width(datatype)
+    wanted = catalogue.gives_rows(tag)
+    _leave_out(wanted, columns, reading, emit_transient=emit_transient, counts=counts)
     if not emit_births:
-        wanted &= np.repeat(~np.isin(message_type, _BIRTHS), np.diff(columns.offsets))
-    rows = np.flatnonzero(wanted)
-    if len(rows) == 0:
+        wanted &= columns.per_metric(~np.isin(message_type, _BIRTHS))
+    count = np.count_nonzero(wanted)
+    if count == 0:
         return None
-    selection = None if len(rows) == len(tag) else pa.array(rows)
+    rows = None if count == len(tag) else np.flatnonzero(wanted)
+    selection = None if rows is None else pa.array(rows)
 
     def field(name: str) -> pa.Array:
         array: Any = columns.metric(name)
         return array if selection is None else array.take(selection)
 
-    tag = tag[rows]
-    message = np.repeat(np.arange(len(message_type)), np.diff(columns.offsets))[rows]
-    reading = catalogue.reading_of(tag)
-    ready = {int(np.searchsorted(rows, row)): texts[row] for row in texts if wanted[row]}
-    values = read_values(field, reading, catalogue.width_of(tag), catalogue.datatype_of(tag), ready)
+    def of(by_metric: NDArray[T]) -> NDArray[T]:
+        return by_metric if rows is None else by_metric[rows]
 
-    payload_ms = columns.timestamp_ms
-    payload_us = np.where(payload_ms == ABSENT, ABSENT, payload_ms * _US_PER_MS)
-    fallback_us = np.where(payload_ms == ABSENT, received_us, payload_us)[message]
+    def of_message(by_message: NDArray[T]) -> NDArray[T]:
+        return of(columns.per_metric(by_message))
+
+    tag, datatype, reading, width = of(tag), of(datatype), of(reading), of(width)
+    ready = {
+        row if rows is None else int(np.searchsorted(rows, row)): texts[row]
+        for row in texts
+        if wanted[row]
+    }
+    values = read_values(field, reading, width, datatype, ready)
+
+    payload_us = in_microseconds(columns.timestamp_ms)
     metric_ms, unusable = timestamps(field("timestamp"))
-    event_time_us = np.where(metric_ms == ABSENT, fallback_us, metric_ms * _US_PER_MS)
-    if returned.any():
+    event_time_us = in_microseconds(metric_ms)
+    if metric_ms.min() == ABSENT or np.count_nonzero(returned):
+        fallback_us = of_message(np.where(payload_us == ABSENT, received_us, payload_us))
+        event_time_us = np.where(metric_ms == ABSENT, fallback_us, event_time_us)
         # A birth may repeat a value from before the death, with its old time; the row says
         # that the value holds again since the birth was sent.
-        back = returned[rows]
+        back = of(returned)
         event_time_us[back] = np.maximum(event_time_us[back], fallback_us[back])
 
     code = quality.codes(field("properties"))
-    code[values.misfit] = quality.DOES_NOT_FIT
-    for reason, count in (
-        (Reason.TIMESTAMP_OUT_OF_RANGE, np.count_nonzero(unusable)),
-        (Reason.VALUE_MISSING, np.count_nonzero(values.missing)),
-        (Reason.VALUE_DOES_NOT_FIT, np.count_nonzero(values.misfit)),
-        (Reason.UNKNOWN_DATATYPE, np.count_nonzero(reading == _AS_FOUND)),
-    ):
-        if count:
-            counts[reason] += int(count)
+    if np.count_nonzero(values.misfit):
+        code[values.misfit] = quality.DOES_NOT_FIT
+    _count(
+        counts,
+        (Reason.TIMESTAMP_OUT_OF_RANGE, unusable),
+        (Reason.VALUE_MISSING, values.missing),
+        (Reason.VALUE_DOES_NOT_FIT, values.misfit),
+        (Reason.UNKNOWN_DATATYPE, reading == _AS_FOUND),
+    )
     found = Observations(
         tag=tag,
         event_time_us=event_time_us,
         values=values,
         quality_code=code,
-        quality=quality.classes(code, ignition[rows]),
+        quality=quality.classes(code, of(ignition)),
         historical=booleans(field("is_historical")),
-        message_type=message_type[message],
-        seq=np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)[message],
-        payload_time_us=payload_us[message],
-        received_us=received_us[message],
+        message_type=of_message(message_type),
+        seq=of_message(np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)),
+        payload_time_us=of_message(payload_us),
+        received_us=of_message(received_us),
     )
     if turn is None:
-        return found, np.empty(0, dtype=np.int64)
-    turns = turn[rows]
+        return found, NO_TURNS
+    turns = of(turn)
     order = np.argsort(turns, kind="stable")
     return found.pick(order), turns[order]
+
+
+def in_microseconds(milliseconds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Milliseconds as microseconds; ABSENT stays as it is."""
+    found = milliseconds * _US_PER_MS
+    if len(found) and found.min() < 0:  # no time is, only ABSENT
+        found[milliseconds == ABSENT] = ABSENT
+    return found
 
 
 def in_turn(
@@ -132,27 +155,30 @@ def in_turn(
     return parts
 
 
-def _wanted(
+def _leave_out(
+    wanted: NDArray[np.bool_],
     columns: PayloadColumns,
-    tag: NDArray[np.int32],
-    catalogue: TagCatalogue,
+    reading: NDArray[np.uint8],
     *,
     emit_transient: bool,
     counts: Counter[Reason],
-) -> NDArray[np.bool_]:
-    """Which metrics give a row; what is left out on purpose is counted."""
-    wanted = catalogue.gives_rows(tag)
+) -> None:
+    """Take from the wanted metrics what is left out on purpose, and count it."""
     is_transient = columns.metric("is_transient")
-    if not emit_transient and is_transient.null_count < len(tag):
+    if not emit_transient and is_transient.null_count < len(wanted):
         transient = wanted & booleans(is_transient)
-        if transient.any():
-            counts[Reason.TRANSIENT] += int(np.count_nonzero(transient))
-            wanted &= ~transient
-    not_scalar = wanted & (catalogue.reading_of(tag) == _COMPLEX)
-    if not_scalar.any():
-        counts[Reason.DATATYPE_NOT_SUPPORTED] += int(np.count_nonzero(not_scalar))
-        wanted &= ~not_scalar
-    return wanted
+        _count(counts, (Reason.TRANSIENT, transient))
+        wanted &= ~transient
+    not_scalar = wanted & (reading == _COMPLEX)
+    _count(counts, (Reason.DATATYPE_NOT_SUPPORTED, not_scalar))
+    wanted &= ~not_scalar
+
+
+def _count(counts: Counter[Reason], *found: tuple[Reason, NDArray[np.bool_]]) -> None:
+    for reason, where in found:
+        count = np.count_nonzero(where)
+        if count:  # a reason that never was has no entry
+            counts[reason] += int(count)
 
 
 def stale_observations(

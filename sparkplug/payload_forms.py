@@ -60,7 +60,7 @@ def read_payloads(
     """
     columns, bad = decode(payloads, suspects)
     read = ReadPayloads(columns)
-    if not bad and not columns.compressed.any():
+    if not bad and not np.count_nonzero(columns.compressed):
         return read
     plain = payloads.copy()
     _read_json(read, plain, bad)

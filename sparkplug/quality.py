@@ -98,7 +98,7 @@ def codes(properties: pa.Array) -> NDArray[np.int32]:
 def classes(code: NDArray[np.int32], zero_is_good: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Quality class per code; `zero_is_good` says so per element (nodes of Ignition)."""
     result = np.zeros(len(code), dtype=np.uint8)  # GOOD
-    odd = np.flatnonzero(code != IMPLICIT)
+    odd = (code != IMPLICIT).nonzero()[0]
     if len(odd):
         distinct, inverse = np.unique(code[odd], return_inverse=True)
         table = np.array([classify(int(c), zero_is_good=False) for c in distinct], dtype=np.uint8)

@@ -83,32 +83,39 @@ class Resolution:
         """Which messages are data in sequence of a born node; their seq is accounted for."""
         known: NDArray[np.bool_] = batch.topic != ABSENT
         known[: batch.recalled] = False
-        if not known.any():
+        count = np.count_nonzero(known)
+        if not count:
             return known
         next_seq = self._state.nodes["next_seq"]
         flagged = self._irregular_nodes(batch, known)
-        positions = self._by_node(batch, np.flatnonzero(known))
+        positions = self._by_node(batch, None if count == len(known) else np.flatnonzero(known))
         # An encoder that drops zeros leaves out seq 0.
         node, seq = batch.node[positions], np.maximum(batch.columns.seq[positions], 0)
-        first = np.ones(len(node), dtype=np.bool_)
-        first[1:] = node[1:] != node[:-1]
+        starts = np.empty(len(node) + 1, dtype=np.bool_)  # where the messages of a node begin
+        starts[0] = starts[-1] = True
+        np.not_equal(node[1:], node[:-1], out=starts[1:-1])
+        first, last = starts[:-1].nonzero()[0], starts[1:].nonzero()[0]
+        following = (seq + 1) & (MODULUS - 1)
         expected = np.empty(len(seq), dtype=np.int64)
-        expected[1:] = (seq[:-1] + 1) % MODULUS
+        expected[1:] = following[:-1]
         expected[first] = next_seq[node[first]]
-        flagged[node[seq != expected]] = True
-        last = np.ones(len(node), dtype=np.bool_)
-        last[:-1] = first[1:]
-        last &= ~flagged[node]
-        next_seq[node[last]] = (seq[last] + 1) % MODULUS
+        broken = (seq != expected).nonzero()[0]
+        if len(broken):
+            flagged[node[broken]] = True
+        if np.count_nonzero(flagged):
+            last = last[~flagged[node[last]]]
+            known &= ~flagged[batch.node]
+        next_seq[node[last]] = following[last]
         self._state.nodes["confirmed"][node[last]] = True
-        regular: NDArray[np.bool_] = known & ~flagged[batch.node]
-        return regular
+        return known
 
     def _irregular_nodes(self, batch: Batch, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Per node: whether its messages are taken one by one, whatever their seq."""
         state = self._state
         flagged = np.zeros(state.nodes.size, dtype=np.bool_)
-        flagged[batch.node[known & (~state.topics["live"][batch.topic] | batch.unread)]] = True
+        closed = known & (~state.topics["live"][batch.topic] | batch.unread)
+        if np.count_nonzero(closed):
+            flagged[batch.node[closed]] = True
         for read in batch.parsed.values():
             session = state.session_of(read)
             if session is not None:
@@ -117,33 +124,39 @@ class Resolution:
             flagged[list(state.attentive)] = True
         return flagged
 
-    def _by_node(self, batch: Batch, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Positions of messages by node, those of each node in order."""
-        by_node: NDArray[np.generic] = batch.node[positions]
+    def _by_node(self, batch: Batch, positions: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """Positions of messages (None: all) by node, those of each node in order."""
+        by_node: NDArray[np.generic] = batch.node if positions is None else batch.node[positions]
         if self._state.nodes.size <= _MOST_SHORT:
             by_node = by_node.astype(np.uint16)  # sorted three times as fast
         order: NDArray[np.int64] = np.argsort(by_node, kind="stable")
-        return positions[order]
+        return order if positions is None else positions[order]
 
     def resolve_regular(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """Tags of all metrics of regular messages, for all nodes at once."""
-        if not regular.any():
+        count = np.count_nonzero(regular)
+        if not count:
             return
-        state = self._state
-        counts = np.diff(batch.columns.offsets)
-        base = np.repeat(np.where(regular, state.topics["base"][batch.topic], 0), counts)
-        size = np.repeat(np.where(regular, state.topics["size"][batch.topic], 0), counts)
+        state, per_metric = self._state, batch.columns.per_metric
+        base, size = state.topics["base"][batch.topic], state.topics["size"][batch.topic]
+        if count < len(regular):
+            size *= regular
         alias_column = batch.columns.metric("alias")
         alias = numbers(alias_column, np.uint64)
-        inside = validity(alias_column) & (alias < size.astype(np.uint64))
-        batch.tag = state.pool.tags[np.where(inside, alias.view(np.int64) + base, 0)]
+        inside = alias < per_metric(size.view(np.uint64))
+        if alias_column.null_count:
+            inside &= validity(alias_column)
+        position = alias.view(np.int64) + per_metric(base)
+        if np.count_nonzero(inside) < len(inside):
+            position *= inside
+        batch.tag = state.pool.tags[position]
         special = regular & state.topics["special"][batch.topic]
-        if special.any():
-            rows = np.flatnonzero(np.repeat(special, counts) & validity(alias_column))
+        if np.count_nonzero(special):
+            rows = np.flatnonzero(per_metric(special) & validity(alias_column))
             self._resolve_special(batch, special, rows, alias[rows].tolist())
         if batch.names is not None:
             named = np.fromiter(map(bool, batch.names), np.bool_, len(batch.names))
-            rows = np.flatnonzero(np.repeat(regular, counts) & named)
+            rows = np.flatnonzero(per_metric(regular) & named)
             tables = [state.owners[index].tags for index in batch.topic.tolist()]
             names = [batch.names[row] for row in rows.tolist()]
             batch.tag[rows] = look_up(tables, batch.message_of(rows), names)

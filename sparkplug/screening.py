@@ -83,7 +83,7 @@ def screen(
         odd |= np.array([_is_too_large(payload, limits) for payload in messages.payloads])
     parsed: dict[int, Topic] = {}
     kept = messages
-    if odd.any():
+    if np.count_nonzero(odd):
         positions: list[int] = []
         for position, message in enumerate(messages):
             if odd[position]:

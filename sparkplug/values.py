@@ -110,12 +110,17 @@ class _Wire:
         self._field = field
         self._add(_SCALARS)
         # Integers: one raw unsigned number per row, whichever field it came in.
-        self.raw: NDArray[np.uint64] = numbers(self.arrays["long_value"], np.uint64)
+        self.raw: NDArray[np.uint64]
         self.has_integer = self.has("long_value")
         if "int_value" in self.present:
             is_int = self.present["int_value"]
-            self.raw = np.where(is_int, numbers(self.arrays["int_value"], np.uint32), self.raw)
-            self.has_integer = self.has_integer | is_int
+            self.raw = numbers(self.arrays["int_value"], np.uint32).astype(np.uint64)
+            if "long_value" in self.present:
+                self.raw = np.where(is_int, self.raw, numbers(self.arrays["long_value"], np.uint64))
+                is_int = self.has_integer | is_int
+            self.has_integer = is_int
+        else:
+            self.raw = numbers(self.arrays["long_value"], np.uint64)
 
     def has(self, name: str) -> Mask:
         return self.present.get(name, self.none)
@@ -134,7 +139,7 @@ class _Wire:
             array = self.arrays[name] = self._field(name)
             if array.null_count < self.rows:
                 mask = self.present[name] = validity(array)
-                self.found = self.found | mask
+                self.found = mask if self.found is self.none else self.found | mask
 
     def doubly_set(self) -> Mask:
         """Rows that set more than one member, which no valid payload does; `none` if none do."""
@@ -159,8 +164,8 @@ def read_values(
     """
     wire = _Wire(field)
     explicit_null = booleans(field("is_null"))
-    count = np.bincount(reading, minlength=len(READINGS))
-    if count[_ENCODED] or not (wire.found | explicit_null).all():
+    count = np.bincount(reading, minlength=len(READINGS)).tolist()
+    if count[_ENCODED] or np.count_nonzero(wire.found | explicit_null) < wire.rows:
         wire.look_further()
     valued = wire.found & ~explicit_null
     values = Values(
@@ -186,7 +191,8 @@ def read_values(
     if doubly_set is not wire.none:
         _settle(values, wire, np.flatnonzero(doubly_set & valued), rows, texts)
     values.text = texts.merged_into(values.text)
-    if values.misfit.any():  # the raw value, where it can be shown, is what such a row carries
+    if np.count_nonzero(values.misfit):
+        # The raw value, where it can be shown, is what such a row carries.
         values.kind[values.misfit & validity(values.text)] = Kind.TEXT
     return values
 
@@ -198,7 +204,7 @@ class _Rows:
     reading: NDArray[np.uint8]
     width: NDArray[np.uint8]
     valued: Mask
-    count: NDArray[np.int64]
+    count: list[int]
     datatype: NDArray[np.uint8] | None
 
     def of(self, *readings: int) -> Mask | None:
@@ -214,21 +220,18 @@ class _Rows:
 
 
 def _read_integers(values: Values, texts: _Texts, rows: _Rows, wire: _Wire) -> None:
-    typed = rows.of(_SIGNED, _UNSIGNED, _MILLISECONDS)
-    untyped = rows.of(_AS_FOUND)
-    if typed is None and untyped is None:
+    read = rows.of(_SIGNED, _UNSIGNED, _MILLISECONDS, _AS_FOUND)
+    if read is None:
         return
     raw = wire.raw
-    integer, fits = _integers(raw, rows.reading, rows.width)
-    accepted = np.zeros(len(raw), dtype=np.bool_)
-    if typed is not None:
-        accepted |= typed & fits
-    if untyped is not None:
-        accepted |= untyped
+    integer, accepted = _integers(raw, rows.reading, rows.width)
+    if rows.count[_AS_FOUND]:
+        accepted |= rows.reading == _AS_FOUND
+    accepted &= read
     accepted &= wire.has_integer
-    values.kind[accepted] = Kind.INTEGER
-    values.integer = np.where(accepted, integer, values.integer)
-    values.number = np.where(accepted, integer, values.number)
+    np.copyto(values.kind, Kind.INTEGER, where=accepted)
+    np.copyto(values.integer, integer, where=accepted)
+    np.copyto(values.number, integer, where=accepted)
     values.has_number |= accepted
     if rows.count[_MILLISECONDS]:
         moments = accepted & (rows.reading == _MILLISECONDS)
@@ -250,18 +253,18 @@ def _read_floats(values: Values, texts: _Texts, wire: _Wire, rows: _Rows) -> Non
     for name, dtype in (("double_value", np.float64), ("float_value", np.float32)):
         if name in wire.present:
             here = floating & wire.present[name]
-            single = numbers(wire.arrays[name], dtype)
-            values.number = np.where(here, single, values.number)
+            np.copyto(values.number, numbers(wire.arrays[name], dtype), where=here)
             accepted |= here
-    whole = floating & wire.has_integer & (rows.reading == _FLOATING)
-    if whole.any():
-        values.number = np.where(whole, wire.raw.astype(np.float64), values.number)
+    whole = floating & wire.has_integer
+    if np.count_nonzero(whole):
+        whole &= rows.reading == _FLOATING
+        np.copyto(values.number, wire.raw, where=whole, casting="same_kind")
         accepted |= whole
     finite = accepted & np.isfinite(values.number)
-    values.kind[accepted] = Kind.NUMERIC
+    np.copyto(values.kind, Kind.NUMERIC, where=accepted)
     values.has_number |= finite
     unnumbered = accepted & ~finite
-    if unnumbered.any():
+    if np.count_nonzero(unnumbered):
         values.kind[unnumbered] = Kind.TEXT
         number = values.number
         texts.put(unnumbered, lambda row: _not_finite(float(number[row])))
@@ -273,18 +276,19 @@ def _read_booleans(values: Values, wire: _Wire, rows: _Rows) -> None:
         return
     if "boolean_value" in wire.present:
         here = boolean & wire.present["boolean_value"]
-        values.integer = np.where(here, booleans(wire.arrays["boolean_value"]), values.integer)
-        values.kind[here] = Kind.BOOLEAN
-    bit = boolean & wire.has_integer & (rows.reading == _BOOLEAN) & (wire.raw <= 1)
-    if bit.any():
-        values.integer = np.where(bit, wire.raw.view(np.int64), values.integer)
-        values.kind[bit] = Kind.BOOLEAN
+        np.copyto(values.integer, booleans(wire.arrays["boolean_value"]), where=here)
+        np.copyto(values.kind, Kind.BOOLEAN, where=here)
+    bit = boolean & wire.has_integer
+    if np.count_nonzero(bit):
+        bit &= (rows.reading == _BOOLEAN) & (wire.raw <= 1)
+        np.copyto(values.integer, wire.raw.view(np.int64), where=bit)
+        np.copyto(values.kind, Kind.BOOLEAN, where=bit)
 
 
 def _read_texts(values: Values, wire: _Wire, rows: _Rows) -> None:
     text = rows.of(_TEXT, _AS_FOUND)
     accepted = wire.none if text is None else text & wire.has("string_value")
-    values.kind[accepted] = Kind.TEXT
+    np.copyto(values.kind, Kind.TEXT, where=accepted)
     values.text = _only(values.text, accepted)
 
 

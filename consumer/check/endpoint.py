@@ -12,8 +12,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from consumer.check.report import Finding, PartError, Status, one_line
-from consumer.check.token import TRUST, proxy_hint
+from consumer.check.report import Finding, PartError, Status
+from consumer.check.token import proxy_hint
+from consumer.network import TRUST_ZEROBUS, one_line
 from consumer.tables import configured_tables
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ _MEANINGS: Final = tuple(
         (
             r"UnknownIssuer|UnknownCA|CaUsedAsEndEntity|BadSignature",
             "the certificate of the endpoint is not trusted",
-            TRUST,
+            TRUST_ZEROBUS,
         ),
         (
             r"NotValidForName",

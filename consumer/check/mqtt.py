@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from paho.mqtt.client import Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
-from consumer.check.network import unreachable
 from consumer.check.report import Finding, PartError, Status
+from consumer.network import unreachable
 from sparkplug.topics import StateTopic, Topic, parse
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class _Visit:
         try:
             client.connect(server.host, server.port, keepalive=30)
         except OSError as error:
-            raise unreachable(
+            found = unreachable(
                 error,
                 host=server.host,
                 port=server.port,
@@ -159,7 +159,8 @@ class _Visit:
                 trust=f"set {self._key}.tls.ca_file to the PEM file of the authority that "
                 "signed it",
                 timeout=self._timeout,
-            ) from None
+            )
+            raise PartError(*found) from None
 
     def _await_connack(self) -> None:
         while True:

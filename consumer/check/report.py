@@ -6,12 +6,12 @@ import queue
 import threading
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from consumer.network import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_LONGEST: Final = 400
 
 
 class Status(StrEnum):
@@ -49,12 +49,6 @@ class PartError(Exception):
         super().__init__(text)
         self.text = text
         self.mend = mend
-
-
-def one_line(text: str) -> str:
-    """What another program said, short enough for one line."""
-    joined = " ".join(text.split())
-    return joined if len(joined) <= _LONGEST else joined[:_LONGEST] + " ..."
 
 
 class Running:

@@ -9,21 +9,19 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import urllib.error
 import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.check.network import unreachable
-from consumer.check.report import Finding, PartError, Status, one_line
+from consumer.check.report import Finding, PartError, Status
 from consumer.config.server import split_url
+from consumer.network import TRUST_ZEROBUS, one_line, proxies, unreachable
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
 
 PART: Final = "oauth"
-TRUST: Final = "name the PEM file of the authority that signed it in SSL_CERT_FILE"
 _MOST_BYTES: Final = 64 * 1024
 
 _MENDS: Final = {
@@ -144,7 +142,7 @@ def _unreachable(error: OSError, zerobus: Zerobus, timeout: float) -> PartError:
         host=zerobus.workspace_host,
         port=port or (443 if parts.scheme == "https" else 80),
         key="zerobus.workspace_url",
-        trust=TRUST,
+        trust=TRUST_ZEROBUS,
         timeout=timeout,
     )
     return PartError(found.text, found.mend + proxy_hint(zerobus.workspace_host))
@@ -152,12 +150,8 @@ def _unreachable(error: OSError, zerobus: Zerobus, timeout: float) -> PartError:
 
 def proxy_hint(host: str) -> str:
     """More of a mend where the environment sends connections through a proxy."""
-    names = [
-        name
-        for name in ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
-        if os.environ.get(name) or os.environ.get(name.upper())
-    ]
-    if not names or urllib.request.proxy_bypass(host):
+    names = proxies(host)
+    if not names:
         return ""
     return f"; {' and '.join(names)} is set: add {host} to no_proxy for a direct connection"
 

@@ -236,6 +236,20 @@ def test_a_batch_of_any_size_is_hashed_row_by_row():
     assert found == [expected_id(case, f"Ramp{n or ''}") for n, case in enumerate(cases)]
 
 
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 900], ids="{} texts".format)
+def test_few_texts_and_many_are_hashed_alike_whatever_is_between_them(count):
+    texts = ["", "grün", "Running", *(f"Batch {number}" for number in range(100))]
+    cases = [
+        Case(D.Text, {"string_value": each}, text(each), "")
+        for number in range(count)
+        for each in [texts[number % len(texts)]]
+    ]
+    others = [GOLDEN["double"], GOLDEN["null"], GOLDEN["not a number"]]
+    mixed = [case for pair in zip(cases, others * count, strict=False) for case in pair]
+    found = [row["event_id"] for row in rows_of(*mixed)]
+    assert found == [expected_id(case, f"Ramp{n or ''}") for n, case in enumerate(mixed)]
+
+
 @pytest.mark.parametrize(
     "milliseconds", [0, 1, TIME_MS, 253_402_300_799_999], ids=["epoch", "one", "now", "last"]
 )

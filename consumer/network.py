@@ -1,0 +1,139 @@
+"""Words for what goes wrong below the protocols: names, TCP, TLS.
+
+Libraries on top of these often do not say it: the Databricks SDK calls a certificate that is
+not trusted an "error sending request".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import urllib.request
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+# OpenSSL's X509_V_ERR_* numbers.
+_EXPIRED: Final = {9, 10}
+_WRONG_HOST: Final = {62, 64}
+_LONGEST: Final = 400
+
+TRUST_ZEROBUS: Final = "name the PEM file of the authority that signed it in SSL_CERT_FILE"
+"""How a certificate authority is made known to the Databricks SDK (rustls) and to Python."""
+
+_WANTS_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE")
+
+
+class Trouble(NamedTuple):
+    """What is wrong, and how to mend it: two pieces of a sentence."""
+
+    text: str
+    mend: str
+
+
+def proxies(host: str) -> list[str]:
+    """The environment's variables that send connections to a host through a proxy."""
+    names = [
+        name
+        for name in ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
+        if os.environ.get(name) or os.environ.get(name.upper())
+    ]
+    return [] if urllib.request.proxy_bypass(host) else names
+
+
+def trouble_with(url: str, *, key: str, trust: str, timeout: float) -> Trouble | None:
+    """Try to reach the server of an http or https URL: name, TCP, and TLS where there is any.
+
+    Args:
+        url: Where.
+        key: The configuration key that says so.
+        trust: How a certificate authority is made known to this client.
+        timeout: How long the attempt may take, in seconds.
+
+    Returns:
+        What is wrong below HTTP; None if nothing is, or a proxy stands between.
+    """
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    host = parts.hostname or ""
+    if proxies(host):
+        return None
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        with socket.create_connection((host, port), timeout) as connection:
+            if parts.scheme != "http":
+                context = ssl.create_default_context()
+                context.set_alpn_protocols(["h2", "http/1.1"])
+                context.wrap_socket(connection, server_hostname=host).close()
+    except OSError as error:
+        return unreachable(error, host=host, port=port, key=key, trust=trust, timeout=timeout)
+    except ValueError as error:
+        return Trouble(f"{url} is no address: {error}", f"correct {key}")
+    return None
+
+
+def one_line(text: str) -> str:
+    """What another program said, short enough for one line."""
+    joined = " ".join(text.split())
+    return joined if len(joined) <= _LONGEST else joined[:_LONGEST] + " ..."
+
+
+def unreachable(
+    error: OSError, *, host: str, port: int, key: str, trust: str, timeout: float
+) -> Trouble:
+    """Say why a connection could not be made.
+
+    Args:
+        error: What the connection attempt raised.
+        host: Where it went.
+        port: Where it went.
+        key: The configuration key that says where.
+        trust: How a certificate authority is made known to this client.
+        timeout: How long the attempt was allowed to take, in seconds.
+    """
+    where = f"{host}:{port}"
+    if isinstance(error, ssl.SSLError):
+        return _tls(error, where, key, trust)
+    if isinstance(error, socket.gaierror):
+        return Trouble(f"the name {host} is not known", f"correct {key}, or mend the DNS")
+    if isinstance(error, ConnectionRefusedError):
+        return Trouble(
+            f"nobody listens on {where}", f"start the server, or correct the port in {key}"
+        )
+    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
+        return Trouble(
+            f"{where} did not answer within {timeout:g} s",
+            f"correct {key}, or open the firewall between",
+        )
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return Trouble(
+            f"{where} ended the connection at once",
+            f"check that {key} has the right port, and a scheme with TLS exactly for a TLS port",
+        )
+    text = error.strerror or one_line(str(error)) or type(error).__name__
+    return Trouble(f"{where} cannot be reached: {text}", f"correct {key}, or mend the network")
+
+
+def _tls(error: ssl.SSLError, where: str, key: str, trust: str) -> Trouble:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _EXPIRED:
+            return Trouble(
+                f"the certificate of {where} is not valid now: {error.verify_message}",
+                "renew the server's certificate, or set this machine's clock",
+            )
+        if error.verify_code in _WRONG_HOST:
+            return Trouble(
+                f"the certificate of {where} is for another host: {error.verify_message}",
+                f"write the name that the certificate has into {key}",
+            )
+        return Trouble(f"the certificate of {where} is not trusted: {error.verify_message}", trust)
+    reason = error.reason or ""
+    if any(part in reason for part in _WANTS_CERTIFICATE):
+        return Trouble(
+            f"{where} ended the TLS handshake: {reason}",
+            "set tls.cert_file and tls.key_file if the server asks for a client certificate",
+        )
+    return Trouble(
+        f"no TLS with {where}: {reason or 'the server ended the handshake'}",
+        f"check that {key} has the TLS port, or a scheme without TLS",
+    )
