@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("consumer.cli.check", "Connect everything; say what is wrong and how to mend it."),
     "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants and the de-duplication view."),
     "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
+    "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
 }

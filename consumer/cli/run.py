@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from consumer.balance import Balance
+
 _LOG = logging.getLogger(__name__)
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130
@@ -74,6 +76,17 @@ def command(context: click.Context, config_path: Path) -> None:
     context.exit(_EXIT_INTERRUPTED if signal.SIGINT in received else 0)
 
 
+def _report_ledger(balance: Balance) -> None:
+    """The two balances since the spool's file was made."""
+    level = logging.INFO if balance.balanced else logging.ERROR
+    messages, rows = balance.totals()
+    _LOG.log(level, "messages since the spool was made: %s", messages)
+    _LOG.log(level, "rows since the spool was made: %s", rows,
+             extra={"ledger": balance.to_dict()})  # fmt: skip
+    for line in [] if balance.balanced else balance.lines():
+        _LOG.error("the ledger does not add up: %s", line)
+
+
 def _report(consumer: Consumer, remaining: int) -> None:
     """The last words: what was done, and what is left for the next run."""
     totals = status(consumer)
@@ -84,6 +97,7 @@ def _report(consumer: Consumer, remaining: int) -> None:
         totals["rows_acked"],
         extra={"totals": totals},
     )
+    _report_ledger(consumer.balance())
     if remaining:
         _LOG.warning("%d rows remain in the spool and are sent by the next run", remaining)
     else:

@@ -28,7 +28,7 @@ def make_app(consumer: Consumer) -> FastAPI:
         """Whether rows flow from every server to every table."""
         waiting = [c.server.name for c in consumer.connections if not c.connected.is_set()]
         closed = [each.table for each in consumer.deliveries if not each.is_open]
-        state = status(consumer)["stream_state"]
+        state = str(consumer.delivery.stats().state)
         details = {"not_connected": waiting, "stream_state": state, "not_open": closed}
         return _verdict(consumer.ready, details)
 

@@ -98,7 +98,7 @@ class Books:
     def retry_everything(self, now: float) -> None:
         marks = ", ".join("?" * len(RETRIABLE_MESSAGES))
         self.disk.execute(
-            f"UPDATE dead_messages SET retry = 1 WHERE reason IN ({marks})",  # noqa: S608 - marks
+            f"UPDATE dead_messages SET retry = 1 WHERE reason IN ({marks})",
             [str(reason) for reason in RETRIABLE_MESSAGES],
         )
         messages = fleet_store.take_retries(self.disk, SERVER)
