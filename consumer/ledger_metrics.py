@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from consumer.errors import SpoolError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -26,7 +28,10 @@ class LedgerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of one moment."""
-        balance = self._balance()
+        try:
+            balance = self._balance()
+        except SpoolError:
+            return  # /status says what is wrong
         messages = GaugeMetricFamily(
             f"{_PREFIX}_messages",
             "messages since the spool was made: received is the sum of all other accounts",

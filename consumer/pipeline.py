@@ -132,8 +132,11 @@ class Consumer:
         if self._decoder.ident is not None:
             self._decoder.join()
         remaining = self.deliveries.stop(self.configuration.shutdown_timeout)
+        if self.failure is not None:
+            self._lose("decoding_failed")
         self._write_ledger()
-        self._last_balance = self.balance()
+        with contextlib.suppress(SpoolError):
+            self._last_balance = self.balance()
         self.spool.close()
         return remaining
 
@@ -174,9 +177,12 @@ class Consumer:
         return self.failure is None and self._decoder.is_alive()
 
     def balance(self) -> Balance:
-        """What became of all messages and rows; of the last batch that was taken in.
+        """What became of all messages and rows up to the last batch that was taken in.
 
-        After the end: that of the end.
+        After `stop` it stays what it was then.
+
+        Raises:
+            SpoolError: the spool cannot be read.
         """
         with self.spool.alone():
             if self._last_balance is not None:
@@ -212,10 +218,10 @@ class Consumer:
             self._take(batch)
         except Exception:
             self._failed_batches += 1
+            self._lose("decoding_failed")
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
-            self._lose("decoding_failed")
             for index, messages in batch.by_server.items():
                 self._sources[index].forgotten = True
                 describe_again(self._sources[index].fleet.catalogue)

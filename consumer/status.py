@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from consumer.errors import SpoolError
 from consumer.side_metrics import side_tables_status
 
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
+
+
+def _ledger(consumer: Consumer) -> dict[str, Any]:
+    """The two balances; what is wrong with the spool if they cannot be read."""
+    try:
+        return consumer.balance().to_dict()
+    except SpoolError as error:
+        return {"balanced": False, "error": str(error)}
 
 
 def status(consumer: Consumer) -> dict[str, Any]:
@@ -28,7 +37,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
-        "ledger": consumer.balance().to_dict(),
+        "ledger": _ledger(consumer),
         "servers": [
             {
                 "name": connection.server.name,

@@ -16,6 +16,14 @@ from sparkplug.messages import Decoded, Reason
 
 PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 
+MESSAGES = (
+    "messages of plant-a: received 7 = decoded 4 + held 2 + quarantined 0 + discarded 1 (command 1)"
+)
+ROWS = (
+    f"rows of {TABLE}: produced 5 = acknowledged 0 + spooled 3 + dead-lettered 0 + dropped 0 "
+    "+ suppressed 2"
+)
+
 
 @pytest.fixture
 def spool(tmp_path):
@@ -68,10 +76,8 @@ def test_it_prints_a_line_for_every_server_and_every_table_while_a_consumer_runs
     printed = run(tmp_path)
     assert printed.returncode == 0, printed.stderr
     assert printed.stdout.splitlines() == [
-        "messages of plant-a: received 7 = decoded 4 + held 2 + quarantined 0 "
-        "+ discarded 1 (command 1)",
-        f"rows of {TABLE}: produced 5 = acknowledged 0 + spooled 3 + dead-lettered 0 "
-        "+ dropped 0 + suppressed 2",
+        MESSAGES,
+        ROWS,
     ]
 
 

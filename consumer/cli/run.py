@@ -12,6 +12,7 @@ import click
 
 from consumer.cli.options import config_option
 from consumer.config import load
+from consumer.errors import SpoolError
 from consumer.http import HttpServer
 from consumer.logs import configure_logging
 from consumer.pipeline import Consumer
@@ -20,8 +21,6 @@ from consumer.status import status
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
-
-    from consumer.balance import Balance
 
 _LOG = logging.getLogger(__name__)
 _EXIT_FAILURE = 1
@@ -76,8 +75,13 @@ def command(context: click.Context, config_path: Path) -> None:
     context.exit(_EXIT_INTERRUPTED if signal.SIGINT in received else 0)
 
 
-def _report_ledger(balance: Balance) -> None:
+def _report_ledger(consumer: Consumer) -> None:
     """The two balances since the spool's file was made."""
+    try:
+        balance = consumer.balance()
+    except SpoolError as error:
+        _LOG.error("the ledger cannot be read: %s", error)
+        return
     level = logging.INFO if balance.balanced else logging.ERROR
     messages, rows = balance.totals()
     _LOG.log(level, "messages since the spool was made: %s", messages)
@@ -97,7 +101,7 @@ def _report(consumer: Consumer, remaining: int) -> None:
         totals["rows_acked"],
         extra={"totals": totals},
     )
-    _report_ledger(consumer.balance())
+    _report_ledger(consumer)
     if remaining:
         _LOG.warning("%d rows remain in the spool and are sent by the next run", remaining)
     else:

@@ -33,7 +33,7 @@ class Books:
         self.ledger = Ledger()
         self.schema_id = spool.add_schema(DESCRIPTOR)
 
-    def append(self, rows: int, suppressed: int = 0, **accounts):
+    def append(self, rows: int, suppressed: int = 0):
         """Commit a batch of rows."""
         self.ledger.rows(TABLE, rows + suppressed, suppressed)
         encoded = EncodedRows.from_messages([event(number) for number in range(rows)])

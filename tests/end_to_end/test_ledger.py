@@ -16,6 +16,7 @@ from consumer.balance import balance_of_file
 from consumer.schema import TAG_EVENTS_SCHEMA
 from end_to_end.consumer_process import PROGRAM, TABLE
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
+from end_to_end.side_world import EVENTS, METADATA, side_world
 from end_to_end.under_load import assert_nothing_lost, fleet_for, wait_for_load
 from end_to_end.world import world
 
@@ -194,7 +195,7 @@ def strict_schema():
 
 
 def test_dead_letters_are_accounted_for_when_they_are_made_retried_and_dropped(tmp_path):
-    with world(tmp_path, zerobus={"table": STRICT}) as system:
+    with side_world(tmp_path, zerobus={"table": STRICT}) as system:
         system.zerobus.create_table(STRICT, strict_schema())
         system.consumer.start_ready()
         gateway = Gateway(system.publish, "Plant")
@@ -204,14 +205,15 @@ def test_dead_letters_are_accounted_for_when_they_are_made_retried_and_dropped(t
         gateway.data(metric("Recipe", PeerType.STRING, "other", MEASURED_MS + 9))
         gateway.data(metric("Level", value=9.0, timestamp=MEASURED_MS + 9))
 
-        def poisoned(count):
+        def poisoned(count, *, of):
             def seen():
                 found = rows(system, STRICT)
-                return found["dead_lettered"] == count and found["spooled"] == 0
+                settled = found["produced"] == of and found["spooled"] == 0
+                return settled and found["dead_lettered"] == count
 
             system.consumer.wait_for(seen, f"{count} dead letters")
 
-        poisoned(2)
+        poisoned(2, of=9)
         assert rows(system, STRICT)["acknowledged"] == 7
 
         assert run(system, "deadletter", "drop", "row-1").returncode == 0
@@ -226,7 +228,7 @@ def test_dead_letters_are_accounted_for_when_they_are_made_retried_and_dropped(t
             lambda: ledger(system) and system.consumer.status()["rows_sent"] > sent, "the retry"
         )
         gateway.data(metric("Level", value=10.0, timestamp=MEASURED_MS + 10))
-        poisoned(1)
+        poisoned(1, of=10)
         found = rows(system, STRICT)
         assert (found["produced"], found["acknowledged"], found["dropped"]) == (10, 8, 1)
 
@@ -236,7 +238,9 @@ def test_dead_letters_are_accounted_for_when_they_are_made_retried_and_dropped(t
         assert messages(system)["quarantined"] == 0
         assert messages(system)["discarded_by_reason"]["dropped_by_hand"] == 1
         assert system.consumer.stop() == 0
-        ledger_of_file(system)
+        of_tables = ledger_of_file(system)["rows"]
+        assert of_tables.keys() == {STRICT, EVENTS, METADATA}
+        assert all(table["acknowledged"] for table in of_tables.values())
 
 
 def test_what_finds_no_room_in_the_spool_is_known_as_messages_and_as_rows(tmp_path):
