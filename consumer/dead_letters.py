@@ -12,12 +12,13 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from consumer import ledger, spool_file
 from consumer.errors import SpoolError
 from consumer.records import EncodedRows
+from consumer.zerobus import message_class
 from sparkplug.messages import Reason
 from sparkplug.pb import sparkplug_b_pb2
 
@@ -107,15 +108,21 @@ class DeadLetters:
         if sort == _ROWS:
             row = self._db.execute(
                 "SELECT set_aside_at, table_name, reason, error, batch_id, first_row, row_count, "
-                "rows, descriptor FROM dead_letters JOIN schemas USING (schema_id) "
+                "topic, payload, rows, descriptor "
+                "FROM dead_letters JOIN schemas USING (schema_id) "
                 "WHERE dead_letter_id = ?",
                 (number,),
             ).fetchone()
             if row is None:
                 raise SpoolError(f"there is no dead letter {name}")
-            *fields, blob, descriptor = row
+            *fields, payload, blob, descriptor = row
             titles = ["set_aside_at", "table", "reason", "error", "batch_id", "first_row", "rows"]
-            return dict(zip(titles, fields, strict=True)) | {"content": _rows(blob, descriptor)}
+            shown = dict(zip([*titles, "topic"], fields, strict=True))
+            return shown | {
+                "payload": payload.hex() if payload is not None else None,
+                "message": _payload(payload) if payload is not None else None,
+                "content": _rows(blob, descriptor),
+            }
         row = self._db.execute(
             "SELECT set_aside_at, server, topic, reason, received_us, payload "
             "FROM dead_messages WHERE dead_message_id = ?",
@@ -188,17 +195,11 @@ class DeadLetters:
 def _rows(blob: bytes, descriptor: bytes) -> list[dict[str, Any]]:
     """The first rows of a letter as they would land."""
     rows = EncodedRows.from_blob(blob)
-    file = descriptor_pb2.FileDescriptorProto.FromString(descriptor)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    found = pool.FindFileByName(file.name)
-    message_class = message_factory.GetMessageClass(
-        next(iter(found.message_types_by_name.values()))
-    )
+    decoded = message_class(descriptor)
     shown: list[dict[str, Any]] = []
     for record in rows.slice(0, min(len(rows), _SHOWN_ROWS)):
         try:
-            message = message_class.FromString(record)
+            message = decoded.FromString(record)
             text = json_format.MessageToJson(message, preserving_proto_field_name=True)
             shown.append(json.loads(text))
         except DecodeError:

@@ -1,4 +1,4 @@
-"""The deliveries of all tables: one stream each, one SDK for all."""
+"""The deliveries of all tables: one stream each, or more for the main table; one SDK for all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.delivery import Delivery
 from consumer.delivery_types import DeliveryOptions
 from consumer.outbox import CallLimits
+from consumer.row_origin import RecentMessages
 from consumer.zerobus import StreamOptions, ZerobusSink
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 _FLUSH_TIMEOUT: Final = 0.5
 _STOP_TIMEOUT: Final = 1.5
-# A side table has a hundredth of the rows: what it keeps in memory may be small.
-_SIDE_BYTES: Final = 4 << 20
+# A side table has a hundredth of the rows: what it keeps in memory may be small. Nor does
+# one of several streams keep less.
+_LEAST_BYTES: Final = 4 << 20
 
 
 class Deliveries:
@@ -46,9 +48,16 @@ class Deliveries:
                 flush_timeout=_FLUSH_TIMEOUT,
             ),
         )
+        self.recent = RecentMessages()
         self._by_table = {
             table: Delivery(
-                spool, sink, table, schema_id, _options(zerobus, side=table != zerobus.table)
+                spool,
+                sink,
+                table,
+                schema_id,
+                _options(zerobus, side=table != zerobus.table),
+                streams=zerobus.streams if table == zerobus.table else 1,
+                recent=self.recent,
             )
             for table, schema_id in schema_ids.items()
         }
@@ -107,11 +116,10 @@ def _options(zerobus: Zerobus, *, side: bool) -> DeliveryOptions:
         max_delay=zerobus.batch.max_delay,
         max_inflight=zerobus.batch.max_inflight,
     )
-    if not side:
-        return options
+    share = 8 if side else zerobus.streams
     return replace(
         options,
-        max_inflight_bytes=_SIDE_BYTES,
-        handover_bytes=_SIDE_BYTES,
-        read_bytes=_SIDE_BYTES,
+        max_inflight_bytes=max(_LEAST_BYTES, options.max_inflight_bytes // share),
+        handover_bytes=max(_LEAST_BYTES, options.handover_bytes // share),
+        read_bytes=_LEAST_BYTES if side else options.read_bytes,
     )

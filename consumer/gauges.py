@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consumer.delivery_metrics import StreamMetrics
 from consumer.delivery_types import StreamState
 from consumer.ledger_metrics import LedgerMetrics
 from consumer.side_metrics import SideTableMetrics
@@ -57,6 +58,7 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     counter("calls_sent", "batches sent", lambda: stats().calls_sent)
     counter("delivery_failures", "failures on the way to Zerobus", lambda: stats().failures)
     counter("stream_reconnects", "streams opened after the first", lambda: stats().reconnects)
+    consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
     consumer.telemetry.registry.register(LedgerMetrics(consumer.balance))
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

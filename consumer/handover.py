@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from consumer.spool import Spool, SpooledBatch
+    from consumer.spool import SpooledBatch
 
 
 # What a batch's objects take beside its rows.
 _BATCH_OVERHEAD: Final = 1024
+
+
+class BatchReader(Protocol):
+    """Where batches are read that are not in memory: a spool, or what stands before it."""
+
+    def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
+        """As `Spool.batches_after`."""
 
 
 class Handover:
@@ -29,7 +36,7 @@ class Handover:
         read_bytes: row bytes read from the spool at once.
     """
 
-    def __init__(self, spool: Spool, table: str, *, max_bytes: int, read_bytes: int) -> None:
+    def __init__(self, spool: BatchReader, table: str, *, max_bytes: int, read_bytes: int) -> None:
         self._spool = spool
         self._table = table
         self._max_bytes = max_bytes

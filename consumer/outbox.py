@@ -217,6 +217,11 @@ class Outbox:
             finished.append(self._cut.popleft().batch)
         return finished, rows
 
+    @property
+    def awaited_calls(self) -> int:
+        """Calls in flight without the refused records among them, which are not sent."""
+        return len(self._calls) - len(self.refused_calls())
+
     def refused_calls(self) -> list[Call]:
         """The refused records that are waited for."""
         return [call for call in self._calls if call.refused] if self.refused else []

@@ -245,6 +245,7 @@ class Consumer:
             known = source.fleet.warm_start(certificates, now) if certificates else None
             if messages:
                 self.telemetry.add_received(source.name, len(messages), messages.size)
+                self.deliveries.recent.remember(messages)
                 decoded = source.fleet.feed(messages, now)
             else:
                 decoded = source.fleet.tick(now)

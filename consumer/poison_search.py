@@ -1,12 +1,31 @@
-"""Which record of a stream does Zerobus refuse? Bookkeeping of the search, nothing else.
+"""Which record of a stream does Zerobus refuse, or is it the table? Bookkeeping, nothing else.
 
 The service refuses a whole call, ends the stream, and says in words of its own why. So
-calls are sent one at a time, and halved until the refused one is a single record.
+calls are sent one at a time, and halved until the refused one is a single record. When
+record after record is refused, it is not they that are wrong but the table; then a few
+are tried from time to time, until one gets through.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
+
+HANDFUL: Final = 10
+"""Records of the first call after something had to be mended."""
+
+_MOST_REFUSED: Final = 100
+"""So many records refused one after the other are no poison: it is the table."""
+
+_LEAST_REFUSED: Final = 10
+"""So many suffice when there are no others that could get through."""
+
+_THOROUGH_EVERY: Final = 3
+"""While it is the table, a probe of several calls is made as often as this, so that a few
+bad records in front cannot keep up what has been mended."""
+
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 @dataclass(slots=True)
@@ -17,11 +36,17 @@ class PoisonSearch:
         suspected: so many rows are sent one call at a time; 0 when nothing is searched.
         bad_within: the refused record is among so many; 0 when that is not known.
         step: most records of a call while searching.
+        in_a_row: records found to be refused since one got through.
+        words: what the service said when it was the table; empty when it is not.
+        rounds: probes in vain since then.
     """
 
     suspected: int = 0
     bad_within: int = 0
     step: int = 0
+    in_a_row: int = 0
+    words: str = ""
+    rounds: int = 0
 
     @property
     def active(self) -> bool:
@@ -32,6 +57,14 @@ class PoisonSearch:
         """A stream ended without a reason: send its rows again, one call at a time."""
         if not self.active:
             self.suspected = self.step = rows
+
+    def probe(self) -> None:
+        """Something had to be mended: begin with a handful, and with more as that succeeds."""
+        self.suspected = max(self.suspected, HANDFUL)
+        self.bad_within = 0
+        self.step = HANDFUL
+        if self.words:
+            self.in_a_row = 0
 
     def refused(self, rows: int) -> bool:
         """So many rows were on their way when a record was refused.
@@ -44,13 +77,40 @@ class PoisonSearch:
             self.suspected -= 1
             self.bad_within = 0
             self.step = 1
+            self.in_a_row += 1
             return True
         self.bad_within = rows
         self.step = rows // 2
         return False
 
+    def is_the_table(self, words: str) -> bool:
+        """Whether the refusal that was just told, in these words, is not for a record's sake."""
+        if not self.words:
+            return self.in_a_row >= _MOST_REFUSED
+        same = _NUMBERS.sub("#", words) == _NUMBERS.sub("#", self.words)
+        if same and (self.rounds + 1) % _THOROUGH_EVERY:
+            return True
+        return self.in_a_row >= _LEAST_REFUSED
+
+    @property
+    def nothing_gets_through(self) -> bool:
+        """Whether so many were refused that it is the table, if there are no others."""
+        return self.in_a_row >= _LEAST_REFUSED
+
+    def blame_the_table(self, words: str) -> None:
+        """Stop searching: it is the table, and the next attempt is a probe."""
+        if self.words:
+            self.rounds += 1
+        else:
+            self.words = words
+            self.rounds = 0
+        self.probe()
+
     def passed(self, rows: int) -> None:
         """So many rows were acknowledged."""
+        if rows:
+            self.in_a_row = 0
+            self.words = ""
         self.suspected = max(0, self.suspected - rows)
         self.bad_within = max(0, self.bad_within - rows)
         if self.bad_within:

@@ -248,9 +248,12 @@ class Spool:
         *,
         reason: str,
         error: str,
+        topic: str | None = None,
+        payload: bytes | None = None,
     ) -> bool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
+        Topic and payload are those of the message that they come from, where that is known.
         Doing it again, after a crash before the batch was trimmed, changes nothing, also when
         the letter was retried or dropped meanwhile.
 
@@ -259,16 +262,18 @@ class Spool:
         """
         part = EncodedRows(batch.rows.array.slice(start, stop - start))
         with self._transaction():
-            if ledger.is_aside(self._db, batch.batch_id, start):
+            first_row = batch.position(start)
+            if ledger.is_aside(self._db, batch.batch_id, first_row):
                 return False
             is_new = self._insert_dead_letter(
-                (batch.table, batch.schema_id, batch.batch_id, start, stop - start),
+                (batch.table, batch.schema_id, batch.batch_id, first_row, stop - start),
                 reason,
                 error,
                 part.to_blob(),
+                (topic, payload),
             )
             if is_new:
-                ledger.put_aside(self._db, batch.batch_id, start, stop - start)
+                ledger.put_aside(self._db, batch.batch_id, first_row, stop - start)
             return is_new
 
     def send_again(self) -> dict[str, int]:
@@ -303,16 +308,25 @@ class Spool:
 
     # -- reading ---------------------------------------------------------------------
 
-    def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
+    def batches_after(
+        self,
+        batch_id: int,
+        limit_bytes: int,
+        *,
+        table: str,
+        known: Mapping[int, SpooledBatch] | None = None,
+    ) -> list[SpooledBatch]:
         """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
 
-        At least one when there is one. A batch whose checksum does not fit is moved to
-        the dead letters, whole, with an error in the log; the next ones follow.
+        At least one when there is one. Those in `known`, by id, are not read. A batch whose
+        checksum does not fit is moved to the dead letters, whole, with an error in the log;
+        the next ones follow.
 
         Raises:
             SpoolDamaged: the file itself cannot be read.
         """
         found: list[SpooledBatch] = []
+        known = known or {}
         size = 0
         with self._errors():
             while True:
@@ -324,7 +338,7 @@ class Spool:
                 for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
                     if found and size + byte_count > limit_bytes:
                         return found
-                    batch = self._read(batch_id)
+                    batch = known.get(batch_id) or self._read(batch_id)
                     if batch is not None:
                         found.append(batch)
                         size += byte_count
@@ -396,7 +410,8 @@ class Spool:
             try:
                 return query(self._db)
             finally:
-                self._db.execute("COMMIT")
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
 
     def alone(self) -> threading.RLock:
         """A lock: while it is held, no other thread reads or writes."""
@@ -446,12 +461,18 @@ class Spool:
         )
 
     def _insert_dead_letter(
-        self, place: tuple[str, str, int, int, int], reason: str, error: str, blob: bytes
+        self,
+        place: tuple[str, str, int, int, int],
+        reason: str,
+        error: str,
+        blob: bytes,
+        origin: tuple[str | None, bytes | None] = (None, None),
     ) -> bool:
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
-            "first_row, row_count, reason, error, rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._clock(), *place, reason, error, blob),
+            "first_row, row_count, reason, error, rows, topic, payload) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._clock(), *place, reason, error, blob, *origin),
         )
         return cursor.rowcount == 1
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from consumer.records import EncodedRows
 
 StateValue = int | float | str | bytes
@@ -23,13 +26,21 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True)
 class SpooledBatch:
-    """A batch that is on disk. `batch_id` grows with every append and is never reused."""
+    """A batch that is on disk. `batch_id` grows with every append and is never reused.
+
+    `positions` tells which of its rows these are, when they are a part of it.
+    """
 
     batch_id: int
     table: str
     schema_id: str
     appended_at: float
     rows: EncodedRows
+    positions: NDArray[np.int32] | None = field(default=None, compare=False)
+
+    def position(self, row: int) -> int:
+        """Where row `row` of these is in the whole batch."""
+        return row if self.positions is None else int(self.positions[row])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from consumer.delivery_metrics import streams_status
 from consumer.errors import SpoolError
 from consumer.side_metrics import side_tables_status
 
@@ -33,10 +34,13 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "failures": delivery.failures,
         "last_acked_offset": delivery.last_acked_offset,
         "failure": delivery.cause or "",
+        "failure_kind": str(delivery.cause_kind or ""),
+        "mend": delivery.mend,
         "spooled_rows": consumer.spooled_rows,
         "side_tables": side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
+        "streams": streams_status(consumer.deliveries),
         "ledger": _ledger(consumer),
         "servers": [
             {

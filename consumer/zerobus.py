@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from consumer.errors import FailureKind, SinkFailure
 from consumer.network import TRUST_ZEROBUS, trouble_with
@@ -31,8 +31,8 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 MAX_CALL_BYTES: Final = 10_420_224
 """Most record bytes per call that the SDK takes (10 MiB less 64 KiB)."""
 
-# Every second attempt in vain to open a stream starts from a new SDK object, because
-# it keeps a token that the service refuses when it learns of it in the wrong way.
+# A new SDK object has a new token: one follows a refused token, and every second attempt
+# in vain, because the SDK keeps a token when it learns of its refusal in the wrong way.
 _ATTEMPTS_PER_SDK: Final = 2
 
 _NETWORK: Final = re.compile(r"(?i)network|transport|tls|connect|sending request|timed out")
@@ -93,6 +93,15 @@ def descriptor_bytes(descriptor: Any) -> bytes:
     )
     descriptor.CopyToProto(file.message_type.add())
     return file.SerializeToString(deterministic=True)
+
+
+def message_class(descriptor: bytes) -> Any:
+    """The class of the messages of a descriptor that `descriptor_bytes` made."""
+    file = descriptor_pb2.FileDescriptorProto.FromString(descriptor)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found: Any = pool.FindFileByName(file.name)
+    return message_factory.GetMessageClass(next(iter(found.message_types_by_name.values())))
 
 
 _CLASSES: Final[tuple[tuple[re.Pattern[str], FailureKind], ...]] = tuple(
@@ -272,12 +281,16 @@ class ZerobusSink:
                 self._configuration(module, generation, events),
             )
         except Exception as error:
+            kind = classify(error, opening=True)
             with self._lock:
                 self._failed_attempts += 1
-                if self._failed_attempts % _ATTEMPTS_PER_SDK == 0:
+                if (
+                    kind is FailureKind.AUTHENTICATION
+                    or self._failed_attempts % _ATTEMPTS_PER_SDK == 0
+                ):
                     self._sdk = None
             text = str(error) + self._below(str(error))
-            raise SinkFailure(classify(error, opening=True), text) from error
+            raise SinkFailure(kind, text) from error
         with self._lock:
             self._failed_attempts = 0
         return ZerobusIngestStream(stream, generation, table, schema_id)

@@ -35,7 +35,10 @@ from zerobus_local import LocalZerobus
 
 QUICK_STREAM = StreamOptions(open_timeout=2.0, ack_timeout=30.0, flush_timeout=0.3)
 QUICK = DeliveryOptions(
-    retry=Backoff(0.02, 0.2), blocked_retry=Backoff(0.1, 0.3), trim_interval=0.02
+    retry=Backoff(0.02, 0.2),
+    blocked_retry=Backoff(0.1, 0.3),
+    trim_interval=0.02,
+    lone_refusal=0.2,
 )
 
 
@@ -223,7 +226,8 @@ class TestInOrder:
         failures = plant.stats().failures
         wait_until(lambda: plant.stats().failures > failures + 3)
         plant.add(rows=100, batches=50)
-        outbox, handover = plant.delivery._outbox, plant.delivery._handover
+        [stream] = plant.delivery.streams
+        outbox, handover = stream._outbox, stream._handover
         assert outbox.uncut_bytes <= 50_000 + 50_000
         assert sum(batch.rows.nbytes for batch in handover._batches) <= 50_000
         server.faults.clear()

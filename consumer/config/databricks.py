@@ -219,7 +219,8 @@ class Zerobus(Section):
         default=1,
         ge=1,
         le=16,
-        description="Streams to the table. One carries 100 MB/s; order is kept per stream.",
+        description="Streams to `table` that send in parallel. One carries 100 MB/s. The rows of "
+        "an edge node go over one stream, so that their order is kept.",
     )
     batch: ZerobusBatch = Field(
         default=ZerobusBatch(), description="How rows are grouped into calls."
@@ -276,8 +277,6 @@ class Zerobus(Section):
     def warnings(self) -> list[str]:
         """What is allowed but probably a mistake; each text begins with the key."""
         found = []
-        if self.streams > 1:
-            found.append("streams: this release opens one stream, whatever is configured")
         known = recognise(self.endpoint_host)
         if known is None and not is_local(self.endpoint_host):
             found.append(f"endpoint: {self.endpoint_host} does not look like {_ENDPOINT_FORM}")
