@@ -69,6 +69,7 @@ def command(context: click.Context, config_path: Path) -> None:
     remaining = consumer.stop()
     if http is not None:
         http.stop(timeout=5.0)
+    _report_ledger(consumer)
     _report(consumer, remaining)
     if consumer.failure is not None:
         context.exit(_EXIT_FAILURE)
@@ -101,7 +102,6 @@ def _report(consumer: Consumer, remaining: int) -> None:
         totals["rows_acked"],
         extra={"totals": totals},
     )
-    _report_ledger(consumer)
     if remaining:
         _LOG.warning("%d rows remain in the spool and are sent by the next run", remaining)
     else:
