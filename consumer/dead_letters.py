@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from consumer import spool_file
+from consumer import ledger, spool_file
 from consumer.errors import SpoolError
 from consumer.records import EncodedRows
 from consumer.zerobus import message_class
@@ -157,20 +157,32 @@ class DeadLetters:
         return marked
 
     def drop(self, names: Iterable[str]) -> int:
-        """Delete letters for good; returns how many there were.
+        """Delete letters for good, and book that; returns how many there were.
 
         Raises:
             SpoolError: a name cannot be one.
         """
-        dropped = 0
-        for name in names:
-            sort, number = self._parsed(name)
-            if sort == _ROWS:
-                query = "DELETE FROM dead_letters WHERE dead_letter_id = ?"
-            else:
-                query = "DELETE FROM dead_messages WHERE dead_message_id = ?"
-            dropped += self._db.execute(query, (number,)).rowcount
-        return dropped
+        parsed = [self._parsed(name) for name in names]
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:  # commits, or rolls back
+            return sum(self._drop(sort, number) for sort, number in parsed)
+
+    def _drop(self, sort: str, number: int) -> int:
+        if sort == _ROWS:
+            gone = self._db.execute(
+                "DELETE FROM dead_letters WHERE dead_letter_id = ? RETURNING table_name, row_count",
+                (number,),
+            ).fetchall()
+            for table, rows in gone:
+                ledger.drop_rows(self._db, table, rows, ledger.DROPPED_BY_HAND)
+            return len(gone)
+        gone = self._db.execute(
+            "DELETE FROM dead_messages WHERE dead_message_id = ? RETURNING server, NOT counted",
+            (number,),
+        ).fetchall()
+        for server, count in gone:
+            ledger.discard_messages(self._db, server, count, ledger.DROPPED_BY_HAND)
+        return len(gone)
 
     @staticmethod
     def _parsed(name: str) -> tuple[str, int]:

@@ -7,13 +7,15 @@ is always that of the last batch whose rows were kept.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from consumer import ledger
 from sparkplug.holding import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, Memory, RememberedBirth
-from sparkplug.messages import Message, Quarantined, Reason
+from sparkplug.messages import Message, Quarantined, QuarantinedPart, Reason
 from sparkplug.topics import Topic, parse
 
 if TYPE_CHECKING:
@@ -135,29 +137,43 @@ def forget_births(db: sqlite3.Connection, server: str) -> None:
 
 
 def take_held(db: sqlite3.Connection, server: str) -> list[HeldMessage]:
-    """The messages that waited for a birth when the last run stopped."""
+    """The messages that waited for a birth when the last run stopped.
+
+    They stay on disk until they are forgotten, so that another run may take them again.
+    """
     rows = db.execute(
-        "SELECT topic, payload, received_us, device_id, reason FROM held WHERE server = ? "
-        "ORDER BY held_id",
+        "SELECT topic, payload, received_us, device_id, reason, counted, held_id FROM held "
+        "WHERE server = ? ORDER BY held_id",
         (server,),
     )
     return [
-        HeldMessage(Message(topic, payload, received_us), device_id, Reason(reason))
-        for topic, payload, received_us, device_id, reason in rows
+        HeldMessage(
+            Message(topic, payload, received_us), device_id, Reason(reason), bool(counted), held_id
+        )
+        for topic, payload, received_us, device_id, reason, counted, held_id in rows
     ]
+
+
+def forget_held(db: sqlite3.Connection, held_ids: Iterable[int]) -> None:
+    """These messages wait no longer, and what became of them is committed as well."""
+    db.executemany("DELETE FROM held WHERE held_id = ?", ((held_id,) for held_id in held_ids))
 
 
 def write_held(db: sqlite3.Connection, server: str, held: Iterable[HeldMessage]) -> None:
     """Keep what waits for a birth, in place of what was kept before."""
     db.execute("DELETE FROM held WHERE server = ?", (server,))
-    db.executemany(
-        "INSERT INTO held (server, topic, payload, received_us, device_id, reason) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            (server, message.topic, message.payload, message.received_us, device_id, reason.value)
-            for message, device_id, reason in held
-        ),
-    )
+    for each in held:
+        _write_one_held(db, server, each)
+
+
+def _write_one_held(db: sqlite3.Connection, server: str, held: HeldMessage) -> int | None:
+    message = held.message
+    return db.execute(
+        "INSERT INTO held (server, topic, payload, received_us, device_id, reason, counted) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (server, message.topic, message.payload, message.received_us, held.device_id,
+         held.reason.value, held.counted),
+    ).lastrowid  # fmt: skip
 
 
 def write_dead(
@@ -176,37 +192,49 @@ def write_dead(
     size = 0
     kept: list[tuple[Any, ...]] = []
     now = time.time()
-    for message, reason in dead[:_MOST_AT_ONCE]:
+    for each in dead[:_MOST_AT_ONCE]:
+        message, reason = each
         size += len(message.payload)
         if size > min(_MOST_BYTES_AT_ONCE, most_bytes):
             break
         kept.append(
-            (now, server, message.topic, message.payload, message.received_us, reason.value)
-        )
+            (now, server, message.topic, message.payload, message.received_us, reason.value,
+             isinstance(each, QuarantinedPart))
+        )  # fmt: skip
     db.executemany(
-        "INSERT INTO dead_messages (set_aside_at, server, topic, payload, received_us, reason) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO dead_messages (set_aside_at, server, topic, payload, received_us, reason, "
+        "counted) VALUES (?, ?, ?, ?, ?, ?, ?)",
         kept,
     )
     if kept:
         _keep_the_latest(db, min(_MOST_DEAD_BYTES, most_bytes))
+    lost = sum(not isinstance(each, QuarantinedPart) for each in dead[len(kept) :])
+    if lost:
+        ledger.discard_messages(db, server, lost, ledger.DEAD_LETTERS_FULL)
     return len(dead) - len(kept)
 
 
 def take_retries(db: sqlite3.Connection, server: str) -> list[HeldMessage]:
-    """Dead messages of a server that are to wait for a birth once more; they are dead no longer."""
+    """Dead messages of a server that are to wait for a birth once more.
+
+    They are dead no longer, but kept on disk as held ones.
+    """
     rows = db.execute(
-        "SELECT dead_message_id, topic, payload, received_us, reason FROM dead_messages "
+        "SELECT dead_message_id, topic, payload, received_us, reason, counted FROM dead_messages "
         "WHERE retry AND server = ? ORDER BY dead_message_id",
         (server,),
     ).fetchall()
     db.executemany(
         "DELETE FROM dead_messages WHERE dead_message_id = ?", ((row[0],) for row in rows)
     )
-    return [
-        HeldMessage(Message(topic, payload, received_us), _device_of(topic), Reason(reason))
-        for _, topic, payload, received_us, reason in rows
+    again = [
+        HeldMessage(
+            Message(topic, payload, received_us), _device_of(topic), Reason(reason), bool(counted)
+        )
+        for _, topic, payload, received_us, reason, counted in rows
     ]
+    ledger.hold_again(db, server, sum(not each.counted for each in again))
+    return [each._replace(kept=_write_one_held(db, server, each)) for each in again]
 
 
 def _keep_the_latest(db: sqlite3.Connection, most_bytes: int) -> None:
@@ -219,7 +247,12 @@ def _keep_the_latest(db: sqlite3.Connection, most_bytes: int) -> None:
             "ORDER BY dead_message_id LIMIT ?",
             (max(1, count - _MOST_DEAD_MESSAGES),),
         ).fetchall()
-        db.execute("DELETE FROM dead_messages WHERE dead_message_id <= ?", (oldest[-1][0],))
+        gone = db.execute(
+            "DELETE FROM dead_messages WHERE dead_message_id <= ? RETURNING server, counted",
+            (oldest[-1][0],),
+        ).fetchall()
+        for server, count in Counter(server for server, counted in gone if not counted).items():
+            ledger.discard_messages(db, server, count, ledger.DEAD_LETTERS_FULL)
         count -= len(oldest)
         size -= sum(length for _, length in oldest)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from consumer.delivery_metrics import StreamMetrics
 from consumer.delivery_types import StreamState
 from consumer.gap_metrics import GapMetrics
+from consumer.ledger_metrics import LedgerMetrics
 from consumer.side_metrics import SideTableMetrics
 from consumer.spool_opening import damaged_files
 
@@ -84,5 +85,6 @@ def add_gauges(consumer: Consumer, inbox: Inbox, sources: Sequence[Source]) -> N
     )
     consumer.back_pressure.add_metrics(consumer.telemetry.registry)
     consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
+    consumer.telemetry.registry.register(LedgerMetrics(consumer.balance))
     if side := consumer.deliveries.side:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))

@@ -110,15 +110,20 @@ class Overflow:
 
     # ------------------------------------------------------------------ dropping
 
-    def drop(self, taken: Sequence[Taken], side_rows: int) -> None:
+    def drop(self, taken: Sequence[Taken], side_rows: int) -> list[tuple[str, int, int]]:
         """Drop the rows of a batch, but for those of deaths, and count them and their messages.
 
         `side_rows` are those of side tables, which are dropped by whoever has them.
+
+        Returns:
+            By server, how many messages and how many rows that makes.
         """
         rows = side_rows
+        dropped: list[tuple[str, int, int]] = []
         for each in taken:
             source = each.source
-            rows += each.drop_values()
+            values = each.drop_values()
+            rows += values
             lost = source.fleet.lose(each.decoded)
             if lost:
                 self._count(source.name, lost)
@@ -129,8 +134,10 @@ class Overflow:
             # What the next births say is news: nothing of what was dropped has been said.
             source.tags.forget_last_rows()
             describe_again(source.fleet.catalogue)
+            dropped.append((source.name, sum(lost.values()), values))
         if rows:
             self._telemetry.add_dropped(rows, _REASON)
+        return dropped
 
     def drop_rest(self, taken: Sequence[Taken]) -> None:
         """Not even the last room suffices: rows of deaths are lost, the rest is kept for later."""

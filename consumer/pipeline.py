@@ -7,6 +7,7 @@ is lost; what is lost before it is counted by reason.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from consumer import fleet_store, node_alarms
 from consumer.back_pressure import BackPressure
+from consumer.balance import read_balance
 from consumer.broker import BrokerConnection
 from consumer.deliveries import Deliveries
-from consumer.errors import SpoolDamaged, SpoolFull
+from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
 from consumer.gap_records import GapTotals
 from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
+from consumer.ledger import Ledger
 from consumer.overflow import Overflow
 from consumer.side_tables import SideTables, describe_again
 from consumer.source import Source, Taken, join_sites, write_all
@@ -38,6 +41,7 @@ from sparkplug.topics import check_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.balance import Balance
     from consumer.config import Configuration
     from consumer.spool_types import SpooledBatch, StateValue
     from sparkplug.messages import Decoded
@@ -48,6 +52,7 @@ _ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _RETRY_EVERY: Final = 5.0
+_LEDGER_EVERY: Final = 1.0
 _MOST_ASKED: Final = 10_000
 
 
@@ -61,6 +66,8 @@ class Consumer:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.telemetry = Telemetry()
+        self.ledger = Ledger()
+        self._ledger_at = 0.0
         batch = configuration.batch
         self._inbox = Inbox(
             configuration.limits.queue_bytes,
@@ -95,7 +102,7 @@ class Consumer:
         ]
         join_sites(self._sources)
         for source in self._sources:
-            source.restore(self.spool)
+            source.restore(self.spool, self.ledger)
         self.overflow = Overflow(self.spool, self.telemetry, self._sources)
         self.watch = SpoolWatch(self.spool, configuration.spool, self.telemetry, time.monotonic)
         host_id = configuration.host.id if configuration.host.mode == "active" else None
@@ -115,6 +122,7 @@ class Consumer:
         )
         self._decoder = threading.Thread(target=self._decode_all, name="decode", daemon=True)
         self.failure: BaseException | None = None
+        self._last_balance: Balance | None = None
         self._failed_batches = 0
         self._retry_at = 0.0
         self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
@@ -144,6 +152,11 @@ class Consumer:
             self._decoder.join()
         patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
         remaining = self.deliveries.stop(patience)
+        if self.failure is not None:
+            self._lose("decoding_failed")
+        self._write_ledger()
+        with contextlib.suppress(SpoolError):
+            self._last_balance = self.balance()
         self.spool.close()
         return remaining
 
@@ -186,6 +199,20 @@ class Consumer:
             self.failure = self.spool.damage
         return self.failure is None and self._decoder.is_alive()
 
+    def balance(self) -> Balance:
+        """What became of all messages and rows up to the last batch that was taken in.
+
+        After `stop` it stays what it was then.
+
+        Raises:
+            SpoolError: the spool cannot be read.
+        """
+        with self.spool.alone():
+            if self._last_balance is not None:
+                return self._last_balance
+            waiting, spooled = self.ledger.waiting(), self.spool.pending()
+            return self.spool.read(lambda db: read_balance(db, waiting, spooled))
+
     @property
     def spooled_rows(self) -> int:
         """Rows of tag_events in the spool that are not acknowledged yet."""
@@ -222,6 +249,7 @@ class Consumer:
             raise
         except Exception:
             self._failed_batches += 1
+            self._lose("decoding_failed")
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
@@ -238,6 +266,9 @@ class Consumer:
         """Decode one batch of every server and commit its rows to the spool."""
         now = time.monotonic()
         taken: list[Taken] = []
+        for index, source in enumerate(self._sources):
+            received = (batch.by_server.get(index), batch.certificates.get(index))
+            self.ledger.received(source.name, sum(map(len, filter(None, received))))
         for index, source in enumerate(self._sources):
             messages = batch.by_server.get(index)
             started = time.perf_counter()
@@ -268,36 +299,38 @@ class Consumer:
             taken.append(each)
         self._commit(taken)
 
-    def _commit(self, taken: list[Taken]) -> None:
+    def _commit(self, taken: list[Taken], *, again: bool = False) -> None:
         """One transaction for the rows of a batch and all that is remembered with them.
 
-        When there is no room the rows are dropped, and the rest is written for itself.
+        When there is no room the rows are dropped, and the rest is written for itself: `again`,
+        if that shows only at the first attempt.
         """
         dropping = self.overflow.active
         side_batches = self.side.batches()
+        if not again:
+            self.ledger.batches(side_batches)
         if dropping:
-            self.overflow.drop(taken, sum(len(batch.rows) for batch in side_batches))
+            self._drop(taken, side_batches)
             side_batches = []
         written = [each for each in taken if each.is_worth_a_commit]
         if not written and not side_batches:
             self.side.settle()
+            self._postpone()
             return
         started = time.perf_counter()
         table = self.configuration.zerobus.table
         schema_id = self.side.schema_id(table)
         batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
-        state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
-        for each in written:
-            state[fleet_store.sequence_key(each.source.name)] = each.sequence
+        state = self._state(written) | ({} if dropping else self.side.state())
         try:
-            everything = state | self.overflow.state() | ({} if dropping else self.side.state())
-            spooled = self._append(batches + side_batches, everything, written, dropping=dropping)
+            spooled = self._append(batches + side_batches, state, written, dropping=dropping)
         except SpoolFull as error:
             if dropping:
+                self._lose(str(Reason.SPOOL_FULL))
                 self.overflow.drop_rest(taken)
                 return
             self.overflow.begin(error)
-            self._commit(taken)
+            self._commit(taken, again=True)
             return
         finally:
             self.side.settle()
@@ -305,12 +338,17 @@ class Consumer:
         self.telemetry.add_spooled(time.perf_counter() - started)
         for each in written:
             each.written()
-            if each.dead_lost:
-                self.telemetry.add_dead_messages_lost(each.dead_lost)
-        for batch in spooled:
-            if batch.table != table:
-                self.telemetry.add_side_rows(batch.table, len(batch.rows))
+            self.telemetry.add_dead_messages_lost(each.dead_lost)
+        for batch in side_batches:
+            self.telemetry.add_side_rows(batch.table, len(batch.rows))
         self.deliveries.submit(spooled)
+
+    def _state(self, written: list[Taken]) -> dict[str, StateValue]:
+        """What the next run must know of this batch."""
+        state: dict[str, StateValue] = {_ARRIVAL_KEY: self._next_arrival}
+        for each in written:
+            state[fleet_store.sequence_key(each.source.name)] = each.sequence
+        return state | self.overflow.state()
 
     def _append(
         self,
@@ -325,13 +363,18 @@ class Consumer:
         Raises:
             SpoolFull: it does not.
         """
-        append = partial(
-            self.spool.append_many,
-            batches,
-            state=state,
-            also=lambda db: write_all(db, written),
-            spare=dropping,
-        )
+
+        def append() -> list[SpooledBatch]:
+            with self.spool.alone():
+                spooled = self.spool.append_many(
+                    batches,
+                    state=state,
+                    also=lambda db: write_all(db, written, self.ledger),
+                    spare=dropping,
+                )
+                self.ledger.written()
+            return spooled
+
         try:
             return append()
         except SpoolFull as error:
@@ -339,11 +382,40 @@ class Consumer:
                 raise
             return append()
 
+    def _drop(self, taken: list[Taken], side_batches: list[NewBatch]) -> None:
+        """Drop the rows of a batch, but for those of deaths, and say so in the ledger."""
+        reason = str(Reason.SPOOL_FULL)
+        side_rows = sum(len(batch.rows) for batch in side_batches)
+        for server, messages, rows in self.overflow.drop(taken, side_rows):
+            self.ledger.drop(self.configuration.zerobus.table, rows, reason)
+            self.ledger.take_back(server, messages, reason)
+        for batch in side_batches:
+            self.ledger.drop(batch.table, len(batch.rows), reason)
+
     def _tend_gate(self) -> None:
         """Let the gate close or open, and each server's events tell of it."""
         for event in self.back_pressure.tend():
             for source in self._sources:
                 self.side.note(source.tags.names, event)
+
+    def _lose(self, reason: str) -> None:
+        """Book the batch that is being taken in as lost, with all its messages and rows."""
+        self.ledger.lose(reason, {each.name: each.fleet.held_whole for each in self._sources})
+
+    def _postpone(self) -> None:
+        """Book a batch that gave nothing to commit, at most a second later than it was taken."""
+        self.ledger.postpone()
+        if time.monotonic() - self._ledger_at >= _LEDGER_EVERY:
+            self._write_ledger()
+
+    def _write_ledger(self) -> None:
+        """Commit what is in the ledger's memory, and in no batch."""
+        self._ledger_at = time.monotonic()
+        if self.ledger.is_waiting:
+            # On a full disk it goes on waiting.
+            with contextlib.suppress(SpoolError), self.spool.alone():
+                self.spool.write(self.ledger.write)
+                self.ledger.written()
 
     def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""
@@ -371,6 +443,8 @@ class Consumer:
         self.side.take(source.tags, decoded)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
+            self.ledger.rows(self.configuration.zerobus.table, produced + repeated, repeated)
+        self.ledger.messages(source.name, decoded, source.fleet.held_whole)
         return taken
 
     def _retry_dead_letters(self) -> None:
@@ -387,8 +461,9 @@ class Consumer:
             messages = self.spool.write(partial(fleet_store.take_retries, server=source.name))
             if messages:
                 _LOG.info("%d dead messages of %s wait again", len(messages), source.name)
-                for request in source.fleet.hold_again(messages, now).rebirths:
-                    source.governor.want(request)
+                self.ledger.held_again(source.name, sum(not each.counted for each in messages))
+                decoded = source.fleet.hold_again(messages, now)
+                self._commit([self._convert(source, decoded, time.perf_counter())])
 
     def _request_rebirths(self) -> None:
         now = time.monotonic()
@@ -420,7 +495,11 @@ class Consumer:
                     )
 
     def _refusal_counter(self, server: str) -> Callable[[str], None]:
-        return lambda reason: self.telemetry.add_reason(reason, 1, server)
+        def count(reason: str) -> None:
+            self.telemetry.add_reason(reason, 1, server)
+            self.ledger.refuse(server, reason)
+
+        return count
 
 
 def _now_us() -> int:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import xxhash
 
-from consumer import spool_file
+from consumer import balance, ledger, spool_file
 from consumer.errors import SpoolDamaged
 from consumer.records import EncodedRows
 
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 # Primary keys of the tables without rowid. What other tables hold belongs to their rowid.
-_KEYS: Final = {"schemas": "schema_id", "state": "key", "ledger": "scope, account"}
-_AS_THEY_ARE: Final = ("state", "ledger", "births", "held", "dead_messages", "gaps", "dead_letters")
+_KEYS: Final = {
+    "schemas": "schema_id",
+    "state": "key",
+    "ledger": "scope, account",
+    "gaps": "server, number",
+    "completeness": "hour, node_id",
+}
+_AS_THEY_ARE: Final = (
+    *("state", "ledger", "births", "held", "dead_messages", "dead_letters"),
+    *("gaps", "edge_nodes", "completeness"),
+)
 _MOST_TRIED: Final = 100_000
 _COMMIT_EVERY: Final = 16 << 20
 
@@ -136,6 +145,7 @@ class _Copy:
             self._table(table)
         self._batches(schemas, known_schemas)
         self._numbers()
+        balance.explain(self._target, ledger.SPOOL_DAMAGED)
         self._target.execute("COMMIT")
 
     # ------------------------------------------------------------------ tables

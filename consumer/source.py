@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from consumer.config import Configuration, Server
     from consumer.gap_records import GapTotals
+    from consumer.ledger import Ledger
     from consumer.spool import Spool
     from sparkplug.holding import HeldMessage
     from sparkplug.memory import Memory
@@ -81,8 +82,10 @@ class Source:
         self.most_dead = configuration.spool.max_bytes // _DEAD_FRACTION
         self.unwritten: list[Memory] = []  # of batches whose commit failed
         self.written_sequence = b""
+        # Numbers on disk of held messages that are held no longer.
+        self.no_longer_held: set[int] = set()
 
-    def restore(self, spool: Spool) -> None:
+    def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
         births = spool.read(lambda db: fleet_store.read_births(db, self.name))
         held = spool.read(lambda db: fleet_store.take_held(db, self.name))
@@ -93,11 +96,23 @@ class Source:
         self.gaps.restore(spool, time.time_ns() // 1_000)
         describe_again(self.fleet.catalogue)
         self.written_sequence = self.fleet.sequence_state()
+        lost: list[int] = []
+
+        def write(db: sqlite3.Connection) -> None:
+            fleet_store.write_slots(db, self.name, slots)
+            lost.append(ledger.restored(db, self.name, self.fleet.held_whole))
+
         spool.append_many(
             [],
             state={fleet_store.sequence_key(self.name): self.written_sequence},
-            also=lambda db: fleet_store.write_slots(db, self.name, slots),
+            also=write,
         )
+        if any(lost):
+            _LOG.warning(
+                "%s: %d messages that waited for others, or for a birth, were lost when the "
+                "consumer was killed",
+                self.name, sum(lost), extra={"server": self.name},
+            )  # fmt: skip
         if births or held:
             _LOG.info(
                 "%s: births of %d edge nodes and %d held messages are remembered",
@@ -120,6 +135,7 @@ class Taken:
         self._dropped = 0
         source.gaps.take(decoded.gaps)
         source.gaps.collect()
+        source.no_longer_held |= source.fleet.no_longer_held()
 
     @property
     def is_worth_a_commit(self) -> bool:
@@ -130,6 +146,7 @@ class Taken:
             or self.dead
             or self.held is not None
             or self.source.gaps.pending
+            or self.source.no_longer_held
             or self.sequence != self.source.written_sequence
         )
 
@@ -163,6 +180,7 @@ class Taken:
         if self.source.forgotten:
             fleet_store.forget_births(db, name)
         fleet_store.write_memories(db, name, self.source.unwritten + self.decoded.memories)
+        fleet_store.forget_held(db, self.source.no_longer_held)
         if self.dead:
             self.dead_lost = fleet_store.write_dead(db, name, self.dead, self.source.most_dead)
         if self.held is not None:
@@ -175,6 +193,7 @@ class Taken:
         self.source.forgotten = False
         self.source.unwritten = []
         self.source.gaps.settle()
+        self.source.no_longer_held.clear()
 
     def keep_for_later(self) -> None:
         """The transaction failed: write the memories with the next one, unless they are many."""
@@ -199,10 +218,11 @@ def join_sites(sources: list[Source]) -> None:
         )
 
 
-def write_all(db: sqlite3.Connection, taken: list[Taken]) -> None:
+def write_all(db: sqlite3.Connection, taken: list[Taken], ledger: Ledger) -> None:
     """Write what all servers' parts of a batch gave beside rows, inside their transaction."""
     for each in taken:
         each.write(db)
+    ledger.write(db)
 
 
 def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:

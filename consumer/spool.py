@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import xxhash
 
-from consumer import letter_store, spool_file, spool_opening
+from consumer import ledger, letter_store, spool_file, spool_opening
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
 from consumer.letter_store import Kept, LetterStore
 from consumer.records import EncodedRows
@@ -43,6 +43,8 @@ Result = TypeVar("Result")
 
 # Space for the bookkeeping of one batch, and the least a commit adds to the file.
 _BATCH_OVERHEAD: Final = 512
+# Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
+_DAMAGED_ROW: Final = -1
 
 
 class Spool:
@@ -242,18 +244,22 @@ class Spool:
     def trim(self, batch_ids: Iterable[int]) -> None:
         """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
         ids = list(batch_ids)
-        removed = self._using_reserve(lambda: self._trim(ids))
         with self._mutex:
-            if self._space.reserve.missing:
-                self._space.reserve.take_back()
+            removed = self._using_reserve(lambda: self._trim(ids))
             for table, rows, size in removed:
                 self._add_pending(table, -1, -rows, -size)
+            if self._space.reserve.missing:
+                self._space.reserve.take_back()
 
     def _trim(self, batch_ids: Iterable[int]) -> list[tuple[str, int, int]]:
         removed: list[tuple[str, int, int]] = []
         with self._transaction():
+            trimmed: list[tuple[int, str, int]] = []
             for batch_id in batch_ids:
-                removed += self._remove(batch_id)
+                for table, rows, size in self._remove(batch_id):
+                    removed.append((table, rows, size))
+                    trimmed.append((batch_id, table, rows))
+            ledger.acknowledge(self._db, trimmed)
             self._space.return_free_pages()
         return removed
 
@@ -271,24 +277,24 @@ class Spool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
         Topic and payload are those of the message that they come from, where that is known.
-        Doing it again, after a crash before the batch was trimmed, changes nothing. When there
-        are too many dead letters the rows are dropped, which is counted and said.
+        Doing it again, after a crash before the batch was trimmed, changes nothing, also when
+        the letter was retried or dropped meanwhile. When there are too many dead letters the
+        rows are dropped, which is counted and said.
 
         Returns:
             Whether they are kept, and were not before.
         """
         part = EncodedRows(batch.rows.array.slice(start, stop - start)).to_blob()
-        place = (
-            batch.table,
-            batch.schema_id,
-            batch.batch_id,
-            batch.position(start),
-            stop - start,
-        )
+        first_row = batch.position(start)
+        place = (batch.table, batch.schema_id, batch.batch_id, first_row, stop - start)
 
         def keep() -> Kept:
             with self._transaction():
-                return self._letters.keep(place, reason, error, part, (topic, payload))
+                if ledger.is_aside(self._db, batch.batch_id, first_row):
+                    return Kept.BEFORE
+                kept = self._keep_letter(place, reason, error, part, (topic, payload))
+                ledger.put_aside(self._db, batch.batch_id, first_row, stop - start)
+                return kept
 
         return self._using_reserve(keep) is Kept.NOW
 
@@ -371,6 +377,11 @@ class Spool:
         with self._mutex:
             return self._pending.get(table, (0, 0, 0))[1]
 
+    def pending(self) -> dict[str, int]:
+        """The same, of all tables."""
+        with self._mutex:
+            return {table: rows for table, (_, rows, _) in self._pending.items()}
+
     def stats(self) -> SpoolStats:
         """What the spool holds now."""
         with self._errors():
@@ -427,9 +438,18 @@ class Spool:
             self._write_state({key: value})
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What a function reads from other tables of the file."""
+        """What a function reads from other tables of the file, all of it of one moment."""
         with self._errors():
-            return query(self._db)
+            self._db.execute("BEGIN")
+            try:
+                return query(self._db)
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+
+    def alone(self) -> threading.RLock:
+        """A lock: while it is held, no other thread reads or writes."""
+        return self._mutex
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
         """Commit what a function writes to other tables of the file."""
@@ -462,12 +482,29 @@ class Spool:
             return None
         return SpooledBatch(batch_id, table, schema_id, appended_at, rows)
 
+    def _keep_letter(
+        self,
+        place: tuple[str, str, int, int, int],
+        reason: str,
+        error: str,
+        blob: bytes,
+        origin: tuple[str | None, bytes | None] = (None, None),
+    ) -> Kept:
+        """Keep a dead letter, or say in the ledger that there is no room for it."""
+        kept = self._letters.keep(place, reason, error, blob, origin)
+        if kept is Kept.NOT_AT_ALL:
+            ledger.drop_rows(self._db, place[0], place[-1], ledger.DEAD_LETTERS_FULL)
+        return kept
+
     def _set_aside_damaged(
         self, batch_id: int, table: str, schema_id: str, blob: bytes, error: SpoolDamaged
     ) -> None:
         with self._transaction():
             [(_, rows, size)] = self._remove(batch_id)
-            self._letters.keep((table, schema_id, batch_id, 0, rows), "damaged", str(error), blob)
+            # Those of its rows that were set aside before have a letter of their own.
+            left = rows - ledger.take_aside(self._db, batch_id)
+            place = (table, schema_id, batch_id, _DAMAGED_ROW, left)
+            self._keep_letter(place, "damaged", str(error), blob)
         self._add_pending(table, -1, -rows, -size)
         _LOG.error(
             "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",

@@ -168,6 +168,19 @@ _ADDED: Final = {
             PRIMARY KEY (hour, node_id)
         ) WITHOUT ROWID""",
         # Where a dead letter came from, as far as that is known.
+        # 1: what became of the message is in the ledger already, and this is a part of it.
+        "ALTER TABLE held ADD COLUMN counted INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE dead_messages ADD COLUMN counted INTEGER NOT NULL DEFAULT 0",
+        # What an earlier release left opens the ledger.
+        """INSERT INTO ledger SELECT 'rows/' || table_name, 'produced', sum(row_count)
+            FROM (SELECT table_name, row_count FROM batches
+                  UNION ALL SELECT table_name, row_count FROM dead_letters)
+            GROUP BY table_name""",
+        """INSERT INTO ledger SELECT 'messages/' || server, 'received', count(*)
+            FROM (SELECT server FROM held UNION ALL SELECT server FROM dead_messages)
+            GROUP BY server""",
+        """INSERT INTO ledger SELECT 'messages/' || server, 'held', count(*)
+            FROM held GROUP BY server""",
         "ALTER TABLE dead_letters ADD COLUMN topic TEXT",
         "ALTER TABLE dead_letters ADD COLUMN payload BLOB",
     ),

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consumer.delivery_metrics import streams_status
+from consumer.errors import SpoolError
 from consumer.gap_metrics import gaps_status
 from consumer.side_metrics import side_tables_status
 
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
+
+
+def _ledger(consumer: Consumer) -> dict[str, Any]:
+    """The two balances; what is wrong with the spool if they cannot be read."""
+    try:
+        return consumer.balance().to_dict()
+    except SpoolError as error:
+        return {"balanced": False, "error": str(error)}
 
 
 def status(consumer: Consumer) -> dict[str, Any]:
@@ -36,6 +45,7 @@ def status(consumer: Consumer) -> dict[str, Any]:
         "gate": consumer.back_pressure.status(),
         "streams": streams_status(consumer.deliveries),
         "gaps": gaps_status(consumer.gaps),
+        "ledger": _ledger(consumer),
         "servers": [
             {
                 "name": connection.server.name,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sparkplug.messages import Quarantined, RebirthRequest
+from sparkplug.messages import Quarantined, Reason, RebirthRequest
 
 if TYPE_CHECKING:
     from sparkplug.batch import Batch
     from sparkplug.holding import NodeKey
-    from sparkplug.messages import Decoded, Message, Reason
+    from sparkplug.messages import Decoded, Message
     from sparkplug.topics import Topic
 
 
@@ -85,6 +85,23 @@ class Arrival:
     def skip(self) -> None:
         """Do not look at its metrics."""
         self.batch.unread[self.position] = True
+
+    def count_read(self) -> None:
+        """It was read, whether or not it gives rows."""
+        if self.position not in self.batch.counted:
+            self.decoded.read += 1
+
+    def discard(self, reason: Reason) -> None:
+        """It is of no use, and not kept."""
+        self.skip()
+        self.decoded.counts[reason] += 1
+        if self.position not in self.batch.counted:
+            self.decoded.discarded[reason] += 1
+
+    def stay_closed(self) -> None:
+        """Its envelope cannot be opened; if it could before, among others, say so now."""
+        if self.position not in self.batch.counted:
+            self.refuse(Reason.ENVELOPE_TOO_LARGE)
 
     def refuse(self, reason: Reason) -> None:
         """Do not read it, but keep it as it came."""

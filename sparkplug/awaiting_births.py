@@ -10,7 +10,7 @@ import numpy as np
 from sparkplug.catalogue import NO_TAG
 from sparkplug.columns import ABSENT
 from sparkplug.holding import HeldMessage, Holding, HoldLimits, Waiting
-from sparkplug.messages import Quarantined, Reason, RebirthRequest
+from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
 from sparkplug.topics import MessageType, Topic, parse
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def give_up(entries: Iterable[Waiting], decoded: Decoded, reason: Reason | None 
     for entry in entries:
         why = reason or entry.reason
         assert why is not None
-        decoded.expired.append(Quarantined(entry.message, why))
+        kind = QuarantinedPart if entry.counted else Quarantined
+        decoded.expired.append(kind(entry.message, why))
 
 
 class AwaitingBirths:
@@ -50,6 +51,17 @@ class AwaitingBirths:
     def __len__(self) -> int:
         """Messages that are held, late births not among them."""
         return len(self._holding)
+
+    @property
+    def uncounted(self) -> int:
+        """Messages that are held whole, late births among them."""
+        late = (session.late_birth is not None for session in self._state.watched())
+        return self._holding.uncounted + sum(late)
+
+    @property
+    def left(self) -> set[int]:
+        """Numbers on disk of what is held no longer."""
+        return self._holding.left
 
     # ------------------------------------------------------------------ holding
 
@@ -73,18 +85,28 @@ class AwaitingBirths:
             entry = Waiting(
                 message, arrival.seq, self._state.now, arrival.position,
                 reason=Reason.DATA_BEFORE_BIRTH,
+                counted=by_name or arrival.position in arrival.batch.counted,
             )  # fmt: skip
             self.hold(arrival.batch, arrival.key, entry)
-        if not by_name:
+        if by_name:
+            arrival.count_read()
+        else:
+            if arrival.is_unread:
+                arrival.stay_closed()
             arrival.skip()
 
     def hold_for_device(self, arrival: Arrival) -> None:
         """A message of a device whose DBIRTH is not known."""
         arrival.ask_for_birth(Reason.DEVICE_DATA_BEFORE_BIRTH)
-        if arrival.topic.message_type is not MessageType.DDEATH and not arrival.is_unread:
+        if arrival.topic.message_type is MessageType.DDEATH:
+            arrival.count_read()
+        elif arrival.is_unread:
+            arrival.stay_closed()
+        else:
             entry = Waiting(
                 arrival.message, arrival.seq, self._state.now, arrival.position,
                 reason=Reason.DEVICE_DATA_BEFORE_BIRTH, device_id=arrival.topic.device_id,
+                counted=arrival.position in arrival.batch.counted,
             )  # fmt: skip
             self.hold(arrival.batch, arrival.key, entry)
         arrival.skip()
@@ -98,13 +120,13 @@ class AwaitingBirths:
         reasons = [Reason.UNKNOWN_METRIC if name else Reason.UNKNOWN_ALIAS for name in named]
         part = batch.part(position, rows)
         if batch.released[position]:
-            batch.decoded.expired.append(Quarantined(part, reasons[0]))
+            batch.decoded.expired.append(QuarantinedPart(part, reasons[0]))
             return
         for reason in sorted(set(reasons)):
             batch.decoded.counts[reason] += reasons.count(reason)
             batch.decoded.rebirths.append(RebirthRequest(*key, reason))
         entry = Waiting(part, batch.seq(position), self._state.now, position, rows,
-                        reason=reasons[0], device_id=owner.device_id)  # fmt: skip
+                        reason=reasons[0], device_id=owner.device_id, counted=True)  # fmt: skip
         self.hold(batch, key, entry)
 
     def hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
@@ -125,14 +147,14 @@ class AwaitingBirths:
     def hold_members(self, batch: Batch, part: UnknownMembers) -> None:
         """Members of a template that no birth declares."""
         if batch.released[part.position]:
-            batch.decoded.expired.append(Quarantined(part.message, Reason.UNKNOWN_METRIC))
+            batch.decoded.expired.append(QuarantinedPart(part.message, Reason.UNKNOWN_METRIC))
             return
         key = (part.owner.group_id, part.owner.edge_node_id)
         batch.decoded.counts[Reason.UNKNOWN_METRIC] += len(part.metrics)
         batch.decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC))
         entry = Waiting(
             part.message, batch.seq(part.position), self._state.now, part.position,
-            np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id, part,
+            np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id, part, counted=True,
         )  # fmt: skip
         self.hold(batch, key, entry)
 
@@ -179,17 +201,18 @@ class AwaitingBirths:
         """What waits for a birth, late births among it."""
         late = [session.late_birth for session in self._state.watched()]
         return [
-            HeldMessage(entry.message, entry.device_id, entry.reason)
+            HeldMessage(entry.message, entry.device_id, entry.reason, entry.counted)
             for entry in [*self._holding, *filter(None, late)]
             if entry.reason is not None
         ]
 
     def hold_again(self, messages: Iterable[HeldMessage], decoded: Decoded) -> None:
         """Let messages wait that are in no batch, and ask for the births."""
-        for message, device_id, reason in messages:
+        for message, device_id, reason, counted, kept in messages:
             read = parse(message.topic)
             if isinstance(read, Topic):
-                entry = Waiting(message, 0, self._state.now, reason=reason, device_id=device_id)
+                entry = Waiting(message, 0, self._state.now, reason=reason, device_id=device_id,
+                                counted=counted, kept=kept)  # fmt: skip
                 key = (read.group_id, read.edge_node_id)
                 give_up(self._holding.add(key, entry), decoded, Reason.HOLD_FULL)
                 decoded.rebirths.append(RebirthRequest(*key, reason))

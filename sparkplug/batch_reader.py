@@ -95,6 +95,7 @@ class BatchReader:
         """Read what is in order; return which messages that are."""
         regular = self._resolution.regular(batch)
         batch.taken |= regular
+        batch.decoded.read += int(np.count_nonzero(regular))
         self._resolution.resolve_regular(batch, regular)
         if self._state.catalogue.any_structured:
             rows = np.flatnonzero(batch.columns.per_metric(regular))

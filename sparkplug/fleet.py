@@ -123,6 +123,13 @@ class Fleet:
         windows = (session.sequence.waiting for session in self._state.watched())
         return len(self._awaiting) + sum(map(len, windows))
 
+    @property
+    def held_whole(self) -> int:
+        """The same, without those of which only some metrics wait, or which are quarantined."""
+        windows = (session.sequence.waiting for session in self._state.watched())
+        waiting = sum(not entry.counted for window in windows for entry in window)
+        return self._awaiting.uncounted + waiting
+
     def feed(self, messages: Sequence[Message], now: float = 0.0) -> Decoded:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
         decoded, state = Decoded(), self._state
@@ -272,6 +279,12 @@ class Fleet:
         """What waits for a birth, to be kept on disk until the next start."""
         return self._awaiting.held()
 
+    def no_longer_held(self) -> set[int]:
+        """Numbers on disk of restored messages that are held no longer; told once."""
+        left = self._awaiting.left.copy()
+        self._awaiting.left.clear()
+        return left
+
     def hold_again(self, messages: Iterable[HeldMessage], now: float) -> Decoded:
         """Let messages that were given up wait for a birth once more, and ask for it."""
         decoded = Decoded()
@@ -321,4 +334,5 @@ class Fleet:
         self._state.now = now
         self._restoration.warm_start(messages)
         decoded.counts[Reason.CERTIFICATE] += len(messages)
+        decoded.discarded[Reason.CERTIFICATE] += len(messages)
         return decoded

@@ -38,7 +38,9 @@ class Waiting:
     `since` is monotonic time in seconds. `position` is its place in the batch that is
     being read, None when it is in none; `rows` are the metrics of that batch that wait,
     None for all of the message; of a template in that batch `members` wait. `reason` says
-    what it is held for, None in the window.
+    what it is held for, None in the window. `counted`: what became of the message is told
+    already, and only some of its metrics, or its seq, wait. `kept` is its number on disk,
+    None if it is not there.
     """
 
     message: Message
@@ -49,6 +51,8 @@ class Waiting:
     reason: Reason | None = None
     device_id: str | None = None
     members: UnknownMembers | None = None
+    counted: bool = False
+    kept: int | None = None
 
     @property
     def size(self) -> int:
@@ -67,11 +71,16 @@ class Waiting:
 
 
 class HeldMessage(NamedTuple):
-    """A held message as it is kept over a restart: what it waits for, and why."""
+    """A held message as it is kept over a restart: what it waits for, and why.
+
+    `counted` and `kept` are those of Waiting.
+    """
 
     message: Message
     device_id: str | None
     reason: Reason
+    counted: bool = False
+    kept: int | None = None
 
 
 class _Node:
@@ -99,6 +108,10 @@ class Holding:
         self._size = 0
         self._count = 0
         self._look_at = float("inf")  # nothing expires before
+        self.uncounted = 0
+        """Messages that are held whole."""
+        self.left: set[int] = set()
+        """Numbers on disk of what is held no longer, for whoever clears them."""
 
     def __len__(self) -> int:
         return self._count
@@ -121,6 +134,9 @@ class Holding:
         node.size += entry.size
         self._count += 1
         self._size += entry.size
+        self.uncounted += not entry.counted
+        if entry.kept is not None:
+            self.left.discard(entry.kept)
         self._look_at = min(self._look_at, entry.since + self.limits.seconds)
         gone: list[Waiting] = []
         limits = self.limits
@@ -192,6 +208,9 @@ class Holding:
         node.size -= entry.size
         self._count -= 1
         self._size -= entry.size
+        self.uncounted -= not entry.counted
+        if entry.kept is not None:
+            self.left.add(entry.kept)
         if not node.count:
             del self._nodes[key]
         return entry

@@ -179,6 +179,12 @@ class Quarantined(NamedTuple):
     reason: Reason
 
 
+class QuarantinedPart(Quarantined):
+    """Metrics that could not be read, as a message without the others, which were read."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Observations:
     """Rows of a batch as columns, in order of arrival: one row per metric with a value.
@@ -224,7 +230,10 @@ class Decoded:
 
     `memories` are to be kept on disk, in order, together with the rows. `readers` has the
     index of its node for each message whose metrics were read, deaths not included;
-    `taken_back` are tags whose row of quality STALE is taken back by a row of these.
+    `taken_back` are tags whose row of quality STALE is taken back by a row of these. `read` counts
+    messages that were read, whether or not they gave rows, `discarded` those that were not
+    and are not kept either: with the quarantined and the expired ones (those of parts, which
+    are no messages, aside) that is what became of every message that does not wait.
     """
 
     observations: list[Observations] = field(default_factory=list)
@@ -239,6 +248,8 @@ class Decoded:
     metadata: list[TagMetadata] = field(default_factory=list)
     readers: list[NDArray[np.int64]] = field(default_factory=list)
     taken_back: list[NDArray[np.int32]] = field(default_factory=list)
+    read: int = 0
+    discarded: Counter[Reason] = field(default_factory=Counter)
 
     def add(self, other: Decoded) -> None:
         """Take in what a later part of the batch gave."""
@@ -254,3 +265,5 @@ class Decoded:
         self.metadata += other.metadata
         self.readers += other.readers
         self.taken_back += other.taken_back
+        self.read += other.read
+        self.discarded += other.discarded

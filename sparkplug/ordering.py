@@ -128,7 +128,10 @@ class Ordering:
         following = self._windows.end_former_session(arrival, session)
         lost_sight = self._how_lost_sight(arrival, session)
         if not self._lifecycle.begin_session(arrival, session):
+            for entry in following:  # they wait for a birth that fits
+                self._take_sequenced(self._state.returned(arrival.batch, entry, session), session)
             return
+        arrival.count_read()
         self._state.nodes["confirmed"][session.index] = True
         self._state.expect(session, arrival.seq + 1)
         if self._state.restoring:
@@ -179,13 +182,14 @@ class Ordering:
         bd_seq = arrival.bd_seq
         if session is not None and session.owner.born:
             if not session.ended_by(bd_seq):
-                arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+                arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
                 return
+            arrival.count_read()
             self._windows.stop_waiting(arrival.batch, session, ask=False)
             self._state.gaps.died(arrival, session)
             self._lifecycle.node_death(arrival, session)
         else:
-            arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+            arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
             if session is not None and bd_seq is not None:
                 session.dead_bd_seq, session.died_us = bd_seq, arrival.received_us
         self._awaiting.session_ended(arrival.key, session, arrival.decoded)

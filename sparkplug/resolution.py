@@ -72,6 +72,9 @@ class Resolution:
             recalled=len(recalled),
             placed=recalled,
             released=np.zeros(len(screened.messages), dtype=np.bool_),
+            counted=screened.set_aside.union(
+                position for position, entry in enumerate(recalled) if entry.counted
+            ),
             taken=np.zeros(len(screened.messages), dtype=np.bool_),
             turn=np.arange(len(screened.messages)) * TURNS,
         )

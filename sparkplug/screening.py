@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +48,8 @@ class Screened:
     """Messages that are read, in order, with their columns.
 
     The messages are as they came; the columns are those of the protobuf payload that a
-    message in JSON or in a compressed envelope stands for.
+    message in JSON or in a compressed envelope stands for. Those at `set_aside` are among
+    them for their seq only, and quarantined.
     `topic` is the index of a known data topic, ABSENT for every other message, whose
     topic is in `parsed` under its position.
     """
@@ -57,6 +58,7 @@ class Screened:
     topic: NDArray[np.int64]
     parsed: dict[int, Topic]
     columns: PayloadColumns
+    set_aside: set[int] = field(default_factory=set)
 
 
 def screen(
@@ -102,9 +104,14 @@ def screen(
     unread = {position: why for position, why in unread.items() if position >= recalled}
     if unread:
         _set_aside(unread, kept, parsed, decoded)
+    set_aside = {position for position in forms.unopened if position >= recalled}
     if forms.refused:
         kept, topic, parsed = _without(forms.refused, kept, topic, parsed)
-    return Screened(kept, topic, parsed, forms.columns)
+        set_aside = {
+            position - sum(refused < position for refused in forms.refused)
+            for position in set_aside
+        }
+    return Screened(kept, topic, parsed, forms.columns, set_aside)
 
 
 def _read_topic(message: Message, limits: Limits, decoded: Decoded) -> Topic | None:
@@ -121,9 +128,12 @@ def _read_topic(message: Message, limits: Limits, decoded: Decoded) -> Topic | N
         reason = Reason.RETAINED
     elif _is_too_large(message.payload, limits):
         reason = Reason.TOO_LARGE
+        decoded.counts[reason] += 1
         decoded.quarantined.append(Quarantined(message, reason))
+        return None
     if reason is not None:
         decoded.counts[reason] += 1
+        decoded.discarded[reason] += 1
         return None
     assert isinstance(read, Topic)
     return read

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.columns import ABSENT
-from sparkplug.messages import Quarantined, Reason
+from sparkplug.messages import QuarantinedPart, Reason
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class SessionReader:
             self._awaiting.hold_for_device(arrival)
         elif arrival.topic.message_type is MessageType.DDEATH:
             arrival.skip()
+            arrival.count_read()
             self._lifecycle.device_death(arrival, session, owner)
-        elif not arrival.is_unread:
+        else:
             self._read_data(arrival, owner)
 
     def read_late(self, arrival: Arrival, session: EdgeNodeSession) -> None:
@@ -60,8 +61,7 @@ class SessionReader:
         owner = session.owner_of(arrival.topic.device_id)
         if arrival.topic.message_type is MessageType.DDEATH:
             if owner is None or not owner.born or not _outlived(owner, arrival.sent_ms):
-                arrival.skip()
-                arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+                arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
                 return
         elif (
             arrival.topic.message_type is MessageType.DBIRTH
@@ -82,8 +82,13 @@ class SessionReader:
         device_id = arrival.topic.device_id
         assert device_id is not None
         if arrival.is_unread:
+            arrival.stay_closed()
             self._lifecycle.lose_device(session, device_id, arrival.decoded)
-        elif self._lifecycle.device_birth(arrival, session) and not self._state.restoring:
+            return
+        if not self._lifecycle.device_birth(arrival, session):
+            return
+        arrival.count_read()
+        if not self._state.restoring:
             for entry in self._awaiting.take(arrival.key, device_id):
                 self.read_released(arrival.batch, entry, session)
 
@@ -97,7 +102,7 @@ class SessionReader:
         if entry.members is not None:
             rest = self._state.structured.resume(batch, entry.members)
             if rest is not None:
-                batch.decoded.expired.append(Quarantined(rest, Reason.UNKNOWN_METRIC))
+                batch.decoded.expired.append(QuarantinedPart(rest, Reason.UNKNOWN_METRIC))
         elif entry.rows is not None:
             owner = session.owner_of(self._state.arrival(batch, position).topic.device_id)
             assert owner is not None
@@ -112,13 +117,14 @@ class SessionReader:
     ) -> None:
         owner = session.owner_of(arrival.topic.device_id)
         if arrival.topic.message_type is MessageType.DDEATH:
-            arrival.skip()
-            arrival.decoded.counts[Reason.DEATH_OF_OTHER_SESSION] += 1
+            arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
         elif owner is None or not owner.born:
             arrival.skip()
             entry.device_id = arrival.topic.device_id
             self._awaiting.hold(arrival.batch, arrival.key, entry)
-        elif not arrival.is_unread:
+        elif arrival.is_unread:
+            arrival.stay_closed()
+        else:
             arrival.take()
             self._read_data(arrival, owner)
 
@@ -131,6 +137,10 @@ class SessionReader:
 
     def _read_data(self, arrival: Arrival, owner: MetricOwner) -> None:
         """All metrics of a message, as data of a node or device."""
+        if arrival.is_unread:
+            arrival.stay_closed()
+            return
+        arrival.count_read()
         rows = np.arange(arrival.rows.start, arrival.rows.stop)
         self._read_metrics(arrival.batch, arrival.position, owner, rows)
 

@@ -37,10 +37,11 @@ class Windows:
         arrival.skip()
         message, seq = arrival.message, arrival.seq
         if session.sequence.is_double(seq, message.payload):
-            arrival.decoded.counts[Reason.DUPLICATE] += 1
+            arrival.discard(Reason.DUPLICATE)
             self._state.gaps.came(arrival, session, -1)
             return
-        entry = Waiting(message, seq, self._state.now, arrival.position)
+        counted = arrival.position in arrival.batch.counted
+        entry = Waiting(message, seq, self._state.now, arrival.position, counted=counted)
         arrival.batch.placed.append(entry)
         full = session.sequence.wait(entry)
         self._state.watch(session)
@@ -132,8 +133,7 @@ class Windows:
         """A message from behind: sent again, or overtaken by others."""
         state, decoded = self._state, arrival.decoded
         if state.recent.has(arrival.batch, arrival.position, seq):
-            arrival.skip()
-            decoded.counts[Reason.DUPLICATE] += 1
+            arrival.discard(Reason.DUPLICATE)
             state.gaps.came(arrival, session, -1)
             return
         decoded.counts[Reason.LATE] += 1

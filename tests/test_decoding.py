@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from itertools import groupby
+from itertools import chain, groupby
 
 import pyarrow as pa
 import pytest
@@ -38,7 +38,7 @@ class Columnar:
         self.reorder_timeout = reorder_timeout
         self._start()
         self.disk = sqlite3.connect(":memory:")
-        for statement in (*spool_file._TABLES, *spool_file._ADDED[2], *spool_file._ADDED[3]):
+        for statement in (*spool_file._TABLES, *chain(*spool_file._ADDED.values())):
             self.disk.execute(statement)
         self.rows: list[dict[str, object]] = []
         self.encoded: list[bytes] = []

@@ -22,6 +22,7 @@ COMMANDS = {
     "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants and the de-duplication view."),
     "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
     "gaps": ("consumer.cli.gaps", "How complete the messages of each edge node are."),
+    "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
 }

@@ -12,6 +12,7 @@ import click
 
 from consumer.cli.options import config_option
 from consumer.config import load
+from consumer.errors import SpoolError
 from consumer.http import HttpServer
 from consumer.logs import configure_logging
 from consumer.pipeline import Consumer
@@ -68,10 +69,27 @@ def command(context: click.Context, config_path: Path) -> None:
     remaining = consumer.stop()
     if http is not None:
         http.stop(timeout=5.0)
+    _report_ledger(consumer)
     _report(consumer, remaining)
     if consumer.failure is not None:
         context.exit(_EXIT_FAILURE)
     context.exit(_EXIT_INTERRUPTED if signal.SIGINT in received else 0)
+
+
+def _report_ledger(consumer: Consumer) -> None:
+    """The two balances since the spool's file was made."""
+    try:
+        balance = consumer.balance()
+    except SpoolError as error:
+        _LOG.error("the ledger cannot be read: %s", error)
+        return
+    level = logging.INFO if balance.balanced else logging.ERROR
+    messages, rows = balance.totals()
+    _LOG.log(level, "messages since the spool was made: %s", messages)
+    _LOG.log(level, "rows since the spool was made: %s", rows,
+             extra={"ledger": balance.to_dict()})  # fmt: skip
+    for line in [] if balance.balanced else balance.lines():
+        _LOG.error("the ledger does not add up: %s", line)
 
 
 def _report(consumer: Consumer, remaining: int) -> None:

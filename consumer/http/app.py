@@ -28,12 +28,11 @@ def make_app(consumer: Consumer) -> FastAPI:
         """Whether rows flow from every server to every table."""
         waiting = [c.server.name for c in consumer.connections if not c.connected.is_set()]
         closed = [each.table for each in consumer.deliveries if not each.is_open]
-        state = status(consumer)["stream_state"]
         gate = consumer.back_pressure.why_closed
         details = {
             "gate": gate,
             "not_connected": waiting,
-            "stream_state": state,
+            "stream_state": str(consumer.delivery.stats().state),
             "not_open": closed,
         }
         return _verdict(consumer.ready, details)

@@ -114,7 +114,10 @@ def test_held_messages_come_back_with_what_they_wait_for(spool):
     ]
     for _ in range(2):  # what is kept replaces what was
         spool.append_many([], also=lambda db: fleet_store.write_held(db, SERVER, held))
-    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == held
+    again = spool.read(lambda db: fleet_store.take_held(db, SERVER))
+    assert [each._replace(kept=None) for each in again] == held
+    spool.write(lambda db: fleet_store.forget_held(db, [again[0].kept]))
+    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == again[1:]
     spool.append_many([], also=lambda db: fleet_store.write_held(db, SERVER, []))
     assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == []
 
@@ -173,8 +176,9 @@ def test_messages_to_be_tried_again_are_dead_no_longer(spool):
     dead = [Quarantined(Message(topic, b"1", 5), Reason.UNKNOWN_ALIAS)] * 2
     spool.write(lambda db: fleet_store.write_dead(db, SERVER, dead))
     spool.write(lambda db: db.execute("UPDATE dead_messages SET retry = 1 WHERE rowid = 2"))
-    again = [HeldMessage(Message(topic, b"1", 5), "Boiler", Reason.UNKNOWN_ALIAS)]
+    again = [HeldMessage(Message(topic, b"1", 5), "Boiler", Reason.UNKNOWN_ALIAS, kept=1)]
     assert spool.write(lambda db: fleet_store.take_retries(db, "another")) == []
     assert spool.write(lambda db: fleet_store.take_retries(db, SERVER)) == again
+    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == again
     assert spool.write(lambda db: fleet_store.take_retries(db, SERVER)) == []
     assert kept(spool)[0] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from columnar import message, tag
 
+from consumer.balance import Messages, Rows
 from consumer.config import parse
 from consumer.inbox import InboxBatch
 from consumer.pipeline import Consumer
@@ -31,6 +32,13 @@ def consumer(tmp_path):
     consumer.spool.close()
 
 
+def messages(consumer):
+    """What the ledger says of the messages of the one server."""
+    balance = consumer.balance()
+    assert balance.balanced, balance.lines()
+    return balance.messages["plant"]
+
+
 def batch():
     return InboxBatch({0: MessageBatch([message("NBIRTH", tag("Ramp", 0))])})
 
@@ -40,8 +48,10 @@ def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(cons
         patched.setattr(consumer._sources[0].fleet, "feed", lambda *_: bytearray(1 << 62))
         consumer._take_whatever_it_is(batch())
     assert consumer.telemetry.reasons == {"decoding_failed": 1}
+    assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
     consumer._take_whatever_it_is(batch())
     assert consumer.spooled_rows == 1
+    assert messages(consumer) == Messages(2, 1, discarded={"decoding_failed": 1})
 
 
 def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch):
@@ -50,3 +60,28 @@ def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch)
         consumer._take_whatever_it_is(batch())
     with pytest.raises(ZeroDivisionError):
         consumer._take_whatever_it_is(batch())
+    assert messages(consumer) == Messages(received=10, discarded={"decoding_failed": 10})
+
+
+def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
+        consumer._take_whatever_it_is(batch())
+    assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
+    assert consumer.balance().rows == {
+        "main.ot.tag_events": Rows(produced=1, dropped={"decoding_failed": 1})
+    }
+
+
+def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
+    count = consumer._refusal_counter("plant")
+    count("queue_full")
+    count("bad_topic")
+    assert messages(consumer) == Messages(received=2, discarded={"queue_full": 1, "bad_topic": 1})
+
+
+def test_births_that_a_server_keeps_are_messages_too(consumer):
+    certificate = message("NBIRTH", tag("Ramp", 0))
+    certificate = certificate._replace(topic=f"$sparkplug/certificates/{certificate.topic}")
+    consumer._take_whatever_it_is(InboxBatch(certificates={0: [certificate]}))
+    assert messages(consumer) == Messages(received=1, discarded={"certificate": 1})

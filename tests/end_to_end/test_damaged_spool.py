@@ -9,6 +9,7 @@ import pytest
 from peer import PeerType
 
 from consumer.spool_file import PAGE_BYTES
+from end_to_end.consumer_process import TABLE
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.world import world
 
@@ -71,6 +72,10 @@ def test_a_damaged_spool_ends_the_run_and_the_next_one_lands_what_can_be_read(tm
             dropped = 'sparkplug_zerobus_rows_dropped_total{reason="spool_damaged"}'
             assert system.consumer.metric(dropped) == salvage["rows_lost"]
         assert system.consumer.metric("sparkplug_zerobus_spool_damaged_files") == 1
+        ledger = system.consumer.status()["ledger"]
+        assert ledger["balanced"]
+        dropped_rows = ledger["rows"][TABLE]["dropped"].get("spool_damaged", 0)
+        assert dropped_rows == salvage["rows_lost"]
         landed = system.table.rows()
         assert len({row["event_id"] for row in landed}) == _BATCHES - lost
 

@@ -2,6 +2,7 @@
 
 import pytest
 from columnar import Columnar, change, message, metric, tag, values
+from listener import LATER, listening, told
 
 from sparkplug.datatypes import DataType
 from sparkplug.messages import Message
@@ -231,3 +232,12 @@ def test_a_payload_of_endless_metrics_is_set_aside_before_it_is_decoded():
     assert [row["edge_node_id"] for row in seen.rows] == ["Other"]
     assert seen.counts == {"too_large": 1}
     assert seen.quarantined == [(swarm, "too_large")]
+
+
+def test_what_follows_a_birth_that_does_not_fit_waits_for_one_that_does():
+    heard = listening(message("NBIRTH", *tags(2)), limits=Limits(max_tags=5))
+    heard.feed(message("NDATA", change(0, 7.0), seq=7, timestamp=LATER))  # before its birth
+    assert not heard.feed(message("NBIRTH", *tags(9), seq=6, timestamp=LATER - 1))
+    assert heard.counts == {"too_many_tags": 1, "data_before_birth": 1}
+    rows = heard.feed(message("NBIRTH", *tags(3), seq=6, timestamp=LATER - 1))
+    assert ("NDATA", "T0", 7.0) in told(rows)

@@ -1,0 +1,48 @@
+"""`sparkplug-zerobus ledger`: what became of every message and every row."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from consumer import config
+from consumer.balance import balance_of_file
+from consumer.cli.options import config_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EXIT_FAILURE = 1
+
+EXAMPLES = """\b
+Examples:
+  sparkplug-zerobus ledger --config consumer.yaml
+  sparkplug-zerobus ledger --config consumer.yaml --json
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@config_option("Configuration file; of it, spool.path is used. Secrets are not read.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def command(context: click.Context, config_path: Path, as_json: bool) -> None:
+    """Print the two balances of the spool's file, which a consumer may be using.
+
+    A line for every server: messages received = decoded + held + quarantined + discarded. A
+    line for every table: rows produced = acknowledged + spooled + dead-lettered + dropped +
+    suppressed. All since the file was made, as of the last commit. Exit code 1 when they do not
+    add up.
+    """
+    balance = balance_of_file(config.load(config_path, os.environ, secrets=False).spool.path)
+    if as_json:
+        click.echo(json.dumps(balance.to_dict()))
+    else:
+        for line in balance.lines():
+            click.echo(line)
+        if not balance.lines():
+            click.echo("nothing was received yet", err=True)
+    if not balance.balanced:
+        context.exit(_EXIT_FAILURE)

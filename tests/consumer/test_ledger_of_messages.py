@@ -1,0 +1,146 @@
+"""Every message is in one place of the ledger, whatever comes and whatever happens."""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import chain
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from oracle.features import ALL_FEATURES, WELL_MEANT
+from oracle.network import Batch
+from oracle.strategies import fleets, random_fleet, some_of
+
+from consumer import fleet_store, spool_file
+from consumer.balance import Messages, read_balance
+from consumer.dead_letters import RETRIABLE_MESSAGES
+from consumer.ledger import LOST_WHEN_KILLED, Ledger
+from sparkplug.fleet import Fleet
+from sparkplug.holding import HoldLimits
+from sparkplug.messages import Message
+from sparkplug.screening import Limits
+
+SERVER = "plant-a"
+
+
+class Books:
+    """A fleet whose ledger is kept as the consumer keeps it, and looked at after every step."""
+
+    def __init__(self, reorder_timeout: float = 2.0, **options) -> None:
+        self.options = {"reorder_timeout": reorder_timeout, **options}
+        self.disk = sqlite3.connect(":memory:", isolation_level=None)
+        for statement in (*spool_file._TABLES, *chain(*spool_file._ADDED.values())):
+            self.disk.execute(statement)
+        self.received = 0
+        self.sequence_state = b""
+        self.start(0.0)
+
+    def start(self, now: float) -> None:
+        self.fleet = Fleet(**self.options)
+        self.ledger = Ledger()
+        births = fleet_store.read_births(self.disk, SERVER)
+        held = fleet_store.take_held(self.disk, SERVER)
+        slots = self.fleet.restore(births, self.sequence_state, held, now)
+        fleet_store.write_slots(self.disk, SERVER, slots)
+        self.ledger.restored(self.disk, SERVER, self.fleet.held_whole)
+        self.look()
+
+    def commit(self, decoded, held=None) -> None:
+        self.ledger.messages(SERVER, decoded, self.fleet.held_whole)
+        self.disk.execute("BEGIN")
+        fleet_store.write_memories(self.disk, SERVER, decoded.memories)
+        fleet_store.forget_held(self.disk, self.fleet.no_longer_held())
+        fleet_store.write_dead(self.disk, SERVER, decoded.quarantined + decoded.expired)
+        if held is not None:
+            fleet_store.write_held(self.disk, SERVER, held)
+        self.ledger.write(self.disk)
+        self.disk.execute("COMMIT")
+        self.ledger.written()
+        self.sequence_state = self.fleet.sequence_state()
+        self.look()
+
+    def look(self) -> None:
+        balance = read_balance(self.disk)
+        assert balance.balanced, balance.lines()
+        assert self.messages.received == self.received
+        assert self.messages.held == self.fleet.held_whole
+
+    @property
+    def messages(self):
+        return read_balance(self.disk).messages.get(SERVER, Messages())
+
+    def feed(self, arrivals, now: float) -> None:
+        messages = [Message(a.topic, a.payload, a.received_at_us, a.retained) for a in arrivals]
+        self.received += len(messages)
+        self.ledger.received(SERVER, len(messages))
+        self.commit(self.fleet.feed(messages, now))
+
+    def tick(self, now: float) -> None:
+        self.commit(self.fleet.tick(now))
+
+    def connection_lost(self, now: float) -> None:
+        self.commit(self.fleet.connection_lost(now))
+
+    def restart(self, now: float) -> None:
+        decoded = self.fleet.flush(now)
+        self.commit(decoded, self.fleet.held())
+        waiting = self.fleet.held_whole
+        self.start(now)
+        assert self.fleet.held_whole == waiting
+        assert LOST_WHEN_KILLED not in self.messages.discarded or self.killed
+
+    killed = False
+
+    def kill(self, now: float) -> None:
+        self.killed = True
+        self.start(now)
+
+    def retry_everything(self, now: float) -> None:
+        marks = ", ".join("?" * len(RETRIABLE_MESSAGES))
+        self.disk.execute(
+            f"UPDATE dead_messages SET retry = 1 WHERE reason IN ({marks})",
+            [str(reason) for reason in RETRIABLE_MESSAGES],
+        )
+        messages = fleet_store.take_retries(self.disk, SERVER)
+        self.ledger.held_again(SERVER, sum(not each.counted for each in messages))
+        self.commit(self.fleet.hold_again(messages, now))
+
+    def play(self, batches, *, rough: bool = False) -> None:
+        for number, batch in enumerate(batches):
+            batch = batch if isinstance(batch, Batch) else Batch(batch)  # noqa: PLW2901
+            for what, when in batch.before:
+                self.kill(when) if rough and what == "restart" else getattr(self, what)(when)
+            if rough and number % 5 == 4:
+                self.retry_everything(batch.now)
+            self.feed(batch.arrivals, batch.now)
+
+
+SMALL = {
+    "limits": Limits(max_nodes=3, max_tags=60, max_payload_bytes=300, max_opened_memory=2000),
+    "hold_limits": HoldLimits(node_messages=3, seconds=5.0),
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(fleets())
+def test_the_messages_of_any_fleet_add_up(batches):
+    Books().play(batches)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(fleets(WELL_MEANT, max_batches=12, max_messages=12))
+def test_they_add_up_over_kills_and_retries_within_tight_bounds(batches):
+    Books(**SMALL).play(batches, rough=True)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_thousands_of_hostile_messages_add_up(seed):
+    batches = random_fleet(seed, batches=8, messages=100)
+    Books(seed % 2 * 2.0, **(SMALL if seed % 3 == 0 else {})).play(batches, rough=seed % 4 > 1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_trouble_on_the_way_adds_up(seed):
+    features = some_of(WELL_MEANT if seed % 3 else ALL_FEATURES, seed)
+    batches = random_fleet(seed, batches=16, messages=8, features=features)
+    Books(seed % 10 and 2.0, **(SMALL if seed % 4 == 3 else {})).play(batches, rough=seed % 2 == 0)
