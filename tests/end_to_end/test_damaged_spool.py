@@ -74,7 +74,7 @@ def test_a_damaged_spool_ends_the_run_and_the_next_one_lands_what_can_be_read(tm
         assert system.consumer.metric("sparkplug_zerobus_spool_damaged_files") == 1
         ledger = system.consumer.status()["ledger"]
         assert ledger["balanced"]
-        dropped_rows = ledger["rows"][TABLE]["dropped"].get("spool_damaged", 0)
+        dropped_rows = ledger["rows"][TABLE]["dropped_by_reason"].get("spool_damaged", 0)
         assert dropped_rows == salvage["rows_lost"]
         landed = system.table.rows()
         assert len({row["event_id"] for row in landed}) == _BATCHES - lost

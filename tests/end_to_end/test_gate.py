@@ -302,7 +302,7 @@ def test_a_closed_gate_is_not_ready_but_alive_and_says_why(tmp_path):
         assert process.get("/healthz").status_code == 200
         answer = process.get("/readyz")
         assert answer.status_code == 503
-        assert answer.json()["gate"].startswith("closed: the spool is ")
+        assert answer.json()["gate"].startswith("closed: the spool ")
         assert answer.json()["not_connected"] == ["plant-a"]
         assert process.metric("sparkplug_zerobus_gate_closed") == 1
         assert process.metric('sparkplug_zerobus_gate_closings_total{reason="spool"}') == 1
@@ -316,7 +316,7 @@ def test_a_closed_gate_is_not_ready_but_alive_and_says_why(tmp_path):
             line for line in process.log().splitlines() if " the gate " in line
         )
         assert "configuration: host.gate_on_sink: the spool has 6MiB" in warned
-        assert "the gate closes: the spool is" in closes
+        assert "the gate closes: the spool " in closes
         assert "It opens when the spool is less than 10% full" in closes
         assert "the gate is closed: nothing is connected" in closed
         assert "the gate opens after" in opens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import random
 import time
 from dataclasses import dataclass, field
@@ -210,22 +209,19 @@ class Rig:
                 dead=sum(each.rows for each in found.dead),
             )
         self._check_committed(verdict, found)
-        if "ledger" in status:
-            check_ledger(
-                verdict,
-                status["ledger"],
-                landed=numbers if self.numbered else None,
-                dead=sum(each.rows for each in found.dead),
-            )
-        if importlib.util.find_spec("consumer.gap_report"):
-            report = gaps_report(self.consumer.config_file)
-            check_gaps(
-                verdict,
-                report,
-                self.plant.notebook.nodes(),
-                received_keys(table),
-                all_landed=not (self.dropped or self.destroyed or found.dead),
-            )
+        check_ledger(
+            verdict,
+            status["ledger"],
+            landed=numbers if self.numbered else None,
+            dead=sum(each.rows for each in found.dead),
+        )
+        check_gaps(
+            verdict,
+            gaps_report(self.consumer.config_file),
+            self.plant.notebook.nodes(),
+            received_keys(table),
+            all_landed=not (self.dropped or self.destroyed or found.dead),
+        )
         verdict.require(
             verdict.known == verdict.lost,
             f"{verdict.lost - verdict.known} values were lost without a trace",
