@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import xxhash
 
 from consumer import ledger, letter_store, spool_file, spool_opening
+from consumer.batch_store import BatchStore, Content, Removed
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
 from consumer.letter_store import Kept, LetterStore
 from consumer.records import EncodedRows
@@ -78,10 +79,8 @@ class Spool:
         self._clock = clock
         self._mutex = threading.RLock()
         self._closed = False
-        self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
-        self._last_batch_id = 0
         with self._errors():
-            self._count()
+            self._batches = BatchStore(connection)
 
     @classmethod
     def open(
@@ -211,23 +210,8 @@ class Spool:
             needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
             self._space.check(needed, spare=spare)
             for batch, blob in zip(batches, blobs, strict=True):
-                cursor = self._db.execute(
-                    "INSERT INTO batches "
-                    "(table_name, schema_id, appended_at, row_count, byte_count, rows) "
-                    "SELECT ?, schema_id, ?, ?, ?, ? FROM schemas WHERE schema_id = ?",
-                    (
-                        batch.table,
-                        now,
-                        len(batch.rows),
-                        batch.rows.nbytes,
-                        blob,
-                        batch.schema_id,
-                    ),
-                )
-                if cursor.rowcount != 1:
-                    raise SpoolError(f"schema {batch.schema_id} was never added to the spool")
-                batch_id = cursor.lastrowid
-                assert batch_id is not None
+                content = Content(len(batch.rows), batch.rows.nbytes, blob)
+                batch_id = self._batches.insert(batch.table, batch.schema_id, now, content)
                 spooled.append(
                     SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
                 )
@@ -236,32 +220,29 @@ class Spool:
                 also(self._db)
         with self._mutex:
             for batch in batches:
-                self._add_pending(batch.table, 1, len(batch.rows), batch.rows.nbytes)
+                self._batches.add(batch.table, len(batch.rows), batch.rows.nbytes)
             if spooled:
-                self._last_batch_id = spooled[-1].batch_id
+                self._batches.last_id = spooled[-1].batch_id
         return spooled
 
     def trim(self, batch_ids: Iterable[int]) -> None:
         """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
         ids = list(batch_ids)
         with self._mutex:
-            removed = self._using_reserve(lambda: self._trim(ids))
-            for table, rows, size in removed:
-                self._add_pending(table, -1, -rows, -size)
+            for removed in self._using_reserve(lambda: self._trim(ids)):
+                self._batches.take_off(removed)
             if self._space.reserve.missing:
                 self._space.reserve.take_back()
 
-    def _trim(self, batch_ids: Iterable[int]) -> list[tuple[str, int, int]]:
-        removed: list[tuple[str, int, int]] = []
+    def _trim(self, batch_ids: Iterable[int]) -> list[Removed]:
         with self._transaction():
-            trimmed: list[tuple[int, str, int]] = []
-            for batch_id in batch_ids:
-                for table, rows, size in self._remove(batch_id):
-                    removed.append((table, rows, size))
-                    trimmed.append((batch_id, table, rows))
-            ledger.acknowledge(self._db, trimmed)
+            found = {batch_id: self._batches.remove(batch_id) for batch_id in batch_ids}
+            removed = {batch_id: each for batch_id, each in found.items() if each is not None}
+            ledger.acknowledge(
+                self._db, [(batch_id, each.table, each.rows) for batch_id, each in removed.items()]
+            )
             self._space.return_free_pages()
-        return removed
+        return list(removed.values())
 
     def set_aside(
         self,
@@ -307,16 +288,12 @@ class Spool:
         again: dict[str, int] = {}
         with self._transaction():
             for table, schema_id, rows, size, blob in self._letters.take_again():
-                self._db.execute(
-                    "INSERT INTO batches "
-                    "(table_name, schema_id, appended_at, row_count, byte_count, rows) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (table, schema_id, self._clock(), rows, size, blob),
-                )
+                content = Content(rows, size, blob)
+                self._batches.insert(table, schema_id, self._clock(), content)
                 again[table] = again.get(table, 0) + rows
         if again:
             with self._errors():
-                self._count()
+                self._batches.count()
         return again
 
     # -- reading ---------------------------------------------------------------------
@@ -343,11 +320,7 @@ class Spool:
         size = 0
         with self._errors():
             while True:
-                ids = self._db.execute(
-                    "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
-                    "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
-                    (table, batch_id),
-                ).fetchall()
+                ids = self._batches.next_ids(table, batch_id)
                 for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
                     if found and size + byte_count > limit_bytes:
                         return found
@@ -375,28 +348,27 @@ class Spool:
     def pending_rows(self, table: str) -> int:
         """Rows of a table that are spooled and not yet trimmed."""
         with self._mutex:
-            return self._pending.get(table, (0, 0, 0))[1]
+            return self._batches.pending_rows().get(table, 0)
 
     def pending(self) -> dict[str, int]:
         """The same, of all tables."""
         with self._mutex:
-            return {table: rows for table, (_, rows, _) in self._pending.items()}
+            return self._batches.pending_rows()
 
     def stats(self) -> SpoolStats:
         """What the spool holds now."""
         with self._errors():
-            oldest = self._db.execute(
-                "SELECT appended_at FROM batches ORDER BY batch_id LIMIT 1"
-            ).fetchone()
+            oldest_at = self._batches.oldest_at()
+            batches, rows, row_bytes = self._batches.totals
             dead_rows, dead_bytes = self._letters.count()
             return SpoolStats(
-                batches=sum(pending[0] for pending in self._pending.values()),
-                rows=sum(pending[1] for pending in self._pending.values()),
-                row_bytes=self._row_bytes,
+                batches=batches,
+                rows=rows,
+                row_bytes=row_bytes,
                 used_bytes=self._space.used_bytes,
                 max_bytes=self._space.max_bytes,
-                oldest_age=max(0.0, self._clock() - oldest[0]) if oldest else 0.0,
-                last_batch_id=self._last_batch_id,
+                oldest_age=0.0 if oldest_at is None else max(0.0, self._clock() - oldest_at),
+                last_batch_id=self._batches.last_id,
                 dead_letters=dead_rows,
                 disk_free_bytes=self._space.reserve.free_bytes,
                 disk_is_full=self._space.reserve.missing,
@@ -415,8 +387,7 @@ class Spool:
         An empty spool has room in any case: waiting would not make more of it.
         """
         with self._errors():
-            nothing = not any(pending[0] for pending in self._pending.values())
-            return self._space.look_for_room(nothing_waits=nothing)
+            return self._space.look_for_room(nothing_waits=not self._batches.totals[0])
 
     def note_full(self) -> None:
         """Count as full until there is room: an earlier run ended like that."""
@@ -463,10 +434,7 @@ class Spool:
             self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
 
     def _read(self, batch_id: int) -> SpooledBatch | None:
-        found = self._db.execute(
-            "SELECT table_name, schema_id, appended_at, rows FROM batches WHERE batch_id = ?",
-            (batch_id,),
-        ).fetchone()
+        found = self._batches.fetch(batch_id)
         if found is None:
             raise self._note_damage(
                 SpoolDamaged(
@@ -500,46 +468,21 @@ class Spool:
         self, batch_id: int, table: str, schema_id: str, blob: bytes, error: SpoolDamaged
     ) -> None:
         with self._transaction():
-            [(_, rows, size)] = self._remove(batch_id)
+            removed = self._batches.remove(batch_id)
+            assert removed is not None  # it was just read
             # Those of its rows that were set aside before have a letter of their own.
-            left = rows - ledger.take_aside(self._db, batch_id)
+            left = removed.rows - ledger.take_aside(self._db, batch_id)
             place = (table, schema_id, batch_id, _DAMAGED_ROW, left)
             self._keep_letter(place, "damaged", str(error), blob)
-        self._add_pending(table, -1, -rows, -size)
+        self._batches.take_off(removed)
         _LOG.error(
             "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
             batch_id,
-            rows,
+            removed.rows,
             table,
             error,
-            extra={"batch_id": batch_id, "rows": rows, "table": table},
+            extra={"batch_id": batch_id, "rows": removed.rows, "table": table},
         )
-
-    def _remove(self, batch_id: int) -> list[tuple[str, int, int]]:
-        row = self._db.execute(
-            "SELECT table_name, row_count, byte_count FROM batches WHERE batch_id = ?",
-            (batch_id,),
-        ).fetchall()
-        self._db.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
-        return row
-
-    @property
-    def _row_bytes(self) -> int:
-        with self._mutex:
-            return sum(pending[2] for pending in self._pending.values())
-
-    def _add_pending(self, table: str, batches: int, rows: int, size: int) -> None:
-        before = self._pending.get(table, (0, 0, 0))
-        self._pending[table] = (before[0] + batches, before[1] + rows, before[2] + size)
-
-    def _count(self) -> None:
-        for table, batches, rows, size in self._db.execute(
-            "SELECT table_name, count(*), sum(row_count), sum(byte_count) "
-            "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
-        ):
-            self._pending[table] = (batches, rows, size)
-        highest = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
-        self._last_batch_id = next((row[0] for row in highest), 0)
 
     def _using_reserve(self, write: Callable[[], Result]) -> Result:
         """Do what makes room, with the reserve's space if there is no other."""

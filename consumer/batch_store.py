@@ -1,0 +1,128 @@
+"""The batches of a spool: their table, and how many rows wait for each Zerobus table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from consumer.errors import SpoolError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class Removed(NamedTuple):
+    """A batch that is no longer in the spool: its table, rows and their bytes."""
+
+    table: str
+    rows: int
+    size: int
+
+
+class Content(NamedTuple):
+    """Encoded rows: how many, their bytes, and as they are stored."""
+
+    rows: int
+    size: int
+    blob: bytes
+
+
+class BatchStore:
+    """The table `batches`. Used under the spool's lock, the changes inside its transactions.
+
+    What waits is counted in memory, apart from the changes: `add` and `take_off` are called when
+    their transaction is committed.
+
+    Args:
+        db: the spool's connection.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
+        self.last_id = 0
+        self.count()
+
+    # ------------------------------------------------------------------ in the file
+
+    def insert(self, table: str, schema_id: str, at: float, content: Content) -> int:
+        """Put a batch behind all others; returns its id.
+
+        Raises:
+            SpoolError: the schema id is unknown.
+        """
+        cursor = self._db.execute(
+            "INSERT INTO batches "
+            "(table_name, schema_id, appended_at, row_count, byte_count, rows) "
+            "SELECT ?, schema_id, ?, ?, ?, ? FROM schemas WHERE schema_id = ?",
+            (table, at, *content, schema_id),
+        )
+        if cursor.rowcount != 1:
+            raise SpoolError(f"schema {schema_id} was never added to the spool")
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def fetch(self, batch_id: int) -> tuple[str, str, float, bytes] | None:
+        """Table, schema id, time and content of a batch."""
+        found: tuple[str, str, float, bytes] | None = self._db.execute(
+            "SELECT table_name, schema_id, appended_at, rows FROM batches WHERE batch_id = ?",
+            (batch_id,),
+        ).fetchone()
+        return found
+
+    def next_ids(self, table: str, batch_id: int) -> list[tuple[int, int]]:
+        """Ids and row bytes of some batches of a table that follow one, in order."""
+        return self._db.execute(
+            "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
+            "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
+            (table, batch_id),
+        ).fetchall()
+
+    def remove(self, batch_id: int) -> Removed | None:
+        """Delete a batch; None if it is not there."""
+        row = self._db.execute(
+            "SELECT table_name, row_count, byte_count FROM batches WHERE batch_id = ?",
+            (batch_id,),
+        ).fetchone()
+        self._db.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
+        return Removed(*row) if row else None
+
+    def oldest_at(self) -> float | None:
+        """When the oldest batch was appended, seconds since 1970; None if there is none."""
+        row = self._db.execute(
+            "SELECT appended_at FROM batches ORDER BY batch_id LIMIT 1"
+        ).fetchone()
+        return row[0] if row else None
+
+    # ------------------------------------------------------------------ what waits
+
+    def count(self) -> None:
+        """Count what is in the file."""
+        for table, batches, rows, size in self._db.execute(
+            "SELECT table_name, count(*), sum(row_count), sum(byte_count) "
+            "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
+        ):
+            self._pending[table] = (batches, rows, size)
+        highest = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
+        self.last_id = next((row[0] for row in highest), 0)
+
+    def add(self, table: str, rows: int, size: int) -> None:
+        """A batch is there."""
+        self._change(table, 1, rows, size)
+
+    def take_off(self, removed: Removed) -> None:
+        """A batch is no longer there."""
+        self._change(removed.table, -1, -removed.rows, -removed.size)
+
+    def _change(self, table: str, batches: int, rows: int, size: int) -> None:
+        before = self._pending.get(table, (0, 0, 0))
+        self._pending[table] = (before[0] + batches, before[1] + rows, before[2] + size)
+
+    def pending_rows(self) -> dict[str, int]:
+        """Rows that wait, by table."""
+        return {table: rows for table, (_, rows, _) in self._pending.items()}
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """Batches, rows and row bytes of all tables."""
+        batches, rows, sizes = zip((0, 0, 0), *self._pending.values(), strict=True)
+        return sum(batches), sum(rows), sum(sizes)
