@@ -18,7 +18,9 @@ _MAGIC: Final = b"SZRB"
 _VERSION: Final = 1
 _HEADER: Final = struct.Struct("<4sIIIQII")  # 32 bytes: keeps the offsets aligned
 _PLAIN: Final = 0
-_LZ4: Final = 1
+_SNAPPY: Final = 2
+# LZ4 was used before; what an earlier release left is read.
+_CODECS: Final = {1: "lz4_raw", _SNAPPY: "snappy"}
 
 
 class EncodedRows:
@@ -110,7 +112,7 @@ class EncodedRows:
 
         Layout, little-endian: 4 bytes `SZRB`, uint32 version 1, uint32 rows, uint32
         bytes of data, uint64 XXH3-64 of everything else, uint32 stored bytes of data,
-        uint32 codec (0: stored as it is, 1: LZ4 block); then the `rows + 1` int32
+        uint32 codec (0: stored as it is, 1: LZ4 block, 2: Snappy); then the `rows + 1` int32
         offsets, the first of them 0; then the data.
         """
         first = int(self._offsets[0])
@@ -121,7 +123,7 @@ class EncodedRows:
             data = memoryview(self._array.buffers()[2])[first : first + self.nbytes]
         codec = _PLAIN
         if compress and self.nbytes:
-            data, codec = _lz4().compress(data, asbytes=True), _LZ4
+            data, codec = _codec(_SNAPPY).compress(data, asbytes=True), _SNAPPY
         fixed = (_MAGIC, _VERSION, len(self), self.nbytes)
         checksum = xxhash.xxh3_64(_HEADER.pack(*fixed, 0, len(data), codec))
         checksum.update(offsets)
@@ -141,7 +143,7 @@ class EncodedRows:
         magic, version, rows, nbytes, checksum, stored, codec = _HEADER.unpack_from(blob)
         if magic != _MAGIC:
             raise SpoolDamaged("a batch does not start with the mark SZRB")
-        if version != _VERSION or codec not in (_PLAIN, _LZ4):
+        if version != _VERSION or codec not in (_PLAIN, *_CODECS):
             raise SpoolDamaged(
                 f"a batch has format {version}.{codec}, which this release cannot read: "
                 "run the release that wrote it until the spool is empty"
@@ -157,12 +159,12 @@ class EncodedRows:
             raise SpoolDamaged("the checksum of a batch does not fit its bytes")
         whole = pa.py_buffer(blob)
         data = whole.slice(data_start)
-        if codec == _LZ4:
-            data = _lz4().decompress(data, decompressed_size=nbytes)
+        if codec != _PLAIN:
+            data = _codec(codec).decompress(data, decompressed_size=nbytes)
         offsets = whole.slice(_HEADER.size, 4 * (rows + 1))
         return cls(pa.BinaryArray.from_buffers(pa.binary(), rows, [None, offsets, data]))
 
 
-def _lz4() -> Any:
+def _codec(number: int) -> Any:
     # Made per call: a codec object must not be used by two threads at once.
-    return pa.Codec("lz4_raw")
+    return pa.Codec(_CODECS[number])

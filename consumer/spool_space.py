@@ -22,6 +22,8 @@ _ROOM_FOR: Final = 4
 # more than half of the file, a little with each trim: what an outage left behind.
 _VACUUM_FROM_BYTES: Final = 64 << 20
 _VACUUM_STEP_PAGES: Final = 512
+_LOOK_EVERY: Final = 16
+"""Appends after which the used bytes are looked at, however much room there seems to be."""
 
 
 class SpoolSpace:
@@ -47,6 +49,8 @@ class SpoolSpace:
         self._path = path
         self._spare = min(_MOST_SPARE_BYTES, max_bytes // _SPARE_FRACTION)
         self.held_back = 0
+        self._at_most = max_bytes  # bytes in use, as far as they were counted
+        self._not_looked = 0
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
     @property
@@ -66,9 +70,16 @@ class SpoolSpace:
         Raises:
             SpoolFull: so many bytes do not fit, once in the log and once in the file.
         """
-        used = self.used_bytes
         limit = self.max_bytes - self.held_back - (0 if spare else self._spare)
-        if needed and used + 2 * needed > limit:
+        # Looking costs 0.1 ms. What else is written between two looks is little.
+        self._at_most += 2 * needed
+        self._not_looked += 1
+        if self._at_most <= limit and self._not_looked < _LOOK_EVERY:
+            return
+        used = self.used_bytes
+        self._at_most, self._not_looked = used + 2 * needed, 0
+        if needed and self._at_most > limit:
+            self._at_most = used
             kept = f", {self.held_back} are held back" if self.held_back else ""
             raise SpoolFull(
                 f"the spool {self._path} is full: {needed} bytes do not fit, "
