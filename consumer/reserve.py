@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 RESERVE_BYTES: Final = 32 << 20
 """Twice what the write-ahead log has when it is copied into the file."""
 
-_ROOM_FACTOR: Final = 4
+_ROOM_FACTOR: Final = 2
 """The reserve is taken back when so many times its size is free."""
 
 

@@ -19,7 +19,12 @@ def landed(tmp_path_factory):
     """The table, and what was published, after one of two consumers was killed and came back."""
     directory = tmp_path_factory.mktemp("two")
     # Who landed a row is told by its source; the id of an observation does not depend on that.
-    with world(directory / "first", servers={"source_system_id": "first"}) as system:
+    # Only one of them may gate.
+    with world(
+        directory / "first",
+        servers={"source_system_id": "first"},
+        host={"gate_on_sink": True},
+    ) as system:
         other = configuration(
             directory / "second",
             system.server.url,
