@@ -53,13 +53,13 @@ class GapTotals:
         gap, before, after = change.gap, change.before, change.after
         if before is None:
             self.found[gap.reason] += 1
-            self.missing += gap.count or 0
-            self.sessions_missed += gap.sessions
             self.open[gap.reason] += after is Healing.OPEN
         elif before is Healing.OPEN and after is not Healing.OPEN:
             self.open[gap.reason] -= 1
         if after not in (before, Healing.OPEN):
             self.healed[after] += 1
+        self.missing += change.settled  # a counter never goes back
+        self.sessions_missed += change.sessions
         self.late += change.late
         self.history_rows += change.history_rows
 
@@ -189,13 +189,12 @@ class GapRecords:
 
 def _add(sums: Sums, change: GapChange) -> None:
     """Add a change of a gap to the account of its node and hour."""
-    gap, before = change.gap, change.before
-    if before is None:
-        sums.gaps += 1
-        sums.missing += gap.count or 0
-        sums.unknown += gap.count is None
-        sums.sessions_missed += gap.sessions
-        sums.longest = max(sums.longest, gap.count or 0)
+    before = change.before
+    sums.gaps += before is None
+    sums.missing += change.missing
+    sums.unknown += change.made_unknown
+    sums.sessions_missed += change.sessions
+    sums.longest = max(sums.longest, change.settled)  # a maximum cannot be taken back
     if before is not change.after:
         for healing, step in ((before, -1), (change.after, 1)):
             if healing is not None and healing is not Healing.OPEN:

@@ -214,6 +214,8 @@ class AwaitingBirths:
                 entry = Waiting(message, 0, self._state.now, reason=reason, device_id=device_id,
                                 counted=counted, kept=kept)  # fmt: skip
                 key = (read.group_id, read.edge_node_id)
+                if key not in self._state.by_id:
+                    self._state.gaps.heard_of_stranger(key)
                 give_up(self._holding.add(key, entry), decoded, Reason.HOLD_FULL)
                 decoded.rebirths.append(RebirthRequest(*key, reason))
 

@@ -51,6 +51,7 @@ class GapAccounts:
         self._nodes = nodes
         self._healable: dict[NodeKey, deque[Gap]] = {}
         self._unborn: dict[NodeKey, int] = {}
+        self._strangers: set[NodeKey] = set()
         self.any_received = False
 
     # ------------------------------------------------------------------ received
@@ -63,6 +64,11 @@ class GapAccounts:
             self.any_received = True
         elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
             self._unborn[arrival.key] = self._unborn.get(arrival.key, 0) + count
+
+    def heard_of_stranger(self, key: NodeKey) -> None:
+        """A message came of a node of which no birth was ever heard."""
+        if len(self._strangers) < _MOST_UNBORN:
+            self._strangers.add(key)
 
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A message was read in order of seq, one by one."""
@@ -110,16 +116,31 @@ class GapAccounts:
     def found(self, gap: Gap, decoded: Decoded) -> None:
         """A gap became known; it may have been healed at once."""
         self._healable.setdefault(gap.key, deque(maxlen=_HEALABLE_GAPS)).append(gap)
-        self._tell(GapChange(gap, None, gap.healing), decoded)
+        count = gap.count or 0
+        settled = 0 if _may_be_taken_back(gap) else count
+        change = GapChange(gap, None, gap.healing, count, settled, gap.sessions)
+        self._tell(change, decoded)
 
     def close(self, gap: Gap, healing: Healing, at_us: int, decoded: Decoded) -> None:
         """An open gap was made up for, or given up."""
         before = gap.healing
+        settled = (gap.count or 0) if _may_be_taken_back(gap) else 0
         gap.closed = healing
         gap.healed_us = gap.healed_us or at_us
         if healing in (Healing.LATE_ARRIVAL, Healing.NOT_AT_ALL):
             self._forget(gap)
-        self._tell(GapChange(gap, before, gap.healing), decoded)
+        self._tell(GapChange(gap, before, gap.healing, settled=settled), decoded)
+
+    def _close_without_number(self, gap: Gap, sessions: int, at_us: int, decoded: Decoded) -> None:
+        """A birth shows that the seq behind a gap was that of another session."""
+        before, count = gap.healing, gap.count or 0
+        gap.count, gap.sessions = None, sessions
+        gap.closed = Healing.REBIRTH_SNAPSHOT
+        gap.healed_us = gap.healed_us or at_us
+        flushed = -count if gap.history_rows else 0
+        self._tell(
+            GapChange(gap, before, gap.healing, -count, sessions=sessions, flushed=flushed), decoded
+        )
 
     def came_late(self, gap: Gap, decoded: Decoded) -> None:
         """One of the messages missing in a gap came."""
@@ -128,7 +149,10 @@ class GapAccounts:
         decoded.gaps.append(GapChange(gap, healing, healing, late=1, flushed=flushed))
 
     def away(self, arrival: Arrival, session: EdgeNodeSession, ahead: int) -> None:
-        """A node is not where it was left: so many messages are missing, modulo 256."""
+        """A node is not where it was left: so many messages are missing, modulo 256.
+
+        That holds if it is still in the same session, which its next birth tells.
+        """
         gap = self._gap(arrival, session, GapReason.AWAY)
         gap.first = int(self._nodes["next_seq"][session.index])
         gap.count = ahead
@@ -140,31 +164,42 @@ class GapAccounts:
         gap.to_us = None
         self.found(gap, arrival.decoded)
 
-    def born(self, arrival: Arrival, session: EdgeNodeSession, *, lost_sight: str) -> None:
+    def born(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
         """An NBIRTH was read: present values are known. What was not seen before it?
 
-        `lost_sight` says how the session before it was left: "" if it had ended, "alive" if
-        not, "away" if nothing was heard of it since the host was away.
+        `doubtful`: nothing that was heard since the host was away continues the session
+        before it.
         """
-        nodes, decoded = self._nodes, arrival.decoded
-        nodes["received"][session.index] += self._unborn.pop(arrival.key, 0)
+        key, decoded, healed_us = arrival.key, arrival.decoded, arrival.received_us
+        self._nodes["received"][session.index] += self._unborn.pop(key, 0)
         self.any_received = True
         steps = steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq)
         session.counted_bd_seq = arrival.bd_seq
-        if lost_sight == "away":
-            reason: GapReason | None = GapReason.AWAY
-        elif steps is not None and steps > 1:
-            reason = GapReason.SESSIONS_MISSED
-        else:
-            reason = GapReason.SESSION_END if steps and lost_sight else None
-        healed_us = arrival.received_us
-        for gap in [*self._healable.get(arrival.key, ())]:
+        missed = max((steps or 0) - 1, 0)
+        gaps = [*self._healable.get(key, ())]
+        still_open = {gap.reason for gap in gaps if gap.closed is Healing.OPEN}
+        end_was_heard = GapReason.SESSION_END in still_open
+        is_known = end_was_heard or GapReason.AWAY in still_open
+        for gap in gaps:
             gap.to_us = sent_us(arrival.batch, arrival.position) if gap.to_us is None else gap.to_us
-            if gap.closed is Healing.OPEN:
+            if gap.closed is not Healing.OPEN:
+                continue
+            if steps and not end_was_heard and _may_be_taken_back(gap):
+                self._close_without_number(gap, missed, healed_us, decoded)
+                missed = 0
+            else:
                 self.close(gap, Healing.REBIRTH_SNAPSHOT, healed_us, decoded)
+        reason: GapReason | None = None
+        if not is_known and (doubtful or key in self._strangers):
+            reason = GapReason.AWAY
+        elif missed:
+            reason = GapReason.SESSIONS_MISSED
+        elif steps and not is_known:
+            reason = GapReason.SESSION_END
+        self._strangers.discard(key)
         if reason is not None:
             gap = self._gap(arrival, session, reason)
-            gap.sessions = max((steps or 0) - 1, 0)
+            gap.sessions = missed
             gap.closed, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
             self.found(gap, decoded)
         self.heard(arrival, session)
@@ -179,7 +214,9 @@ class GapAccounts:
 
     def _tell(self, change: GapChange, decoded: Decoded) -> None:
         decoded.gaps.append(change)
-        if change.gap.count is not None and change.after is not change.before:
+        # Of a gap whose number was taken back, too, because that was told.
+        told_before = change.after is change.before and not change.missing
+        if change.gap.first is not None and not told_before:
             decoded.events.append(change.gap.event())
 
     def _forget(self, gap: Gap) -> None:
@@ -225,7 +262,8 @@ class GapAccounts:
         flushed = 0 if gap.history_rows or gap.count is None else gap.count - gap.late
         gap.history_rows += count
         gap.healed_us = gap.healed_us or at_us
-        self._tell(GapChange(gap, before, gap.healing, 0, count, flushed), decoded)
+        change = GapChange(gap, before, gap.healing, history_rows=count, flushed=flushed)
+        self._tell(change, decoded)
 
     # ------------------------------------------------------------------ a new start
 
@@ -247,6 +285,11 @@ class GapAccounts:
                 session.sequence.note_gap(gap)
         for key, session in sessions.items():
             self._nodes["sent_us"][session.index] = sent.get(key, 0)
+
+
+def _may_be_taken_back(gap: Gap) -> bool:
+    """Whether the next birth may show that the number missing in a gap means nothing."""
+    return gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN and gap.count is not None
 
 
 def sent_us(batch: Batch, position: int) -> int:

@@ -21,7 +21,8 @@ class GapReason(StrEnum):
     SEQUENCE_GAP = "sequence_gap"
     """A hole in seq, within a session that was listened to."""
     AWAY = "away"
-    """A node was not where it was left when the host was not running, or not connected."""
+    """A node was not where it was left when the host was not running, or not connected; or
+    it was in a session whose birth was never heard."""
     SESSION_END = "session_end"
     """A session ended: whether anything is missing at its end nobody can tell."""
     SESSIONS_MISSED = "sessions_missed"
@@ -36,8 +37,9 @@ class Gap:
         group_id, edge_node_id: of the node.
         reason: how it is known.
         found_us: when it became known, microseconds since 1970 UTC, by the host's clock.
-        first: the first missing seq; None where that is not known.
-        count: how many are missing, modulo 256; None where that is not known.
+        first: the seq that was expected and did not come; None where none was.
+        count: how many are missing, modulo 256; None where that is not known. That of an
+            open gap of reason AWAY may be taken back: its node may have begun to count anew.
         missing: those of them that have not come late; only of a hole in seq.
         from_us, to_us: times between which they were sent, by the clock of the node
             (payload timestamps, times of arrival where there are none); None: not known (yet).
@@ -103,17 +105,34 @@ class Gap:
 class GapChange(NamedTuple):
     """A gap was found (`before` is None), or something was made up for.
 
-    The gap may have changed again since. `before` and `after` are how it was healed; `late`
-    messages of it and `history_rows` came with this change. `flushed` is by how much the
-    number of missing messages grew for which there is history instead.
+    The gap may have changed again since: what a change adds to accounts is told by itself.
+
+    Args:
+        gap: as it is now.
+        before, after: how it was healed.
+        missing: messages more that are missing; less than 0 if their number was taken back
+            and is unknown now.
+        settled: missing messages whose number became final.
+        sessions: whole sessions more that were missed.
+        late: messages of the gap that came with this change.
+        history_rows: rows of history that came with it.
+        flushed: missing messages more for which there is history instead.
     """
 
     gap: Gap
     before: Healing | None
     after: Healing
+    missing: int = 0
+    settled: int = 0
+    sessions: int = 0
     late: int = 0
     history_rows: int = 0
     flushed: int = 0
+
+    @property
+    def made_unknown(self) -> bool:
+        """Whether the size of the gap is unknown, and was not before."""
+        return self.missing < 0 or (self.before is None and not self.missing)
 
 
 def steps_of_bd_seq(before: int | None, now: int | None) -> int | None:

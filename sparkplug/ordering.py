@@ -82,6 +82,8 @@ class Ordering:
         seq = arrival.seq
         if session is not None and not session.owner.born and session.late_birth is not None:
             self._revive(arrival, session, session.late_birth)
+        if session is None:
+            self._state.gaps.heard_of_stranger(arrival.key)
         if session is None or not self._is_certain(arrival, session):
             self._reader.read_without_birth(arrival, session)
             return
@@ -126,7 +128,7 @@ class Ordering:
             self.lose_birth(arrival.batch, arrival.topic)
             return
         following = self._windows.end_former_session(arrival, session)
-        lost_sight = self._how_lost_sight(arrival, session)
+        doubtful = self._is_doubtful(arrival, session)
         if not self._lifecycle.begin_session(arrival, session):
             for entry in following:  # they wait for a birth that fits
                 self._take_sequenced(self._state.returned(arrival.batch, entry, session), session)
@@ -136,18 +138,16 @@ class Ordering:
         self._state.expect(session, arrival.seq + 1)
         if self._state.restoring:
             return
-        self._windows.heal(arrival, session, lost_sight=lost_sight)
+        self._windows.heal(arrival, session, doubtful=doubtful)
         self._lifecycle.tell(EventKind.NODE_BIRTH, arrival, session.owner)
         self._release(arrival, session, following)
 
-    def _how_lost_sight(self, arrival: Arrival, session: EdgeNodeSession) -> str:
-        """How the session before an NBIRTH was left, see GapAccounts.born."""
+    def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
+        """Whether nothing continued the session before an NBIRTH, see GapAccounts.born."""
         if not session.owner.born:
-            return ""
+            return False
         confirmed = self._state.nodes["confirmed"][session.index]
-        if confirmed or session.in_doubt or not self._state.ahead(session, arrival.seq):
-            return "alive"
-        return "away"
+        return session.in_doubt or bool(not confirmed and self._state.ahead(session, birth.seq))
 
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""

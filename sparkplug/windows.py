@@ -168,12 +168,12 @@ class Windows:
             self.stop_waiting(arrival.batch, session, ask=False)
         return following
 
-    def heal(self, arrival: Arrival, session: EdgeNodeSession, *, lost_sight: str) -> None:
-        """After an NBIRTH: no gap is open any more. `lost_sight`: see GapAccounts.born."""
+    def heal(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
+        """After an NBIRTH: no gap is open any more. `doubtful`: see GapAccounts.born."""
         gaps = self._state.gaps
         for gap in session.sequence.take_gaps():
             gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.decoded)
-        gaps.born(arrival, session, lost_sight=lost_sight)
+        gaps.born(arrival, session, doubtful=doubtful)
 
 
 def _behind_holes(entries: list[Waiting]) -> Waiting | None:

@@ -155,6 +155,36 @@ def test_several_changes_of_a_gap_in_one_batch_are_each_counted_once(tmp_path):
     kept.spool.close()
 
 
+def sizes(kept):
+    """Missing, gaps of unknown size, sessions missed and the longest gap of the account."""
+    account = kept.account()
+    return account.missing, account.sums.unknown, account.sums.sessions_missed, account.sums.longest
+
+
+@pytest.mark.parametrize("how", ["one batch", "two batches", "after a restart"])
+@pytest.mark.parametrize(
+    ("session", "account", "counted"), [(1, (37, 0, 0, 37), 37), (4, (0, 1, 2, 0), 0)]
+)
+def test_a_number_that_the_next_birth_takes_back_is_in_no_sum(kept, how, session, account, counted):
+    kept.feed(birth(), data(1), data(2))
+    kept.fleet.connection_lost(0.0)
+    if how == "one batch":
+        kept.feed(data(40), birth(bd=session))
+    else:
+        kept.feed(data(40))
+        assert sizes(kept) == (37, 0, 0, 0)
+        assert kept.totals.missing == 0  # a counter never goes back
+        if how == "after a restart":
+            kept.stop()
+            kept.start()
+        kept.feed(birth(bd=session))
+    assert sizes(kept) == account
+    assert (kept.totals.missing, kept.totals.sessions_missed) == (counted, account[2])
+    [gap] = kept.report().listed
+    assert (gap.missing, gap.sessions_missed) == (counted or None, account[2])
+    assert (gap.first_seq, gap.healing) == (3, "rebirth_snapshot")
+
+
 def test_what_was_received_is_written_about_once_a_second(kept):
     kept.feed(birth())
     kept.feed(data(1))

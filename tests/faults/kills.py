@@ -72,5 +72,4 @@ def killed_broker(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             wait_until(lambda: system.plant.connected == 0, 20, "the edge nodes notice")
             system.server.restart()
             system.wait_landing()
-        # Sessions whose birth the server took along cannot be counted (docs/gaps.md).
-        return system.verdict(gaps=False)
+        return system.verdict()

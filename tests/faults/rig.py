@@ -181,11 +181,8 @@ class Rig:
         self.consumer.wait_for(lambda: not self.consumer.metric(waiting), waiting, timeout)
         self.consumer.wait_delivered(timeout)
 
-    def verdict(self, *, timeout: float = _SETTLE_SECONDS, gaps: bool = True) -> Verdict:
-        """Settle, stop the consumer in order, and compare what was published with what landed.
-
-        With `gaps` the report of the command of this name is compared, too.
-        """
+    def verdict(self, *, timeout: float = _SETTLE_SECONDS) -> Verdict:
+        """Settle, stop the consumer in order, and compare what was published with what landed."""
         self.settle(timeout)
         status = self.consumer.status()
         numbers = pc.count_distinct(self.table.read()["arrival_number"]).as_py()
@@ -218,14 +215,13 @@ class Rig:
             landed=numbers if self.numbered else None,
             dead=sum(each.rows for each in found.dead),
         )
-        if gaps:
-            check_gaps(
-                verdict,
-                gaps_report(self.consumer.config_file),
-                self.plant.notebook.nodes(),
-                received_keys(table),
-                all_landed=not (self.dropped or self.destroyed or found.dead),
-            )
+        check_gaps(
+            verdict,
+            gaps_report(self.consumer.config_file),
+            self.plant.notebook.nodes(),
+            received_keys(table),
+            all_landed=not (self.dropped or self.destroyed or found.dead),
+        )
         verdict.require(
             verdict.known == verdict.lost,
             f"{verdict.lost - verdict.known} values were lost without a trace",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from faults.notebook import Sent
 
-_SEQ_MODULUS = 256
+SEQ_MODULUS = 256
 _KEY_COLUMNS = ["group_id", "edge_node_id", "device_id", "message_type", "seq"]
 COLUMNS = (
     ("scenario", 22),
@@ -176,7 +176,7 @@ def holes_that_show(sent: Sequence[Sent], received: Collection[Key]) -> set[int]
         births = any(
             sent[number].verb is MessageType.NBIRTH for number in (*between, place) if number
         )
-        follows = before is not None and each.seq == (sent[before].seq + 1) % _SEQ_MODULUS
+        follows = before is not None and each.seq == (sent[before].seq + 1) % SEQ_MODULUS
         if births or not follows:
             shows.update(between)
         before = place

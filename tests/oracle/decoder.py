@@ -64,6 +64,7 @@ class Oracle(Ordering):
         born = before.declared_before.get(None)
         if born is None:
             node.received = 0
+            node.was_heard = bool(node.held)
             return node
         node.was_born = True
         node.trust, node.expected_seq = before.trust, before.expected_seq

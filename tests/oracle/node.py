@@ -100,6 +100,7 @@ class Node:
     astray_seq: int = 0  # seq of the last of them
     held: list[Held] = field(default_factory=list)  # in the order in which they came to be held
     was_born: bool = False  # an NBIRTH was read at some time
+    was_heard: bool = False  # before any NBIRTH, and since then none was read
     dead_bd_seq: int | None = None  # of the NDEATH that ended the session, or found none
     died_at: int = 0  # when that NDEATH came
     ended_by: tuple[int | None, int] | None = None  # the NDEATH that ended the session

@@ -152,8 +152,8 @@ class Ordering(Reading):
         if gap.number is not None:
             self.gaps.append((node.group, node.name, gap.first, gap.number, how))
 
-    def _sessions_between(self, node: Node, birth: Message) -> None:
-        """What an NBIRTH tells of the sessions before it."""
+    def _heal_by_birth(self, node: Node, birth: Message) -> None:
+        """No gap is open any more; and what the NBIRTH tells of the sessions before it."""
         before, now = node.bd_seq, birth.bd_seq
         further = None
         if before is not None and now is not None:
@@ -163,15 +163,24 @@ class Ordering(Reading):
             if further and not 0 < further <= 128:
                 further = 1
         missed = max((further or 0) - 1, 0)
-        reason = None
-        if node.is_born and node.trust is Trust.UNCONFIRMED and node.distance(birth):
+        ended = any(gap.reason == "session_end" for gap in node.unhealed)
+        away = [gap for gap in node.unhealed if gap.reason == "away"]
+        if further and away and not ended:
+            # The seq that it was counted by was that of another session.
+            [gap] = away
+            gap.number, gap.sessions, missed = None, missed, 0
+        for gap in list(node.unhealed):
+            self._healed(node, gap, "rebirth_snapshot")
+        unconfirmed = node.is_born and node.trust is Trust.UNCONFIRMED and node.distance(birth)
+        if (unconfirmed or node.was_heard) and not (away or ended):
             reason = "away"
         elif missed:
             reason = "sessions_missed"
-        elif further and node.is_born:
+        elif further and not (away or ended):
             reason = "session_end"
-        if reason is not None:
-            self._found(node, Gap(reason, sessions=missed, healing="rebirth_snapshot"))
+        else:
+            return
+        self._found(node, Gap(reason, sessions=missed, healing="rebirth_snapshot"))
 
     # Sessions
 
@@ -184,9 +193,8 @@ class Ordering(Reading):
         new = [w.message for w in node.window if not_earlier(w.message, message)]
         node.window = [w for w in node.window if not not_earlier(w.message, message)]
         self.skip_holes(node, ask=False)
-        for gap in list(node.unhealed):
-            self._healed(node, gap, "rebirth_snapshot")
-        self._sessions_between(node, message)
+        self._heal_by_birth(node, message)
+        node.was_heard = False
         self._end_session(node)
         node.expected_seq = (message.seq + 1) % 256
         node.bd_seq = message.bd_seq
@@ -249,6 +257,7 @@ class Ordering(Reading):
                 self.node_birth(node, birth)
                 self.sequenced(node, message)
                 return
+        node.was_heard |= not node.was_born
         self.ask_rebirth(message, "data_before_birth")
         self.hold(node, message, "data_before_birth")
 

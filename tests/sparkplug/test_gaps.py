@@ -7,6 +7,7 @@ from columnar import message, metric, tag
 from listener import TIMEOUT, bd_seq, birth, data, death
 from oracle.messages import ARRIVED, SENT_MS
 
+from sparkplug.certificates import PREFIX
 from sparkplug.events import EventKind
 from sparkplug.fleet import Fleet
 from sparkplug.gaps import GapReason, steps_of_bd_seq
@@ -33,6 +34,12 @@ class Accounts:
 
     def lost(self):
         self._told(self.fleet.connection_lost(0.0))
+
+    def keep_on_the_server(self, kept):
+        """A birth that a Sparkplug-aware server tells after the connection was made."""
+        self._told(
+            self.fleet.warm_start([kept._replace(topic=PREFIX + kept.topic, retained=True)], 0.0)
+        )
 
     def _told(self, decoded):
         self.memories += decoded.memories
@@ -172,6 +179,155 @@ def test_a_birth_without_bdseq_tells_nothing_of_sessions():
 )  # fmt: skip
 def test_steps_of_bd_seq(before, now, steps):
     assert steps_of_bd_seq(before, now) == steps
+
+
+# Sessions whose birth nobody heard
+
+
+def lost_in(session, *heard):
+    """Session 4 was heard up to its seq 2; then the connection was lost, and so was what came."""
+    accounts = Accounts(birth(bd=4), data(1), data(2))
+    accounts.lost()
+    accounts.feed(*heard)
+    accounts.feed(birth(bd=session))
+    return accounts
+
+
+@pytest.mark.parametrize(("session", "missed"), [(5, 0), (6, 1), (3, 0)])
+@pytest.mark.parametrize("seq", [0, 2, 40, 255])
+def test_a_number_by_the_seq_of_another_session_is_taken_back(session, missed, seq):
+    heard = lost_in(session, data(seq))
+    [gap] = heard.gaps
+    assert (gap.reason, gap.first, gap.count, gap.sessions) == ("away", 3, None, missed)
+    assert gap.healing == "rebirth_snapshot"
+    assert sum(change.missing for change in heard.changes) == 0
+    assert [change.settled for change in heard.changes] == [0, 0]
+    told = [(event.seq, event.missing, event.healing) for event in heard.events]
+    assert told == [(3, (seq - 3) % 256, "open"), (3, None, "rebirth_snapshot")]
+
+
+def test_a_number_is_settled_by_a_birth_of_the_same_session():
+    heard = lost_in(4, data(40))
+    assert heard.told() == [("away", 37, "rebirth_snapshot")]
+    assert [(change.missing, change.settled) for change in heard.changes] == [(37, 0), (0, 37)]
+
+
+def test_a_birth_without_bdseq_takes_no_number_back():
+    heard = Accounts(birth(bd=4), data(1))
+    heard.lost()
+    heard.feed(data(40), message("NBIRTH", tag("Ramp", 0)))
+    assert heard.told() == [("away", 38, "rebirth_snapshot")]
+
+
+def test_a_number_stays_when_the_session_was_heard_to_end_after_it():
+    heard = lost_in(5, data(40), death(4))
+    assert heard.told() == [
+        ("away", 37, "rebirth_snapshot"),
+        ("session_end", None, "rebirth_snapshot"),
+    ]
+
+
+def test_a_number_is_taken_back_when_the_death_that_was_heard_is_another_ones():
+    heard = lost_in(6, data(40), death(5))
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+    assert heard.gaps[0].sessions == 1
+
+
+def test_a_number_is_taken_back_after_several_losses_of_the_connection():
+    heard = Accounts(birth(bd=4), data(1))
+    for seq in (30, 2, 90):
+        heard.lost()
+        heard.feed(data(seq))
+    assert heard.told() == [("away", 28, "open")]
+    heard.feed(birth(bd=7))
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+    assert heard.gaps[0].sessions == 2
+
+
+def test_a_number_that_is_taken_back_takes_with_it_what_history_came_for():
+    heard = Accounts(birth(bd=4), at(1, 10))
+    heard.lost()
+    heard.feed(at(40, 90))
+    heard.keep_on_the_server(birth(bd=5, timestamp=SENT_MS + 80))  # from here on names are read
+    kept = metric("Ramp", timestamp=SENT_MS + 20, double_value=1.0, is_historical=True)
+    heard.feed(message("NDATA", kept, seq=41))
+    assert heard.told() == [("away", 38, "history_flush")]
+    assert [change.flushed for change in heard.changes] == [0, 38]
+    heard.feed(birth(bd=5, timestamp=SENT_MS + 500))
+    assert heard.told() == [("away", None, "history_flush")]
+    assert sum(change.flushed for change in heard.changes) == 0
+    assert heard.events[-1].missing is None
+
+
+@pytest.mark.parametrize(("session", "missed"), [(4, 0), (5, 0), (6, 1)])
+@pytest.mark.parametrize("before", [[], [data(1), data(2)]])
+def test_a_birth_first_after_the_connection_was_lost_is_a_gap_of_unknown_size(
+    session, missed, before
+):
+    heard = Accounts(birth(bd=4), *before)
+    heard.lost()
+    heard.feed(birth(bd=session))
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+    assert heard.gaps[0].sessions == missed
+
+
+def test_after_a_session_of_which_only_the_birth_was_heard_nothing_false_is_counted():
+    heard = Accounts(birth(bd=4))
+    heard.lost()
+    heard.feed(data(17), birth(bd=5))
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+
+
+def test_the_end_of_a_session_that_its_node_seemed_to_continue_shows_in_the_next_birth():
+    heard = lost_in(5, data(3), data(4))
+    assert heard.told() == [("session_end", None, "rebirth_snapshot")]
+
+
+def test_data_before_any_birth_was_sent_in_a_session_whose_beginning_nobody_heard():
+    heard = Accounts(data(5), data(9))
+    assert heard.gaps == []
+    heard.feed(birth(bd=4, timestamp=SENT_MS + 50))
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+    assert (heard.gaps[0].from_us, heard.gaps[0].to_us) == (None, SENT_US + 50_000)
+    heard.feed(birth(bd=4))
+    assert len(heard.gaps) == 1
+
+
+def test_the_first_birth_of_a_node_is_no_gap():
+    assert Accounts(birth(bd=4), data(1)).gaps == []
+
+
+def test_data_before_any_birth_is_remembered_over_a_restart():
+    first = Accounts(data(5))
+    again = Accounts()
+    again.fleet.restore([], b"", first.fleet.held())
+    again.feed(birth(bd=4))
+    assert again.told() == [("away", None, "rebirth_snapshot")]
+
+
+def test_a_session_that_a_birth_nobody_could_read_had_ended_is_told_by_the_next():
+    unreadable = message("NBIRTH", tag("", 0))
+    for session, found in ((4, []), (5, ["session_end"]), (6, ["sessions_missed"])):
+        heard = Accounts(birth(bd=4), data(1), unreadable, data(1), birth(bd=session))
+        assert [gap.reason for gap in heard.gaps] == found
+
+
+def test_a_birth_that_a_server_keeps_shows_a_session_that_was_not_listened_to():
+    heard = Accounts()
+    heard.keep_on_the_server(birth(bd=4))
+    heard.feed(data(8))
+    assert heard.gaps == []
+    heard.feed(birth(bd=4))
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+
+
+def test_an_absence_is_one_gap_whatever_is_heard_before_its_birth():
+    """All that may follow on a loss of the connection; of each exactly one record."""
+    for heard_first in ([], [data(40)], [data(40), data(41)], [data(9), death(7), data(1)]):
+        for session in (5, 6, 9):
+            heard = lost_in(session, *heard_first)
+            assert [(gap.reason, gap.count) for gap in heard.gaps] == [("away", None)]
+            assert heard.gaps[0].sessions == session - 5
 
 
 # What is received
