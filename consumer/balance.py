@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from consumer.ledger import Key
 
 _SPOOLED: Final = "SELECT table_name, sum(row_count) FROM batches GROUP BY table_name"
-_ASIDE: Final = (
-    "SELECT table_name, sum(amount) FROM ledger "
-    "JOIN batches ON batch_id = CAST(substr(scope, 7) AS INTEGER) "
-    "WHERE scope >= 'aside/' AND scope < 'aside0' GROUP BY table_name"
-)
 _DEAD_LETTERED: Final = "SELECT table_name, sum(row_count) FROM dead_letters GROUP BY table_name"
 _QUARANTINED: Final = "SELECT server, count(*) FROM dead_messages WHERE NOT counted GROUP BY server"
 
@@ -178,7 +173,7 @@ def read_balance(
             _enter(rows[name], rows[name].dropped, account, amount)
     for name, count in db.execute(_SPOOLED) if spooled is None else spooled.items():
         rows[name].spooled += count
-    for name, count in db.execute(_ASIDE):
+    for name, count in ledger.aside_by_table(db):
         rows[name].spooled -= count
     for name, count in db.execute(_DEAD_LETTERED):
         rows[name].dead_lettered += count
