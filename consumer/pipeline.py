@@ -448,11 +448,14 @@ class Consumer:
         return taken
 
     def _retry_dead_letters(self) -> None:
-        """See to what `deadletter retry` asked for."""
+        """See to what `deadletter retry` asked for; on a full disk, later."""
         now = time.monotonic()
-        if now < self._retry_at:
-            return
-        self._retry_at = now + _RETRY_EVERY
+        if now >= self._retry_at:
+            self._retry_at = now + _RETRY_EVERY
+            with contextlib.suppress(SpoolFull):
+                self._take_dead_letters(now)
+
+    def _take_dead_letters(self, now: float) -> None:
         rows = self.spool.send_again()
         if rows:
             _LOG.info("%d dead letters are sent again", sum(rows.values()))

@@ -84,9 +84,7 @@ def test_the_reserve_is_taken_back_when_there_is_room(small_disk):
 
 def test_to_ask_for_room_on_a_full_disk_is_no_error(small_disk):
     with contextlib.closing(
-        Spool.open(
-            small_disk / "spool.db", sync="off", max_bytes=128 * MIB, reserve_bytes=8 * MIB
-        )
+        Spool.open(small_disk / "spool.db", sync="off", max_bytes=128 * MIB, reserve_bytes=8 * MIB)
     ) as spool:
         # The log is longer than the last room, and cannot be copied: it is cut back later.
         taken = fill(spool, spool.add_schema(b"descriptor"))
