@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer import ledger, spool_file
-from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -188,19 +187,8 @@ def balance_of_file(path: Path) -> Balance:
     Raises:
         SpoolError: there is no such file, it is no spool of this release, or it cannot be read.
     """
-    if not path.is_file():
-        raise SpoolError(f"there is no spool at {path}: is spool.path right?")
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None,
-                            timeout=10)
-        ) as db:  # fmt: skip
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version != spool_file.SCHEMA_VERSION:
-                raise SpoolError(
-                    f"the spool {path} has layout {version}, this release knows "
-                    f"{spool_file.SCHEMA_VERSION}: start the consumer of this release once"
-                )
+        with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
             db.execute("BEGIN")
             return read_balance(db)
     except sqlite3.Error as error:
