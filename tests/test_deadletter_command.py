@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from spool_command import run_command
 from tag_events import DESCRIPTOR, TABLE, event
 
 from consumer import fleet_store
 from consumer.records import EncodedRows
 from consumer.spool import Spool
 from sparkplug.messages import Message, Quarantined, Reason
-
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 
 
 @pytest.fixture
@@ -43,28 +40,7 @@ def letters(spool):
 
 
 def run(tmp_path, *arguments, code=0):
-    config = tmp_path / "consumer.yaml"
-    config.write_text(
-        f"""
-servers: [{{name: plant-a, url: mqtt://localhost}}]
-spool: {{path: {tmp_path / "spool.db"}}}
-zerobus:
-  endpoint: http://127.0.0.1:9001
-  workspace_url: http://127.0.0.1:9002
-  table: {TABLE}
-  client_id: id
-  client_secret: ${{NOT_SET}}
-""",
-        encoding="utf-8",
-    )
-    command, *others = arguments
-    done = subprocess.run(
-        [*PROGRAM, "deadletter", command, *others, "--config", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_command(tmp_path, "deadletter", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
 
