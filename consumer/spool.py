@@ -207,7 +207,7 @@ class Spool:
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
         needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
         spooled: list[SpooledBatch] = []
-        with self._mutex:
+        with self._mutex:  # nobody may see the file changed and the count not
             with self._noting_refusal(sum(map(len, blobs))), self._transaction():
                 self._space.check(needed, spare=spare)
                 for batch, blob in zip(batches, blobs, strict=True):
@@ -288,7 +288,7 @@ class Spool:
         """
         spooled: list[tuple[int, str, int, int]] = []
         again: dict[str, int] = {}
-        with self._mutex:
+        with self._mutex:  # nobody may see the file changed and the count not
             with self._transaction():
                 for table, schema_id, rows, size, blob in self._letters.take_again():
                     content = Content(rows, size, blob)

@@ -451,6 +451,26 @@ class TestDeadLetters:
         assert not self.put(small, batch, 3)
         assert small.dropped_letters == 0
 
+    def test_nobody_sees_rows_sent_again_before_they_are_counted(self, small, batch, monkeypatch):
+        self.put(small, batch, 0)
+        small.write(lambda db: db.execute("UPDATE dead_letters SET retry = 1"))
+        add, seen = small._batches.add, []
+
+        def add_while_somebody_looks(*batch) -> None:
+            def look() -> None:
+                seen.append(small.alone().acquire(timeout=0.05))
+                if seen[-1]:
+                    small.alone().release()
+
+            other = threading.Thread(target=look)
+            other.start()
+            other.join()
+            add(*batch)
+
+        monkeypatch.setattr(small._batches, "add", add_while_somebody_looks)
+        assert small.send_again() == {TABLE: 1}
+        assert seen == [False]
+
     def test_there_is_room_again_when_some_are_dropped_by_hand(self, small, batch, path):
         for row in range(19):
             self.put(small, batch, row)
