@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer import ledger, spool_file
-from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from consumer.ledger import Key
 
 _SPOOLED: Final = "SELECT table_name, sum(row_count) FROM batches GROUP BY table_name"
-_ASIDE: Final = (
-    "SELECT table_name, sum(amount) FROM ledger "
-    "JOIN batches ON batch_id = CAST(substr(scope, 7) AS INTEGER) "
-    "WHERE scope >= 'aside/' AND scope < 'aside0' GROUP BY table_name"
-)
 _DEAD_LETTERED: Final = "SELECT table_name, sum(row_count) FROM dead_letters GROUP BY table_name"
 _QUARANTINED: Final = "SELECT server, count(*) FROM dead_messages WHERE NOT counted GROUP BY server"
 
@@ -178,7 +172,7 @@ def read_balance(
             _enter(rows[name], rows[name].dropped, account, amount)
     for name, count in db.execute(_SPOOLED) if spooled is None else spooled.items():
         rows[name].spooled += count
-    for name, count in db.execute(_ASIDE):
+    for name, count in ledger.aside_by_table(db):
         rows[name].spooled -= count
     for name, count in db.execute(_DEAD_LETTERED):
         rows[name].dead_lettered += count
@@ -193,19 +187,8 @@ def balance_of_file(path: Path) -> Balance:
     Raises:
         SpoolError: there is no such file, it is no spool of this release, or it cannot be read.
     """
-    if not path.is_file():
-        raise SpoolError(f"there is no spool at {path}: is spool.path right?")
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None,
-                            timeout=10)
-        ) as db:  # fmt: skip
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version != spool_file.SCHEMA_VERSION:
-                raise SpoolError(
-                    f"the spool {path} has layout {version}, this release knows "
-                    f"{spool_file.SCHEMA_VERSION}: start the consumer of this release once"
-                )
+        with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
             db.execute("BEGIN")
             return read_balance(db)
     except sqlite3.Error as error:

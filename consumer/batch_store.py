@@ -39,8 +39,13 @@ class BatchStore:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
-        self.last_id = 0
-        self.count()
+        for table, batches, rows, size in db.execute(
+            "SELECT table_name, count(*), sum(row_count), sum(byte_count) "
+            "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
+        ):
+            self._pending[table] = (batches, rows, size)
+        highest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
+        self.last_id: int = next((row[0] for row in highest), 0)
 
     # ------------------------------------------------------------------ in the file
 
@@ -95,18 +100,9 @@ class BatchStore:
 
     # ------------------------------------------------------------------ what waits
 
-    def count(self) -> None:
-        """Count what is in the file."""
-        for table, batches, rows, size in self._db.execute(
-            "SELECT table_name, count(*), sum(row_count), sum(byte_count) "
-            "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
-        ):
-            self._pending[table] = (batches, rows, size)
-        highest = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
-        self.last_id = next((row[0] for row in highest), 0)
-
-    def add(self, table: str, rows: int, size: int) -> None:
-        """A batch is there."""
+    def add(self, batch_id: int, table: str, rows: int, size: int) -> None:
+        """A batch is there, behind all others."""
+        self.last_id = batch_id
         self._change(table, 1, rows, size)
 
     def take_off(self, removed: Removed) -> None:

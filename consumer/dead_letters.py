@@ -7,6 +7,7 @@ letters are marked, and the consumer that has the spool open sees to them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from sparkplug.messages import Reason
 from sparkplug.pb import sparkplug_b_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _ROWS: Final = "row"
@@ -63,6 +64,27 @@ class DeadLetter:
     size: int
     retry: int
 
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether trying again can help."""
+        return not _why_not_again(*_parsed(self.name), self.reason)
+
+
+@contextlib.contextmanager
+def dead_letters_of(path: Path) -> Iterator[DeadLetters]:
+    """The dead letters of a spool file, for as long as they are looked at.
+
+    Raises:
+        SpoolError: there is no such file, it is no spool of this release, or it cannot be used.
+    """
+    letters = DeadLetters(path)
+    try:
+        yield letters
+    except sqlite3.Error as error:
+        raise spool_file.spool_error(error, path) from error
+    finally:
+        letters.close()
+
 
 class DeadLetters:
     """The dead letters of a spool file. Used by one thread.
@@ -72,16 +94,7 @@ class DeadLetters:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise SpoolError(f"there is no spool at {path}: is spool.path right?")
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != spool_file.SCHEMA_VERSION:
-            self._db.close()
-            raise SpoolError(
-                f"the spool {path} has layout {version}, this release knows "
-                f"{spool_file.SCHEMA_VERSION}: start the consumer of this release once"
-            )
+        self._db = spool_file.open_existing(path, read_only=False)
 
     def close(self) -> None:
         """Give the file back."""
@@ -104,7 +117,7 @@ class DeadLetters:
         Raises:
             SpoolError: there is none of that name.
         """
-        sort, number = self._parsed(name)
+        sort, number = _parsed(name)
         if sort == _ROWS:
             row = self._db.execute(
                 "SELECT set_aside_at, table_name, reason, error, batch_id, first_row, row_count, "
@@ -136,25 +149,29 @@ class DeadLetters:
         return shown | {"payload": payload.hex(), "content": _payload(payload)}
 
     def retry(self, names: Iterable[str]) -> int:
-        """Ask for letters to be tried again; returns how many that makes.
+        """Ask for letters to be tried again, all or none; returns how many that makes.
 
         Raises:
             SpoolError: there is none of a name, or trying again cannot help.
         """
-        marked = 0
-        for name in names:
-            shown = self.show(name)
-            sort, number = self._parsed(name)
-            if sort == _MESSAGES and shown["reason"] not in RETRIABLE_MESSAGES:
-                raise SpoolError(f"{name} cannot be read ({shown['reason']}): nothing would change")
-            if shown["reason"] == "damaged":
-                raise SpoolError(f"{name} is damaged: its rows cannot be read")
-            if sort == _ROWS:
-                query = "UPDATE dead_letters SET retry = 1 WHERE dead_letter_id = ?"
-            else:
-                query = "UPDATE dead_messages SET retry = 1 WHERE dead_message_id = ?"
-            marked += self._db.execute(query, (number,)).rowcount
-        return marked
+        parsed = [_parsed(name) for name in names]
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:  # commits, or rolls back
+            for sort, number in parsed:
+                self._retry(sort, number)
+        return len(parsed)
+
+    def _retry(self, sort: str, number: int) -> None:
+        if sort == _ROWS:
+            query = "UPDATE dead_letters SET retry = 1 WHERE dead_letter_id = ? RETURNING reason"
+        else:
+            query = "UPDATE dead_messages SET retry = 1 WHERE dead_message_id = ? RETURNING reason"
+        marked = self._db.execute(query, (number,)).fetchall()
+        if not marked:
+            raise SpoolError(f"there is no dead letter {sort}-{number}")
+        [(reason,)] = marked
+        if why_not := _why_not_again(sort, number, reason):
+            raise SpoolError(why_not)
 
     def drop(self, names: Iterable[str]) -> int:
         """Delete letters for good, and book that; returns how many there were.
@@ -162,7 +179,7 @@ class DeadLetters:
         Raises:
             SpoolError: a name cannot be one.
         """
-        parsed = [self._parsed(name) for name in names]
+        parsed = [_parsed(name) for name in names]
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:  # commits, or rolls back
             return sum(self._drop(sort, number) for sort, number in parsed)
@@ -184,12 +201,21 @@ class DeadLetters:
             ledger.discard_messages(self._db, server, count, ledger.DROPPED_BY_HAND)
         return len(gone)
 
-    @staticmethod
-    def _parsed(name: str) -> tuple[str, int]:
-        sort, _, number = name.partition("-")
-        if sort not in (_ROWS, _MESSAGES) or not number.isdecimal():
-            raise SpoolError(f"{name!r} is no name of a dead letter: say row-7 or message-12")
-        return sort, int(number)
+
+def _parsed(name: str) -> tuple[str, int]:
+    sort, _, number = name.partition("-")
+    if sort not in (_ROWS, _MESSAGES) or not number.isdecimal():
+        raise SpoolError(f"{name!r} is no name of a dead letter: say row-7 or message-12")
+    return sort, int(number)
+
+
+def _why_not_again(sort: str, number: int, reason: str) -> str:
+    """Why it is no use to try a letter again; empty if it may help."""
+    if sort == _MESSAGES and reason not in RETRIABLE_MESSAGES:
+        return f"{sort}-{number} cannot be read ({reason}): nothing would change"
+    if reason == "damaged":
+        return f"{sort}-{number} is damaged: its rows cannot be read"
+    return ""
 
 
 def _rows(blob: bytes, descriptor: bytes) -> list[dict[str, Any]]:

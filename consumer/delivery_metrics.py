@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "sparkplug_zerobus_stream"
 _PLACE: Final = ["table", "stream"]
-_KINDS: Final = tuple(kind for kind in FailureKind if kind is not FailureKind.POISON)
 
 
 class StreamMetrics(Collector):
@@ -51,7 +50,7 @@ class StreamMetrics(Collector):
                 stats = stream.stats()
                 for each in StreamState:
                     state.add_metric([*place, each.value], stats.state is each)
-                for kind in _KINDS:
+                for kind in FailureKind:
                     count = stats.failures_by_kind.get(kind, 0)
                     failures.add_metric([*place, kind.value], count)
                 rows.add_metric(place, stats.rows_acked)

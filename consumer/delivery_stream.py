@@ -348,7 +348,6 @@ class StreamDelivery:
             pass
 
     def _acknowledge(self, offset: int) -> None:
-        calls = self._outbox.inflight_calls
         self._refusals.keep()
         finished, rows = self._outbox.settle(offset)
         self._search.passed(rows)
@@ -358,7 +357,6 @@ class StreamDelivery:
             self._health.progressed()
         self._update(
             rows_acked=self._stats.rows_acked + rows,
-            calls_acked=self._stats.calls_acked + calls - self._outbox.inflight_calls,
             last_acked_offset=max(offset, self._stats.last_acked_offset),
             last_ack_time=self._wall_clock(),
         )

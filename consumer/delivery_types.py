@@ -104,7 +104,6 @@ class DeliveryStats:
     rows_acked: int = 0
     rows_set_aside: int = 0
     calls_sent: int = 0
-    calls_acked: int = 0
     failures: int = 0
     reconnects: int = 0
     rotations: int = 0
@@ -133,7 +132,6 @@ _SUMS: Final = (
     "rows_acked",
     "rows_set_aside",
     "calls_sent",
-    "calls_acked",
     "failures",
     "reconnects",
     "rotations",

@@ -251,8 +251,8 @@ def _keep_the_latest(db: sqlite3.Connection, most_bytes: int) -> None:
             "DELETE FROM dead_messages WHERE dead_message_id <= ? RETURNING server, counted",
             (oldest[-1][0],),
         ).fetchall()
-        for server, count in Counter(server for server, counted in gone if not counted).items():
-            ledger.discard_messages(db, server, count, ledger.DEAD_LETTERS_FULL)
+        for server, lost in Counter(server for server, counted in gone if not counted).items():
+            ledger.discard_messages(db, server, lost, ledger.DEAD_LETTERS_FULL)
         count -= len(oldest)
         size -= sum(length for _, length in oldest)
 

@@ -16,8 +16,6 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.messages import QuarantinedPart
-
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
@@ -45,7 +43,6 @@ PRODUCED: Final = "produced"
 ACKNOWLEDGED: Final = "acknowledged"
 SUPPRESSED: Final = "suppressed"
 DROPPED: Final = "dropped:"
-_QUARANTINED: Final = "quarantined"  # on its way; where it is kept, it is counted
 
 LOST_WHEN_KILLED: Final = "lost_when_killed"
 DROPPED_BY_HAND: Final = "dropped_by_hand"
@@ -85,15 +82,14 @@ class Ledger:
             self._batch[MESSAGES + server, RECEIVED] += count
 
     def messages(self, server: str, decoded: Decoded, held: int) -> None:
-        """What became of them; so many wait now, those of earlier batches among them."""
+        """What became of them; so many wait now, those of earlier batches among them.
+
+        The quarantined ones are counted where they are kept.
+        """
         scope = MESSAGES + server
-        kept = decoded.quarantined + decoded.expired
         with self._lock:
             self._set_held(server, held)
             self._batch[scope, DECODED] += decoded.read
-            self._batch[scope, _QUARANTINED] += sum(
-                not isinstance(each, QuarantinedPart) for each in kept
-            )
             for reason, count in decoded.discarded.items():
                 self._batch[scope, DISCARDED + reason] += count
 
@@ -128,11 +124,10 @@ class Ledger:
             for (scope, account), amount in self._batch.items():
                 if account in (RECEIVED, PRODUCED):
                     lost[scope] += amount
-                elif account not in (DECODED, _QUARANTINED):
+                elif account != DECODED:
                     lost[scope] -= amount
             for scope, amount in lost.items():
                 self._batch.pop((scope, DECODED), None)
-                self._batch.pop((scope, _QUARANTINED), None)
                 start = DISCARDED if scope.startswith(MESSAGES) else DROPPED
                 self._batch[scope, start + reason] += amount
             self._let_wait()
@@ -214,7 +209,7 @@ def add(db: sqlite3.Connection, amounts: Mapping[Key, int]) -> None:
     db.executemany(
         "INSERT INTO ledger VALUES (?, ?, ?) ON CONFLICT (scope, account) "
         "DO UPDATE SET amount = amount + excluded.amount",
-        [(*key, amount) for key, amount in amounts.items() if amount and key[1] != _QUARANTINED],
+        [(*key, amount) for key, amount in amounts.items() if amount],
     )
 
 
@@ -243,6 +238,16 @@ def is_aside(db: sqlite3.Connection, batch_id: int, first_row: int) -> bool:
 def put_aside(db: sqlite3.Connection, batch_id: int, first_row: int, rows: int) -> None:
     """Rows of a batch that is still spooled count as dead letters from now on."""
     add(db, {(f"{ASIDE}{batch_id}", str(first_row)): rows})
+
+
+def aside_by_table(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Rows of each table that were set aside, of batches that are still spooled."""
+    return db.execute(
+        "SELECT table_name, sum(amount) FROM ledger "
+        "JOIN batches ON batch_id = CAST(substr(scope, ?) AS INTEGER) "
+        "WHERE scope >= ? AND scope < ? GROUP BY table_name",
+        (len(ASIDE) + 1, ASIDE, _END_OF_ASIDE),
+    ).fetchall()
 
 
 def take_aside(db: sqlite3.Connection, batch_id: int) -> int:

@@ -10,14 +10,13 @@ from prometheus_client.registry import Collector
 from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
-    from consumer.balance import Balance
+    from consumer.balance import Balance, Messages, Rows
 
 _PREFIX: Final = "sparkplug_zerobus_ledger"
-_NOT_ACCOUNTS: Final = ("discarded_by_reason", "dropped_by_reason", "difference")
 
 
 class LedgerMetrics(Collector):
@@ -32,41 +31,50 @@ class LedgerMetrics(Collector):
             balance = self._balance()
         except SpoolError:
             return  # /status says what is wrong
-        messages = GaugeMetricFamily(
-            f"{_PREFIX}_messages",
-            "messages since the spool was made: received is the sum of all other accounts",
-            labels=["server", "account"],
+        yield from _accounts(
+            balance.messages,
+            ("messages", "server", "received"),
+            ("discarded", "messages that were not read and are not kept"),
         )
-        discarded = CounterMetricFamily(
-            f"{_PREFIX}_messages_discarded",
-            "messages that were not read and are not kept",
-            labels=["server", "reason"],
+        yield from _accounts(
+            balance.rows,
+            ("rows", "table", "produced"),
+            ("dropped", "rows that were lost or deleted"),
         )
-        for server, accounts in balance.messages.items():
-            for account, amount in accounts.to_dict().items():
-                if account not in _NOT_ACCOUNTS:
-                    messages.add_metric([server, account], amount)
-            for reason, amount in accounts.discarded.items():
-                discarded.add_metric([server, reason], amount)
-        rows = GaugeMetricFamily(
-            f"{_PREFIX}_rows",
-            "rows since the spool was made: produced is the sum of all other accounts",
-            labels=["table", "account"],
-        )
-        dropped = CounterMetricFamily(
-            f"{_PREFIX}_rows_dropped",
-            "rows that were lost or deleted",
-            labels=["table", "reason"],
-        )
-        for table, kept in balance.rows.items():
-            for account, amount in kept.to_dict().items():
-                if account not in _NOT_ACCOUNTS:
-                    rows.add_metric([table, account], amount)
-            for reason, amount in kept.dropped.items():
-                dropped.add_metric([table, reason], amount)
-        yield from (messages, discarded, rows, dropped)
         yield GaugeMetricFamily(
             f"{_PREFIX}_difference",
             "messages and rows that no account explains",
             value=balance.difference,
         )
+
+
+def _accounts(
+    parts: Mapping[str, Messages] | Mapping[str, Rows],
+    of: tuple[str, str, str],
+    lost: tuple[str, str],
+) -> Iterator[Metric]:
+    """The accounts of one balance, and by reason the one of what was lost.
+
+    Args:
+        parts: by server or table.
+        of: what is counted, what the parts are, and the account that is the sum.
+        lost: that account, and what it means.
+    """
+    what, label, whole = of
+    account_lost, meaning = lost
+    amounts = GaugeMetricFamily(
+        f"{_PREFIX}_{what}",
+        f"{what} since the spool was made: {whole} is the sum of all other accounts",
+        labels=[label, "account"],
+    )
+    reasons = CounterMetricFamily(
+        f"{_PREFIX}_{what}_{account_lost}", meaning, labels=[label, "reason"]
+    )
+    for name, part in parts.items():
+        accounts = part.to_dict()
+        del accounts["difference"]
+        for reason, amount in accounts.pop(f"{account_lost}_by_reason").items():
+            reasons.add_metric([name, reason], amount)
+        for account, amount in accounts.items():
+            amounts.add_metric([name, account], amount)
+    yield from (amounts, reasons)

@@ -92,7 +92,6 @@ class LetterStore:
         rows, before = self.count()
         size = len(blob) + len(origin[1] or b"")
         if before + size > self.max_bytes and not self._has(place):
-            self._drop(place, reason, error)
             return Kept.NOT_AT_ALL
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
@@ -111,7 +110,8 @@ class LetterStore:
         )
         return found.fetchone() is not None
 
-    def _drop(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
+    def note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
+        """Rows were not kept, and that is committed: count them, and say so now and then."""
         table, _, batch_id, first_row, rows = place
         self.dropped_rows += rows
         now = time.monotonic()

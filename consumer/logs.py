@@ -17,6 +17,11 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 _ESCAPED: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
 
 
+def escaped(text: str) -> str:
+    """A text that others wrote, on one line and without what steers a terminal."""
+    return text.translate(_ESCAPED)
+
+
 def configure_logging(log: Log) -> None:
     """Send all log records of the process to stderr, as configured."""
     handler = logging.StreamHandler(sys.stderr)
@@ -38,7 +43,7 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, followed by a traceback if there is one."""
-        text = record.getMessage().translate(_ESCAPED)
+        text = escaped(record.getMessage())
         line = f"{_time(record)} {record.levelname.lower():7} {text}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)

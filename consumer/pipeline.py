@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,7 @@ from consumer.gauges import add_gauges
 from consumer.inbox import BatchLimits, Inbox, InboxBatch
 from consumer.ledger import Ledger
 from consumer.overflow import Overflow
+from consumer.rebirths import Rebirths
 from consumer.side_tables import SideTables, describe_again
 from consumer.source import Source, Taken, join_sites, write_all
 from consumer.spool import NewBatch, Spool
@@ -33,10 +34,7 @@ from consumer.spool_watch import SpoolWatch
 from consumer.tables import configured_tables
 from consumer.telemetry import Telemetry
 from consumer.zerobus import descriptor_bytes
-from sparkplug.events import Event, EventKind
-from sparkplug.governor import in_words
-from sparkplug.messages import Reason, RebirthRequest
-from sparkplug.topics import check_id
+from sparkplug.messages import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +51,6 @@ _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _RETRY_EVERY: Final = 5.0
 _LEDGER_EVERY: Final = 1.0
-_MOST_ASKED: Final = 10_000
 
 
 class Consumer:
@@ -125,7 +122,13 @@ class Consumer:
         self._last_balance: Balance | None = None
         self._failed_batches = 0
         self._retry_at = 0.0
-        self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
+        self._rebirths = Rebirths(
+            self._sources,
+            self.connections,
+            self.side,
+            self.telemetry,
+            passive=configuration.host.mode == "passive",
+        )
         add_gauges(self, self._inbox, self._sources)
 
     def start(self) -> None:
@@ -161,26 +164,8 @@ class Consumer:
         return remaining
 
     def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:
-        """Ask an edge node for its births because a person wants them. Any thread may.
-
-        The request is sent within a second or so, at most every `host.rebirth.per_node`,
-        also to nodes that are left alone because two publishers use their id.
-
-        Raises:
-            ValueError: no server has this name, the ids cannot be those of an edge node,
-                or the host is passive.
-        """
-        if self.configuration.host.mode == "passive":
-            raise ValueError("a passive host publishes nothing: set host.mode to active")
-        names = [source.name for source in self._sources]
-        if server not in names:
-            raise ValueError(f"there is no server {server!r}, only {', '.join(names)}")
-        request = RebirthRequest(
-            check_id(group_id, "group id"),
-            check_id(edge_node_id, "edge node id"),
-            Reason.ASKED_BY_USER,
-        )
-        self._asked_by_user.append((names.index(server), request))
+        """Ask an edge node for its births because a person wants them; see `Rebirths.ask`."""
+        self._rebirths.ask(server, group_id, edge_node_id)
 
     @property
     def ready(self) -> bool:
@@ -227,7 +212,7 @@ class Consumer:
                 self._take_whatever_it_is(batch)
                 self.watch.look()
                 self._tend_gate()
-                self._request_rebirths()
+                self._rebirths.send()
                 self._retry_dead_letters()
             self._take_leave()
         except SpoolDamaged as error:
@@ -448,11 +433,14 @@ class Consumer:
         return taken
 
     def _retry_dead_letters(self) -> None:
-        """See to what `deadletter retry` asked for."""
+        """See to what `deadletter retry` asked for; on a full disk, later."""
         now = time.monotonic()
-        if now < self._retry_at:
-            return
-        self._retry_at = now + _RETRY_EVERY
+        if now >= self._retry_at:
+            self._retry_at = now + _RETRY_EVERY
+            with contextlib.suppress(SpoolFull):
+                self._take_dead_letters(now)
+
+    def _take_dead_letters(self, now: float) -> None:
         rows = self.spool.send_again()
         if rows:
             _LOG.info("%d dead letters are sent again", sum(rows.values()))
@@ -464,35 +452,6 @@ class Consumer:
                 self.ledger.held_again(source.name, sum(not each.counted for each in messages))
                 decoded = source.fleet.hold_again(messages, now)
                 self._commit([self._convert(source, decoded, time.perf_counter())])
-
-    def _request_rebirths(self) -> None:
-        now = time.monotonic()
-        while self._asked_by_user:
-            index, request = self._asked_by_user.popleft()
-            self._sources[index].governor.want(request)
-        for source, connection in zip(self._sources, self.connections, strict=True):
-            if not connection.connected.is_set():
-                continue
-            for group_id, edge_node_id, reason in source.governor.due(now):
-                if connection.request_rebirth(group_id, edge_node_id):
-                    self.telemetry.add_rebirth(reason)
-                    self.side.note(
-                        source.tags.names,
-                        Event(
-                            EventKind.REBIRTH_REQUEST,
-                            _now_us(),
-                            group_id,
-                            edge_node_id,
-                            reason=str(reason),
-                        ),
-                    )
-                    _LOG.info(
-                        "asked %s/%s for a rebirth: %s",
-                        group_id,
-                        edge_node_id,
-                        in_words(reason),
-                        extra={"group_id": group_id, "edge_node_id": edge_node_id},
-                    )
 
     def _refusal_counter(self, server: str) -> Callable[[str], None]:
         def count(reason: str) -> None:

@@ -205,10 +205,10 @@ class Spool:
         # A third of the bytes: costs no more CPU than to write all of them, lets the same
         # disk last three times as long, and wears it less.
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
+        needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
         spooled: list[SpooledBatch] = []
         with self._mutex:  # nobody may see the file changed and the count not
             with self._noting_refusal(sum(map(len, blobs))), self._transaction():
-                needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
                 self._space.check(needed, spare=spare)
                 for batch, blob in zip(batches, blobs, strict=True):
                     content = Content(len(batch.rows), batch.rows.nbytes, blob)
@@ -219,10 +219,8 @@ class Spool:
                 self._write_state(state or {})
                 if also is not None:
                     also(self._db)
-            for batch in batches:
-                self._batches.add(batch.table, len(batch.rows), batch.rows.nbytes)
-            if spooled:
-                self._batches.last_id = spooled[-1].batch_id
+            for each in spooled:
+                self._batches.add(each.batch_id, each.table, len(each.rows), each.rows.nbytes)
         return spooled
 
     def trim(self, batch_ids: Iterable[int]) -> None:
@@ -277,7 +275,10 @@ class Spool:
                 ledger.put_aside(self._db, batch.batch_id, first_row, stop - start)
                 return kept
 
-        return self._using_reserve(keep) is Kept.NOW
+        kept = self._using_reserve(keep)
+        if kept is Kept.NOT_AT_ALL:
+            self._note_dropped(place, reason, error)
+        return kept is Kept.NOW
 
     def send_again(self) -> dict[str, int]:
         """Make batches of dead letters for which that was asked, behind all others: some of them.
@@ -285,16 +286,18 @@ class Spool:
         Returns:
             The rows of each table.
         """
+        spooled: list[tuple[int, str, int, int]] = []
         again: dict[str, int] = {}
         with self._mutex:  # nobody may see the file changed and the count not
             with self._transaction():
                 for table, schema_id, rows, size, blob in self._letters.take_again():
                     content = Content(rows, size, blob)
-                    self._batches.insert(table, schema_id, self._clock(), content)
-                    again[table] = again.get(table, 0) + rows
-            if again:
-                with self._errors():
-                    self._batches.count()
+                    batch_id = self._batches.insert(table, schema_id, self._clock(), content)
+                    spooled.append((batch_id, table, rows, size))
+            for each in spooled:
+                self._batches.add(*each)
+        for _, table, rows, _ in spooled:
+            again[table] = again.get(table, 0) + rows
         return again
 
     # -- reading ---------------------------------------------------------------------
@@ -465,6 +468,10 @@ class Spool:
             ledger.drop_rows(self._db, place[0], place[-1], ledger.DEAD_LETTERS_FULL)
         return kept
 
+    def _note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
+        with self._mutex:
+            self._letters.note_dropped(place, reason, error)
+
     def _set_aside_damaged(
         self, batch_id: int, table: str, schema_id: str, blob: bytes, error: SpoolDamaged
     ) -> None:
@@ -474,8 +481,10 @@ class Spool:
             # Those of its rows that were set aside before have a letter of their own.
             left = removed.rows - ledger.take_aside(self._db, batch_id)
             place = (table, schema_id, batch_id, _DAMAGED_ROW, left)
-            self._keep_letter(place, "damaged", str(error), blob)
+            kept = self._keep_letter(place, "damaged", str(error), blob)
         self._batches.take_off(removed)
+        if kept is Kept.NOT_AT_ALL:
+            self._note_dropped(place, "damaged", str(error))
         _LOG.error(
             "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
             batch_id,

@@ -232,7 +232,7 @@ def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connect
 
     `max_bytes` is the bound of the spool, of which the log may take only a part.
     Transactions are explicit; the connection may be used by several threads, one at
-    a time. `max_bytes` bounds the log.
+    a time.
 
     Raises:
         SpoolError: the file is not a spool, a newer release's, or cannot be opened.
@@ -254,6 +254,40 @@ def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connect
         connection.close()
         raise
     return connection
+
+
+def open_existing(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open the file of a spool that a consumer may be using, from another program.
+
+    Raises:
+        SpoolError: there is no such file, it is no spool of this release, or cannot be read.
+    """
+    if not path.is_file():
+        raise SpoolError(f"there is no spool at {path}: is spool.path right?")
+    mode = "ro" if read_only else "rw"
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
+        )
+        try:
+            _check_layout(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise spool_error(error, path) from error
+    return connection
+
+
+def _check_layout(connection: sqlite3.Connection, path: Path) -> None:
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        raise SpoolError(f"{path} is not a spool: is spool.path right?")
+    version = _pragma(connection, "user_version")
+    if version != SCHEMA_VERSION:
+        raise SpoolError(
+            f"the spool {path} has layout {version}, this release knows {SCHEMA_VERSION}: start "
+            "the consumer of this release once"
+        )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: int) -> None:

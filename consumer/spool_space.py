@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from consumer import spool_file
 from consumer.errors import SpoolFull
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
     from consumer.reserve import Reserve
@@ -98,7 +98,7 @@ class SpoolSpace:
         if self._refused:
             wanted = min(max(self._spare, _ROOM_FOR * self._refused), self.max_bytes // 2)
             if self._log_bytes() > self._spare:  # of a large commit; nothing else cuts it back now
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._cut_log_back()
             left = self.max_bytes - self._spare - self.used_bytes
             on_disk = self.reserve.free_bytes + self._free_pages()
             if nothing_waits or (left >= wanted and on_disk >= wanted):
@@ -112,6 +112,14 @@ class SpoolSpace:
         if free * 2 > pages * spool_file.PAGE_BYTES and free >= _VACUUM_FROM_BYTES:
             for _ in range(_VACUUM_STEP_PAGES):  # sqlite3 steps a pragma once: one page
                 self._db.execute("PRAGMA incremental_vacuum")
+
+    def _cut_log_back(self) -> None:
+        """Copy the log into the file, if the disk has room for that."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
 
     def _log_bytes(self) -> int:
         try:

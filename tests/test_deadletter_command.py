@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from spool_command import run_command
 from tag_events import DESCRIPTOR, TABLE, event
 
 from consumer import fleet_store
 from consumer.records import EncodedRows
 from consumer.spool import Spool
 from sparkplug.messages import Message, Quarantined, Reason
-
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 
 
 @pytest.fixture
@@ -43,28 +40,7 @@ def letters(spool):
 
 
 def run(tmp_path, *arguments, code=0):
-    config = tmp_path / "consumer.yaml"
-    config.write_text(
-        f"""
-servers: [{{name: plant-a, url: mqtt://localhost}}]
-spool: {{path: {tmp_path / "spool.db"}}}
-zerobus:
-  endpoint: http://127.0.0.1:9001
-  workspace_url: http://127.0.0.1:9002
-  table: {TABLE}
-  client_id: id
-  client_secret: ${{NOT_SET}}
-""",
-        encoding="utf-8",
-    )
-    command, *others = arguments
-    done = subprocess.run(
-        [*PROGRAM, "deadletter", command, *others, "--config", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_command(tmp_path, "deadletter", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
 
@@ -121,6 +97,22 @@ def test_what_is_to_be_retried_is_marked_and_done_by_the_consumer_with_the_same_
 def test_what_cannot_be_read_is_not_retried(tmp_path):
     error = run(tmp_path, "retry", "message-2", code=1)
     assert "cannot be read" in error
+    assert "cannot be read" in run(tmp_path, "retry", "row-1", "message-2", code=1)
+    assert not [each for each in listed(tmp_path) if each["retry"]]
+
+
+@pytest.mark.usefixtures("letters")
+def test_all_that_may_help_is_retried(tmp_path):
+    run(tmp_path, "retry", "--all")
+    marked = [each["name"] for each in listed(tmp_path) if each["retry"]]
+    assert marked == ["row-1", "row-2", "message-1"]
+
+
+def test_what_publishers_wrote_does_not_steer_the_terminal(spool, tmp_path):
+    dead = [Quarantined(Message("spBv1.0/A\x1b[2J/NDATA/B\nC", b"", 7), Reason.BAD_PAYLOAD)]
+    spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant-a", dead))
+    [line] = run(tmp_path, "list").splitlines()
+    assert "spBv1.0/A\\x1b[2J/NDATA/B\\nC" in line
 
 
 @pytest.mark.usefixtures("letters")
@@ -138,6 +130,7 @@ def test_letters_are_dropped_one_by_one_or_all_of_a_reason(tmp_path):
         (("drop", "letter-1"), 1, "no name of a dead letter"),
         (("retry",), 2, "say --all"),
         (("drop", "row-1", "--all"), 2, "say --all"),
+        (("drop", "row-1", "--reason", "poison"), 2, "goes with --all"),
     ],
 )
 def test_wrong_names_are_told(tmp_path, arguments, code, text):
@@ -146,3 +139,8 @@ def test_wrong_names_are_told(tmp_path, arguments, code, text):
 
 def test_a_missing_spool_is_told(tmp_path):
     assert "there is no spool" in run(tmp_path, "list", code=1)
+
+
+def test_another_file_is_told(tmp_path):
+    (tmp_path / "spool.db").write_text("no database, but long enough to be looked at\n" * 10)
+    assert "not an SQLite file" in run(tmp_path, "list", code=1)

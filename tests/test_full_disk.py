@@ -80,3 +80,15 @@ def test_the_reserve_is_taken_back_when_there_is_room(small_disk):
         spool.trim([last.batch_id])
         assert not spool.stats().disk_is_full
         assert (small_disk / "spool.db.reserve").stat().st_blocks * 512 >= 4 * MIB
+
+
+def test_to_ask_for_room_on_a_full_disk_is_no_error(small_disk):
+    with contextlib.closing(
+        Spool.open(small_disk / "spool.db", sync="off", max_bytes=128 * MIB, reserve_bytes=8 * MIB)
+    ) as spool:
+        # The log is longer than the last room, and cannot be copied: it is cut back later.
+        taken = fill(spool, spool.add_schema(b"descriptor"))
+        assert (small_disk / "spool.db-wal").stat().st_size > 8 * MIB
+        assert not spool.has_room()
+        spool.trim(taken)
+        assert spool.has_room()

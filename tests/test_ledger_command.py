@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from spool_command import run_command
 from tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.ledger import Ledger
 from consumer.records import EncodedRows
 from consumer.spool import NewBatch, Spool
 from sparkplug.messages import Decoded, Reason
-
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 
 MESSAGES = (
     "messages of plant-a: received 7 = decoded 4 + held 2 + quarantined 0 + discarded 1 (command 1)"
@@ -49,26 +46,7 @@ def ledger(spool):
 
 
 def run(tmp_path, *arguments):
-    config = tmp_path / "consumer.yaml"
-    config.write_text(
-        f"""
-servers: [{{name: plant-a, url: mqtt://localhost}}]
-spool: {{path: {tmp_path / "spool.db"}}}
-zerobus:
-  endpoint: http://127.0.0.1:9001
-  workspace_url: http://127.0.0.1:9002
-  table: {TABLE}
-  client_id: id
-  client_secret: ${{NOT_SET}}
-""",
-        encoding="utf-8",
-    )
-    return subprocess.run(
-        [*PROGRAM, "ledger", *arguments, "--config", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(tmp_path, "ledger", *arguments)
 
 
 @pytest.mark.usefixtures("ledger")

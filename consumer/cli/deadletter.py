@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from dataclasses import asdict
@@ -13,11 +12,14 @@ import click
 
 from consumer import config
 from consumer.cli.options import config_option
-from consumer.dead_letters import DeadLetter, DeadLetters
+from consumer.dead_letters import dead_letters_of
+from consumer.logs import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from consumer.dead_letters import DeadLetter, DeadLetters
 
 EXAMPLES = """\b
 Examples:
@@ -39,14 +41,8 @@ def command() -> None:
     """
 
 
-@contextlib.contextmanager
-def _opened(config_path: Path) -> Iterator[DeadLetters]:
-    path = config.load(config_path, os.environ, secrets=False).spool.path
-    letters = DeadLetters(path)
-    try:
-        yield letters
-    finally:
-        letters.close()
+def _opened(config_path: Path) -> AbstractContextManager[DeadLetters]:
+    return dead_letters_of(config.load(config_path, os.environ, secrets=False).spool.path)
 
 
 def _time(seconds: float) -> str:
@@ -57,7 +53,7 @@ def _line(letter: DeadLetter) -> str:
     content = f"{letter.rows} rows" if letter.rows else f"{letter.size} bytes"
     mark = " (to be retried)" if letter.retry else ""
     text = f"  {letter.error}" if letter.error else ""
-    return (
+    return escaped(
         f"{letter.name:<14} {_time(letter.at)}  {letter.reason:<26} {letter.where}  "
         f"{content}{mark}{text}"
     )
@@ -94,11 +90,22 @@ def _chosen(function: Any) -> Any:
 
 
 def _names(
-    letters: DeadLetters, names: tuple[str, ...], reason: str | None, *, everything: bool
+    letters: DeadLetters,
+    names: tuple[str, ...],
+    reason: str | None,
+    *,
+    everything: bool,
+    to_retry: bool = False,
 ) -> list[str]:
+    """The letters that are named, or all of them; to retry, all for which that can help."""
     if bool(names) == everything:
         raise click.UsageError("name dead letters, or say --all")
-    return [letter.name for letter in letters.list(reason)] if everything else list(names)
+    if names and reason is not None:
+        raise click.UsageError("--reason goes with --all")
+    if names:
+        return list(names)
+    found = letters.list(reason)
+    return [letter.name for letter in found if letter.may_be_retried or not to_retry]
 
 
 @command.command()
@@ -108,10 +115,11 @@ def retry(config_path: Path, names: tuple[str, ...], reason: str | None, everyth
     """Try dead letters again: rows are sent as they are, messages wait for a birth once more.
 
     The consumer does it: the running one within seconds, else the next one at its start.
-    Event ids stay the same.
+    Event ids stay the same. --all leaves out what cannot be read anyway.
     """
     with _opened(config_path) as letters:
-        marked = letters.retry(_names(letters, names, reason, everything=everything))
+        chosen = _names(letters, names, reason, everything=everything, to_retry=True)
+        marked = letters.retry(chosen)
     click.echo(f"{marked} dead letters are tried again when the consumer runs", err=True)
 
 

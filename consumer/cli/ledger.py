@@ -10,12 +10,11 @@ import click
 
 from consumer import config
 from consumer.balance import balance_of_file
+from consumer.cli import EXIT_FAILURE
 from consumer.cli.options import config_option
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_EXIT_FAILURE = 1
 
 EXAMPLES = """\b
 Examples:
@@ -45,4 +44,4 @@ def command(context: click.Context, config_path: Path, as_json: bool) -> None:
         if not balance.lines():
             click.echo("nothing was received yet", err=True)
     if not balance.balanced:
-        context.exit(_EXIT_FAILURE)
+        context.exit(EXIT_FAILURE)

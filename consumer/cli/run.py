@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from consumer.cli import EXIT_FAILURE, EXIT_INTERRUPTED
 from consumer.cli.options import config_option
 from consumer.config import load
 from consumer.errors import SpoolError
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _LOG = logging.getLogger(__name__)
-_EXIT_FAILURE = 1
-_EXIT_INTERRUPTED = 130
 
 
 @click.command(
@@ -72,8 +71,8 @@ def command(context: click.Context, config_path: Path) -> None:
     _report_ledger(consumer)
     _report(consumer, remaining)
     if consumer.failure is not None:
-        context.exit(_EXIT_FAILURE)
-    context.exit(_EXIT_INTERRUPTED if signal.SIGINT in received else 0)
+        context.exit(EXIT_FAILURE)
+    context.exit(EXIT_INTERRUPTED if signal.SIGINT in received else 0)
 
 
 def _report_ledger(consumer: Consumer) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
+from consumer.cli import EXIT_INTERRUPTED
 from consumer.errors import ConfigurationError
 from consumer.simulator import Fleet
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _REPORT_SECONDS: Final = 5.0
 _HEALTH_SECONDS: Final = 2.0
 _STOP_SECONDS: Final = 10.0
-_EXIT_INTERRUPTED: Final = 130
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 EPILOG: Final = """\b
@@ -100,7 +100,7 @@ def command(**options: Any) -> None:
     if not ended:
         raise click.ClickException(f"an edge node did not stop within {_STOP_SECONDS:g} s")
     if signals.interrupted:
-        raise click.exceptions.Exit(_EXIT_INTERRUPTED)
+        raise click.exceptions.Exit(EXIT_INTERRUPTED)
 
 
 class _Signals:

@@ -30,6 +30,7 @@ def make_app(consumer: Consumer) -> FastAPI:
         closed = [each.table for each in consumer.deliveries if not each.is_open]
         gate = consumer.back_pressure.why_closed
         details = {
+            "failure": _text(consumer.failure),
             "gate": gate,
             "not_connected": waiting,
             "stream_state": str(consumer.delivery.stats().state),

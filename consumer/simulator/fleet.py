@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import ConfigurationError
 from consumer.simulator.connection import MqttTarget
+from consumer.simulator.group import NodeGroup
 from consumer.simulator.ledger import Ledger
 from consumer.simulator.node import SimulatedNode, now_ms
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
@@ -25,12 +25,8 @@ _CHANGES_PER_SIMULATOR: Final = 2_500.0
 _LINES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-class Fleet:
-    """Simulated gateways "Plant 1" to "Plant N", each with `edge_nodes` edge nodes.
-
-    Every edge node is a thread with an MQTT connection of its own. Properties may be
-    read from any thread.
-    """
+class Fleet(NodeGroup):
+    """Simulated gateways "Plant 1" to "Plant N", each with `edge_nodes` edge nodes."""
 
     def __init__(
         self,
@@ -97,11 +93,11 @@ class Fleet:
             rolling_history_ms=rolling_history_ms,
         )
         indexes = range(1, gateways + 1) if gateway_index is None else [gateway_index]
-        self._nodes = [
+        super().__init__(
             self._node(f"Plant {index}", f"Line {line}", rate / edge_nodes, seed, target)
             for index in indexes
             for line in _LINES[:edge_nodes]
-        ]
+        )
 
     def _node(
         self, group_id: str, edge_node_id: str, rate: float, seed: int, target: MqttTarget
@@ -126,45 +122,6 @@ class Fleet:
         backoff = random.Random(f"{seed}/{group_id}/{edge_node_id}/backoff")  # noqa: S311
         return SimulatedNode(node, program, target, rate=rate, rng=backoff, ledger=self._ledger)
 
-    def start(self) -> None:
-        """Start all edge nodes. They connect, and connect again, on their own."""
-        for node in self._nodes:
-            node.start()
-
-    def stop(self, timeout: float = 10.0) -> bool:
-        """Stop all edge nodes: NDEATH, DISCONNECT. False if some still run after `timeout`."""
-        for node in self._nodes:
-            node.request_stop()
-        deadline = time.monotonic() + timeout
-        for node in self._nodes:
-            if node.is_alive():
-                node.join(max(0.0, deadline - time.monotonic()))
-        return not any(node.is_alive() for node in self._nodes)
-
-    def pause(self) -> None:
-        """Let no tag change; the gateways stay connected. For a quiet comparison."""
-        for node in self._nodes:
-            node.pause()
-
-    def resume(self) -> None:
-        """End a pause."""
-        for node in self._nodes:
-            node.resume()
-
-    def break_connections(self) -> None:
-        """Let every connection fail once, without DISCONNECT."""
-        for node in self._nodes:
-            node.break_connection()
-
-    def wait_online(self, timeout: float = 10.0) -> bool:
-        """Wait until the births of all edge nodes are published; False after `timeout`."""
-        deadline = time.monotonic() + timeout
-        while self.online < len(self._nodes):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        return True
-
     @property
     def ledger(self) -> Ledger:
         """What was published.
@@ -175,43 +132,3 @@ class Fleet:
         if self._ledger is None:
             raise RuntimeError("this fleet keeps no ledger")
         return self._ledger
-
-    @property
-    def gateways(self) -> list[str]:
-        """Names of the edge nodes: group id / edge node id."""
-        return [node.descriptor for node in self._nodes]
-
-    @property
-    def published(self) -> int:
-        """Metric values handed to MQTT so far, births included."""
-        return sum(node.published for node in self._nodes)
-
-    @property
-    def dropped(self) -> int:
-        """Values that could not be published and did not fit into a store."""
-        return sum(node.dropped for node in self._nodes)
-
-    @property
-    def stored(self) -> int:
-        """Values that wait in the stores of the edge nodes."""
-        return sum(node.stored for node in self._nodes)
-
-    @property
-    def connected(self) -> int:
-        """Edge nodes with a connection, those that wait for a primary host included."""
-        return sum(node.connected for node in self._nodes)
-
-    @property
-    def online(self) -> int:
-        """Edge nodes whose births are published."""
-        return sum(node.online for node in self._nodes)
-
-    @property
-    def rebirths(self) -> int:
-        """Rebirth requests obeyed."""
-        return sum(node.rebirths for node in self._nodes)
-
-    @property
-    def connections(self) -> int:
-        """Connections established so far."""
-        return sum(node.connections for node in self._nodes)

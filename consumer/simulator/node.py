@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from consumer.simulator.connection import MqttConnection
 from consumer.simulator.ledger import count_values
@@ -15,13 +15,11 @@ from sparkplug.edge_node import Session
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from consumer.simulator.connection import MqttTarget
-    from consumer.simulator.ledger import Ledger
-    from consumer.simulator.tags import TagProgram
     from sparkplug.actions import Action
-    from sparkplug.edge_node import EdgeNode
+    from sparkplug.edge_node import EdgeNode, Update
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +36,32 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Program(Protocol):
+    """Says how the tags of an edge node change."""
+
+    def changes(self, count: int, at_ms: int) -> Mapping[str | None, Sequence[Update]]:
+        """The next changes, by device."""
+
+
+class Recorder(Protocol):
+    """Takes down what an edge node published, as a ledger does."""
+
+    def record(self, publish: Publish) -> None:
+        """Take down a message that was handed to the MQTT server."""
+
+
 class SimulatedNode(threading.Thread):
     """Runs one edge node until `request_stop`. Counters may be read from any thread."""
 
     def __init__(
         self,
         node: EdgeNode,
-        program: TagProgram,
+        program: Program,
         target: MqttTarget,
         *,
         rate: float,
         rng: random.Random,
-        ledger: Ledger | None = None,
+        ledger: Recorder | None = None,
     ) -> None:
         """`rate` is in changes per second; 0 publishes births only."""
         self.descriptor = f"{node.group_id}/{node.edge_node_id}"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from columnar import message, tag
 
+from consumer import fleet_store
 from consumer.balance import Messages, Rows
 from consumer.config import parse
+from consumer.dead_letters import DeadLetters
+from consumer.errors import SpoolDiskFull
 from consumer.inbox import InboxBatch
 from consumer.pipeline import Consumer
-from sparkplug.messages import MessageBatch
+from sparkplug.messages import MessageBatch, Quarantined, Reason
 
 
 @pytest.fixture
@@ -85,3 +90,23 @@ def test_births_that_a_server_keeps_are_messages_too(consumer):
     certificate = certificate._replace(topic=f"$sparkplug/certificates/{certificate.topic}")
     consumer._take_whatever_it_is(InboxBatch(certificates={0: [certificate]}))
     assert messages(consumer) == Messages(received=1, discarded={"certificate": 1})
+
+
+def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(
+    consumer, monkeypatch, tmp_path
+):
+    dead = [Quarantined(message("NDATA", tag("Ramp", 1)), Reason.DATA_BEFORE_BIRTH)]
+    consumer.spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant", dead))
+    with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
+        letters.retry(["message-1"])
+
+        def full(*_):
+            raise SpoolDiskFull("no room on the disk")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(consumer.spool, "write", full)
+            consumer._retry_dead_letters()
+        assert len(letters.list()) == 1
+        consumer._retry_at = 0.0
+        consumer._retry_dead_letters()
+        assert letters.list() == []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from services import wait_until
 
 from consumer.simulator.connection import MqttTarget
+from consumer.simulator.group import NodeGroup
 from consumer.simulator.node import SimulatedNode, now_ms
 from faults.notebook import POISON_QUALITY, Notebook
 from sparkplug.datatypes import DataType
@@ -119,8 +120,8 @@ class Program:
         return Update(name, value, at_ms, quality)
 
 
-class Plant:
-    """Edge nodes with a connection of their own each, and what they published.
+class Plant(NodeGroup):
+    """Edge nodes, and a notebook of what they published.
 
     With `store_and_forward` they name the consumer as their primary host: they publish only
     while its STATE is online, and after a lost session say again what they said before it.
@@ -141,7 +142,7 @@ class Plant:
             primary_host_id=HOST_ID if store_and_forward else None,
             rolling_history_ms=20_000 if store_and_forward else 0,
         )
-        self._nodes: list[SimulatedNode] = []
+        simulated: list[SimulatedNode] = []
         for number in range(1, nodes + 1):
             start_ms = now_ms()
             program = Program(start_ms, poison_every)
@@ -149,50 +150,27 @@ class Plant:
             for device in DEVICES[1:]:
                 assert device is not None
                 node.add_device(device, program.metrics[device], start_ms)
-            self._nodes.append(
+            simulated.append(
                 SimulatedNode(
                     node,
-                    program,  # type: ignore[arg-type] # `changes` is all that is used of it
+                    program,
                     MqttTarget(url),
                     rate=rate / nodes,
                     rng=random.Random(number),
-                    ledger=self.notebook,  # type: ignore[arg-type] # `record` is all
+                    ledger=self.notebook,
                 )
             )
-
-    def start(self) -> None:
-        for node in self._nodes:
-            node.start()
-
-    def stop(self) -> None:
-        for node in self._nodes:
-            node.request_stop()
-        for node in self._nodes:
-            if node.ident is not None:
-                node.join(10)
-        assert not any(node.is_alive() for node in self._nodes), "an edge node does not end"
+        super().__init__(simulated)
 
     @property
     def published(self) -> int:
         """Metric values so far."""
         return self.notebook.published
 
-    @property
-    def rebirths(self) -> int:
-        """Rebirth requests obeyed."""
-        return sum(node.rebirths for node in self._nodes)
-
-    @property
-    def connected(self) -> int:
-        return sum(node.connected for node in self._nodes)
-
-    @property
-    def online(self) -> int:
-        return sum(node.online for node in self._nodes)
-
-    def wait_online(self, timeout: float = 20.0) -> None:
+    def wait_online(self, timeout: float = 20.0) -> bool:
         """Wait until the births of all edge nodes are published."""
-        wait_until(lambda: self.online == len(self._nodes), timeout, "all edge nodes online")
+        assert super().wait_online(timeout), "not all edge nodes are online"
+        return True
 
     def wait_published(self, values: int, timeout: float = 30.0) -> None:
         """Wait until so many more values were published."""
@@ -209,21 +187,15 @@ class Plant:
 
         wait_until(all_did, timeout, "data of every edge node")
 
-    def resume(self) -> None:
-        for node in self._nodes:
-            node.resume()
-
     def pause(self) -> None:
         """Let nothing change any more, and wait until what did is published."""
-        for node in self._nodes:
-            node.pause()
+        super().pause()
         # A pause takes effect between two rounds of changes.
         counts: list[int] = []
 
         def quiet() -> bool:
             counts.append(self.published)
-            stored = sum(node.stored for node in self._nodes)
-            return not stored and counts[-_QUIET_POLLS:].count(counts[-1]) == _QUIET_POLLS
+            return not self.stored and counts[-_QUIET_POLLS:].count(counts[-1]) == _QUIET_POLLS
 
         wait_until(quiet, 30, "edge nodes that pause")
 
@@ -235,4 +207,4 @@ def plant(url: str, **options: object) -> Iterator[Plant]:
     try:
         yield edge_nodes
     finally:
-        edge_nodes.stop()
+        assert edge_nodes.stop(), "an edge node does not end"
