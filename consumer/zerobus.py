@@ -37,6 +37,7 @@ _ATTEMPTS_PER_SDK: Final = 2
 
 _NETWORK: Final = re.compile(r"(?i)network|transport|tls|connect|sending request|timed out")
 _PROBE_TIMEOUT: Final = 3.0
+_MOST_WORDS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,12 @@ def classify(error: Exception, *, opening: bool) -> FailureKind:
     return FailureKind.RETRIABLE
 
 
+def _words(error: Exception) -> str:
+    """What the service said, as much of it as is kept with every row that it refuses."""
+    text = str(error)
+    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]} ..."
+
+
 def _sdk_module() -> Any:
     # The SDK's log goes to stdout, in colour, unless told before its import.
     os.environ.setdefault("RUST_LOG", "off")
@@ -184,7 +191,7 @@ class ZerobusIngestStream:
         except Exception as error:
             kind = classify(error, opening=False)
             if kind is FailureKind.TOO_LARGE:
-                raise SinkFailure(kind, str(error)) from error
+                raise SinkFailure(kind, _words(error)) from error
             raise self.failure() from error
         return offset
 
@@ -199,7 +206,7 @@ class ZerobusIngestStream:
             try:
                 self._stream.flush()
             except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's, all are causes
-                self.cause = SinkFailure(classify(error, opening=False), str(error))
+                self.cause = SinkFailure(classify(error, opening=False), _words(error))
             else:
                 self.cause = SinkFailure(FailureKind.ENDED, "the service ended the stream")
         return self.cause
@@ -289,8 +296,7 @@ class ZerobusSink:
                     or self._failed_attempts % _ATTEMPTS_PER_SDK == 0
                 ):
                     self._sdk = None
-            text = str(error) + self._below(str(error))
-            raise SinkFailure(kind, text) from error
+            raise SinkFailure(kind, _words(error) + self._below(str(error))) from error
         with self._lock:
             self._failed_attempts = 0
         return ZerobusIngestStream(stream, generation, table, schema_id)

@@ -176,6 +176,13 @@ def test_a_status_at_opening_is_classified(server, line, code, kind):
     assert failure.value.kind is kind
 
 
+def test_of_very_long_reasons_only_the_beginning_is_kept(server, line):
+    server.faults.fail_creation("NOT_FOUND", "the reason in words" + 5_000 * "!")
+    with pytest.raises(SinkFailure, match="the reason in words") as failure:
+        line.open()
+    assert len(str(failure.value)) < 4_100
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
