@@ -62,7 +62,7 @@ format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Rows per core and second, bursts of births; writes bench/results.json
+bench: setup ## Speed, spool, and an outage of five minutes (about twelve in all); writes bench/results.json
 	@$(BIN)/python bench/run.py
 
 fuzz: setup ## Inputs nobody thought of, FUZZ_SECONDS for each target

@@ -206,19 +206,19 @@ class Spool:
         # disk last three times as long, and wears it less.
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
         spooled: list[SpooledBatch] = []
-        with self._noting_refusal(sum(map(len, blobs))), self._transaction():
-            needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
-            self._space.check(needed, spare=spare)
-            for batch, blob in zip(batches, blobs, strict=True):
-                content = Content(len(batch.rows), batch.rows.nbytes, blob)
-                batch_id = self._batches.insert(batch.table, batch.schema_id, now, content)
-                spooled.append(
-                    SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
-                )
-            self._write_state(state or {})
-            if also is not None:
-                also(self._db)
-        with self._mutex:
+        with self._mutex:  # nobody may see the file changed and the count not
+            with self._noting_refusal(sum(map(len, blobs))), self._transaction():
+                needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
+                self._space.check(needed, spare=spare)
+                for batch, blob in zip(batches, blobs, strict=True):
+                    content = Content(len(batch.rows), batch.rows.nbytes, blob)
+                    batch_id = self._batches.insert(batch.table, batch.schema_id, now, content)
+                    spooled.append(
+                        SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
+                    )
+                self._write_state(state or {})
+                if also is not None:
+                    also(self._db)
             for batch in batches:
                 self._batches.add(batch.table, len(batch.rows), batch.rows.nbytes)
             if spooled:
@@ -286,14 +286,15 @@ class Spool:
             The rows of each table.
         """
         again: dict[str, int] = {}
-        with self._transaction():
-            for table, schema_id, rows, size, blob in self._letters.take_again():
-                content = Content(rows, size, blob)
-                self._batches.insert(table, schema_id, self._clock(), content)
-                again[table] = again.get(table, 0) + rows
-        if again:
-            with self._errors():
-                self._batches.count()
+        with self._mutex:  # nobody may see the file changed and the count not
+            with self._transaction():
+                for table, schema_id, rows, size, blob in self._letters.take_again():
+                    content = Content(rows, size, blob)
+                    self._batches.insert(table, schema_id, self._clock(), content)
+                    again[table] = again.get(table, 0) + rows
+            if again:
+                with self._errors():
+                    self._batches.count()
         return again
 
     # -- reading ---------------------------------------------------------------------

@@ -451,6 +451,26 @@ class TestDeadLetters:
         assert not self.put(small, batch, 3)
         assert small.dropped_letters == 0
 
+    def test_nobody_sees_rows_sent_again_before_they_are_counted(self, small, batch, monkeypatch):
+        self.put(small, batch, 0)
+        small.write(lambda db: db.execute("UPDATE dead_letters SET retry = 1"))
+        enter, seen = small._errors, []
+
+        def enter_while_somebody_looks():
+            def look() -> None:
+                seen.append(small.alone().acquire(timeout=0.05))
+                if seen[-1]:
+                    small.alone().release()
+
+            other = threading.Thread(target=look)
+            other.start()
+            other.join()
+            return enter()
+
+        monkeypatch.setattr(small, "_errors", enter_while_somebody_looks)
+        assert small.send_again() == {TABLE: 1}
+        assert seen == [False, False]  # before the change, and before it is counted
+
     def test_there_is_room_again_when_some_are_dropped_by_hand(self, small, batch, path):
         for row in range(19):
             self.put(small, batch, row)
