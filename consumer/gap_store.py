@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.events import Healing
+from sparkplug.gap_accounts import HEALABLE_GAPS
 from sparkplug.gaps import Gap, GapReason
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ MOST_HOURLY_ROWS: Final = 1_000_000
 """Of all nodes and hours, some 30 MB: 31 days of 1,300 nodes, four days of 10,000."""
 
 MOST_NODES: Final = 100_000
-_HEALABLE_GAPS: Final = 16
 _BITMAP_BYTES: Final = 32
 
 
@@ -197,7 +197,7 @@ def read_healable(db: sqlite3.Connection, server: str) -> list[Gap]:
         "(SELECT *, row_number() OVER (PARTITION BY group_id, edge_node_id ORDER BY number DESC) "
         "AS age FROM gaps WHERE server = ? AND closed IN (?, ?)) "
         "WHERE age <= ? OR closed = ? ORDER BY number",
-        (server, Healing.OPEN, Healing.REBIRTH_SNAPSHOT, _HEALABLE_GAPS, Healing.OPEN),
+        (server, Healing.OPEN, Healing.REBIRTH_SNAPSHOT, HEALABLE_GAPS, Healing.OPEN),
     )
     return [
         Gap(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sparkplug.messages import Decoded, Observations
     from sparkplug.session import EdgeNodeSession
 
-_HEALABLE_GAPS: Final = 16
-"""Of each node: so many of its latest gaps are looked at when history comes."""
+HEALABLE_GAPS: Final = 16
+"""Of each node: so many of its latest gaps may still be healed."""
 
 _MOST_UNBORN: Final = 10_000
 _US_PER_MS: Final = 1000
@@ -52,7 +52,7 @@ class GapAccounts:
         self._healable: dict[NodeKey, deque[Gap]] = {}
         self._unborn: dict[NodeKey, int] = {}
         self._strangers: set[NodeKey] = set()
-        self.any_received = False
+        self._any_received = False
 
     # ------------------------------------------------------------------ received
 
@@ -61,7 +61,7 @@ class GapAccounts:
         if session is not None:
             count += self._unborn.pop(arrival.key, 0)
             self._nodes["received"][session.index] += count
-            self.any_received = True
+            self._any_received = True
         elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
             self._unborn[arrival.key] = self._unborn.get(arrival.key, 0) + count
 
@@ -76,9 +76,9 @@ class GapAccounts:
 
     def take_received(self, sessions: Sequence[EdgeNodeSession]) -> list[Received]:
         """What came of each node since the last call. `sessions` are by index."""
-        if not self.any_received:
+        if not self._any_received:
             return []
-        self.any_received = False
+        self._any_received = False
         size = self._nodes.size
         received = self._nodes["received"][:size]
         found = np.flatnonzero(received)
@@ -107,7 +107,7 @@ class GapAccounts:
             nodes["received"][: nodes.size] += np.bincount(node, minlength=nodes.size)
             # Where an index is there more than once, its last value stays.
             nodes["sent_us"][node] = np.where(sent_ms == ABSENT, received_us, sent_ms * _US_PER_MS)
-            self.any_received = True
+            self._any_received = True
         if self._healable and observations is not None and observations.historical.any():
             self._history(observations, catalogue, batch.decoded)
 
@@ -115,7 +115,7 @@ class GapAccounts:
 
     def found(self, gap: Gap, decoded: Decoded) -> None:
         """A gap became known; it may have been healed at once."""
-        self._healable.setdefault(gap.key, deque(maxlen=_HEALABLE_GAPS)).append(gap)
+        self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)
         count = gap.count or 0
         settled = 0 if _may_be_taken_back(gap) else count
         change = GapChange(gap, None, gap.healing, count, settled, gap.sessions)
@@ -172,7 +172,7 @@ class GapAccounts:
         """
         key, decoded, healed_us = arrival.key, arrival.decoded, arrival.received_us
         self._nodes["received"][session.index] += self._unborn.pop(key, 0)
-        self.any_received = True
+        self._any_received = True
         steps = steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq)
         session.counted_bd_seq = arrival.bd_seq
         missed = max((steps or 0) - 1, 0)
@@ -278,7 +278,7 @@ class GapAccounts:
         `sent` says when the last message of a node was sent, as in `Received`.
         """
         for gap in gaps:
-            self._healable.setdefault(gap.key, deque(maxlen=_HEALABLE_GAPS)).append(gap)
+            self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)
             session = sessions.get(gap.key)
             is_hole = gap.reason is GapReason.SEQUENCE_GAP and gap.closed is Healing.OPEN
             if session is not None and is_hole and gap.missing:

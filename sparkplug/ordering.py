@@ -9,6 +9,7 @@ from sparkplug.events import EventKind
 from sparkplug.messages import Reason
 from sparkplug.sequence import BEHIND, MODULUS
 from sparkplug.topics import MessageType
+from sparkplug.windows import sent_after
 
 if TYPE_CHECKING:
     from sparkplug.arrival import Arrival
@@ -151,12 +152,13 @@ class Ordering:
 
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""
-        batch, sent_ms = birth.batch, birth.sent_ms
+        batch = birth.batch
         late_birth, session.late_birth = session.late_birth, None
         self._state.watch(session)
-        for entry in self._awaiting.take(birth.key, None):
-            whole = entry.reason is Reason.DATA_BEFORE_BIRTH
-            if whole and sent_ms != ABSENT and batch.sent_ms(entry.place) >= sent_ms:
+        held = self._awaiting.take(birth.key, None)
+        after = sent_after(birth, [e for e in held if e.reason is Reason.DATA_BEFORE_BIRTH])
+        for entry in held:
+            if entry in after:
                 following.append(entry)
             else:
                 self._reader.read_released(batch, entry, session)

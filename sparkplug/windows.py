@@ -16,6 +16,8 @@ from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.sequence import BEHIND, MODULUS, distance, holes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sparkplug.arrival import Arrival
     from sparkplug.batch import Batch
     from sparkplug.fleet_state import FleetState
@@ -157,16 +159,14 @@ class Windows:
 
     def end_former_session(self, arrival: Arrival, session: EdgeNodeSession) -> list[Waiting]:
         """Before an NBIRTH: read what waits of the session before it; return the others."""
-        following: list[Waiting] = []
-        before: list[Waiting] = []
-        for entry in session.sequence.take_waiting():
-            is_after = arrival.batch.sent_ms(entry.place) >= arrival.sent_ms != ABSENT
-            (following if is_after else before).append(entry)
+        waiting = session.sequence.take_waiting()
+        after = sent_after(arrival, waiting)
+        before = [entry for entry in waiting if entry not in after]
         for entry in before:
             session.sequence.wait(entry)
         if before:
             self.stop_waiting(arrival.batch, session, ask=False)
-        return following
+        return [entry for entry in waiting if entry in after]
 
     def heal(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
         """After an NBIRTH: no gap is open any more. `doubtful`: see GapAccounts.born."""
@@ -182,3 +182,29 @@ def _behind_holes(entries: list[Waiting]) -> Waiting | None:
         if distance(entries[number].seq, entries[number - 1].seq) > 1:
             return entries[number]
     return entries[0] if entries else None
+
+
+def sent_after(birth: Arrival, entries: Iterable[Waiting]) -> set[Waiting]:
+    """Which of the messages that came before an NBIRTH were sent after it.
+
+    Those whose payload timestamp is later. An edge node that is asked for births while it
+    publishes answers within the millisecond: of those with the timestamp of the NBIRTH it is
+    those whose seq follow on the NBIRTH's, without a hole.
+    """
+    batch, born_ms = birth.batch, birth.sent_ms
+    if born_ms == ABSENT:
+        return set()
+    after: set[Waiting] = set()
+    tied: dict[int, list[Waiting]] = {}
+    for entry in entries:
+        sent_ms = batch.sent_ms(entry.place)
+        if sent_ms > born_ms:
+            after.add(entry)
+        elif sent_ms == born_ms:
+            tied.setdefault(batch.seq(entry.place), []).append(entry)
+    for step in range(1, MODULUS):
+        following = tied.get((birth.seq + step) % MODULUS)
+        if following is None:
+            break
+        after.update(following)
+    return after

@@ -78,10 +78,22 @@ class Message:
         return replace(self, arrival=arrival, payload=payload)
 
 
-def not_earlier(message: Message, birth: Message) -> bool:
-    """Whether both say when they were sent, and the message not before the birth."""
-    sent, born = message.sent_at, birth.sent_at
-    return sent is not None and born is not None and sent >= born
+def sent_after(birth: Message, messages: Iterable[Message]) -> list[Message]:
+    """Which of some messages say that they were sent after a birth.
+
+    At the very time of the birth was sent what counts on from it.
+    """
+    born = birth.sent_at
+    if born is None:
+        return []
+    timed = [m for m in messages if m.sent_at is not None and m.sent_at >= born]
+    last = birth.seq
+    while last != (birth.seq - 1) % 256 and any(
+        m.sent_at == born and m.seq == (last + 1) % 256 for m in timed
+    ):
+        last = (last + 1) % 256
+    counted_on = (last - birth.seq) % 256
+    return [m for m in timed if m.sent_at != born or 0 < (m.seq - birth.seq) % 256 <= counted_on]
 
 
 def parse_topic(topic: str) -> Topic | str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle.arrivals import not_earlier
+from oracle.arrivals import sent_after
 from oracle.holding import MEBIBYTE
 from oracle.node import KNOWN_GAPS, Gap, Trust, Waiting
 from oracle.reading import Reading
@@ -190,8 +190,8 @@ class Ordering(Reading):
         if not self.is_readable_birth(message):
             self.lost_node_birth(node)
             return
-        new = [w.message for w in node.window if not_earlier(w.message, message)]
-        node.window = [w for w in node.window if not not_earlier(w.message, message)]
+        new = sent_after(message, [w.message for w in node.window])
+        node.window = [w for w in node.window if w.message not in new]
         self.skip_holes(node, ask=False)
         self._heal_by_birth(node, message)
         node.was_heard = False
@@ -202,11 +202,12 @@ class Ordering(Reading):
         node.is_ignition = any(m.name == transmission for m in message.payload.metrics)
         self.remember(node, message)
         self.birth(node, message)
-        for held in self.take(node, None):
-            is_before_birth = held.reason == "data_before_birth"
-            if is_before_birth and not_earlier(held.message, message):
-                new.append(held.message)
-            else:
+        held_before = self.take(node, None)
+        whole = [held.message for held in held_before if held.reason == "data_before_birth"]
+        after = sent_after(message, whole)
+        new += after
+        for held in held_before:
+            if held.message not in after or held.reason != "data_before_birth":
                 self.read_held(node, held)
         if node.late_birth is not None:
             late, node.late_birth = node.late_birth, None

@@ -321,6 +321,15 @@ def test_a_birth_that_a_server_keeps_shows_a_session_that_was_not_listened_to():
     assert heard.told() == [("away", None, "rebirth_snapshot")]
 
 
+def test_a_birth_in_the_millisecond_of_the_data_it_is_asked_for_by_makes_no_gap_of_its_own():
+    heard = Accounts(birth(bd=4))
+    heard.lost()
+    heard.feed(at(36, 70), at(37, 70), at(38, 70))
+    heard.feed(birth(bd=5, timestamp=SENT_MS + 70), at(1, 70), at(2, 80))
+    heard.tick(TIMEOUT)
+    assert heard.told() == [("away", None, "rebirth_snapshot")]
+
+
 def test_an_absence_is_one_gap_whatever_is_heard_before_its_birth():
     """All that may follow on a loss of the connection; of each exactly one record."""
     for heard_first in ([], [data(40)], [data(40), data(41)], [data(9), death(7), data(1)]):

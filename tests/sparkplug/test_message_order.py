@@ -237,6 +237,19 @@ def test_what_waits_and_is_not_older_than_a_birth_belongs_to_the_session_it_begi
     assert not heard.counts
 
 
+def test_what_waits_since_the_millisecond_of_a_birth_and_does_not_count_on_from_it_is_older():
+    heard = listening(BIRTH)
+    heard.feed(data(43), data(41))
+    rows = heard.feed(message("NBIRTH", tag("Sine", 0, 50.0), seq=40))
+    assert told(rows) == {
+        ("NDATA", "Ramp", 43.0),
+        ("NBIRTH", "Sine", 50.0),
+        ("NDATA", "Sine", 41.0),
+    }
+    assert numbers(heard.feed(data(42))) == [42]
+    assert not heard.rebirths
+
+
 def test_aliases_of_what_waits_are_those_of_its_own_session():
     heard = listening(BIRTH)
     heard.feed(data(2, timestamp=EARLIER), data(41, timestamp=LATER))
