@@ -39,13 +39,13 @@ class Subscriber:
     def _on_subscribe(self, *_args):
         self._subscribed = True
 
-    def read(self, until, timeout=15.0):
+    def read(self, until, timeout=30.0):
         deadline = time.monotonic() + timeout
         while not until() and time.monotonic() < deadline:
             self._client.loop(0.05)
 
     def step(self):
-        self._client.loop(0.01)
+        self._client.loop(0.0)
 
     def close(self):
         self._client.disconnect()
