@@ -191,6 +191,9 @@ class Fleet:
         state.recent.clear()
         at_us = state.heard_us if at_us is None else at_us
         alive = sum(session.owner.born for session in state.sessions)
+        for session in state.sessions:
+            if session.in_doubt:
+                state.gaps.left_in_doubt((session.owner.group_id, session.owner.edge_node_id))
         decoded.events.append(
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
         )

@@ -52,6 +52,7 @@ class GapAccounts:
         self._healable: dict[NodeKey, deque[Gap]] = {}
         self._unborn: dict[NodeKey, int] = {}
         self._strangers: set[NodeKey] = set()
+        self._left_in_doubt: set[NodeKey] = set()
         self._any_received = False
 
     # ------------------------------------------------------------------ received
@@ -69,6 +70,10 @@ class GapAccounts:
         """A message came of a node of which no birth was ever heard."""
         if len(self._strangers) < _MOST_UNBORN:
             self._strangers.add(key)
+
+    def left_in_doubt(self, key: NodeKey) -> None:
+        """The host went away while it waited for a birth that says where a node is."""
+        self._left_in_doubt.add(key)
 
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A message was read in order of seq, one by one."""
@@ -192,11 +197,14 @@ class GapAccounts:
         reason: GapReason | None = None
         if not is_known and (doubtful or key in self._strangers):
             reason = GapReason.AWAY
+        elif key in self._left_in_doubt and not steps and not end_was_heard:
+            reason = GapReason.AWAY  # once more, after one that was counted
         elif missed:
             reason = GapReason.SESSIONS_MISSED
         elif steps and not is_known:
             reason = GapReason.SESSION_END
         self._strangers.discard(key)
+        self._left_in_doubt.discard(key)
         if reason is not None:
             gap = self._gap(arrival, session, reason)
             gap.sessions = missed

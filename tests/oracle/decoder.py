@@ -46,6 +46,7 @@ class Oracle(Ordering):
         self.time_is_up()
         for node in self.nodes.values():
             node.read_lately.clear()
+            node.left_refuted |= node.is_born and node.trust is Trust.REFUTED
             if node.trust is Trust.CONFIRMED:
                 node.trust = Trust.UNCONFIRMED
 
@@ -68,6 +69,7 @@ class Oracle(Ordering):
             return node
         node.was_born = True
         node.trust, node.expected_seq = before.trust, before.expected_seq
+        node.left_refuted = before.left_refuted
         node.scopes, node.bd_seq, node.is_ignition = (
             before.scopes,
             before.bd_seq,

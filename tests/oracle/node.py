@@ -89,6 +89,7 @@ class Node:
     bd_seq: int | None = None
     is_ignition: bool = False
     trust: Trust = Trust.CONFIRMED
+    left_refuted: bool = False  # the connection was lost in that state
     expected_seq: int = 0
     window: list[Waiting] = field(default_factory=list)  # in order of arrival
     gaps: list[Gap] = field(default_factory=list)  # holes in seq that may be explained

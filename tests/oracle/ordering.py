@@ -172,7 +172,9 @@ class Ordering(Reading):
         for gap in list(node.unhealed):
             self._healed(node, gap, "rebirth_snapshot")
         unconfirmed = node.is_born and node.trust is Trust.UNCONFIRMED and node.distance(birth)
-        if (unconfirmed or node.was_heard) and not (away or ended):
+        unheard = (unconfirmed or node.was_heard) and not (away or ended)
+        unheard_again = node.left_refuted and not (further or ended)
+        if unheard or unheard_again:
             reason = "away"
         elif missed:
             reason = "sessions_missed"
@@ -194,7 +196,7 @@ class Ordering(Reading):
         node.window = [w for w in node.window if w.message not in new]
         self.skip_holes(node, ask=False)
         self._heal_by_birth(node, message)
-        node.was_heard = False
+        node.was_heard = node.left_refuted = False
         self._end_session(node)
         node.expected_seq = (message.seq + 1) % 256
         node.bd_seq = message.bd_seq

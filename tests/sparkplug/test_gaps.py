@@ -244,6 +244,29 @@ def test_a_number_is_taken_back_after_several_losses_of_the_connection():
     assert heard.gaps[0].sessions == 2
 
 
+def test_a_second_absence_before_the_birth_that_the_first_was_answered_with_has_no_number():
+    heard = Accounts(birth(bd=4), data(1))
+    heard.lost()
+    heard.feed(data(30))
+    heard.lost()
+    heard.feed(data(90), birth(bd=4))
+    assert heard.told() == [("away", 28, "rebirth_snapshot"), ("away", None, "rebirth_snapshot")]
+    heard.feed(birth(bd=4))
+    assert len(heard.gaps) == 2
+
+
+def test_a_restart_before_the_birth_that_an_absence_was_answered_with_is_another_absence():
+    first = Accounts(birth(bd=4), data(1))
+    first.lost()
+    first.feed(data(30))
+    again = Accounts()
+    again.fleet.restore(remembered(first), first.fleet.sequence_state())
+    again.fleet.restore_gaps(first.gaps, {})
+    again.feed(data(90), birth(bd=4))
+    assert first.told() == [("away", 28, "rebirth_snapshot")]
+    assert again.told() == [("away", None, "rebirth_snapshot")]
+
+
 def test_a_number_that_is_taken_back_takes_with_it_what_history_came_for():
     heard = Accounts(birth(bd=4), at(1, 10))
     heard.lost()
