@@ -3,6 +3,8 @@
 import contextlib
 import random
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import pytest
 from test_spool import TABLE, random_rows, rows_of, texts_in
@@ -54,6 +56,15 @@ def pages_of(path, name, kind="leaf"):
         except sqlite3.OperationalError:
             pytest.skip("this SQLite has no dbstat")
     return [page for (page,) in found]
+
+
+def tables_and_indexes():
+    """Name and root page of all that a spool's file is made of."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "spool.db"
+        Spool.open(path, sync="off", reserve_bytes=0).close()
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT name, rootpage FROM sqlite_schema").fetchall()
 
 
 def content(spool):
@@ -132,6 +143,16 @@ def test_a_sign_of_damage_has_the_whole_file_read_at_the_next_start(path, caplog
             assert spool.salvage is None
         assert ("was checked in" in caplog.text) is expected
         assert ("no damage was found" in caplog.text) is expected
+
+
+@pytest.mark.parametrize(("name", "root"), tables_and_indexes())
+def test_the_look_at_the_start_misses_no_table_and_no_index(path, name, root):
+    written = fill(path, batches=3)
+    overwrite(path, root)
+    with opened(path) as spool:
+        assert spool.salvage is not None, f"the page of {name} is damaged"
+        if name not in ("batches", "schemas"):
+            assert content(spool) == as_lists(written)
 
 
 def test_a_small_file_is_read_whole_after_a_stop_that_was_not_in_order(path, caplog):
