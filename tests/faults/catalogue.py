@@ -70,6 +70,12 @@ SCENARIOS = {
     "refused_tokens": Scenario(
         service.refused_tokens, Size(times=3), Soak(seconds_each=9.0, least_times=5)
     ),
+    # Each code in mid-stream and at creation, and one of each class before them.
+    "status_codes": Scenario(
+        service.status_codes,
+        Size(times=4, seconds=0.2),
+        Soak(seconds_each=6.0, seconds=2.0, least_times=36),
+    ),
     "untrusted_certificate": Scenario(
         service.untrusted_certificate,
         Size(times=1, seconds=0.8),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
 from certificates import Authority
 
 from faults.rig import Size, rig
@@ -23,6 +24,19 @@ _TOKEN_FAULTS = (
     ("fail_oauth", {"status": 429, "times": 2}),
     ("fail_oauth", {"status": 401, "times": 1}),
     ("reject_tokens", {"times": 3}),
+)
+_CODES = (
+    # Of each class one first.
+    ("UNAVAILABLE", "fail_stream"),
+    ("NOT_FOUND", "fail_creation"),
+    ("UNAUTHENTICATED", "fail_creation"),
+    ("INVALID_ARGUMENT", "fail_stream"),
+    *(
+        (code.name, moment)
+        for code in grpc.StatusCode
+        if code is not grpc.StatusCode.OK
+        for moment in ("fail_stream", "fail_creation")
+    ),
 )
 
 
@@ -128,6 +142,41 @@ def refused_tokens(directory: Path, size: Size, say: Callable[[str], None]) -> V
         verdict = system.verdict()
         verdict.require(refused >= size.times, f"only {refused} tokens were refused")
         verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        return verdict
+
+
+def status_codes(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """Every status code of gRPC ends a stream, and refuses one: all rows land in the end."""
+    with rig(directory, size, say) as system:
+        system.start()
+        for number in range(size.times):
+            code, moment = _CODES[number % len(_CODES)]
+            system.load(size.seconds)
+            text = f"{code} of strike {number + 1}"
+            opened = system.zerobus.counters()["streams_opened"]
+            failures = system.consumer.status()["failures"]
+            system.zerobus.fault(moment, code=code, text=text)
+            if moment == "fail_creation":  # something ordinary ends the stream before it
+                system.zerobus.fault("fail_stream", code="UNAVAILABLE", abrupt=True)
+            system.consumer.wait_for(
+                lambda before=opened: system.zerobus.counters()["streams_opened"] > before,
+                f"another stream after {text}",
+                90,
+            )
+            acknowledged = system.consumer.status()["rows_acked"]
+            system.consumer.wait_for(
+                lambda before=acknowledged: system.consumer.status()["rows_acked"] > before,
+                f"acknowledgements after {text}",
+                90,
+            )
+            more = system.consumer.status()["failures"] - failures
+            # A record that is refused once and then taken is no failure.
+            least = 2 if moment == "fail_creation" else int(code != "INVALID_ARGUMENT")
+            assert more >= least, f"{text}: {more} failures"
+            say(f"{number + 1} of {size.times}: {code}, {moment}: {more} failures, and on it went")
+        verdict = system.verdict()
+        verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
+        verdict.require(not system.dead_letters(), "rows became dead letters")
         return verdict
 
 

@@ -8,7 +8,14 @@ from faults.catalogue import SCENARIOS, play
 
 
 @pytest.mark.parametrize(
-    "name", ["endpoint_down", "silent_service", "refused_tokens", "untrusted_certificate"]
+    "name",
+    [
+        "endpoint_down",
+        "silent_service",
+        "status_codes",
+        "refused_tokens",
+        "untrusted_certificate",
+    ],
 )
 def test_nothing_is_lost(name, tmp_path):
     verdict = play(name, tmp_path, SCENARIOS[name].bounded, print)
