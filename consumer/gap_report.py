@@ -5,13 +5,13 @@ The file may be in use by a running consumer; nothing is written to it.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer import spool_file
-from consumer.errors import SpoolError
 from consumer.gap_store import COLUMNS, HOUR_US, Sums
 from sparkplug.events import Healing
 
@@ -176,30 +176,12 @@ def read_report(path: Path, since_us: int, until_us: int, node: NodeKey | None =
     Raises:
         SpoolError: there is no such file, it is no spool of this layout, or cannot be read.
     """
-    if not path.is_file():
-        raise SpoolError(f"there is no spool at {path}: is spool.path right?")
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        try:
-            _check(db, path)
+        with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
             db.execute("BEGIN")  # all that is read is of one moment
             return _read(db, since_us // HOUR_US, -(-until_us // HOUR_US), node)
-        finally:
-            db.close()
     except sqlite3.Error as error:
         raise spool_file.spool_error(error, path) from error
-
-
-def _check(db: sqlite3.Connection, path: Path) -> None:
-    [(application_id,)] = db.execute("PRAGMA application_id")
-    [(version,)] = db.execute("PRAGMA user_version")
-    if application_id != spool_file.APPLICATION_ID:
-        raise SpoolError(f"{path} is not a spool: is spool.path right?")
-    if version != spool_file.SCHEMA_VERSION:
-        raise SpoolError(
-            f"the spool {path} has layout {version}, this release knows "
-            f"{spool_file.SCHEMA_VERSION}: start the consumer of this release once"
-        )
 
 
 def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) -> Report:
