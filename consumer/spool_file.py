@@ -167,7 +167,6 @@ _ADDED: Final = {
             longest INTEGER NOT NULL,
             PRIMARY KEY (hour, node_id)
         ) WITHOUT ROWID""",
-        # Where a dead letter came from, as far as that is known.
         # 1: what became of the message is in the ledger already, and this is a part of it.
         "ALTER TABLE held ADD COLUMN counted INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE dead_messages ADD COLUMN counted INTEGER NOT NULL DEFAULT 0",
@@ -181,6 +180,7 @@ _ADDED: Final = {
             GROUP BY server""",
         """INSERT INTO ledger SELECT 'messages/' || server, 'held', count(*)
             FROM held GROUP BY server""",
+        # Where a dead letter came from, as far as that is known.
         "ALTER TABLE dead_letters ADD COLUMN topic TEXT",
         "ALTER TABLE dead_letters ADD COLUMN payload BLOB",
     ),
