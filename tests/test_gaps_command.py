@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 
 import pytest
+from spool_command import run_command
 
 from consumer import gap_store
 from consumer.gap_store import HOUR_US, Sums
@@ -15,7 +14,6 @@ from consumer.spool import Spool
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
 
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 NOW_US = time.time_ns() // 1_000
 HOUR = NOW_US // HOUR_US
 
@@ -50,27 +48,7 @@ def spool(tmp_path):
 
 
 def run(tmp_path, *arguments, code=0):
-    config = tmp_path / "consumer.yaml"
-    config.write_text(
-        f"""
-servers: [{{name: plant-a, url: mqtt://localhost}}]
-spool: {{path: {tmp_path / "spool.db"}}}
-zerobus:
-  endpoint: http://127.0.0.1:9001
-  workspace_url: http://127.0.0.1:9002
-  table: main.plant.tag_events
-  client_id: id
-  client_secret: ${{NOT_SET}}
-""",
-        encoding="utf-8",
-    )
-    done = subprocess.run(
-        [*PROGRAM, "gaps", "--config", str(config), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = run_command(tmp_path, "gaps", *arguments)
     assert done.returncode == code, done.stderr
     assert (done.stdout == "") == (code != 0)
     return done.stdout if code == 0 else done.stderr
