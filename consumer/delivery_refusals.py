@@ -125,6 +125,7 @@ class Refusals:
         Returns:
             What is wrong with the table; None when the search for the record goes on.
         """
+        begins = not self.search.active
         if self.search.refused(sum(call.rows for call in lost)):
             [(batch, row, _)] = lost[0].pieces()
             self._outbox.refused[batch.batch_id, row] = str(failure)
@@ -132,6 +133,8 @@ class Refusals:
             return self._mismatch(str(failure), lost, schema_id)
         self.probes += 1
         self._health.searching()
+        if begins:
+            self._health.warn("search", "a record is refused, and searched: %s", failure)
         return None
 
     def _mismatch(self, words: str, calls: Sequence[Call], schema_id: str) -> SinkFailure:

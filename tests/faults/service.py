@@ -170,6 +170,8 @@ def status_codes(directory: Path, size: Size, say: Callable[[str], None]) -> Ver
                 90,
             )
             more = system.consumer.status()["failures"] - failures
+            # Of two failures in a row that are alike only the first is logged.
+            assert text in system.consumer.log() or more > 1, text
             # A record that is refused once and then taken is no failure.
             least = 2 if moment == "fail_creation" else int(code != "INVALID_ARGUMENT")
             assert more >= least, f"{text}: {more} failures"
