@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from consumer.inbox import BatchLimits, Inbox
-from consumer.normalize import SourceNames, TagColumns, normalize
-from consumer.records import EncodedRows
-from sparkplug.fleet import Fleet
+from consumer.broker.inbox import BatchLimits, Inbox
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message, MessageBatch
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 

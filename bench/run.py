@@ -25,9 +25,9 @@ import outage
 import spool
 from baseline import Baseline
 
-from consumer.normalize import SourceNames, TagColumns, normalize
-from consumer.records import EncodedRows
-from sparkplug.fleet import Fleet
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message, MessageBatch
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from typing import Final
 
 import fleet as generated
 
-from consumer.normalize import SourceNames, TagColumns, normalize
-from consumer.records import EncodedRows
-from consumer.schema import TAG_EVENT_DESCRIPTOR
-from consumer.spool import NewBatch, Spool
-from consumer.zerobus import descriptor_bytes
-from sparkplug.fleet import Fleet
+from consumer.rows.descriptors import descriptor_bytes
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from consumer.spool.spool import NewBatch, Spool
+from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message, MessageBatch
 
 MOST_CPU_SECONDS: Final = 0.5

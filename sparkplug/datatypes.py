@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
 from enum import Enum, IntEnum
-from typing import Final
 
 
 class DataType(IntEnum):
@@ -104,3 +111,28 @@ def from_code(code: int | None) -> DataType:
         return DataType(code or 0)
     except ValueError:
         return DataType.Unknown
+
+
+READINGS: Final = tuple(Reading)
+"""Order of the codes in TagCatalogue.reading."""
+
+
+_READING_OF_CODE: Final = np.array(
+    [READINGS.index(READING[from_code(code)]) for code in range(256)], dtype=np.uint8
+)
+
+
+_WIDTH_OF_CODE: Final = np.array([WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8)
+
+
+_LARGEST_CODE: Final = max(DataType)
+
+
+def reading_and_width(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Index into READINGS and bits of integers, as reading_of and width_of, by datatype code."""
+    return _READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
+
+
+def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Wire codes as catalogue codes: what the specification does not list becomes Unknown."""
+    return np.where(raw <= _LARGEST_CODE, raw, 0).astype(np.uint8)

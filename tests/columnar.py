@@ -7,9 +7,9 @@ from collections import Counter
 import pyarrow as pa
 from oracle.messages import ARRIVED, SENT_MS, metric, payload
 
-from consumer.normalize import SourceNames, TagColumns, normalize
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
-from sparkplug.fleet import Fleet
+from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message
 
 _TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")

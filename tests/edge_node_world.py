@@ -7,8 +7,8 @@ import peer
 from sparkplug import topics
 from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
-from sparkplug.edge_node import EdgeNode, EdgeNodeOptions
-from sparkplug.payloads import Metric, SignedEncoding
+from sparkplug.edge.encoding import Metric, SignedEncoding
+from sparkplug.edge.node import EdgeNode, EdgeNodeOptions
 
 NOW = 1_700_000_000_000
 HOST = "spBv1.0/STATE/historian"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from columnar import Columnar, as_dictionaries
 
-from consumer.normalize import SourceNames, normalize
+from consumer.rows.tag_events import SourceNames, normalize
 
 
 class Server(Columnar):

@@ -7,10 +7,10 @@ from collections import Counter
 from columnar import as_dictionaries, change, message, metric, name, tag
 from oracle.messages import SENT_MS
 
-from consumer.normalize import SourceNames, TagColumns, normalize
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
-from sparkplug.fleet import Fleet
+from sparkplug.host.fleet import Fleet
 
 TIMEOUT = 2.0
 EARLIER = SENT_MS - 1

@@ -11,9 +11,10 @@ from deltalake import DeltaTable
 from services import free_port
 
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.records import EncodedRows
-from consumer.schema import TAG_EVENT_DESCRIPTOR
-from consumer.zerobus import ZerobusSink, descriptor_bytes
+from consumer.rows.descriptors import descriptor_bytes
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
+from consumer.sinks.zerobus import ZerobusSink
 
 TABLE = "main.plant.tag_events"
 CLIENT_ID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
@@ -74,7 +75,7 @@ def landed(data_dir):
 _SERVER = """if True:
     import json, signal, sys
     from pathlib import Path
-    from consumer.schema import TAG_EVENTS_SCHEMA
+    from consumer.rows.tables import TAG_EVENTS_SCHEMA
     from zerobus_local import LocalZerobus
     options = json.loads(sys.argv[1])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -18,8 +18,7 @@ from consumer.check.endpoint import check_endpoint, explain
 from consumer.check.report import Running
 from consumer.check.token import check_token
 from consumer.config import parse
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.side_schema import SPARKPLUG_EVENTS
+from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA
 from zerobus_local import LocalZerobus, Tls
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from consumer import ddl, side_ddl
 from consumer.errors import ConfigurationError
-from consumer.schema import COLUMNS, TAG_EVENTS_SCHEMA
-from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA, TAG_METADATA
+from consumer.setup import ddl
+from consumer.setup import ddl as side_ddl
 
 TABLE = "ignition_demo.scada_data.tag_events"
 EVENTS = "ignition_demo.scada_data.sparkplug_events"

@@ -8,9 +8,9 @@ import pytest
 from spool_command import run_command
 from tag_events import DESCRIPTOR, TABLE, event
 
-from consumer import fleet_store
-from consumer.records import EncodedRows
-from consumer.spool import Spool
+from consumer.rows.encoded import EncodedRows
+from consumer.spool import fleet as fleet_store
+from consumer.spool.spool import Spool
 from sparkplug.messages import Message, Quarantined, Reason
 
 

@@ -16,12 +16,14 @@ from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 from oracle.values import LAST_MILLISECOND
 
-from consumer import fleet_store, gap_store, spool_file
-from consumer.normalize import SourceNames, TagColumns, normalize
-from sparkplug.columns import decode
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from consumer.spool import fleet as fleet_store
+from consumer.spool import gaps as gap_store
+from consumer.spool import layout
 from sparkplug.events import EventKind, Healing
-from sparkplug.fleet import Fleet
+from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message
+from sparkplug.payload.columns import decode
 
 TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
 BIRTHS, DEATHS = ("NBIRTH", "DBIRTH"), ("NDEATH", "DDEATH")
@@ -38,7 +40,7 @@ class Columnar:
         self.reorder_timeout = reorder_timeout
         self._start()
         self.disk = sqlite3.connect(":memory:")
-        for statement in (*spool_file._TABLES, *chain(*spool_file._ADDED.values())):
+        for statement in (*layout._TABLES, *chain(*layout._ADDED.values())):
             self.disk.execute(statement)
         self.rows: list[dict[str, object]] = []
         self.encoded: list[bytes] = []

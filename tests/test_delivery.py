@@ -23,14 +23,16 @@ from tag_events import (
     sink_for,
 )
 
-from consumer.delivery import Delivery
-from consumer.delivery_types import Backoff, DeliveryOptions, StreamState
+from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.options import Backoff, DeliveryOptions
+from consumer.delivery.stats import StreamState
+from consumer.delivery.table import Delivery
 from consumer.errors import FailureKind
-from consumer.outbox import CallLimits
-from consumer.records import EncodedRows
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.spool import Spool
-from consumer.zerobus import MAX_CALL_BYTES, StreamOptions
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.sink import MAX_CALL_BYTES
+from consumer.sinks.zerobus import StreamOptions
+from consumer.spool.spool import Spool
 from zerobus_local import LocalZerobus
 
 QUICK_STREAM = StreamOptions(open_timeout=2.0, ack_timeout=30.0, flush_timeout=0.3)

@@ -9,9 +9,9 @@ import sys
 
 from tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
 
-from consumer.delivery import Delivery
-from consumer.spool import Spool
-from consumer.zerobus import ZerobusSink
+from consumer.delivery.table import Delivery
+from consumer.sinks.zerobus import ZerobusSink
+from consumer.spool.spool import Spool
 
 
 def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_path):
@@ -53,9 +53,9 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
 
 _CONSUMER = """if True:
     import sys
-    from consumer.delivery import Delivery
+    from consumer.delivery.table import Delivery
     from consumer.spool import Spool
-    from consumer.zerobus import ZerobusSink
+    from consumer.sinks.zerobus import ZerobusSink
     from tag_events import DESCRIPTOR, TABLE, events
     spool = Spool.open(sys.argv[1])
     schema_id = spool.add_schema(DESCRIPTOR)

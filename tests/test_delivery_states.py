@@ -15,13 +15,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from services import free_port, wait_until
 from tag_events import CLIENT_ID, DESCRIPTOR, SECRET, events, landed, sink_for
 
-from consumer.delivery import Delivery
-from consumer.delivery_metrics import StreamMetrics, streams_status
-from consumer.delivery_types import Backoff, DeliveryOptions, StreamState
+from consumer.delivery.options import Backoff, DeliveryOptions
+from consumer.delivery.stats import StreamState
+from consumer.delivery.table import Delivery
 from consumer.errors import FailureKind
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.spool import Spool
-from consumer.zerobus import StreamOptions
+from consumer.monitor.metrics import StreamMetrics
+from consumer.monitor.status import streams_status
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.zerobus import StreamOptions
+from consumer.spool.spool import Spool
 from zerobus_local import LocalZerobus
 
 NUMBERS = itertools.count()

@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 from services import wait_until
 from tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, ServerProcess, event, sink_for
 
-from consumer.delivery import Delivery
-from consumer.delivery_partitions import NodeColumns, TableBatches
-from consumer.delivery_types import Backoff, DeliveryOptions, StreamState
-from consumer.outbox import CallLimits
+from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.options import Backoff, DeliveryOptions
+from consumer.delivery.partitions import NodeColumns, TableBatches
+from consumer.delivery.stats import StreamState
+from consumer.delivery.table import Delivery
 from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.records import EncodedRows
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.spool import Spool
-from consumer.zerobus import StreamOptions, descriptor_bytes
+from consumer.rows.descriptors import descriptor_bytes
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.zerobus import StreamOptions
+from consumer.spool.spool import Spool
 from zerobus_local import LocalZerobus
 
 QUICK_STREAM = StreamOptions(open_timeout=2.0, ack_timeout=30.0, flush_timeout=0.3)
@@ -387,11 +389,11 @@ class TestChanges:
 
 _CONSUMER = """if True:
     import sys
-    from consumer.delivery import Delivery
+    from consumer.delivery.table import Delivery
     from consumer.spool import Spool
     from tag_events import DESCRIPTOR, TABLE
     from test_delivery_streams import mixed
-    from consumer.zerobus import ZerobusSink
+    from consumer.sinks.zerobus import ZerobusSink
     spool = Spool.open(sys.argv[1])
     schema_id = spool.add_schema(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")

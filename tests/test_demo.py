@@ -28,7 +28,7 @@ from consumer.demo.mqtt_server import choose
 from consumer.demo.processes import DemoError
 from consumer.demo.report import again
 from consumer.demo.verification import QUERY, count_rows, verify
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.simulator.ledger import BirthIds
 
 PROGRAM = "from consumer.cli import main; main()"

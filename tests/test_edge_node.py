@@ -12,10 +12,12 @@ from edge_node_world import NOW, edge_node, metric, online, read, values, verbs
 from peer import PeerMetric, PeerType
 
 from sparkplug.actions import Disconnect
-from sparkplug.commands import CommandError, command_value, rebirth_command
 from sparkplug.datatypes import DataType
-from sparkplug.edge_node import EdgeNode, EdgeNodeOptions, Session, UnknownMetricError, Update
-from sparkplug.payloads import BD_SEQ, REBIRTH, EncodeError, Properties, SignedEncoding
+from sparkplug.edge.commands import CommandError, command_value
+from sparkplug.edge.encoding import EncodeError, Properties, SignedEncoding
+from sparkplug.edge.node import EdgeNode, EdgeNodeOptions, Session, UnknownMetricError, Update
+from sparkplug.host.commands import rebirth_command
+from sparkplug.names import BD_SEQ, REBIRTH
 from sparkplug.pb import sparkplug_b_pb2 as pb
 
 NCMD = "spBv1.0/Plant 1/NCMD/Line A"

@@ -6,9 +6,9 @@ import pytest
 from edge_node_world import HOST, NOW, edge_node, online, read, values, verbs
 
 from sparkplug.actions import Disconnect, Publish
-from sparkplug.edge_node import Session, Update
-from sparkplug.host_state import State, encode
-from sparkplug.payloads import BD_SEQ
+from sparkplug.edge.node import Session, Update
+from sparkplug.names import BD_SEQ
+from sparkplug.state_message import State, encode
 
 
 def speed(value: float, at: int) -> list[Update]:

@@ -9,7 +9,7 @@ import pytest
 from test_spool import TABLE, random_rows
 
 from consumer.errors import SpoolDiskFull
-from consumer.spool import Spool
+from consumer.spool.spool import Spool
 
 MIB = 1 << 20
 

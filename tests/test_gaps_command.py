@@ -8,9 +8,9 @@ import time
 import pytest
 from spool_command import run_command
 
-from consumer import gap_store
-from consumer.gap_store import HOUR_US, Sums
-from consumer.spool import Spool
+from consumer.spool import gaps as gap_store
+from consumer.spool.gaps import HOUR_US, Sums
+from consumer.spool.spool import Spool
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
 

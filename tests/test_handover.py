@@ -6,9 +6,9 @@ import threading
 import pytest
 from tag_events import TABLE
 
-from consumer.handover import Handover
-from consumer.records import EncodedRows
-from consumer.spool import Spool
+from consumer.delivery.handover import Handover
+from consumer.rows.encoded import EncodedRows
+from consumer.spool.spool import Spool
 
 
 class Crossing:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkplug.commands import rebirth_command
-from sparkplug.host_state import HostState, State, encode, parse
+from sparkplug.host.commands import rebirth_command
+from sparkplug.host.host_state import HostState
 from sparkplug.pb import sparkplug_b_pb2 as pb
+from sparkplug.state_message import State, encode, parse
 
 NOW = 1_700_000_000_000
 TOPIC = "spBv1.0/STATE/historian"

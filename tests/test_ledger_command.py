@@ -8,10 +8,11 @@ import pytest
 from spool_command import run_command
 from tag_events import DESCRIPTOR, TABLE, event
 
-from consumer.ledger import Ledger
-from consumer.records import EncodedRows
-from consumer.spool import NewBatch, Spool
-from sparkplug.messages import Decoded, Reason
+from consumer.rows.encoded import EncodedRows
+from consumer.spool.ledger import Ledger
+from consumer.spool.spool import NewBatch, Spool
+from sparkplug.decoded import Decoded
+from sparkplug.messages import Reason
 
 MESSAGES = (
     "messages of plant-a: received 7 = decoded 4 + held 2 + quarantined 0 + discarded 1 (command 1)"

@@ -14,8 +14,7 @@ from services import free_port, wait_until
 from consumer.cli.local_zerobus import addresses
 from consumer.config import parse
 from consumer.errors import ConfigurationError
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA, TAG_METADATA
 
 PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()", "local-zerobus"]
 

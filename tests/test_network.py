@@ -10,7 +10,7 @@ from tag_events import DESCRIPTOR, TABLE, sink_for
 
 from consumer.errors import FailureKind, SinkFailure
 from consumer.network import TRUST_ZEROBUS, trouble_with
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from zerobus_local import LocalZerobus, Tls
 
 

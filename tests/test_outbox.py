@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.delivery_types import Backoff
-from consumer.outbox import CallLimits, Outbox
-from consumer.records import EncodedRows
-from consumer.spool import SpooledBatch
-from consumer.zerobus import MAX_CALL_BYTES
+from consumer.delivery.in_flight import CallLimits, Outbox
+from consumer.delivery.options import Backoff
+from consumer.rows.encoded import EncodedRows
+from consumer.sinks.sink import MAX_CALL_BYTES
+from consumer.spool.spool import SpooledBatch
 
 
 def batch(batch_id, messages, schema_id="s"):

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.schema import COLUMNS
+from consumer.rows.tables import COLUMNS
 from sparkplug.pb import sparkplug_b_columns_pb2, sparkplug_b_pb2
 
 ROOT = Path(__file__).parent.parent

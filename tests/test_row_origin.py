@@ -8,15 +8,15 @@ from columnar import change, message, tag
 from services import wait_until
 from tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, event
 
+from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
-from consumer.dead_letters import DeadLetters
-from consumer.inbox import InboxBatch
+from consumer.delivery.origin import RecentMessages, topic_of
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.pipeline import Consumer
-from consumer.records import EncodedRows
-from consumer.row_origin import RecentMessages, topic_of
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.spool import Spool
+from consumer.pipeline.consumer import Consumer
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.spool.dead_letters import DeadLetters
+from consumer.spool.spool import Spool
 from sparkplug.messages import Message, MessageBatch
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 from zerobus_local import LocalZerobus
@@ -129,13 +129,13 @@ class TestDeadLetter:
             consumer.deliveries.start()
             birth = message("NBIRTH", tag("Ramp", 0), seq=0)
             data = message("NDATA", change(0, 1.5), seq=1)
-            consumer._take_whatever_it_is(InboxBatch({0: MessageBatch([birth])}))
+            consumer.decoding._take_whatever_it_is(InboxBatch({0: MessageBatch([birth])}))
             wait_until(lambda: consumer.delivery.stats().rows_acked == 1)
             server.faults.fail_stream("INVALID_ARGUMENT", "this one is bad")
-            consumer._take_whatever_it_is(InboxBatch({0: MessageBatch([data])}))
+            consumer.decoding._take_whatever_it_is(InboxBatch({0: MessageBatch([data])}))
             wait_until(lambda: consumer.delivery.stats().poison_probes == 1)
             more = message("NDATA", change(0, 2.5), seq=2)
-            consumer._take_whatever_it_is(InboxBatch({0: MessageBatch([more])}))
+            consumer.decoding._take_whatever_it_is(InboxBatch({0: MessageBatch([more])}))
             wait_until(lambda: consumer.delivery.stats().rows_set_aside == 1)
             consumer.deliveries.stop(10)
             consumer.spool.close()

@@ -18,8 +18,8 @@ from services import free_port, mosquitto, password_line, wait_until
 from consumer.errors import ConfigurationError
 from consumer.simulator import Fleet
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
-from sparkplug.commands import rebirth_command
-from sparkplug.host_state import State, encode, state_topic
+from sparkplug.host.commands import rebirth_command
+from sparkplug.state_message import State, encode, state_topic
 
 HOST = state_topic("historian")
 

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services import wait_until
 
-from consumer import spool_space
 from consumer.errors import (
     SpoolDamaged,
     SpoolDiskFull,
@@ -24,8 +23,9 @@ from consumer.errors import (
     SpoolFull,
     SpoolLocked,
 )
-from consumer.records import EncodedRows
-from consumer.spool import NewBatch, Spool
+from consumer.rows.encoded import EncodedRows
+from consumer.spool import space as spool_space
+from consumer.spool.spool import NewBatch, Spool
 
 TABLE = "main.plant.tag_events"
 messages = st.lists(st.binary(max_size=200), max_size=50)
@@ -319,7 +319,7 @@ class TestOpening:
     def test_a_killed_consumer_loses_nothing_it_had_appended(self, path):
         code = """if True:
             import itertools, sys
-            from consumer.records import EncodedRows
+            from consumer.rows.encoded import EncodedRows
             from consumer.spool import Spool
             spool = Spool.open(sys.argv[1])
             schema_id = spool.add_schema(b"descriptor")

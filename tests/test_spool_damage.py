@@ -10,9 +10,10 @@ import pytest
 from test_spool import TABLE, random_rows, rows_of, texts_in
 
 from consumer.errors import SpoolDamaged, SpoolError
-from consumer.spool import Spool, schema_id_of
-from consumer.spool_file import PAGE_BYTES
-from consumer.spool_opening import damaged_files
+from consumer.rows.descriptors import schema_id_of
+from consumer.spool.layout import PAGE_BYTES
+from consumer.spool.opening import damaged_files
+from consumer.spool.spool import Spool
 
 DESCRIPTOR = b"descriptor"
 

@@ -26,14 +26,9 @@ from tag_events import (
 )
 
 from consumer.errors import FailureKind, SinkFailure
-from consumer.schema import TAG_EVENTS_SCHEMA
-from consumer.zerobus import (
-    MAX_CALL_BYTES,
-    Acknowledged,
-    Failed,
-    StreamOptions,
-    ZerobusSink,
-)
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, Failed
+from consumer.sinks.zerobus import StreamOptions, ZerobusSink
 from zerobus_local import LocalZerobus
 
 QUICK = StreamOptions(open_timeout=5.0, ack_timeout=30.0, flush_timeout=0.3)
@@ -344,7 +339,8 @@ def test_one_sdk_object_serves_all_streams(line):
 
 _CHILD = """if True:
     import queue, sys
-    from consumer.zerobus import ZerobusSink, Acknowledged
+    from consumer.sinks.sink import Acknowledged
+    from consumer.sinks.zerobus import ZerobusSink
     from tag_events import CLIENT_ID, SECRET, DESCRIPTOR, TABLE, event
     sink = ZerobusSink(sys.argv[1], sys.argv[2], client_id=CLIENT_ID, client_secret=SECRET)
     events = queue.SimpleQueue()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.check import endpoint, mqtt, spool, token
 from consumer.check.report import Finding, Running, Status
-from consumer.tables import configured_tables
+from consumer.config.tables import configured_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

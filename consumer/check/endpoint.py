@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.check.token import proxy_hint
+from consumer.config.tables import configured_tables
 from consumer.network import TRUST_ZEROBUS, one_line
-from consumer.tables import configured_tables
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus

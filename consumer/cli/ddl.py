@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer import config, ddl, side_ddl
+from consumer import config
 from consumer.cli.options import config_option
+from consumer.config.tables import configured_tables
 from consumer.errors import ConfigurationError
-from consumer.tables import configured_tables
+from consumer.setup import ddl
+from consumer.setup import ddl as side_ddl
 
 if TYPE_CHECKING:
     from pathlib import Path

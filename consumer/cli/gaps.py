@@ -15,7 +15,7 @@ import click
 from consumer import config
 from consumer.cli.options import config_option
 from consumer.config.units import parse_duration
-from consumer.gap_report import Account, GapRow, Report, read_report
+from consumer.spool.gap_report import Account, GapRow, Report, read_report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -80,7 +80,7 @@ def _serve(
     # gRPC's own log would only repeat what our errors say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Here, not at the top: `--help` needs neither gRPC nor Delta.
-    from consumer.tables import configured_tables  # noqa: PLC0415
+    from consumer.config.tables import configured_tables  # noqa: PLC0415
     from zerobus_local import LocalZerobus, LocalZerobusError  # noqa: PLC0415
 
     received: list[int] = []

@@ -16,8 +16,8 @@ from consumer.config import load
 from consumer.errors import SpoolError
 from consumer.http import HttpServer
 from consumer.logs import configure_logging
-from consumer.pipeline import Consumer
-from consumer.status import status
+from consumer.monitor.status import status
+from consumer.pipeline.consumer import Consumer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer import side_ddl
-from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.setup import ddl as side_ddl
 
 if TYPE_CHECKING:
     from collections.abc import Callable

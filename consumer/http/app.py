@@ -8,14 +8,16 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from consumer.status import status
+from consumer.monitor.metrics import add_metrics
+from consumer.monitor.status import status
 
 if TYPE_CHECKING:
-    from consumer.pipeline import Consumer
+    from consumer.pipeline.consumer import Consumer
 
 
 def make_app(consumer: Consumer) -> FastAPI:
     """The application that serves one consumer."""
+    add_metrics(consumer)
     app = FastAPI(title="sparkplug-zerobus", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")

@@ -12,7 +12,7 @@ from consumer.simulator.group import NodeGroup
 from consumer.simulator.ledger import Ledger
 from consumer.simulator.node import SimulatedNode, now_ms
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
-from sparkplug.edge_node import EdgeNode, EdgeNodeOptions
+from sparkplug.edge.node import EdgeNode, EdgeNodeOptions
 from sparkplug.topics import check_id
 
 if TYPE_CHECKING:

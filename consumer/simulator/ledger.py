@@ -16,7 +16,7 @@ import xxhash
 
 from sparkplug import topics
 from sparkplug.datatypes import DataType
-from sparkplug.payloads import BD_SEQ
+from sparkplug.names import BD_SEQ
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from consumer.simulator.connection import MqttConnection
 from consumer.simulator.ledger import count_values
 from sparkplug.actions import Disconnect, Publish
-from sparkplug.edge_node import Session
+from sparkplug.edge.node import Session
 
 if TYPE_CHECKING:
     import random
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from consumer.simulator.connection import MqttTarget
     from sparkplug.actions import Action
-    from sparkplug.edge_node import EdgeNode, Update
+    from sparkplug.edge.node import EdgeNode, Update
 
 log = logging.getLogger(__name__)
 

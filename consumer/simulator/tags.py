@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sparkplug.datatypes import WIDTH, DataType
-from sparkplug.edge_node import Update
-from sparkplug.payloads import NO_PROPERTIES, Metric, Properties
+from sparkplug.edge.encoding import NO_PROPERTIES, Metric, Properties
+from sparkplug.edge.node import Update
 
 if TYPE_CHECKING:
     import random

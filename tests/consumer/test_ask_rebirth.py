@@ -7,7 +7,7 @@ from mqtt_listener import listening
 from services import mosquitto
 
 from consumer.config import parse
-from consumer.pipeline import Consumer
+from consumer.pipeline.consumer import Consumer
 from sparkplug.pb import sparkplug_b_pb2 as pb
 
 
@@ -51,7 +51,7 @@ def test_the_node_is_asked_in_the_form_of_the_specification(tmp_path):
 def test_a_node_that_is_left_alone_is_asked_all_the_same(tmp_path):
     with mosquitto(tmp_path) as server, listening(server) as client:
         with consumer(tmp_path, server.url) as running:
-            running._sources[0].governor.suspend("Plant", "Edge")
+            running.sources[0].governor.suspend("Plant", "Edge")
             running.start()
             running.ask_rebirth("plant", "Plant", "Edge")
             client.wait_for("NCMD")
@@ -75,4 +75,4 @@ def test_what_cannot_be_asked_is_refused(tmp_path, names, problem):
 def test_a_passive_host_asks_nobody(tmp_path):
     with consumer(tmp_path, mode="passive") as running, pytest.raises(ValueError, match="passive"):
         running.ask_rebirth("plant", "Plant", "Edge")
-    assert running._sources[0].governor.pending == 0
+    assert running.sources[0].governor.pending == 0

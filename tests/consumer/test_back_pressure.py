@@ -9,9 +9,9 @@ from services import wait_until
 
 from consumer.config import parse
 from consumer.errors import SpoolFull
-from consumer.pipeline import Consumer
-from consumer.records import EncodedRows
-from consumer.spool import NewBatch
+from consumer.pipeline.consumer import Consumer
+from consumer.rows.encoded import EncodedRows
+from consumer.spool.spool import NewBatch
 from sparkplug.events import EventKind
 
 MIB = 1 << 20
@@ -59,7 +59,7 @@ class System:
         """As the pipeline does it; `size` bytes that cannot be compressed."""
         rows = EncodedRows.from_messages([self.chance.randbytes(size)])
         batch = NewBatch(TABLE, self.consumer.side.schema_id(TABLE), rows)
-        self.appended += [each.batch_id for each in self.consumer._append([batch], {}, [])]
+        self.appended += [each.batch_id for each in self.consumer.decoding._append([batch], {}, [])]
 
     def passages(self):
         return [each.passage.barred.is_set() for each in self.consumer.connections]

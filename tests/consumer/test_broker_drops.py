@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.broker_drops import BrokerDrops
+from consumer.broker.drops import BrokerDrops
 
 
 @pytest.fixture

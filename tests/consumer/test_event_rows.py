@@ -5,9 +5,14 @@ import struct
 import pytest
 import xxhash
 
-from consumer.event_rows import MOST_QUARANTINE_EVENTS, EventRows, event_id, quarantine_events
 from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
-from consumer.tag_columns import SourceNames
+from consumer.rows.sparkplug_events import (
+    MOST_QUARANTINE_EVENTS,
+    EventRows,
+    event_id,
+    quarantine_events,
+)
+from consumer.rows.templates import SourceNames
 from sparkplug.events import Event, EventKind, Healing
 from sparkplug.messages import Message, Quarantined, Reason
 

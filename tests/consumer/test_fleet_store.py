@@ -6,9 +6,10 @@ import sqlite3
 
 import pytest
 
-from consumer import fleet_store, spool_file
-from consumer.spool import Spool
-from sparkplug.holding import HeldMessage
+from consumer.spool import fleet as fleet_store
+from consumer.spool import layout
+from consumer.spool.spool import Spool
+from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, StaleMemory
 from sparkplug.messages import Message, Quarantined, Reason
 
@@ -156,7 +157,7 @@ def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
 def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, monkeypatch):
     path = tmp_path / "spool.db"
     with monkeypatch.context() as older:
-        older.setattr(spool_file, "SCHEMA_VERSION", 1)
+        older.setattr(layout, "SCHEMA_VERSION", 1)
         old = Spool.open(path)
         old.set_state("client_id/plant-a", "kept")
         old.close()

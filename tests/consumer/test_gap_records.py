@@ -9,14 +9,15 @@ from columnar import message, metric, tag
 from listener import TIMEOUT, birth, data, death
 from oracle.messages import ARRIVED, SENT_MS
 
-from consumer import gap_records, gap_store
 from consumer.errors import SpoolError, SpoolFull
-from consumer.gap_records import MOST_LISTED, GapRecords, GapTotals
-from consumer.gap_report import read_report
-from consumer.gap_store import HOUR_US, Sums
-from consumer.spool import Spool
-from sparkplug.fleet import Fleet
+from consumer.pipeline import gaps as gap_records
+from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
+from consumer.spool import gaps as gap_store
+from consumer.spool.gap_report import read_report
+from consumer.spool.gaps import HOUR_US, Sums
+from consumer.spool.spool import Spool
 from sparkplug.gaps import Gap, GapReason
+from sparkplug.host.fleet import Fleet
 from sparkplug.memory import BirthMemory, RememberedBirth
 
 HOUR = ARRIVED // HOUR_US

@@ -8,9 +8,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.gate import ClosedBy, Gate, GateState, Sight
-from consumer.spool_types import SpoolStats
-from consumer.watermarks import Watermarks
+from consumer.pipeline.gate import ClosedBy, Gate, GateState, Sight
+from consumer.pipeline.spool_watch import Watermarks
+from consumer.spool.types import SpoolStats
 
 MIB = 1 << 20
 STATS = SpoolStats(

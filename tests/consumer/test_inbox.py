@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from consumer.inbox import BatchLimits, Inbox
+from consumer.broker.inbox import BatchLimits, Inbox
 from sparkplug.messages import Message
 
 PLENTY = 10**9

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 from tag_events import DESCRIPTOR, TABLE, event
 
-from consumer import fleet_store, spool_file
-from consumer.balance import Messages, Rows, read_balance
-from consumer.dead_letters import DeadLetters
-from consumer.ledger import Ledger
-from consumer.records import EncodedRows
-from consumer.spool import NewBatch, Spool
-from sparkplug.holding import HeldMessage
-from sparkplug.messages import Decoded, Message, Quarantined, QuarantinedPart, Reason
+from consumer.rows.encoded import EncodedRows
+from consumer.spool import file as spool_file
+from consumer.spool import fleet as fleet_store
+from consumer.spool import layout
+from consumer.spool.balance import Messages, Rows, read_balance
+from consumer.spool.dead_letters import DeadLetters
+from consumer.spool.ledger import Ledger
+from consumer.spool.spool import NewBatch, Spool
+from sparkplug.decoded import Decoded
+from sparkplug.host.nodes.waiting import HeldMessage
+from sparkplug.messages import Message, Quarantined, QuarantinedPart, Reason
 
 SERVER = "plant-a"
 DATA = Message("spBv1.0/Plant/NDATA/Edge", b"\x18\x05", 7)
@@ -230,8 +233,8 @@ def test_what_is_restored_a_second_time_was_received_a_second_time(books):
 
 def test_what_an_earlier_release_left_opens_the_ledger(tmp_path, monkeypatch):
     with monkeypatch.context() as older:
-        older.setattr(spool_file, "SCHEMA_VERSION", 2)
-        older.setattr(spool_file, "_ADDED", {2: spool_file._ADDED[2]})
+        older.setattr(layout, "SCHEMA_VERSION", 2)
+        older.setattr(layout, "_ADDED", {2: layout._ADDED[2]})
         connection = spool_file.connect(tmp_path / "spool.db", "full")
         held = (SERVER, DATA.topic, DATA.payload, 1, None, Reason.DATA_BEFORE_BIRTH.value)
         connection.execute(

@@ -11,14 +11,15 @@ from oracle.features import ALL_FEATURES, WELL_MEANT
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 
-from consumer import fleet_store, spool_file
-from consumer.balance import Messages, read_balance
-from consumer.dead_letters import RETRIABLE_MESSAGES
-from consumer.ledger import LOST_WHEN_KILLED, Ledger
-from sparkplug.fleet import Fleet
-from sparkplug.holding import HoldLimits
+from consumer.spool import fleet as fleet_store
+from consumer.spool import layout
+from consumer.spool.balance import Messages, read_balance
+from consumer.spool.dead_letters import RETRIABLE_MESSAGES
+from consumer.spool.ledger import LOST_WHEN_KILLED, Ledger
+from sparkplug.host.fleet import Fleet
+from sparkplug.host.nodes.holding import HoldLimits
+from sparkplug.host.screening import Limits
 from sparkplug.messages import Message
-from sparkplug.screening import Limits
 
 SERVER = "plant-a"
 
@@ -29,7 +30,7 @@ class Books:
     def __init__(self, reorder_timeout: float = 2.0, **options) -> None:
         self.options = {"reorder_timeout": reorder_timeout, **options}
         self.disk = sqlite3.connect(":memory:", isolation_level=None)
-        for statement in (*spool_file._TABLES, *chain(*spool_file._ADDED.values())):
+        for statement in (*layout._TABLES, *chain(*layout._ADDED.values())):
             self.disk.execute(statement)
         self.received = 0
         self.sequence_state = b""

@@ -7,15 +7,16 @@ import pyarrow as pa
 import pytest
 import xxhash
 
-from consumer.event_id import identity
-from consumer.metadata_rows import MOST_AHEAD_US, MOST_CHARACTERS, MetadataRows
-from consumer.metadata_versions import Versions, VersionStore
 from consumer.pb.tag_metadata_pb2 import TagMetadata as Row
-from consumer.tag_columns import SourceNames, TagColumns
-from sparkplug.catalogue import TagCatalogue
+from consumer.rows.event_id import identity
+from consumer.rows.metadata_versions import Versions, VersionStore
+from consumer.rows.tag_columns import TagColumns
+from consumer.rows.tag_metadata import MOST_AHEAD_US, MOST_CHARACTERS, MetadataRows
+from consumer.rows.templates import SourceNames
 from sparkplug.datatypes import DataType
+from sparkplug.host.catalogue import TagCatalogue
+from sparkplug.host.owner import MetricOwner
 from sparkplug.metadata import TagMetadata
-from sparkplug.session import MetricOwner
 
 BORN = 1_795_443_214_123_000
 HOUR = 3_600_000_000

@@ -12,11 +12,11 @@ from oracle import to_tag_event
 from oracle.messages import metric
 
 from consumer.errors import NullInRequiredColumnError
-from consumer.normalize import SourceNames, TagColumns
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.schema import COLUMNS, TAG_EVENTS_SCHEMA
-from sparkplug.catalogue import TagCatalogue
+from consumer.rows.tables import COLUMNS, TAG_EVENTS_SCHEMA
+from consumer.rows.tag_events import SourceNames, TagColumns
 from sparkplug.datatypes import DataType
+from sparkplug.host.catalogue import TagCatalogue
 
 BIRTH = message(
     "NBIRTH",

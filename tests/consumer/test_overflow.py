@@ -8,11 +8,11 @@ import pytest
 from columnar import change, message, tag
 from test_spool import random_rows
 
+from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
 from consumer.errors import SpoolFull
-from consumer.inbox import InboxBatch
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.pipeline import Consumer
+from consumer.pipeline.consumer import Consumer
 from sparkplug.messages import MessageBatch
 
 MAIN = "main.ot.tag_events"
@@ -54,8 +54,8 @@ def consumer(started):
 
 
 def take(consumer, *messages):
-    consumer.overflow.look(consumer._sources)
-    consumer._take(InboxBatch({0: MessageBatch(messages)}))
+    consumer.overflow.look(consumer.sources)
+    consumer.decoding._take(InboxBatch({0: MessageBatch(messages)}))
 
 
 def fill(consumer):
@@ -92,7 +92,7 @@ def values(consumer):
 
 def asked(consumer):
     """Whom the governor would ask now, and why."""
-    source = consumer._sources[0]
+    source = consumer.sources[0]
     return {(node, str(reason)) for _, node, reason in source.governor.due(0.0)}
 
 
@@ -211,11 +211,11 @@ def test_what_cannot_be_written_at_all_is_written_with_the_next_commit(started):
     huge = [tag(f"Ramp {number}", number, 0.0) for number in range(3_000)]
     take(first, message("NBIRTH", *huge, node="A"))
     assert first.overflow.active
-    assert first._sources[0].unwritten
+    assert first.sources[0].unwritten
     db.execute("PRAGMA max_page_count = 1000000")
     make_room(first, batches)
     take(first, data("A", 5.0, 1, alias=2_999))
-    assert not first._sources[0].unwritten
+    assert not first.sources[0].unwritten
     first.spool.close()
     second = started()
     take(second, data("A", 6.0, 2, alias=2_999))

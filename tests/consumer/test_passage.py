@@ -8,7 +8,7 @@ import threading
 import pytest
 from services import wait_until
 
-from consumer.passage import Passage
+from consumer.broker.passage import Passage
 
 
 @contextlib.contextmanager

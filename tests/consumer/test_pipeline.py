@@ -7,13 +7,13 @@ import contextlib
 import pytest
 from columnar import message, tag
 
-from consumer import fleet_store
-from consumer.balance import Messages, Rows
+from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
-from consumer.dead_letters import DeadLetters
 from consumer.errors import SpoolDiskFull
-from consumer.inbox import InboxBatch
-from consumer.pipeline import Consumer
+from consumer.pipeline.consumer import Consumer
+from consumer.spool import fleet as fleet_store
+from consumer.spool.balance import Messages, Rows
+from consumer.spool.dead_letters import DeadLetters
 from sparkplug.messages import MessageBatch, Quarantined, Reason
 
 
@@ -50,28 +50,28 @@ def batch():
 
 def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(consumer, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(consumer._sources[0].fleet, "feed", lambda *_: bytearray(1 << 62))
-        consumer._take_whatever_it_is(batch())
+        patched.setattr(consumer.sources[0].fleet, "feed", lambda *_: bytearray(1 << 62))
+        consumer.decoding._take_whatever_it_is(batch())
     assert consumer.telemetry.reasons == {"decoding_failed": 1}
     assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
-    consumer._take_whatever_it_is(batch())
+    consumer.decoding._take_whatever_it_is(batch())
     assert consumer.spooled_rows == 1
     assert messages(consumer) == Messages(2, 1, discarded={"decoding_failed": 1})
 
 
 def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch):
-    monkeypatch.setattr(consumer._sources[0].fleet, "feed", lambda *_: 1 // 0)
+    monkeypatch.setattr(consumer.sources[0].fleet, "feed", lambda *_: 1 // 0)
     for _ in range(9):
-        consumer._take_whatever_it_is(batch())
+        consumer.decoding._take_whatever_it_is(batch())
     with pytest.raises(ZeroDivisionError):
-        consumer._take_whatever_it_is(batch())
+        consumer.decoding._take_whatever_it_is(batch())
     assert messages(consumer) == Messages(received=10, discarded={"decoding_failed": 10})
 
 
 def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
-        consumer._take_whatever_it_is(batch())
+        consumer.decoding._take_whatever_it_is(batch())
     assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
     assert consumer.balance().rows == {
         "main.ot.tag_events": Rows(produced=1, dropped={"decoding_failed": 1})
@@ -88,7 +88,7 @@ def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
 def test_births_that_a_server_keeps_are_messages_too(consumer):
     certificate = message("NBIRTH", tag("Ramp", 0))
     certificate = certificate._replace(topic=f"$sparkplug/certificates/{certificate.topic}")
-    consumer._take_whatever_it_is(InboxBatch(certificates={0: [certificate]}))
+    consumer.decoding._take_whatever_it_is(InboxBatch(certificates={0: [certificate]}))
     assert messages(consumer) == Messages(received=1, discarded={"certificate": 1})
 
 
@@ -105,8 +105,8 @@ def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(
 
         with monkeypatch.context() as patched:
             patched.setattr(consumer.spool, "write", full)
-            consumer._retry_dead_letters()
+            consumer.decoding._retry_dead_letters()
         assert len(letters.list()) == 1
-        consumer._retry_at = 0.0
-        consumer._retry_dead_letters()
+        consumer.decoding._retry_at = 0.0
+        consumer.decoding._retry_dead_letters()
         assert letters.list() == []

@@ -10,7 +10,7 @@ from columnar import Columnar, change, message, tag
 from deltalake import DeltaTable
 from oracle.messages import metric
 
-from consumer.schema import COLUMNS, TAG_EVENT_DESCRIPTOR, TAG_EVENTS_SCHEMA
+from consumer.rows.tables import COLUMNS, TAG_EVENT_DESCRIPTOR, TAG_EVENTS_SCHEMA
 from zerobus_local import LocalZerobus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "table.md").read_text(encoding="utf-8")

@@ -9,8 +9,7 @@ from deltalake import DeltaTable
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.schema import TAG_EVENTS
-from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
 from zerobus_local import LocalZerobus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "side-tables.md").read_text(encoding="utf-8")

@@ -9,15 +9,17 @@ import pytest
 from consumer.config import parse
 from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
 from consumer.pb.tag_metadata_pb2 import TagMetadata as Row
-from consumer.side_tables import SideTables, describe_again
-from consumer.spool import Spool
-from consumer.tag_columns import SourceNames, TagColumns
-from sparkplug.catalogue import TagCatalogue
+from consumer.pipeline.side_tables import SideTables
+from consumer.rows.tag_columns import TagColumns
+from consumer.rows.templates import SourceNames
+from consumer.spool.spool import Spool
 from sparkplug.datatypes import DataType
+from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
-from sparkplug.messages import Decoded, Message, Quarantined, Reason
+from sparkplug.host.catalogue import TagCatalogue
+from sparkplug.host.owner import MetricOwner
+from sparkplug.messages import Message, Quarantined, Reason
 from sparkplug.metadata import TagMetadata
-from sparkplug.session import MetricOwner
 
 EVENTS, METADATA = "main.ot.events", "main.ot.metadata"
 START = 1_795_443_214_000_000
@@ -146,7 +148,7 @@ def test_what_may_not_have_been_written_is_described_again_but_stays_known_as_de
     catalogue = TagCatalogue()
     catalogue.append(MetricOwner("Plant", "Edge", None), ["A", "B"], np.zeros(2, np.uint8))
     catalogue.description[1] = (5, 7)
-    describe_again(catalogue)
+    catalogue.describe_again()
     assert (catalogue.description[0] == 0).all()
     assert not set(catalogue.description[1].tolist()) & {0, 5, 7}
 

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from consumer import tag_columns
-from consumer.event_id import identities, identity
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.tag_columns import SourceNames, TagColumns
-from sparkplug.catalogue import TagCatalogue
+from consumer.rows import tag_columns
+from consumer.rows.event_id import identities, identity
+from consumer.rows.tag_columns import TagColumns
+from consumer.rows.templates import SourceNames
+from sparkplug.host.catalogue import TagCatalogue
 
 
 def owner(node):

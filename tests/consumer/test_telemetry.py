@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from prometheus_client import generate_latest
 
-from consumer.telemetry import Telemetry
+from consumer.pipeline.telemetry import Telemetry
 from sparkplug.messages import Reason
 
-LOGGER = "consumer.telemetry"
+LOGGER = "consumer.pipeline.telemetry"
 
 
 class Clock:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import ConfigurationError
-from consumer.templates import PLACEHOLDERS, PathTemplate, check_template
+from consumer.rows.templates import PLACEHOLDERS, PathTemplate, check_template
 
 DEFAULT = "[MQTT Engine]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from consumer.spool_types import SpoolStats
-from consumer.watermarks import Watermarks
+from consumer.pipeline.spool_watch import Watermarks
+from consumer.spool.types import SpoolStats
 
 EMPTY = SpoolStats(
     batches=0, rows=0, row_bytes=0, used_bytes=0, max_bytes=1000, oldest_age=0.0,

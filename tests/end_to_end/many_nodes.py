@@ -13,8 +13,8 @@ from services import wait_until
 
 from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
-from sparkplug.edge_node import EdgeNode, Update
-from sparkplug.payloads import Metric
+from sparkplug.edge.encoding import Metric
+from sparkplug.edge.node import EdgeNode, Update
 from sparkplug.topics import parse
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from consumer.side_schema import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_METADATA
 from end_to_end.world import LandedTable, World, world
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from peer import PeerType
 
-from consumer.spool_file import PAGE_BYTES
+from consumer.spool.layout import PAGE_BYTES
 from end_to_end.consumer_process import TABLE
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.world import world

@@ -10,8 +10,8 @@ from pathlib import Path
 from peer import PeerType
 from services import wait_until
 
-from consumer.gap_report import read_report
 from consumer.simulator import Fleet
+from consumer.spool.gap_report import read_report
 from end_to_end.consumer_process import PROGRAM
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.world import world

@@ -8,7 +8,7 @@ import pytest
 from oracle.event_id import event_id, identity
 from peer import PeerType
 
-from consumer.schema import COLUMNS
+from consumer.rows.tables import COLUMNS
 from end_to_end.expected import INTEGERS, columns_of, limits, value_columns
 from end_to_end.gateway import MEASURED_MS, Gateway, metric, now_ms
 from end_to_end.world import world

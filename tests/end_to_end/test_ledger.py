@@ -12,8 +12,8 @@ import pyarrow as pa
 from peer import PeerType
 from services import wait_until
 
-from consumer.balance import balance_of_file
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.spool.balance import balance_of_file
 from end_to_end.consumer_process import PROGRAM, TABLE
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.side_world import EVENTS, METADATA, side_world

@@ -10,7 +10,7 @@ from columnar import Columnar, message, tag
 
 from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.schema import COLUMNS
+from consumer.rows.tables import COLUMNS
 
 
 @pytest.fixture

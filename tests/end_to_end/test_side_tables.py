@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from services import wait_until
 
-from consumer import side_ddl
+from consumer.setup import ddl as side_ddl
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.side_world import EVENTS, METADATA, SIDE_TABLES, landed, side_world, told
 from end_to_end.world import world

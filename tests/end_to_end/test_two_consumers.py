@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from services import wait_until
 
-from consumer.ddl import deduplicated_view
+from consumer.setup.ddl import deduplicated_view
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.under_load import fleet_for, known_ids, wait_for_load
 from end_to_end.world import world

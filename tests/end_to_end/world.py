@@ -15,7 +15,7 @@ from mqtt_listener import Listener, listening
 from services import MosquittoServer, mosquitto, wait_until
 from tag_events import ServerProcess
 
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from end_to_end.consumer_process import TABLE, ConsumerProcess, configuration, consumer
 from zerobus_local import LocalZerobus
 

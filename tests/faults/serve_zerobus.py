@@ -14,7 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import pyarrow as pa
 
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from zerobus_local import LocalZerobus, Tls
 
 options = json.loads(sys.argv[1])

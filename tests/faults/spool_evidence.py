@@ -15,7 +15,7 @@ from pathlib import Path
 from end_to_end.consumer_process import TABLE
 
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.records import EncodedRows
+from consumer.rows.encoded import EncodedRows
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from faults.notebook import Key, Sent
 from faults.verdict import check_numbers, examine
 from sparkplug.topics import MessageType

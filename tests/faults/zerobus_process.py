@@ -17,7 +17,7 @@ import pyarrow as pa
 from end_to_end.consumer_process import CLIENT_ID, SECRET, TABLE
 from services import free_port
 
-from consumer.schema import TAG_EVENTS_SCHEMA
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

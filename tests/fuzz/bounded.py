@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from consumer.normalize import SourceNames, TagColumns, normalize
-from consumer.records import EncodedRows
-from sparkplug.fleet import Fleet
-from sparkplug.holding import HoldLimits
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from sparkplug.host.fleet import Fleet
+from sparkplug.host.nodes.holding import HoldLimits
+from sparkplug.host.screening import Limits
 from sparkplug.messages import Message
-from sparkplug.screening import Limits
 
 if TYPE_CHECKING:
     from oracle import Arrival

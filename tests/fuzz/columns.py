@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from oracle.strategies import random_fleet
 
 from fuzz.payloads import START_MS, births
-from sparkplug.columns import decode, is_suspect
-from sparkplug.payload_forms import read_payloads
+from sparkplug.messages import is_suspect
+from sparkplug.payload.columns import decode
+from sparkplug.payload.forms import read_payloads
 from sparkplug.pb.sparkplug_b_columns_pb2 import DESCRIPTOR
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 

@@ -10,8 +10,8 @@ from oracle.arrivals import parse_topic
 
 from fuzz.bounded import assert_bounded
 from fuzz.payloads import START_US, arrival, births
-from sparkplug import host_state
-from sparkplug.host_state import HostState
+from sparkplug.host import host_state
+from sparkplug.host.host_state import HostState
 from sparkplug.topics import MAX_TOPIC_CHARACTERS, StateTopic, Topic, parse
 
 

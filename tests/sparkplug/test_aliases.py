@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkplug.aliases import AliasPool, AliasTable
-from sparkplug.catalogue import NO_TAG
+from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.nodes.aliases import AliasPool, AliasTable
 
 
 def aliases(*numbers):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sparkplug.catalogue import NO_TAG, READINGS, TagCatalogue, datatype_codes, is_control
-from sparkplug.datatypes import DataType, Reading
+from sparkplug.datatypes import READINGS, DataType, Reading, datatype_codes
+from sparkplug.host.catalogue import NO_TAG, TagCatalogue, is_control
 
 
 @dataclass

@@ -5,9 +5,9 @@ from columnar import change, message, metric, name, tag, values
 from host_side import Server
 from oracle.messages import ARRIVED, SENT_MS
 
-from sparkplug.certificates import PREFIX
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
+from sparkplug.host.reading.certificates import PREFIX
 from sparkplug.memory import BirthMemory, RememberedBirth
 
 BEFORE_MS = SENT_MS - 60_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparkplug.clocks import QUIET, ClockChange, ClockProblem, Clocks, doubtful
+from sparkplug.host.watch.clocks import QUIET, ClockChange, ClockProblem, Clocks, doubtful
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

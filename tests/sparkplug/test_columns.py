@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle.messages import metric, payload
 
-from sparkplug.columns import (
+from sparkplug.payload.columns import (
     ABSENT,
     BEYOND_SEQ,
     MAX_TIMESTAMP_MS,
@@ -153,7 +153,7 @@ def test_groups_nested_ten_million_times_do_not_end_the_process(wrapped):
     """In a process of its own: the stack of the decoder would overflow in this one."""
     program = """if True:
         import sys
-        from sparkplug.columns import decode
+        from sparkplug.payload.columns import decode
         columns, bad = decode([b"", bytes.fromhex(sys.argv[1]) + b"\\x7b" * 10_000_000])
         print(bad, len(columns.seq))
     """

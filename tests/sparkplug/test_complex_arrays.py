@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peer import PeerType
 
-from sparkplug.complex.arrays import ARRAYS, array_text
 from sparkplug.datatypes import DataType
+from sparkplug.payload.complex.arrays import ARRAYS, array_text
 
 # What the specification's text says of its own examples, where these contradict it.
 GOLDEN = [

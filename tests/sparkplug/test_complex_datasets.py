@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from value_rows import read
 
-from sparkplug.complex.datasets import dataset_text
-from sparkplug.complex.json_values import MISFIT, scalar
 from sparkplug.datatypes import READING, DataType, Reading
+from sparkplug.payload.complex.datasets import dataset_text
+from sparkplug.payload.complex.json_values import MISFIT, scalar
 from sparkplug.pb.sparkplug_b_pb2 import DataSet, Metric
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkplug.complex.definitions import DefinitionProblem, Shape, TemplateDefinitions
-from sparkplug.complex.templates import MemberProblem, expand
 from sparkplug.datatypes import DataType
+from sparkplug.payload.complex.definitions import DefinitionProblem, Shape, TemplateDefinitions
+from sparkplug.payload.complex.templates import MemberProblem, expand
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Template
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkplug.complex.files import bytes_text
-from sparkplug.complex.parts import PartAssembler, PartProblem
+from sparkplug.payload.complex.files import bytes_text
+from sparkplug.payload.complex.parts import PartAssembler, PartProblem
 from sparkplug.pb.sparkplug_b_pb2 import MetaData
 
 CONTENT = b"\x00\x01\x02 a file of some bytes \xff" * 10

@@ -1,7 +1,7 @@
 """Definitions of many nodes: equal ones are kept once, all together within bounds."""
 
-from sparkplug.complex.definitions import DefinitionProblem
-from sparkplug.complex.library import DefinitionLibrary
+from sparkplug.payload.complex.definitions import DefinitionProblem
+from sparkplug.payload.complex.library import DefinitionLibrary
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Template
 
 

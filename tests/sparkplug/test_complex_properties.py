@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkplug.complex.properties import properties_of
 from sparkplug.datatypes import DataType
+from sparkplug.payload.complex.properties import properties_of
 from sparkplug.pb.sparkplug_b_pb2 import PropertySet, PropertyValue
 
 

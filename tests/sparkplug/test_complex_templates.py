@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkplug.columns import decode
-from sparkplug.complex.definitions import TemplateProblem
-from sparkplug.complex.templates import Expansion, MemberProblem, expand, quality_of
 from sparkplug.datatypes import DataType
+from sparkplug.payload.columns import decode
+from sparkplug.payload.complex.definitions import TemplateProblem
+from sparkplug.payload.complex.templates import Expansion, MemberProblem, expand, quality_of
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet, Template
 
 INSTANCE_TIME, MEMBER_TIME, NESTED_TIME = 1000, 2000, 3000

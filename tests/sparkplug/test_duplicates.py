@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparkplug.duplicates import (
+from sparkplug.host.watch.duplicates import (
     INTERLEAVINGS,
     WINDOW,
     DuplicateAlarm,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle.messages import metric, payload
 
-from sparkplug.envelope import EnvelopeProblem, open_envelope
+from sparkplug.payload.envelope import EnvelopeProblem, open_envelope
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 INNER = Payload.FromString(

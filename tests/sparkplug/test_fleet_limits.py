@@ -5,9 +5,9 @@ from columnar import Columnar, change, message, metric, tag, values
 from listener import LATER, listening, told
 
 from sparkplug.datatypes import DataType
+from sparkplug.host.screening import Limits
 from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Payload
-from sparkplug.screening import Limits
 
 CATALOGUE_SLACK = 10_000  # tag ids that may be dead before they are handed out anew
 

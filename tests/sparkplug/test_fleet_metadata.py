@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle.messages import ARRIVED, SENT_MS
 
-from sparkplug.complex.properties import properties_of
 from sparkplug.datatypes import DataType
+from sparkplug.payload.complex.properties import properties_of
+from sparkplug.payload.property_columns import read_properties
 from sparkplug.pb.sparkplug_b_pb2 import Metric, PropertySet, Template
-from sparkplug.property_columns import read_properties
 
 COLUMNS = (
     *("unit", "low", "high", "documentation", "tooltip", "read_only", "template", "properties"),

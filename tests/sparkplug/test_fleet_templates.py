@@ -23,10 +23,10 @@ from template_messages import (
 from template_world import TemplateWorld
 
 from sparkplug.datatypes import DataType
+from sparkplug.host.screening import Limits
 from sparkplug.memory import RememberedBirth
 from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload
-from sparkplug.screening import Limits
 
 # Flattened by the gateway or by us
 

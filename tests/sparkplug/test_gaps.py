@@ -7,10 +7,10 @@ from columnar import message, metric, tag
 from listener import TIMEOUT, bd_seq, birth, data, death
 from oracle.messages import ARRIVED, SENT_MS
 
-from sparkplug.certificates import PREFIX
 from sparkplug.events import EventKind
-from sparkplug.fleet import Fleet
 from sparkplug.gaps import GapReason, steps_of_bd_seq
+from sparkplug.host.fleet import Fleet
+from sparkplug.host.reading.certificates import PREFIX
 
 SENT_US = SENT_MS * 1000
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sparkplug.governor import LONGEST_PAUSE, RebirthGovernor, in_words
+from sparkplug.host.governor import LONGEST_PAUSE, RebirthGovernor, in_words
 from sparkplug.messages import Reason, RebirthRequest
 
 JITTER = 1.2

@@ -19,7 +19,7 @@ from listener import (
 )
 from oracle.messages import ARRIVED, MEASURED_MS, SENT_MS
 
-from sparkplug.holding import HoldLimits
+from sparkplug.host.nodes.holding import HoldLimits
 from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 

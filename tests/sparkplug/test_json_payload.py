@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparkplug.datatypes import DataType
-from sparkplug.json_payload import JsonProblem, from_json, is_json
+from sparkplug.payload.json_payload import JsonProblem, from_json, is_json
 from sparkplug.pb.sparkplug_b_pb2 import Payload, PropertySet
 
 # The shape of a birth of Cirrus Link's modules: datatypes by name, Quality as a property.

@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 
-from sparkplug.json_payload import from_json
+from sparkplug.payload.json_payload import from_json
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.messages import MEASURED_MS, SENT_MS, metric
 
-from sparkplug.columns import decode
 from sparkplug.datatypes import DataType
-from sparkplug.json_payload import from_json
+from sparkplug.host.screening import Limits
 from sparkplug.messages import Message
+from sparkplug.payload.columns import decode
+from sparkplug.payload.json_payload import from_json
 from sparkplug.pb.sparkplug_b_pb2 import Payload
-from sparkplug.screening import Limits
 
 
 def raw_deflate(content):

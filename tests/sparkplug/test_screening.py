@@ -5,9 +5,9 @@ import zlib
 import pytest
 from columnar import Columnar, change, message, tag, values
 
+from sparkplug.host.screening import Limits
 from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Payload
-from sparkplug.screening import Limits
 
 SMALL = Limits(max_payload_bytes=1000, max_inflated_bytes=1000)
 BIRTH = message("NBIRTH", tag("Ramp", 0))

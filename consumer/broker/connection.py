@@ -1,0 +1,425 @@
+"""One MQTT connection as a Sparkplug host application: sockets, and nothing else.
+
+Every connection is a new paho client, because a client that reconnects by itself would
+present its old will again, whose timestamp edge nodes then ignore. The order of packets
+is the specification's (5.2 and 5.3): CONNECT with the will, SUBSCRIBE, and after its
+acknowledgement the birth as the first publish. Whoever leaves on purpose says first that
+the host is offline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import secrets
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+import paho.mqtt.client as mqtt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
+from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
+from consumer.broker.passage import Passage
+from consumer.errors import SpoolError
+from sparkplug.host.commands import COMMAND_QOS, rebirth_command
+from sparkplug.host.host_state import HostState
+from sparkplug.host.reading.certificates import PREFIX
+from sparkplug.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.broker.inbox import Inbox
+    from consumer.config import Server
+    from sparkplug.actions import Publish
+
+_LOG = logging.getLogger(__name__)
+
+SUBSCRIBE_QOS: Final = 1
+"""The NDEATH will is QoS 1, all else QoS 0 (payloads-ndeath-will-message-qos)."""
+
+_KEEPALIVE: Final = 30
+_HANDSHAKE_TIMEOUT: Final = 15.0
+_LONGEST_PAUSE: Final = 30.0
+_LEAVE_TIMEOUT: Final = 3.0
+_LAST_DATA: Final = 0.25
+_LONGEST_DRAIN: Final = 5
+_RENEW_EVERY: Final = 60.0
+
+
+class Memory(Protocol):
+    """What outlives the process: the spool, as a rule."""
+
+    def get_state(self, key: str) -> int | float | str | bytes | None:
+        """The value of a key."""
+
+    def set_state(self, key: str, value: float | str | bytes) -> None:
+        """Commit a value."""
+
+
+class BrokerConnection:
+    """Keeps one server connected, on a thread of its own, until stopped.
+
+    That thread alone uses the paho client; others ask it to stop or to publish, and shut
+    and open its `passage`: while that is shut there is no connection.
+
+    Args:
+        index: position of the server in the configuration; marks its messages.
+        server: its configuration.
+        host_id: the host application's id; None for a passive host, which never publishes.
+        inbox: where messages go.
+        memory: keeps the client id and the last STATE timestamp over restarts.
+        count_refused: called with a reason for each message that goes nowhere.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        server: Server,
+        *,
+        host_id: str | None,
+        inbox: Inbox,
+        memory: Memory,
+        count_refused: Callable[[str], None],
+    ) -> None:
+        self.server = server
+        self.connected = threading.Event()
+        self.connections = 0
+        self.last_error = ""
+        self.drops = BrokerDrops(server.name)
+        self._index = index
+        self._inbox = inbox
+        self._memory = memory
+        self._count_refused = count_refused
+        self.passage = Passage()
+        self._timestamp_key = f"state_timestamp/{server.name}"
+        self._state: HostState | None = None
+        if host_id is not None:
+            last = memory.get_state(self._timestamp_key)
+            self._state = HostState(host_id, int(last) if isinstance(last, (int, float)) else 0)
+        self._remembered_ms = 0 if self._state is None else self._state.last_timestamp_ms
+        self._client_id = server.client_id or self._remembered_client_id()
+        self._requests: deque[tuple[str, bytes]] = deque()
+        self._renewed_at = -math.inf
+        self._renewing = False
+        self._certificates = True  # whether to ask for what not every server has
+        self._received = 0
+        self._heard = False  # whether the present connection was made, or delivered something
+        self._thread = threading.Thread(target=self._run, name=f"mqtt-{server.name}", daemon=True)
+
+    def start(self) -> None:
+        """Connect in the background and stay connected."""
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """Ask the thread to publish the offline STATE, take the last messages in, and leave."""
+        self.passage.stop()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the thread has ended, at most `timeout` seconds."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        if self._thread.is_alive():
+            _LOG.warning("%s was not left in time", self.server.name)
+
+    def request_rebirth(self, group_id: str, edge_node_id: str) -> bool:
+        """Publish a rebirth request; False if there is no connection, or we never publish."""
+        if self._state is None or not self.connected.is_set():
+            return False
+        self._requests.append(rebirth_command(group_id, edge_node_id, _now_ms()))
+        return True
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while self.passage.wait():
+            made = self._connect_with_patience()
+            if made is None:
+                continue
+            try:
+                self._serve(made)
+            except Exception as error:  # noqa: BLE001 - a full disk, a defect: connect again
+                self.last_error = f"{type(error).__name__}: {error}"
+            finally:
+                self.connected.clear()
+                self._requests.clear()
+                _close(made.client)
+                if self._state is not None:
+                    self._state.lost()
+            if self.passage.stopping.is_set():
+                return
+            self._tell_lost()
+            if not self.passage.barred.is_set():
+                _LOG.warning(
+                    "connection to %s ended: %s",
+                    self.server.name,
+                    self.last_error or "closed by the server",
+                    extra={"server": self.server.name},
+                )
+                if not self._renewing:
+                    # Two clients with one id would throw each other out without pause.
+                    self.passage.barred.wait(1.0 + random.random())  # noqa: S311 - jitter
+
+    def _connect_with_patience(self) -> Handshake | None:
+        """A connection that is made and announced; None once the passage is barred."""
+        retrying = Retrying(
+            wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
+            sleep=sleep_using_event(self.passage.barred),
+            stop=stop_when_event_set(self.passage.barred),
+            retry=retry_if_exception_type(Exception),
+            before_sleep=self._log_attempt,
+            retry_error_callback=lambda _: None,
+        )
+        made: Handshake | None = retrying(self._connect)
+        return made
+
+    def _log_attempt(self, state: RetryCallState) -> None:
+        self.last_error = str(state.outcome.exception()) if state.outcome else ""
+        if state.attempt_number in (1, 2, 4, 8) or state.attempt_number % 16 == 0:
+            _LOG.warning(
+                "cannot connect to %s (%s), attempt %d: %s",
+                self.server.name,
+                self.server.url,
+                state.attempt_number,
+                self.last_error,
+                extra={"server": self.server.name, "attempt": state.attempt_number},
+            )
+
+    def _connect(self) -> Handshake:
+        """One attempt: CONNECT, SUBSCRIBE, birth.
+
+        Raises:
+            BrokerError: the server refused something, did not answer in time, or we leave.
+            OSError: no connection could be made.
+        """
+        attempt = Handshake(
+            self.server,
+            self._client_id,
+            will=self._will(),
+            wanted=self._subscriptions(),
+            welcome=self._welcome_subscriptions(),
+            announce=self._announce,
+            receive=self._take_message,
+        )
+        self.drops.connected()
+        client = attempt.client
+        try:
+            client.connect(self.server.host, self.server.port, keepalive=_KEEPALIVE)
+            deadline = time.monotonic() + _HANDSHAKE_TIMEOUT
+            while not attempt.announced:
+                code = client.loop(LOOP_TIMEOUT)
+                time_is_up = self.passage.barred.is_set() or time.monotonic() > deadline
+                attempt.check(code, time_is_up=time_is_up)
+        except BaseException:
+            client.disconnect()
+            _close(client)
+            self._tell_lost()
+            if attempt.thrown_out and self._certificates:
+                # Some servers end the connection of whoever asks for what they do not have.
+                self._certificates = False
+                _LOG.info(
+                    "%s is asked for no births that it keeps, nor for what it discards",
+                    self.server.name,
+                    extra={"server": self.server.name},
+                )
+            raise
+        self._heard = True
+        self.connections += 1
+        self.last_error = ""
+        self._renewing = False
+        self.connected.set()
+        _LOG.info(
+            "connected to %s, subscribed to %s",
+            self.server.name,
+            ", ".join(self.server.topics),
+            extra={"server": self.server.name},
+        )
+        return attempt
+
+    def _tell_lost(self) -> None:
+        """What comes next may not follow what came: say so, in order with the messages."""
+        if self._heard:
+            self._heard = False
+            self._inbox.put_lost(self._index, time.time_ns() // 1000)
+
+    def _serve(self, made: Handshake) -> None:
+        """Read, and publish what is asked for, until the connection ends or we leave."""
+        client = made.client
+        while not self.passage.barred.is_set():
+            code = client.loop(LOOP_TIMEOUT)
+            if code != mqtt.MQTT_ERR_SUCCESS:
+                self.last_error = made.farewell or mqtt.error_string(code)
+                return
+            while self._requests:
+                topic, payload = self._requests.popleft()
+                client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
+            if self._state is None:
+                continue
+            self._remember_if_possible()  # another application's may be the greatest
+            if self._must_renew(self._state):
+                self._renewing = True
+                self._leave(client, reading=0.0)
+                self.last_error = (
+                    "another application published a newer STATE of this host id; "
+                    "a new connection announces this host anew"
+                )
+                return
+        shut = not self.passage.stopping.is_set()
+        self._leave(client, reading=self.passage.drain if shut else _LAST_DATA)
+
+    def _must_renew(self, state: HostState) -> bool:
+        """Whether edge nodes ignore this connection's STATE, because they know a newer one.
+
+        Only a new connection gets a newer timestamp. Not again and again: two hosts
+        with one id would never stop outdoing each other.
+        """
+        if not state.outdated:
+            return False
+        now = time.monotonic()
+        if now - self._renewed_at < _RENEW_EVERY:
+            return False
+        self._renewed_at = now
+        return True
+
+    def _leave(self, client: mqtt.Client, *, reading: float) -> None:
+        """Publish the offline STATE, read on for so many seconds, disconnect.
+
+        (operational-behavior-host-application-termination, -disconnect-intentional)
+        Whoever disconnects on purpose has to say so, also one who comes back at once: the
+        server drops the will. Edge nodes that wait for this host need a moment to see that
+        it is offline; what they send meanwhile still counts.
+        """
+        self.connected.clear()
+        if self._state is not None:
+            offline = self._state.stop(_now_ms())
+            self._remember_if_possible()
+            if not say(client, offline, time.monotonic() + _LEAVE_TIMEOUT):
+                # Without DISCONNECT: the server publishes the will, which says the same.
+                _LOG.warning("offline STATE was not delivered to %s", self.server.name)
+                return
+            self._read_on(client, reading)
+        given = self._subscriptions() + self._welcome_subscriptions()
+        disconnect(client, [topic for topic, _ in given], time.monotonic() + _LEAVE_TIMEOUT)
+
+    def _read_on(self, client: mqtt.Client, seconds: float) -> None:
+        """Read what edge nodes sent before they knew; a stop waits for the last moment only.
+
+        When they have just sent what they had stored, the server may still hold much of it:
+        as long as messages come without a pause, reading goes on for some times as long.
+        """
+        stopping = self.passage.stopping.is_set
+        last = min(seconds, _LAST_DATA)
+        longest = time.monotonic() + _LONGEST_DRAIN * seconds
+        read_until(client, stopping, time.monotonic() + seconds - last)
+        while True:
+            before = self._received
+            read_until(client, lambda: False, time.monotonic() + last)
+            if before == self._received or stopping() or time.monotonic() > longest:
+                return
+
+    # ------------------------------------------------------------------ a new connection
+
+    def _will(self) -> Publish | None:
+        """The will of a new connection; None for a passive host."""
+        if self._state is None:
+            return None
+        will = self._state.connect(_now_ms())
+        self._remember_timestamp()
+        return will
+
+    def _announce(self, client: mqtt.Client) -> None:
+        """Publish the birth (host-topic-phid-birth-message)."""
+        if self._state is None:
+            return
+        birth = self._state.birth()
+        client.publish(birth.topic, birth.payload, qos=birth.qos, retain=birth.retain)
+
+    def _subscriptions(self) -> list[tuple[str, int]]:
+        """Own STATE and the namespace (message-flow-phid-sparkplug-subscription)."""
+        own = [(self._state.topic, SUBSCRIBE_QOS)] if self._state is not None else []
+        return own + [(topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+
+    def _welcome_subscriptions(self) -> list[tuple[str, int]]:
+        """What is subscribed to beside that if the server lets us.
+
+        Births that it keeps, and how many messages it discards.
+        """
+        if not self._certificates:
+            return []
+        kept = [(PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+        return [*kept, (DROPPED_TOPIC, 0)]
+
+    def _take_message(self, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
+        """One message from the socket. Never raises: that would end the connection."""
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._count_refused("bad_topic")
+            return
+        if "+" in topic or "#" in topic or "\0" in topic:
+            # MQTT has no such topic to publish on (3.3.2-2, 1.5.4-2), nor to ask for a rebirth on.
+            self._count_refused("bad_topic")
+            return
+        payload = bytes(message.payload)
+        if topic == DROPPED_TOPIC:
+            self.drops.received(payload)
+            return
+        state = self._state
+        if state is not None and topic == state.topic:
+            answer = state.received(payload)
+            if answer is not None:
+                client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
+        self._heard = True
+        self._received += 1
+        received = Message(topic, payload, time.time_ns() // 1000, message.retain)
+        if not self._inbox.put(self._index, received, certificate=topic.startswith(PREFIX)):
+            self._count_refused("queue_full")
+
+    # ------------------------------------------------------------------ bookkeeping
+
+    def _remembered_client_id(self) -> str:
+        key = f"client_id/{self.server.name}"
+        known = self._memory.get_state(key)
+        if isinstance(known, str) and known:
+            return known
+        fresh = f"sparkplug-zerobus-{secrets.token_hex(4)}"
+        self._memory.set_state(key, fresh)
+        return fresh
+
+    def _remember_timestamp(self) -> None:
+        """Commit the greatest timestamp of the own STATE, so that it is never used again.
+
+        Raises:
+            SpoolError: that is not possible.
+        """
+        if self._state is not None and self._state.last_timestamp_ms != self._remembered_ms:
+            self._remembered_ms = self._state.last_timestamp_ms
+            self._memory.set_state(self._timestamp_key, self._remembered_ms)
+
+    def _remember_if_possible(self) -> None:
+        """The same where a full disk is no reason not to go on: this process knows it."""
+        with contextlib.suppress(SpoolError):
+            self._remember_timestamp()
+
+
+def _close(client: mqtt.Client) -> None:
+    """Give up the socket even when the server is gone."""
+    socket = client.socket()
+    if socket is not None:
+        socket.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,101 @@
+"""The deliveries of all tables: one stream each, or more for the main table; one SDK for all."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from consumer.delivery.table import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from consumer.delivery.options import DeliveryOptions
+    from consumer.delivery.origin import RecentMessages
+    from consumer.sinks.zerobus import ZerobusSink
+    from consumer.spool.spool import Spool, SpooledBatch
+
+_STOP_TIMEOUT: Final = 1.5
+
+
+class TableOptions(NamedTuple):
+    """How one table is delivered: the schema of its new rows, options, streams."""
+
+    schema_id: str
+    options: DeliveryOptions
+    streams: int = 1
+
+
+class Deliveries:
+    """One delivery per table; the first is that of the main table.
+
+    Args:
+        spool: where the batches are.
+        sink: opens the streams.
+        tables: by their full names, the main table first.
+        recent: the last messages, to be laid beside the rows that are refused.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        sink: ZerobusSink,
+        tables: Mapping[str, TableOptions],
+        recent: RecentMessages,
+    ) -> None:
+        self._spool = spool
+        self.recent = recent
+        self._by_table = {
+            table: Delivery(
+                spool, sink, table, each.schema_id, each.options,
+                streams=each.streams, recent=recent,
+            )
+            for table, each in tables.items()
+        }  # fmt: skip
+        self.main = next(iter(self._by_table.values()))
+
+    def __iter__(self) -> Iterator[Delivery]:
+        """All deliveries, that of the main table first."""
+        return iter(self._by_table.values())
+
+    @property
+    def side(self) -> list[Delivery]:
+        """The deliveries of the side tables."""
+        return [delivery for delivery in self if delivery is not self.main]
+
+    @property
+    def all_open(self) -> bool:
+        """Whether every table's stream is open."""
+        return all(delivery.is_open for delivery in self)
+
+    def start(self) -> None:
+        """Start sending what is in the spool."""
+        for delivery in self:
+            delivery.start()
+
+    def submit(self, batches: Iterable[SpooledBatch]) -> None:
+        """Hand over what was just appended to the spool, in order."""
+        for batch in batches:
+            self._by_table[batch.table].submit(batch)
+
+    def wake(self, tables: Iterable[str]) -> None:
+        """Batches of these tables were appended that are not handed over."""
+        for table in tables:
+            if table in self._by_table:
+                self._by_table[table].wake()
+
+    def stop(self, drain_timeout: float) -> int:
+        """Wait for acknowledgements for so many seconds, then stop.
+
+        Returns:
+            The rows of all tables that remain in the spool.
+        """
+        deadline = time.monotonic() + drain_timeout
+        for delivery in self:
+            # The others go on sending meanwhile.
+            delivery.drain(max(0.0, deadline - time.monotonic()))
+        for delivery in self:
+            delivery.stop(timeout=0.0)
+        for delivery in self:
+            delivery.stop(timeout=_STOP_TIMEOUT)
+        return sum(self._spool.pending_rows(table) for table in self._by_table)

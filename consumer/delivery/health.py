@@ -1,0 +1,218 @@
+"""How a stream is: its state, the first cause of what went wrong, and the pause it deserves.
+
+Each change of state is logged once, with its reason; the same trouble again only from time
+to time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Final
+
+from consumer.delivery.stats import StreamState
+from consumer.errors import FailureKind
+from consumer.sinks.advice import mend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.delivery.options import DeliveryOptions
+    from consumer.errors import SinkFailure
+
+_LOG = logging.getLogger("consumer.delivery")
+
+_CHURN_SECONDS: Final = 60.0
+# What another attempt cannot cure by itself: wait longer, and say that it is blocked.
+_BLOCKING: Final = frozenset(
+    {
+        FailureKind.CONTRACT,
+        FailureKind.POISON,
+        FailureKind.PERMANENT,
+        FailureKind.TOO_LARGE,
+    }
+)
+_LEVELS: Final = {
+    StreamState.BACKING_OFF: logging.WARNING,
+    StreamState.BLOCKED: logging.ERROR,
+}
+
+
+class StreamHealth:
+    """The state of one stream. Owned by the thread that sends; no I/O but the log.
+
+    Args:
+        table: `catalog.schema.table`.
+        name: the stream in words: the table, and which of its streams it is.
+        options: pauses and limits.
+        clock: monotonic seconds.
+        chance: random numbers from 0 to 1, for the pauses.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        name: str,
+        options: DeliveryOptions,
+        clock: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.state = StreamState.CLOSED
+        self.generation = 0
+        self.opened_streams = 0
+        self.rotations = 0
+        self.failures: Counter[FailureKind] = Counter()
+        self.cause: str | None = None
+        self.cause_kind: FailureKind | None = None
+        self.mend = ""
+        self.probing = False
+        self._table = table
+        self._options = options
+        self._clock = clock
+        self._chance = chance
+        self._attempt = 0
+        self._refused_tokens = 0
+        self._blocked = False  # the last failure since progress was of that sort
+        self._cause_blocks = False
+        self._opened: deque[float] = deque(maxlen=options.max_reconnects)
+        self._logged_at: dict[str, float] = {}
+
+    @property
+    def opened_at(self) -> float:
+        """When the present stream, or the last one, was opened; monotonic seconds."""
+        return self._opened[-1] if self._opened else self._clock()
+
+    def connecting(self) -> None:
+        """A stream is being opened."""
+        self.state = StreamState.CONNECTING
+
+    def opened(self, generation: int, *, rows_wait: bool) -> None:
+        """A stream is open.
+
+        After something had to be mended this proves little: a few records have to get
+        through first, if there are any.
+        """
+        self.generation = generation
+        self.opened_streams += 1
+        self._opened.append(self._clock())
+        probes = self.probing and rows_wait
+        self.state = StreamState.PROBING if probes else StreamState.OPENED
+        self._say(
+            logging.INFO,
+            "stream to %s opened (generation %d)%s",
+            self.name,
+            generation,
+            f", PROBING: a few records first, after: {self.cause}" if probes else "",
+        )
+
+    def progressed(self) -> None:
+        """Rows were acknowledged."""
+        if self.cause is not None:
+            before, self.state = self.state, StreamState.OPENED
+            self._say(
+                logging.INFO,
+                "delivery to %s works again (%s), after: %s",
+                self.name,
+                "OPENED" if before is self.state else f"{before} -> OPENED",
+                self.cause,
+            )
+        self.probing = self._blocked = self._cause_blocks = False
+        self._attempt = self._refused_tokens = 0
+        self.cause = self.cause_kind = None
+        self.mend = ""
+        self._logged_at.clear()
+
+    def rotated(self) -> None:
+        """The service ended the stream in order."""
+        self.rotations += 1
+        self._say(
+            logging.INFO, "the service ended the stream to %s in order, opening the next", self.name
+        )
+
+    def searching(self) -> None:
+        """A stream was spent on the search for a bad record: no failure, and no churn."""
+        if self._opened:
+            self._opened.pop()
+
+    def failed(self, failure: SinkFailure) -> None:
+        """Something went wrong; `pause` says how long to wait then."""
+        kind = failure.kind
+        if kind is FailureKind.AUTHENTICATION:
+            self._refused_tokens += 1
+        blocked = kind in _BLOCKING or self._refused_tokens > 1
+        self.failures[kind] += 1
+        # Pauses of the other sort begin with the shortest.
+        self._attempt = self._attempt + 1 if blocked is self._blocked else 1
+        self._blocked = blocked
+        says_nothing = self.cause_kind in (None, FailureKind.ENDED)
+        blocks_now = blocked and not self._cause_blocks and kind is not self.cause_kind
+        if says_nothing or blocks_now:
+            self.cause, self.cause_kind = str(failure), kind
+            self.mend = mend(kind, self.cause)
+        self._cause_blocks = self._cause_blocks or blocked
+        self.probing = self.probing or blocked
+        before = self.state
+        self.state = StreamState.BLOCKED if blocked else StreamState.BACKING_OFF
+        advice = mend(kind, str(failure))
+        self.warn(
+            f"{self.state} {kind}",
+            "delivery to %s failed (%s, attempt %d, %s -> %s), rows stay spooled: %s%s",
+            self.name,
+            kind.value,
+            self._attempt,
+            before,
+            self.state,
+            failure,
+            f"; to mend it: {advice}" if advice else "",
+            level=_LEVELS[self.state],
+        )
+
+    def pause(self) -> float:
+        """Seconds to wait before the next stream is opened."""
+        pause = 0.0
+        if self._attempt:
+            blocked = self.state is StreamState.BLOCKED
+            backoff = self._options.blocked_retry if blocked else self._options.retry
+            pause = backoff.pause(self._attempt, self._chance)
+        opened = self._opened
+        if len(opened) == opened.maxlen and self._clock() - opened[0] < _CHURN_SECONDS:
+            pause = max(pause, self._options.retry.pause(32, self._chance))
+            if self.state is not StreamState.BLOCKED:
+                self.state = StreamState.BACKING_OFF
+            self.warn(
+                "churn",
+                "%d streams to %s within a minute, %s for %.0f s",
+                len(opened),
+                self.name,
+                self.state,
+                pause,
+            )
+        return pause
+
+    def closed(self) -> None:
+        """Nothing is sent any more."""
+        if self.state is not StreamState.CLOSED:
+            self._say(logging.INFO, "stream to %s: %s -> CLOSED, stopped", self.name, self.state)
+        self.state = StreamState.CLOSED
+
+    def warn(self, key: str, text: str, *values: object, level: int = logging.WARNING) -> None:
+        """Log trouble; the same `key` again at most once per `log_interval`."""
+        now = self._clock()
+        logged_at = self._logged_at.get(key)
+        if logged_at is None or now - logged_at >= self._options.log_interval:
+            self._logged_at[key] = now
+            self._say(level, text, *values)
+
+    def _say(self, level: int, text: str, *values: Any) -> None:
+        _LOG.log(
+            level,
+            text,
+            *values,
+            extra={
+                "table": self._table,
+                "stream_state": self.state.value,
+                "generation": self.generation,
+                "failures": self.failures.total(),
+            },
+        )

@@ -1,0 +1,64 @@
+"""What a delivery can be told, and what it tells: options, states and counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from consumer.delivery.in_flight import CallLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between attempts, in seconds: doubled each time, then shortened by chance.
+
+    The n-th pause is between half of and all of `first * 2**(n - 1)`, at most `longest`.
+    """
+
+    first: float
+    longest: float
+
+    def pause(self, attempt: int, chance: Callable[[], float]) -> float:
+        """The pause after the `attempt`-th failure in a row; `chance` gives 0 to 1."""
+        full = min(self.longest, self.first * 2.0 ** min(attempt - 1, 32))
+        return full * (0.5 + 0.5 * chance())
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """How a table's delivery behaves. Times in seconds.
+
+    Args:
+        limits: most records and bytes of a call.
+        max_delay: longest wait for a call to fill while others are in flight.
+        max_inflight: most calls that wait for their acknowledgement.
+        max_inflight_bytes: most record bytes that do.
+        ack_timeout: without progress for this long the stream is given up.
+        handover_bytes: row bytes kept in memory between pipeline and delivery.
+        read_bytes: row bytes read from the spool at once when lagging.
+        trim_interval: acknowledged batches leave the spool at most this often.
+        retry: pauses after failures that pass by themselves.
+        blocked_retry: pauses after failures that do not.
+        max_reconnects: streams opened per minute; beyond it each next one waits as
+            long as after many failures, even if they made progress in between.
+        log_interval: the same trouble is logged at most this often.
+        lone_refusal: so long refused records wait for one behind them that gets through,
+            before they are taken for bad by themselves.
+    """
+
+    limits: CallLimits = field(default_factory=CallLimits)
+    max_delay: float = 0.5
+    max_inflight: int = 100
+    max_inflight_bytes: int = 32 << 20
+    ack_timeout: float = 60.0
+    handover_bytes: int = 16 << 20
+    read_bytes: int = 8 << 20
+    trim_interval: float = 0.2
+    retry: Backoff = Backoff(0.25, 30.0)
+    blocked_retry: Backoff = Backoff(5.0, 300.0)
+    max_reconnects: int = 30
+    log_interval: float = 30.0
+    lone_refusal: float = 5.0

@@ -1,0 +1,111 @@
+"""Where a row came from: its topic, and its payload while that is remembered.
+
+The spool holds rows, not messages. A row that Zerobus refuses is usually found within
+seconds, so the last messages are kept in memory, within bounds, to be laid beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import DecodeError
+
+from consumer.rows.descriptors import message_class
+from sparkplug.pb import sparkplug_b_pb2
+from sparkplug.topics import MessageType
+
+if TYPE_CHECKING:
+    from sparkplug.messages import MessageBatch
+
+_MAX_BYTES: Final = 16 << 20
+# What a message's objects take beside its payload: topic, bytes, places in lists.
+_MESSAGE_OVERHEAD: Final = 250
+_TOPIC_COLUMNS: Final = ("group_id", "message_type", "edge_node_id", "device_id")
+_OF_SPARKPLUG: Final = frozenset(map(str, MessageType))
+
+
+class RecentMessages:
+    """The last messages that were decoded, as they came. Thread-safe.
+
+    Args:
+        max_bytes: memory that may be used; the oldest go first.
+    """
+
+    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._batches: deque[tuple[int, MessageBatch]] = deque()
+        self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is used, about."""
+        return self._nbytes
+
+    def remember(self, messages: MessageBatch) -> None:
+        """Keep a batch; it is not copied, and must not change any more."""
+        size = messages.size + _MESSAGE_OVERHEAD * len(messages)
+        with self._lock:
+            self._batches.append((size, messages))
+            self._nbytes += size
+            while self._nbytes > self._max_bytes:
+                self._nbytes -= self._batches.popleft()[0]
+
+    def payload(self, topic: str, received_us: int, seq: int | None) -> bytes | None:
+        """The payload of the message that arrived then on that topic, None if it is not known.
+
+        Several of the same microsecond are told apart by their seq.
+        """
+        with self._lock:
+            batches = [batch for _, batch in self._batches]
+        found: list[bytes] = []
+        for batch in reversed(batches):
+            position = -1
+            for _ in range(batch.received_us.count(received_us)):
+                position = batch.received_us.index(received_us, position + 1)
+                if batch.topics[position] == topic:
+                    found.append(batch.payloads[position])
+        if len(found) > 1:
+            found = [payload for payload in found if _seq(payload) == seq]
+        return found[0] if len(set(found)) == 1 else None
+
+    def origin(self, record: bytes, descriptor: bytes) -> tuple[str | None, bytes | None]:
+        """Topic and payload of the message that a row was made from, as far as they are known.
+
+        Args:
+            record: the encoded row.
+            descriptor: what it was encoded for, as the spool keeps it.
+        """
+        try:
+            row = message_class(descriptor).FromString(record)
+        except DecodeError:
+            return None, None
+        topic = topic_of(row)
+        if topic is None:
+            return None, None
+        names = row.DESCRIPTOR.fields_by_name
+        if "ingestion_timestamp" not in names:
+            return topic, None
+        seq = row.seq if "seq" in names and row.HasField("seq") else None
+        return topic, self.payload(topic, row.ingestion_timestamp, seq)
+
+
+def topic_of(row: Any) -> str | None:
+    """The topic of a decoded row; None when no Sparkplug message is its origin."""
+    names = row.DESCRIPTOR.fields_by_name
+    if not all(name in names for name in _TOPIC_COLUMNS):
+        return None
+    parts = [getattr(row, name) for name in _TOPIC_COLUMNS]
+    if not all(parts[:3]) or parts[1] not in _OF_SPARKPLUG:
+        return None
+    return "/".join(["spBv1.0", *filter(None, parts)])
+
+
+def _seq(payload: bytes) -> int | None:
+    try:
+        message = sparkplug_b_pb2.Payload.FromString(payload)
+    except DecodeError:
+        return None
+    return message.seq if message.HasField("seq") else None

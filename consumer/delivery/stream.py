@@ -1,0 +1,460 @@
+"""One stream of a table: from the spool to the acknowledgement.
+
+One thread follows the spool in its order and owns the stream. Whatever was not
+acknowledged is sent again, so every row arrives at least once, and `event_id` names
+duplicates.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from consumer.delivery.handover import Handover
+from consumer.delivery.health import StreamHealth
+from consumer.delivery.in_flight import Outbox
+from consumer.delivery.refusals import Refusals
+from consumer.delivery.stats import DeliveryStats, StreamState
+from consumer.errors import FailureKind, SinkFailure, SpoolError
+from consumer.sinks.advice import difference
+from consumer.sinks.sink import Acknowledged, StreamEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.delivery.in_flight import Call
+    from consumer.delivery.options import DeliveryOptions
+    from consumer.delivery.origin import RecentMessages
+    from consumer.delivery.partitions import TableBatches
+    from consumer.sinks.zerobus import ZerobusIngestStream, ZerobusSink
+    from consumer.spool.spool import Spool, SpooledBatch
+
+_LOG = logging.getLogger("consumer.delivery")
+
+_TRIM_BATCHES: Final = 64
+# A stream that lived this long may be ended by the service without being a failure.
+_LIVED_SECONDS: Final = 10.0
+# Bounds what many tiny batches cost beside their rows.
+_MAX_BATCHES: Final = 10_000
+# How long a stream waits that is too far ahead of the others of its table.
+_AHEAD_SECONDS: Final = 1.0
+# Bounds what is read in one go for a stream to which hardly any row belongs.
+_MOST_LOOKED_THROUGH: Final = 64
+
+
+class StreamDelivery:
+    """Sends the rows of one stream, in order, from a thread of its own.
+
+    Args:
+        spool: holds the batches.
+        sink: opens the streams.
+        batches: shared with the other streams of the table.
+        table: `catalog.schema.table`.
+        schema_id: the descriptor that new batches are encoded for; a stream is opened
+            for it at start, also when nothing waits. Older batches get theirs.
+        options: see `DeliveryOptions`.
+        index, streams: which of how many streams of the table it is, from 0.
+        recent: messages that refused rows may come from.
+        changed: notified with every change of the statistics.
+        clock: monotonic seconds.
+        wall_clock: seconds since 1970.
+        chance: random numbers from 0 to 1, for the pauses.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        sink: ZerobusSink,
+        batches: TableBatches,
+        *,
+        table: str,
+        schema_id: str,
+        options: DeliveryOptions,
+        index: int,
+        streams: int,
+        recent: RecentMessages,
+        changed: threading.Condition,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
+        self.table = table
+        self.index = index
+        self.options = options
+        self._spool = spool
+        self._sink = sink
+        self._batches = batches
+        self._schema_id = schema_id
+        self._clock = clock
+        self._wall_clock = wall_clock
+        name = table if streams == 1 else f"{table} (stream {index + 1} of {streams})"
+        self._health = StreamHealth(table, name, options, clock, chance)
+        self._handover = Handover(
+            batches,
+            table,
+            max_bytes=options.handover_bytes,
+            read_bytes=options.read_bytes,
+        )
+        self._outbox = Outbox(options.limits)
+        self._taken: deque[SpooledBatch] = deque()  # from the hand-over, on the way to the outbox
+        self._refusals = Refusals(
+            spool,
+            self._outbox,
+            self._health,
+            recent,
+            lone_refusal=options.lone_refusal,
+            clock=clock,
+        )
+        self._search = self._refusals.search
+        self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
+        self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
+        self._awake = threading.Event()  # a wake-up is in the queue already
+        self._stopping = threading.Event()
+        self._hurried = False
+        self._changed = changed
+        self._stats = DeliveryStats()
+        self._finished: list[int] = []
+        self._trimmed_at = 0.0
+        self._waiting_since: float | None = None
+        self._look_again_in: float | None = None
+        self._progress_at = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"delivery {name}", daemon=True)
+
+    # -- for other threads ------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start sending, from the oldest batch in the spool on."""
+        self._thread.start()
+
+    def submit(self, batch: SpooledBatch) -> None:
+        """Hand over a batch that was just appended: all of the table's, in order."""
+        self._handover.offer(batch)
+        self.nudge()
+
+    def wake(self) -> None:
+        """Batches were appended that are not handed over: read them from the spool."""
+        self._handover.look_again()
+        self.nudge()
+
+    def hurry(self, *, hurried: bool) -> None:
+        """Send without waiting for fuller calls, or wait again."""
+        self._hurried = hurried
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Let the thread look whether there is something to do."""
+        if not self._awake.is_set():
+            self._awake.set()
+            self._events.put(None)
+
+    def request_stop(self) -> None:
+        """Stop sending and close the stream. What is not acknowledged stays spooled."""
+        self._stopping.set()
+        self.nudge()
+
+    def join(self, timeout: float) -> bool:
+        """Whether the thread has ended within `timeout` seconds."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def stats(self) -> DeliveryStats:
+        """Counters and state at this moment."""
+        with self._changed:
+            return replace(self._stats, lagging=self._handover.lagging)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a stream is open at this moment, and nothing speaks against it."""
+        return self._stats.state is StreamState.OPENED
+
+    # -- the thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            stream: ZerobusIngestStream | None = None
+            failure: SinkFailure | None = None
+            self._lost = []
+            try:
+                stream = self._open()
+                self._serve(stream)
+            except SinkFailure as error:
+                failure = error
+            except SpoolError as error:
+                failure = SinkFailure(FailureKind.PERMANENT, str(error))
+            except Exception as error:  # noqa: BLE001 - see below
+                # A defect of ours must not end the delivery for good.
+                _LOG.exception("delivery to %s: unexpected error", self._health.name)
+                failure = SinkFailure(FailureKind.PERMANENT, f"{type(error).__name__}: {error}")
+            finally:
+                if stream is not None:
+                    self._abandon(stream)
+            at_once = False
+            if failure is not None:
+                at_once = self._fail(failure)
+                # Its frames hold the stream, which is to go now, not when it pleases.
+                failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+            pause = 0.0 if at_once else self._health.pause()
+            self._update()
+            self._stopping.wait(pause)
+        with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
+            self._trim(everything=True)
+        self._health.closed()
+        self._update()
+
+    def _open(self) -> ZerobusIngestStream:
+        self._health.connecting()
+        self._update()
+        self._load()
+        schema_id = self._outbox.next_schema_id or self._schema_id
+        descriptor = self._spool.schema(schema_id)
+        try:
+            stream = self._sink.open_stream(self.table, descriptor, schema_id, self._events)
+        except SinkFailure as failure:
+            if failure.kind is FailureKind.CONTRACT:
+                raise _explained(failure, descriptor) from failure
+            raise
+        self._progress_at = self._clock()
+        self._health.opened(stream.generation, rows_wait=self._outbox.uncut_rows > 0)
+        self._update(last_acked_offset=-1)
+        return stream
+
+    def _serve(self, stream: ZerobusIngestStream) -> None:
+        """Send until the stream ends, another schema's turn has come, or we stop."""
+        while not self._stopping.is_set():
+            self._load()
+            if self._outbox.next_schema_id not in (None, stream.schema_id):
+                if not self._outbox.inflight_calls:
+                    return
+            else:
+                self._send_ready(stream)
+            self._finished += self._refusals.judge(stream.schema_id)
+            self._trim(everything=not self._outbox.inflight_calls)
+            self._receive(stream, self._patience())
+            self._watch()
+
+    def _load(self) -> None:
+        # As much as is needed to keep calls full, so that memory stays bounded.
+        outbox = self._outbox
+        self._look_again_in = None
+        looked_through = 0
+        while (
+            outbox.uncut_bytes + outbox.inflight_bytes < self.options.max_inflight_bytes
+            and outbox.batches < _MAX_BATCHES
+        ):
+            if not self._batches.may_take(self.index):
+                self._look_again_in = _AHEAD_SECONDS
+                break
+            self._taken.extend(self._handover.take())
+            if not self._taken:
+                break
+            while self._taken:
+                # It stays where it is when its rows cannot be divided now.
+                part = self._batches.part(self._taken[0], self.index)
+                batch = self._taken.popleft()
+                if len(part.rows):
+                    outbox.add(part)
+                else:
+                    self._finished.append(batch.batch_id)
+                    looked_through += 1
+            if looked_through >= _MOST_LOOKED_THROUGH:
+                self._look_again_in = 0.0
+                break
+        if not outbox.uncut_rows:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = self._clock()
+
+    def _send_ready(self, stream: ZerobusIngestStream) -> None:
+        outbox, options = self._outbox, self.options
+        while (
+            outbox.next_schema_id == stream.schema_id
+            and outbox.inflight_calls < self._most_inflight
+            and (not outbox.inflight_calls or outbox.inflight_bytes < options.max_inflight_bytes)
+            and self._is_due()
+        ):
+            if not outbox.inflight_calls:
+                self._progress_at = self._clock()
+            call = outbox.cut(self._search.step if self._search.active else None)
+            self._waiting_since = self._clock() if outbox.uncut_rows else None
+            if call.too_large:
+                self._finished += self._refusals.set_aside(call)
+                continue
+            if call.refused:
+                continue
+            call.offset = stream.send(call.records())
+            self._update(
+                rows_sent=self._stats.rows_sent + call.rows,
+                calls_sent=self._stats.calls_sent + 1,
+            )
+
+    @property
+    def _most_inflight(self) -> int:
+        """Calls that may be on their way. Refused ones, which are not sent, come on top."""
+        waiting = len(self._outbox.refused)
+        return waiting + (1 if self._search.active else self.options.max_inflight)
+
+    def _is_due(self) -> bool:
+        if self._outbox.has_full_call or not self._outbox.awaited_calls or self._hurried:
+            return True
+        if self._search.active:
+            return True
+        return (
+            self._waiting_since is not None
+            and self._clock() - self._waiting_since >= self.options.max_delay
+        )
+
+    def _patience(self) -> float:
+        """How long nothing has to be done unless something happens."""
+        now = self._clock()
+        deadline = now + 60.0
+        if self._outbox.inflight_calls:
+            deadline = min(deadline, self._progress_at + self.options.ack_timeout)
+            if self._waiting_since is not None:
+                deadline = min(deadline, self._waiting_since + self.options.max_delay)
+            if self._outbox.inflight_calls >= self._most_inflight:
+                deadline = self._progress_at + self.options.ack_timeout
+        if self._refusals.due is not None:  # refused records wait for no acknowledgement
+            deadline = self._refusals.due
+        if self._finished:
+            deadline = min(deadline, self._trimmed_at + self.options.trim_interval)
+        if self._look_again_in is not None:
+            deadline = min(deadline, now + self._look_again_in)
+        return max(0.0, deadline - now)
+
+    def _receive(self, stream: ZerobusIngestStream, patience: float) -> None:
+        """Wait for something to happen, then take all that has."""
+        try:
+            event = self._events.get(timeout=patience)
+            while True:
+                if event is None:
+                    self._awake.clear()
+                elif event.generation == stream.generation:
+                    if not isinstance(event, Acknowledged):
+                        raise stream.failure()
+                    self._acknowledge(event.offset)
+                event = self._events.get_nowait()
+        except queue.Empty:
+            pass
+
+    def _acknowledge(self, offset: int) -> None:
+        self._refusals.keep()
+        finished, rows = self._outbox.settle(offset)
+        self._search.passed(rows)
+        self._finished += [batch.batch_id for batch in finished]
+        if rows:
+            self._progress_at = self._clock()
+            self._health.progressed()
+        self._update(
+            rows_acked=self._stats.rows_acked + rows,
+            last_acked_offset=max(offset, self._stats.last_acked_offset),
+            last_ack_time=self._wall_clock(),
+        )
+
+    def _watch(self) -> None:
+        """Give a stream up that accepts but does not acknowledge.
+
+        The SDK's own timer is reset by acknowledgements that bring nothing new.
+        """
+        waited = self._clock() - self._progress_at
+        sent = self._outbox.awaited_calls
+        if sent and waited >= self.options.ack_timeout:
+            raise SinkFailure(
+                FailureKind.RETRIABLE,
+                f"no acknowledgement for {waited:.0f} s with {sent} calls in flight",
+            )
+
+    def _trim(self, *, everything: bool) -> None:
+        now = self._clock()
+        if self._finished and (
+            everything
+            or len(self._finished) >= _TRIM_BATCHES
+            or now - self._trimmed_at >= self.options.trim_interval
+        ):
+            finished, self._finished = self._finished, []
+            self._batches.settled(finished)
+            self._trimmed_at = now
+            self._batches.trim()
+            self._update()
+
+    def _abandon(self, stream: ZerobusIngestStream) -> None:
+        """Close, take the acknowledgements that still came, and put the rest back."""
+        stream.close()
+        with suppress(queue.Empty):
+            while True:
+                event = self._events.get_nowait()
+                if isinstance(event, Acknowledged) and event.generation == stream.generation:
+                    self._acknowledge(event.offset)
+        self._awake.clear()
+        self._refusals.due = None
+        self._lost = self._outbox.rewind()
+
+    # -- failures ---------------------------------------------------------------------
+
+    def _fail(self, failure: SinkFailure) -> bool:
+        """Take in why a stream ended.
+
+        Returns:
+            Whether to go on at once: a bad record is being searched.
+        """
+        kind = failure.kind
+        if kind is FailureKind.ENDED and (
+            self._stats.last_acked_offset >= 0
+            or self._clock() - self._health.opened_at >= _LIVED_SECONDS
+        ):
+            self._health.rotated()
+            self._update()
+            return False
+        lost = sum(call.rows for call in self._lost)
+        if kind is FailureKind.POISON and lost:
+            schema_id = self._lost[0].schema_id
+            mismatch = self._refusals.refused(failure, self._lost, schema_id)
+            if mismatch is None:
+                self._update()
+                return True
+            failure = mismatch
+        elif lost:
+            # The half of the stream that noticed may not know the reason.
+            self._search.look_closely(lost)
+        self._health.failed(failure)
+        if self._health.probing:
+            self._search.probe()
+        self._update()
+        return False
+
+    def _update(self, **changes: object) -> None:
+        health = self._health
+        with self._changed:
+            self._stats = replace(
+                self._stats,
+                state=health.state,
+                generation=health.generation,
+                reconnects=max(0, health.opened_streams - 1),
+                rotations=health.rotations,
+                failures=health.failures.total(),
+                failures_by_kind=dict(health.failures),
+                cause=health.cause,
+                cause_kind=health.cause_kind,
+                mend=health.mend,
+                rows_set_aside=self._refusals.rows_set_aside,
+                poison_probes=self._refusals.probes,
+                inflight_calls=self._outbox.inflight_calls,
+                inflight_rows=self._outbox.inflight_rows,
+                **changes,  # type: ignore[arg-type] # names and types are DeliveryStats'
+            )
+            self._changed.notify_all()
+
+
+def _explained(failure: SinkFailure, descriptor: bytes) -> SinkFailure:
+    words = str(failure)
+    return SinkFailure(failure.kind, f"{words} ({difference(words, descriptor)})")

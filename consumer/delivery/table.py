@@ -1,0 +1,149 @@
+"""Delivery: from the spool, over streams, to the acknowledgement, and only then the trim.
+
+A table has one stream, or several that divide its edge nodes among them. Each has a
+thread, a search for bad records and failures of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from consumer.delivery.options import DeliveryOptions
+from consumer.delivery.origin import RecentMessages
+from consumer.delivery.partitions import TableBatches
+from consumer.delivery.stats import together
+from consumer.delivery.stream import StreamDelivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.delivery.stats import DeliveryStats
+    from consumer.sinks.zerobus import ZerobusSink
+    from consumer.spool.spool import Spool, SpooledBatch
+
+
+class Delivery:
+    """Sends one table's spooled batches, per edge node in order.
+
+    Args:
+        spool: holds the batches; each is trimmed when all of it is acknowledged.
+        sink: opens the streams.
+        table: `catalog.schema.table`.
+        schema_id: the descriptor that new batches are encoded for.
+        options: see `DeliveryOptions`; they hold for each stream.
+        streams: how many send in parallel.
+        recent: the last messages, to be laid beside the rows that are refused.
+        clock: monotonic seconds.
+        wall_clock: seconds since 1970.
+        chance: random numbers from 0 to 1, for the pauses.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        sink: ZerobusSink,
+        table: str,
+        schema_id: str,
+        options: DeliveryOptions | None = None,
+        *,
+        streams: int = 1,
+        recent: RecentMessages | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.table = table
+        self.options = options or DeliveryOptions()
+        self._spool = spool
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._draining = 0
+        recent = recent or RecentMessages()
+        batches = TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes)
+        self.streams = tuple(
+            StreamDelivery(
+                spool,
+                sink,
+                batches,
+                table=table,
+                schema_id=schema_id,
+                options=self.options,
+                index=index,
+                streams=streams,
+                recent=recent,
+                changed=self._changed,
+                clock=clock,
+                wall_clock=wall_clock,
+                chance=chance,
+            )
+            for index in range(streams)
+        )
+
+    def start(self) -> None:
+        """Start sending, from the oldest batch in the spool on."""
+        for stream in self.streams:
+            stream.start()
+
+    def submit(self, batch: SpooledBatch) -> None:
+        """Hand over a batch that was just appended to the spool: all of the table's, in order.
+
+        Raises:
+            ValueError: the batch is of another table.
+        """
+        for stream in self.streams:
+            stream.submit(batch)
+
+    def wake(self) -> None:
+        """Batches were appended that are not handed over: read them from the spool."""
+        for stream in self.streams:
+            stream.wake()
+
+    def drain(self, timeout: float) -> int:
+        """Send without waiting for fuller calls until nothing is left, or `timeout` seconds.
+
+        Returns:
+            The table's rows that remain in the spool.
+        """
+        deadline = self._clock() + timeout
+        with self._changed:
+            self._draining += 1
+            self._hurry()
+            while self._spool.pending_rows(self.table) and any(
+                stream.is_alive for stream in self.streams
+            ):
+                left = deadline - self._clock()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, 0.5))
+            self._draining -= 1
+            self._hurry()
+        return self._spool.pending_rows(self.table)
+
+    def _hurry(self) -> None:
+        for stream in self.streams:
+            stream.hurry(hurried=self._draining > 0)
+
+    def stop(self, timeout: float) -> bool:
+        """Stop sending and close the streams. What is not acknowledged stays spooled.
+
+        Returns:
+            Whether all threads have ended within `timeout` seconds; those that have not
+            are waiting for the network, and end with the process.
+        """
+        deadline = self._clock() + timeout
+        for stream in self.streams:
+            stream.request_stop()
+        ended = [stream.join(max(0.0, deadline - self._clock())) for stream in self.streams]
+        return all(ended)
+
+    def stats(self) -> DeliveryStats:
+        """Counters and state at this moment, of all streams together."""
+        return together([stream.stats() for stream in self.streams])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all streams are open at this moment."""
+        return all(stream.is_open for stream in self.streams)

@@ -1,0 +1,215 @@
+"""The consumer: connections -> inbox -> decode and normalize -> spool -> delivery.
+
+Three kinds of threads: one per MQTT server, which only reads; one that turns batches of
+messages into spooled batches of rows; one that delivers them. From the spool on nothing
+is lost; what is lost before it is counted by reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from consumer.broker.connection import BrokerConnection
+from consumer.broker.inbox import BatchLimits, Inbox
+from consumer.config.tables import configured_tables
+from consumer.errors import SpoolError
+from consumer.pipeline import wiring
+from consumer.pipeline.back_pressure import BackPressure
+from consumer.pipeline.decoding import ARRIVAL_KEY, Decoding
+from consumer.pipeline.gaps import GapTotals
+from consumer.pipeline.overflow import Overflow
+from consumer.pipeline.rebirths import Rebirths
+from consumer.pipeline.side_tables import SideTables
+from consumer.pipeline.source import Source, join_sites
+from consumer.pipeline.spool_watch import SpoolWatch
+from consumer.pipeline.telemetry import Telemetry
+from consumer.rows.descriptors import descriptor_bytes
+from consumer.spool.balance import read_balance
+from consumer.spool.ledger import Ledger
+from consumer.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.config import Configuration
+    from consumer.spool.balance import Balance
+
+_LOG = logging.getLogger(__name__)
+
+
+class Consumer:
+    """The whole consumer. `start`, then `stop`; both are called from the main thread.
+
+    Raises:
+        SpoolError: the spool cannot be opened (at construction).
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.telemetry = Telemetry()
+        self.ledger = Ledger()
+        batch = configuration.batch
+        self.inbox = Inbox(
+            configuration.limits.queue_bytes,
+            BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
+            time.monotonic,
+        )
+        self.spool = Spool.open(
+            configuration.spool.path,
+            sync=configuration.spool.sync,
+            max_bytes=configuration.spool.max_bytes,
+            max_dead_letter_bytes=configuration.spool.max_dead_letter_bytes,
+            descriptors=[
+                descriptor_bytes(table.descriptor)
+                for table in configured_tables(configuration.zerobus).values()
+            ],
+        )
+        zerobus = configuration.zerobus
+        self.side = SideTables(zerobus, self.spool, _now_us)
+        known = self.spool.get_state(ARRIVAL_KEY)
+        # Lost with a damaged file: go on with numbers that are greater than all before.
+        first = _now_us() if self.spool.salvage is not None else 1
+        next_arrival = int(known) if isinstance(known, int) else first
+        self.deliveries = wiring.deliveries(
+            self.spool,
+            zerobus,
+            {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
+        )
+        self.delivery = self.deliveries.main
+        self.gaps = GapTotals()
+        self.sources = [
+            Source(server, configuration, self.gaps) for server in configuration.servers
+        ]
+        join_sites(self.sources)
+        for source in self.sources:
+            source.restore(self.spool, self.ledger)
+        self.overflow = Overflow(self.spool, self.telemetry, self.sources)
+        self.watch = SpoolWatch(self.spool, configuration.spool, self.telemetry, time.monotonic)
+        host_id = configuration.host.id if configuration.host.mode == "active" else None
+        self.connections = [
+            BrokerConnection(
+                index,
+                server,
+                host_id=host_id,
+                inbox=self.inbox,
+                memory=self.spool,
+                count_refused=self._refusal_counter(server.name),
+            )
+            for index, server in enumerate(configuration.servers)
+        ]
+        self.back_pressure = BackPressure(
+            configuration, self.spool, self.delivery, self.connections
+        )
+        self._last_balance: Balance | None = None
+        self._rebirths = Rebirths(
+            self.sources,
+            self.connections,
+            self.side,
+            self.telemetry,
+            passive=configuration.host.mode == "passive",
+        )
+        self.decoding = Decoding(
+            zerobus.table,
+            inbox=self.inbox,
+            sources=self.sources,
+            spool=self.spool,
+            side=self.side,
+            ledger=self.ledger,
+            telemetry=self.telemetry,
+            deliveries=self.deliveries,
+            overflow=self.overflow,
+            watch=self.watch,
+            back_pressure=self.back_pressure,
+            rebirths=self._rebirths,
+            next_arrival=next_arrival,
+        )
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the consumer does not do its work any more; None while it does."""
+        return self.decoding.failure or self.spool.damage
+
+    def start(self) -> None:
+        """Deliver what an earlier run left behind, decode, connect."""
+        if waiting := self.spool.stats().rows:
+            _LOG.info("%d rows of an earlier run are spooled and go first", waiting)
+        self.back_pressure.start()
+        self.deliveries.start()
+        self.decoding.thread.start()
+        for connection in self.connections:
+            connection.start()
+
+    def stop(self) -> int:
+        """Leave the servers, spool what was received, await acknowledgements.
+
+        Returns the number of rows that remain in the spool for the next run.
+        """
+        for connection in self.connections:
+            connection.request_stop()
+        for connection in self.connections:
+            connection.join(timeout=5.0)
+        self.inbox.close()
+        if self.decoding.thread.ident is not None:
+            self.decoding.thread.join()
+        patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
+        remaining = self.deliveries.stop(patience)
+        if self.failure is not None:
+            self.decoding.lose("decoding_failed")
+        self.decoding.write_ledger()
+        with contextlib.suppress(SpoolError):
+            self._last_balance = self.balance()
+        self.spool.close()
+        return remaining
+
+    def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:
+        """Ask an edge node for its births because a person wants them; see `Rebirths.ask`."""
+        self._rebirths.ask(server, group_id, edge_node_id)
+
+    @property
+    def ready(self) -> bool:
+        """Whether rows flow: gate and all streams open, every server connected, decoding alive."""
+        return (
+            self.alive
+            and self.back_pressure.is_open
+            and self.deliveries.all_open
+            and all(connection.connected.is_set() for connection in self.connections)
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the consumer does its work at all; a restart is needed when it does not."""
+        return self.failure is None and self.decoding.thread.is_alive()
+
+    def balance(self) -> Balance:
+        """What became of all messages and rows up to the last batch that was taken in.
+
+        After `stop` it stays what it was then.
+
+        Raises:
+            SpoolError: the spool cannot be read.
+        """
+        with self.spool.alone():
+            if self._last_balance is not None:
+                return self._last_balance
+            waiting, spooled = self.ledger.waiting(), self.spool.pending()
+            return self.spool.read(lambda db: read_balance(db, waiting, spooled))
+
+    @property
+    def spooled_rows(self) -> int:
+        """Rows of tag_events in the spool that are not acknowledged yet."""
+        return self.spool.pending_rows(self.configuration.zerobus.table)
+
+    def _refusal_counter(self, server: str) -> Callable[[str], None]:
+        def count(reason: str) -> None:
+            self.telemetry.add_reason(reason, 1, server)
+            self.ledger.refuse(server, reason)
+
+        return count
+
+
+def _now_us() -> int:
+    """The wall clock, in microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000

@@ -1,0 +1,334 @@
+"""The decoding thread: batches of messages in, commits to the spool out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
+from consumer.pipeline import alarms as node_alarms
+from consumer.pipeline.taken import Taken, write_all
+from consumer.spool import fleet as fleet_store
+from consumer.spool.types import NewBatch
+from sparkplug.messages import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consumer.broker.inbox import Inbox, InboxBatch
+    from consumer.delivery.delivery import Deliveries
+    from consumer.pipeline.back_pressure import BackPressure
+    from consumer.pipeline.overflow import Overflow
+    from consumer.pipeline.rebirths import Rebirths
+    from consumer.pipeline.side_tables import SideTables
+    from consumer.pipeline.source import Source
+    from consumer.pipeline.spool_watch import SpoolWatch
+    from consumer.pipeline.telemetry import Telemetry
+    from consumer.spool.ledger import Ledger
+    from consumer.spool.spool import Spool
+    from consumer.spool.types import SpooledBatch, StateValue
+    from sparkplug.decoded import Decoded
+
+_LOG = logging.getLogger(__name__)
+
+ARRIVAL_KEY: Final = "next_arrival_number"
+_MOST_FAILED_BATCHES: Final = 10
+_TAKE_TIMEOUT: Final = 0.2
+_RETRY_EVERY: Final = 5.0
+_LEDGER_EVERY: Final = 1.0
+
+
+class Decoding:
+    """Turns batches into spooled rows, on a thread of its own.
+
+    Everything that changes with a batch is changed here, between two commits.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        inbox: Inbox,
+        sources: Sequence[Source],
+        spool: Spool,
+        side: SideTables,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        deliveries: Deliveries,
+        overflow: Overflow,
+        watch: SpoolWatch,
+        back_pressure: BackPressure,
+        rebirths: Rebirths,
+        next_arrival: int,
+    ) -> None:
+        self._table = table
+        self._inbox = inbox
+        self.sources = sources
+        self.spool = spool
+        self.side = side
+        self.ledger = ledger
+        self.telemetry = telemetry
+        self.deliveries = deliveries
+        self.overflow = overflow
+        self.watch = watch
+        self.back_pressure = back_pressure
+        self.rebirths = rebirths
+        self._next_arrival = next_arrival
+        self._ledger_at = 0.0
+        self._failed_batches = 0
+        self._retry_at = 0.0
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._decode_all, name="decode", daemon=True)
+
+    def _decode_all(self) -> None:
+        try:
+            while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
+                self.overflow.look(self.sources)
+                self._take_whatever_it_is(batch)
+                self.watch.look()
+                self._tend_gate()
+                self.rebirths.send()
+                self._retry_dead_letters()
+            self._take_leave()
+        except SpoolDamaged as error:
+            _LOG.error("decoding ended: %s", error)
+            self.failure = error
+        except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
+            _LOG.exception("decoding ended")
+            self.failure = error
+
+    def _take_whatever_it_is(self, batch: InboxBatch) -> None:
+        """Let one batch that cannot be decoded cost no more than itself.
+
+        That is a defect of ours, or memory that ran out: it is said loudly and counted, and
+        when it goes on and on the consumer ends, so that its supervisor notices.
+        """
+        try:
+            self._take(batch)
+        except SpoolDamaged:
+            raise
+        except Exception:
+            self._failed_batches += 1
+            self.lose("decoding_failed")
+            if self._failed_batches >= _MOST_FAILED_BATCHES:
+                raise
+            _LOG.exception("a batch was lost: decoding failed")
+            for index, messages in batch.by_server.items():
+                self.sources[index].forgotten = True
+                self.sources[index].fleet.catalogue.describe_again()
+                self.telemetry.add_reason(
+                    "decoding_failed", len(messages), self.sources[index].name, messages.topics[0]
+                )
+        else:
+            self._failed_batches = 0
+
+    def _take(self, batch: InboxBatch) -> None:
+        """Decode one batch of every server and commit its rows to the spool."""
+        now = time.monotonic()
+        taken: list[Taken] = []
+        for index, source in enumerate(self.sources):
+            received = (batch.by_server.get(index), batch.certificates.get(index))
+            self.ledger.received(source.name, sum(map(len, filter(None, received))))
+        for index, source in enumerate(self.sources):
+            messages = batch.by_server.get(index)
+            started = time.perf_counter()
+            certificates = batch.certificates.get(index)
+            known = source.fleet.warm_start(certificates, now) if certificates else None
+            if messages:
+                self.telemetry.add_received(source.name, len(messages), messages.size)
+                self.deliveries.recent.remember(messages)
+                decoded = source.fleet.feed(messages, now)
+            else:
+                decoded = source.fleet.tick(now)
+            if known is not None:
+                decoded.add(known)
+            if index in batch.lost:
+                decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
+                source.gaps.connection_lost(batch.lost[index])
+            taken.append(self._convert(source, decoded, started))
+        self._commit(taken)
+
+    def _take_leave(self) -> None:
+        """Spool what waits: for a missing message no longer, for a birth until the next start."""
+        taken: list[Taken] = []
+        for source in self.sources:
+            started = time.perf_counter()
+            each = self._convert(source, source.fleet.flush(time.monotonic()), started)
+            each.held = source.fleet.held()
+            source.gaps.collect(at_once=True)
+            taken.append(each)
+        self._commit(taken)
+
+    def _commit(self, taken: list[Taken], *, again: bool = False) -> None:
+        """One transaction for the rows of a batch and all that is remembered with them.
+
+        When there is no room the rows are dropped, and the rest is written for itself: `again`,
+        if that shows only at the first attempt.
+        """
+        dropping = self.overflow.active
+        side_batches = self.side.batches()
+        if not again:
+            self.ledger.batches(side_batches)
+        if dropping:
+            self._drop(taken, side_batches)
+            side_batches = []
+        written = [each for each in taken if each.is_worth_a_commit]
+        if not written and not side_batches:
+            self.side.settle()
+            self._postpone()
+            return
+        started = time.perf_counter()
+        table = self._table
+        schema_id = self.side.schema_id(table)
+        batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
+        state = self._state(written) | ({} if dropping else self.side.state())
+        try:
+            spooled = self._append(batches + side_batches, state, written, dropping=dropping)
+        except SpoolFull as error:
+            if dropping:
+                self.lose(str(Reason.SPOOL_FULL))
+                self.overflow.drop_rest(taken)
+                return
+            self.overflow.begin(error)
+            self._commit(taken, again=True)
+            return
+        finally:
+            self.side.settle()
+        self.overflow.settle()
+        self.telemetry.add_spooled(time.perf_counter() - started)
+        for each in written:
+            each.written()
+            self.telemetry.add_dead_messages_lost(each.dead_lost)
+        for batch in side_batches:
+            self.telemetry.add_side_rows(batch.table, len(batch.rows))
+        self.deliveries.submit(spooled)
+
+    def _state(self, written: list[Taken]) -> dict[str, StateValue]:
+        """What the next run must know of this batch."""
+        state: dict[str, StateValue] = {ARRIVAL_KEY: self._next_arrival}
+        for each in written:
+            state[fleet_store.sequence_key(each.source.name)] = each.sequence
+        return state | self.overflow.state()
+
+    def _append(
+        self,
+        batches: list[NewBatch],
+        state: dict[str, StateValue],
+        written: list[Taken],
+        *,
+        dropping: bool = False,
+    ) -> list[SpooledBatch]:
+        """Commit; what does not fit at first may fit once the gate closes.
+
+        Raises:
+            SpoolFull: it does not.
+        """
+
+        def append() -> list[SpooledBatch]:
+            with self.spool.alone():
+                spooled = self.spool.append_many(
+                    batches,
+                    state=state,
+                    also=lambda db: write_all(db, written, self.ledger),
+                    spare=dropping,
+                )
+                self.ledger.written()
+            return spooled
+
+        try:
+            return append()
+        except SpoolFull as error:
+            if not self.back_pressure.make_room(error):
+                raise
+            return append()
+
+    def _drop(self, taken: list[Taken], side_batches: list[NewBatch]) -> None:
+        """Drop the rows of a batch, but for those of deaths, and say so in the ledger."""
+        reason = str(Reason.SPOOL_FULL)
+        side_rows = sum(len(batch.rows) for batch in side_batches)
+        for server, messages, rows in self.overflow.drop(taken, side_rows):
+            self.ledger.drop(self._table, rows, reason)
+            self.ledger.take_back(server, messages, reason)
+        for batch in side_batches:
+            self.ledger.drop(batch.table, len(batch.rows), reason)
+
+    def _tend_gate(self) -> None:
+        """Let the gate close or open, and each server's events tell of it."""
+        for event in self.back_pressure.tend():
+            for source in self.sources:
+                self.side.note(source.tags.names, event)
+
+    def lose(self, reason: str) -> None:
+        """Book the batch that is being taken in as lost, with all its messages and rows."""
+        self.ledger.lose(reason, {each.name: each.fleet.held_whole for each in self.sources})
+
+    def _postpone(self) -> None:
+        """Book a batch that gave nothing to commit, at most a second later than it was taken."""
+        self.ledger.postpone()
+        if time.monotonic() - self._ledger_at >= _LEDGER_EVERY:
+            self.write_ledger()
+
+    def write_ledger(self) -> None:
+        """Commit what is in the ledger's memory, and in no batch."""
+        self._ledger_at = time.monotonic()
+        if self.ledger.is_waiting:
+            # On a full disk it goes on waiting.
+            with contextlib.suppress(SpoolError), self.spool.alone():
+                self.spool.write(self.ledger.write)
+                self.ledger.written()
+
+    def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
+        """Rows, as they are spooled, and the rest of what a batch gave."""
+        telemetry = self.telemetry
+        if decoded.counts:
+            examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
+            examples |= {each.reason: each.message.topic for each in decoded.quarantined}
+            telemetry.add_reasons(decoded.counts, source.name, examples)
+        if decoded.expired:
+            telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))
+        for group_id, edge_node_id in decoded.births:
+            source.governor.born(group_id, edge_node_id)
+        for request in decoded.rebirths:
+            source.governor.want(request)
+        node_alarms.heed(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
+        taken = Taken(source, decoded)
+        produced = repeated = 0
+        for observations in decoded.observations:
+            rows = taken.add(observations, self._next_arrival, dropping=self.overflow.active)
+            self._next_arrival += rows
+            produced += rows
+            repeated += len(observations) - rows
+        if repeated:
+            telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
+        self.side.take(source.tags, decoded)
+        if decoded.observations:
+            telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
+            self.ledger.rows(self._table, produced + repeated, repeated)
+        self.ledger.messages(source.name, decoded, source.fleet.held_whole)
+        return taken
+
+    def _retry_dead_letters(self) -> None:
+        """See to what `deadletter retry` asked for; on a full disk, later."""
+        now = time.monotonic()
+        if now >= self._retry_at:
+            self._retry_at = now + _RETRY_EVERY
+            with contextlib.suppress(SpoolFull):
+                self._take_dead_letters(now)
+
+    def _take_dead_letters(self, now: float) -> None:
+        rows = self.spool.send_again()
+        if rows:
+            _LOG.info("%d dead letters are sent again", sum(rows.values()))
+            self.deliveries.wake(rows)
+        for source in self.sources:
+            messages = self.spool.write(partial(fleet_store.take_retries, server=source.name))
+            if messages:
+                _LOG.info("%d dead messages of %s wait again", len(messages), source.name)
+                self.ledger.held_again(source.name, sum(not each.counted for each in messages))
+                decoded = source.fleet.hold_again(messages, now)
+                self._commit([self._convert(source, decoded, time.perf_counter())])

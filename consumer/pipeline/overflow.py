@@ -1,0 +1,203 @@
+"""What happens while the spool has no room: read on, drop the rows, know whose they are.
+
+Messages are decoded as ever, because births, deaths and seq must go on: otherwise aliases
+would stand for something else afterwards, and every message that we drop ourselves would look
+like one that was lost on the way. Births, seq, and the rows of quality STALE of what died are
+written into the spool's last room, which is kept for that: nobody could say them again. The
+rows of values are dropped, batch by batch, so that messages are lost as a whole. When there
+is room again each node that lost any is asked for its births: they say what its values are now.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from consumer.errors import SpoolDiskFull
+from sparkplug.messages import Reason, RebirthRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from consumer.pipeline.source import Source
+    from consumer.pipeline.taken import Taken
+    from consumer.pipeline.telemetry import Telemetry
+    from consumer.spool.spool import Spool
+    from consumer.spool.types import StateValue
+
+_LOG = logging.getLogger(__name__)
+
+_SHOWN_NODES: Final = 20
+_REASON: Final = str(Reason.SPOOL_FULL)
+
+Node = tuple[str, str]
+
+
+class Overflow:
+    """Drops what finds no room in the spool, and has it made good afterwards.
+
+    Used by the decoding thread; `status` by any. What is remembered per node is bounded like the
+    nodes (`limits.max_nodes` per server).
+
+    Args:
+        spool: tells whether there is room.
+        telemetry: where it is counted.
+        sources: all servers'.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        telemetry: Telemetry,
+        sources: Sequence[Source],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.active = False
+        self._spool = spool
+        self._telemetry = telemetry
+        self._clock = clock
+        self._since = 0.0
+        self._messages = 0  # since it is active
+        self._discarded: dict[str, Counter[Node]] = {each.name: Counter() for each in sources}
+        self._to_ask = {each.name: self._remembered(each.name) for each in sources}
+        self._changed = False
+        if any(self._to_ask.values()):  # an earlier run ended while the spool was full
+            spool.note_full()
+            self.active = True
+            self._since = clock()
+
+    # ------------------------------------------------------------------ begin and end
+
+    def begin(self, error: Exception) -> None:
+        """A batch found no room."""
+        self.active = True
+        self._since = self._clock()
+        self._messages = 0
+        mend = (
+            "free space on the disk of the spool"
+            if isinstance(error, SpoolDiskFull)
+            else "see why Zerobus takes no rows, or raise spool.max_bytes"
+        )
+        _LOG.error(
+            "%s. Messages are read and dropped, counted per edge node, until there is room again: "
+            "%s", error, mend,
+        )  # fmt: skip
+
+    def look(self, sources: Sequence[Source]) -> None:
+        """Before a batch: if there is room again, ask those who lost something for births."""
+        if not self.active or not self._spool.has_room():
+            return
+        self.active = False
+        asked = 0
+        for source in sources:
+            for node in self._to_ask[source.name]:
+                # Whoever died says what its values are when it is born.
+                if source.fleet.alive(*node):
+                    source.governor.want(RebirthRequest(*node, Reason.SPOOL_FULL))
+                    asked += 1
+            self._changed |= bool(self._to_ask[source.name])
+            self._to_ask[source.name] = set()
+        _LOG.warning(
+            "the spool has room again after %.0f s; %d messages were dropped meanwhile, and %d "
+            "edge nodes are asked for their births",
+            self._clock() - self._since, self._messages, asked,
+            extra={"messages": self._messages, "edge_nodes": asked},
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ dropping
+
+    def drop(self, taken: Sequence[Taken], side_rows: int) -> list[tuple[str, int, int]]:
+        """Drop the rows of a batch, but for those of deaths, and count them and their messages.
+
+        `side_rows` are those of side tables, which are dropped by whoever has them.
+
+        Returns:
+            By server, how many messages and how many rows that makes.
+        """
+        rows = side_rows
+        dropped: list[tuple[str, int, int]] = []
+        for each in taken:
+            source = each.source
+            values = each.drop_values()
+            rows += values
+            lost = source.fleet.lose(each.decoded)
+            if lost:
+                self._count(source.name, lost)
+                group_id, edge_node_id = next(iter(lost))
+                self._telemetry.add_discarded(
+                    sum(lost.values()), _REASON, source.name, f"{group_id}/{edge_node_id}"
+                )
+            # What the next births say is news: nothing of what was dropped has been said.
+            source.tags.forget_last_rows()
+            source.fleet.catalogue.describe_again()
+            dropped.append((source.name, sum(lost.values()), values))
+        if rows:
+            self._telemetry.add_dropped(rows, _REASON)
+        return dropped
+
+    def drop_rest(self, taken: Sequence[Taken]) -> None:
+        """Not even the last room suffices: rows of deaths are lost, the rest is kept for later."""
+        rows = sum(each.rows_left for each in taken)
+        if rows:
+            self._telemetry.add_dropped(rows, _REASON)
+        for each in taken:
+            if each.dead:
+                self._telemetry.add_dead_messages_lost(len(each.dead))
+            if each.held:
+                self._telemetry.add_discarded(len(each.held), _REASON, each.source.name)
+            each.keep_for_later()
+
+    def _count(self, server: str, lost: dict[Node, int]) -> None:
+        self._messages += sum(lost.values())
+        self._discarded[server].update(lost)
+        waiting = self._to_ask[server]
+        before = len(waiting)
+        waiting.update(lost)
+        self._changed |= len(waiting) > before
+
+    # ------------------------------------------------------------------ kept and shown
+
+    def state(self) -> dict[str, StateValue]:
+        """Who is to be asked, for a run that begins before they were: with the next commit."""
+        if not self._changed:
+            return {}
+        return {
+            _key(server): json.dumps(sorted(nodes), ensure_ascii=False)
+            for server, nodes in self._to_ask.items()
+        }
+
+    def settle(self) -> None:
+        """`state` was committed."""
+        self._changed = False
+
+    def _remembered(self, server: str) -> set[Node]:
+        known = self._spool.get_state(_key(server))
+        if not isinstance(known, str):
+            return set()
+        return {(group_id, edge_node_id) for group_id, edge_node_id in json.loads(known)}
+
+    def status(self) -> dict[str, Any]:
+        """Since the start: messages that were dropped, and the nodes that lost most."""
+        counts = [
+            (count, server, *node)
+            for server, nodes in self._discarded.items()
+            for node, count in nodes.copy().most_common(_SHOWN_NODES)
+        ]
+        counts.sort(reverse=True)
+        return {
+            "full": self.active,
+            "messages_discarded": self._telemetry.totals["messages_discarded"],
+            "edge_nodes": sum(map(len, self._discarded.values())),
+            "most_discarded": [
+                {"messages": count, "server": server, "group_id": group, "edge_node_id": node}
+                for count, server, group, node in counts[:_SHOWN_NODES]
+            ],
+        }
+
+
+def _key(server: str) -> str:
+    return f"spool_full_nodes/{server}"

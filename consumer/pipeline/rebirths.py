@@ -1,0 +1,105 @@
+"""Edge nodes are asked for their births: for whom decoding, or a person, wants that."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from sparkplug.events import Event, EventKind
+from sparkplug.host.governor import in_words
+from sparkplug.messages import Reason, RebirthRequest
+from sparkplug.topics import check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consumer.broker.connection import BrokerConnection
+    from consumer.pipeline.side_tables import SideTables
+    from consumer.pipeline.source import Source
+    from consumer.pipeline.telemetry import Telemetry
+
+_LOG = logging.getLogger(__name__)
+
+_MOST_ASKED: Final = 10_000
+
+
+class Rebirths:
+    """Sends what the governors let through. Used by the decoding thread, `ask` by any.
+
+    Args:
+        sources: of all servers; their governors know who is to be asked, and when.
+        connections: of the same servers, in the same order.
+        side: has an event for each request.
+        telemetry: where requests are counted.
+        passive: the host publishes nothing.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        connections: Sequence[BrokerConnection],
+        side: SideTables,
+        telemetry: Telemetry,
+        *,
+        passive: bool,
+    ) -> None:
+        self._sources = sources
+        self._connections = connections
+        self._side = side
+        self._telemetry = telemetry
+        self._passive = passive
+        self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
+
+    def ask(self, server: str, group_id: str, edge_node_id: str) -> None:
+        """Ask an edge node because a person wants it.
+
+        The request is sent within a second or so, at most every `host.rebirth.per_node`,
+        also to nodes that are left alone because two publishers use their id.
+
+        Raises:
+            ValueError: no server has this name, the ids cannot be those of an edge node,
+                or the host is passive.
+        """
+        if self._passive:
+            raise ValueError("a passive host publishes nothing: set host.mode to active")
+        names = [source.name for source in self._sources]
+        if server not in names:
+            raise ValueError(f"there is no server {server!r}, only {', '.join(names)}")
+        request = RebirthRequest(
+            check_id(group_id, "group id"),
+            check_id(edge_node_id, "edge node id"),
+            Reason.ASKED_BY_USER,
+        )
+        self._asked_by_user.append((names.index(server), request))
+
+    def send(self) -> None:
+        """Send the requests that are due."""
+        now = time.monotonic()
+        while self._asked_by_user:
+            index, request = self._asked_by_user.popleft()
+            self._sources[index].governor.want(request)
+        for source, connection in zip(self._sources, self._connections, strict=True):
+            if not connection.connected.is_set():
+                continue
+            for group_id, edge_node_id, reason in source.governor.due(now):
+                if connection.request_rebirth(group_id, edge_node_id):
+                    self._note(source, RebirthRequest(group_id, edge_node_id, reason))
+
+    def _note(self, source: Source, sent: RebirthRequest) -> None:
+        """Count a request that was sent, and tell of it."""
+        group_id, edge_node_id, reason = sent
+        self._telemetry.add_rebirth(reason)
+        now_us = time.time_ns() // 1_000
+        self._side.note(
+            source.tags.names,
+            Event(EventKind.REBIRTH_REQUEST, now_us, group_id, edge_node_id, reason=str(reason)),
+        )
+        _LOG.info(
+            "asked %s/%s for a rebirth: %s",
+            group_id,
+            edge_node_id,
+            in_words(reason),
+            extra={"group_id": group_id, "edge_node_id": edge_node_id},
+        )

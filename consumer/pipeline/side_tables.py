@@ -1,0 +1,134 @@
+"""The side tables between decoding and the spool: rows of events and metadata, per batch.
+
+A table that is not configured costs nothing. Rows wait here until the next commit, which
+is that of the batch they belong to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from consumer.config.tables import configured_tables
+from consumer.rows.descriptors import descriptor_bytes
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.metadata_versions import VersionStore
+from consumer.rows.sparkplug_events import EventRows, quarantine_events
+from consumer.rows.tag_metadata import MetadataRows
+from consumer.spool.types import NewBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from consumer.config import Zerobus
+    from consumer.rows.tag_columns import TagColumns
+    from consumer.rows.templates import SourceNames
+    from consumer.spool.spool import Spool
+    from sparkplug.decoded import Decoded
+    from sparkplug.events import Event
+
+_LOG = logging.getLogger(__name__)
+
+_MOST_PENDING_EVENTS: Final = 10_000
+
+
+@contextlib.contextmanager
+def _without_harm(what: str) -> Iterator[None]:
+    """Let a defect here not cost the rows of tag_events that are committed together."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - said in the log, and all that is lost is side rows
+        _LOG.exception("%s could not be written to their side table", what)
+
+
+class SideTables:
+    """Collects the side rows of a batch.
+
+    Args:
+        zerobus: says which tables there are.
+        spool: keeps the versions of metadata, and the schemas.
+        clock_us: microseconds since 1970 UTC.
+    """
+
+    def __init__(self, zerobus: Zerobus, spool: Spool, clock_us: Callable[[], int]) -> None:
+        self._events_table = zerobus.events_table
+        self._metadata_table = zerobus.metadata_table
+        self._clock_us = clock_us
+        self._stamp_us = 0
+        self._schema_ids = {
+            name: spool.add_schema(descriptor_bytes(table.descriptor))
+            for name, table in configured_tables(zerobus).items()
+        }
+        self._versions = VersionStore(spool.get_state)
+        self._event_rows: dict[str, EventRows] = {}
+        self._metadata_rows: dict[str, MetadataRows] = {}
+        self._pending_events: list[tuple[SourceNames, Event]] = []
+        self._rows: list[tuple[str, EncodedRows]] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self._rows or self._pending_events)
+
+    def schema_id(self, table: str) -> str:
+        """The schema that rows of a table are encoded for."""
+        return self._schema_ids[table]
+
+    def take(self, tags: TagColumns, decoded: Decoded) -> None:
+        """Take what a batch of one server gave; `tags` are the server's."""
+        names = tags.names
+        if self._events_table:
+            bad = decoded.quarantined + decoded.expired
+            for event in [*decoded.events, *quarantine_events(bad)]:
+                self._pending_events.append((names, event))
+        if self._metadata_table and decoded.metadata:
+            rows = self._metadata_rows.get(names.server)
+            if rows is None:
+                rows = self._metadata_rows[names.server] = MetadataRows(tags, self._versions)
+            with _without_harm("what births say of tags"):
+                for metadata in decoded.metadata:
+                    stamp_us = self._next_stamp(1)
+                    for piece in rows.encode(metadata, stamp_us):
+                        self._rows.append((self._metadata_table, EncodedRows(piece)))
+
+    def note(self, names: SourceNames, event: Event) -> None:
+        """Take an event that no message gave: it goes with the next commit.
+
+        When commits fail for long, the oldest are forgotten.
+        """
+        if self._events_table:
+            del self._pending_events[: 1 - _MOST_PENDING_EVENTS]
+            self._pending_events.append((names, event))
+
+    def batches(self) -> list[NewBatch]:
+        """What is to be committed, together with `state`."""
+        self._encode_events()
+        return [NewBatch(table, self._schema_ids[table], rows) for table, rows in self._rows]
+
+    def state(self) -> dict[str, bytes]:
+        """The versions of metadata that hold after the commit."""
+        return self._versions.state()
+
+    def settle(self) -> None:
+        """What `batches` and `state` gave was committed, or was lost."""
+        self._rows.clear()
+        self._versions.settle()
+
+    def _encode_events(self) -> None:
+        pending, self._pending_events = self._pending_events, []
+        by_server: dict[str, list[Event]] = {}
+        for names, event in pending:
+            if names.server not in self._event_rows:
+                self._event_rows[names.server] = EventRows(names)
+            by_server.setdefault(names.server, []).append(event)
+        for server, events in by_server.items():
+            with _without_harm("events"):
+                rows = self._event_rows[server].encode(events, self._next_stamp(len(events)))
+                self._rows.append((self._events_table, rows))
+
+    def _next_stamp(self, count: int) -> int:
+        """The first of `count` stamps that are greater than all before."""
+        first = max(self._clock_us(), self._stamp_us + 1)
+        self._stamp_us = first + count - 1
+        return first

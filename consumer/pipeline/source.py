@@ -1,0 +1,134 @@
+"""What one MQTT server's messages need on the decoding thread, and what they gave."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import random
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+from consumer.pipeline.gaps import GapRecords
+from consumer.rows.tag_events import SourceNames, TagColumns
+from consumer.spool import fleet as fleet_store
+from sparkplug.host.fleet import Fleet
+from sparkplug.host.governor import RebirthGovernor
+from sparkplug.host.screening import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.config import Configuration, Server
+    from consumer.pipeline.gaps import GapTotals
+    from consumer.spool.ledger import Ledger
+    from consumer.spool.spool import Spool
+    from consumer.spool.types import Transaction
+    from sparkplug.memory import Memory
+
+_LOG = logging.getLogger(__name__)
+
+_DEAD_FRACTION: Final = 8  # of the spool, for messages that cannot be read
+
+
+class Source:
+    """Everything that one MQTT server's messages need on the decoding thread."""
+
+    def __init__(self, server: Server, configuration: Configuration, totals: GapTotals) -> None:
+        limits = configuration.limits
+        host = configuration.host
+        self.name = server.name
+        self.site = server.site
+        self.fleet = Fleet(
+            Limits(
+                max_payload_bytes=limits.max_payload,
+                max_nodes=limits.max_nodes,
+                max_tags=limits.max_tags,
+            ),
+            wanted=_wanted(server.include, server.exclude),
+            emit_births=configuration.normalize.emit_births,
+            emit_stale=configuration.normalize.emit_stale != "none",
+            stale_when_lost=configuration.normalize.emit_stale == "all",
+            emit_transient=configuration.normalize.emit_transient,
+            reorder_timeout=host.reorder_timeout,
+            describe_tags=bool(configuration.zerobus.metadata_table),
+        )
+        self.tags = TagColumns(
+            self.fleet.catalogue,
+            SourceNames(
+                server=server.name,
+                site=server.site,
+                tag_path=configuration.normalize.tag_path,
+                source_system_id=server.source_system_id,
+            ),
+        )
+        self.governor = RebirthGovernor(
+            host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
+        )
+        self.gaps = GapRecords(server.name, self.fleet, totals, time.monotonic)
+        # What the spool's file knows of the fleet is not what holds: a commit failed.
+        self.forgotten = False
+        self.most_dead = configuration.spool.max_bytes // _DEAD_FRACTION
+        self.unwritten: list[Memory] = []  # of batches whose commit failed
+        self.written_sequence = b""
+        # Numbers on disk of held messages that are held no longer.
+        self.no_longer_held: set[int] = set()
+
+    def restore(self, spool: Spool, ledger: Ledger) -> None:
+        """Take in what an earlier run remembered of this server's nodes."""
+        births = spool.read(lambda db: fleet_store.read_births(db, self.name))
+        held = spool.read(lambda db: fleet_store.take_held(db, self.name))
+        state = spool.get_state(fleet_store.sequence_key(self.name))
+        slots = self.fleet.restore(
+            births, state if isinstance(state, bytes) else b"", held, time.monotonic()
+        )
+        self.gaps.restore(spool, time.time_ns() // 1_000)
+        self.fleet.catalogue.describe_again()
+        self.written_sequence = self.fleet.sequence_state()
+        lost: list[int] = []
+
+        def write(db: Transaction) -> None:
+            fleet_store.write_slots(db, self.name, slots)
+            lost.append(ledger.restored(db, self.name, self.fleet.held_whole))
+
+        spool.append_many(
+            [],
+            state={fleet_store.sequence_key(self.name): self.written_sequence},
+            also=write,
+        )
+        if any(lost):
+            _LOG.warning(
+                "%s: %d messages that waited for others, or for a birth, were lost when the "
+                "consumer was killed",
+                self.name, sum(lost), extra={"server": self.name},
+            )  # fmt: skip
+        if births or held:
+            _LOG.info(
+                "%s: births of %d edge nodes and %d held messages are remembered",
+                self.name, len(slots), len(held), extra={"server": self.name},
+            )  # fmt: skip
+
+
+def join_sites(sources: list[Source]) -> None:
+    """Let the fleets of servers that share a site know of each other."""
+    for source in sources:
+        source.fleet.liveness.peers = tuple(
+            other.fleet.liveness
+            for other in sources
+            if other is not source and source.site and other.site == source.site
+        )
+
+
+def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
+    """A test of `group/node[/device]/metric` against the configured globs."""
+    if not include and not exclude:
+        return None
+    included = [re.compile(fnmatch.translate(glob)).match for glob in include]
+    excluded = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
+
+    def wanted(place: str) -> bool:
+        if included and not any(match(place) for match in included):
+            return False
+        return not any(match(place) for match in excluded)
+
+    return wanted

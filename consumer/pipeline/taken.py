@@ -1,0 +1,123 @@
+"""What one server's part of a batch gave, on its way to the spool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tag_events import normalize
+from consumer.spool import fleet as fleet_store
+from sparkplug.memory import BirthMemory
+from sparkplug.messages import HOST, ROW_TYPES
+
+if TYPE_CHECKING:
+    from consumer.pipeline.source import Source
+    from consumer.spool.ledger import Ledger
+    from consumer.spool.types import Transaction
+    from sparkplug.decoded import Decoded, Observations
+    from sparkplug.host.nodes.waiting import HeldMessage
+
+_OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
+
+
+_MOST_UNWRITTEN: Final = 20_000
+
+
+_MOST_UNWRITTEN_BYTES: Final = 64 << 20
+
+
+class Taken:
+    """What one server's part of a batch gave, on its way to the spool."""
+
+    def __init__(self, source: Source, decoded: Decoded) -> None:
+        self.source = source
+        self.decoded = decoded
+        self.rows: list[EncodedRows] = []
+        self.held: list[HeldMessage] | None = None
+        self.sequence = source.fleet.sequence_state()
+        self.dead_lost = 0
+        self.dead = decoded.quarantined + decoded.expired
+        self._of_deaths: list[EncodedRows] = []
+        self._dropped = 0
+        source.gaps.take(decoded.gaps)
+        source.gaps.collect()
+        source.no_longer_held |= source.fleet.no_longer_held()
+
+    @property
+    def is_worth_a_commit(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(
+            self.rows
+            or self.decoded.memories
+            or self.dead
+            or self.held is not None
+            or self.source.gaps.pending
+            or self.source.no_longer_held
+            or self.sequence != self.source.written_sequence
+        )
+
+    def add(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
+        """Make rows of observations; return how many. Those of values not when they are dropped."""
+        events = normalize(observations, self.source.tags, first_arrival)
+        stale = len(observations) > 0 and bool(_OF_DEATHS[observations.message_type].all())
+        if dropping and not stale:
+            self._dropped += len(events)
+            return len(events)
+        rows = [EncodedRows(part) for part in events.encode()]
+        self.rows += rows
+        if stale:
+            self._of_deaths += rows
+        return len(events)
+
+    def drop_values(self) -> int:
+        """Keep only the rows of what died; return how many others there were."""
+        dropped = self._dropped + self.rows_left - sum(map(len, self._of_deaths))
+        self.rows, self._dropped = self._of_deaths, 0
+        return dropped
+
+    @property
+    def rows_left(self) -> int:
+        """Rows that are to be committed."""
+        return sum(map(len, self.rows))
+
+    def write(self, db: Transaction) -> None:
+        """Write what goes with the rows, inside their transaction."""
+        name = self.source.name
+        if self.source.forgotten:
+            fleet_store.forget_births(db, name)
+        fleet_store.write_memories(db, name, self.source.unwritten + self.decoded.memories)
+        fleet_store.forget_held(db, self.source.no_longer_held)
+        if self.dead:
+            self.dead_lost = fleet_store.write_dead(db, name, self.dead, self.source.most_dead)
+        if self.held is not None:
+            fleet_store.write_held(db, name, self.held)
+        self.source.gaps.write(db)
+
+    def written(self) -> None:
+        """The transaction is committed."""
+        self.source.written_sequence = self.sequence
+        self.source.forgotten = False
+        self.source.unwritten = []
+        self.source.gaps.settle()
+        self.source.no_longer_held.clear()
+
+    def keep_for_later(self) -> None:
+        """The transaction failed: write the memories with the next one, unless they are many."""
+        unwritten = self.source.unwritten + self.decoded.memories
+        size = sum(len(m.message.payload) for m in unwritten if isinstance(m, BirthMemory))
+        if (
+            self.source.forgotten
+            or len(unwritten) > _MOST_UNWRITTEN
+            or size > _MOST_UNWRITTEN_BYTES
+        ):
+            self.source.forgotten, unwritten = True, []
+        self.source.unwritten = unwritten
+
+
+def write_all(db: Transaction, taken: list[Taken], ledger: Ledger) -> None:
+    """Write what all servers' parts of a batch gave beside rows, inside their transaction."""
+    for each in taken:
+        each.write(db)
+    ledger.write(db)

@@ -1,0 +1,63 @@
+"""What the configuration says, in the words of the rooms below, which do not know it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from consumer.delivery.delivery import Deliveries, TableOptions
+from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.options import DeliveryOptions
+from consumer.delivery.origin import RecentMessages
+from consumer.sinks.zerobus import StreamOptions, ZerobusSink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from consumer.config import Zerobus
+    from consumer.spool.spool import Spool
+
+_FLUSH_TIMEOUT: Final = 0.5
+# A side table has a hundredth of the rows: what it keeps in memory may be small. Nor does
+# one of several streams keep less.
+_LEAST_BYTES: Final = 4 << 20
+
+
+def deliveries(spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str]) -> Deliveries:
+    """The deliveries of all tables, with one SDK."""
+    sink = ZerobusSink(
+        zerobus.endpoint,
+        zerobus.workspace_url,
+        client_id=zerobus.client_id,
+        client_secret=zerobus.client_secret.get_secret_value(),
+        # One more than we use ourselves, so that `send` never blocks in the SDK.
+        options=StreamOptions(
+            max_inflight=zerobus.batch.max_inflight + 1,
+            # A stream is closed after its acknowledgements were awaited, or given up.
+            flush_timeout=_FLUSH_TIMEOUT,
+        ),
+    )
+    tables = {
+        table: TableOptions(
+            schema_id,
+            _options(zerobus, side=table != zerobus.table),
+            zerobus.streams if table == zerobus.table else 1,
+        )
+        for table, schema_id in schema_ids.items()
+    }
+    return Deliveries(spool, sink, tables, RecentMessages())
+
+
+def _options(zerobus: Zerobus, *, side: bool) -> DeliveryOptions:
+    options = DeliveryOptions(
+        limits=CallLimits(zerobus.batch.max_records, zerobus.batch.max_bytes),
+        max_delay=zerobus.batch.max_delay,
+        max_inflight=zerobus.batch.max_inflight,
+    )
+    share = 8 if side else zerobus.streams
+    return replace(
+        options,
+        max_inflight_bytes=max(_LEAST_BYTES, options.max_inflight_bytes // share),
+        handover_bytes=max(_LEAST_BYTES, options.handover_bytes // share),
+        read_bytes=_LEAST_BYTES if side else options.read_bytes,
+    )

@@ -1,0 +1,244 @@
+"""What could not be delivered or read, as it is kept in the spool's file.
+
+Two sorts: rows that Zerobus refuses, and messages that could not be read or waited in vain for
+a birth. The file may be looked at while a consumer runs. Nothing is sent again from here:
+letters are marked, and the consumer that has the spool open sees to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from consumer.errors import SpoolError
+from consumer.rows.descriptors import message_class
+from consumer.rows.encoded import EncodedRows
+from consumer.spool import file as spool_file
+from consumer.spool import ledger
+from sparkplug.messages import Reason
+from sparkplug.pb import sparkplug_b_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_ROWS: Final = "row"
+_MESSAGES: Final = "message"
+
+RETRIABLE_MESSAGES: Final = frozenset(
+    {
+        Reason.DATA_BEFORE_BIRTH,
+        Reason.DEVICE_DATA_BEFORE_BIRTH,
+        Reason.UNKNOWN_ALIAS,
+        Reason.UNKNOWN_METRIC,
+        Reason.SESSION_ENDED,
+        Reason.HOLD_FULL,
+        Reason.LATE_BIRTH,
+    }
+)
+"""Messages given up for these reasons may wait for a birth once more."""
+
+_SHOWN_ROWS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One entry, without its content.
+
+    `name` is how people call it: `row-7`, `message-12`. `where` is the table or the
+    topic, `size` bytes; `at` is when it was set aside, seconds since 1970; `retry` is 1 when
+    trying again was asked for.
+    """
+
+    name: str
+    at: float
+    where: str
+    reason: str
+    error: str
+    rows: int
+    size: int
+    retry: int
+
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether trying again can help."""
+        return not _why_not_again(*_parsed(self.name), self.reason)
+
+
+@contextlib.contextmanager
+def dead_letters_of(path: Path) -> Iterator[DeadLetters]:
+    """The dead letters of a spool file, for as long as they are looked at.
+
+    Raises:
+        SpoolError: there is no such file, it is no spool of this release, or it cannot be used.
+    """
+    letters = DeadLetters(path)
+    try:
+        yield letters
+    except sqlite3.Error as error:
+        raise spool_file.spool_error(error, path) from error
+    finally:
+        letters.close()
+
+
+class DeadLetters:
+    """The dead letters of a spool file. Used by one thread.
+
+    Raises:
+        SpoolError: there is no such file, or it is no spool.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = spool_file.open_existing(path, read_only=False)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._db.close()
+
+    def list(self, reason: str | None = None) -> list[DeadLetter]:
+        """All letters, or those of one reason, oldest first."""
+        rows = self._db.execute(
+            "SELECT 'row-' || dead_letter_id, set_aside_at, table_name, reason, error, row_count, "
+            "length(rows), retry FROM dead_letters WHERE ?1 IS NULL OR reason = ?1 UNION ALL "
+            "SELECT 'message-' || dead_message_id, set_aside_at, topic, reason, '', 0, "
+            "length(payload), retry FROM dead_messages WHERE ?1 IS NULL OR reason = ?1 ORDER BY 2",
+            (reason,),
+        )
+        return [DeadLetter(*row) for row in rows]
+
+    def show(self, name: str) -> dict[str, Any]:
+        """One letter with its content, as far as it can be read.
+
+        Raises:
+            SpoolError: there is none of that name.
+        """
+        sort, number = _parsed(name)
+        if sort == _ROWS:
+            row = self._db.execute(
+                "SELECT set_aside_at, table_name, reason, error, batch_id, first_row, row_count, "
+                "topic, payload, rows, descriptor "
+                "FROM dead_letters JOIN schemas USING (schema_id) "
+                "WHERE dead_letter_id = ?",
+                (number,),
+            ).fetchone()
+            if row is None:
+                raise SpoolError(f"there is no dead letter {name}")
+            *fields, payload, blob, descriptor = row
+            titles = ["set_aside_at", "table", "reason", "error", "batch_id", "first_row", "rows"]
+            shown = dict(zip([*titles, "topic"], fields, strict=True))
+            return shown | {
+                "payload": payload.hex() if payload is not None else None,
+                "message": _payload(payload) if payload is not None else None,
+                "content": _rows(blob, descriptor),
+            }
+        row = self._db.execute(
+            "SELECT set_aside_at, server, topic, reason, received_us, payload "
+            "FROM dead_messages WHERE dead_message_id = ?",
+            (number,),
+        ).fetchone()
+        if row is None:
+            raise SpoolError(f"there is no dead letter {name}")
+        *fields, payload = row
+        titles = ["set_aside_at", "server", "topic", "reason", "received_us"]
+        shown = dict(zip(titles, fields, strict=True))
+        return shown | {"payload": payload.hex(), "content": _payload(payload)}
+
+    def retry(self, names: Iterable[str]) -> int:
+        """Ask for letters to be tried again, all or none; returns how many that makes.
+
+        Raises:
+            SpoolError: there is none of a name, or trying again cannot help.
+        """
+        parsed = [_parsed(name) for name in names]
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:  # commits, or rolls back
+            for sort, number in parsed:
+                self._retry(sort, number)
+        return len(parsed)
+
+    def _retry(self, sort: str, number: int) -> None:
+        if sort == _ROWS:
+            query = "UPDATE dead_letters SET retry = 1 WHERE dead_letter_id = ? RETURNING reason"
+        else:
+            query = "UPDATE dead_messages SET retry = 1 WHERE dead_message_id = ? RETURNING reason"
+        marked = self._db.execute(query, (number,)).fetchall()
+        if not marked:
+            raise SpoolError(f"there is no dead letter {sort}-{number}")
+        [(reason,)] = marked
+        if why_not := _why_not_again(sort, number, reason):
+            raise SpoolError(why_not)
+
+    def drop(self, names: Iterable[str]) -> int:
+        """Delete letters for good, and book that; returns how many there were.
+
+        Raises:
+            SpoolError: a name cannot be one.
+        """
+        parsed = [_parsed(name) for name in names]
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:  # commits, or rolls back
+            return sum(self._drop(sort, number) for sort, number in parsed)
+
+    def _drop(self, sort: str, number: int) -> int:
+        if sort == _ROWS:
+            gone = self._db.execute(
+                "DELETE FROM dead_letters WHERE dead_letter_id = ? RETURNING table_name, row_count",
+                (number,),
+            ).fetchall()
+            for table, rows in gone:
+                ledger.drop_rows(self._db, table, rows, ledger.DROPPED_BY_HAND)
+            return len(gone)
+        gone = self._db.execute(
+            "DELETE FROM dead_messages WHERE dead_message_id = ? RETURNING server, NOT counted",
+            (number,),
+        ).fetchall()
+        for server, count in gone:
+            ledger.discard_messages(self._db, server, count, ledger.DROPPED_BY_HAND)
+        return len(gone)
+
+
+def _parsed(name: str) -> tuple[str, int]:
+    sort, _, number = name.partition("-")
+    if sort not in (_ROWS, _MESSAGES) or not number.isdecimal():
+        raise SpoolError(f"{name!r} is no name of a dead letter: say row-7 or message-12")
+    return sort, int(number)
+
+
+def _why_not_again(sort: str, number: int, reason: str) -> str:
+    """Why it is no use to try a letter again; empty if it may help."""
+    if sort == _MESSAGES and reason not in RETRIABLE_MESSAGES:
+        return f"{sort}-{number} cannot be read ({reason}): nothing would change"
+    if reason == "damaged":
+        return f"{sort}-{number} is damaged: its rows cannot be read"
+    return ""
+
+
+def _rows(blob: bytes, descriptor: bytes) -> list[dict[str, Any]]:
+    """The first rows of a letter as they would land."""
+    rows = EncodedRows.from_blob(blob)
+    decoded = message_class(descriptor)
+    shown: list[dict[str, Any]] = []
+    for record in rows.slice(0, min(len(rows), _SHOWN_ROWS)):
+        try:
+            message = decoded.FromString(record)
+            text = json_format.MessageToJson(message, preserving_proto_field_name=True)
+            shown.append(json.loads(text))
+        except DecodeError:
+            shown.append({"undecodable": record.hex()})
+    return shown
+
+
+def _payload(payload: bytes) -> dict[str, Any] | None:
+    """A Sparkplug payload, None if it is none."""
+    try:
+        message = sparkplug_b_pb2.Payload.FromString(payload)
+    except DecodeError:
+        return None
+    content: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return content

@@ -1,0 +1,252 @@
+"""How complete the messages of each edge node are: read from the spool's file.
+
+The file may be in use by a running consumer; nothing is written to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from consumer.spool import file as spool_file
+from consumer.spool.gaps import COLUMNS, HOUR_US, Sums
+from sparkplug.events import Healing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sparkplug.host.nodes.waiting import NodeKey
+
+MOST_LISTED: Final = 10_000
+"""Records of single gaps in a report, the newest."""
+
+_HEALINGS: Final = tuple(each.value for each in Healing if each is not Healing.OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One node's account of the period, or that of all together.
+
+    Args:
+        sums: of the period.
+        last_us: when the last message came, microseconds since 1970 UTC; None if that is not
+            known.
+        unheard_since_us: since when nothing is known of a node that was alive when the
+            connection was lost or the consumer started; None if something is.
+    """
+
+    sums: Sums
+    last_us: int | None = None
+    unheard_since_us: int | None = None
+
+    @property
+    def missing(self) -> int:
+        """Messages that never came, by seq."""
+        return self.sums.missing - self.sums.late
+
+    @property
+    def expected(self) -> int:
+        """Messages that were sent, by seq."""
+        return self.sums.received + self.missing
+
+    @property
+    def percent(self) -> float | None:
+        """How many of 100 messages came; None if there were none."""
+        return 100.0 * self.sums.received / self.expected if self.expected else None
+
+    @property
+    def open(self) -> int:
+        """Gaps that nothing was done for yet."""
+        healed: int = sum(getattr(self.sums, each) for each in _HEALINGS)
+        return self.sums.gaps - healed
+
+    def as_dictionary(self) -> dict[str, Any]:
+        """For JSON."""
+        sums = self.sums
+        return {
+            "expected": self.expected,
+            "received": sums.received,
+            "missing": self.missing,
+            "percent": None if self.percent is None else round(self.percent, 4),
+            "came_late": sums.late,
+            "missing_with_history": sums.flushed,
+            "history_rows": sums.history_rows,
+            "sessions_missed": sums.sessions_missed,
+            "longest_gap": sums.longest,
+            "gaps": {
+                "found": sums.gaps,
+                "open": self.open,
+                **{each: getattr(sums, each) for each in _HEALINGS},
+                "of_unknown_size": sums.unknown,
+                "without_record": sums.unlisted,
+            },
+            "last_message": _iso(self.last_us),
+            "unheard_since": _iso(self.unheard_since_us),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """One record of a gap; times are microseconds since 1970 UTC. See docs/gaps.md."""
+
+    server: str
+    group_id: str
+    edge_node_id: str
+    reason: str
+    found_us: int
+    first_seq: int | None
+    missing: int | None
+    late: int
+    from_us: int | None
+    to_us: int | None
+    sessions_missed: int
+    healing: str
+    healed_us: int | None
+    history_rows: int
+
+    def as_dictionary(self) -> dict[str, Any]:
+        """For JSON: times as text, and what the number missing means."""
+        found = asdict(self)
+        for name in ("found", "from", "to", "healed"):
+            found[name] = _iso(found.pop(f"{name}_us"))
+        found["missing_is_modulo_256"] = self.missing is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came and what did not from `since_us` on, until before `until_us`.
+
+    Whole hours: accounts are kept by the hour. `kept_from_us` is the first hour that any
+    account is kept of, None if there is none at all; `listed` are the newest records,
+    newest first, of `records` in all.
+    """
+
+    since_us: int
+    until_us: int
+    kept_from_us: int | None
+    nodes: dict[tuple[str, str, str], Account]
+    listed: list[GapRow] = field(default_factory=list)
+    records: int = 0
+
+    @property
+    def total(self) -> Account:
+        """The account of all nodes together."""
+        sums = Sums()
+        for account in self.nodes.values():
+            for name in COLUMNS:
+                step = getattr(account.sums, name)
+                value = max(sums.longest, step) if name == "longest" else getattr(sums, name) + step
+                setattr(sums, name, value)
+        return Account(sums)
+
+    def as_dictionary(self) -> dict[str, Any]:
+        """For JSON."""
+        total = self.total.as_dictionary()
+        del total["last_message"], total["unheard_since"]
+        unheard = sum(each.unheard_since_us is not None for each in self.nodes.values())
+        return {
+            "since": _iso(self.since_us),
+            "until": _iso(self.until_us),
+            "kept_from": _iso(self.kept_from_us),
+            "missing_is_modulo_256": True,
+            "nodes": [
+                {
+                    "server": server,
+                    "group_id": group_id,
+                    "edge_node_id": edge_node_id,
+                    **account.as_dictionary(),
+                }
+                for (server, group_id, edge_node_id), account in self.nodes.items()
+            ],
+            "total": {**total, "nodes": len(self.nodes), "nodes_unheard": unheard},
+            "gaps": [row.as_dictionary() for row in self.listed],
+            "gaps_left_out": self.records - len(self.listed),
+        }
+
+
+def read_report(path: Path, since_us: int, until_us: int, node: NodeKey | None = None) -> Report:
+    """The report of a period, of all edge nodes or of one (group id, edge node id).
+
+    Times are microseconds since 1970 UTC; hours that the period touches count as a whole.
+
+    Raises:
+        SpoolError: there is no such file, it is no spool of this layout, or cannot be read.
+    """
+    try:
+        with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
+            db.execute("BEGIN")  # all that is read is of one moment
+            return _read(db, since_us // HOUR_US, -(-until_us // HOUR_US), node)
+    except sqlite3.Error as error:
+        raise spool_file.spool_error(error, path) from error
+
+
+def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) -> Report:
+    only, of_node = "", tuple[str, ...]()
+    if node is not None:
+        only, of_node = " AND group_id = ? AND edge_node_id = ?", node
+    totals = ", ".join(f"{'max' if name == 'longest' else 'sum'}(c.{name})" for name in COLUMNS)
+    sums = {
+        tuple(names): Sums(*values)
+        for *names, values in (
+            (*row[:3], row[3:])
+            for row in db.execute(
+                f"SELECT server, group_id, edge_node_id, {totals} "  # noqa: S608 - names of our own
+                "FROM completeness c JOIN edge_nodes USING (node_id) "
+                f"WHERE hour >= ? AND hour < ?{only} GROUP BY node_id",
+                (since, until, *of_node),
+            )
+        )
+    }
+    heard = {
+        tuple(names): last_us
+        for *names, last_us in db.execute(
+            f"SELECT server, group_id, edge_node_id, last_us FROM edge_nodes WHERE 1{only}",  # noqa: S608 - see above
+            of_node,
+        )
+    }
+    unheard = {
+        tuple(names): away_us
+        for *names, away_us in db.execute(
+            "SELECT server, group_id, edge_node_id, state.value FROM births "  # noqa: S608 - see above
+            "JOIN state ON state.key = 'away_since/' || server "
+            f"WHERE device_id = '' AND alive{only}",
+            of_node,
+        )
+        if heard.get(tuple(names), 0) < away_us
+    }
+    nodes = {
+        key: Account(sums.get(key, Sums()), heard.get(key) or None, unheard.get(key))
+        for key in sorted({*sums, *unheard})
+    }
+    period = (since * HOUR_US, until * HOUR_US, *of_node)
+    [(records,)] = db.execute(
+        f"SELECT count(*) FROM gaps WHERE found_us >= ? AND found_us < ?{only}",  # noqa: S608 - see above
+        period,
+    )
+    columns = ", ".join(GapRow.__dataclass_fields__)
+    listed = [
+        GapRow(*row)
+        for row in db.execute(
+            f"SELECT {columns} FROM gaps WHERE found_us >= ? AND found_us < ?{only} "  # noqa: S608 - see above
+            f"ORDER BY found_us DESC, number DESC LIMIT {MOST_LISTED}",
+            period,
+        )
+    ]
+    [(first,)] = db.execute("SELECT min(hour) FROM completeness")
+    kept_from = None if first is None else first * HOUR_US
+    return Report(since * HOUR_US, until * HOUR_US, kept_from, nodes, listed, records)
+
+
+def _iso(at_us: int | None) -> str | None:
+    """A time as ISO 8601, UTC; None if there is none, or it is beyond the year 9999."""
+    if at_us is None:
+        return None
+    try:
+        at = datetime.fromtimestamp(at_us / 1e6, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

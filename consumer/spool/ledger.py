@@ -1,0 +1,275 @@
+"""The ledger: what became of every message and every row, so that two balances add up.
+
+    messages of a server   received = decoded + held + quarantined + discarded
+    rows of a table        produced = acknowledged + spooled + dead-lettered + dropped + suppressed
+
+What grows for ever is kept in the table `ledger` of the spool's file, and changes in the
+transaction of the batch that it is about; what is a level is read where it is: spooled rows
+in `batches`, dead letters in `dead_letters`, quarantined messages in `dead_messages`
+(consumer/balance.py). Only `held` is a level that is in the table as well: what waits is in
+memory, and after a crash the table alone knows how many messages that were.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from consumer.spool.types import NewBatch
+    from sparkplug.decoded import Decoded
+
+MESSAGES: Final = "messages/"
+"""Begins the scope of a server's messages; its name follows."""
+ROWS: Final = "rows/"
+"""Begins the scope of a table's rows; its name follows."""
+ASIDE: Final = "aside/"
+"""Begins the scope of a batch of which rows are dead letters; its id follows.
+
+The accounts are the rows, by the first one's number in the batch. That of a batch lasts as
+long as the batch, also when the dead letter is retried or dropped before.
+"""
+_END_OF_ASIDE: Final = "aside0"
+
+RECEIVED: Final = "received"
+DECODED: Final = "decoded"
+HELD: Final = "held"
+DISCARDED: Final = "discarded:"
+PRODUCED: Final = "produced"
+ACKNOWLEDGED: Final = "acknowledged"
+SUPPRESSED: Final = "suppressed"
+DROPPED: Final = "dropped:"
+
+LOST_WHEN_KILLED: Final = "lost_when_killed"
+DROPPED_BY_HAND: Final = "dropped_by_hand"
+DEAD_LETTERS_FULL: Final = "dead_letters_full"
+SPOOL_DAMAGED: Final = "spool_damaged"
+
+Key = tuple[str, str]
+"""Scope and account."""
+
+
+class Ledger:
+    """What is not in the file yet. Balanced at any time; thread-safe.
+
+    A batch is put together with `received`, `messages` and `rows`. Then either `write` is
+    called in the transaction that commits it, and `written` after that; or `lose` says that
+    it was lost, or `postpone` that it is not worth a commit: it goes with the next one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batch: Counter[Key] = Counter()
+        self._waiting: Counter[Key] = Counter()
+        self._writing: Counter[Key] = Counter()
+        self._held: dict[str, int] = {}
+
+    # ------------------------------------------------------------------ a batch
+
+    def refuse(self, server: str, reason: str) -> None:
+        """A message did not get beyond the connection. Any thread may say so."""
+        with self._lock:
+            self._waiting[MESSAGES + server, RECEIVED] += 1
+            self._waiting[MESSAGES + server, DISCARDED + reason] += 1
+
+    def received(self, server: str, count: int) -> None:
+        """So many messages of a server are about to be decoded."""
+        with self._lock:
+            self._batch[MESSAGES + server, RECEIVED] += count
+
+    def messages(self, server: str, decoded: Decoded, held: int) -> None:
+        """What became of them; so many wait now, those of earlier batches among them.
+
+        The quarantined ones are counted where they are kept.
+        """
+        scope = MESSAGES + server
+        with self._lock:
+            self._set_held(server, held)
+            self._batch[scope, DECODED] += decoded.read
+            for reason, count in decoded.discarded.items():
+                self._batch[scope, DISCARDED + reason] += count
+
+    def rows(self, table: str, produced: int, suppressed: int = 0) -> None:
+        """Rows of a table were made; the suppressed ones, among them, are left out."""
+        with self._lock:
+            self._batch[ROWS + table, PRODUCED] += produced
+            self._batch[ROWS + table, SUPPRESSED] += suppressed
+
+    def batches(self, batches: Iterable[NewBatch]) -> None:
+        """The same of batches, nothing of which is left out."""
+        for batch in batches:
+            self.rows(batch.table, len(batch.rows))
+
+    def drop(self, table: str, rows: int, reason: str) -> None:
+        """So many rows of the batch go nowhere."""
+        with self._lock:
+            self._batch[ROWS + table, DROPPED + reason] += rows
+
+    def take_back(self, server: str, messages: int, reason: str) -> None:
+        """So many messages of the batch were read, and nothing of it is kept."""
+        with self._lock:
+            self._batch[MESSAGES + server, DECODED] -= messages
+            self._batch[MESSAGES + server, DISCARDED + reason] += messages
+
+    def lose(self, reason: str, held: Mapping[str, int]) -> None:
+        """The batch is lost, its rows and all messages but those that wait now, by server."""
+        with self._lock:
+            for server, count in held.items():
+                self._set_held(server, count)
+            lost: Counter[str] = Counter()
+            for (scope, account), amount in self._batch.items():
+                if account in (RECEIVED, PRODUCED):
+                    lost[scope] += amount
+                elif account != DECODED:
+                    lost[scope] -= amount
+            for scope, amount in lost.items():
+                self._batch.pop((scope, DECODED), None)
+                start = DISCARDED if scope.startswith(MESSAGES) else DROPPED
+                self._batch[scope, start + reason] += amount
+            self._let_wait()
+
+    def postpone(self) -> None:
+        """The batch gave nothing to commit: it goes with the next one."""
+        with self._lock:
+            self._let_wait()
+
+    def _set_held(self, server: str, held: int) -> None:
+        self._batch[MESSAGES + server, HELD] += held - self._held.get(server, 0)
+        self._held[server] = held
+
+    def _let_wait(self) -> None:
+        for key, amount in self._batch.items():
+            self._waiting[key] += amount
+        self._batch = Counter()
+
+    # ------------------------------------------------------------------ into the file
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits for a commit."""
+        with self._lock:
+            return any(self._waiting.values())
+
+    def waiting(self) -> dict[Key, int]:
+        """What waits for a commit, the batch on its way not included."""
+        with self._lock:
+            return dict(self._waiting)
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write the batch and what waits, inside a transaction."""
+        with self._lock:
+            self._writing = self._waiting.copy()
+            add(db, self._waiting)
+            add(db, self._batch)
+
+    def written(self) -> None:
+        """The transaction was committed."""
+        with self._lock:
+            self._waiting.subtract(self._writing)
+            self._waiting = Counter({key: n for key, n in self._waiting.items() if n})
+            self._writing = Counter()
+            self._batch = Counter()
+
+    # ------------------------------------------------------------------ at the start
+
+    def restored(self, db: sqlite3.Connection, server: str, held: int) -> int:
+        """So many messages of a server wait again; what else waited died with the last run.
+
+        Returns:
+            How many were lost.
+        """
+        scope = MESSAGES + server
+        known = db.execute(
+            "SELECT amount FROM ledger WHERE scope = ? AND account = ?", (scope, HELD)
+        ).fetchone()
+        lost = (known[0] if known else 0) - held
+        with self._lock:
+            self._held[server] = held
+        if lost > 0:
+            add(db, {(scope, HELD): -lost, (scope, DISCARDED + LOST_WHEN_KILLED): lost})
+        elif lost < 0:  # what is read a second time was received a second time
+            add(db, {(scope, HELD): -lost, (scope, RECEIVED): -lost})
+        return max(lost, 0)
+
+    def held_again(self, server: str, count: int) -> None:
+        """So many quarantined messages wait again; their transaction says so itself."""
+        with self._lock:
+            self._held[server] = self._held.get(server, 0) + count
+
+
+# ---------------------------------------------------------------------- inside transactions
+
+
+def add(db: sqlite3.Connection, amounts: Mapping[Key, int]) -> None:
+    """Add amounts to their accounts."""
+    db.executemany(
+        "INSERT INTO ledger VALUES (?, ?, ?) ON CONFLICT (scope, account) "
+        "DO UPDATE SET amount = amount + excluded.amount",
+        [(*key, amount) for key, amount in amounts.items() if amount],
+    )
+
+
+def drop_rows(db: sqlite3.Connection, table: str, rows: int, reason: str) -> None:
+    """Dead-lettered rows are deleted."""
+    add(db, {(ROWS + table, DROPPED + reason): rows})
+
+
+def discard_messages(db: sqlite3.Connection, server: str, count: int, reason: str) -> None:
+    """Messages are not kept, or deleted."""
+    add(db, {(MESSAGES + server, DISCARDED + reason): count})
+
+
+def hold_again(db: sqlite3.Connection, server: str, count: int) -> None:
+    """Quarantined messages wait again."""
+    add(db, {(MESSAGES + server, HELD): count})
+
+
+def is_aside(db: sqlite3.Connection, batch_id: int, first_row: int) -> bool:
+    """Whether rows of a batch were set aside already."""
+    mark = (f"{ASIDE}{batch_id}", str(first_row))
+    found = db.execute("SELECT 1 FROM ledger WHERE scope = ? AND account = ?", mark)
+    return found.fetchone() is not None
+
+
+def put_aside(db: sqlite3.Connection, batch_id: int, first_row: int, rows: int) -> None:
+    """Rows of a batch that is still spooled count as dead letters from now on."""
+    add(db, {(f"{ASIDE}{batch_id}", str(first_row)): rows})
+
+
+def aside_by_table(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Rows of each table that were set aside, of batches that are still spooled."""
+    return db.execute(
+        "SELECT table_name, sum(amount) FROM ledger "
+        "JOIN batches ON batch_id = CAST(substr(scope, ?) AS INTEGER) "
+        "WHERE scope >= ? AND scope < ? GROUP BY table_name",
+        (len(ASIDE) + 1, ASIDE, _END_OF_ASIDE),
+    ).fetchall()
+
+
+def take_aside(db: sqlite3.Connection, batch_id: int) -> int:
+    """A batch leaves the spool; returns how many of its rows were set aside before."""
+    marks = db.execute(
+        "DELETE FROM ledger WHERE scope = ? RETURNING amount", (f"{ASIDE}{batch_id}",)
+    ).fetchall()
+    return sum(amount for (amount,) in marks)
+
+
+def acknowledge(db: sqlite3.Connection, batches: Iterable[tuple[int, str, int]]) -> None:
+    """Batches are trimmed, given by id, table and rows: all that is not aside is acknowledged."""
+    aside: dict[str, int] = dict(
+        db.execute(
+            "SELECT scope, sum(amount) FROM ledger WHERE scope >= ? AND scope < ? GROUP BY scope",
+            (ASIDE, _END_OF_ASIDE),
+        )
+    )
+    acknowledged: Counter[Key] = Counter()
+    for batch_id, table, rows in batches:
+        scope = f"{ASIDE}{batch_id}"
+        acknowledged[ROWS + table, ACKNOWLEDGED] += rows - aside.get(scope, 0)
+        if scope in aside:
+            db.execute("DELETE FROM ledger WHERE scope = ?", (scope,))
+    add(db, acknowledged)

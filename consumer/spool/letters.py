@@ -1,0 +1,156 @@
+"""Rows that cannot be delivered, in the spool's file: what goes in, and what is tried again.
+
+What is kept stays until somebody decides about it (`deadletter retry` or `drop`), so it is the
+new ones that find no room when there are too many. They are counted and said, never kept
+back: the rows behind them are to go on.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from consumer.rows.encoded import EncodedRows
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+_LOG = logging.getLogger(__name__)
+
+MAX_BYTES: Final = 256 << 20
+"""Most bytes of dead letters, by default."""
+
+_MOST_OF_SPOOL: Final = 4
+"""Dead letters may take this part of the spool at most, or nothing else would fit in."""
+
+_AGAIN_BYTES: Final = 16 << 20
+"""So much is sent again at a time."""
+
+_LOG_EVERY: Final = 60.0
+
+
+class Kept(enum.Enum):
+    """What became of rows that were to be kept."""
+
+    NOW = "now"
+    BEFORE = "before"
+    """They are there already, from before a crash."""
+    NOT_AT_ALL = "not at all"
+    """There is no room for them."""
+
+
+class LetterStore:
+    """The table `dead_letters`. Used under the spool's lock, inside its transactions.
+
+    Args:
+        db: the spool's connection.
+        max_bytes: bound of what is kept, payloads included.
+        spool_bytes: bound of the whole spool.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, max_bytes: int, spool_bytes: int, clock: Callable[[], float]
+    ) -> None:
+        self.max_bytes = min(max_bytes, spool_bytes // _MOST_OF_SPOOL)
+        self.dropped_rows = 0
+        self._db = db
+        self._clock = clock
+        self._counted: tuple[int, int, int] | None = None  # version of the file, rows, bytes
+        self._logged_at: float | None = None
+
+    def count(self) -> tuple[int, int]:
+        """Rows and bytes that are kept now; `deadletter drop` may have been at work."""
+        version = self._version()
+        if self._counted is None or self._counted[0] != version:
+            rows, size = self._db.execute(
+                "SELECT coalesce(sum(row_count), 0), "
+                "coalesce(sum(length(rows) + coalesce(length(payload), 0)), 0) FROM dead_letters"
+            ).fetchone()
+            self._counted = (version, rows, size)
+        return self._counted[1], self._counted[2]
+
+    def count_again(self) -> None:
+        """A transaction was taken back: what was counted may be wrong."""
+        self._counted = None
+
+    def keep(
+        self,
+        place: tuple[str, str, int, int, int],
+        reason: str,
+        error: str,
+        blob: bytes,
+        origin: tuple[str | None, bytes | None] = (None, None),
+    ) -> Kept:
+        """Keep rows; `place` is table, schema id, batch id, first row, number of rows.
+
+        `origin` is topic and payload of the message that they come from, where that is known.
+        """
+        rows, before = self.count()
+        size = len(blob) + len(origin[1] or b"")
+        if before + size > self.max_bytes and not self._has(place):
+            return Kept.NOT_AT_ALL
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
+            "first_row, row_count, reason, error, rows, topic, payload) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._clock(), *place, reason, error, blob, *origin),
+        )
+        if cursor.rowcount != 1:
+            return Kept.BEFORE
+        self._counted = (self._version(), rows + place[-1], before + size)
+        return Kept.NOW
+
+    def _has(self, place: tuple[str, str, int, int, int]) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM dead_letters WHERE batch_id = ? AND first_row = ?", place[2:4]
+        )
+        return found.fetchone() is not None
+
+    def note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
+        """Rows were not kept, and that is committed: count them, and say so now and then."""
+        table, _, batch_id, first_row, rows = place
+        self.dropped_rows += rows
+        now = time.monotonic()
+        if self._logged_at is None or now - self._logged_at >= _LOG_EVERY:
+            self._logged_at = now
+            _LOG.error(
+                "no room for more dead letters (spool.max_dead_letter_bytes, %d bytes): %d rows "
+                "were dropped since the start, the last from row %d of batch %d for %s (%s: %s); "
+                "look at them with `deadletter list`, then `retry` or `drop` them",
+                self.max_bytes, self.dropped_rows, first_row, batch_id, table, reason, error,
+                extra={"table": table, "batch_id": batch_id, "rows": rows},
+            )  # fmt: skip
+
+    def take_again(self) -> list[tuple[str, str, int, int, bytes]]:
+        """Take out some letters for which `retry` was asked: table, schema id, rows, bytes, blob.
+
+        `bytes` are those of the rows. What is damaged stays.
+        """
+        asked = self._db.execute(
+            "SELECT dead_letter_id, length(rows) FROM dead_letters "
+            "WHERE retry AND reason != 'damaged' ORDER BY dead_letter_id LIMIT 10000"
+        ).fetchall()
+        taken: list[tuple[str, str, int, int, bytes]] = []
+        size = 0
+        for letter_id, length in asked:
+            if taken and size + length > _AGAIN_BYTES:
+                break
+            size += length
+            table, schema_id, rows, blob = self._db.execute(
+                "SELECT table_name, schema_id, row_count, rows FROM dead_letters "
+                "WHERE dead_letter_id = ?",
+                (letter_id,),
+            ).fetchone()
+            self._db.execute("DELETE FROM dead_letters WHERE dead_letter_id = ?", (letter_id,))
+            taken.append((table, schema_id, rows, EncodedRows.from_blob(blob).nbytes, blob))
+        if taken:
+            self._counted = None
+        return taken
+
+    def _version(self) -> int:
+        """Changes when another program has written."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])

@@ -1,0 +1,215 @@
+"""How much room a spool's file takes, may take, and has left."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from consumer.errors import SpoolFull
+from consumer.spool import file as spool_file
+from consumer.spool import layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+# What remains for state, births and the last rows of dead nodes when batches find no room.
+_SPARE_FRACTION: Final = 16
+_MOST_SPARE_BYTES: Final = 32 << 20
+# After a refusal there is room again for so many batches of that size.
+_ROOM_FOR: Final = 4
+# Free pages are handed back to the file system when they are at least this much and
+# more than half of the file, a little with each trim: what an outage left behind.
+_VACUUM_FROM_BYTES: Final = 64 << 20
+_VACUUM_STEP_PAGES: Final = 512
+_LOOK_EVERY: Final = 16
+"""Appends after which the used bytes are looked at, however much room there seems to be."""
+
+
+class SpoolSpace:
+    """The room of one spool. Used under the spool's lock.
+
+    Args:
+        db: the spool's connection.
+        path: its file.
+        max_bytes: bound of the pages in use plus the write-ahead log.
+        reserve: space on its disk.
+
+    Attributes:
+        held_back: so many of `max_bytes` are kept from batches, for the moment when the gate
+            to the edge closes.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, max_bytes: int, reserve: Reserve
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.reserve = reserve
+        self._db = db
+        self._path = path
+        self._spare = min(_MOST_SPARE_BYTES, max_bytes // _SPARE_FRACTION)
+        self.held_back = 0
+        self._at_most = max_bytes  # bytes in use, as far as they were counted
+        self._not_looked = 0
+        self._refused = 0  # bytes of the batches that found no room, 0 while there is some
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a batch was refused, and `look_for_room` has found none since."""
+        return self._refused > 0
+
+    @property
+    def used_bytes(self) -> int:
+        """Pages in use and the write-ahead log."""
+        [(pages,)] = self._db.execute("PRAGMA page_count")
+        return int(pages) * layout.PAGE_BYTES - self._free_pages() + self._log_bytes()
+
+    def check(self, needed: int, *, spare: bool) -> None:
+        """Refuse what does not fit.
+
+        Raises:
+            SpoolFull: so many bytes do not fit, once in the log and once in the file.
+        """
+        limit = self.max_bytes - self.held_back - (0 if spare else self._spare)
+        # Looking costs 0.1 ms. What else is written between two looks is little.
+        self._at_most += 2 * needed
+        self._not_looked += 1
+        if self._at_most <= limit and self._not_looked < _LOOK_EVERY:
+            return
+        used = self.used_bytes
+        self._at_most, self._not_looked = used + 2 * needed, 0
+        if needed and self._at_most > limit:
+            self._at_most = used
+            kept = f", {self.held_back} are held back" if self.held_back else ""
+            raise SpoolFull(
+                f"the spool {self._path} is full: {needed} bytes do not fit, "
+                f"{used} of {self.max_bytes} are used (spool.max_bytes){kept}"
+            )
+
+    def note_refusal(self, size: int) -> None:
+        """Batches of so many bytes found no room, in the spool or on the disk."""
+        self._refused = max(self._refused, size, 1)
+
+    def look_for_room(self, *, nothing_waits: bool) -> bool:
+        """Whether there is room; after a refusal, for a good deal more than was refused.
+
+        On the edge of being full every second batch would be lost, and no node's data be whole.
+        """
+        if self._refused:
+            wanted = min(max(self._spare, _ROOM_FOR * self._refused), self.max_bytes // 2)
+            if self._log_bytes() > self._spare:  # of a large commit; nothing else cuts it back now
+                self._cut_log_back()
+            left = self.max_bytes - self._spare - self.used_bytes
+            on_disk = self.reserve.free_bytes + self._free_pages()
+            if nothing_waits or (left >= wanted and on_disk >= wanted):
+                self._refused = 0
+        return not self._refused
+
+    def return_free_pages(self) -> None:
+        """Hand some of what is free in the file back to the disk, if that is much."""
+        [(pages,)] = self._db.execute("PRAGMA page_count")
+        free = self._free_pages()
+        if free * 2 > pages * layout.PAGE_BYTES and free >= _VACUUM_FROM_BYTES:
+            for _ in range(_VACUUM_STEP_PAGES):  # sqlite3 steps a pragma once: one page
+                self._db.execute("PRAGMA incremental_vacuum")
+
+    def _cut_log_back(self) -> None:
+        """Copy the log into the file, if the disk has room for that."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+
+    def _log_bytes(self) -> int:
+        try:
+            return spool_file.beside(self._path, "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _free_pages(self) -> int:
+        """Bytes of the file that hold nothing."""
+        [(free,)] = self._db.execute("PRAGMA freelist_count")
+        return int(free) * layout.PAGE_BYTES
+
+
+_LOG = logging.getLogger(__name__)
+
+RESERVE_BYTES: Final = 32 << 20
+"""Twice what the write-ahead log has when it is copied into the file."""
+
+_ROOM_FACTOR: Final = 2
+"""The reserve is taken back when so many times its size is free."""
+
+
+class Reserve:
+    """The file `<path>.reserve`. Used under the spool's lock.
+
+    Args:
+        path: the spool's file.
+        size: bytes to keep; 0 keeps nothing.
+    """
+
+    def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
+        self._path = path.with_name(path.name + ".reserve")
+        self._size = size
+        self._missing = True
+        self.take_back()
+
+    @property
+    def missing(self) -> bool:
+        """Whether the space was given up, or could not be taken."""
+        return self._missing
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that are free on the disk of the spool."""
+        found = os.statvfs(self._path.parent)
+        return found.f_bavail * found.f_frsize
+
+    def give_up(self) -> bool:
+        """Free the space; returns whether there was any to free."""
+        if self._missing:
+            return False
+        self._path.unlink(missing_ok=True)
+        self._missing = True
+        _LOG.error("the disk of the spool is full: the reserve %s is given up", self._path)
+        return True
+
+    def take_back(self) -> None:
+        """Take the space again if there is enough of it."""
+        if not self._missing or not self._size:
+            return
+        if self._path.exists() and self._path.stat().st_blocks * 512 >= self._size:
+            self._missing = False
+            return
+        if self.free_bytes < _ROOM_FACTOR * self._size:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                _allocate(descriptor, self._size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            _LOG.warning("no reserve for the spool at %s: %s", self._path, error.strerror)
+            self._path.unlink(missing_ok=True)
+            return
+        self._missing = False
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Make a file take so many bytes of the disk."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    block = bytes(1 << 20)
+    for start in range(0, size, len(block)):
+        os.pwrite(descriptor, block[: size - start], start)

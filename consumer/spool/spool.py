@@ -1,0 +1,548 @@
+"""The spool: durable store-and-forward between the pipeline and Zerobus, one SQLite file.
+
+A batch is on disk before `append` returns and stays until it is trimmed, which happens
+when Zerobus has acknowledged all of it. From the append on nothing is lost.
+
+One connection serves all threads under one lock: SQLite lets one writer in at a time
+anyway, and waits in steps of milliseconds when two connections collide. The threads of
+a consumer are the pipeline (appends) and the delivery (reads only when it lags, trims).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
+from consumer.rows.descriptors import schema_id_of
+from consumer.rows.encoded import EncodedRows
+from consumer.spool import file as spool_file
+from consumer.spool import ledger
+from consumer.spool import letters as letter_store
+from consumer.spool import opening as spool_opening
+from consumer.spool.batches import BatchStore, Content, Removed
+from consumer.spool.letters import Kept, LetterStore
+from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace
+from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from os import PathLike
+
+    from consumer.spool.layout import Sync
+    from consumer.spool.salvage import Salvage
+
+__all__ = ["NewBatch", "Spool", "SpoolStats", "SpooledBatch", "StateValue"]
+
+_LOG = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# Space for the bookkeeping of one batch, and the least a commit adds to the file.
+_BATCH_OVERHEAD: Final = 512
+# Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
+_DAMAGED_ROW: Final = -1
+
+
+class Spool:
+    """An open spool file. Make one with `Spool.open`; every method is thread-safe.
+
+    Attributes:
+        salvage: what was saved of a damaged file when this one was opened, None as a rule.
+        damage: the first sign, since then, that the file is damaged. Nothing can be relied
+            on then: end, and start again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock: spool_file.FileLock,
+        *,
+        max_bytes: int,
+        clock: Callable[[], float],
+        reserve: Reserve,
+        max_dead_letter_bytes: int,
+        salvage: Salvage | None,
+    ) -> None:
+        self.path = path
+        self.salvage = salvage
+        self.damage: SpoolDamaged | None = None
+        self._db = connection
+        self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock)
+        self._space = SpoolSpace(connection, path, max_bytes, reserve)
+        self._file_lock = lock
+        self._clock = clock
+        self._mutex = threading.RLock()
+        self._closed = False
+        with self._errors():
+            self._batches = BatchStore(connection)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str],
+        *,
+        sync: Sync = "full",
+        max_bytes: int = 4 << 30,
+        clock: Callable[[], float] = time.time,
+        reserve_bytes: int = RESERVE_BYTES,
+        max_dead_letter_bytes: int = letter_store.MAX_BYTES,
+        descriptors: Sequence[bytes] = (),
+    ) -> Spool:
+        """Open the spool at `path`, making it and its directory when there is none.
+
+        A damaged file is set aside, and what can be read of it is saved: see `salvage`.
+
+        Args:
+            path: the SQLite file; `-wal`, `-shm` and `.lock` appear beside it.
+            sync: `full`: a committed batch survives a power cut. `normal`: the last
+                batches may be lost to a power cut, none to a crash of the process.
+                `off`: the file itself may be lost to a power cut.
+            max_bytes: bound of the pages in use plus the write-ahead log.
+            clock: seconds since 1970, for `appended_at`.
+            reserve_bytes: space that is kept for a full disk, in `<path>.reserve`.
+            max_dead_letter_bytes: bound of the rows that are kept as dead letters; never
+                more than a quarter of `max_bytes`.
+            descriptors: schemas that are known anyway, should the file have lost them.
+
+        Raises:
+            SpoolLocked: another consumer has it open.
+            SpoolError: not a spool, a newer release's, or not accessible; or damaged, and
+                not to be set aside: there is no room, or there are too many already.
+        """
+        file = Path(path)
+        lock = spool_file.FileLock(file)
+        try:
+            known = {schema_id_of(each): each for each in descriptors}
+            connection, salvage = spool_opening.open_sound(file, sync, max_bytes, known, clock)
+            try:
+                return cls(
+                    file,
+                    connection,
+                    lock,
+                    max_bytes=max_bytes,
+                    clock=clock,
+                    reserve=Reserve(file, reserve_bytes),
+                    max_dead_letter_bytes=max_dead_letter_bytes,
+                    salvage=salvage,
+                )
+            except SpoolError:
+                connection.close()
+                raise
+        except SpoolError:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Copy the log into the file and give up the lock. Batches stay. Idempotent."""
+        with self._mutex:
+            if not self._closed:
+                self._closed = True
+                self._db.close()
+                self._file_lock.release()
+
+    def hold_back(self, size: int) -> None:
+        """Keep so many of `max_bytes` from `append_many`, until told otherwise."""
+        with self._mutex:
+            self._space.held_back = size
+
+    # -- writing ---------------------------------------------------------------------
+
+    def add_schema(self, descriptor: bytes) -> str:
+        """Keep a descriptor, so that batches encoded for it can be sent by a later release.
+
+        Returns:
+            The schema id, 16 hex digits that depend on the bytes only.
+        """
+        schema_id = schema_id_of(descriptor)
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
+                (schema_id, descriptor),
+            )
+        return schema_id
+
+    def append(
+        self,
+        table: str,
+        rows: EncodedRows,
+        *,
+        schema_id: str,
+        state: Mapping[str, StateValue] | None = None,
+    ) -> SpooledBatch:
+        """Commit one batch; see `append_many`."""
+        return self.append_many([NewBatch(table, schema_id, rows)], state=state)[0]
+
+    def append_many(
+        self,
+        batches: Sequence[NewBatch],
+        *,
+        state: Mapping[str, StateValue] | None = None,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+        spare: bool = False,
+    ) -> list[SpooledBatch]:
+        """Commit batches, and what belongs to them, in one transaction.
+
+        `state` is written beside them, and `also` is called to write to other tables.
+        On return all is durable as `sync` promises; on an error nothing was written.
+        With `spare` also the last room may be used, which is there for what must not be lost
+        while the spool is full.
+
+        Raises:
+            SpoolFull: they do not fit within `max_bytes` without what is held back, or on
+                the disk (SpoolDiskFull).
+            SpoolError: the file cannot be written, or a schema id is unknown.
+            ValueError: a batch has no rows.
+        """
+        if not all(len(batch.rows) for batch in batches):
+            raise ValueError("a batch without rows cannot be acknowledged")
+        now = self._clock()
+        # A third of the bytes: costs no more CPU than to write all of them, lets the same
+        # disk last three times as long, and wears it less.
+        blobs = [batch.rows.to_blob(compress=True) for batch in batches]
+        needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
+        spooled: list[SpooledBatch] = []
+        with self._mutex:  # nobody may see the file changed and the count not
+            with self._noting_refusal(sum(map(len, blobs))), self._transaction():
+                self._space.check(needed, spare=spare)
+                for batch, blob in zip(batches, blobs, strict=True):
+                    content = Content(len(batch.rows), batch.rows.nbytes, blob)
+                    batch_id = self._batches.insert(batch.table, batch.schema_id, now, content)
+                    spooled.append(
+                        SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
+                    )
+                self._write_state(state or {})
+                if also is not None:
+                    also(self._db)
+            for each in spooled:
+                self._batches.add(each.batch_id, each.table, len(each.rows), each.rows.nbytes)
+        return spooled
+
+    def trim(self, batch_ids: Iterable[int]) -> None:
+        """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
+        ids = list(batch_ids)
+        with self._mutex:
+            for removed in self._using_reserve(lambda: self._trim(ids)):
+                self._batches.take_off(removed)
+            if self._space.reserve.missing:
+                self._space.reserve.take_back()
+
+    def _trim(self, batch_ids: Iterable[int]) -> list[Removed]:
+        with self._transaction():
+            found = {batch_id: self._batches.remove(batch_id) for batch_id in batch_ids}
+            removed = {batch_id: each for batch_id, each in found.items() if each is not None}
+            ledger.acknowledge(
+                self._db, [(batch_id, each.table, each.rows) for batch_id, each in removed.items()]
+            )
+            self._space.return_free_pages()
+        return list(removed.values())
+
+    def set_aside(
+        self,
+        batch: SpooledBatch,
+        start: int,
+        stop: int,
+        *,
+        reason: str,
+        error: str,
+        topic: str | None = None,
+        payload: bytes | None = None,
+    ) -> bool:
+        """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
+
+        Topic and payload are those of the message that they come from, where that is known.
+        Doing it again, after a crash before the batch was trimmed, changes nothing, also when
+        the letter was retried or dropped meanwhile. When there are too many dead letters the
+        rows are dropped, which is counted and said.
+
+        Returns:
+            Whether they are kept, and were not before.
+        """
+        part = EncodedRows(batch.rows.array.slice(start, stop - start)).to_blob()
+        first_row = batch.position(start)
+        place = (batch.table, batch.schema_id, batch.batch_id, first_row, stop - start)
+
+        def keep() -> Kept:
+            with self._transaction():
+                if ledger.is_aside(self._db, batch.batch_id, first_row):
+                    return Kept.BEFORE
+                kept = self._keep_letter(place, reason, error, part, (topic, payload))
+                ledger.put_aside(self._db, batch.batch_id, first_row, stop - start)
+                return kept
+
+        kept = self._using_reserve(keep)
+        if kept is Kept.NOT_AT_ALL:
+            self._note_dropped(place, reason, error)
+        return kept is Kept.NOW
+
+    def send_again(self) -> dict[str, int]:
+        """Make batches of dead letters for which that was asked, behind all others: some of them.
+
+        Returns:
+            The rows of each table.
+        """
+        spooled: list[tuple[int, str, int, int]] = []
+        again: dict[str, int] = {}
+        with self._mutex:  # nobody may see the file changed and the count not
+            with self._transaction():
+                for table, schema_id, rows, size, blob in self._letters.take_again():
+                    content = Content(rows, size, blob)
+                    batch_id = self._batches.insert(table, schema_id, self._clock(), content)
+                    spooled.append((batch_id, table, rows, size))
+            for each in spooled:
+                self._batches.add(*each)
+        for _, table, rows, _ in spooled:
+            again[table] = again.get(table, 0) + rows
+        return again
+
+    # -- reading ---------------------------------------------------------------------
+
+    def batches_after(
+        self,
+        batch_id: int,
+        limit_bytes: int,
+        *,
+        table: str,
+        known: Mapping[int, SpooledBatch] | None = None,
+    ) -> list[SpooledBatch]:
+        """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
+
+        At least one when there is one. Those in `known`, by id, are not read. A batch whose
+        checksum does not fit is moved to the dead letters, whole, with an error in the log;
+        the next ones follow.
+
+        Raises:
+            SpoolDamaged: the file itself cannot be read.
+        """
+        found: list[SpooledBatch] = []
+        known = known or {}
+        size = 0
+        with self._errors():
+            while True:
+                ids = self._batches.next_ids(table, batch_id)
+                for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
+                    if found and size + byte_count > limit_bytes:
+                        return found
+                    batch = known.get(batch_id) or self._read(batch_id)
+                    if batch is not None:
+                        found.append(batch)
+                        size += byte_count
+                if found or not ids:
+                    return found
+
+    def schema(self, schema_id: str) -> bytes:
+        """The descriptor kept under `schema_id`.
+
+        Raises:
+            SpoolError: there is none.
+        """
+        with self._errors():
+            row = self._db.execute(
+                "SELECT descriptor FROM schemas WHERE schema_id = ?", (schema_id,)
+            ).fetchone()
+        if row is None:
+            raise SpoolError(f"schema {schema_id} was never added to the spool {self.path}")
+        return bytes(row[0])
+
+    def pending_rows(self, table: str) -> int:
+        """Rows of a table that are spooled and not yet trimmed."""
+        with self._mutex:
+            return self._batches.pending_rows().get(table, 0)
+
+    def pending(self) -> dict[str, int]:
+        """The same, of all tables."""
+        with self._mutex:
+            return self._batches.pending_rows()
+
+    def stats(self) -> SpoolStats:
+        """What the spool holds now."""
+        with self._errors():
+            oldest_at = self._batches.oldest_at()
+            batches, rows, row_bytes = self._batches.totals
+            dead_rows, dead_bytes = self._letters.count()
+            return SpoolStats(
+                batches=batches,
+                rows=rows,
+                row_bytes=row_bytes,
+                used_bytes=self._space.used_bytes,
+                max_bytes=self._space.max_bytes,
+                oldest_age=0.0 if oldest_at is None else max(0.0, self._clock() - oldest_at),
+                last_batch_id=self._batches.last_id,
+                dead_letters=dead_rows,
+                disk_free_bytes=self._space.reserve.free_bytes,
+                disk_is_full=self._space.reserve.missing,
+                dead_letter_bytes=dead_bytes,
+                is_full=self._space.is_full,
+            )
+
+    @property
+    def dropped_letters(self) -> int:
+        """Rows that could neither be delivered nor kept, since the file was opened."""
+        return self._letters.dropped_rows
+
+    def has_room(self) -> bool:
+        """Whether batches are taken; once one was refused, not before there is room for more.
+
+        An empty spool has room in any case: waiting would not make more of it.
+        """
+        with self._errors():
+            return self._space.look_for_room(nothing_waits=not self._batches.totals[0])
+
+    def note_full(self) -> None:
+        """Count as full until there is room: an earlier run ended like that."""
+        with self._mutex:
+            self._space.note_refusal(0)
+
+    # -- state -----------------------------------------------------------------------
+
+    def get_state(self, key: str) -> StateValue | None:
+        """The value kept under `key`, None when there is none."""
+        with self._errors():
+            row = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        value: StateValue | None = row[0] if row else None
+        return value
+
+    def set_state(self, key: str, value: StateValue) -> None:
+        """Commit one value by itself."""
+        with self._transaction():
+            self._write_state({key: value})
+
+    def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What a function reads from other tables of the file, all of it of one moment."""
+        with self._errors():
+            self._db.execute("BEGIN")
+            try:
+                return query(self._db)
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+
+    def alone(self) -> threading.RLock:
+        """A lock: while it is held, no other thread reads or writes."""
+        return self._mutex
+
+    def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Commit what a function writes to other tables of the file."""
+        with self._transaction():
+            return change(self._db)
+
+    # -- inside ----------------------------------------------------------------------
+
+    def _write_state(self, state: Mapping[str, StateValue]) -> None:
+        if state:
+            self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
+
+    def _read(self, batch_id: int) -> SpooledBatch | None:
+        found = self._batches.fetch(batch_id)
+        if found is None:
+            raise self._note_damage(
+                SpoolDamaged(
+                    f"the spool {self.path} is damaged: batch {batch_id} is in its index only; "
+                    "check the disk, and start again, which saves what can be read of it"
+                )
+            )
+        table, schema_id, appended_at, blob = found
+        try:
+            rows = EncodedRows.from_blob(blob)
+        except SpoolDamaged as error:
+            self._set_aside_damaged(batch_id, table, schema_id, blob, error)
+            return None
+        return SpooledBatch(batch_id, table, schema_id, appended_at, rows)
+
+    def _keep_letter(
+        self,
+        place: tuple[str, str, int, int, int],
+        reason: str,
+        error: str,
+        blob: bytes,
+        origin: tuple[str | None, bytes | None] = (None, None),
+    ) -> Kept:
+        """Keep a dead letter, or say in the ledger that there is no room for it."""
+        kept = self._letters.keep(place, reason, error, blob, origin)
+        if kept is Kept.NOT_AT_ALL:
+            ledger.drop_rows(self._db, place[0], place[-1], ledger.DEAD_LETTERS_FULL)
+        return kept
+
+    def _note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
+        with self._mutex:
+            self._letters.note_dropped(place, reason, error)
+
+    def _set_aside_damaged(
+        self, batch_id: int, table: str, schema_id: str, blob: bytes, error: SpoolDamaged
+    ) -> None:
+        with self._transaction():
+            removed = self._batches.remove(batch_id)
+            assert removed is not None  # it was just read
+            # Those of its rows that were set aside before have a letter of their own.
+            left = removed.rows - ledger.take_aside(self._db, batch_id)
+            place = (table, schema_id, batch_id, _DAMAGED_ROW, left)
+            kept = self._keep_letter(place, "damaged", str(error), blob)
+        self._batches.take_off(removed)
+        if kept is Kept.NOT_AT_ALL:
+            self._note_dropped(place, "damaged", str(error))
+        _LOG.error(
+            "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
+            batch_id,
+            removed.rows,
+            table,
+            error,
+            extra={"batch_id": batch_id, "rows": removed.rows, "table": table},
+        )
+
+    def _using_reserve(self, write: Callable[[], Result]) -> Result:
+        """Do what makes room, with the reserve's space if there is no other."""
+        try:
+            return write()
+        except SpoolDiskFull:
+            with self._mutex:
+                if not self._space.reserve.give_up():
+                    raise
+            return write()
+
+    @contextlib.contextmanager
+    def _noting_refusal(self, size: int) -> Iterator[None]:
+        try:
+            yield
+        except SpoolFull:
+            with self._mutex:
+                self._space.note_refusal(size)
+            raise
+
+    def _note_damage(self, error: SpoolDamaged) -> SpoolDamaged:
+        """Remember that the file is damaged, also for the next start."""
+        if self.damage is None:
+            self.damage = error
+            spool_opening.ask_for_check(self.path)
+        return error
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        with self._mutex:
+            if self._closed:
+                raise SpoolError(f"the spool {self.path} is closed")
+            try:
+                yield
+            except sqlite3.Error as error:
+                meaning = spool_file.spool_error(error, self.path)
+                if isinstance(meaning, SpoolDamaged):
+                    self._note_damage(meaning)
+                raise meaning from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._letters.count_again()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise

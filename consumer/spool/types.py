@@ -1,0 +1,77 @@
+"""What goes into the spool, what comes out of it, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from consumer.rows.encoded import EncodedRows
+
+Transaction: TypeAlias = "sqlite3.Connection"
+"""An open transaction of the spool; only this room writes SQL into it."""
+
+StateValue = int | float | str | bytes
+"""What a state key may hold: SQLite's own types."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch to be appended: its table, the schema its rows were encoded for, the rows."""
+
+    table: str
+    schema_id: str
+    rows: EncodedRows
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledBatch:
+    """A batch that is on disk. `batch_id` grows with every append and is never reused.
+
+    `positions` tells which of its rows these are, when they are a part of it.
+    """
+
+    batch_id: int
+    table: str
+    schema_id: str
+    appended_at: float
+    rows: EncodedRows
+    positions: NDArray[np.int32] | None = field(default=None, compare=False)
+
+    def position(self, row: int) -> int:
+        """Where row `row` of these is in the whole batch."""
+        return row if self.positions is None else int(self.positions[row])
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
+
+    `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
+    none; `last_batch_id` is the highest id ever given, 0 at first. `disk_is_full` says that
+    the reserve was given up, or could not be taken, `is_full` that a batch was refused and
+    there is no room yet. `dead_letters` counts rows.
+    """
+
+    batches: int
+    rows: int
+    row_bytes: int
+    used_bytes: int
+    max_bytes: int
+    oldest_age: float
+    last_batch_id: int
+    dead_letters: int
+    disk_free_bytes: int
+    disk_is_full: bool
+    dead_letter_bytes: int = 0
+    is_full: bool = False
+
+    @property
+    def fill(self) -> float:
+        """How full the spool is, 0 to 1."""
+        return self.used_bytes / self.max_bytes

@@ -1,0 +1,343 @@
+"""All edge nodes behind one MQTT server: batches of messages in, columns of observations out.
+
+What is in order (data of a born node, seq unbroken) is handled with whole-batch
+operations, whatever the number of nodes. Only nodes with something to tell (births,
+deaths, gaps, data without birth) are taken message by message, in order of arrival.
+
+The parts of a fleet share its `FleetState`, and each knows only those before it:
+`Resolution` (tags of data), `AwaitingBirths` (what is held), `Lifecycle` (births and
+deaths), `SessionReader` (one message in its session), `Windows` (what is out of order),
+`Ordering` (one message as it comes), `BatchReader` (a batch), `Restoration` (a start).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparkplug.decoded import Decoded
+from sparkplug.events import Event, EventKind
+from sparkplug.host.batch import apart_from_deaths
+from sparkplug.host.fleet_state import NOT_BORN, FleetOptions, FleetState
+from sparkplug.host.observations import stale_observations
+from sparkplug.host.reading.awaiting_births import AwaitingBirths
+from sparkplug.host.reading.batch_reader import BatchReader
+from sparkplug.host.reading.lifecycle import Lifecycle
+from sparkplug.host.reading.ordering import Ordering
+from sparkplug.host.reading.resolution import Resolution
+from sparkplug.host.reading.restoring import Restoration
+from sparkplug.host.reading.session_reader import SessionReader
+from sparkplug.host.reading.windows import Windows
+from sparkplug.host.screening import Limits
+from sparkplug.memory import StaleMemory
+from sparkplug.messages import HOST, ROW_TYPES, MessageBatch, Reason, RebirthRequest
+from sparkplug.payload.columns import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sparkplug.gaps import Gap
+    from sparkplug.host.nodes.holding import HoldLimits
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.waiting import HeldMessage
+    from sparkplug.host.watch.accounts import Received
+    from sparkplug.memory import RememberedBirth
+    from sparkplug.messages import Message
+
+
+class Fleet:
+    """Decodes everything that one MQTT server delivers (docs/decoding.md).
+
+    Single-threaded; rows come in order of arrival. The catalogue may start a new
+    generation of tag ids at the beginning of a `feed`, never within one. Times called
+    `now` are monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        wanted: Callable[[str], bool] | None = None,
+        emit_births: bool = True,
+        emit_stale: bool = True,
+        stale_when_lost: bool = False,
+        emit_transient: bool = False,
+        reorder_timeout: float = 0.0,
+        hold_limits: HoldLimits | None = None,
+        describe_tags: bool = False,
+    ) -> None:
+        """Make a fleet without nodes.
+
+        Args:
+            limits: bounds of what is read and remembered.
+            wanted: a test for `group/node[/device]/metric`.
+            emit_births: whether to give rows for the values in births.
+            emit_stale: whether to give rows of quality STALE on deaths.
+            stale_when_lost: whether to give them when the connection is lost, too.
+            emit_transient: whether to give rows for metrics that are transient.
+            reorder_timeout: seconds that messages behind a hole in seq wait for the
+                missing one (tck-id operational-behavior-host-reordering-param).
+            hold_limits: bounds of what waits for its birth.
+            describe_tags: whether to tell what births say of their tags beside the values
+                (`Decoded.metadata`).
+        """
+        self.limits = limits or Limits()
+        options = FleetOptions(
+            emit_births=emit_births,
+            emit_stale=emit_stale,
+            stale_when_lost=stale_when_lost,
+            emit_transient=emit_transient,
+            reorder_timeout=reorder_timeout,
+            describe_tags=describe_tags,
+        )
+        self._state = state = FleetState(self.limits, options, wanted)
+        self.catalogue = state.catalogue
+        self.alarms = state.alarms
+        self.liveness = state.liveness
+        self._awaiting = AwaitingBirths(state, hold_limits)
+        resolution, lifecycle = Resolution(state), Lifecycle(state)
+        reader = SessionReader(state, resolution, self._awaiting, lifecycle)
+        windows = Windows(state, reader)
+        self._batches = BatchReader(
+            state,
+            resolution=resolution,
+            awaiting=self._awaiting,
+            reader=reader,
+            windows=windows,
+            ordering=Ordering(state, lifecycle, self._awaiting, reader, windows),
+        )
+        self._restoration = Restoration(state, self._batches)
+
+    @property
+    def node_count(self) -> int:
+        """Edge nodes whose birth was seen."""
+        return len(self._state.sessions)
+
+    @property
+    def live_tags(self) -> int:
+        """Tags that present births declare."""
+        return self._state.live_tags
+
+    @property
+    def held_messages(self) -> int:
+        """Messages that wait, for a missing one or for a birth."""
+        windows = (session.sequence.waiting for session in self._state.watched())
+        return len(self._awaiting) + sum(map(len, windows))
+
+    @property
+    def held_whole(self) -> int:
+        """The same, without those of which only some metrics wait, or which are quarantined."""
+        windows = (session.sequence.waiting for session in self._state.watched())
+        waiting = sum(not entry.counted for window in windows for entry in window)
+        return self._awaiting.uncounted + waiting
+
+    def feed(self, messages: Sequence[Message], now: float = 0.0) -> Decoded:
+        """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
+        decoded, state = Decoded(), self._state
+        state.drop_dead_tags()
+        if not isinstance(messages, MessageBatch):
+            messages = MessageBatch(messages)
+        self._end_waiting(now, decoded)
+        if len(messages):
+            state.heard_us = messages.received_us[-1]
+        state.recent.next_batch()
+        for part in apart_from_deaths(messages) if messages.deaths else (messages,):
+            self._batches.read(part, decoded)
+        for key in self.liveness.to_ask():
+            decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
+        decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
+        decoded.rebirths = list(dict.fromkeys(decoded.rebirths))
+        return decoded
+
+    def tick(self, now: float) -> Decoded:
+        """Let time pass: what waited for too long goes on, or is given up."""
+        decoded = Decoded()
+        self._end_waiting(now, decoded)
+        decoded.events += self.alarms.events(self._state.sessions, now, self._state.heard_us)
+        return decoded
+
+    def flush(self, now: float) -> Decoded:
+        """Do not wait for missing messages any longer; `held` tells what remains."""
+        decoded = Decoded()
+        self._state.now = now
+        self._read_windows(self._with_windows(), decoded)
+        return decoded
+
+    def _end_waiting(self, now: float, decoded: Decoded) -> None:
+        self._state.now = now
+        timeout = self._state.options.reorder_timeout
+        overdue = [each for each in self._with_windows() if each.sequence.due(timeout) <= now]
+        self._read_windows(overdue, decoded)
+        self._awaiting.expire(decoded)
+
+    def _with_windows(self) -> list[EdgeNodeSession]:
+        """Nodes that a message is missing of, or that may have lost count."""
+        return [each for each in self._state.watched() if each.sequence.needs_attention]
+
+    def _read_windows(self, sessions: Sequence[EdgeNodeSession], decoded: Decoded) -> None:
+        """Read what waits for missing messages, without them."""
+        if sessions:
+            self._batches.read(MessageBatch(), decoded, sessions)
+
+    # ------------------------------------------------------------------ the connection
+
+    def connection_lost(self, now: float, at_us: int | None = None) -> Decoded:
+        """The connection to the MQTT server ended; what was sent since then is lost.
+
+        What waits for a missing message goes on. Every node is unconfirmed from now on.
+        `at_us` is when, microseconds since 1970 UTC; by default when the last message came.
+        """
+        decoded, state = self.flush(now), self._state
+        state.nodes["confirmed"][:] = False
+        state.recent.clear()
+        at_us = state.heard_us if at_us is None else at_us
+        alive = sum(session.owner.born for session in state.sessions)
+        for session in state.sessions:
+            if session.in_doubt:
+                state.gaps.left_in_doubt((session.owner.group_id, session.owner.edge_node_id))
+        decoded.events.append(
+            Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
+        )
+        if state.options.stale_when_lost:
+            self._say_stale(at_us, decoded)
+        return decoded
+
+    def _say_stale(self, at_us: int, decoded: Decoded) -> None:
+        """Rows of quality STALE for all that is alive: nothing is known of it any more."""
+        owners, tags = self.liveness.lost()
+        decoded.memories += [
+            StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id) for owner in owners
+        ]
+        if len(tags):
+            decoded.observations.append(
+                stale_observations(
+                    tags,
+                    message_type=ROW_TYPES.index(HOST),
+                    event_time_us=at_us,
+                    payload_time_us=ABSENT,
+                    received_us=at_us,
+                    seq=ABSENT,
+                )
+            )
+
+    # ------------------------------------------------------------------ rows that were lost
+
+    def lose(self, decoded: Decoded) -> dict[tuple[str, str], int]:
+        """What `feed` just gave goes nowhere, except for its rows of quality STALE.
+
+        The sessions go on as they are: what was read was read. Tags whose birth values are
+        lost stay STALE, which is added to the memories.
+
+        Returns:
+            How many messages that makes, by (group id, edge node id).
+        """
+        state = self._state
+        for tags in decoded.taken_back:
+            decoded.memories += [
+                StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id)
+                for owner in self.liveness.stale_after_all(tags)
+            ]
+        readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
+        lost: dict[tuple[str, str], int] = {}
+        for index, count in zip(*np.unique(readers, return_counts=True), strict=True):
+            owner = state.sessions[index].owner
+            lost[owner.group_id, owner.edge_node_id] = int(count)
+        return lost
+
+    def alive(self, group_id: str, edge_node_id: str) -> bool:
+        """Whether a node is in a session, as far as that is known."""
+        session = self._state.by_id.get((group_id, edge_node_id))
+        return session is not None and session.owner.born
+
+    # ------------------------------------------------------------------ accounts
+
+    @property
+    def heard_us(self) -> int:
+        """When the last message came, microseconds since 1970 UTC; 0 if none did."""
+        return self._state.heard_us
+
+    @property
+    def unheard_nodes(self) -> int:
+        """Nodes that were alive when the host was away, and of which nothing came since."""
+        nodes = self._state.nodes
+        waiting = ~nodes["confirmed"][: nodes.size] & (nodes["next_seq"][: nodes.size] != NOT_BORN)
+        return int(np.count_nonzero(waiting))
+
+    def take_received(self) -> list[Received]:
+        """The messages of each node that took part in seq since the last call."""
+        return self._state.gaps.take_received(self._state.sessions)
+
+    def restore_gaps(self, gaps: Iterable[Gap], sent: Mapping[tuple[str, str], int]) -> None:
+        """Take in what an earlier run knew of gaps, after `restore`, before anything is fed.
+
+        Args:
+            gaps: those that may still be healed, oldest first.
+            sent: by (group id, edge node id) when the last message of a node was sent, as
+                `take_received` told it.
+        """
+        self._state.gaps.restore(gaps, sent, self._state.by_id)
+
+    # ------------------------------------------------------------------ a new start
+
+    def held(self) -> list[HeldMessage]:
+        """What waits for a birth, to be kept on disk until the next start."""
+        return self._awaiting.held()
+
+    def no_longer_held(self) -> set[int]:
+        """Numbers on disk of restored messages that are held no longer; told once."""
+        left = self._awaiting.left.copy()
+        self._awaiting.left.clear()
+        return left
+
+    def hold_again(self, messages: Iterable[HeldMessage], now: float) -> Decoded:
+        """Let messages that were given up wait for a birth once more, and ask for it."""
+        decoded = Decoded()
+        self._state.now = now
+        self._awaiting.hold_again(messages, decoded)
+        return decoded
+
+    def sequence_state(self) -> bytes:
+        """The seq expected of every node, by slot, as it is to be kept with the rows."""
+        nodes = self._state.nodes
+        return nodes["next_seq"][: nodes.size].astype("<i2").tobytes()
+
+    def restore(
+        self,
+        births: Sequence[RememberedBirth],
+        sequence_state: bytes,
+        held: Iterable[HeldMessage] = (),
+        now: float = 0.0,
+    ) -> dict[tuple[str, str], int]:
+        """Take in what an earlier run remembered, before anything is fed.
+
+        No births give rows. Every node is unconfirmed until its first message.
+
+        Args:
+            births: in the order in which they came.
+            sequence_state: of the last batch whose rows were kept.
+            held: of the end of the earlier run.
+            now: monotonic seconds.
+
+        Returns:
+            The slot of each node from now on, by (group id, edge node id).
+        """
+        self._state.now = now
+        self._restoration.restore(births, np.frombuffer(sequence_state, dtype="<i2"))
+        self._awaiting.hold_again(held, Decoded())  # who is asked, and why, was told before
+        self._state.recent.clear()
+        return {key: session.index for key, session in self._state.by_id.items()}
+
+    def warm_start(self, messages: Sequence[Message], now: float) -> Decoded:
+        """Take in births that a Sparkplug-aware server keeps, where they tell anything new.
+
+        They give no rows. Where the seq of such a node is nobody knows: its data is held
+        and it is asked for its births as if it were unknown, except that metrics in data
+        are read that carry a name which the kept birth declares.
+        """
+        decoded = Decoded()
+        self._state.now = now
+        self._restoration.warm_start(messages)
+        decoded.counts[Reason.CERTIFICATE] += len(messages)
+        decoded.discarded[Reason.CERTIFICATE] += len(messages)
+        return decoded

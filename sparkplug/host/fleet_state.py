@@ -1,0 +1,243 @@
+"""What is known of all edge nodes behind one MQTT server: sessions, topics, tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sparkplug.host.arrival import Arrival
+from sparkplug.host.batch import CODE, GrowingColumns
+from sparkplug.host.catalogue import TagCatalogue
+from sparkplug.host.nodes.aliases import AliasPool
+from sparkplug.host.nodes.sequence import MODULUS, distance
+from sparkplug.host.nodes.session import EdgeNodeSession
+from sparkplug.host.recent import RecentMessages
+from sparkplug.host.templates.structured import StructuredMetrics
+from sparkplug.host.watch.accounts import GapAccounts
+from sparkplug.host.watch.alarms import Alarms
+from sparkplug.host.watch.liveness import Liveness
+from sparkplug.messages import MESSAGE_TYPES
+from sparkplug.topics import MessageType, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparkplug.host.batch import Batch
+    from sparkplug.host.nodes.waiting import NodeKey, Waiting
+    from sparkplug.host.owner import MetricOwner
+    from sparkplug.host.screening import Limits
+
+NOT_BORN: Final = -1
+"""In the place of the seq that is expected of a node: it has no session, or a doubtful one."""
+
+_SLACK: Final = 10_000
+"""Dead tags that are not worth a new generation of tag ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """What gives rows, and how long a hole in seq is waited for, in seconds; as for Fleet."""
+
+    emit_births: bool
+    emit_stale: bool
+    stale_when_lost: bool
+    emit_transient: bool
+    reorder_timeout: float
+    describe_tags: bool
+
+
+class FleetState:
+    """What all parts of a fleet share, and the small changes that several of them make.
+
+    Args:
+        limits: bounds of what is read and remembered.
+        options: of the fleet.
+        wanted: as for TagCatalogue.
+
+    Attributes:
+        sessions: by their index; `by_id` has the same by group id and edge node id.
+        owners: nodes and devices, by the index of their data topic; `data_topics` has that
+            index by topic.
+        topics: per data topic its node, whether its birth came, whether its aliases need a
+            look of their own, the region of its alias table, its message type.
+        nodes: per session the seq that is expected next (or NOT_BORN), whether Ignition
+            began it, whether a message has continued the seq since the births came from disk,
+            and the columns of `gaps`.
+        gaps: what came of each node, and what did not.
+        attentive: indices of the sessions whose next messages are to be taken one by one.
+        live_tags: how many tags present births declare.
+        now: monotonic time in seconds.
+        heard_us: when the last message came, microseconds since 1970 UTC.
+        restoring: whether what is read gives nothing, because it was read before.
+    """
+
+    def __init__(
+        self, limits: Limits, options: FleetOptions, wanted: Callable[[str], bool] | None
+    ) -> None:
+        self.limits = limits
+        self.options = options
+        self.catalogue = TagCatalogue(wanted)
+        self.structured = StructuredMetrics(
+            self.catalogue,
+            limits,
+            emit_births=options.emit_births,
+            emit_transient=options.emit_transient,
+            with_parameters=options.describe_tags,
+        )
+        self.pool = AliasPool()
+        self.sessions: list[EdgeNodeSession] = []
+        self.by_id: dict[NodeKey, EdgeNodeSession] = {}
+        self.owners: list[MetricOwner] = []
+        self.data_topics: dict[str, int] = {}
+        self.topics = GrowingColumns(
+            node=np.int64, live=np.bool_, special=np.bool_, base=np.int64, size=np.int64,
+            type=np.uint8,
+        )  # fmt: skip
+        self.nodes = GrowingColumns(
+            next_seq=np.int64, ignition=np.bool_, confirmed=np.bool_, received=np.int64,
+            sent_us=np.int64,
+        )  # fmt: skip
+        self.gaps = GapAccounts(self.nodes)
+        self.attentive: set[int] = set()
+        self.live_tags = 0
+        self.now = 0.0
+        self.heard_us = 0
+        self.restoring = False
+        self.recent = RecentMessages()
+        self.alarms = Alarms()
+        self.liveness = Liveness(
+            self.catalogue, self.by_id, self.nodes, births_give_rows=options.emit_births
+        )
+
+    @property
+    def births_give_rows(self) -> bool:
+        """Whether the values in the births that are read now are rows."""
+        return self.options.emit_births and not self.restoring
+
+    # ------------------------------------------------------------------ messages
+
+    def arrival(self, batch: Batch, position: int) -> Arrival:
+        """A message of a batch, with its topic."""
+        read = batch.parsed.get(position)
+        if read is None:
+            index = int(batch.topic[position])
+            owner = self.owners[index]
+            message_type = MESSAGE_TYPES[self.topics["type"][index]]
+            read = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
+        return Arrival(batch, position, read)
+
+    def returned(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> Arrival:
+        """What has waited and is in this batch, to be read in a session now."""
+        arrival = self.arrival(batch, entry.place)
+        arrival.open()
+        self.assign(arrival, session)
+        return arrival
+
+    def assign(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """Note which session a message is read in."""
+        arrival.batch.node[arrival.position] = session.index
+        arrival.batch.ignition[arrival.position] = self.nodes["ignition"][session.index]
+
+    # ------------------------------------------------------------------ the seq of nodes
+
+    def expected(self, session: EdgeNodeSession) -> int:
+        """The seq of a node's next message, NOT_BORN if none is expected."""
+        return int(self.nodes["next_seq"][session.index])
+
+    def ahead(self, session: EdgeNodeSession, seq: int) -> int:
+        """The distance of a seq from the expected one, see docs/decoding.md."""
+        return distance(seq, self.expected(session))
+
+    def expect(self, session: EdgeNodeSession, seq: int) -> None:
+        """Count on from here."""
+        self.nodes["next_seq"][session.index] = seq % MODULUS
+        session.sequence.counts_again()
+        self.watch(session)
+
+    def watch(self, session: EdgeNodeSession) -> None:
+        """Note whether a node's next messages are to be taken one by one."""
+        if session.sequence.needs_attention or session.late_birth is not None:
+            self.attentive.add(session.index)
+        else:
+            self.attentive.discard(session.index)
+
+    def watched(self) -> list[EdgeNodeSession]:
+        """The sessions whose next messages are to be taken one by one."""
+        return [self.sessions[index] for index in sorted(self.attentive)]
+
+    def doubt(self, session: EdgeNodeSession) -> None:
+        """What a node's aliases stand for now is not known: hold all until its birth."""
+        session.in_doubt = True
+        self._leave_the_usual_way(session)
+
+    # ------------------------------------------------------------------ sessions
+
+    def session_of(self, topic: Topic) -> EdgeNodeSession | None:
+        """The session of the node that a topic is of, or of whose device."""
+        return self.by_id.get((topic.group_id, topic.edge_node_id))
+
+    def new_session(self, topic: Topic) -> EdgeNodeSession:
+        """Get to know a node."""
+        index = self.nodes.append()
+        session = EdgeNodeSession(topic.group_id, topic.edge_node_id, index, self.pool)
+        self.nodes["next_seq"][index] = NOT_BORN
+        self.sessions.append(session)
+        self.by_id[topic.group_id, topic.edge_node_id] = session
+        self.add_topic(session, session.owner, MessageType.NDATA)
+        return session
+
+    def add_topic(
+        self, session: EdgeNodeSession, owner: MetricOwner, message_type: MessageType
+    ) -> None:
+        """Get to know the data topic of a node or device."""
+        index = self.topics.append()
+        owner.topic_index = index
+        self.owners.append(owner)
+        self.topics["node"][index] = session.index
+        self.topics["type"][index] = CODE[message_type]
+        topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
+        self.data_topics[str(topic)] = index
+
+    def end_session(self, session: EdgeNodeSession) -> None:
+        """Node and devices are offline until their next birth."""
+        session.end()
+        session.sequence.counts_again()
+        self.watch(session)
+        self._leave_the_usual_way(session)
+
+    def end_device(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+        """A device is offline until its next birth."""
+        session.end_device(owner)
+        self.topics["live"][owner.topic_index] = False
+        self.publish_table(session)
+
+    def _leave_the_usual_way(self, session: EdgeNodeSession) -> None:
+        """No message of a node is in order until its birth."""
+        for owner in session.owners():
+            self.topics["live"][owner.topic_index] = False
+        self.nodes["next_seq"][session.index] = NOT_BORN
+
+    # ------------------------------------------------------------------ aliases and tags
+
+    def publish_table(self, session: EdgeNodeSession) -> None:
+        """Tell the columns where a node's alias table is now."""
+        topics = [owner.topic_index for owner in session.owners()]
+        self.topics["base"][topics] = session.table.base
+        self.topics["size"][topics] = session.table.size
+        self.topics["special"][topics] = session.table.scattered is not None
+        for owner in session.owners():
+            if owner.own_aliases is not None:
+                self.topics["special"][owner.topic_index] = True
+
+    def drop_dead_tags(self) -> None:
+        """Hand out tag ids anew, without those that no birth declares, if these are many."""
+        if len(self.catalogue) <= 2 * self.live_tags + _SLACK:
+            return
+        nothing = np.empty(0, dtype=np.int32)
+        live = np.concatenate([nothing, *(owner.declared for owner in self.owners)])
+        renamed = self.catalogue.keep(np.unique(live))
+        for owner in self.owners:
+            owner.rename(renamed)
+        self.pool.rename(renamed)

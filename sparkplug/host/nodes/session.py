@@ -1,0 +1,142 @@
+"""The state of one edge node: births, deaths, alias table, names. No I/O, no clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.nodes.aliases import AliasTable
+from sparkplug.host.nodes.sequence import Sequence
+from sparkplug.host.owner import MetricOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Listing
+
+    from numpy.typing import NDArray
+
+    from sparkplug.host.nodes.aliases import AliasPool
+    from sparkplug.host.nodes.waiting import Waiting
+
+TRANSMISSION_VERSION = "Node Info/Transmission Version"
+"""Metric that Ignition's MQTT Transmission declares in every NBIRTH."""
+
+
+class EdgeNodeSession:
+    """One edge node as its host application sees it (specification 5.4 to 5.9).
+
+    The sequence counter lives in the fleet's columns, because every message needs it.
+    """
+
+    def __init__(self, group_id: str, edge_node_id: str, index: int, pool: AliasPool) -> None:
+        self.index = index
+        self.owner = MetricOwner(group_id, edge_node_id, None)
+        self.devices: dict[str, MetricOwner] = {}
+        self.table = AliasTable(pool)
+        self.bd_seq: int | None = None
+        self.counted_bd_seq: int | None = None  # the same, of births that edge nodes sent
+        self.sequence = Sequence()
+        self.by_certificate = False  # in doubt, and what is known comes from the server
+        self.in_doubt = False  # alive, but what its aliases stand for is not known
+        self.late_birth: Waiting | None = None
+        self.dead_bd_seq: int | None = None  # of the death that came last
+        self.died_us = 0
+        self._births = 0
+        self._collided = False
+
+    def owners(self) -> list[MetricOwner]:
+        """The node itself and its devices."""
+        return [self.owner, *self.devices.values()]
+
+    def owner_of(self, device_id: str | None) -> MetricOwner | None:
+        """A device of the node, the node itself for None; None if there is no such device."""
+        return self.owner if device_id is None else self.devices.get(device_id)
+
+    def begin(self, bd_seq: int | None) -> None:
+        """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
+        self.bd_seq = bd_seq
+        self.in_doubt = self.by_certificate = False
+        self.dead_bd_seq = None
+        self._collided = False
+        self.table.clear()
+        for owner in self.owners():
+            owner.born = False
+            owner.own_aliases = None
+            owner.forget_aliases()
+
+    def end(self) -> None:
+        """An NDEATH: node and devices are offline."""
+        self.in_doubt = self.by_certificate = False
+        for owner in self.owners():
+            owner.born = False
+
+    def ended_by(self, bd_seq: int | None) -> bool:
+        """Whether an NDEATH with this bdSeq ends the present session.
+
+        A death without bdSeq, or of a session whose birth had none, is honoured: a
+        lost death is worse than a false one, which the next message heals.
+        """
+        return bd_seq is None or self.bd_seq is None or bd_seq == self.bd_seq
+
+    def end_device(self, owner: MetricOwner) -> None:
+        """A DDEATH: the device is offline, its aliases stand for nothing."""
+        owner.born = False
+        self._withdraw_aliases(owner)
+
+    def take_aliases(
+        self, owner: MetricOwner, aliases: NDArray[np.uint64], tags: NDArray[np.int32]
+    ) -> None:
+        """Replace an owner's aliases by those of its new birth.
+
+        Aliases are unique over the whole node (tck-id payloads-alias-uniqueness), but some
+        publishers number per device. Each owner involved then looks in its own first.
+        """
+        self._withdraw_aliases(owner)
+        self._births += 1
+        owner.birth_number = self._births
+        standing = self.table.get(aliases)
+        taken = aliases[(standing != NO_TAG) & ~np.isin(standing, tags)]
+        owner.aliases, owner.alias_tags = aliases, tags
+        self.table.update(aliases, tags)
+        self._collided = self._collided or len(taken) > 0
+        if self._collided:
+            for other in self.owners():
+                other.own_aliases = dict(
+                    zip(other.aliases.tolist(), other.alias_tags.tolist(), strict=True)
+                )
+
+    def _withdraw_aliases(self, owner: MetricOwner) -> None:
+        self.table.remove(owner.aliases, owner.alias_tags)
+        owner.forget_aliases()
+        owner.own_aliases = None
+        if self._collided:  # what it hid comes to light again, the latest birth on top
+            self.table.clear()
+            for other in sorted(self.owners(), key=lambda each: each.birth_number):
+                self.table.update(other.aliases, other.alias_tags)
+
+    def resolve(
+        self,
+        owner: MetricOwner,
+        names: Listing[str | None] | None,
+        aliases: NDArray[np.uint64],
+        has_alias: NDArray[np.bool_],
+    ) -> NDArray[np.int32]:
+        """Tag ids of the metrics of one data message; NO_TAG where nothing is declared.
+
+        A name is looked up in its own node or device; it wins over an alias. An alias is
+        looked up in the owner first where owners collide, then in the whole node.
+        """
+        tags = np.full(len(aliases), NO_TAG, dtype=np.int32)
+        tags[has_alias] = self.table.get(aliases[has_alias])
+        if owner.own_aliases is not None:
+            own = owner.own_aliases.get
+            mine = [own(alias, NO_TAG) for alias in aliases.tolist()]
+            found = has_alias & (np.array(mine, dtype=np.int32) != NO_TAG)
+            tags[found] = np.array(mine, dtype=np.int32)[found]
+        if names is not None:
+            by_name = owner.tags.get
+            named = np.array([bool(name) for name in names], dtype=np.bool_)
+            found_by_name = [by_name(name, NO_TAG) if name else NO_TAG for name in names]
+            tags[named] = np.array(found_by_name, dtype=np.int32)[named]
+        return tags

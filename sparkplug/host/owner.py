@@ -1,0 +1,89 @@
+"""A node or device that metrics belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparkplug.host.catalogue import NO_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Listing
+
+    from numpy.typing import NDArray
+
+    from sparkplug.host.catalogue import TagCatalogue
+
+
+class MetricOwner:
+    """A node or device: the metrics of its last birth, by name and by alias.
+
+    `topic_index` is the position of its data topic in the fleet's columns.
+    """
+
+    def __init__(self, group_id: str, edge_node_id: str, device_id: str | None) -> None:
+        self.group_id = group_id
+        self.edge_node_id = edge_node_id
+        self.device_id = device_id
+        self.topic_index = -1
+        self.born = False
+        self.born_ms = -1  # payload timestamp of the birth, -1 if it has none
+        self.birth_number = 0  # counts the births of its node
+        self.tags: dict[str, int] = {}
+        # All tags of the birth: a name declared twice has two, the earlier by alias only.
+        self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        # Paths of the leaves of its templates, which are among its tags; ascending.
+        self.leaves: list[str] = []
+        self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
+        self.aliases: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+
+    def declare(
+        self, catalogue: TagCatalogue, names: Listing[str | None], codes: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """Replace the metrics by those of a birth; return the tag id of each, in order.
+
+        A metric that keeps name and datatype keeps its id. NO_TAG for one without name.
+        """
+        before = self.tags
+        known = [before.get(name, NO_TAG) if name else NO_TAG for name in names]
+        tags = np.array(known, dtype=np.int32)
+        if len(tags):
+            kept = tags != NO_TAG
+            kept[kept] = catalogue.datatype[tags[kept]] == codes[kept]
+            fresh: dict[tuple[str, int], int] = {}
+            for index in np.flatnonzero(~kept).tolist():
+                name = names[index]
+                if name:
+                    fresh.setdefault((name, int(codes[index])), len(fresh))
+            if fresh:
+                first = catalogue.append(
+                    self,
+                    [name for name, _ in fresh],
+                    np.array([code for _, code in fresh], dtype=np.uint8),
+                )
+                for index, (name, _) in enumerate(fresh, first):
+                    # What was said of the metric when it had another datatype is to be
+                    # taken back by the new tag.
+                    old = before.get(name, NO_TAG)
+                    catalogue.stale[index] = old != NO_TAG and catalogue.stale[old]
+                for index in np.flatnonzero(~kept).tolist():
+                    name = names[index]
+                    tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG
+        self.tags = {name: tag for name, tag in zip(names, tags.tolist(), strict=True) if name}
+        self.declared = np.unique(tags[tags != NO_TAG])
+        return tags
+
+    def forget_aliases(self) -> None:
+        """Nothing is known by alias any more."""
+        self.aliases = self.aliases[:0]
+        self.alias_tags = self.alias_tags[:0]
+
+    def rename(self, renamed: NDArray[np.int32]) -> None:
+        """Apply new tag ids after the catalogue was compacted."""
+        self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
+        self.declared = renamed[self.declared]
+        self.alias_tags = renamed[self.alias_tags]
+        if self.own_aliases is not None:
+            self.own_aliases = {a: int(renamed[tag]) for a, tag in self.own_aliases.items()}

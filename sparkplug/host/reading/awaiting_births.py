@@ -1,0 +1,285 @@
+"""Messages and metrics that cannot be read before a birth comes: held, recalled, given up."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.nodes.holding import Holding, HoldLimits
+from sparkplug.host.nodes.waiting import HeldMessage, Waiting
+from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
+from sparkplug.payload.columns import ABSENT
+from sparkplug.topics import MessageType, Topic, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sparkplug.decoded import Decoded
+    from sparkplug.host.arrival import Arrival
+    from sparkplug.host.batch import Batch
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.waiting import NodeKey
+    from sparkplug.host.owner import MetricOwner
+    from sparkplug.host.structured_rows import UnknownMembers
+    from sparkplug.messages import Message, MessageBatch
+
+_BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
+
+
+def give_up(entries: Iterable[Waiting], decoded: Decoded, reason: Reason | None = None) -> None:
+    """What was held becomes a dead letter, by default for the reason it was held for."""
+    for entry in entries:
+        why = reason or entry.reason
+        assert why is not None
+        kind = QuarantinedPart if entry.counted else Quarantined
+        decoded.expired.append(kind(entry.message, why))
+
+
+class AwaitingBirths:
+    """Everything of one fleet that waits for the birth of its node or device.
+
+    A late birth, which waits for data that continues it, is in its session.
+    """
+
+    def __init__(self, state: FleetState, limits: HoldLimits | None = None) -> None:
+        self._state = state
+        self._holding = Holding(limits)
+
+    def __len__(self) -> int:
+        """Messages that are held, late births not among them."""
+        return len(self._holding)
+
+    @property
+    def uncounted(self) -> int:
+        """Messages that are held whole, late births among them."""
+        late = (session.late_birth is not None for session in self._state.watched())
+        return self._holding.uncounted + sum(late)
+
+    @property
+    def left(self) -> set[int]:
+        """Numbers on disk of what is held no longer."""
+        return self._holding.left
+
+    # ------------------------------------------------------------------ holding
+
+    def hold(self, batch: Batch, key: NodeKey, entry: Waiting) -> None:
+        """Hold what is at a position of a batch; others may have to go for it."""
+        batch.placed.append(entry)
+        give_up(self._holding.add(key, entry), batch.decoded, Reason.HOLD_FULL)
+
+    def hold_for_node(self, arrival: Arrival, *, by_name: bool) -> None:
+        """A message of a node whose NBIRTH is not known, or not believed.
+
+        `by_name`: some of its metrics were found, the others are held.
+        """
+        arrival.ask_for_birth(Reason.DATA_BEFORE_BIRTH)
+        message: Message | None = arrival.message
+        if by_name:
+            rows = arrival.rows
+            rest = rows.start + np.flatnonzero(arrival.batch.tag[rows] == NO_TAG)
+            message = arrival.batch.part(arrival.position, rest) if len(rest) else None
+        if message is not None and not arrival.is_unread:
+            entry = Waiting(
+                message, arrival.seq, self._state.now, arrival.position,
+                reason=Reason.DATA_BEFORE_BIRTH,
+                counted=by_name or arrival.position in arrival.batch.counted,
+            )  # fmt: skip
+            self.hold(arrival.batch, arrival.key, entry)
+        if by_name:
+            arrival.count_read()
+        else:
+            if arrival.is_unread:
+                arrival.stay_closed()
+            arrival.skip()
+
+    def hold_for_device(self, arrival: Arrival) -> None:
+        """A message of a device whose DBIRTH is not known."""
+        arrival.ask_for_birth(Reason.DEVICE_DATA_BEFORE_BIRTH)
+        if arrival.topic.message_type is MessageType.DDEATH:
+            arrival.count_read()
+        elif arrival.is_unread:
+            arrival.stay_closed()
+        else:
+            entry = Waiting(
+                arrival.message, arrival.seq, self._state.now, arrival.position,
+                reason=Reason.DEVICE_DATA_BEFORE_BIRTH, device_id=arrival.topic.device_id,
+                counted=arrival.position in arrival.batch.counted,
+            )  # fmt: skip
+            self.hold(arrival.batch, arrival.key, entry)
+        arrival.skip()
+
+    def hold_metrics(
+        self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
+    ) -> None:
+        """Metrics of data that no birth declares, without their neighbours."""
+        key = (owner.group_id, owner.edge_node_id)
+        named = [batch.names is not None and bool(batch.names[row]) for row in rows.tolist()]
+        reasons = [Reason.UNKNOWN_METRIC if name else Reason.UNKNOWN_ALIAS for name in named]
+        part = batch.part(position, rows)
+        if batch.released[position]:
+            batch.decoded.expired.append(QuarantinedPart(part, reasons[0]))
+            return
+        for reason in sorted(set(reasons)):
+            batch.decoded.counts[reason] += reasons.count(reason)
+            batch.decoded.rebirths.append(RebirthRequest(*key, reason))
+        entry = Waiting(part, batch.seq(position), self._state.now, position, rows,
+                        reason=reasons[0], device_id=owner.device_id, counted=True)  # fmt: skip
+        self.hold(batch, key, entry)
+
+    def hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
+        """The metrics of regular messages that no birth declares."""
+        unknown = batch.tag == NO_TAG
+        if not np.count_nonzero(unknown):
+            return
+        message = batch.columns.per_metric(np.arange(len(batch.messages)))
+        rows = np.flatnonzero(unknown & regular[message])
+        if len(rows) == 0:
+            return
+        starts = np.flatnonzero(np.diff(message[rows], prepend=-1))
+        for part in np.split(rows, starts[1:]):
+            position = int(message[part[0]])
+            owner = self._state.owners[int(batch.topic[position])]
+            self.hold_metrics(batch, position, owner, part)
+
+    def hold_members(self, batch: Batch, part: UnknownMembers) -> None:
+        """Members of a template that no birth declares."""
+        if batch.released[part.position]:
+            batch.decoded.expired.append(QuarantinedPart(part.message, Reason.UNKNOWN_METRIC))
+            return
+        key = (part.owner.group_id, part.owner.edge_node_id)
+        batch.decoded.counts[Reason.UNKNOWN_METRIC] += len(part.metrics)
+        batch.decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC))
+        entry = Waiting(
+            part.message, batch.seq(part.position), self._state.now, part.position,
+            np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id, part, counted=True,
+        )  # fmt: skip
+        self.hold(batch, key, entry)
+
+    def keep_late_birth(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """Only if messages follow is a session alive that has ended, for all we know."""
+        arrival.skip()
+        if session.late_birth is not None:
+            give_up([session.late_birth], arrival.decoded, Reason.LATE_BIRTH)
+        session.late_birth = Waiting(
+            arrival.message, arrival.seq, self._state.now, arrival.position,
+            reason=Reason.LATE_BIRTH,
+        )  # fmt: skip
+        arrival.batch.placed.append(session.late_birth)
+        self._state.watch(session)
+
+    # ------------------------------------------------------------------ no longer held
+
+    def take(self, key: NodeKey, device_id: str | None) -> list[Waiting]:
+        """What waits for the birth of a device, or for the node's own; no longer held."""
+        return self._holding.take(key, device_id)
+
+    def session_ended(
+        self, key: NodeKey, session: EdgeNodeSession | None, decoded: Decoded
+    ) -> None:
+        """A node died: what waits for births of its session waits in vain."""
+        give_up(self._holding.take_all(key), decoded, Reason.SESSION_ENDED)
+        if session is not None and session.late_birth is not None:
+            give_up([session.late_birth], decoded, Reason.SESSION_ENDED)
+            session.late_birth = None
+            self._state.watch(session)
+
+    def expire(self, decoded: Decoded) -> None:
+        """Give up what has waited for too long."""
+        for session in self._state.watched():
+            late = session.late_birth
+            if late is not None and late.since + self._holding.limits.seconds <= self._state.now:
+                session.late_birth = None
+                give_up([late], decoded, Reason.LATE_BIRTH)
+        give_up(self._holding.expired(self._state.now), decoded)
+
+    # ------------------------------------------------------------------ over a restart
+
+    def held(self) -> list[HeldMessage]:
+        """What waits for a birth, late births among it."""
+        late = [session.late_birth for session in self._state.watched()]
+        return [
+            HeldMessage(entry.message, entry.device_id, entry.reason, entry.counted)
+            for entry in [*self._holding, *filter(None, late)]
+            if entry.reason is not None
+        ]
+
+    def hold_again(self, messages: Iterable[HeldMessage], decoded: Decoded) -> None:
+        """Let messages wait that are in no batch, and ask for the births."""
+        for message, device_id, reason, counted, kept in messages:
+            read = parse(message.topic)
+            if isinstance(read, Topic):
+                entry = Waiting(message, 0, self._state.now, reason=reason, device_id=device_id,
+                                counted=counted, kept=kept)  # fmt: skip
+                key = (read.group_id, read.edge_node_id)
+                if key not in self._state.by_id:
+                    self._state.gaps.heard_of_stranger(key)
+                give_up(self._holding.add(key, entry), decoded, Reason.HOLD_FULL)
+                decoded.rebirths.append(RebirthRequest(*key, reason))
+
+    # ------------------------------------------------------------------ into a batch
+
+    def recall(self, messages: MessageBatch, overdue: Sequence[EdgeNodeSession]) -> list[Waiting]:
+        """What waits and may be read together with a batch, in order of arrival.
+
+        That is what the births in it are waited for with, and the windows of its nodes and
+        of `overdue` ones, which may have births in them again.
+        """
+        attentive = self._state.attentive
+        if not attentive and not len(self._holding):
+            return []
+        indices, births = self._concerned(messages)
+        indices.update(session.index for session in overdue)
+        recalled: list[Waiting] = []
+        for index in sorted(indices & attentive):
+            session = self._state.sessions[index]
+            recalled += session.sequence.waiting
+            births |= _births_in(session)
+            if session.late_birth is not None:
+                recalled.append(session.late_birth)
+        nodes = {(b.group_id, b.edge_node_id) for b in births if b.device_id is None}
+        for key in sorted(nodes):
+            recalled += self._holding.of_node(key)
+        for birth in sorted(births, key=str):
+            key = (birth.group_id, birth.edge_node_id)
+            if key not in nodes:
+                recalled += self._holding.of_device(key, birth.device_id)
+        return sorted(recalled, key=lambda entry: entry.since)
+
+    def _concerned(self, messages: MessageBatch) -> tuple[set[int], set[Topic]]:
+        """The known nodes that messages are from, and the births among the messages."""
+        state = self._state
+        indices = np.fromiter(
+            map(state.data_topics.get, messages.topics, repeat(ABSENT)), np.int64, len(messages)
+        )
+        known = indices[indices != ABSENT]
+        sessions = set(np.unique(state.topics["node"][known]).tolist())
+        births: set[Topic] = set()
+        for position in np.flatnonzero(indices == ABSENT).tolist():
+            read = parse(messages.topics[position])
+            if isinstance(read, Topic):
+                session = state.session_of(read)
+                if session is not None:
+                    sessions.add(session.index)
+                if read.message_type in _BIRTHS:
+                    births.add(read)
+        return sessions, births
+
+
+def _births_in(session: EdgeNodeSession) -> set[Topic]:
+    """The births that wait in a session."""
+    topics = (parse(entry.message.topic) for entry in session.sequence.waiting)
+    births = {
+        read
+        for read in topics
+        if isinstance(read, Topic) and read.message_type is MessageType.DBIRTH
+    }
+    if session.late_birth is not None:
+        owner = session.owner
+        births.add(Topic(owner.group_id, MessageType.NBIRTH, owner.edge_node_id))
+    return births

@@ -1,0 +1,165 @@
+"""One batch on its way: screened, resolved, taken one by one where needed, made rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sparkplug.decoded import Decoded
+from sparkplug.host.batch import is_birth, one_by_one
+from sparkplug.host.observations import NO_TURNS, in_turn, observe
+from sparkplug.host.screening import screen
+from sparkplug.host.tag_description import describe
+from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
+from sparkplug.topics import Topic, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sparkplug.decoded import Observations
+    from sparkplug.host.batch import Batch
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.reading.awaiting_births import AwaitingBirths
+    from sparkplug.host.reading.ordering import Ordering
+    from sparkplug.host.reading.resolution import Resolution
+    from sparkplug.host.reading.session_reader import SessionReader
+    from sparkplug.host.reading.windows import Windows
+    from sparkplug.host.structured_rows import Flattened
+    from sparkplug.messages import Quarantined
+
+_HAS_VALUES: Final = np.array([not each.endswith("DEATH") for each in MESSAGE_TYPES])
+_IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
+
+
+class BatchReader:
+    """Reads batches of messages with the parts of a fleet."""
+
+    def __init__(
+        self,
+        state: FleetState,
+        *,
+        resolution: Resolution,
+        awaiting: AwaitingBirths,
+        reader: SessionReader,
+        windows: Windows,
+        ordering: Ordering,
+    ) -> None:
+        self._state = state
+        self._resolution = resolution
+        self._awaiting = awaiting
+        self._reader = reader
+        self._windows = windows
+        self._ordering = ordering
+
+    def read(
+        self,
+        messages: MessageBatch,
+        decoded: Decoded,
+        overdue: Sequence[EdgeNodeSession] = (),
+    ) -> None:
+        """Messages of which either all are deaths, or none.
+
+        The windows of `overdue` sessions are read first, whatever is missing.
+        """
+        recalled = self._awaiting.recall(messages, overdue)
+        together = messages
+        if recalled:
+            together = MessageBatch([*(entry.message for entry in recalled), *messages])
+        state, seen = self._state, Decoded()
+        screened = screen(together, state.data_topics, state.limits, seen, len(recalled))
+        lost = [each.message for each in seen.quarantined if _is_lost_birth(each)]
+        if lost and len(messages) > 1:
+            for part in one_by_one(lost, messages):
+                self.read(part, decoded)
+            return
+        decoded.add(seen)
+        for position, entry in enumerate(recalled):
+            entry.position = position
+        batch = self._resolution.unresolved(screened, recalled, decoded)
+        regular = self._read_regular(batch)
+        for session in overdue:
+            self._windows.stop_waiting(batch, session)
+        for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
+            batch.come_to(batch.recalled + index)
+            self._ordering.take(batch, batch.recalled + index)
+        for message in lost:
+            topic = parse(message.topic)
+            assert isinstance(topic, Topic)
+            self._ordering.lose_birth(batch, topic)
+        self._awaiting.hold_unresolved(batch, regular)
+        self._finish(batch, regular)
+
+    def _read_regular(self, batch: Batch) -> NDArray[np.bool_]:
+        """Read what is in order; return which messages that are."""
+        regular = self._resolution.regular(batch)
+        batch.taken |= regular
+        batch.decoded.read += int(np.count_nonzero(regular))
+        self._resolution.resolve_regular(batch, regular)
+        if self._state.catalogue.any_structured:
+            rows = np.flatnonzero(batch.columns.per_metric(regular))
+            self._reader.read_structured(batch, rows)
+        for position in range(batch.recalled):
+            waiter = self._state.session_of(self._state.arrival(batch, position).topic)
+            if waiter is not None:
+                batch.node[position] = waiter.index
+        return regular
+
+    def _finish(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
+        """All metrics that are read have their tags: make rows of them."""
+        state, decoded = self._state, batch.decoded
+        decoded.readers.append(batch.node[batch.taken & _HAS_VALUES[batch.message_type]])
+        unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
+        if unusable:
+            decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
+        flat = state.structured.flatten(batch, decoded)
+        observations = self._observe(batch, flat)
+        if state.options.describe_tags:
+            decoded.metadata += describe(batch, flat, state.catalogue)
+        if not state.restoring:
+            state.alarms.look(
+                batch,
+                regular,
+                observations,
+                catalogue=state.catalogue,
+                sessions=state.by_id,
+                now=state.now,
+            )
+            state.gaps.look(batch, regular, observations, state.catalogue)
+        state.recent.add(batch)
+        for entry in batch.placed:
+            entry.leave()
+
+    def _observe(self, batch: Batch, flat: Flattened) -> Observations | None:
+        """Give the rows of a batch; return those of values."""
+        state, decoded = self._state, batch.decoded
+        found = observe(
+            columns=flat.columns,
+            tag=flat.tag,
+            catalogue=state.catalogue,
+            message_type=batch.message_type,
+            received_us=np.array(batch.messages.received_us),
+            ignition=flat.of(batch.ignition_of_metrics()),
+            returned=flat.returned,
+            texts=flat.texts,
+            turn=flat.of(batch.turn_of_metrics()) if batch.reordered or batch.stale else None,
+            emit_births=state.births_give_rows,
+            emit_transient=state.options.emit_transient,
+            counts=decoded.counts,
+        )
+        observations, turns = found or (None, NO_TURNS)
+        decoded.observations += in_turn(observations, turns, batch.stale)
+        if flat.returned.any():
+            decoded.taken_back.append(flat.tag[flat.returned])
+        if observations is not None:
+            decoded.taken_back += state.liveness.take_back(observations)
+        return observations
+
+
+def _is_lost_birth(quarantined: Quarantined) -> bool:
+    """Whether a birth takes effect at once; the envelope of a DBIRTH still has its seq."""
+    topic, in_envelope = quarantined.message.topic, quarantined.reason in _IN_ENVELOPE
+    return is_birth(topic) and not (in_envelope and topic.split("/")[2] == "DBIRTH")

@@ -1,0 +1,123 @@
+"""The metrics that births declare: their tags, their aliases, and whether there is room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparkplug.datatypes import datatype_codes
+from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
+from sparkplug.host.structured_rows import Birth
+from sparkplug.messages import Reason
+from sparkplug.payload.columns import booleans, numbers, validity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sparkplug.host.arrival import Arrival
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.owner import MetricOwner
+
+
+class Declaration:
+    """Takes in what births say of the metrics of their nodes and devices."""
+
+    def __init__(self, state: FleetState) -> None:
+        self._state = state
+
+    def fits(self, arrival: Arrival, owner: MetricOwner) -> bool:
+        """Whether there is room for the tags of a birth; it is refused if there is not.
+
+        One place is for the owner itself.
+        """
+        state, rows = self._state, arrival.rows
+        leaves = state.structured.open(arrival.batch, arrival.position, owner)
+        wanted = state.live_tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
+        owners = len(state.owners) + (owner.topic_index < 0)
+        if wanted + owners <= state.limits.max_tags and state.structured.fits(leaves, owner):
+            return True
+        arrival.refuse(Reason.TOO_MANY_TAGS)
+        return False
+
+    def declare(self, arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner) -> None:
+        """Register the metrics of a birth that fits; its owner is born."""
+        state, batch, rows = self._state, arrival.batch, arrival.rows
+        names, codes = _names_and_codes(arrival)
+        leaves = batch.structured.opened[arrival.position]
+        before = owner.declared
+        declared = owner.declare(
+            state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
+        )
+        tags = batch.tag[rows] = declared[: len(codes)]
+        nameless = np.count_nonzero(tags == NO_TAG)
+        if nameless:
+            batch.decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
+        if not state.restoring:
+            state.liveness.born(owner)
+        self._take_back_stale(arrival)
+        birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
+        state.structured.declared(batch, birth)
+        state.live_tags += len(owner.declared) - len(before)
+        session.take_aliases(owner, *self._aliases(arrival, tags))
+        owner.born = True
+        owner.born_ms = arrival.sent_ms
+        state.topics["live"][owner.topic_index] = True
+        moved = [session]
+        if state.pool.wasteful:
+            state.pool.compact()
+            moved = state.sessions
+        for each in moved:
+            state.publish_table(each)
+
+    def _take_back_stale(self, arrival: Arrival) -> None:
+        """Note which metrics of a birth are the first that give a row after their death."""
+        state, batch, rows = self._state, arrival.batch, arrival.rows
+        if not state.births_give_rows or not state.catalogue.stale.any():
+            return
+        eligible = np.ones(rows.stop - rows.start, dtype=np.bool_)
+        if not state.options.emit_transient:
+            eligible &= ~booleans(batch.columns.metric("is_transient")[rows])
+        batch.returned[rows] = state.catalogue.take_back_stale(batch.tag[rows], eligible)
+
+    def _aliases(
+        self, arrival: Arrival, tags: NDArray[np.int32]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """The aliases of a birth with their tags, without those that are not clear."""
+        column = arrival.batch.columns.metric("alias")[arrival.rows]
+        aliased = validity(column) & (tags != NO_TAG)
+        aliases, alias_tags = numbers(column, np.uint64)[aliased], tags[aliased]
+        ambiguous = self._ambiguous(aliases, alias_tags)
+        if len(ambiguous):
+            arrival.decoded.counts[Reason.DUPLICATE_ALIAS] += len(ambiguous)
+            clear = ~np.isin(aliases, ambiguous)
+            aliases, alias_tags = aliases[clear], alias_tags[clear]
+        return aliases, alias_tags
+
+    def _ambiguous(
+        self, aliases: NDArray[np.uint64], tags: NDArray[np.int32]
+    ) -> NDArray[np.uint64]:
+        """Aliases of a birth that stand for metrics of different names."""
+        if len(aliases) < 2 or (aliases[1:] > aliases[:-1]).all():
+            return aliases[:0]
+        order = np.argsort(aliases, kind="stable")
+        again = np.flatnonzero(np.diff(aliases[order]) == 0)
+        names = self._state.catalogue.names
+        first, second = tags[order[again]].tolist(), tags[order[again + 1]].tolist()
+        differ = [names[one] != names[other] for one, other in zip(first, second, strict=True)]
+        return np.unique(aliases[order[again]][np.array(differ, dtype=np.bool_)])
+
+
+def _names_and_codes(arrival: Arrival) -> tuple[list[str | None], NDArray[np.uint8]]:
+    """Names of a birth's metrics, None for one that is too long, and their datatypes."""
+    batch, rows = arrival.batch, arrival.rows
+    column = batch.columns.metric("datatype")[rows]
+    codes = datatype_codes(numbers(column, np.uint32))
+    codes[~validity(column)] = 0
+    names: list[str | None] = [None] * len(codes)
+    if batch.names is not None:
+        names = batch.names[rows]
+    if max(map(len, filter(None, names)), default=0) > MAX_NAME_CHARACTERS:
+        names = [n if n and len(n) <= MAX_NAME_CHARACTERS else None for n in names]
+    return names, codes

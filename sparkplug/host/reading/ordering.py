@@ -1,0 +1,206 @@
+"""One message at a time: which session it belongs to, and whether its turn has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sparkplug.events import EventKind
+from sparkplug.host.nodes.sequence import BEHIND, MODULUS
+from sparkplug.host.reading.windows import sent_after
+from sparkplug.messages import Reason
+from sparkplug.payload.columns import ABSENT
+from sparkplug.topics import MessageType
+
+if TYPE_CHECKING:
+    from sparkplug.host.arrival import Arrival
+    from sparkplug.host.batch import Batch
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.waiting import Waiting
+    from sparkplug.host.reading.awaiting_births import AwaitingBirths
+    from sparkplug.host.reading.lifecycle import Lifecycle
+    from sparkplug.host.reading.session_reader import SessionReader
+    from sparkplug.host.reading.windows import Windows
+    from sparkplug.topics import Topic
+
+
+class Ordering:
+    """Takes the messages of nodes that need attention, in order of arrival.
+
+    Those that are not read yet are given to `windows` or `awaiting`; a birth brings them back.
+    """
+
+    def __init__(
+        self,
+        state: FleetState,
+        lifecycle: Lifecycle,
+        awaiting: AwaitingBirths,
+        reader: SessionReader,
+        windows: Windows,
+    ) -> None:
+        self._state = state
+        self._lifecycle = lifecycle
+        self._awaiting = awaiting
+        self._reader = reader
+        self._windows = windows
+
+    def take(self, batch: Batch, position: int) -> None:
+        """One message of a node that needs attention."""
+        arrival = self._state.arrival(batch, position)
+        session = self._state.session_of(arrival.topic)
+        if session is not None:
+            self._state.assign(arrival, session)
+        if arrival.topic.message_type is not MessageType.NDEATH and not self._state.restoring:
+            self._state.gaps.came(arrival, session)
+        if arrival.topic.message_type is MessageType.NBIRTH:
+            if not arrival.is_unread:
+                self._node_birth(arrival)
+        elif arrival.topic.message_type is MessageType.NDEATH:
+            arrival.skip()
+            self._node_death(arrival, session)
+        else:
+            self._take_sequenced(arrival, session)
+
+    def lose_birth(self, batch: Batch, topic: Topic) -> None:
+        """A birth that cannot be read: from here on the aliases mean something else."""
+        session = self._state.session_of(topic)
+        if session is None or not session.owner.born:
+            return
+        if topic.device_id is not None:
+            self._lifecycle.lose_device(session, topic.device_id, batch.decoded)
+            return
+        self._windows.stop_waiting(batch, session, ask=False)
+        self._lifecycle.lose_session(session, batch.decoded)
+
+    # ------------------------------------------------------------------ with a seq
+
+    def _take_sequenced(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+        """A message that takes part in seq (payloads-sequence-num-incrementing)."""
+        if self._state.restoring:
+            if session is not None and session.owner.born:
+                self._reader.read(arrival, session)
+            return
+        seq = arrival.seq
+        if session is not None and not session.owner.born and session.late_birth is not None:
+            self._revive(arrival, session, session.late_birth)
+        if session is None:
+            self._state.gaps.heard_of_stranger(arrival.key)
+        if session is None or not self._is_certain(arrival, session):
+            self._reader.read_without_birth(arrival, session)
+            return
+        ahead = self._state.ahead(session, seq)
+        if ahead == 0:
+            self._state.alarms.duplicates.in_order(*arrival.key, self._state.now)
+            self._state.expect(session, seq + 1)
+            self._state.gaps.heard(arrival, session)
+            self._reader.read(arrival, session)
+            self._windows.drain(arrival.batch, session)
+        elif ahead < BEHIND:
+            self._windows.wait(arrival, session)
+        else:
+            self._windows.take_late(arrival, session, seq)
+
+    def _is_certain(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
+        """Whether a node's birth is known, and this seq does not show that there was another."""
+        if not session.owner.born or session.in_doubt:
+            return False
+        confirmed = self._state.nodes["confirmed"]
+        if not confirmed[session.index]:
+            ahead = self._state.ahead(session, arrival.seq)
+            if ahead:
+                self._state.gaps.away(arrival, session, ahead)
+                self._state.doubt(session)
+                return False
+            confirmed[session.index] = True
+        return True
+
+    # ------------------------------------------------------------------ NBIRTH
+
+    def _node_birth(self, arrival: Arrival) -> None:
+        known = self._state.session_of(arrival.topic)
+        if known is not None and _is_late_birth(arrival, known):
+            self._awaiting.keep_late_birth(arrival, known)
+            return
+        session = self._lifecycle.admit(arrival)
+        if session is None:
+            return
+        if arrival.is_nameless:
+            arrival.refuse(Reason.NAMELESS_BIRTH)
+            self.lose_birth(arrival.batch, arrival.topic)
+            return
+        following = self._windows.end_former_session(arrival, session)
+        doubtful = self._is_doubtful(arrival, session)
+        if not self._lifecycle.begin_session(arrival, session):
+            for entry in following:  # they wait for a birth that fits
+                self._take_sequenced(self._state.returned(arrival.batch, entry, session), session)
+            return
+        arrival.count_read()
+        self._state.nodes["confirmed"][session.index] = True
+        self._state.expect(session, arrival.seq + 1)
+        if self._state.restoring:
+            return
+        self._windows.heal(arrival, session, doubtful=doubtful)
+        self._lifecycle.tell(EventKind.NODE_BIRTH, arrival, session.owner)
+        self._release(arrival, session, following)
+
+    def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
+        """Whether nothing continued the session before an NBIRTH, see GapAccounts.born."""
+        if not session.owner.born:
+            return False
+        confirmed = self._state.nodes["confirmed"][session.index]
+        return session.in_doubt or bool(not confirmed and self._state.ahead(session, birth.seq))
+
+    def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
+        """What waited for an NBIRTH: what came before it, then what comes after it."""
+        batch = birth.batch
+        late_birth, session.late_birth = session.late_birth, None
+        self._state.watch(session)
+        held = self._awaiting.take(birth.key, None)
+        after = sent_after(birth, [e for e in held if e.reason is Reason.DATA_BEFORE_BIRTH])
+        for entry in held:
+            if entry in after:
+                following.append(entry)
+            else:
+                self._reader.read_released(batch, entry, session)
+        if late_birth is not None:
+            self._reader.read_released(batch, late_birth, session)
+        for entry in following:
+            self._take_sequenced(self._state.returned(batch, entry, session), session)
+
+    def _revive(self, arrival: Arrival, session: EdgeNodeSession, birth: Waiting) -> None:
+        """A message of a dead node: if it continues the late birth, the session lives."""
+        if arrival.seq == (birth.seq + 1) % MODULUS:
+            session.late_birth = None
+            session.dead_bd_seq = None
+            revived = self._state.arrival(arrival.batch, birth.place)
+            revived.open()
+            self._node_birth(revived)
+        self._state.assign(arrival, session)
+
+    # ------------------------------------------------------------------ NDEATH
+
+    def _node_death(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+        """The bdSeq says which session died (operational-behavior-...-ndeath-node-offline)."""
+        bd_seq = arrival.bd_seq
+        if session is not None and session.owner.born:
+            if not session.ended_by(bd_seq):
+                arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
+                return
+            arrival.count_read()
+            self._windows.stop_waiting(arrival.batch, session, ask=False)
+            self._state.gaps.died(arrival, session)
+            self._lifecycle.node_death(arrival, session)
+        else:
+            arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
+            if session is not None and bd_seq is not None:
+                session.dead_bd_seq, session.died_us = bd_seq, arrival.received_us
+        self._awaiting.session_ended(arrival.key, session, arrival.decoded)
+
+
+def _is_late_birth(arrival: Arrival, session: EdgeNodeSession) -> bool:
+    """Whether a birth belongs to the session that has ended already."""
+    if session.owner.born or session.dead_bd_seq is None:
+        return False
+    if arrival.bd_seq != session.dead_bd_seq:
+        return False
+    return arrival.sent_ms == ABSENT or arrival.sent_ms * 1000 <= session.died_us

@@ -1,0 +1,127 @@
+"""What is known before anything is heard: births from disk, and those that a server keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sparkplug.decoded import Decoded
+from sparkplug.host.fleet_state import NOT_BORN
+from sparkplug.host.reading.certificates import PREFIX, Certificate, read_certificates, tells_more
+from sparkplug.messages import MessageBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.waiting import NodeKey
+    from sparkplug.host.reading.batch_reader import BatchReader
+    from sparkplug.memory import RememberedBirth
+    from sparkplug.messages import Message
+
+_RESTORED_AT_ONCE: Final = 64
+_MOST_EARLY: Final = 1000
+
+
+class Restoration:
+    """Takes births in that were read before, or by others.
+
+    `early_certificates` are those of devices whose node is not known yet.
+    """
+
+    def __init__(self, state: FleetState, batches: BatchReader) -> None:
+        self._state = state
+        self._batches = batches
+        self.early_certificates: list[Message] = []
+
+    # ------------------------------------------------------------------ from disk
+
+    def restore(self, births: Sequence[RememberedBirth], next_seq: NDArray[np.int16]) -> None:
+        """Take in what an earlier run remembered: births in order, seq by their slots."""
+        slots = {}
+        for each in births:
+            slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
+        self._take_silently([each.birth.message for each in births])
+        for each in births:
+            session = self._state.by_id.get((each.birth.group_id, each.birth.edge_node_id))
+            if session is not None:
+                self._restore_end(session, each)
+        self._count_on(slots, next_seq)
+        for session in self._state.sessions:
+            session.counted_bd_seq = session.bd_seq
+
+    def _restore_end(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
+        """What became of the session of a birth, after the birth was taken in."""
+        state, device_id = self._state, remembered.birth.device_id
+        owner = session.owner_of(device_id)
+        if owner is None:
+            return
+        tags = owner.declared[state.catalogue.gives_rows(owner.declared)]
+        state.catalogue.stale[tags] = remembered.stale
+        if device_id is None:
+            session.dead_bd_seq = remembered.dead_bd_seq
+            session.died_us = remembered.died_us or 0
+        if remembered.alive and remembered.stale:
+            state.liveness.heard_stale(owner)
+        if not remembered.alive and owner.born:
+            if device_id is None:
+                state.end_session(session)
+            else:
+                state.end_device(session, owner)
+
+    def _count_on(self, slots: Mapping[NodeKey, int], next_seq: NDArray[np.int16]) -> None:
+        """Expect of each node what was expected; its first message is to confirm it."""
+        for key, session in self._state.by_id.items():
+            slot = slots.get(key, len(next_seq))
+            expected = int(next_seq[slot]) if slot < len(next_seq) else NOT_BORN
+            if not session.owner.born:
+                expected = NOT_BORN
+            elif expected == NOT_BORN:
+                self._state.doubt(session)
+                self._state.gaps.left_in_doubt(key)
+            self._state.nodes["next_seq"][session.index] = expected
+            self._state.nodes["confirmed"][session.index] = False
+
+    # ------------------------------------------------------------------ from the server
+
+    def warm_start(self, messages: Sequence[Message]) -> None:
+        """Take in certificates, where they tell anything new."""
+        certificates = read_certificates([*self.early_certificates, *messages], self._state.limits)
+        self.early_certificates = []
+        for of_devices in (False, True):  # nodes, then their devices
+            news = [
+                each
+                for each in certificates
+                if (each.topic.device_id is not None) is of_devices and self._is_news(each)
+            ]
+            self._take_silently([each.message for each in news])
+            for each in news:
+                session = self._state.session_of(each.topic)
+                if session is not None and session.owner.born:
+                    session.by_certificate = True
+                    self._state.doubt(session)
+                    self._state.nodes["confirmed"][session.index] = False
+
+    def _is_news(self, certificate: Certificate) -> bool:
+        session = self._state.session_of(certificate.topic)
+        if session is None and certificate.topic.device_id is not None:
+            # Its node's may come yet.
+            self.early_certificates = [
+                *self.early_certificates[1 - _MOST_EARLY :],
+                certificate.message._replace(topic=PREFIX + certificate.message.topic),
+            ]
+        confirmed = session is not None and bool(self._state.nodes["confirmed"][session.index])
+        return tells_more(certificate, session, confirmed=confirmed)
+
+    # ------------------------------------------------------------------ both
+
+    def _take_silently(self, births: Sequence[Message]) -> None:
+        """Know the metrics of births, and nothing else: no rows, no events, nothing released."""
+        self._state.restoring = True
+        for start in range(0, len(births), _RESTORED_AT_ONCE):
+            some = MessageBatch(births[start : start + _RESTORED_AT_ONCE])
+            self._batches.read(some, Decoded())
+        self._state.restoring = False

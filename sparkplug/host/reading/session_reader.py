@@ -1,0 +1,159 @@
+"""Messages that are read one by one, where their seq is settled or does not count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparkplug.messages import QuarantinedPart, Reason
+from sparkplug.payload.columns import ABSENT
+from sparkplug.topics import MessageType
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sparkplug.host.arrival import Arrival
+    from sparkplug.host.batch import Batch
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.waiting import Waiting
+    from sparkplug.host.owner import MetricOwner
+    from sparkplug.host.reading.awaiting_births import AwaitingBirths
+    from sparkplug.host.reading.lifecycle import Lifecycle
+    from sparkplug.host.reading.resolution import Resolution
+
+
+class SessionReader:
+    """Reads messages in the sessions of their nodes; what cannot be read is held."""
+
+    def __init__(
+        self,
+        state: FleetState,
+        resolution: Resolution,
+        awaiting: AwaitingBirths,
+        lifecycle: Lifecycle,
+    ) -> None:
+        self._state = state
+        self._resolution = resolution
+        self._awaiting = awaiting
+        self._lifecycle = lifecycle
+
+    # ------------------------------------------------------------------ in the session
+
+    def read(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """A message of a born node, its seq accounted for."""
+        arrival.take()
+        if arrival.topic.message_type is MessageType.DBIRTH:
+            self._device_birth(arrival, session)
+            return
+        owner = session.owner_of(arrival.topic.device_id)
+        if owner is None or not owner.born:
+            self._awaiting.hold_for_device(arrival)
+        elif arrival.topic.message_type is MessageType.DDEATH:
+            arrival.skip()
+            arrival.count_read()
+            self._lifecycle.device_death(arrival, session, owner)
+        else:
+            self._read_data(arrival, owner)
+
+    def read_late(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """A message whose seq says nothing."""
+        owner = session.owner_of(arrival.topic.device_id)
+        if arrival.topic.message_type is MessageType.DDEATH:
+            if owner is None or not owner.born or not _outlived(owner, arrival.sent_ms):
+                arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
+                return
+        elif (
+            arrival.topic.message_type is MessageType.DBIRTH
+            and owner is not None
+            and owner.born
+            and not arrival.is_unread
+        ):
+            self._read_data(arrival, owner)
+            return
+        self.read(arrival, session)
+
+    def read_without_birth(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+        """A message of a node whose NBIRTH is not known, or not believed."""
+        by_name = session is not None and self._resolution.resolve_by_name(arrival, session)
+        self._awaiting.hold_for_node(arrival, by_name=by_name)
+
+    def _device_birth(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        device_id = arrival.topic.device_id
+        assert device_id is not None
+        if arrival.is_unread:
+            arrival.stay_closed()
+            self._lifecycle.lose_device(session, device_id, arrival.decoded)
+            return
+        if not self._lifecycle.device_birth(arrival, session):
+            return
+        arrival.count_read()
+        if not self._state.restoring:
+            for entry in self._awaiting.take(arrival.key, device_id):
+                self.read_released(arrival.batch, entry, session)
+
+    # ------------------------------------------------------------------ held before
+
+    def read_released(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> None:
+        """A held message whose birth has come; its seq was counted, or does not count."""
+        position = entry.place
+        batch.node[position] = session.index
+        batch.released[position] = True
+        if entry.members is not None:
+            rest = self._state.structured.resume(batch, entry.members)
+            if rest is not None:
+                batch.decoded.expired.append(QuarantinedPart(rest, Reason.UNKNOWN_METRIC))
+        elif entry.rows is not None:
+            owner = session.owner_of(self._state.arrival(batch, position).topic.device_id)
+            assert owner is not None
+            is_ignition = bool(self._state.nodes["ignition"][session.index])
+            batch.take_rows(entry.rows, ignition=is_ignition)
+            self._read_metrics(batch, position, owner, entry.rows)
+        else:
+            self._read_released_message(self._state.returned(batch, entry, session), entry, session)
+
+    def _read_released_message(
+        self, arrival: Arrival, entry: Waiting, session: EdgeNodeSession
+    ) -> None:
+        owner = session.owner_of(arrival.topic.device_id)
+        if arrival.topic.message_type is MessageType.DDEATH:
+            arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
+        elif owner is None or not owner.born:
+            arrival.skip()
+            entry.device_id = arrival.topic.device_id
+            self._awaiting.hold(arrival.batch, arrival.key, entry)
+        elif arrival.is_unread:
+            arrival.stay_closed()
+        else:
+            arrival.take()
+            self._read_data(arrival, owner)
+
+    # ------------------------------------------------------------------ data
+
+    def read_structured(self, batch: Batch, rows: NDArray[np.int64]) -> None:
+        """What of some metrics of data is no single row; their tags are known."""
+        for part in self._state.structured.take(batch, rows):
+            self._awaiting.hold_members(batch, part)
+
+    def _read_data(self, arrival: Arrival, owner: MetricOwner) -> None:
+        """All metrics of a message, as data of a node or device."""
+        if arrival.is_unread:
+            arrival.stay_closed()
+            return
+        arrival.count_read()
+        rows = np.arange(arrival.rows.start, arrival.rows.stop)
+        self._read_metrics(arrival.batch, arrival.position, owner, rows)
+
+    def _read_metrics(
+        self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
+    ) -> None:
+        unknown = self._resolution.resolve(batch, position, owner, rows)
+        if len(unknown):
+            self._awaiting.hold_metrics(batch, position, owner, unknown)
+        self.read_structured(batch, rows)
+
+
+def _outlived(owner: MetricOwner, sent_ms: int) -> bool:
+    """Whether a late DDEATH came after the device's present birth, for all we know."""
+    return ABSENT in (owner.born_ms, sent_ms) or owner.born_ms <= sent_ms

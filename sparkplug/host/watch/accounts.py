@@ -1,0 +1,306 @@
+"""The accounts of a fleet: how much came of each node, and which gaps may still be healed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sparkplug.events import Healing
+from sparkplug.gaps import Gap, GapChange, GapReason, steps_of_bd_seq
+from sparkplug.host.catalogue import NO_TAG
+from sparkplug.payload.columns import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sparkplug.decoded import Decoded, Observations
+    from sparkplug.host.arrival import Arrival
+    from sparkplug.host.batch import Batch, GrowingColumns
+    from sparkplug.host.catalogue import TagCatalogue
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.waiting import NodeKey
+
+HEALABLE_GAPS: Final = 16
+"""Of each node: so many of its latest gaps may still be healed."""
+
+_MOST_UNBORN: Final = 10_000
+_US_PER_MS: Final = 1000
+
+
+class Received(NamedTuple):
+    """Messages of one node that took part in seq, and the payload time of the last one."""
+
+    group_id: str
+    edge_node_id: str
+    messages: int
+    sent_us: int
+
+
+class GapAccounts:
+    """What came, what did not, and how that was made up for (docs/gaps.md).
+
+    Columns of `nodes`: `received`, messages since they were asked for; `sent_us`, when the
+    last message in order was sent, by its payload timestamp, 0 if none came yet.
+    """
+
+    def __init__(self, nodes: GrowingColumns) -> None:
+        self._nodes = nodes
+        self._healable: dict[NodeKey, deque[Gap]] = {}
+        self._unborn: dict[NodeKey, int] = {}
+        self._strangers: set[NodeKey] = set()
+        self._left_in_doubt: set[NodeKey] = set()
+        self._any_received = False
+
+    # ------------------------------------------------------------------ received
+
+    def came(self, arrival: Arrival, session: EdgeNodeSession | None, count: int = 1) -> None:
+        """A message that takes part in seq came, one by one; -1: it was there twice."""
+        if session is not None:
+            count += self._unborn.pop(arrival.key, 0)
+            self._nodes["received"][session.index] += count
+            self._any_received = True
+        elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
+            self._unborn[arrival.key] = self._unborn.get(arrival.key, 0) + count
+
+    def heard_of_stranger(self, key: NodeKey) -> None:
+        """A message came of a node of which no birth was ever heard."""
+        if len(self._strangers) < _MOST_UNBORN:
+            self._strangers.add(key)
+
+    def left_in_doubt(self, key: NodeKey) -> None:
+        """The host went away while it waited for a birth that says where a node is."""
+        self._left_in_doubt.add(key)
+
+    def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """A message was read in order of seq, one by one."""
+        self._nodes["sent_us"][session.index] = sent_us(arrival.batch, arrival.position)
+
+    def take_received(self, sessions: Sequence[EdgeNodeSession]) -> list[Received]:
+        """What came of each node since the last call. `sessions` are by index."""
+        if not self._any_received:
+            return []
+        self._any_received = False
+        size = self._nodes.size
+        received = self._nodes["received"][:size]
+        found = np.flatnonzero(received)
+        columns = (found, received[found], self._nodes["sent_us"][found])
+        taken = [
+            Received(sessions[i].owner.group_id, sessions[i].owner.edge_node_id, count, at_us)
+            for i, count, at_us in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        received[:] = 0
+        return taken
+
+    def look(
+        self,
+        batch: Batch,
+        regular: NDArray[np.bool_],
+        observations: Observations | None,
+        catalogue: TagCatalogue,
+    ) -> None:
+        """Look at a batch that was read: at what was in order, and whether history came."""
+        node, sent_ms = batch.node, batch.columns.timestamp_ms
+        received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)
+        if not regular.all():
+            node, sent_ms, received_us = node[regular], sent_ms[regular], received_us[regular]
+        if len(node):
+            nodes = self._nodes
+            nodes["received"][: nodes.size] += np.bincount(node, minlength=nodes.size)
+            # Where an index is there more than once, its last value stays.
+            nodes["sent_us"][node] = np.where(sent_ms == ABSENT, received_us, sent_ms * _US_PER_MS)
+            self._any_received = True
+        if self._healable and observations is not None and observations.historical.any():
+            self._history(observations, catalogue, batch.decoded)
+
+    # ------------------------------------------------------------------ gaps
+
+    def found(self, gap: Gap, decoded: Decoded) -> None:
+        """A gap became known; it may have been healed at once."""
+        self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)
+        count = gap.count or 0
+        settled = 0 if _may_be_taken_back(gap) else count
+        change = GapChange(gap, None, gap.healing, count, settled, gap.sessions)
+        self._tell(change, decoded)
+
+    def close(self, gap: Gap, healing: Healing, at_us: int, decoded: Decoded) -> None:
+        """An open gap was made up for, or given up."""
+        before = gap.healing
+        settled = (gap.count or 0) if _may_be_taken_back(gap) else 0
+        gap.closed = healing
+        gap.healed_us = gap.healed_us or at_us
+        if healing in (Healing.LATE_ARRIVAL, Healing.NOT_AT_ALL):
+            self._forget(gap)
+        self._tell(GapChange(gap, before, gap.healing, settled=settled), decoded)
+
+    def _close_without_number(self, gap: Gap, sessions: int, at_us: int, decoded: Decoded) -> None:
+        """A birth shows that the seq behind a gap was that of another session."""
+        before, count = gap.healing, gap.count or 0
+        gap.count, gap.sessions = None, sessions
+        gap.closed = Healing.REBIRTH_SNAPSHOT
+        gap.healed_us = gap.healed_us or at_us
+        flushed = -count if gap.history_rows else 0
+        self._tell(
+            GapChange(gap, before, gap.healing, -count, sessions=sessions, flushed=flushed), decoded
+        )
+
+    def came_late(self, gap: Gap, decoded: Decoded) -> None:
+        """One of the messages missing in a gap came."""
+        gap.late += 1
+        healing, flushed = gap.healing, -1 if gap.history_rows else 0
+        decoded.gaps.append(GapChange(gap, healing, healing, late=1, flushed=flushed))
+
+    def away(self, arrival: Arrival, session: EdgeNodeSession, ahead: int) -> None:
+        """A node is not where it was left: so many messages are missing, modulo 256.
+
+        That holds if it is still in the same session, which its next birth tells.
+        """
+        gap = self._gap(arrival, session, GapReason.AWAY)
+        gap.first = int(self._nodes["next_seq"][session.index])
+        gap.count = ahead
+        self.found(gap, arrival.decoded)
+
+    def died(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """A session ended: what was sent last is not known."""
+        gap = self._gap(arrival, session, GapReason.SESSION_END)
+        gap.to_us = None
+        self.found(gap, arrival.decoded)
+
+    def born(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
+        """An NBIRTH was read: present values are known. What was not seen before it?
+
+        `doubtful`: nothing that was heard since the host was away continues the session
+        before it.
+        """
+        key, decoded, healed_us = arrival.key, arrival.decoded, arrival.received_us
+        self._nodes["received"][session.index] += self._unborn.pop(key, 0)
+        self._any_received = True
+        steps = steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq)
+        session.counted_bd_seq = arrival.bd_seq
+        missed = max((steps or 0) - 1, 0)
+        gaps = [*self._healable.get(key, ())]
+        still_open = {gap.reason for gap in gaps if gap.closed is Healing.OPEN}
+        end_was_heard = GapReason.SESSION_END in still_open
+        is_known = end_was_heard or GapReason.AWAY in still_open
+        for gap in gaps:
+            gap.to_us = sent_us(arrival.batch, arrival.position) if gap.to_us is None else gap.to_us
+            if gap.closed is not Healing.OPEN:
+                continue
+            if steps and not end_was_heard and _may_be_taken_back(gap):
+                self._close_without_number(gap, missed, healed_us, decoded)
+                missed = 0
+            else:
+                self.close(gap, Healing.REBIRTH_SNAPSHOT, healed_us, decoded)
+        reason: GapReason | None = None
+        if not is_known and (doubtful or key in self._strangers):
+            reason = GapReason.AWAY
+        elif key in self._left_in_doubt and not steps and not end_was_heard:
+            reason = GapReason.AWAY  # once more, after one that was counted
+        elif missed:
+            reason = GapReason.SESSIONS_MISSED
+        elif steps and not is_known:
+            reason = GapReason.SESSION_END
+        self._strangers.discard(key)
+        self._left_in_doubt.discard(key)
+        if reason is not None:
+            gap = self._gap(arrival, session, reason)
+            gap.sessions = missed
+            gap.closed, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
+            self.found(gap, decoded)
+        self.heard(arrival, session)
+
+    def _gap(self, arrival: Arrival, session: EdgeNodeSession, reason: GapReason) -> Gap:
+        """A gap between the last message in order and this one."""
+        from_us = int(self._nodes["sent_us"][session.index])
+        return Gap(
+            *arrival.key, reason, arrival.received_us, from_us=from_us or None,
+            to_us=sent_us(arrival.batch, arrival.position),
+        )  # fmt: skip
+
+    def _tell(self, change: GapChange, decoded: Decoded) -> None:
+        decoded.gaps.append(change)
+        # Of a gap whose number was taken back, too, because that was told.
+        told_before = change.after is change.before and not change.missing
+        if change.gap.first is not None and not told_before:
+            decoded.events.append(change.gap.event())
+
+    def _forget(self, gap: Gap) -> None:
+        gaps = self._healable.get(gap.key)
+        if gaps is not None and gap in gaps:
+            gaps.remove(gap)
+            if not gaps:
+                del self._healable[gap.key]
+
+    # ------------------------------------------------------------------ history
+
+    def _history(self, rows: Observations, catalogue: TagCatalogue, decoded: Decoded) -> None:
+        """Rows of history came, and some node has a gap: are they from within it?"""
+        historical = np.flatnonzero(rows.historical & (rows.tag != NO_TAG))
+        tags, inverse = np.unique(rows.tag[historical], return_inverse=True)
+        numbers: dict[NodeKey, int] = {}
+        owners = [catalogue.owners[tag] for tag in tags.tolist()]
+        keys = [(owner.group_id, owner.edge_node_id) for owner in owners]
+        of_tag = [
+            numbers.setdefault(key, len(numbers)) if key in self._healable else -1 for key in keys
+        ]
+        node = np.array(of_tag, dtype=np.int64)[inverse]
+        concerned = np.flatnonzero(node >= 0)
+        order = concerned[np.argsort(node[concerned], kind="stable")]
+        times = rows.event_time_us[historical][order]
+        bounds = np.searchsorted(node[order], np.arange(len(numbers) + 1))
+        at_us = int(rows.received_us[-1])
+        for key, number in numbers.items():
+            of_node = np.sort(times[bounds[number] : bounds[number + 1]])
+            for gap in [*self._healable[key]]:
+                self._heal_by_history(gap, of_node, at_us, decoded)
+
+    def _heal_by_history(
+        self, gap: Gap, times: NDArray[np.int64], at_us: int, decoded: Decoded
+    ) -> None:
+        if gap.span_us is None:
+            return
+        since, until = gap.span_us
+        count = int(np.searchsorted(times, until, "right") - np.searchsorted(times, since))
+        if not count:
+            return
+        before = gap.healing
+        flushed = 0 if gap.history_rows or gap.count is None else gap.count - gap.late
+        gap.history_rows += count
+        gap.healed_us = gap.healed_us or at_us
+        change = GapChange(gap, before, gap.healing, history_rows=count, flushed=flushed)
+        self._tell(change, decoded)
+
+    # ------------------------------------------------------------------ a new start
+
+    def restore(
+        self,
+        gaps: Iterable[Gap],
+        sent: Mapping[NodeKey, int],
+        sessions: Mapping[NodeKey, EdgeNodeSession],
+    ) -> None:
+        """Take in what an earlier run kept: gaps that may be healed, oldest first.
+
+        `sent` says when the last message of a node was sent, as in `Received`.
+        """
+        for gap in gaps:
+            self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)
+            session = sessions.get(gap.key)
+            is_hole = gap.reason is GapReason.SEQUENCE_GAP and gap.closed is Healing.OPEN
+            if session is not None and is_hole and gap.missing:
+                session.sequence.note_gap(gap)
+        for key, session in sessions.items():
+            self._nodes["sent_us"][session.index] = sent.get(key, 0)
+
+
+def _may_be_taken_back(gap: Gap) -> bool:
+    """Whether the next birth may show that the number missing in a gap means nothing."""
+    return gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN and gap.count is not None
+
+
+def sent_us(batch: Batch, position: int) -> int:
+    """When a message was sent, by the clock of its node; when it came, if it does not say so."""
+    sent_ms = batch.sent_ms(position)
+    return batch.messages.received_us[position] if sent_ms == ABSENT else sent_ms * _US_PER_MS

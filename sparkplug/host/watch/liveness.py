@@ -1,0 +1,169 @@
+"""Who is alive on which server of a site, and tags that are STALE although their node may live.
+
+A death makes tags STALE, and the next birth takes that back. Two things are not so simple:
+
+- Servers that share a site show the same nodes. A node that dies on one of them while it is
+  alive on another is alive; and what its death on one said is taken back by its birth on
+  another.
+- When the connection to a server is lost, its tags may be said to be STALE, but the sessions
+  of its nodes may go on. Then data takes it back for its own tags, and the node is asked for
+  a birth that does so for the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sparkplug.messages import ROW_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from sparkplug.decoded import Observations
+    from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.catalogue import TagCatalogue
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.owner import MetricOwner
+
+_IS_DATA: Final = np.array([each.endswith("DATA") for each in ROW_TYPES])
+
+
+class Liveness:
+    """One fleet's view of who is alive. `peers` are those of the other servers of its site.
+
+    Args:
+        catalogue: of the fleet.
+        sessions: of the fleet, by (group id, edge node id).
+        nodes: columns over the sessions' indices; `confirmed` is read.
+        births_give_rows: whether a birth says of its tags that they are not STALE.
+    """
+
+    def __init__(
+        self,
+        catalogue: TagCatalogue,
+        sessions: Mapping[tuple[str, str], EdgeNodeSession],
+        nodes: GrowingColumns,
+        *,
+        births_give_rows: bool,
+    ) -> None:
+        self.peers: tuple[Liveness, ...] = ()
+        self._catalogue = catalogue
+        self._sessions = sessions
+        self._nodes = nodes
+        self._births_give_rows = births_give_rows
+        self._unsettled: set[tuple[str, str]] = set()
+        self._any_unsettled_tag = False
+
+    # ------------------------------------------------------------------ deaths and births
+
+    def alive_nowhere_else(self, owners: Iterable[MetricOwner]) -> list[MetricOwner]:
+        """Those of some nodes and devices that no other server of the site shows alive."""
+        return [each for each in owners if not any(peer.shows(each) for peer in self.peers)]
+
+    def shows(self, owner: MetricOwner) -> bool:
+        """Whether a node or device is alive here for certain."""
+        session = self._sessions.get((owner.group_id, owner.edge_node_id))
+        if session is None or session.in_doubt or not self._nodes["confirmed"][session.index]:
+            return False
+        here = _owner_in(session, owner.device_id)
+        return here is not None and here.born
+
+    def said_stale(self, owners: Iterable[MetricOwner]) -> None:
+        """Rows said that these are STALE: servers that are not certain of them note it."""
+        self._any_unsettled_tag |= not self._births_give_rows
+        for peer in self.peers:
+            for each in owners:
+                peer.heard_stale(each)
+
+    def heard_stale(self, owner: MetricOwner) -> None:
+        """Another server made a node or device STALE that may be alive here."""
+        key = (owner.group_id, owner.edge_node_id)
+        here = _owner_in(self._sessions.get(key), owner.device_id)
+        if here is not None and here.born:
+            self._catalogue.stale[self._with_rows(here.declared)] = True
+            self._unsettled.add(key)
+            self._any_unsettled_tag = True
+
+    def born(self, owner: MetricOwner) -> None:
+        """A birth has declared the tags of a node or device; no row of it was made yet.
+
+        Its values are to take back what was said on other servers.
+        """
+        if owner.device_id is None:
+            self._unsettled.discard((owner.group_id, owner.edge_node_id))
+        for peer in self.peers:
+            for name in peer.hand_over(owner):
+                if name in owner.tags:
+                    self._catalogue.stale[owner.tags[name]] = True
+
+    def hand_over(self, owner: MetricOwner) -> list[str]:
+        """Names of a node's or device's tags that are STALE here; from now on they are not."""
+        here = _owner_in(self._sessions.get((owner.group_id, owner.edge_node_id)), owner.device_id)
+        if here is None:
+            return []
+        stale = here.declared[self._catalogue.stale[here.declared]]
+        self._catalogue.stale[stale] = False
+        return [self._catalogue.names[tag] for tag in stale.tolist()]
+
+    # ------------------------------------------------------------------ the own connection
+
+    def lost(self) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+        """The connection is lost: who is STALE now, and the tags that a row is due for."""
+        sessions = [each for each in self._sessions.values() if each.owner.born]
+        alive = [owner for each in sessions for owner in each.owners() if owner.born]
+        lost = self.alive_nowhere_else(alive)
+        self.said_stale(lost)
+        nothing = np.empty(0, dtype=np.int32)
+        tags = self._with_rows(np.concatenate([nothing, *(owner.declared for owner in lost)]))
+        tags = tags[~self._catalogue.stale[tags]]
+        self._catalogue.stale[tags] = True
+        self._unsettled |= {(each.owner.group_id, each.owner.edge_node_id) for each in sessions}
+        self._any_unsettled_tag = True
+        return lost, tags
+
+    def take_back(self, observations: Observations) -> list[NDArray[np.int32]]:
+        """Rows of present values: their tags are not STALE any more. Returns those that were."""
+        if not self._any_unsettled_tag:
+            return []
+        present = _IS_DATA[observations.message_type] & ~observations.historical
+        tags = observations.tag[present]
+        taken_back = tags[self._catalogue.stale[tags]]
+        self._catalogue.stale[tags] = False
+        self._any_unsettled_tag = bool(self._catalogue.stale.any())
+        return [taken_back]
+
+    def stale_after_all(self, tags: NDArray[np.int32]) -> list[MetricOwner]:
+        """Rows that took back what was said of these tags were lost.
+
+        Returns:
+            Whose tags they are.
+        """
+        self._catalogue.stale[tags] = True
+        self._any_unsettled_tag = True
+        names = {
+            (owner.group_id, owner.edge_node_id, owner.device_id)
+            for owner in map(self._catalogue.owners.__getitem__, tags.tolist())
+        }
+        found = (_owner_in(self._sessions.get((g, n)), device) for g, n, device in names)
+        return [each for each in found if each is not None]
+
+    def to_ask(self) -> list[tuple[str, str]]:
+        """Nodes that go on without a birth, though their tags were said to be STALE; once."""
+        if not self._unsettled:
+            return []
+        confirmed = self._nodes["confirmed"]
+        ended = {key for key in self._unsettled if not self._sessions[key].owner.born}
+        found = [key for key in self._unsettled - ended if confirmed[self._sessions[key].index]]
+        self._unsettled -= ended.union(found)
+        return sorted(found)
+
+    def _with_rows(self, tags: NDArray[np.int32]) -> NDArray[np.int32]:
+        return tags[self._catalogue.gives_rows(tags) & self._catalogue.is_read(tags)]
+
+
+def _owner_in(session: EdgeNodeSession | None, device_id: str | None) -> MetricOwner | None:
+    return None if session is None else session.owner_of(device_id)

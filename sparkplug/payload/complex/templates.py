@@ -1,0 +1,393 @@
+"""Template values flattened to leaf metrics (specification 6.4.17).
+
+The member "speed" of the instance "line 1/motor" becomes the metric "line 1/motor/speed",
+at any depth, which is also what a gateway publishes that flattens its UDTs itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sparkplug.datatypes import DataType
+from sparkplug.names import QUALITY
+from sparkplug.payload.complex.definitions import (
+    MAX_DEPTH,
+    MAX_TEMPLATE_BYTES,
+    Declared,
+    Shape,
+    TemplateDefinitions,
+    TemplateProblem,
+    is_template,
+    parameters_of,
+    parse_template,
+)
+from sparkplug.payload.complex.json_values import JsonValue, decoded, text_of
+from sparkplug.pb.sparkplug_b_pb2 import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sparkplug.pb.sparkplug_b_pb2 import PropertySet, PropertyValue, Template
+
+MAX_MEMBERS: Final = 10_000
+"""Default for the most members of one instance, those of nested instances included."""
+MAX_PATH_CHARACTERS: Final = 16 * 1024 * 1024
+"""Default for the most characters of all paths of one instance. A short template under a
+long name repeats that name with every member."""
+
+_PERHAPS_TEMPLATE: Final = (DataType.Unknown, DataType.Template)
+
+
+class MemberProblem(StrEnum):
+    """Why a member gives no leaf metric. A label of a counter."""
+
+    NAMELESS = "member_without_name"
+    DAMAGED = "damaged_member"
+    """Its name or text is not UTF-8."""
+    TOO_DEEP = "member_too_deep"
+    TOO_MANY = "too_many_members"
+    """Counted once: it ends the expansion."""
+    NESTED_DEFINITION = "nested_definition"
+    """A definition inside an instance; definitions are no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One template instance, the outermost or a nested one.
+
+    `parameters` are those that it carries; TemplateDefinitions.parameters_of adds the
+    defaults of its definition.
+    """
+
+    path: str
+    template_ref: str | None
+    version: str | None
+    parameters: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class NullInstance:
+    """An instance without value: all leaf metrics below `path` are null with it.
+
+    The message does not say which those are; `leaf` is what to take for each of them. It
+    has is_null unless the instance said neither that it is null nor what it is.
+    """
+
+    path: str
+    leaf: Metric
+
+
+@dataclass(slots=True)
+class Expansion:
+    """A template as leaf metrics.
+
+    `members` are leaf metrics with a value or null, in the order of the message;
+    `instance_of` has for each the index of its innermost instance in `instances`, whose
+    first element is the expanded one itself. `declared` are leaf metrics, without value,
+    that the definition has and the instance lacks, or that a null instance has: tags that
+    exist, but no data; `declared_in` has for each the reference of its innermost template.
+    `nulls` are the instances without value. A definition has none of these. `skipped`
+    counts what gave no leaf metric. `members_seen` and `characters_seen` are what counts in
+    the limits.
+    """
+
+    is_definition: bool
+    instances: list[Instance]
+    members: list[Metric] = field(default_factory=list)
+    instance_of: list[int] = field(default_factory=list)
+    declared: list[Metric] = field(default_factory=list)
+    declared_in: list[str | None] = field(default_factory=list)
+    nulls: list[NullInstance] = field(default_factory=list)
+    skipped: Counter[MemberProblem] = field(default_factory=Counter)
+    members_seen: int = 0
+    characters_seen: int = 0
+
+    @property
+    def template_ref(self) -> str | None:
+        """Name of the instance's definition; of a definition, its parent's. "" is None."""
+        return self.instances[0].template_ref
+
+    @property
+    def version(self) -> str | None:
+        """The version, None where absent."""
+        return self.instances[0].version
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """The parameters as sent: missing ones are missing."""
+        return self.instances[0].parameters
+
+
+def expand(
+    name: str,
+    template: bytes | None,
+    *,
+    timestamp: int | None,
+    is_null: bool = False,
+    is_historical: bool = False,
+    is_transient: bool = False,
+    quality: PropertyValue | None = None,
+    definitions: TemplateDefinitions | None = None,
+    max_depth: int = MAX_DEPTH,
+    max_members: int = MAX_MEMBERS,
+    max_path_characters: int = MAX_PATH_CHARACTERS,
+    max_bytes: int = MAX_TEMPLATE_BYTES,
+) -> Expansion | TemplateProblem:
+    """Flatten the value of the Template metric `name`.
+
+    Every leaf has the path as name, no alias, and a timestamp of its own, its nested
+    instance's, or `timestamp` (milliseconds since 1970 UTC), in this order; it is
+    historical or transient if it or an instance around it is. Its property Quality is its
+    own, its nested instance's, or `quality`. All else, properties and unknown fields
+    included, is the member's. An instance with is_null, or without value (`template` is
+    None), gives no member a value: see Expansion.nulls.
+
+    Pass `definitions` for births only: they give members without datatype their declared
+    one, and fill `declared`. Data may have any subset of the members, and only that
+    subset is given.
+    """
+    parsed = parse_template(template or b"", max_bytes)
+    if isinstance(parsed, TemplateProblem):
+        return parsed
+    first = _instance(name, parsed, None)
+    expansion = Expansion(parsed.is_definition, [first])
+    if not parsed.is_definition:
+        walk = _Walk(expansion, definitions, max_members, max_path_characters)
+        shape = Shape(first.template_ref)
+        if timestamp is not None and not 0 <= timestamp < 1 << 64:
+            timestamp = None  # no time that a metric could carry
+        context = _Context(
+            timestamp, is_historical, is_transient, quality, max_depth, _and((), shape)
+        )
+        try:
+            walk.start(parsed, shape, context, says_null=is_null, has_value=template is not None)
+        except _LimitError:
+            expansion.skipped[MemberProblem.TOO_MANY] += 1
+        expansion.members_seen = max_members - walk.members_left
+        expansion.characters_seen = max_path_characters - walk.characters_left
+        _without_doubles(expansion)
+    return expansion
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What an instance passes on to its members."""
+
+    timestamp: int | None
+    is_historical: bool
+    is_transient: bool
+    quality: PropertyValue | None
+    depth: int
+    around: frozenset[str]  # template_refs of this instance and those around it
+    completes: bool = True  # False in a cycle: what is there is taken, nothing is declared
+    is_null: bool = False  # this instance or one around it: members are declared, not data
+
+    def inside(self, member: Metric, shape: Shape) -> _Context:
+        return _Context(
+            member.timestamp if member.HasField("timestamp") else self.timestamp,
+            self.is_historical or member.is_historical,
+            self.is_transient or member.is_transient,
+            quality_of(member.properties) or self.quality,
+            self.depth - 1,
+            _and(self.around, shape),
+            shape.template_ref not in self.around,
+            self.is_null,
+        )
+
+    def hand_down(self, leaf: Metric) -> None:
+        """Give a leaf what its instance says and the leaf does not."""
+        if self.timestamp is not None and not leaf.HasField("timestamp"):
+            leaf.timestamp = self.timestamp
+        if self.is_historical:
+            leaf.is_historical = True
+        if self.is_transient:
+            leaf.is_transient = True
+        if self.quality is not None:
+            properties = leaf.properties
+            even = len(properties.keys) == len(properties.values)
+            if even and QUALITY not in properties.keys:
+                properties.keys.append(QUALITY)
+                properties.values.append(self.quality)
+
+
+class _LimitError(Exception):
+    """The expansion has reached a limit."""
+
+
+class _Walk:
+    """One expansion: goes through the members and keeps within the limits."""
+
+    def __init__(
+        self,
+        expansion: Expansion,
+        definitions: TemplateDefinitions | None,
+        max_members: int,
+        max_path_characters: int,
+    ) -> None:
+        self._into = expansion
+        self._definitions = definitions
+        self.members_left = max_members
+        self.characters_left = max_path_characters
+
+    def start(
+        self,
+        template: Template,
+        shape: Shape,
+        context: _Context,
+        *,
+        says_null: bool,
+        has_value: bool,
+    ) -> None:
+        """Expand the outermost instance."""
+        if says_null or not has_value:
+            context = self._null(self._into.instances[0].path, context, says_null=says_null)
+        self.instance(0, template, shape, context)
+
+    def instance(self, index: int, template: Template, shape: Shape, context: _Context) -> None:
+        """Expand one instance; `index` is its own in Expansion.instances."""
+        prefix = self._into.instances[index].path + "/"
+        lines = [] if self._definitions is None else self._definitions.lines(shape)
+        given: set[str] = set()
+        for member in template.metrics:
+            name = decoded(member.name)
+            path = self._within_limits(prefix, name or "")
+            if not name:
+                self._skip(MemberProblem.DAMAGED if name is None else MemberProblem.NAMELESS)
+                continue
+            declared = None
+            if lines:
+                given.add(name)
+                declared = next((members[name] for members in lines if name in members), None)
+                if declared is not None and declared.datatype and not member.datatype:
+                    member.datatype = declared.datatype
+            if member.datatype in _PERHAPS_TEMPLATE and is_template(member):
+                self._nested(path, member, declared, context)
+            else:
+                self._leaf(index, path, member, context)
+        if self._definitions is not None and context.completes:
+            for name, declared in self._definitions.members(lines):
+                if name not in given:
+                    path = self._within_limits(prefix, name)
+                    self._declare(path, declared, shape.template_ref, context.depth, context.around)
+
+    def _nested(
+        self, path: str, member: Metric, declared: Declared | None, context: _Context
+    ) -> None:
+        template = member.template_value  # empty where the member has none
+        if template.is_definition:
+            self._skip(MemberProblem.NESTED_DEFINITION)
+        elif context.depth <= 1:
+            self._skip(MemberProblem.TOO_DEEP)
+        else:
+            by_definition = declared.shape if declared else None
+            instance = _instance(path, template, by_definition)
+            self._into.instances.append(instance)
+            shape = Shape(instance.template_ref, by_definition.members if by_definition else {})
+            index = len(self._into.instances) - 1
+            inner = context.inside(member, shape)
+            has_value = member.HasField("template_value")
+            if not context.is_null and (member.is_null or not has_value):
+                inner = self._null(path, inner, says_null=member.is_null)
+            self.instance(index, template, shape, inner)
+
+    def _leaf(self, index: int, path: str, member: Metric, context: _Context) -> None:
+        if member.HasField("string_value") and decoded(member.string_value) is None:
+            self._skip(MemberProblem.DAMAGED)
+            return
+        if context.is_null:
+            self._declare_leaf(path, member.datatype, self._into.instances[index].template_ref)
+            return
+        member.name = path
+        member.ClearField("alias")
+        context.hand_down(member)
+        self._into.members.append(member)
+        self._into.instance_of.append(index)
+
+    def _null(self, path: str, context: _Context, *, says_null: bool) -> _Context:
+        """Note that an instance is null; the context for what its definition declares."""
+        leaf = Metric(is_null=True) if says_null else Metric()
+        context.hand_down(leaf)
+        self._into.nulls.append(NullInstance(path, leaf))
+        return replace(context, is_null=True)
+
+    def _declare_leaf(self, path: str, datatype: int, template_ref: str | None) -> None:
+        leaf = Metric(name=path)
+        if datatype:
+            leaf.datatype = datatype
+        self._into.declared.append(leaf)
+        self._into.declared_in.append(template_ref)
+
+    def _declare(
+        self,
+        path: str,
+        declared: Declared,
+        template_ref: str | None,
+        depth: int,
+        around: frozenset[str],
+    ) -> None:
+        """Add what a definition says of a member that the instance lacks."""
+        shape = declared.shape
+        if shape is None:
+            if declared.datatype != DataType.Template:
+                self._declare_leaf(path, declared.datatype, template_ref)
+            return
+        if shape.template_ref in around or self._definitions is None:
+            return  # a cycle ends here
+        if depth <= 1:
+            self._skip(MemberProblem.TOO_DEEP)
+            return
+        for name, inner in self._definitions.members(self._definitions.lines(shape)):
+            inner_path = self._within_limits(path + "/", name)
+            self._declare(inner_path, inner, shape.template_ref, depth - 1, _and(around, shape))
+
+    def _skip(self, problem: MemberProblem) -> None:
+        self._into.skipped[problem] += 1
+
+    def _within_limits(self, prefix: str, name: str) -> str:
+        """The path of one more member.
+
+        Raises:
+            _LimitError: There is no room for it.
+        """
+        self.members_left -= 1
+        self.characters_left -= len(prefix) + len(name)
+        if self.members_left < 0 or self.characters_left < 0:
+            raise _LimitError
+        return prefix + name
+
+
+def _without_doubles(expansion: Expansion) -> None:
+    """Declare each leaf once, and none that is there: a name may occur twice in a message."""
+    if expansion.declared:
+        seen = {leaf.name for leaf in expansion.members}
+        by_name = {
+            leaf.name: (leaf, template_ref)
+            for leaf, template_ref in zip(expansion.declared, expansion.declared_in, strict=True)
+            if leaf.name not in seen
+        }
+        expansion.declared = [leaf for leaf, _ in by_name.values()]
+        expansion.declared_in = [template_ref for _, template_ref in by_name.values()]
+
+
+def quality_of(properties: PropertySet) -> PropertyValue | None:
+    """The property Quality of a metric, None where it has none."""
+    for key, value in zip(properties.keys, properties.values, strict=False):
+        if key == QUALITY:
+            return value
+    return None
+
+
+def _instance(path: str, template: Template, declared: Shape | None) -> Instance:
+    return Instance(
+        path,
+        text_of(template, "template_ref") or (declared.template_ref if declared else None) or None,
+        text_of(template, "version"),
+        parameters_of(template),
+    )
+
+
+def _and(around: Iterable[str], shape: Shape) -> frozenset[str]:
+    return frozenset(around) | ({shape.template_ref} if shape.template_ref else frozenset())
