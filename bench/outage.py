@@ -111,10 +111,16 @@ class Plant:
         self.consumer = self._process("consumer", "run", "--config", str(self._config))
         self.consumer.wait_until(self._ready, _START_SECONDS, self._interrupt)
         self._publisher = subprocess.Popen(  # noqa: S603 - a program of this directory
-            [sys.executable, str(Path(__file__).with_name("publisher.py")), broker.url,
-             str(self._rate)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                str(Path(__file__).with_name("publisher.py")),
+                broker.url,
+                str(self._rate),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self._stack.callback(self._publisher.kill)
 
     def start_sink(self) -> None:

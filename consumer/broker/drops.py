@@ -64,7 +64,8 @@ class BrokerDrops:
             "%s discarded %d messages, of all its clients together; if some were ours, gaps in seq "
             "show it. Let it queue more (Mosquitto: max_queued_messages 0 with "
             "max_queued_bytes), and see which client is slow",
-            self._server, self._unlogged,
+            self._server,
+            self._unlogged,
             extra={"server": self._server, "dropped": self._unlogged},
-        )  # fmt: skip
+        )
         self._unlogged = 0

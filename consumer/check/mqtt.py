@@ -168,8 +168,10 @@ class _Visit:
             if isinstance(event, _Connected):
                 break
             if isinstance(event, _Disconnected):
-                raise PartError("the server ended the connection instead of answering CONNECT",
-                                self._mend_silence())  # fmt: skip
+                raise PartError(
+                    "the server ended the connection instead of answering CONNECT",
+                    self._mend_silence(),
+                )
         value = int(event.code.value)
         if value >= _FAILURE:
             mend = _REFUSED.get(value, "look at the server's log")

@@ -125,8 +125,20 @@ def _accounts(report: Report) -> Table:
     table = Table()
     for name in ("server", "edge node"):
         table.add_column(name, overflow="fold")
-    for name in ("received", "missing", "complete", "gaps", "open", "late", "history", "birth",
-                 "not healed", "unknown size", "longest", "sessions missed"):  # fmt: skip
+    for name in (
+        "received",
+        "missing",
+        "complete",
+        "gaps",
+        "open",
+        "late",
+        "history",
+        "birth",
+        "not healed",
+        "unknown size",
+        "longest",
+        "sessions missed",
+    ):
         table.add_column(name, justify="right")
     table.add_column("last message")
     for (server, group_id, edge_node_id), account in report.nodes.items():
@@ -143,9 +155,16 @@ def _numbers(account: Account) -> tuple[str, ...]:
         "" if percent is None else f"{min(percent, 99.999) if account.missing else percent:.3f} %"
     )
     numbers = (
-        sums.gaps, account.open, sums.late_arrival, sums.history_flush, sums.rebirth_snapshot,
-        sums.not_at_all, sums.unknown, sums.longest, sums.sessions_missed,
-    )  # fmt: skip
+        sums.gaps,
+        account.open,
+        sums.late_arrival,
+        sums.history_flush,
+        sums.rebirth_snapshot,
+        sums.not_at_all,
+        sums.unknown,
+        sums.longest,
+        sums.sessions_missed,
+    )
     return (f"{sums.received:,}", f"{account.missing:,}", shown, *(f"{n:,}" for n in numbers))
 
 
@@ -168,11 +187,16 @@ def _gaps(rows: list[GapRow]) -> Table:
     for row in rows:
         healing = f"{row.healing}, {row.history_rows:,} rows" if row.history_rows else row.healing
         table.add_row(
-            _time(row.found_us), *_names(row.server, row.group_id, row.edge_node_id), row.reason,
+            _time(row.found_us),
+            *_names(row.server, row.group_id, row.edge_node_id),
+            row.reason,
             "" if row.first_seq is None else str(row.first_seq),
-            "unknown" if row.missing is None else str(row.missing), str(row.late),
-            _time(row.from_us), _time(row.to_us), healing,
-        )  # fmt: skip
+            "unknown" if row.missing is None else str(row.missing),
+            str(row.late),
+            _time(row.from_us),
+            _time(row.to_us),
+            healing,
+        )
     return table
 
 

@@ -59,8 +59,9 @@ def command(context: click.Context, config_path: Path) -> None:
     consumer.start()
     if http is not None:
         http.start()
-        _LOG.info("health, metrics and status on http://%s:%d", address[0] if address else "",
-                  http.port)  # fmt: skip
+        _LOG.info(
+            "health, metrics and status on http://%s:%d", address[0] if address else "", http.port
+        )
     while not stopped.wait(0.5):
         if not consumer.alive:
             break
@@ -85,8 +86,7 @@ def _report_ledger(consumer: Consumer) -> None:
     level = logging.INFO if balance.balanced else logging.ERROR
     messages, rows = balance.totals()
     _LOG.log(level, "messages since the spool was made: %s", messages)
-    _LOG.log(level, "rows since the spool was made: %s", rows,
-             extra={"ledger": balance.to_dict()})  # fmt: skip
+    _LOG.log(level, "rows since the spool was made: %s", rows, extra={"ledger": balance.to_dict()})
     for line in [] if balance.balanced else balance.lines():
         _LOG.error("the ledger does not add up: %s", line)
 

@@ -47,11 +47,16 @@ class Deliveries:
         self.recent = recent
         self._by_table = {
             table: Delivery(
-                spool, sink, table, each.schema_id, each.options,
-                streams=each.streams, recent=recent,
+                spool,
+                sink,
+                table,
+                each.schema_id,
+                each.options,
+                streams=each.streams,
+                recent=recent,
             )
             for table, each in tables.items()
-        }  # fmt: skip
+        }
         self.main = next(iter(self._by_table.values()))
 
     def __iter__(self) -> Iterator[Delivery]:

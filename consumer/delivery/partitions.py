@@ -88,8 +88,9 @@ class NodeColumns:
         for column in columns.columns:
             encoded = pc.dictionary_encode(column.fill_null(""))
             texts = encoded.dictionary.to_pylist()
-            distinct = np.array([xxhash.xxh3_64_intdigest(each.encode()) for each in texts],
-                                dtype=np.uint64)  # fmt: skip
+            distinct = np.array(
+                [xxhash.xxh3_64_intdigest(each.encode()) for each in texts], dtype=np.uint64
+            )
             hashes *= _ODD
             hashes ^= distinct[encoded.indices.to_numpy()]
 

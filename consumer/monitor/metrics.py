@@ -81,51 +81,96 @@ def add_metrics(consumer: Consumer) -> None:
     gauge("queued_bytes", "bytes between MQTT and decoding", lambda: inbox.queued_bytes)
     gauge("spooled_rows", "rows not yet acknowledged", lambda: consumer.spooled_rows)
     gauge("spool_bytes", "bytes of the spool in use", lambda: consumer.spool.stats().used_bytes)
-    gauge("spool_oldest_seconds", "age of the oldest batch in the spool",
-          lambda: consumer.spool.stats().oldest_age)  # fmt: skip
+    gauge(
+        "spool_oldest_seconds",
+        "age of the oldest batch in the spool",
+        lambda: consumer.spool.stats().oldest_age,
+    )
     watch = consumer.watch
     gauge("spool_fill_ratio", "how full the spool is, 0 to 1", lambda: watch.stats.fill)
-    gauge("spool_above_watermark", "1 while the spool or its disk is nearly full",
-          lambda: watch.above)  # fmt: skip
-    gauge("spool_full", "1 while messages are dropped because the spool has no room",
-          lambda: consumer.overflow.active)  # fmt: skip
-    gauge("disk_free_bytes", "bytes free on the disk of the spool",
-          lambda: watch.stats.disk_free_bytes)  # fmt: skip
-    gauge("dead_letter_rows", "rows kept as dead letters",
-          lambda: watch.stats.dead_letters)  # fmt: skip
-    gauge("dead_letter_bytes", "bytes of rows kept as dead letters",
-          lambda: watch.stats.dead_letter_bytes)  # fmt: skip
-    gauge("spool_damaged_files", "damaged spool files that were set aside and are still there",
-          lambda: len(damaged_files(consumer.spool.path)))  # fmt: skip
+    gauge(
+        "spool_above_watermark", "1 while the spool or its disk is nearly full", lambda: watch.above
+    )
+    gauge(
+        "spool_full",
+        "1 while messages are dropped because the spool has no room",
+        lambda: consumer.overflow.active,
+    )
+    gauge(
+        "disk_free_bytes",
+        "bytes free on the disk of the spool",
+        lambda: watch.stats.disk_free_bytes,
+    )
+    gauge("dead_letter_rows", "rows kept as dead letters", lambda: watch.stats.dead_letters)
+    gauge(
+        "dead_letter_bytes",
+        "bytes of rows kept as dead letters",
+        lambda: watch.stats.dead_letter_bytes,
+    )
+    gauge(
+        "spool_damaged_files",
+        "damaged spool files that were set aside and are still there",
+        lambda: len(damaged_files(consumer.spool.path)),
+    )
     gauge(
         "servers_connected",
         "MQTT servers connected and subscribed",
         lambda: sum(connection.connected.is_set() for connection in consumer.connections),
     )
-    gauge("edge_nodes", "edge nodes whose birth was seen",
-          lambda: sum(source.fleet.node_count for source in sources))  # fmt: skip
-    gauge("waiting_messages", "messages that wait for a missing one, or for a birth",
-          lambda: sum(source.fleet.held_messages for source in sources))  # fmt: skip
-    gauge("tags", "tags that present births declare",
-          lambda: sum(source.fleet.live_tags for source in sources))  # fmt: skip
+    gauge(
+        "edge_nodes",
+        "edge nodes whose birth was seen",
+        lambda: sum(source.fleet.node_count for source in sources),
+    )
+    gauge(
+        "waiting_messages",
+        "messages that wait for a missing one, or for a birth",
+        lambda: sum(source.fleet.held_messages for source in sources),
+    )
+    gauge(
+        "tags",
+        "tags that present births declare",
+        lambda: sum(source.fleet.live_tags for source in sources),
+    )
     fleets = [source.fleet for source in sources]
-    gauge("duplicate_nodes", "edge node ids that two publishers seem to use",
-          lambda: sum(len(fleet.alarms.duplicates.alarmed) for fleet in fleets))  # fmt: skip
-    gauge("clock_problems", "edge nodes with implausible times, once per kind of problem",
-          lambda: sum(fleet.alarms.clock_problems for fleet in fleets))  # fmt: skip
-    gauge("clock_ahead_seconds", "most that the clock of an edge node is ahead",
-          lambda: max(fleet.alarms.most_ahead for fleet in fleets))  # fmt: skip
-    gauge("clock_behind_seconds", "most that the clock of an edge node is behind",
-          lambda: max(fleet.alarms.most_behind for fleet in fleets))  # fmt: skip
-    gauge("edge_nodes_unheard", "edge nodes not heard of since the connection was lost",
-          lambda: sum(fleet.unheard_nodes for fleet in fleets))  # fmt: skip
+    gauge(
+        "duplicate_nodes",
+        "edge node ids that two publishers seem to use",
+        lambda: sum(len(fleet.alarms.duplicates.alarmed) for fleet in fleets),
+    )
+    gauge(
+        "clock_problems",
+        "edge nodes with implausible times, once per kind of problem",
+        lambda: sum(fleet.alarms.clock_problems for fleet in fleets),
+    )
+    gauge(
+        "clock_ahead_seconds",
+        "most that the clock of an edge node is ahead",
+        lambda: max(fleet.alarms.most_ahead for fleet in fleets),
+    )
+    gauge(
+        "clock_behind_seconds",
+        "most that the clock of an edge node is behind",
+        lambda: max(fleet.alarms.most_behind for fleet in fleets),
+    )
+    gauge(
+        "edge_nodes_unheard",
+        "edge nodes not heard of since the connection was lost",
+        lambda: sum(fleet.unheard_nodes for fleet in fleets),
+    )
     consumer.telemetry.registry.register(GapMetrics(consumer.gaps))
     stats = consumer.delivery.stats
-    gauge("stream_open", "1 while a stream to Zerobus is open",
-          lambda: stats().state is StreamState.OPENED)  # fmt: skip
+    gauge(
+        "stream_open",
+        "1 while a stream to Zerobus is open",
+        lambda: stats().state is StreamState.OPENED,
+    )
     gauge("inflight_rows", "rows sent and not acknowledged", lambda: stats().inflight_rows)
-    gauge("last_acknowledgement_timestamp_seconds", "time of the last one, 0 before",
-          lambda: stats().last_ack_time or 0.0)  # fmt: skip
+    gauge(
+        "last_acknowledgement_timestamp_seconds",
+        "time of the last one, 0 before",
+        lambda: stats().last_ack_time or 0.0,
+    )
     counter = consumer.telemetry.counter
     counter("rows_sent", "rows sent, repetitions included", lambda: stats().rows_sent)
     counter("rows_acknowledged", "rows acknowledged", lambda: stats().rows_acked)
@@ -254,11 +299,15 @@ class SideTableMetrics(Collector):
             "delivery_failures": "failures on the way of the side table's rows",
         }
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
-            **{n: GaugeMetricFamily(f"{_SIDE_PREFIX}_{n}", t, labels=["table"])
-               for n, t in gauges.items()},
-            **{n: CounterMetricFamily(f"{_SIDE_PREFIX}_{n}", t, labels=["table"])
-               for n, t in counters.items()},
-        }  # fmt: skip
+            **{
+                n: GaugeMetricFamily(f"{_SIDE_PREFIX}_{n}", t, labels=["table"])
+                for n, t in gauges.items()
+            },
+            **{
+                n: CounterMetricFamily(f"{_SIDE_PREFIX}_{n}", t, labels=["table"])
+                for n, t in counters.items()
+            },
+        }
         for delivery in self._deliveries:
             stats = delivery.stats()
             values = {

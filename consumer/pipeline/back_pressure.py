@@ -87,8 +87,10 @@ class BackPressure:
             connection.passage.shut(0.0)
         _LOG.warning(
             "the gate is closed from the start: %s. Nothing is connected. It opens %s",
-            self.gate.why, self.gate.opens, extra={"reason": str(self.gate.closed_by)},
-        )  # fmt: skip
+            self.gate.why,
+            self.gate.opens,
+            extra={"reason": str(self.gate.closed_by)},
+        )
         self._note(str(self.gate.closed_by), self.gate.why)
 
     def tend(self) -> list[Event]:
@@ -158,8 +160,11 @@ class BackPressure:
         _LOG.warning(
             "the gate closes: %s. STATE goes offline, edge nodes that name %s as their primary "
             "host keep their data. It opens %s",
-            gate.why, self._host_id, gate.opens, extra={"reason": str(gate.closed_by)},
-        )  # fmt: skip
+            gate.why,
+            self._host_id,
+            gate.opens,
+            extra={"reason": str(gate.closed_by)},
+        )
         self._note(str(gate.closed_by), gate.why)
 
     def _note(self, reason: str, detail: str) -> None:

@@ -84,8 +84,10 @@ class Overflow:
         )
         _LOG.error(
             "%s. Messages are read and dropped, counted per edge node, until there is room again: "
-            "%s", error, mend,
-        )  # fmt: skip
+            "%s",
+            error,
+            mend,
+        )
 
     def look(self, sources: Sequence[Source]) -> None:
         """Before a batch: if there is room again, ask those who lost something for births."""
@@ -104,9 +106,11 @@ class Overflow:
         _LOG.warning(
             "the spool has room again after %.0f s; %d messages were dropped meanwhile, and %d "
             "edge nodes are asked for their births",
-            self._clock() - self._since, self._messages, asked,
+            self._clock() - self._since,
+            self._messages,
+            asked,
             extra={"messages": self._messages, "edge_nodes": asked},
-        )  # fmt: skip
+        )
 
     # ------------------------------------------------------------------ dropping
 

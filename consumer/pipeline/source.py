@@ -100,13 +100,18 @@ class Source:
             _LOG.warning(
                 "%s: %d messages that waited for others, or for a birth, were lost when the "
                 "consumer was killed",
-                self.name, sum(lost), extra={"server": self.name},
-            )  # fmt: skip
+                self.name,
+                sum(lost),
+                extra={"server": self.name},
+            )
         if births or held:
             _LOG.info(
                 "%s: births of %d edge nodes and %d held messages are remembered",
-                self.name, len(slots), len(held), extra={"server": self.name},
-            )  # fmt: skip
+                self.name,
+                len(slots),
+                len(held),
+                extra={"server": self.name},
+            )
 
 
 def join_sites(sources: list[Source]) -> None:

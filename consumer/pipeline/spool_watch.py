@@ -71,12 +71,16 @@ class SpoolWatch:
                 "the spool is nearly full: %s, %d rows wait for Zerobus. When nothing fits in any "
                 "more, messages are dropped. See why Zerobus takes no rows (stream_state), or "
                 "give the spool more room (spool.max_bytes, its disk)",
-                self._marks.why(stats), stats.rows,
+                self._marks.why(stats),
+                stats.rows,
                 extra={"fill": round(stats.fill, 3), "disk_free_bytes": stats.disk_free_bytes},
-            )  # fmt: skip
+            )
         elif before and not above:
-            _LOG.info("the spool is not nearly full any more: %.0f%% of it are used",
-                      100 * stats.fill, extra={"fill": round(stats.fill, 3)})  # fmt: skip
+            _LOG.info(
+                "the spool is not nearly full any more: %.0f%% of it are used",
+                100 * stats.fill,
+                extra={"fill": round(stats.fill, 3)},
+            )
         self._count_letters()
 
     def _count_letters(self) -> None:

@@ -203,11 +203,15 @@ def explain(db: sqlite3.Connection, reason: str) -> None:
     """
     found = read_balance(db)
     differences = [
-        *((ledger.MESSAGES + name, ledger.RECEIVED, ledger.DISCARDED, each.difference)
-          for name, each in found.messages.items()),
-        *((ledger.ROWS + name, ledger.PRODUCED, ledger.DROPPED, each.difference)
-          for name, each in found.rows.items()),
-    ]  # fmt: skip
+        *(
+            (ledger.MESSAGES + name, ledger.RECEIVED, ledger.DISCARDED, each.difference)
+            for name, each in found.messages.items()
+        ),
+        *(
+            (ledger.ROWS + name, ledger.PRODUCED, ledger.DROPPED, each.difference)
+            for name, each in found.rows.items()
+        ),
+    ]
     amounts = {
         (scope, lost + reason if difference > 0 else first): abs(difference)
         for scope, first, lost, difference in differences

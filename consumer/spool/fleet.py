@@ -75,9 +75,11 @@ def _write_birth(db: sqlite3.Connection, server: str, birth: BirthMemory) -> Non
 def _write_end(db: sqlite3.Connection, server: str, end: EndMemory) -> None:
     node = (server, end.group_id, end.edge_node_id)
     if end.device_id is None:
-        db.execute("UPDATE births SET alive = 0, stale = ? WHERE server = ? AND group_id = ? "
+        db.execute(
+            "UPDATE births SET alive = 0, stale = ? WHERE server = ? AND group_id = ? "
             "AND edge_node_id = ? AND alive",
-                   (end.stale, *node))  # fmt: skip
+            (end.stale, *node),
+        )
         db.execute(
             "UPDATE births SET dead_bd_seq = ?, died_us = ? WHERE server = ? AND group_id = ? "
             "AND edge_node_id = ? AND device_id = ''",
@@ -100,16 +102,32 @@ def read_births(db: sqlite3.Connection, server: str) -> list[RememberedBirth]:
     )
     return [
         RememberedBirth(
-            BirthMemory(slot, group_id, edge_node_id, device_id or None,
-                        Message(topic, _unpacked(payload), received_us)),
+            BirthMemory(
+                slot,
+                group_id,
+                edge_node_id,
+                device_id or None,
+                Message(topic, _unpacked(payload), received_us),
+            ),
             alive=bool(alive),
             stale=bool(stale),
             dead_bd_seq=None if dead_bd_seq is None else dead_bd_seq % 2**64,
             died_us=died_us,
         )
-        for (slot, group_id, edge_node_id, device_id, topic, payload, received_us, alive, stale,
-             dead_bd_seq, died_us) in rows
-    ]  # fmt: skip
+        for (
+            slot,
+            group_id,
+            edge_node_id,
+            device_id,
+            topic,
+            payload,
+            received_us,
+            alive,
+            stale,
+            dead_bd_seq,
+            died_us,
+        ) in rows
+    ]
 
 
 def write_slots(db: sqlite3.Connection, server: str, slots: dict[tuple[str, str], int]) -> None:
@@ -171,9 +189,16 @@ def _write_one_held(db: sqlite3.Connection, server: str, held: HeldMessage) -> i
     return db.execute(
         "INSERT INTO held (server, topic, payload, received_us, device_id, reason, counted) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (server, message.topic, message.payload, message.received_us, held.device_id,
-         held.reason.value, held.counted),
-    ).lastrowid  # fmt: skip
+        (
+            server,
+            message.topic,
+            message.payload,
+            message.received_us,
+            held.device_id,
+            held.reason.value,
+            held.counted,
+        ),
+    ).lastrowid
 
 
 def write_dead(
@@ -198,9 +223,16 @@ def write_dead(
         if size > min(_MOST_BYTES_AT_ONCE, most_bytes):
             break
         kept.append(
-            (now, server, message.topic, message.payload, message.received_us, reason.value,
-             isinstance(each, QuarantinedPart))
-        )  # fmt: skip
+            (
+                now,
+                server,
+                message.topic,
+                message.payload,
+                message.received_us,
+                reason.value,
+                isinstance(each, QuarantinedPart),
+            )
+        )
     db.executemany(
         "INSERT INTO dead_messages (set_aside_at, server, topic, payload, received_us, reason, "
         "counted) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -100,10 +100,22 @@ def _record(gap: Gap) -> tuple[object, ...]:
     if gap.missing and gap.closed is Healing.OPEN:
         seqs = sum(1 << seq for seq in gap.missing).to_bytes(_BITMAP_BYTES, "little")
     return (
-        gap.number, *gap.key, str(gap.reason), gap.found_us, gap.first, gap.count, gap.late, seqs,
-        gap.from_us, gap.to_us, gap.sessions, str(gap.healing), str(gap.closed), gap.healed_us,
+        gap.number,
+        *gap.key,
+        str(gap.reason),
+        gap.found_us,
+        gap.first,
+        gap.count,
+        gap.late,
+        seqs,
+        gap.from_us,
+        gap.to_us,
+        gap.sessions,
+        str(gap.healing),
+        str(gap.closed),
+        gap.healed_us,
         gap.history_rows,
-    )  # fmt: skip
+    )
 
 
 def write_heard(
@@ -206,14 +218,40 @@ def read_healable(db: sqlite3.Connection, server: str) -> list[Gap]:
     )
     return [
         Gap(
-            group_id, edge_node_id, GapReason(reason), found_us, first, count,
-            missing=_seqs(seqs), from_us=from_us, to_us=to_us, sessions=sessions,
-            closed=Healing(closed), healed_us=healed_us, late=late, history_rows=history_rows,
+            group_id,
+            edge_node_id,
+            GapReason(reason),
+            found_us,
+            first,
+            count,
+            missing=_seqs(seqs),
+            from_us=from_us,
+            to_us=to_us,
+            sessions=sessions,
+            closed=Healing(closed),
+            healed_us=healed_us,
+            late=late,
+            history_rows=history_rows,
             number=number,
         )
-        for (number, group_id, edge_node_id, reason, found_us, first, count, late, seqs, from_us,
-             to_us, sessions, closed, healed_us, history_rows) in rows
-    ]  # fmt: skip
+        for (
+            number,
+            group_id,
+            edge_node_id,
+            reason,
+            found_us,
+            first,
+            count,
+            late,
+            seqs,
+            from_us,
+            to_us,
+            sessions,
+            closed,
+            healed_us,
+            history_rows,
+        ) in rows
+    ]
 
 
 def _seqs(bitmap: bytes | None) -> set[int]:

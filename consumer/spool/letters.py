@@ -121,9 +121,15 @@ class LetterStore:
                 "no room for more dead letters (spool.max_dead_letter_bytes, %d bytes): %d rows "
                 "were dropped since the start, the last from row %d of batch %d for %s (%s: %s); "
                 "look at them with `deadletter list`, then `retry` or `drop` them",
-                self.max_bytes, self.dropped_rows, first_row, batch_id, table, reason, error,
+                self.max_bytes,
+                self.dropped_rows,
+                first_row,
+                batch_id,
+                table,
+                reason,
+                error,
                 extra={"table": table, "batch_id": batch_id, "rows": rows},
-            )  # fmt: skip
+            )
 
     def take_again(self) -> list[tuple[str, str, int, int, bytes]]:
         """Take out some letters for which `retry` was asked: table, schema id, rows, bytes, blob.

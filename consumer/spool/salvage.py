@@ -67,10 +67,15 @@ class Salvage:
         _LOG.error(
             "the damaged spool is kept as %s. Saved: %d rows in %d batches; %d rows are dead "
             "letters now; %d rows are lost. Entries lost: %s%s",
-            self.kept_as, self.rows_saved, self.saved["batches"], self.rows_set_aside,
-            self.rows_lost, lost or "none", more if self.uncertain else "",
+            self.kept_as,
+            self.rows_saved,
+            self.saved["batches"],
+            self.rows_set_aside,
+            self.rows_lost,
+            lost or "none",
+            more if self.uncertain else "",
             extra={"salvage": self.as_dict()},
-        )  # fmt: skip
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For the status."""
@@ -209,11 +214,29 @@ class _Copy:
         """Keep a batch that cannot be sent as a dead letter."""
         self._insert(
             "dead_letters",
-            ["set_aside_at", "table_name", "schema_id", "batch_id", "first_row", "row_count",
-             "reason", "error", "rows"],
-            (self._clock(), batch["table_name"], batch["schema_id"], batch["batch_id"], 0,
-             batch["row_count"], "damaged", problem, batch["rows"]),
-        )  # fmt: skip
+            [
+                "set_aside_at",
+                "table_name",
+                "schema_id",
+                "batch_id",
+                "first_row",
+                "row_count",
+                "reason",
+                "error",
+                "rows",
+            ],
+            (
+                self._clock(),
+                batch["table_name"],
+                batch["schema_id"],
+                batch["batch_id"],
+                0,
+                batch["row_count"],
+                "damaged",
+                problem,
+                batch["rows"],
+            ),
+        )
         self._salvage.rows_set_aside += batch["row_count"]
 
     def _numbers(self) -> None:

@@ -92,13 +92,20 @@ class FleetState:
         self.owners: list[MetricOwner] = []
         self.data_topics: dict[str, int] = {}
         self.topics = GrowingColumns(
-            node=np.int64, live=np.bool_, special=np.bool_, base=np.int64, size=np.int64,
+            node=np.int64,
+            live=np.bool_,
+            special=np.bool_,
+            base=np.int64,
+            size=np.int64,
             type=np.uint8,
-        )  # fmt: skip
+        )
         self.nodes = GrowingColumns(
-            next_seq=np.int64, ignition=np.bool_, confirmed=np.bool_, received=np.int64,
+            next_seq=np.int64,
+            ignition=np.bool_,
+            confirmed=np.bool_,
+            received=np.int64,
             sent_us=np.int64,
-        )  # fmt: skip
+        )
         self.gaps = GapAccounts(self.nodes)
         self.attentive: set[int] = set()
         self.live_tags = 0

@@ -65,9 +65,13 @@ class RecentMessages:
         """Whether the message at a position of the present batch was read before."""
         node, payload = batch.node[position], batch.messages.payloads[position]
         present = _Read(
-            0, batch.node[:position], batch.columns.seq[:position], batch.taken[:position],
-            batch.messages.payloads, 0,
-        )  # fmt: skip
+            0,
+            batch.node[:position],
+            batch.columns.seq[:position],
+            batch.taken[:position],
+            batch.messages.payloads,
+            0,
+        )
         for each in (present, *self._batches):
             same = each.read & (each.node == node) & (np.maximum(each.seq, 0) % 256 == seq)
             for index in np.flatnonzero(same).tolist():

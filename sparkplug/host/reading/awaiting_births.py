@@ -86,10 +86,13 @@ class AwaitingBirths:
             message = arrival.batch.part(arrival.position, rest) if len(rest) else None
         if message is not None and not arrival.is_unread:
             entry = Waiting(
-                message, arrival.seq, self._state.now, arrival.position,
+                message,
+                arrival.seq,
+                self._state.now,
+                arrival.position,
                 reason=Reason.DATA_BEFORE_BIRTH,
                 counted=by_name or arrival.position in arrival.batch.counted,
-            )  # fmt: skip
+            )
             self.hold(arrival.batch, arrival.key, entry)
         if by_name:
             arrival.count_read()
@@ -107,10 +110,14 @@ class AwaitingBirths:
             arrival.stay_closed()
         else:
             entry = Waiting(
-                arrival.message, arrival.seq, self._state.now, arrival.position,
-                reason=Reason.DEVICE_DATA_BEFORE_BIRTH, device_id=arrival.topic.device_id,
+                arrival.message,
+                arrival.seq,
+                self._state.now,
+                arrival.position,
+                reason=Reason.DEVICE_DATA_BEFORE_BIRTH,
+                device_id=arrival.topic.device_id,
                 counted=arrival.position in arrival.batch.counted,
-            )  # fmt: skip
+            )
             self.hold(arrival.batch, arrival.key, entry)
         arrival.skip()
 
@@ -128,8 +135,16 @@ class AwaitingBirths:
         for reason in sorted(set(reasons)):
             batch.decoded.counts[reason] += reasons.count(reason)
             batch.decoded.rebirths.append(RebirthRequest(*key, reason))
-        entry = Waiting(part, batch.seq(position), self._state.now, position, rows,
-                        reason=reasons[0], device_id=owner.device_id, counted=True)  # fmt: skip
+        entry = Waiting(
+            part,
+            batch.seq(position),
+            self._state.now,
+            position,
+            rows,
+            reason=reasons[0],
+            device_id=owner.device_id,
+            counted=True,
+        )
         self.hold(batch, key, entry)
 
     def hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
@@ -156,9 +171,16 @@ class AwaitingBirths:
         batch.decoded.counts[Reason.UNKNOWN_METRIC] += len(part.metrics)
         batch.decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC))
         entry = Waiting(
-            part.message, batch.seq(part.position), self._state.now, part.position,
-            np.array([part.row]), Reason.UNKNOWN_METRIC, part.owner.device_id, part, counted=True,
-        )  # fmt: skip
+            part.message,
+            batch.seq(part.position),
+            self._state.now,
+            part.position,
+            np.array([part.row]),
+            Reason.UNKNOWN_METRIC,
+            part.owner.device_id,
+            part,
+            counted=True,
+        )
         self.hold(batch, key, entry)
 
     def keep_late_birth(self, arrival: Arrival, session: EdgeNodeSession) -> None:
@@ -167,9 +189,12 @@ class AwaitingBirths:
         if session.late_birth is not None:
             give_up([session.late_birth], arrival.decoded, Reason.LATE_BIRTH)
         session.late_birth = Waiting(
-            arrival.message, arrival.seq, self._state.now, arrival.position,
+            arrival.message,
+            arrival.seq,
+            self._state.now,
+            arrival.position,
             reason=Reason.LATE_BIRTH,
-        )  # fmt: skip
+        )
         arrival.batch.placed.append(session.late_birth)
         self._state.watch(session)
 
@@ -214,8 +239,15 @@ class AwaitingBirths:
         for message, device_id, reason, counted, kept in messages:
             read = parse(message.topic)
             if isinstance(read, Topic):
-                entry = Waiting(message, 0, self._state.now, reason=reason, device_id=device_id,
-                                counted=counted, kept=kept)  # fmt: skip
+                entry = Waiting(
+                    message,
+                    0,
+                    self._state.now,
+                    reason=reason,
+                    device_id=device_id,
+                    counted=counted,
+                    kept=kept,
+                )
                 key = (read.group_id, read.edge_node_id)
                 if key not in self._state.by_id:
                     self._state.gaps.heard_of_stranger(key)

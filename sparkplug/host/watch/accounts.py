@@ -216,9 +216,12 @@ class GapAccounts:
         """A gap between the last message in order and this one."""
         from_us = int(self._nodes["sent_us"][session.index])
         return Gap(
-            *arrival.key, reason, arrival.received_us, from_us=from_us or None,
+            *arrival.key,
+            reason,
+            arrival.received_us,
+            from_us=from_us or None,
             to_us=sent_us(arrival.batch, arrival.position),
-        )  # fmt: skip
+        )
 
     def _tell(self, change: GapChange, decoded: Decoded) -> None:
         decoded.gaps.append(change)
