@@ -13,7 +13,7 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # shellcheck disable=SC2086
 "$uv" pip compile $common --no-deps peers.in -o peers.lock
 # Those that cannot live beside the product, because they pin other versions of what it
-# uses, get environments of their own when a test asks for them (tests/peer_environments.py).
+# uses, get environments of their own when a test asks for them (tests/support/peer_environments.py).
 # shellcheck disable=SC2086
 "$uv" pip compile $common peers-tahutils.in -o peers-tahutils.lock
 # What leads the fuzzer by coverage; put beside the product when it is fuzzed.

@@ -1,11 +1,17 @@
-"""Settings every test module shares. Being here also puts `tests/` on the import path."""
+"""Settings that every test module shares."""
+
+# ruff: noqa: E402 - assertions are rewritten in what is imported after it was registered
 
 from typing import Any
 
 import pytest
-from certificates import Authority
-from grouping import Grouping
+
+# What these say of a failed assertion is what a test module would say.
+pytest.register_assert_rewrite("support", "oracle.comparison", "faults", "end_to_end")
+
 from hypothesis import HealthCheck, settings
+from support.certificates import Authority
+from support.grouping import Grouping
 
 # Machines that run the suite are slow and shared: an example that takes long is
 # no finding. Failures print what is needed to reproduce them.

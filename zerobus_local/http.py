@@ -56,9 +56,11 @@ class HttpPort:
             )
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="http",
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            name="http",
             daemon=True,
-        )  # fmt: skip
+        )
         self._thread.start()
 
     def close(self) -> None:

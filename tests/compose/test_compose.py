@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 from deltalake import DeltaTable
-from docker_engine import Engine, EngineUnavailable, base_images, docker_engine
-from services import free_port
+from support.docker_engine import Engine, EngineUnavailable, base_images, docker_engine
+from support.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as mqtt
 from oracle.messages import metric, payload
 from paho.mqtt.enums import CallbackAPIVersion
-from services import wait_until
+from support.services import wait_until
 
 from sparkplug.datatypes import DataType
 

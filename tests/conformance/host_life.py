@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oracle.messages import payload
-from services import wait_until
+from support.services import wait_until
 
 from conformance.edge import Edge, edge_node, now_ms, number
 from conformance.mqtt_packets import Connect, Disconnect, Publish

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
 from end_to_end.world import LandedTable, local_zerobus
-from services import MosquittoServer, mosquitto
+from support.services import MosquittoServer, mosquitto
 
 from conformance.observer import PROTOCOLS, Observer, observing
 from conformance.recording_proxy import RecordingProxy, recording_proxy

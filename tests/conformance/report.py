@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
-from services import mosquitto_binary
+from support.services import mosquitto_binary
 
 from conformance.assertions import PROPERTY, Kind
 from conformance.tck_ids import ALL_IDS, LISTS
@@ -92,8 +92,9 @@ class Collector:
         """Note one phase of one test; only if all phases pass has the test passed."""
         for name, note in report.user_properties:
             if name == PROPERTY and isinstance(note, dict):
-                result = Result(note["id"], note["kind"], note["seen"], note["text"],
-                                report.outcome)  # fmt: skip
+                result = Result(
+                    note["id"], note["kind"], note["seen"], note["text"], report.outcome
+                )
                 known = self.results.get(result.tck_id)
                 if known is None or known.outcome == PASSED:
                     self.results[result.tck_id] = result

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import peer
 import pytest
-from services import wait_until
+from support import peer
+from support.services import wait_until
 
 from conformance.assertions import Kind, Seen, tck
 from conformance.edge import number

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from oracle.messages import payload
-from services import wait_until
+from support.services import wait_until
 
 from conformance.assertions import Kind, Seen, tck
 from conformance.edge import edge_node, now_ms, number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from oracle.messages import payload
-from services import wait_until
+from support.services import wait_until
 
 from conformance.assertions import Seen, tck
 from conformance.edge import Edge, edge_node, now_ms, number

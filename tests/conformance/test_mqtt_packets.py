@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from services import wait_until
+from support.services import wait_until
 
 from conformance.mqtt_packets import (
     SESSION_EXPIRY_INTERVAL,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.world import local_zerobus
-from services import mosquitto, wait_until
+from support.services import mosquitto, wait_until
 
 from conformance.assertions import Seen, tck
 from conformance.mqtt_packets import Publish, Subscribe

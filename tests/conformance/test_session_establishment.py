@@ -357,8 +357,11 @@ def test_subscribers_are_told_of_every_beginning_and_end(lives):
             states = [state for _, state in life.states_seen(protocol)]
             for session in life.sessions:
                 born_ms = state_of(session.births[0].payload)["timestamp"]
-                about = [index for index, each in enumerate(states) if each["online"]
-                         and each["timestamp"] == born_ms]  # fmt: skip
+                about = [
+                    index
+                    for index, each in enumerate(states)
+                    if each["online"] and each["timestamp"] == born_ms
+                ]
                 after = [each["online"] for each in states[about[-1] + 1 :]]
                 assert after[:1] == [False]
 
@@ -388,6 +391,7 @@ def test_what_was_recorded_are_whole_sessions(lives, name):
     for life in lives:
         session = getattr(life, name)
         assert session.sent[0].packet == session.connect
-        assert [each.packet.reason for each in session.recorded
-                if isinstance(each.packet, Connack)] == [0]  # fmt: skip
+        assert [
+            each.packet.reason for each in session.recorded if isinstance(each.packet, Connack)
+        ] == [0]
         assert life.exit_code == 0

@@ -9,8 +9,8 @@ import random
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from peer import PeerType
-from services import wait_until
+from support.peer import PeerType
+from support.services import wait_until
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.world import world

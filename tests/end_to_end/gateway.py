@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import peer
-from peer import PeerMetric, PeerType
+from support import peer
+from support.peer import PeerMetric, PeerType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

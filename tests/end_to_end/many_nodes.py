@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
-from services import wait_until
+from support.services import wait_until
 
 from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
@@ -20,7 +20,7 @@ from sparkplug.topics import parse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from services import MosquittoServer
+    from support.services import MosquittoServer
 
     from sparkplug.actions import Action, Scalar
 

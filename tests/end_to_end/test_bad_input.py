@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-import peer
 import pytest
 from oracle.messages import metric as raw_metric
 from oracle.messages import payload
-from peer import PeerType
-from services import wait_until
+from support import peer
+from support.peer import PeerType
+from support.services import wait_until
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.world import world

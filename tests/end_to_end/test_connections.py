@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from mqtt_listener import listening
-from services import mosquitto, wait_until
+from support.mqtt_listener import listening
+from support.services import mosquitto, wait_until
 
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.gateway import Gateway, PeerType, metric, now_ms

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 
 import pytest
-from peer import PeerType
+from support.peer import PeerType
 
 from consumer.spool.layout import PAGE_BYTES
 from end_to_end.consumer_process import TABLE

@@ -6,7 +6,7 @@ import json
 import math
 import random
 
-from peer import PeerType
+from support.peer import PeerType
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.world import World, world
@@ -33,9 +33,14 @@ class Node:
         self.values.append(value or self.values[-1])
         self.messages += 1
         self.gateway.born(
-            metric("Recipe", PeerType.STRING, self.values[-1], MEASURED_MS + len(self.values),
-                   alias=self.alias)
-        )  # fmt: skip
+            metric(
+                "Recipe",
+                PeerType.STRING,
+                self.values[-1],
+                MEASURED_MS + len(self.values),
+                alias=self.alias,
+            )
+        )
 
     def change(self, value: str) -> None:
         self.values.append(value)

@@ -7,8 +7,8 @@ import random
 import subprocess
 from pathlib import Path
 
-from peer import PeerType
-from services import wait_until
+from support.peer import PeerType
+from support.services import wait_until
 
 from consumer.simulator import Fleet
 from consumer.spool.gap_report import read_report

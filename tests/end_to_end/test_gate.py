@@ -10,8 +10,8 @@ import pytest
 from conformance.mqtt_packets import Disconnect, Puback, Publish, Unsubscribe
 from conformance.observer import state_of
 from conformance.recording_proxy import recording_proxy
-from mqtt_listener import listening
-from services import mosquitto, wait_until
+from support.mqtt_listener import listening
+from support.services import mosquitto, wait_until
 
 from consumer.simulator import Fleet
 from end_to_end.consumer_process import configuration, consumer, seconds_for

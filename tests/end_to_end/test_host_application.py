@@ -10,9 +10,9 @@ import socket
 
 import paho.mqtt.client as mqtt
 import pytest
-from mqtt_listener import listening
 from paho.mqtt.enums import CallbackAPIVersion
-from services import mosquitto, wait_until
+from support.mqtt_listener import listening
+from support.services import mosquitto, wait_until
 
 from consumer.simulator import Fleet
 from end_to_end.consumer_process import configuration, consumer

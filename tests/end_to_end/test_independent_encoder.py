@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from oracle.event_id import event_id, identity
-from peer import PeerType
+from support.peer import PeerType
 
 from consumer.rows.tables import COLUMNS
 from end_to_end.expected import INTEGERS, columns_of, limits, value_columns

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pyarrow as pa
-from peer import PeerType
-from services import wait_until
+from support.peer import PeerType
+from support.services import wait_until
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.spool.balance import balance_of_file

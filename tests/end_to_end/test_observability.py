@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from services import mosquitto, password_line
+from support.services import mosquitto, password_line
 
 from consumer.logs import JsonLines, TextLines
 from end_to_end.consumer_process import CLIENT_ID, SECRET, configuration, consumer

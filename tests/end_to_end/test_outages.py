@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from peer import PeerType
-from services import wait_until
+from support.peer import PeerType
+from support.services import wait_until
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.under_load import assert_nothing_lost, fleet_for, wait_for_load

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from columnar import Columnar, message, tag
+from support.columnar import Columnar, message, tag
 
 from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from services import wait_until
+from support.services import wait_until
 
 from end_to_end.many_nodes import many_nodes
 from end_to_end.world import world

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 
 import pytest
-from services import free_port
+from support.services import free_port
 
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.world import world

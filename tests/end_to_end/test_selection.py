@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mqtt_listener import listening
 from oracle.event_id import event_id, identity
-from services import mosquitto
+from support.mqtt_listener import listening
+from support.services import mosquitto
 
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.gateway import MEASURED_MS, Gateway, metric

@@ -7,7 +7,7 @@ import sqlite3
 
 import duckdb
 import pytest
-from services import wait_until
+from support.services import wait_until
 
 from consumer.setup import ddl as side_ddl
 from end_to_end.gateway import Gateway, metric, now_ms
@@ -85,9 +85,10 @@ def test_a_gap_is_told_when_it_is_found_and_again_when_it_has_ended(tmp_path):
         first, last = events.wait_for(2, event_type="gap")
         assert first == found
         assert first["event_id"] == last["event_id"]
-        assert told([first, last], "seq", "missing_messages", "missing_is_modulo_256") == [
-            (1, 2, True)
-        ] * 2  # fmt: skip
+        assert (
+            told([first, last], "seq", "missing_messages", "missing_is_modulo_256")
+            == [(1, 2, True)] * 2
+        )
         assert told([first, last], "healing") == [("open",), ("rebirth_snapshot",)]
         with duckdb.connect() as database:
             database.register("events", events.read())

@@ -12,8 +12,8 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import peer_environments
 import pytest
+from support import peer_environments
 
 from end_to_end.expected import SCALARS, columns_of, value_columns
 from end_to_end.world import world
@@ -99,10 +99,14 @@ def scalars(which, **more):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"compress": True}, {"compress": True, "algorithm": "GZIP"},
-     {"compress": True, "algorithm": "DEFLATE"}],
+    [
+        {},
+        {"compress": True},
+        {"compress": True, "algorithm": "GZIP"},
+        {"compress": True, "algorithm": "DEFLATE"},
+    ],
     ids=["plain", "compressed", "gzip", "deflate"],
-)  # fmt: skip
+)
 def test_every_scalar_datatype_lands_with_its_exact_value(running, edge_node, options):
     before = running.consumer.reasons()
     steps = [
@@ -145,14 +149,26 @@ def test_data_sets_files_quality_history_and_aliases(running, edge_node):
     }
     born = [
         {"name": "Batches", "alias": 0, "type": "DataSet", "value": {**DATASET, "numOfColumns": 4}},
-        {"name": "Image", "alias": 1, "type": "File", "value": CONTENT.hex(),
-         "metadata": {"fileName": "pump.png", "size": len(CONTENT)}},
+        {
+            "name": "Image",
+            "alias": 1,
+            "type": "File",
+            "value": CONTENT.hex(),
+            "metadata": {"fileName": "pump.png", "size": len(CONTENT)},
+        },
         {"name": "Level", "alias": 2, "type": "Double", "value": 0.5, "properties": quality},
-        {"name": "Machine", "alias": 3, "type": "Template", "value": {
-            "isDefinition": False, "templateRef": "Machine", "metrics": [
-                {"name": "Speed", "type": "Double", "value": 1.5}]}},
+        {
+            "name": "Machine",
+            "alias": 3,
+            "type": "Template",
+            "value": {
+                "isDefinition": False,
+                "templateRef": "Machine",
+                "metrics": [{"name": "Speed", "type": "Double", "value": 1.5}],
+            },
+        },
         {"name": "Now", "alias": 4, "type": "Double", "value": 1.0, "isTransient": True},
-    ]  # fmt: skip
+    ]
     late = {"alias": 2, "type": "Double", "value": 2.5, "isHistorical": True}
     steps = [
         ["NBIRTH", None, payload(*born), {}],

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from services import wait_until
+from support.services import wait_until
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.under_load import assert_nothing_lost, fleet_for, known_ids, wait_for_load

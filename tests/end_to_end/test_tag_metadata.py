@@ -9,7 +9,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from services import wait_until
+from support.services import wait_until
 
 from end_to_end.side_world import METADATA, landed, side_world, told
 from sparkplug.datatypes import DataType
@@ -17,8 +17,14 @@ from sparkplug.edge.encoding import Metric, Properties
 from sparkplug.edge.node import EdgeNode
 
 NOW_MS = 1_795_443_214_000
-PRESSURE = Properties(engUnit="bar", engLow=0.0, engHigh=250.0, documentation="Main pump",
-                      tooltip="Pressure", readOnly=True)  # fmt: skip
+PRESSURE = Properties(
+    engUnit="bar",
+    engLow=0.0,
+    engHigh=250.0,
+    documentation="Main pump",
+    tooltip="Pressure",
+    readOnly=True,
+)
 
 
 def at(milliseconds):
@@ -52,10 +58,15 @@ class Publisher:
     @staticmethod
     def _metrics(tags, at_ms):
         return [
-            Metric(name=name, data_type=DataType.Double, value=1.0, timestamp_ms=at_ms,
-                   properties=properties)
+            Metric(
+                name=name,
+                data_type=DataType.Double,
+                value=1.0,
+                timestamp_ms=at_ms,
+                properties=properties,
+            )
             for name, properties in tags.items()
-        ]  # fmt: skip
+        ]
 
 
 @pytest.fixture
@@ -169,8 +180,11 @@ def test_a_table_that_is_named_later_is_filled_by_the_next_births(tmp_path):
 
 
 def test_a_version_that_found_no_room_is_written_with_the_next_birth(tmp_path):
-    with side_world(tmp_path, spool={"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
-                    shutdown_timeout=0) as system:  # fmt: skip
+    with side_world(
+        tmp_path,
+        spool={"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
+        shutdown_timeout=0,
+    ) as system:
         system.consumer.start_ready()
         system.zerobus.faults.delay_commits(math.inf)
         publisher = Publisher(system.publish)

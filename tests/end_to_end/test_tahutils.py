@@ -6,8 +6,8 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import peer_environments
 import pytest
+from support import peer_environments
 
 from end_to_end.expected import SCALARS, columns_of, value_columns
 from end_to_end.world import world

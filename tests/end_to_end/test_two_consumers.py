@@ -6,7 +6,7 @@ from collections import Counter
 
 import duckdb
 import pytest
-from services import wait_until
+from support.services import wait_until
 
 from consumer.setup.ddl import deduplicated_view
 from end_to_end.consumer_process import configuration, consumer

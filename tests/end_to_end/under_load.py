@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from services import wait_until
+from support.services import wait_until
 
 from consumer.simulator import Fleet
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from mqtt_listener import Listener, listening
-from services import MosquittoServer, mosquitto, wait_until
-from tag_events import ServerProcess
+from support.mqtt_listener import Listener, listening
+from support.services import MosquittoServer, mosquitto, wait_until
+from support.tag_events import ServerProcess
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from end_to_end.consumer_process import TABLE, ConsumerProcess, configuration, consumer

@@ -25,8 +25,13 @@ def main() -> int:
     """Run the scenarios one after the other; 1 if a promise was not kept."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=15.0, help="for all of them together")
-    parser.add_argument("--only", action="append", choices=SCENARIOS, metavar="NAME",
-                        help=f"this one; may be repeated. Of {', '.join(SCENARIOS)}")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=SCENARIOS,
+        metavar="NAME",
+        help=f"this one; may be repeated. Of {', '.join(SCENARIOS)}",
+    )
     parser.add_argument("--seed", type=int, help="of what is random (default: another each time)")
     parser.add_argument("--keep", type=Path, help="keep all files here, also what went well")
     arguments = parser.parse_args()

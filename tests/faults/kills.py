@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services import wait_until
+from support.services import wait_until
 
 from faults.rig import Size, rig
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from services import wait_until
+from support.services import wait_until
 
 from faults.damage import damage_batch, damage_page
 from faults.rig import Size, rig

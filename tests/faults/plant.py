@@ -7,7 +7,7 @@ import itertools
 import random
 from typing import TYPE_CHECKING
 
-from services import wait_until
+from support.services import wait_until
 
 from consumer.simulator.connection import MqttTarget
 from consumer.simulator.group import NodeGroup
@@ -63,14 +63,18 @@ class Program:
     def __init__(self, start_ms: int, poison_every: int = 0) -> None:
         self.metrics = {
             device: [
-                Metric(name=f"{data_type.name}/{number}", data_type=data_type,
-                       value=_value(data_type, 0), timestamp_ms=start_ms)
+                Metric(
+                    name=f"{data_type.name}/{number}",
+                    data_type=data_type,
+                    value=_value(data_type, 0),
+                    timestamp_ms=start_ms,
+                )
                 for number, data_type in zip(
                     range(_TAGS_PER_DEVICE), itertools.cycle(_TYPES), strict=False
                 )
             ]
             for device in DEVICES
-        }  # fmt: skip
+        }
         self.metrics[None].append(
             Metric(name=POISON_TAG, data_type=DataType.Int32, value=0, timestamp_ms=start_ms)
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import paho.mqtt.client as mqtt
 from end_to_end.consumer_process import TABLE
 from paho.mqtt.enums import CallbackAPIVersion
-from services import wait_until
+from support.services import wait_until
 
 from faults.landed_order import arrival_numbers, change_columns, table_path
 from faults.plant import GROUP

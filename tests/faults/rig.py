@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
 from end_to_end.world import LandedTable
-from services import mosquitto, wait_until
+from support.services import mosquitto, wait_until
 
 from faults.books import check_gaps, check_ledger, gaps_report
 from faults.plant import HOST_ID, Plant, plant
@@ -23,7 +23,7 @@ from faults.zerobus_process import ZerobusProcess, zerobus_process
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from services import MosquittoServer
+    from support.services import MosquittoServer
 
     from faults.tcp_proxy import TcpProxy
     from faults.verdict import Verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-from certificates import Authority
+from support.certificates import Authority
 
 from faults.rig import Size, rig
 from faults.tcp_proxy import tcp_proxy

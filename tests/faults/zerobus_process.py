@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pyarrow as pa
 from end_to_end.consumer_process import CLIENT_ID, SECRET, TABLE
-from services import free_port
+from support.services import free_port
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from certificates import Certificate
+    from support.certificates import Certificate
 
 
 def narrow_schema() -> pa.Schema:

@@ -9,7 +9,7 @@ import random
 import sys
 from pathlib import Path
 
-import peer_environments
+from support import peer_environments
 
 from fuzz import campaign
 from fuzz.targets import TARGETS

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import peer_environments
+from support import peer_environments
 
 TESTS: Final = Path(__file__).parents[1]
 CORPUS: Final = Path(__file__).with_name("corpus")

@@ -40,17 +40,24 @@ class Orders(RuleBasedStateMachine):
         self.story.act(step)
 
     @rule(
-        action=st.sampled_from(_SAID), node=_NODES, pause=_PAUSE, new_batch=st.booleans(),
-        by=_SMALL, skew=st.integers(0, 3),
-    )  # fmt: skip
+        action=st.sampled_from(_SAID),
+        node=_NODES,
+        pause=_PAUSE,
+        new_batch=st.booleans(),
+        by=_SMALL,
+        skew=st.integers(0, 3),
+    )
     def say(self, *, action, node, pause, new_batch, by, skew) -> None:
         """An edge node sends a message, and it comes."""
         self.act(Step(action, node, 0, 0, pause, new_batch, by, skew))
 
     @rule(
-        action=st.sampled_from(_SAID), node=_NODES, fate=st.integers(1, 4),
-        new_batch=st.booleans(), by=_SMALL,
-    )  # fmt: skip
+        action=st.sampled_from(_SAID),
+        node=_NODES,
+        fate=st.integers(1, 4),
+        new_batch=st.booleans(),
+        by=_SMALL,
+    )
     def meet_with_trouble(self, *, action, node, fate, new_batch, by) -> None:
         """An edge node sends a message, and something happens to it on the way."""
         self.act(Step(action, node, fate, 0, 0, new_batch, by, 0))

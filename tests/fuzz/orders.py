@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from oracle import Arrival, Oracle
-from test_decoding import REORDER_TIMEOUT, Columnar, assert_alike
+from oracle.comparison import REORDER_TIMEOUT, Columnar, assert_alike
 
 from fuzz.bounded import assert_bounded
 from sparkplug.datatypes import DataType

@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from oracle import Arrival, Oracle
+from oracle.comparison import REORDER_TIMEOUT, Columnar, assert_alike, judged_alike
 from oracle.forms import COMPRESSED
 from oracle.strategies import random_fleet
 from oracle.wire import embedded, varint
-from test_decoding import REORDER_TIMEOUT, Columnar, assert_alike, judged_alike
 
 from fuzz.bounded import assert_bounded
 from sparkplug.datatypes import DataType

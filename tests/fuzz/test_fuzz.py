@@ -2,8 +2,8 @@
 
 import itertools
 
-import peer_environments
 import pytest
+from support import peer_environments
 
 from fuzz import campaign, engines
 from fuzz.orders import Step

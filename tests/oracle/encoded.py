@@ -14,8 +14,17 @@ from google.protobuf.message import DecodeError
 from sparkplug.pb.sparkplug_b_pb2 import DataSet
 
 ELEMENTS = {
-    22: "b", 23: "h", 24: "i", 25: "q", 26: "B", 27: "H", 28: "I", 29: "Q", 30: "f", 31: "d",
-}  # fmt: skip
+    22: "b",
+    23: "h",
+    24: "i",
+    25: "q",
+    26: "B",
+    27: "H",
+    28: "I",
+    29: "Q",
+    30: "f",
+    31: "d",
+}
 DATA_SET, BYTES, FILE = 16, 17, 18
 BOOLEAN_ARRAY, STRING_ARRAY, DATE_TIME_ARRAY = 32, 33, 34
 

@@ -236,9 +236,14 @@ def walk(  # noqa: PLR0917 - everything that is known of an instance
         if not above.is_null and (member.is_null or not member.HasField("template_value")):
             inner = null(leaves, inner_path, inner, is_null=member.is_null)
         walk(
-            leaves, inner_path, member.template_value, inner_around, inner_reference, inner,
+            leaves,
+            inner_path,
+            member.template_value,
+            inner_around,
+            inner_reference,
+            inner,
             definitions,
-        )  # fmt: skip
+        )
     if definitions is not None and (not reference or reference not in above.templates):
         complete(leaves, path, known, named, (*above.templates, reference), definitions)
 

@@ -8,7 +8,7 @@ os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 import pyarrow as pa
 import pytest
-from local_rig import READING, TABLE, Client
+from support.local_rig import READING, TABLE, Client
 
 from zerobus_local import LocalZerobus
 

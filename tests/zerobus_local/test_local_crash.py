@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from deltalake import DeltaTable
-from local_rig import READING, TABLE, until
+from support.local_rig import READING, TABLE, until
 
 from zerobus_local import DataDirInUseError, LocalZerobus
 
@@ -48,8 +48,9 @@ def process(tmp_path, schema):
 
 
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(process, make_client, tmp_path):
-    client = make_client(SimpleNamespace(endpoint=process.endpoint,
-                                         workspace_url=process.workspace_url))  # fmt: skip
+    client = make_client(
+        SimpleNamespace(endpoint=process.endpoint, workspace_url=process.workspace_url)
+    )
     stream = client.stream(recovery_retries=200, flush_timeout_ms=60_000)
     batches, size = 400, 25
     acknowledged = []

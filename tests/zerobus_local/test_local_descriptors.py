@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import descriptor_pb2 as dpb
 from hypothesis import given
 from hypothesis import strategies as st
-from local_rig import READING, F, descriptor_bytes, fill, message_class
+from support.local_rig import READING, F, descriptor_bytes, fill, message_class
 
 from zerobus_local import descriptors
 from zerobus_local.errors import RecordError, SchemaError
@@ -111,8 +111,14 @@ def test_an_enum_of_the_lost_file_is_a_number():
 
 def test_proto3_optional_fields_keep_their_zeros():
     proto = dpb.DescriptorProto(name="Explicit")
-    proto.field.add(name="value", number=1, label=F.LABEL_OPTIONAL, type=F.TYPE_DOUBLE,
-                    proto3_optional=True, oneof_index=0)  # fmt: skip
+    proto.field.add(
+        name="value",
+        number=1,
+        label=F.LABEL_OPTIONAL,
+        type=F.TYPE_DOUBLE,
+        proto3_optional=True,
+        oneof_index=0,
+    )
     proto.oneof_decl.add(name="_value")
     decoder = ProtoDecoder(
         descriptors.message_type(proto.SerializeToString()),

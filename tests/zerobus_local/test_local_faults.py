@@ -7,7 +7,7 @@ import urllib.request
 
 import grpc
 import pytest
-from local_rig import READING, until
+from support.local_rig import READING, until
 from zerobus.sdk.sync import NonRetriableException, ZerobusException
 
 from zerobus_local import FaultError, Faults, LocalZerobus, LocalZerobusError

@@ -10,7 +10,7 @@ import duckdb
 import grpc
 import pytest
 from deltalake import DeltaTable
-from local_rig import READING, create_request, hold_open, raw_call, record_request, until
+from support.local_rig import READING, create_request, hold_open, raw_call, record_request, until
 from zerobus.sdk.sync import ZerobusException
 
 

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_rig import READING, TABLE, create_request, raw_call
+from support.local_rig import READING, TABLE, create_request, raw_call
 from zerobus.sdk.sync import (
     HeadersProvider,
     NonRetriableException,
@@ -171,11 +171,28 @@ def test_both_ports_speak_tls(make_server, make_client, tmp_path, monkeypatch, r
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "1", "-keyout", key, "-out", cert, *subject,
-         "-addext", "basicConstraints=critical,CA:FALSE"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "1",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            *subject,
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ],
+        check=True,
+        capture_output=True,
+    )
     monkeypatch.setenv("SSL_CERT_FILE", str(cert))
     server = make_server(tls=Tls(cert, key))
     assert server.endpoint.startswith("https://127.0.0.1:")

@@ -5,7 +5,7 @@ import json
 import grpc
 import pyarrow as pa
 import pytest
-from local_rig import (
+from support.local_rig import (
     READING,
     TABLE,
     F,

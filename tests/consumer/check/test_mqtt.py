@@ -1,0 +1,233 @@
+"""`sparkplug-zerobus check`: what it says of MQTT servers."""
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from support.check_cases import PROTOCOLS, SECRET, findings, mapping
+from support.scripted_server import scripted
+from support.services import free_port, mosquitto, wait_until
+
+
+@pytest.fixture
+def mqtt_findings(tmp_path):
+    def look(url, listen=0.2, timeout=5.0, host=None, **server):
+        config = mapping(tmp_path, url)
+        config["servers"][0] |= server
+        config["host"] = host or {}
+        return findings(config, "mqtt plant-a", listen=listen, timeout=timeout)
+
+    return look
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_without_traffic_is_fine_and_noted_as_quiet(tmp_path, mqtt_findings, protocol):
+    with mosquitto(tmp_path) as server:
+        ok, note = mqtt_findings(server.url, protocol=protocol)
+    assert ok.startswith("ok   mqtt plant-a  connected in ")
+    assert ok.endswith("subscribed (spBv1.0/#)")
+    assert note.startswith("note mqtt plant-a  nothing heard in 0.2 s -> ")
+
+
+def test_listening_can_be_left_out(tmp_path, mqtt_findings):
+    with mosquitto(tmp_path) as server:
+        assert len(mqtt_findings(server.url, listen=0)) == 1
+
+
+@pytest.fixture
+def publisher(tmp_path):
+    with mosquitto(tmp_path, "log_type all") as server:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, "publisher")
+        client.connect("127.0.0.1", server.port)
+        client.loop_start()
+        yield server, client
+        client.disconnect()
+        client.loop_stop()
+
+
+def retain(client, topic, payload):
+    """Retained: what is there before the check subscribes, it hears at once."""
+    client.publish(topic, payload, qos=1, retain=True).wait_for_publish(10)
+
+
+def test_the_first_message_is_reported(publisher, mqtt_findings):
+    server, client = publisher
+    retain(client, "spBv1.0/G/NDATA/Edge 1", b"\x10\x01")
+    _, note = mqtt_findings(server.url, listen=10)
+    assert note.startswith("note mqtt plant-a  first message after ")
+    assert note.endswith(" s: spBv1.0/G/NDATA/Edge 1")
+
+
+def test_traffic_that_is_not_sparkplug_is_reported(publisher, mqtt_findings):
+    server, client = publisher
+    retain(client, "zigbee2mqtt/lamp", b"on")
+    _, note = mqtt_findings(server.url, topics=["#"])
+    assert "1 messages in 0.2 s, none of them Sparkplug B -> correct servers[0].topics" in note
+
+
+@pytest.mark.parametrize(
+    ("state", "is_noted"),
+    [
+        (b'{"online":true,"timestamp":1}', True),
+        (b'{"online":false,"timestamp":1}', False),
+        (b"ONLINE", False),
+        (b"[]", False),
+    ],
+)
+def test_another_host_of_the_same_id_is_reported(publisher, mqtt_findings, state, is_noted):
+    server, client = publisher
+    retain(client, "spBv1.0/STATE/me", state)
+    text = "a host me says that it is online"
+    assert any(text in line for line in mqtt_findings(server.url, host={"id": "me"})) == is_noted
+    assert not any(text in line for line in mqtt_findings(server.url, host={"id": "other"}))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_it_publishes_nothing_and_has_no_will(tmp_path, mqtt_findings, protocol):
+    with mosquitto(tmp_path, "log_type all") as server:
+        mqtt_findings(server.url, protocol=protocol, client_id="consumer")
+        wait_until(lambda: "DISCONNECT from consumer-check-" in server.log(), what="DISCONNECT")
+        assert "No will message specified" in server.log()
+        assert "Received PUBLISH" not in server.log()
+
+
+def test_it_does_not_end_the_connection_of_the_consumer(publisher, mqtt_findings):
+    server, client = publisher
+    assert mqtt_findings(server.url, client_id="publisher")[0].startswith("ok ")
+    assert client.is_connected()
+    assert "already connected" not in server.log()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_refused_login_is_reported(tmp_path, mqtt_findings, protocol):
+    with mosquitto(tmp_path, "allow_anonymous false") as server:
+        (fail,) = mqtt_findings(server.url, protocol=protocol, username="u", password=SECRET)
+    assert fail == (
+        "FAIL mqtt plant-a  CONNECT refused: Not authorized (code 135) -> "
+        "check username and password, and that the server knows this user"
+    )
+
+
+# CONNACK and SUBACK of MQTT 5 (packet, length, flags or message id, properties, code).
+CONNACK = b"\x20\x03\x00\x00\x00"
+SUBACK = b"\x90\x04\x00\x01\x00"
+
+
+@pytest.mark.parametrize(
+    ("answers", "stay", "words"),
+    [
+        ([b"\x20\x03\x00\x84\x00"], True, ["Unsupported protocol version (code 132)", '"3.1.1"']),
+        ([b"\x20\x03\x00\x85\x00"], True, ["Client identifier not valid (code 133)", "client_id"]),
+        ([b"\x20\x03\x00\x86\x00"], True, ["Bad user name or password", "check username"]),
+        ([b"\x20\x03\x00\x8a\x00"], True, ["Banned (code 138)", "administrator"]),
+        ([b"\x20\x03\x00\x80\x00"], True, ["Unspecified error", "look at the server's log"]),
+        ([], True, ["did not answer CONNECT within 0.5 s", "mqtts:// if this is a TLS port"]),
+        ([], False, ["ended the connection instead of answering CONNECT", '"3.1.1"']),
+        (
+            [CONNACK, SUBACK + b"\x87"],
+            True,
+            ["subscription to spBv1.0/# refused: Not authorized (code 135)", "right to read"],
+        ),
+        ([CONNACK], True, ["did not answer SUBSCRIBE within 0.5 s"]),
+        (
+            [CONNACK],
+            False,
+            ["ended the connection on SUBSCRIBE", "right to read servers[0].topics"],
+        ),
+        ([CONNACK, SUBACK + b"\x01"], False, ["ended the connection: "]),
+    ],
+)
+def test_what_a_server_refuses_is_named_with_its_mend(mqtt_findings, answers, stay, words):
+    with scripted(*answers, stay=stay) as port:
+        *_, fail = mqtt_findings(f"mqtt://127.0.0.1:{port}", timeout=0.5, listen=5)
+    assert fail.startswith("FAIL mqtt plant-a  ")
+    assert [word for word in words if word not in fail] == []
+
+
+def test_a_server_that_cannot_be_reached_is_reported(mqtt_findings):
+    port = free_port()
+    (fail,) = mqtt_findings(f"mqtt://127.0.0.1:{port}")
+    assert fail.startswith(f"FAIL mqtt plant-a  nobody listens on 127.0.0.1:{port} -> start")
+
+
+def test_an_unknown_name_is_reported(mqtt_findings):
+    (fail,) = mqtt_findings("mqtt://broker.invalid")
+    assert "the name broker.invalid is not known -> correct servers[0].url" in fail
+
+
+def tls_listener(authority, certificate, *, ask=False):
+    return (
+        f"listener {{port}} 127.0.0.1\ncertfile {certificate.cert_file}\n"
+        f"keyfile {certificate.key_file}\ncafile {authority.ca_file}\n"
+        f"require_certificate {'true' if ask else 'false'}\n"
+    )
+
+
+def encrypted(server):
+    return server.url.replace("mqtt://", "mqtts://")
+
+
+def test_tls_with_the_right_authority_works(tmp_path, authority, mqtt_findings):
+    config = tls_listener(authority, authority.issue("good"))
+    with mosquitto(tmp_path, config) as server:
+        tls = {"ca_file": str(authority.ca_file)}
+        assert mqtt_findings(encrypted(server), tls=tls)[0].startswith("ok ")
+        (fail,) = mqtt_findings(encrypted(server))
+        assert "is not trusted: self-signed certificate" in fail
+        assert "-> set servers[0].tls.ca_file to the PEM file" in fail
+        (fail,) = mqtt_findings(server.url)
+        assert "write mqtts:// if this is a TLS port" in fail
+
+
+@pytest.mark.parametrize(
+    ("issued", "words"),
+    [
+        (("elsewhere", "DNS:elsewhere.example", 1), "is for another host: "),
+        (("expired", "IP:127.0.0.1", -1), "is not valid now: certificate has expired"),
+    ],
+)
+def test_a_wrong_certificate_is_reported(tmp_path, authority, mqtt_findings, issued, words):
+    config = tls_listener(authority, authority.issue(*issued))
+    with mosquitto(tmp_path, config) as server:
+        (fail,) = mqtt_findings(encrypted(server), tls={"ca_file": str(authority.ca_file)})
+    assert words in fail
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_that_asks_for_a_client_certificate(tmp_path, authority, mqtt_findings, protocol):
+    own = authority.issue("client")
+    config = tls_listener(authority, authority.issue("server"), ask=True)
+    tls = {"ca_file": str(authority.ca_file)}
+    pair = {"cert_file": str(own.cert_file), "key_file": str(own.key_file)}
+    with mosquitto(tmp_path, config) as server:
+        (fail,) = mqtt_findings(encrypted(server), tls=tls, protocol=protocol)
+        assert "set tls.cert_file and tls.key_file if it asks for a client certificate" in fail
+        ok, _ = mqtt_findings(encrypted(server), tls=tls | pair, protocol=protocol)
+        assert ok.startswith("ok ")
+
+
+def test_tls_to_a_port_without_it_is_reported(tmp_path, mqtt_findings):
+    with mosquitto(tmp_path) as server:
+        (fail,) = mqtt_findings(encrypted(server))
+    assert "-> check that servers[0].url has the" in fail
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        ({"ca_file": "/nowhere/ca.pem"}, "/nowhere/ca.pem cannot be used: No such file"),
+        ({"ca_file": __file__}, "test_mqtt.py cannot be used: "),
+        ({"cert_file": "/nowhere/c.pem", "key_file": "/nowhere/k.pem"}, "/nowhere/c.pem with "),
+    ],
+)
+def test_certificates_that_cannot_be_used_are_named(mqtt_findings, tls, words):
+    (fail,) = mqtt_findings("mqtts://127.0.0.1:1", tls=tls)
+    assert words in fail
+    assert "-> let servers[0].tls." in fail
+
+
+def test_every_server_is_checked(tmp_path):
+    with mosquitto(tmp_path) as server:
+        config = mapping(tmp_path)
+        config["servers"].append({"name": "plant-b", "url": server.url})
+        assert findings(config, "mqtt plant-a")[0].startswith("FAIL mqtt plant-a  nobody listens")
+        assert findings(config, "mqtt plant-b")[0].startswith("ok   mqtt plant-b  connected")

@@ -1,0 +1,547 @@
+"""Delivery: what is in the spool arrives in the table, whatever the service does meanwhile.
+
+Real SDK, real server, real Delta tables. Every test ends with what landed.
+"""
+
+import contextlib
+import logging
+import random
+import time
+
+import pyarrow as pa
+import pytest
+from support.services import wait_until
+from support.tag_events import (
+    CLIENT_ID,
+    DESCRIPTOR,
+    SECRET,
+    TABLE,
+    ServerProcess,
+    event,
+    events,
+    landed,
+    sink_for,
+)
+
+from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.options import Backoff, DeliveryOptions
+from consumer.delivery.stats import StreamState
+from consumer.delivery.table import Delivery
+from consumer.errors import FailureKind
+from consumer.rows.encoded import EncodedRows
+from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.sink import MAX_CALL_BYTES
+from consumer.sinks.zerobus import StreamOptions
+from consumer.spool.spool import Spool
+from zerobus_local import LocalZerobus
+
+QUICK_STREAM = StreamOptions(open_timeout=2.0, ack_timeout=30.0, flush_timeout=0.3)
+QUICK = DeliveryOptions(
+    retry=Backoff(0.02, 0.2),
+    blocked_retry=Backoff(0.1, 0.3),
+    trim_interval=0.02,
+    lone_refusal=0.2,
+)
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = LocalZerobus(
+        tmp_path / "tables", credentials={CLIENT_ID: SECRET}, commit_interval=0.02
+    )
+    server.create_table(TABLE, TAG_EVENTS_SCHEMA)
+    with server:
+        yield server
+
+
+class Plant:
+    """A spool and its delivery; `add` does what the pipeline does."""
+
+    def __init__(self, tmp_path, server, options=QUICK, stream=QUICK_STREAM):
+        self.data_dir = tmp_path / "tables"
+        self.spool = Spool.open(tmp_path / "spool.db", sync="off")
+        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.sink = sink_for(server, options=stream)
+        self.delivery = Delivery(self.spool, self.sink, TABLE, self.schema_id, options)
+        self.number = 0
+
+    def add(self, rows=100, batches=1):
+        """Append batches of `rows` rows and hand them over."""
+        for _ in range(batches):
+            encoded = events(self.number, self.number + rows)
+            self.number += rows
+            batch = self.spool.append(TABLE, encoded, schema_id=self.schema_id)
+            self.delivery.submit(batch)
+
+    def add_poison(self, rows, at, count=1):
+        """Append a batch in which records, from row `at` on, are no events."""
+        messages = [event(self.number + row) for row in range(rows)]
+        messages[at : at + count] = [b"\xff\xff"] * count
+        self.number += rows
+        encoded = EncodedRows.from_messages(messages)
+        self.delivery.submit(self.spool.append(TABLE, encoded, schema_id=self.schema_id))
+
+    def dead_letters(self):
+        """Batch id, row, reason and error of every record that was set aside."""
+        query = "SELECT batch_id, first_row, reason, error FROM dead_letters ORDER BY 1, 2"
+        return self.spool.read(lambda db: db.execute(query).fetchall())
+
+    def stats(self):
+        return self.delivery.stats()
+
+    def wait_for(self, state, timeout=10):
+        wait_until(lambda: self.stats().state is state, timeout, f"state {state}: {self.stats()}")
+
+    def landed_once(self):
+        """Everything is acknowledged and out of the spool, and landed exactly once."""
+        assert self.delivery.drain(20) == 0, self.stats()
+        assert landed(self.data_dir) == list(range(self.number))
+
+    def landed_at_least_once(self):
+        """Everything is acknowledged and landed; returns how many rows landed again."""
+        assert self.delivery.drain(20) == 0, self.stats()
+        numbers = landed(self.data_dir)
+        assert sorted(set(numbers)) == list(range(self.number))
+        return len(numbers) - self.number
+
+
+@pytest.fixture
+def plant_for(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def make(server, *, start=True, **options):
+            plant = Plant(tmp_path, server, **options)
+            stack.callback(plant.spool.close)
+            stack.callback(plant.delivery.stop, 10)
+            if start:
+                plant.delivery.start()
+            return plant
+
+        yield make
+
+
+@pytest.fixture
+def plant(server, plant_for):
+    return plant_for(server)
+
+
+class TestInOrder:
+    def test_what_an_earlier_run_left_is_sent_before_what_is_new(self, server, plant_for):
+        plant = plant_for(server, start=False)
+        plant.add(batches=5)
+        plant.delivery.start()
+        plant.add(batches=5)
+        plant.landed_once()
+        assert plant.stats().rows_acked == 1000
+        assert plant.stats().failures == 0
+
+    def test_rows_land_in_the_order_of_the_spool(self, plant):
+        for _ in range(30):
+            plant.add(rows=random.randint(1, 400))
+        plant.landed_once()
+        assert plant.spool.stats().rows == 0
+
+    def test_a_stream_is_opened_before_there_is_anything_to_send(self, plant):
+        plant.wait_for(StreamState.OPENED)
+        assert plant.stats().generation == 1
+
+    def test_a_lone_row_does_not_wait_for_company(self, server, plant_for):
+        plant = plant_for(server, options=DeliveryOptions(max_delay=60.0))
+        plant.wait_for(StreamState.OPENED)
+        plant.add(rows=1)
+        wait_until(lambda: plant.stats().rows_acked == 1)
+
+    def test_small_batches_share_calls_while_others_are_in_flight(self, server, plant_for):
+        server.faults.delay_acks(0.2)
+        plant = plant_for(server)
+        plant.wait_for(StreamState.OPENED)
+        plant.add(rows=10, batches=500)
+        plant.landed_once()
+        assert plant.stats().calls_sent <= 12
+
+    def test_rows_wait_for_a_fuller_call_no_longer_than_max_delay(self, server, plant_for):
+        server.faults.delay_acks(30)
+        plant = plant_for(server, options=DeliveryOptions(max_delay=0.2))
+        plant.wait_for(StreamState.OPENED)
+        plant.add(rows=1)
+        wait_until(lambda: plant.stats().calls_sent == 1)
+        started = time.monotonic()
+        plant.add(rows=1)
+        wait_until(lambda: plant.stats().calls_sent == 2)
+        assert time.monotonic() - started >= 0.15
+        server.faults.clear()
+        plant.landed_once()
+
+    def test_no_more_calls_are_in_flight_than_allowed(self, server, plant_for):
+        server.faults.delay_acks(30)
+        options = DeliveryOptions(limits=CallLimits(max_records=10), max_inflight=3)
+        plant = plant_for(server, options=options)
+        plant.add(rows=100)
+        wait_until(lambda: plant.stats().inflight_calls == 3)
+        assert server.counters().requests_received <= 3
+        assert plant.stats().rows_sent == 30
+        server.faults.clear()
+        plant.landed_once()
+
+    def test_no_more_bytes_are_in_flight_than_allowed(self, server, plant_for):
+        server.faults.delay_acks(30)
+        options = DeliveryOptions(limits=CallLimits(max_records=1), max_inflight_bytes=1000)
+        plant = plant_for(server, options=options)
+        plant.add(rows=100)
+        wait_until(lambda: plant.stats().inflight_rows >= 4)
+        assert plant.stats().inflight_rows < 10
+        server.faults.clear()
+        plant.landed_once()
+
+    def test_a_batch_leaves_the_spool_only_when_acknowledged(self, server, plant_for):
+        server.faults.drop_acks()
+        plant = plant_for(server)
+        plant.add(batches=3)
+        wait_until(lambda: server.counters().records_committed == 300)
+        assert plant.delivery.drain(0.1) == 300
+        assert plant.spool.stats().batches == 3
+
+    def test_what_memory_cannot_hold_is_read_back_in_order(self, server, plant_for):
+        server.faults.delay_acks(0.05)
+        options = DeliveryOptions(
+            handover_bytes=50_000, read_bytes=100_000, max_inflight_bytes=50_000
+        )
+        plant = plant_for(server, options=options)
+        plant.wait_for(StreamState.OPENED)
+        plant.add(rows=100, batches=100)
+        assert plant.stats().lagging
+        plant.landed_once()
+        plant.add()
+        plant.landed_once()
+        assert not plant.stats().lagging
+
+    def test_memory_stays_bounded_while_zerobus_is_away(self, server, plant_for):
+        server.faults.fail_creation("UNAVAILABLE", "away", times=None)
+        options = DeliveryOptions(
+            handover_bytes=50_000,
+            read_bytes=50_000,
+            max_inflight_bytes=50_000,
+            retry=Backoff(0.01, 0.01),
+        )
+        plant = plant_for(server, options=options)
+        plant.add(rows=100, batches=50)  # some 900 kB
+        failures = plant.stats().failures
+        wait_until(lambda: plant.stats().failures > failures + 3)
+        plant.add(rows=100, batches=50)
+        [stream] = plant.delivery.streams
+        outbox, handover = stream._outbox, stream._handover
+        assert outbox.uncut_bytes <= 50_000 + 50_000
+        assert sum(batch.rows.nbytes for batch in handover._batches) <= 50_000
+        server.faults.clear()
+        plant.landed_once()
+
+    def test_batches_that_were_only_spooled_are_found_when_woken(self, plant):
+        plant.wait_for(StreamState.OPENED)
+        plant.landed_once()
+        plant.spool.append(TABLE, events(0, 50), schema_id=plant.schema_id)
+        plant.number = 50
+        plant.delivery.wake()
+        plant.landed_once()
+
+    def test_batches_of_an_older_schema_are_sent_with_their_own_descriptor(self, server, plant_for):
+        plant = plant_for(server, start=False)
+        plant.add()
+        other = plant.spool.add_schema(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
+        batch = plant.spool.append(TABLE, events(100, 200), schema_id=other)
+        plant.number = 200
+        plant.delivery.start()
+        plant.delivery.submit(batch)
+        plant.add()
+        plant.landed_once()
+        assert plant.stats().generation == 3
+        assert plant.stats().failures == 0
+
+    def test_a_batch_of_another_table_is_refused(self, plant):
+        batch = plant.spool.append("main.plant.other", events(0, 1), schema_id=plant.schema_id)
+        with pytest.raises(ValueError, match=r"main\.plant\.other"):
+            plant.delivery.submit(batch)
+
+
+class TestSize:
+    def test_payloads_are_split_before_they_reach_the_clients_limit(self, server, plant_for):
+        plant = plant_for(server, start=False)
+        text = "x" * 3_000_000
+        rows = EncodedRows.from_messages([event(number, text) for number in range(10)])
+        plant.spool.append(TABLE, rows, schema_id=plant.schema_id)
+        plant.number = 10
+        plant.delivery.start()
+        plant.landed_once()
+        assert plant.stats().calls_sent == 5
+        assert plant.stats().failures == 0
+
+    def test_a_record_no_call_can_carry_is_set_aside_and_the_others_flow(
+        self, server, plant_for, caplog
+    ):
+        plant = plant_for(server, start=False)
+        rows = [event(0), event(1, "x" * MAX_CALL_BYTES), event(2)]
+        plant.spool.append(TABLE, EncodedRows.from_messages(rows), schema_id=plant.schema_id)
+        plant.delivery.start()
+        assert plant.delivery.drain(20) == 0
+        assert landed(plant.data_dir) == [0, 2]
+        assert plant.stats().rows_set_aside == 1
+        assert plant.spool.stats().dead_letters == 1
+        assert "row 1 of batch 1: the record has 10420" in caplog.text
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "code", ["UNAVAILABLE", "INTERNAL", "CANCELLED", "RESOURCE_EXHAUSTED", "DATA_LOSS"]
+    )
+    @pytest.mark.parametrize("abrupt", [False, True])
+    def test_a_stream_that_breaks_is_opened_again_and_nothing_is_lost(
+        self, server, plant_for, code, abrupt
+    ):
+        server.faults.fail_stream(code, "gone", times=3, at_offset=2, abrupt=abrupt)
+        options = DeliveryOptions(
+            limits=CallLimits(max_records=50), retry=Backoff(0.01, 0.05), max_inflight=5
+        )
+        plant = plant_for(server, options=options)
+        plant.add(batches=20)
+        again = plant.landed_at_least_once()
+        stats = plant.stats()
+        assert stats.reconnects == 3
+        # When the sending half notices first, the SDK does not tell a break from a rotation.
+        assert stats.failures + stats.rotations == 3
+        assert again <= 3 * 5 * 50
+
+    def test_a_stream_that_always_fails_is_not_reopened_in_a_tight_loop(self, server, plant_for):
+        server.faults.fail_stream("UNAVAILABLE", "not today", times=None)
+        plant = plant_for(server, options=DeliveryOptions(retry=Backoff(0.05, 30.0)))
+        plant.add()
+        wait_until(lambda: plant.stats().failures == 4)
+        # The SDK's own recovery does about 1,500 in a second.
+        assert server.counters().streams_opened == 4
+        assert plant.stats().state is StreamState.BACKING_OFF
+        assert "not today" in plant.stats().cause
+        server.faults.clear()
+        plant.landed_once()
+        assert plant.stats().cause is None
+
+    def test_the_sdks_tight_reconnect_loop_is_broken_by_the_watchdog(self, server, plant_for):
+        server.faults.fail_stream("UNAVAILABLE", "not today", times=None)
+        plant = plant_for(
+            server,
+            options=DeliveryOptions(ack_timeout=0.3, retry=Backoff(30.0, 60.0)),
+            stream=StreamOptions(recovery=True, flush_timeout=0.2),
+        )
+        plant.add()
+        plant.wait_for(StreamState.BACKING_OFF)
+        loops = server.counters().streams_opened
+        assert loops > 20
+        assert plant.stats().failures == 1
+        assert "no acknowledgement" in plant.stats().cause
+        quiet = time.monotonic() + 0.5
+        wait_until(lambda: time.monotonic() > quiet)
+        assert server.counters().streams_opened <= loops + 5
+        assert plant.spool.pending_rows(TABLE) == 100
+
+    def test_a_server_that_never_acknowledges_is_left_by_the_watchdog(self, server, plant_for):
+        server.faults.drop_acks()
+        plant = plant_for(server, options=DeliveryOptions(ack_timeout=0.3, retry=QUICK.retry))
+        plant.add()
+        wait_until(lambda: plant.stats().failures >= 2)
+        assert plant.stats().cause_kind is FailureKind.RETRIABLE
+        server.faults.clear()
+        plant.landed_at_least_once()
+
+    def test_stream_rotation_is_a_normal_event(self, server, plant_for):
+        plant = plant_for(server)
+        plant.wait_for(StreamState.OPENED)
+        for _ in range(3):
+            # A stream that ends before it ever acknowledged anything is a failure.
+            plant.add(10)
+            wait_until(lambda: plant.stats().last_acked_offset >= 0)
+            server.faults.close_streams(0.05)
+            before = plant.stats().generation
+            wait_until(lambda before=before: plant.add(10) or plant.stats().generation > before)
+        plant.landed_at_least_once()
+        assert plant.stats().rotations == 3
+        assert plant.stats().failures == 0
+
+    def test_unauthenticated_in_mid_stream_recovers_with_a_new_token(self, server, plant_for):
+        server.faults.fail_stream("UNAUTHENTICATED", "token expired", at_offset=1)
+        plant = plant_for(server, options=DeliveryOptions(limits=CallLimits(max_records=50)))
+        plant.add(batches=3)
+        plant.landed_once()
+        assert plant.stats().failures + plant.stats().rotations == 1
+        assert server.counters().tokens_issued == 2
+
+    def test_too_many_token_requests_back_off_and_recover(self, server, plant_for):
+        server.faults.fail_oauth(429, times=3)
+        plant = plant_for(server)
+        plant.add()
+        plant.landed_once()
+        assert plant.stats().failures == 3
+
+    def test_refused_credentials_block_visibly_and_heal_when_mended(
+        self, server, plant_for, caplog
+    ):
+        caplog.set_level(logging.INFO)
+        server.faults.fail_oauth(401, times=None)
+        plant = plant_for(server)
+        plant.add()
+        plant.wait_for(StreamState.BLOCKED)
+        assert plant.stats().cause_kind is FailureKind.AUTHENTICATION
+        server.faults.clear()
+        plant.landed_once()
+        assert plant.stats().state is StreamState.OPENED
+        assert "works again" in caplog.text
+        assert SECRET not in caplog.text
+
+    def test_a_poison_record_is_found_and_kept_and_the_others_flow_on_in_order(
+        self, server, plant_for, caplog
+    ):
+        plant = plant_for(server, start=False)
+        plant.add(batches=3)
+        plant.add_poison(rows=70, at=41)
+        plant.add(batches=3)
+        plant.delivery.start()
+        plant.add(batches=3)
+        assert plant.delivery.drain(20) == 0
+        assert landed(plant.data_dir) == [each for each in range(970) if each != 341]
+        assert plant.stats().rows_set_aside == 1
+        assert plant.stats().poison_probes < 25
+        assert plant.stats().state is StreamState.OPENED
+        [(batch_id, row, reason, error)] = plant.dead_letters()
+        assert (batch_id, row, reason) == (4, 41, "poison")
+        assert error
+        assert "row 41 of batch 4 is refused" in caplog.text
+
+    @pytest.mark.parametrize("at", [0, 1, 68, 69])
+    def test_poison_at_the_edges_of_a_batch_is_found(self, server, plant_for, at):
+        plant = plant_for(server)
+        plant.add_poison(rows=70, at=at)
+        assert plant.delivery.drain(20) == 0
+        assert landed(plant.data_dir) == [each for each in range(70) if each != at]
+        assert [row for _, row, _, _ in plant.dead_letters()] == [at]
+
+    def test_poison_in_every_second_batch_costs_only_itself(self, server, plant_for):
+        plant = plant_for(server, start=False)
+        for _ in range(6):
+            plant.add_poison(rows=50, at=7)
+            plant.add(50)
+        plant.delivery.start()
+        assert plant.delivery.drain(40) == 0
+        poison = {100 * n + 7 for n in range(6)}
+        assert landed(plant.data_dir) == sorted(set(range(600)) - poison)
+        assert len(plant.dead_letters()) == 6
+
+    def test_poison_side_by_side_is_found_record_by_record(self, server, plant_for):
+        plant = plant_for(server)
+        plant.add_poison(rows=60, at=20, count=5)
+        assert plant.delivery.drain(40) == 0
+        assert landed(plant.data_dir) == [*range(20), *range(25, 60)]
+        assert [row for _, row, _, _ in plant.dead_letters()] == [20, 21, 22, 23, 24]
+
+    def test_the_last_record_of_all_may_be_the_poison(self, server, plant_for):
+        plant = plant_for(server)
+        plant.add_poison(rows=1, at=0)
+        assert plant.delivery.drain(20) == 0
+        assert len(plant.dead_letters()) == 1
+
+    def test_when_every_record_is_refused_it_is_the_table_and_none_is_given_up(
+        self, server, plant_for
+    ):
+        text = "Record decoder/encoder error: bad. Error Code: 4044, Error State: 3."
+        server.faults.fail_stream("INVALID_ARGUMENT", text, times=None)
+        plant = plant_for(server)
+        plant.add(batches=2)
+        plant.wait_for(StreamState.BLOCKED, 30)
+        assert plant.stats().cause_kind is FailureKind.CONTRACT
+        assert "Error Code: 4044" in plant.stats().cause
+        assert "100 records" in plant.stats().cause
+        plant.add(batches=2)
+        assert plant.spool.pending_rows(TABLE) == 400
+        assert plant.dead_letters() == []
+        server.faults.clear()
+        plant.landed_once()
+        assert plant.dead_letters() == []
+
+    def test_a_table_that_does_not_fit_blocks_and_says_which_column(self, tmp_path, plant_for):
+        (tmp_path / "tables").mkdir()
+        server = LocalZerobus(tmp_path / "tables", commit_interval=0.02)
+        server.create_table(
+            TABLE, pa.schema([each for each in TAG_EVENTS_SCHEMA if each.name != "seq"])
+        )
+        with server:
+            plant = plant_for(server)
+            plant.add()
+            plant.wait_for(StreamState.BLOCKED)
+            assert plant.stats().cause_kind is FailureKind.CONTRACT
+            assert "seq" in plant.stats().cause
+            assert plant.delivery.stop(10)
+        assert plant.spool.pending_rows(TABLE) == 100
+
+    def test_many_reconnects_in_a_minute_slow_down_even_with_progress(self, server, plant_for):
+        server.faults.fail_stream("UNAVAILABLE", "flapping", times=None, at_offset=1)
+        plant = plant_for(
+            server,
+            options=DeliveryOptions(
+                limits=CallLimits(max_records=1),
+                retry=Backoff(0.001, 60.0),
+                max_reconnects=5,
+            ),
+        )
+        plant.add(rows=200)
+        wait_until(lambda: plant.stats().failures == 5)
+        quiet = time.monotonic() + 0.3
+        wait_until(lambda: time.monotonic() > quiet)
+        assert plant.stats().state is StreamState.BACKING_OFF
+        assert server.counters().streams_opened == 5
+
+    def test_the_same_trouble_is_not_logged_again_and_again(self, server, plant_for, caplog):
+        server.faults.fail_creation("UNAVAILABLE", "down", times=None)
+        plant = plant_for(server, options=DeliveryOptions(retry=Backoff(0.01, 0.01)))
+        wait_until(lambda: plant.stats().failures >= 10)
+        told = [each for each in caplog.records if each.levelno >= logging.WARNING]
+        assert len(told) == 1
+        assert told[0].table == TABLE
+        assert told[0].stream_state == "BACKING_OFF"
+        assert "rows stay spooled" in told[0].getMessage()
+
+
+class TestStopping:
+    def test_stop_closes_the_stream_and_keeps_what_was_not_acknowledged(self, server, plant_for):
+        server.faults.drop_acks()
+        plant = plant_for(server)
+        plant.add(batches=2)
+        wait_until(lambda: plant.stats().inflight_rows == 200)
+        assert plant.delivery.stop(5)
+        assert plant.stats().state is StreamState.CLOSED
+        assert plant.spool.pending_rows(TABLE) == 200
+        wait_until(lambda: server.counters().streams_open == 0)
+
+    def test_draining_and_stopping_are_bounded_while_zerobus_is_unreachable(
+        self, server, plant_for
+    ):
+        server.stop()
+        plant = plant_for(server)
+        plant.add()
+        started = time.monotonic()
+        assert plant.delivery.drain(0.2) == 100
+        plant.delivery.stop(3)
+        assert time.monotonic() - started < 4.0
+
+    def test_stopping_before_the_start_is_fine(self, server, plant_for):
+        assert plant_for(server, start=False).delivery.stop(1)
+
+
+class TestCrashes:
+    def test_a_server_killed_again_and_again_loses_nothing(self, tmp_path, plant_for):
+        with ServerProcess.running(tmp_path / "tables") as server:
+            plant = plant_for(server)
+            for _ in range(3):
+                wait_until(lambda: plant.stats().state is StreamState.OPENED, 20)
+                acked = plant.stats().rows_acked
+                plant.add(rows=500, batches=20)
+                wait_until(lambda acked=acked: plant.stats().rows_acked > acked, 20)
+                server.kill()
+                plant.add(rows=500, batches=5)
+                server.start()
+            plant.landed_at_least_once()
+            assert plant.stats().failures >= 3

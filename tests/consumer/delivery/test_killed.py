@@ -1,0 +1,72 @@
+"""A consumer that is killed again and again delivers all it had committed."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+
+from support.tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
+
+from consumer.delivery.table import Delivery
+from consumer.sinks.zerobus import ZerobusSink
+from consumer.spool.spool import Spool
+
+
+def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_path):
+    chance = random.Random(4)
+    committed = []
+    with ServerProcess.running(tmp_path / "tables") as server:
+        for _ in range(5):
+            with subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    _CONSUMER,
+                    str(tmp_path / "spool.db"),
+                    server.endpoint,
+                    server.workspace_url,
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            ) as consumer:
+                seen = range(chance.randint(5, 60))
+                committed += [int(consumer.stdout.readline()) for _ in seen]
+                consumer.send_signal(signal.SIGKILL)
+                committed += [int(line) for line in consumer.stdout if line[-1] == "\n"]
+        with contextlib.closing(Spool.open(tmp_path / "spool.db")) as spool:
+            last = spool.get_state("arrival_number")
+            sink = ZerobusSink(
+                server.endpoint, server.workspace_url, client_id="any", client_secret="any"
+            )
+            delivery = Delivery(spool, sink, TABLE, spool.add_schema(DESCRIPTOR))
+            delivery.start()
+            assert delivery.drain(30) == 0
+            assert delivery.stop(10)
+    numbers = landed(tmp_path / "tables")
+    assert committed == sorted(committed)
+    assert committed[-1] <= last
+    assert sorted(set(numbers)) == list(range(last))
+
+
+_CONSUMER = """if True:
+    import sys
+    from consumer.delivery.table import Delivery
+    from consumer.spool import Spool
+    from consumer.sinks.zerobus import ZerobusSink
+    from support.tag_events import DESCRIPTOR, TABLE, events
+    spool = Spool.open(sys.argv[1])
+    schema_id = spool.add_schema(DESCRIPTOR)
+    sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
+    delivery = Delivery(spool, sink, TABLE, schema_id)
+    delivery.start()
+    number = spool.get_state("arrival_number") or 0
+    while True:
+        rows = events(number, number + 300)
+        number += 300
+        state = {"arrival_number": number}
+        delivery.submit(spool.append(TABLE, rows, schema_id=schema_id, state=state))
+        print(number, flush=True)
+"""

@@ -1,0 +1,112 @@
+"""One batch that cannot be decoded costs no more than itself."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from support.columnar import message, tag
+
+from consumer.broker.inbox import InboxBatch
+from consumer.config import parse
+from consumer.errors import SpoolDiskFull
+from consumer.pipeline.consumer import Consumer
+from consumer.spool import fleet as fleet_store
+from consumer.spool.balance import Messages, Rows
+from consumer.spool.dead_letters import DeadLetters
+from sparkplug.messages import MessageBatch, Quarantined, Reason
+
+
+@pytest.fixture
+def consumer(tmp_path):
+    configuration = parse(
+        {
+            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
+            "zerobus": {
+                "endpoint": "http://127.0.0.1:9",
+                "workspace_url": "http://127.0.0.1:10",
+                "table": "main.ot.tag_events",
+                "client_id": "id",
+                "client_secret": "secret",
+            },
+            "spool": {"path": str(tmp_path / "spool.db")},
+        }
+    )
+    consumer = Consumer(configuration)
+    yield consumer
+    consumer.spool.close()
+
+
+def messages(consumer):
+    """What the ledger says of the messages of the one server."""
+    balance = consumer.balance()
+    assert balance.balanced, balance.lines()
+    return balance.messages["plant"]
+
+
+def batch():
+    return InboxBatch({0: MessageBatch([message("NBIRTH", tag("Ramp", 0))])})
+
+
+def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(consumer, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer.sources[0].fleet, "feed", lambda *_: bytearray(1 << 62))
+        consumer.decoding._take_whatever_it_is(batch())
+    assert consumer.telemetry.reasons == {"decoding_failed": 1}
+    assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
+    consumer.decoding._take_whatever_it_is(batch())
+    assert consumer.spooled_rows == 1
+    assert messages(consumer) == Messages(2, 1, discarded={"decoding_failed": 1})
+
+
+def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch):
+    monkeypatch.setattr(consumer.sources[0].fleet, "feed", lambda *_: 1 // 0)
+    for _ in range(9):
+        consumer.decoding._take_whatever_it_is(batch())
+    with pytest.raises(ZeroDivisionError):
+        consumer.decoding._take_whatever_it_is(batch())
+    assert messages(consumer) == Messages(received=10, discarded={"decoding_failed": 10})
+
+
+def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
+        consumer.decoding._take_whatever_it_is(batch())
+    assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
+    assert consumer.balance().rows == {
+        "main.ot.tag_events": Rows(produced=1, dropped={"decoding_failed": 1})
+    }
+
+
+def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
+    count = consumer._refusal_counter("plant")
+    count("queue_full")
+    count("bad_topic")
+    assert messages(consumer) == Messages(received=2, discarded={"queue_full": 1, "bad_topic": 1})
+
+
+def test_births_that_a_server_keeps_are_messages_too(consumer):
+    certificate = message("NBIRTH", tag("Ramp", 0))
+    certificate = certificate._replace(topic=f"$sparkplug/certificates/{certificate.topic}")
+    consumer.decoding._take_whatever_it_is(InboxBatch(certificates={0: [certificate]}))
+    assert messages(consumer) == Messages(received=1, discarded={"certificate": 1})
+
+
+def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(
+    consumer, monkeypatch, tmp_path
+):
+    dead = [Quarantined(message("NDATA", tag("Ramp", 1)), Reason.DATA_BEFORE_BIRTH)]
+    consumer.spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant", dead))
+    with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
+        letters.retry(["message-1"])
+
+        def full(*_):
+            raise SpoolDiskFull("no room on the disk")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(consumer.spool, "write", full)
+            consumer.decoding._retry_dead_letters()
+        assert len(letters.list()) == 1
+        consumer.decoding._retry_at = 0.0
+        consumer.decoding._retry_dead_letters()
+        assert letters.list() == []

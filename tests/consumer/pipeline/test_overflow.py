@@ -1,0 +1,222 @@
+"""While the spool has no room: values are dropped and counted, births and deaths are not."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from support.columnar import change, message, tag
+from support.spooled_rows import random_rows
+
+from consumer.broker.inbox import InboxBatch
+from consumer.config import parse
+from consumer.errors import SpoolFull
+from consumer.pb.tag_event_pb2 import TagEvent
+from consumer.pipeline.consumer import Consumer
+from sparkplug.messages import MessageBatch
+
+MAIN = "main.ot.tag_events"
+BALLAST = "main.ot.ballast"
+MIB = 1 << 20
+MINUTE_MS = 60_000
+SENT = 1_795_443_214_000
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Makes consumers of one spool, one at a time; none is connected to anything."""
+    configuration = parse(
+        {
+            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
+            "zerobus": {
+                "endpoint": "http://127.0.0.1:9",
+                "workspace_url": "http://127.0.0.1:10",
+                "table": MAIN,
+                "client_id": "id",
+                "client_secret": "secret",
+            },
+            "spool": {"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
+        }
+    )
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            consumer = Consumer(configuration)
+            stack.callback(consumer.spool.close)
+            return consumer
+
+        yield start
+
+
+@pytest.fixture
+def consumer(started):
+    return started()
+
+
+def take(consumer, *messages):
+    consumer.overflow.look(consumer.sources)
+    consumer.decoding._take(InboxBatch({0: MessageBatch(messages)}))
+
+
+def fill(consumer):
+    """Leave no room in the spool; returns the batches that take it."""
+    schema_id = consumer.spool.add_schema(b"ballast")
+    batches = []
+    for size in (MIB, 16 << 10, 64):
+        with contextlib.suppress(SpoolFull):
+            while True:
+                rows = random_rows(1, size, len(batches))
+                batches.append(consumer.spool.append(BALLAST, rows, schema_id=schema_id).batch_id)
+    return batches
+
+
+def make_room(consumer, batches):
+    consumer.spool.trim(batches)
+
+
+def spooled(consumer):
+    """The rows that are spooled, in their order."""
+    return [
+        TagEvent.FromString(row)
+        for batch in consumer.spool.batches_after(0, 1 << 30, table=MAIN)
+        for row in batch.rows.slice(0, len(batch.rows))
+    ]
+
+
+def values(consumer):
+    return [
+        (row.edge_node_id, "STALE" if row.quality == "STALE" else row.numeric_value)
+        for row in spooled(consumer)
+    ]
+
+
+def asked(consumer):
+    """Whom the governor would ask now, and why."""
+    source = consumer.sources[0]
+    return {(node, str(reason)) for _, node, reason in source.governor.due(0.0)}
+
+
+def born(node, value, seq=0, *, alias=1, timestamp=SENT):
+    return message("NBIRTH", tag("Ramp", alias, value), seq=seq, node=node, timestamp=timestamp)
+
+
+def data(node, value, seq, *, alias=1):
+    return message("NDATA", change(alias, value), seq=seq, node=node, timestamp=SENT + seq)
+
+
+def test_whole_messages_are_dropped_and_counted_per_node(consumer):
+    take(consumer, born("A", 1.0), born("B", 2.0))
+    fill(consumer)
+    take(consumer, data("A", 1.1, 1), data("A", 1.2, 2), data("B", 2.1, 1))
+    take(consumer, data("A", 1.3, 3))
+    assert values(consumer) == [("A", 1.0), ("B", 2.0)]
+    assert consumer.telemetry.reasons["spool_full"] == 4
+    assert consumer.telemetry.totals["rows_dropped"] == 4
+    status = consumer.overflow.status()
+    assert status["full"]
+    assert status["messages_discarded"] == 4
+    assert status["most_discarded"] == [
+        {"messages": 3, "server": "plant", "group_id": "Plant", "edge_node_id": "A"},
+        {"messages": 1, "server": "plant", "group_id": "Plant", "edge_node_id": "B"},
+    ]
+
+
+def test_with_room_again_only_those_that_lost_something_and_live_are_asked(consumer):
+    take(consumer, born("A", 1.0), born("B", 2.0), born("C", 3.0))
+    batches = fill(consumer)
+    take(consumer, data("A", 1.1, 1), data("B", 2.1, 1))
+    take(consumer, message("NDEATH", node="B"))
+    assert asked(consumer) == set()
+    make_room(consumer, batches)
+    take(consumer, data("A", 1.2, 2), data("C", 3.1, 1))
+    assert asked(consumer) == {("A", "spool_full")}
+    # seq went on: what we dropped ourselves is no gap, and nobody is asked for another reason.
+    assert "sequence_gap" not in consumer.telemetry.reasons
+    assert values(consumer)[3:] == [("B", "STALE"), ("A", 1.2), ("C", 3.1)]
+    take(consumer, data("A", 1.3, 3))
+    assert asked(consumer) == set()
+
+
+def test_a_birth_while_full_is_believed_and_its_values_come_with_the_next(consumer):
+    take(consumer, born("A", 1.0))
+    batches = fill(consumer)
+    take(consumer, data("A", 1.1, 1))
+    take(consumer, born("A", 1.2, alias=7))
+    make_room(consumer, batches)
+    take(consumer, data("A", 1.3, 1, alias=7))
+    assert values(consumer) == [("A", 1.0), ("A", 1.3)]
+    take(consumer, born("A", 1.2, alias=7))  # the very birth that was dropped, as an answer
+    assert values(consumer)[2:] == [("A", 1.2)]
+
+
+def test_a_spool_that_is_nearly_full_again_at_once_does_not_flutter(consumer):
+    take(consumer, born("A", 1.0))
+    batches = fill(consumer)
+    take(consumer, data("A", 1.1, 1))
+    make_room(consumer, batches[:1])  # a megabyte
+    take(consumer, data("A", 1.2, 2))
+    assert consumer.overflow.active
+    make_room(consumer, batches[1:6])
+    take(consumer, data("A", 1.3, 3))
+    assert not consumer.overflow.active
+    assert values(consumer) == [("A", 1.0), ("A", 1.3)]
+
+
+def test_deaths_are_told_even_then_and_taken_back_by_the_birth_that_lands(consumer):
+    take(consumer, born("A", 1.0))
+    batches = fill(consumer)
+    take(consumer, data("A", 1.1, 1))
+    take(consumer, message("NDEATH", node="A"))
+    take(consumer, born("A", 1.0, timestamp=SENT + MINUTE_MS))
+    make_room(consumer, batches)
+    answer = born("A", 1.0, timestamp=SENT + 10 * MINUTE_MS)
+    take(consumer, answer)
+    first, stale, again = spooled(consumer)
+    assert (first.quality, stale.quality, again.quality) == ("GOOD", "STALE", "GOOD")
+    # The value is older than the death; the row says that it holds since the birth.
+    assert again.event_time == (SENT + 10 * MINUTE_MS) * 1000
+
+
+def test_births_while_full_survive_a_restart(started):
+    first = started()
+    take(first, born("A", 1.0))
+    fill(first)
+    take(first, data("A", 1.1, 1))
+    take(first, born("A", 1.2, alias=7), data("A", 1.3, 1, alias=7))
+    first.spool.close()
+    second = started()
+    take(second)
+    assert second.overflow.active  # as the first one left it
+    assert asked(second) == set()
+    make_room(
+        second, [batch.batch_id for batch in second.spool.batches_after(0, 1 << 30, table=BALLAST)]
+    )
+    take(second, data("A", 1.4, 2, alias=7))
+    assert values(second) == [("A", 1.0), ("A", 1.4)]
+    assert asked(second) == {("A", "spool_full")}
+    second.spool.close()
+    third = started()
+    take(third)
+    assert not third.overflow.active
+    assert asked(third) == set()
+
+
+def test_what_cannot_be_written_at_all_is_written_with_the_next_commit(started):
+    first = started()
+    take(first, born("A", 1.0))
+    batches = fill(first)
+    db = first.spool._db
+    [(pages,)] = db.execute("PRAGMA page_count")
+    db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite: no room on disk
+    huge = [tag(f"Ramp {number}", number, 0.0) for number in range(3_000)]
+    take(first, message("NBIRTH", *huge, node="A"))
+    assert first.overflow.active
+    assert first.sources[0].unwritten
+    db.execute("PRAGMA max_page_count = 1000000")
+    make_room(first, batches)
+    take(first, data("A", 5.0, 1, alias=2_999))
+    assert not first.sources[0].unwritten
+    first.spool.close()
+    second = started()
+    take(second, data("A", 6.0, 2, alias=2_999))
+    assert values(second)[-2:] == [("A", 5.0), ("A", 6.0)]

@@ -1,0 +1,235 @@
+"""The columnar decoder and the row-by-row oracle side by side, step by step."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from itertools import chain, groupby
+
+import pyarrow as pa
+
+from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from consumer.spool import fleet as fleet_store
+from consumer.spool import gaps as gap_store
+from consumer.spool import layout
+from oracle import COLUMNS, Oracle, to_tag_event
+from oracle.forms import COMPRESSED, inflated, parse_payload, read_payload
+from oracle.network import Batch
+from oracle.values import LAST_MILLISECOND
+from sparkplug.events import EventKind, Healing
+from sparkplug.host.fleet import Fleet
+from sparkplug.messages import Message
+from sparkplug.payload.columns import decode
+
+TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
+BIRTHS, DEATHS = ("NBIRTH", "DBIRTH"), ("NDEATH", "DDEATH")
+REORDER_TIMEOUT = 2.0
+TOLD = (Healing.OPEN, Healing.LATE_ARRIVAL)
+"""Ends of gaps that the oracle tells as well; it knows nothing of history, which may come first."""
+
+
+class Columnar:
+    """The product's path for one server, step by step, with the oracle's interface."""
+
+    def __init__(self, server: str, reorder_timeout: float) -> None:
+        self.server = server
+        self.reorder_timeout = reorder_timeout
+        self._start()
+        self.disk = sqlite3.connect(":memory:")
+        for statement in (*layout._TABLES, *chain(*layout._ADDED.values())):
+            self.disk.execute(statement)
+        self.rows: list[dict[str, object]] = []
+        self.encoded: list[bytes] = []
+        self.counts: Counter[str] = Counter()
+        self.repeated = 0
+        self.rebirth_requests: set[tuple[str, str, str]] = set()
+        self.dead_letters: list[tuple[Message, str]] = []
+        self.gaps: list[tuple[object, ...]] = []
+        self.received: Counter[tuple[str, str]] = Counter()
+
+    def _start(self) -> None:
+        self.fleet = Fleet(reorder_timeout=self.reorder_timeout)
+        self.tags = TagColumns(self.fleet.catalogue, SourceNames(self.server))
+
+    def feed(self, arrivals, now: float) -> None:
+        messages = [Message(a.topic, a.payload, a.received_at_us, a.retained) for a in arrivals]
+        self._decoded(self.fleet.feed(messages, now))
+
+    def tick(self, now: float) -> None:
+        self._decoded(self.fleet.tick(now))
+
+    def connection_lost(self, now: float) -> None:
+        self._decoded(self.fleet.connection_lost(now))
+
+    def restart(self, now: float) -> None:
+        """Stop and start, with what is kept on disk."""
+        self._decoded(self.fleet.flush(now))
+        sequence_state = self.fleet.sequence_state()
+        fleet_store.write_held(self.disk, self.server, self.fleet.held())
+        self._start()
+        births = fleet_store.read_births(self.disk, self.server)
+        held = fleet_store.take_held(self.disk, self.server)
+        gaps = gap_store.read_healable(self.disk, self.server)
+        slots = self.fleet.restore(births, sequence_state, held, now)
+        self.fleet.restore_gaps(gaps, {})
+        fleet_store.write_slots(self.disk, self.server, slots)
+
+    def _decoded(self, decoded) -> None:
+        fleet_store.write_memories(self.disk, self.server, decoded.memories)
+        self.counts.update({str(reason): n for reason, n in decoded.counts.items()})
+        self.rebirth_requests.update(
+            (r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths
+        )
+        self.dead_letters += [(message, str(reason)) for message, reason in decoded.expired]
+        self.gaps += [
+            (e.group_id, e.edge_node_id, e.seq, e.missing, str(e.healing))
+            for e in decoded.events
+            if e.kind is EventKind.GAP and e.healing in TOLD
+        ]
+        self._account(decoded.gaps)
+        for observations in decoded.observations:
+            events = normalize(observations, self.tags, len(self.rows) + 1)
+            self.repeated += len(observations) - len(events)
+            self.rows += self._as_dictionaries(events.to_record_batch())
+            self.encoded += [raw for part in events.encode() for raw in part.to_pylist()]
+
+    def _account(self, changes) -> None:
+        """Keep gaps and counts as the consumer does."""
+        newest = gap_store.newest_number(self.disk, self.server)
+        for change in changes:
+            if change.before is None:
+                newest += 1
+                change.gap.number = newest
+        gap_store.write_gaps(self.disk, self.server, {c.gap for c in changes}, newest)
+        for group_id, edge_node_id, messages, _ in self.fleet.take_received():
+            self.received[group_id, edge_node_id] += messages
+
+    def found(self) -> Counter[tuple[object, ...]]:
+        """All gaps as they are on disk, but for what history did for them."""
+        columns = (
+            "group_id, edge_node_id, reason, first_seq, missing, sessions_missed, closed, late"
+        )
+        return Counter(self.disk.execute(f"SELECT {columns} FROM gaps").fetchall())
+
+    @staticmethod
+    def _as_dictionaries(batch: pa.RecordBatch) -> list[dict[str, object]]:
+        for name in TIMES:
+            index = batch.schema.get_field_index(name)
+            batch = batch.set_column(index, name, batch.column(name).cast(pa.int64()))
+        return batch.to_pylist()
+
+
+def judged_alike(payload: bytes) -> bool:
+    """Whether ptars and upb agree that damaged bytes are, or are not, a payload.
+
+    They do not where an unknown field has a number beyond protobuf's range.
+    """
+    _, bad = decode([payload])
+    parsed = parse_payload(payload)
+    if parsed is not None and parsed.uuid == COMPRESSED:
+        inner = inflated(parsed.body)
+        return not bad and (inner is None or judged_alike(inner))
+    return (parsed is None) == bool(bad)
+
+
+def key(row):
+    """A row without its place among the others."""
+    return tuple(repr(row[name]) for name in COLUMNS if name != "arrival_number")
+
+
+def in_order(rows):
+    """Rows as they are, but those of one death by tag: they all say the same at once."""
+    ordered = []
+    for _, group in groupby(
+        enumerate(rows),
+        key=lambda pair: (
+            pair[1]["event_time"] if pair[1]["message_type"] in DEATHS else pair[0],
+            pair[1]["message_type"],
+        ),
+    ):
+        ordered += sorted(key(row) for _, row in group)
+    return ordered
+
+
+def assert_same_rows(columnar, oracle, before) -> None:
+    """The rows since `before`, numbers of rows.
+
+    Rows are in the order of arrival, where the oracle writes them in the order in which
+    messages are read. If a birth repeats a value that was read out of order, one of the
+    two is its tag's last row here and the other there.
+    """
+    ours, theirs = columnar.rows[before[0] :], oracle.rows[before[1] :]
+    nothing_waited = all(number == latest for number, latest in oracle.order[before[1] :])
+    if nothing_waited and len(ours) == len(theirs):
+        assert in_order(ours) == in_order(theirs)
+    for rows, others, all_others in (
+        (ours, theirs, oracle.rows),
+        (theirs, ours, columnar.rows),
+    ):
+        for row in rows_beyond(rows, others):
+            assert row["message_type"] in BIRTHS, row
+            assert row["event_id"] in {other["event_id"] for other in all_others}, row
+    assert len(columnar.rows) + columnar.repeated == len(oracle.rows) + oracle.repeated
+
+
+def rows_beyond(rows, others):
+    """Rows that are not among the others."""
+    missing = Counter(map(key, rows)) - Counter(map(key, others))
+    return [row for row in rows if key(row) in missing]
+
+
+def letters(dead_letters):
+    """What became a dead letter, without regard to order or to how bytes are written."""
+    return Counter((letter.topic, said(letter.payload), reason) for letter, reason in dead_letters)
+
+
+def said(content):
+    """What a payload says of itself, and its metrics."""
+    payload, _ = read_payload(content)
+    known = payload.HasField("timestamp") and payload.timestamp <= LAST_MILLISECOND
+    for metric in payload.metrics:  # of JSON false is left out, or not
+        for flag in ("is_historical", "is_transient", "is_null"):
+            if not getattr(metric, flag):
+                metric.ClearField(flag)
+    metrics = tuple(metric.SerializeToString() for metric in payload.metrics)
+    return payload.seq % 256, payload.timestamp if known else None, metrics
+
+
+def assert_alike(columnar: Columnar, oracle: Oracle) -> None:
+    assert columnar.counts == oracle.counts
+    assert columnar.rebirth_requests == set(oracle.rebirth_requests)
+    assert letters(columnar.dead_letters) == letters(oracle.dead_letters)
+    assert Counter(columnar.gaps) == Counter(each for each in oracle.gaps if each[-1] in TOLD)
+    assert columnar.found() == Counter(
+        (group, name, gap.reason, gap.first, gap.number, gap.sessions, gap.healing, gap.late)
+        for group, name, gap in oracle.found
+    )
+    assert_received_alike(columnar, oracle)
+    assert columnar.encoded == [to_tag_event(row) for row in columnar.rows]
+    assert [row["arrival_number"] for row in columnar.rows] == [*range(1, len(columnar.rows) + 1)]
+
+
+def assert_received_alike(columnar: Columnar, oracle: Oracle) -> None:
+    """What is counted of nodes that were never born does not matter."""
+    for node in oracle.nodes.values():
+        if None in node.declared_before:
+            assert columnar.received[node.group, node.name] == node.received
+
+
+def assert_read_alike(batches, reorder_timeout: float = REORDER_TIMEOUT) -> None:
+    """Let both read what each server has sent, step by step."""
+    batches = [batch if isinstance(batch, Batch) else Batch(batch) for batch in batches]
+    for server in sorted({arrival.server for batch in batches for arrival in batch}):
+        oracle = Oracle(reorder_timeout=reorder_timeout)
+        columnar = Columnar(server, reorder_timeout)
+        for batch in batches:
+            arrivals = [a for a in batch if a.server == server and judged_alike(a.payload)]
+            for step, arguments in (
+                *((what, (when,)) for what, when in batch.before),
+                ("feed", (arrivals, batch.now)),
+            ):
+                before = len(columnar.rows), len(oracle.rows)
+                getattr(oracle, step)(*arguments)
+                getattr(columnar, step)(*arguments)
+                assert_same_rows(columnar, oracle, before)
+        assert_alike(columnar, oracle)

@@ -1,0 +1,243 @@
+"""What a publisher can make us keep is bounded, and bounds cost the others nothing."""
+
+import pytest
+from support.columnar import Columnar, change, message, metric, tag, values
+from support.listener import LATER, listening, told
+
+from sparkplug.datatypes import DataType
+from sparkplug.host.screening import Limits
+from sparkplug.messages import Message
+from sparkplug.pb.sparkplug_b_pb2 import Payload
+
+CATALOGUE_SLACK = 10_000  # tag ids that may be dead before they are handed out anew
+
+
+def fed(*messages, **limits):
+    seen = Columnar(Limits(**limits))
+    seen.feed(*messages)
+    return seen
+
+
+# Nodes
+
+
+def test_a_node_beyond_the_limit_is_refused_and_the_others_go_on():
+    seen = fed(*(message("NBIRTH", tag("Ramp", 0), node=node) for node in "ABC"), max_nodes=2)
+    rows = seen.feed(*(message("NDATA", change(0, 1.0), node=node, seq=1) for node in "CBA"))
+    assert [row["edge_node_id"] for row in rows] == ["B", "A"]
+    assert seen.counts == {"too_many_nodes": 1, "data_before_birth": 1}
+    assert [(m.topic, reason) for m, reason in seen.quarantined] == [
+        ("spBv1.0/Plant/NBIRTH/C", "too_many_nodes")
+    ]
+    assert seen.fleet.node_count == 2
+
+
+def test_a_node_that_is_known_may_be_born_again_at_the_limit():
+    birth = message("NBIRTH", tag("Ramp", 0))
+    seen = fed(birth, birth, max_nodes=1)
+    assert not seen.counts
+    assert (len(seen.rows), seen.repeated) == (1, 1)
+    assert seen.feed(message("NDATA", change(0, 1.0), seq=1))
+
+
+# Tags; one place is taken by each node and device itself
+
+
+def tags(count, prefix="T", first_alias=0):
+    return [tag(f"{prefix}{number}", first_alias + number) for number in range(count)]
+
+
+def test_a_birth_beyond_the_limit_of_tags_is_refused_and_the_others_go_on():
+    seen = fed(
+        message("NBIRTH", *tags(5), node="A"),
+        message("NBIRTH", *tags(5), node="B"),
+        max_tags=11,
+    )
+    rows = seen.feed(
+        message("NDATA", change(0, 1.0), node="B", seq=1),
+        message("NDATA", change(4, 2.0), node="A", seq=1),
+    )
+    assert [(row["edge_node_id"], row["metric_name"]) for row in rows] == [("A", "T4")]
+    assert seen.counts == {"too_many_tags": 1, "data_before_birth": 1}
+    assert seen.fleet.live_tags == 5
+
+
+def test_as_many_tags_as_the_limit_allows_are_taken():
+    seen = fed(
+        message("NBIRTH", *tags(5), node="A"), message("NBIRTH", *tags(5), node="B"), max_tags=12
+    )
+    assert not seen.counts
+    assert seen.fleet.live_tags == 10
+
+
+def test_a_device_beyond_the_limit_is_refused_and_its_node_goes_on():
+    seen = fed(message("NBIRTH", *tags(3)), message("DBIRTH", *tags(3, "D", 3), seq=1), max_tags=5)
+    rows = seen.feed(
+        message("DDATA", change(3, 1.0), seq=2), message("NDATA", change(0, 1.0), seq=3)
+    )
+    assert values(rows) == [("T0", 1.0)]
+    assert seen.counts == {"too_many_tags": 1, "device_data_before_birth": 1}
+
+
+def test_devices_without_metrics_are_bounded_too():
+    births = [message("DBIRTH", seq=n % 256, device=f"D{n}") for n in range(1, 50)]
+    seen = fed(message("NBIRTH"), *births, max_tags=10)
+    assert seen.counts == {"too_many_tags": 40}
+
+
+def test_tags_that_a_rebirth_no_longer_declares_make_room():
+    seen = fed(message("NBIRTH", *tags(9)), message("NBIRTH", *tags(2)), max_tags=12)
+    seen.feed(message("NBIRTH", *tags(8), node="B"))
+    assert not seen.counts
+    assert seen.fleet.live_tags == 10
+
+
+def test_after_a_refused_birth_the_aliases_of_the_one_before_stand_for_nothing():
+    """The publisher uses the new ones from now on: rows would get the names of other tags."""
+    seen = fed(message("NBIRTH", *tags(2)), message("NBIRTH", *tags(50, "New")), max_tags=10)
+    assert not seen.feed(message("NDATA", change(0, 1.0), seq=1))
+    assert seen.counts == {"too_many_tags": 1, "data_before_birth": 1}
+    rows = seen.feed(message("NBIRTH", *tags(2, "Small")), message("NDATA", change(0, 1.0), seq=2))
+    # One of the last rows is of the value that had no birth to explain it.
+    assert [row["metric_name"] for row in rows] == ["Small0", "Small1", "Small0", "Small0"]
+
+
+def test_after_a_refused_birth_of_a_device_its_old_aliases_stand_for_nothing():
+    seen = fed(
+        message("NBIRTH", *tags(1)),
+        message("DBIRTH", *tags(2, "D", 1), seq=1),
+        message("DBIRTH", *tags(50, "New", 1), seq=2),
+        max_tags=10,
+    )
+    rows = seen.feed(
+        message("DDATA", change(1, 1.0), seq=3), message("NDATA", change(0, 2.0), seq=4)
+    )
+    assert values(rows) == [("T0", 2.0)]
+    assert seen.counts == {"too_many_tags": 1, "device_data_before_birth": 1}
+
+
+# Endless births
+
+
+def wear(seen, node="Churn"):
+    """Births with ever new names until the catalogue hands out its ids anew."""
+    generation = seen.fleet.catalogue.generation
+    for number in range(20):
+        seen.feed(message("NBIRTH", *tags(1500, f"{generation}.{number}."), node=node))
+        if seen.fleet.catalogue.generation > generation:
+            return
+    pytest.fail("the catalogue was never compacted")
+
+
+def test_endless_births_with_ever_new_names_keep_the_catalogue_bounded():
+    seen = Columnar(emit_births=False)
+    for number in range(60):
+        seen.feed(message("NBIRTH", *tags(1000, f"{number}.")))
+        assert len(seen.fleet.catalogue) <= 3 * 1000 + CATALOGUE_SLACK
+    assert seen.fleet.live_tags == 1000
+    assert seen.fleet.catalogue.generation > 3
+    assert seen.feed(message("NDATA", change(7, 1.0), seq=1))[0]["metric_name"] == "59.7"
+
+
+def test_endless_births_with_ever_new_datatypes_keep_the_catalogue_bounded():
+    seen = Columnar(emit_births=False)
+    for number in range(60):
+        code = (DataType.Int32, DataType.Double)[number % 2]
+        seen.feed(
+            message("NBIRTH", *(metric(f"T{n}", code, alias=n, is_null=True) for n in range(1000)))
+        )
+        assert len(seen.fleet.catalogue) <= 3 * 1000 + CATALOGUE_SLACK
+
+
+def test_endless_births_with_larger_and_larger_aliases_keep_the_alias_pool_bounded():
+    seen = Columnar(emit_births=False)
+    for number in range(400):
+        seen.feed(message("NBIRTH", tag("Ramp", 10 * number), node=f"Edge {number % 4}"))
+    assert len(seen.fleet._state.pool.tags) <= 4 * 65_536
+    rows = seen.feed(message("NDATA", change(3990, 1.0), node="Edge 3", seq=1))
+    assert values(rows) == [("Ramp", 1.0)]
+
+
+SPARSE = 2**50
+BEFORE = {
+    "dense": [message("NBIRTH", tag("Ramp", 0), tag("Sine", 1))],
+    "scattered": [message("NBIRTH", tag("Ramp", 0), tag("Sine", 1), tag("Far", SPARSE))],
+    "device": [message("NBIRTH", tag("Ramp", 0)), message("DBIRTH", tag("Sine", 1), seq=1)],
+    "equal aliases": [message("NBIRTH", tag("Ramp", 0)), message("DBIRTH", tag("Sine", 0), seq=1)],
+    "by name": [message("NBIRTH", tag("Ramp"), tag("Sine"))],
+    "equal names": [
+        message(
+            "NBIRTH",
+            metric("Ramp", DataType.Float, alias=0, float_value=0.0),
+            tag("Ramp", 1),
+            tag("Sine", 2),
+        )
+    ],
+}
+AFTER = {
+    "dense": message("NDATA", change(0, 1.0), change(1, 2.0), seq=1),
+    "scattered": message("NDATA", change(0, 1.0), change(1, 2.0), change(SPARSE, 3.0), seq=1),
+    "device": message("DDATA", change(0, 1.0), change(1, 2.0), seq=2),
+    "equal aliases": message("DDATA", change(0, 1.0), seq=2),
+    "by name": message(
+        "NDATA", metric("Ramp", double_value=1.0), metric("Sine", double_value=2.0), seq=1
+    ),
+    "equal names": message("NDATA", change(0, 1.0), change(1, 1.5), change(2, 2.0), seq=1),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE)
+def test_ids_and_rows_stay_right_when_tag_ids_are_handed_out_anew(case):
+    plain, worn = Columnar(), Columnar()
+    wear(worn)  # so that the tags of interest are not the first
+    for seen in (plain, worn):
+        seen.feed(*BEFORE[case])
+    wear(worn, node="Another")
+    assert worn.fleet.catalogue.generation == 2
+    expected, found = (seen.feed(AFTER[case]) for seen in (plain, worn))
+    assert len(expected) == len(Payload.FromString(AFTER[case].payload).metrics)
+    for row in (*expected, *found):
+        del row["arrival_number"]
+    assert found == expected
+    assert not worn.counts
+
+
+def test_a_dead_device_is_read_again_after_tag_ids_were_handed_out_anew():
+    seen = Columnar()
+    wear(seen)
+    birth = message("DBIRTH", tag("Level", 0), seq=1)
+    seen.feed(message("NBIRTH"), birth, message("DDEATH", seq=2))
+    wear(seen, node="Another")
+    rows = seen.feed(birth._replace(payload=message("DBIRTH", tag("Level", 0), seq=3).payload))
+    rows += seen.feed(message("DDATA", change(0, 1.0), seq=4))
+    assert values(rows) == [("Boiler/Level", 0.0), ("Boiler/Level", 1.0)]
+    assert not seen.counts
+
+
+def test_a_metric_with_an_endless_name_is_not_declared_and_its_neighbours_are():
+    seen = fed(message("NBIRTH", tag("x" * 4097, 0), tag("y" * 4096, 1), tag("Ramp", 2)))
+    assert [len(row["metric_name"]) for row in seen.rows] == [4096, 4]
+    assert seen.counts == {"metric_without_name": 1}
+
+
+def test_a_topic_of_endless_ids_is_not_read():
+    seen = fed(message("NBIRTH", tag("Ramp", 0), node="E" * 2100))
+    assert seen.rows == []
+    assert seen.counts == {"bad_topic": 1}
+
+
+def test_a_payload_of_endless_metrics_is_set_aside_before_it_is_decoded():
+    swarm = Message("spBv1.0/Plant/NBIRTH/Edge", b"\x12\x00" * 600_000, 0)
+    seen = fed(swarm, message("NBIRTH", tag("Ramp", 0), node="Other"))
+    assert [row["edge_node_id"] for row in seen.rows] == ["Other"]
+    assert seen.counts == {"too_large": 1}
+    assert seen.quarantined == [(swarm, "too_large")]
+
+
+def test_what_follows_a_birth_that_does_not_fit_waits_for_one_that_does():
+    heard = listening(message("NBIRTH", *tags(2)), limits=Limits(max_tags=5))
+    heard.feed(message("NDATA", change(0, 7.0), seq=7, timestamp=LATER))  # before its birth
+    assert not heard.feed(message("NBIRTH", *tags(9), seq=6, timestamp=LATER - 1))
+    assert heard.counts == {"too_many_tags": 1, "data_before_birth": 1}
+    rows = heard.feed(message("NBIRTH", *tags(3), seq=6, timestamp=LATER - 1))
+    assert ("NDATA", "T0", 7.0) in told(rows)
