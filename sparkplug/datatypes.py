@@ -67,7 +67,7 @@ class Reading(Enum):
     COMPLEX = "complex"  # templates and property sets
 
 
-WIDTH: Final[dict[DataType, int]] = {
+INTEGER_WIDTH: Final[dict[DataType, int]] = {
     DataType.Int8: 8,
     DataType.Int16: 16,
     DataType.Int32: 32,
@@ -122,7 +122,9 @@ _READING_OF_CODE: Final = np.array(
 )
 
 
-_WIDTH_OF_CODE: Final = np.array([WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8)
+_WIDTH_OF_CODE: Final = np.array(
+    [INTEGER_WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8
+)
 
 
 _LARGEST_CODE: Final = max(DataType)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOOD, UNCERTAIN, BAD, STALE = range(4)
-NAMES: Final = ("GOOD", "UNCERTAIN", "BAD", "STALE")
+QUALITY_NAMES: Final = ("GOOD", "UNCERTAIN", "BAD", "STALE")
 """Names of the quality classes, by class."""
 
 IMPLICIT: Final = 192

@@ -60,7 +60,7 @@ class TopicProblem(StrEnum):
     UNKNOWN_VERB = "unknown_verb"
 
 
-def parse(text: str) -> Topic | StateTopic | TopicProblem:
+def parse_topic(text: str) -> Topic | StateTopic | TopicProblem:
     """Read a topic. Problems are returned, not raised: they are part of the traffic.
 
     Ids keep their case (tck-id case-sensitivity-sparkplug-ids). A verb that the

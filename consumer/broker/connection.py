@@ -35,7 +35,7 @@ from consumer.broker.passage import Passage
 from consumer.errors import SpoolError
 from sparkplug.host.commands import COMMAND_QOS, rebirth_command
 from sparkplug.host.host_state import HostState
-from sparkplug.host.reading.certificates import PREFIX
+from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
 from sparkplug.messages import Message
 
 if TYPE_CHECKING:
@@ -358,7 +358,7 @@ class BrokerConnection:
         """
         if not self._certificates:
             return []
-        kept = [(PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+        kept = [(CERTIFICATE_PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
         return [*kept, (DROPPED_TOPIC, 0)]
 
     def _take_message(self, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
@@ -384,7 +384,9 @@ class BrokerConnection:
         self._heard = True
         self._received += 1
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
-        if not self._inbox.put(self._index, received, certificate=topic.startswith(PREFIX)):
+        if not self._inbox.put(
+            self._index, received, certificate=topic.startswith(CERTIFICATE_PREFIX)
+        ):
             self._count_refused("queue_full")
 
     # ------------------------------------------------------------------ bookkeeping

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.network import unreachable
-from sparkplug.topics import StateTopic, Topic, parse
+from sparkplug.topics import StateTopic, Topic, parse_topic
 
 if TYPE_CHECKING:
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
@@ -223,7 +223,7 @@ class _Visit:
                 )
             if not isinstance(event, _Received):
                 continue
-            topic = parse(event.topic)
+            topic = parse_topic(event.topic)
             if isinstance(topic, Topic):
                 after = seconds - left
                 text = f"first message after {after:.1f} s: {event.topic}"

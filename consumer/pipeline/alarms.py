@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.events import EventKind
-from sparkplug.host.watch.alarms import OVER
+from sparkplug.host.watch.alarms import ALARM_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def heed(
         if event.kind is EventKind.DUPLICATE_NODE:
             (governor.suspend if key in duplicates else governor.resume)(*key)
         extra = {"group_id": key[0], "edge_node_id": key[1], "reason": event.reason}
-        if (event.reason or "").endswith(OVER):
+        if (event.reason or "").endswith(ALARM_OVER):
             _LOG.info("%s/%s: %s", *key, event.detail, extra=extra)
         else:
             _LOG.warning("%s/%s: %s; %s", *key, event.detail, advice, extra=extra)

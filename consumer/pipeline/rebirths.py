@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.events import Event, EventKind
-from sparkplug.host.governor import in_words
+from sparkplug.host.governor import reason_in_words
 from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.topics import check_id
 
@@ -100,6 +100,6 @@ class Rebirths:
             "asked %s/%s for a rebirth: %s",
             group_id,
             edge_node_id,
-            in_words(reason),
+            reason_in_words(reason),
             extra={"group_id": group_id, "edge_node_id": edge_node_id},
         )

@@ -14,7 +14,7 @@ from consumer.rows.tag_events import SourceNames, TagColumns
 from consumer.spool import fleet as fleet_store
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.governor import RebirthGovernor
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Source:
         self.name = server.name
         self.site = server.site
         self.fleet = Fleet(
-            Limits(
+            FleetLimits(
                 max_payload_bytes=limits.max_payload,
                 max_nodes=limits.max_nodes,
                 max_tags=limits.max_tags,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from sparkplug.payload.values import Kind
+from sparkplug.payload.values import ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,8 +143,8 @@ def _value_words(observations: Observations) -> U64:
     kind = values.kind
     words = np.zeros((2, len(kind)), dtype=np.uint64)
     words[0] = values.integer.view(np.uint64)
-    np.copyto(words[0], values.number.view(np.uint64), where=kind == Kind.NUMERIC)
-    texts = (kind == Kind.TEXT).nonzero()[0]
+    np.copyto(words[0], values.number.view(np.uint64), where=kind == ValueKind.NUMERIC)
+    texts = (kind == ValueKind.TEXT).nonzero()[0]
     if len(texts):
         digests = _few_text_words if len(texts) <= _FEW else _text_words
         words[:, texts] = digests(values.text, texts).T

@@ -12,7 +12,7 @@ from consumer.rows.encoded import EncodedRows
 from consumer.rows.event_id import counted
 from consumer.rows.templates import PathTemplate
 from sparkplug.events import Event, EventKind
-from sparkplug.topics import Topic, parse
+from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,7 +95,7 @@ def quarantine_events(quarantined: Iterable[Quarantined]) -> list[Event]:
     """One event per edge node and reason of a batch: which topic, how many, how large."""
     found: dict[tuple[str | None, str | None, Reason], list[Message]] = {}
     for each in quarantined:
-        topic = parse(each.message.topic)
+        topic = parse_topic(each.message.topic)
         ids = (topic.group_id, topic.edge_node_id) if isinstance(topic, Topic) else (None, None)
         found.setdefault((*ids, each.reason), []).append(each.message)
     events = [

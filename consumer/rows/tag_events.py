@@ -23,8 +23,8 @@ from consumer.rows.tables import COLUMNS, TAG_EVENTS_SCHEMA, encode_columns
 from consumer.rows.tag_columns import TagColumns
 from consumer.rows.templates import SourceNames
 from sparkplug.messages import ROW_TYPES
-from sparkplug.payload.values import Kind
-from sparkplug.quality import NAMES as QUALITY_NAMES
+from sparkplug.payload.values import ValueKind
+from sparkplug.quality import QUALITY_NAMES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -207,9 +207,9 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
         _column(_INT64, observations.event_time_us),
         _column(_INT64, observations.received_us),
         _column(_FLOAT64, values.number, values.has_number),
-        _column(_INT64, values.integer, kind == Kind.INTEGER),
+        _column(_INT64, values.integer, kind == ValueKind.INTEGER),
         values.text,
-        _booleans(values.integer, kind == Kind.BOOLEAN),
+        _booleans(values.integer, kind == ValueKind.BOOLEAN),
         _column(_INT32, observations.seq.astype(np.int32), observations.seq >= 0),
         _column(_INT64, observations.payload_time_us, observations.payload_time_us >= 0),
         _column(_INT64, np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),

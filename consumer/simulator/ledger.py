@@ -160,7 +160,7 @@ class Ledger:
 
     def record(self, publish: Publish) -> None:
         """Take down a message that was handed to the MQTT server."""
-        topic = topics.parse(publish.topic)
+        topic = topics.parse_topic(publish.topic)
         assert isinstance(topic, topics.Topic)
         born_ms = None
         if topic.message_type in _BIRTHS:

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sparkplug.datatypes import WIDTH, DataType
+from sparkplug.datatypes import INTEGER_WIDTH, DataType
 from sparkplug.edge.encoding import NO_PROPERTIES, Metric, Properties
 from sparkplug.edge.node import Update
 
@@ -68,7 +68,7 @@ def walk(low: float, high: float) -> Signal:
 
 def integers(data_type: DataType) -> Signal:
     """Any value of an integer type, negative and largest ones included."""
-    width = WIDTH[data_type]
+    width = INTEGER_WIDTH[data_type]
     low = 0 if data_type.name.startswith("U") else -(1 << (width - 1))
     return lambda _n, rng, _last: low + rng.getrandbits(width)
 
@@ -126,7 +126,7 @@ _READ_ONLY: Final = Properties(readOnly=True)
 _RAMP: Final = Properties(engUnit="%", engLow=0.0, engHigh=100.0)
 _SINE: Final = Properties(engUnit="mm", engLow=-100.0, engHigh=100.0)
 
-_EVERY_SCALAR: Final[dict[DataType, Signal]] = {each: integers(each) for each in WIDTH} | {
+_EVERY_SCALAR: Final[dict[DataType, Signal]] = {each: integers(each) for each in INTEGER_WIDTH} | {
     DataType.Float: floats(1e6),
     DataType.Double: floats(1e12),
     DataType.Boolean: toggle,

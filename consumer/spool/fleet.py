@@ -16,7 +16,7 @@ from consumer.spool import ledger
 from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, Memory, RememberedBirth
 from sparkplug.messages import Message, Quarantined, QuarantinedPart, Reason
-from sparkplug.topics import Topic, parse
+from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
     import sqlite3
@@ -290,7 +290,7 @@ def _keep_the_latest(db: sqlite3.Connection, most_bytes: int) -> None:
 
 
 def _device_of(topic: str) -> str | None:
-    read = parse(topic)
+    read = parse_topic(topic)
     return read.device_id if isinstance(read, Topic) else None
 
 

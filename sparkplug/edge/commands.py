@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.datatypes import READING, WIDTH, DataType, Reading
+from sparkplug.datatypes import INTEGER_WIDTH, READING, DataType, Reading
 
 if TYPE_CHECKING:
     from sparkplug.actions import Scalar
@@ -45,7 +45,7 @@ def command_value(metric: pb.Metric, data_type: DataType) -> Scalar:
 
 def _integer(value: int, data_type: DataType, field_width: int) -> int:
     """Undo the two ways of writing negative numbers; unsigned ones are as they stand."""
-    width = WIDTH[data_type]
+    width = INTEGER_WIDTH[data_type]
     if READING[data_type] is Reading.UNSIGNED:
         result, fits = value, value < 1 << width
     else:

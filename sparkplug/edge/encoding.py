@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.datatypes import READING, WIDTH, DataType, Reading
+from sparkplug.datatypes import INTEGER_WIDTH, READING, DataType, Reading
 from sparkplug.names import BD_SEQ, QUALITY
 from sparkplug.pb import sparkplug_b_pb2 as pb
 
@@ -100,7 +100,7 @@ def wire_value(
     if isinstance(value, int) and not isinstance(value, bool):
         if reading is Reading.SIGNED:
             return _signed(data_type, value, signed)
-        if reading is Reading.UNSIGNED and 0 <= value < 1 << WIDTH[data_type]:
+        if reading is Reading.UNSIGNED and 0 <= value < 1 << INTEGER_WIDTH[data_type]:
             return _integer_field(data_type), value
         if reading is Reading.MILLISECONDS and -_MAX_MILLISECONDS <= value < _MAX_MILLISECONDS:
             return "long_value", value & (2**64 - 1)
@@ -118,7 +118,7 @@ def _floating(data_type: DataType, value: float) -> tuple[str, float]:
 
 
 def _signed(data_type: DataType, value: int, signed: SignedEncoding) -> tuple[str, int]:
-    width = WIDTH[data_type]
+    width = INTEGER_WIDTH[data_type]
     if not -(1 << (width - 1)) <= value < 1 << (width - 1):
         raise EncodeError(f"{value!r} cannot be written as {data_type.name}")
     if signed is SignedEncoding.SIGN_EXTENDED:
@@ -127,7 +127,7 @@ def _signed(data_type: DataType, value: int, signed: SignedEncoding) -> tuple[st
 
 
 def _integer_field(data_type: DataType) -> str:
-    return "long_value" if WIDTH[data_type] == 64 else "int_value"
+    return "long_value" if INTEGER_WIDTH[data_type] == 64 else "int_value"
 
 
 def put_observation(

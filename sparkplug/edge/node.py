@@ -204,7 +204,7 @@ class EdgeNode:
         """A message arrived: a command, or the primary host's STATE. Others are ignored."""
         if topic == self._state_topic:
             return self._on_state(payload, now_ms)
-        parsed = topics.parse(topic)
+        parsed = topics.parse_topic(topic)
         if (
             isinstance(parsed, Topic)
             and parsed.message_type in (MessageType.NCMD, MessageType.DCMD)
@@ -380,7 +380,7 @@ def _parse(payload: bytes) -> pb.Payload | None:
 
 
 def _topic(publish: Publish) -> Topic:
-    topic = topics.parse(publish.topic)
+    topic = topics.parse_topic(publish.topic)
     assert isinstance(topic, Topic)
     return topic
 

@@ -29,7 +29,7 @@ from sparkplug.host.reading.resolution import Resolution
 from sparkplug.host.reading.restoring import Restoration
 from sparkplug.host.reading.session_reader import SessionReader
 from sparkplug.host.reading.windows import Windows
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.memory import StaleMemory
 from sparkplug.messages import HOST, ROW_TYPES, MessageBatch, Reason, RebirthRequest
 from sparkplug.payload.columns import ABSENT
@@ -56,7 +56,7 @@ class Fleet:
 
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: FleetLimits | None = None,
         *,
         wanted: Callable[[str], bool] | None = None,
         emit_births: bool = True,
@@ -82,7 +82,7 @@ class Fleet:
             describe_tags: whether to tell what births say of their tags beside the values
                 (`Decoded.metadata`).
         """
-        self.limits = limits or Limits()
+        self.limits = limits or FleetLimits()
         options = FleetOptions(
             emit_births=emit_births,
             emit_stale=emit_stale,

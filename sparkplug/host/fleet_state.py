@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sparkplug.host.batch import Batch
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
     from sparkplug.host.owner import MetricOwner
-    from sparkplug.host.screening import Limits
+    from sparkplug.host.screening import FleetLimits
 
 NOT_BORN: Final = -1
 """In the place of the seq that is expected of a node: it has no session, or a doubtful one."""
@@ -74,7 +74,7 @@ class FleetState:
     """
 
     def __init__(
-        self, limits: Limits, options: FleetOptions, wanted: Callable[[str], bool] | None
+        self, limits: FleetLimits, options: FleetOptions, wanted: Callable[[str], bool] | None
     ) -> None:
         self.limits = limits
         self.options = options

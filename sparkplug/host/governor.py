@@ -41,7 +41,7 @@ _JITTER: Final = 0.2
 _MOST_NODES: Final = 100_000
 
 
-def in_words(reason: Reason) -> str:
+def reason_in_words(reason: Reason) -> str:
     """Why a node is asked, in operators' words."""
     return _WORDS.get(reason, reason.replace("_", " "))
 

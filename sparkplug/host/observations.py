@@ -12,7 +12,7 @@ from sparkplug.datatypes import READINGS, Reading, reading_and_width
 from sparkplug.decoded import Observations
 from sparkplug.messages import MESSAGE_TYPES, Reason
 from sparkplug.payload.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, timestamps
-from sparkplug.payload.values import Kind, Values, read_values
+from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def stale_observations(
         tag=tags,
         event_time_us=np.full(rows, event_time_us),
         values=Values(
-            kind=np.full(rows, Kind.NULL, dtype=np.uint8),
+            kind=np.full(rows, ValueKind.NULL, dtype=np.uint8),
             number=np.zeros(rows),
             has_number=nothing,
             integer=np.zeros(rows, dtype=np.int64),

@@ -12,7 +12,7 @@ from sparkplug.messages import Message, MessageBatch, Quarantined, Reason, Rebir
 from sparkplug.payload.columns import ABSENT, PayloadColumns
 from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
-from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse
+from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -29,7 +29,7 @@ _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FleetLimits:
     """Bounds on what a publisher can make us keep or read.
 
     `max_metrics` is per payload; a metric takes two bytes at least on the wire, and some
@@ -66,7 +66,7 @@ class Screened:
 def screen(
     messages: MessageBatch,
     data_topics: Mapping[str, int],
-    limits: Limits,
+    limits: FleetLimits,
     decoded: Decoded,
     recalled: int = 0,
 ) -> Screened:
@@ -116,9 +116,9 @@ def screen(
     return Screened(kept, topic, parsed, forms.columns, set_aside)
 
 
-def _read_topic(message: Message, limits: Limits, decoded: Decoded) -> Topic | None:
+def _read_topic(message: Message, limits: FleetLimits, decoded: Decoded) -> Topic | None:
     """The topic of a message that deserves decoding; others are counted."""
-    read = parse(message.topic)
+    read = parse_topic(message.topic)
     reason: Reason | None = None
     if isinstance(read, TopicProblem):
         reason = Reason(read.value)
@@ -141,7 +141,7 @@ def _read_topic(message: Message, limits: Limits, decoded: Decoded) -> Topic | N
     return read
 
 
-def _is_too_large(payload: bytes, limits: Limits) -> bool:
+def _is_too_large(payload: bytes, limits: FleetLimits) -> bool:
     """Whether a payload has too many bytes, or may have too many metrics."""
     if len(payload) > limits.max_payload_bytes:
         return True
@@ -157,7 +157,7 @@ def _set_aside(
         decoded.counts[reason] += 1
         decoded.quarantined.append(Quarantined(message, reason))
         if reason is Reason.BAD_PAYLOAD:
-            read = parsed.get(position) or parse(message.topic)
+            read = parsed.get(position) or parse_topic(message.topic)
             assert isinstance(read, Topic)
             decoded.rebirths.append(RebirthRequest(read.group_id, read.edge_node_id, reason))
 

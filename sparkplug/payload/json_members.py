@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from sparkplug.datatypes import READING, WIDTH, DataType, Reading
+from sparkplug.datatypes import INTEGER_WIDTH, READING, DataType, Reading
 
 Member: TypeAlias = tuple[str, bool | int | float | str | bytes]
 """A member of the value oneof and what to put there."""
@@ -146,7 +146,7 @@ def _integer(data_type: DataType, reading: Reading, value: Any) -> Member | None
     number = whole(value)
     if number is None:
         return None
-    width = WIDTH.get(data_type, 64)
+    width = INTEGER_WIDTH.get(data_type, 64)
     low, high = (0, 1 << width) if reading is Reading.UNSIGNED else _signed_range(width)
     if not low <= number < high:
         return None

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sparkplug.datatypes import WIDTH, DataType, from_code
+from sparkplug.datatypes import INTEGER_WIDTH, DataType, from_code
 from sparkplug.payload.json_members import (
     UINT64,
     Member,
@@ -261,7 +261,7 @@ def _property(target: pb.PropertyValue, source: Any) -> None:
 def _property_member(data_type: DataType, value: Any) -> Member:
     """An integer stays one even if it is out of range: quality codes come unsigned, too."""
     member = scalar_member(data_type, value)
-    number = whole(value) if data_type in WIDTH else None
+    number = whole(value) if data_type in INTEGER_WIDTH else None
     if member[0] == "string_value" and number is not None and 0 <= number <= UINT64:
         return "long_value", number
     return member

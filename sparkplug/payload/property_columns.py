@@ -22,7 +22,7 @@ from sparkplug.names import QUALITY
 from sparkplug.payload.columns import booleans, numbers, validity
 from sparkplug.payload.complex.json_values import JsonValue, json_text
 from sparkplug.payload.complex.properties import properties_of
-from sparkplug.payload.values import Kind, Values, read_values
+from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.pb import sparkplug_b_columns_pb2
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class _Sets:
             return _one_by_one([b""] * self.count)
         values = self.values
         # Unsigned numbers beyond 64 bits with sign are text in a row, but not in JSON.
-        too_big = (values.kind == Kind.TEXT) & values.has_number
+        too_big = (values.kind == ValueKind.TEXT) & values.has_number
         text = values.text
         if too_big.any():
             text = pc.if_else(pa.array(~too_big), text, pa.scalar(None, pa.string()))
@@ -179,7 +179,7 @@ class _Sets:
         """Numbers; those that travelled as 32 bits with the shortest digits that give them."""
         number = self.values.number
         single = self.fields.field("float_value")
-        here = validity(single) & (self.values.kind == Kind.NUMERIC)
+        here = validity(single) & (self.values.kind == ValueKind.NUMERIC)
         if here.any():
             digits = single.cast(pa.string()).cast(pa.float64()).fill_null(0.0)
             number = np.where(here, digits.to_numpy(), number)
@@ -188,9 +188,9 @@ class _Sets:
     def _read_only(self, text: pa.StringArray) -> pa.BooleanArray:
         rows = self._of(READ_ONLY)
         values = self.values
-        is_bit = (values.kind == Kind.INTEGER) & (values.integer >> 1 == 0) & values.has_number
+        is_bit = (values.kind == ValueKind.INTEGER) & (values.integer >> 1 == 0) & values.has_number
         flag = values.integer.astype(np.bool_)
-        known = (values.kind == Kind.BOOLEAN) | is_bit
+        known = (values.kind == ValueKind.BOOLEAN) | is_bit
         lower = pc.utf8_lower(text)
         for written, meaning in _TRUE_TEXT.items():
             same = booleans(pc.equal(lower, written))
@@ -223,9 +223,9 @@ def _written(kind: int, has_number: bool, integer: int, number: float, text: str
     """One value as JSON."""
     if text is not None:
         return text if has_number else _quoted(text)
-    if kind == Kind.NUMERIC:
+    if kind == ValueKind.NUMERIC:
         return repr(number)
-    if kind == Kind.BOOLEAN:
+    if kind == ValueKind.BOOLEAN:
         return "true" if integer else "false"
     return str(integer) if has_number else "null"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 
-class Kind:
+class ValueKind:
     """Which column carries a value. The numbers are part of the event_id algorithm.
 
     Plain integers: comparing a column with a member of an Enum costs five times as much.
@@ -69,7 +69,7 @@ _LAST_MILLISECOND: Final = 253_402_300_799_999  # year 9999
 class Values:
     """One value per row.
 
-    `kind` says which of the arrays carries it (see Kind). `number` is the value as
+    `kind` says which of the arrays carries it (see ValueKind). `number` is the value as
     double wherever it is a number; `integer` is exact where the kind is INTEGER, and
     0 or 1 for BOOLEAN; `text` is null except where a row has a string_value.
     `has_number` marks the rows with a numeric_value, `missing` those without value and
@@ -184,7 +184,7 @@ def read_values(
     _read_texts(values, wire, rows)
     if rows.count[_ENCODED]:
         _read_encoded(values, texts, wire, rows, ready)
-    values.misfit = valued & (values.kind == Kind.NULL)
+    values.misfit = valued & (values.kind == ValueKind.NULL)
     texts.put(values.misfit, lambda row: _raw_text(wire, row))
     doubly_set = wire.doubly_set()
     if doubly_set is not wire.none:
@@ -192,7 +192,7 @@ def read_values(
     values.text = texts.merged_into(values.text)
     if np.count_nonzero(values.misfit):
         # The raw value, where it can be shown, is what such a row carries.
-        values.kind[values.misfit & validity(values.text)] = Kind.TEXT
+        values.kind[values.misfit & validity(values.text)] = ValueKind.TEXT
     return values
 
 
@@ -228,7 +228,7 @@ def _read_integers(values: Values, texts: _Texts, rows: _Rows, wire: _Wire) -> N
         accepted |= rows.reading == _AS_FOUND
     accepted &= read
     accepted &= wire.has_integer
-    np.copyto(values.kind, Kind.INTEGER, where=accepted)
+    np.copyto(values.kind, ValueKind.INTEGER, where=accepted)
     np.copyto(values.integer, integer, where=accepted)
     np.copyto(values.number, integer, where=accepted)
     values.has_number |= accepted
@@ -239,7 +239,7 @@ def _read_integers(values: Values, texts: _Texts, rows: _Rows, wire: _Wire) -> N
     if rows.count[_UNSIGNED] or rows.count[_AS_FOUND]:
         # Unsigned numbers beyond 2^63-1 have no place in a BIGINT.
         too_big = accepted & (integer < 0) & np.isin(rows.reading, (_UNSIGNED, _AS_FOUND))
-        values.kind[too_big] = Kind.TEXT
+        values.kind[too_big] = ValueKind.TEXT
         values.number[too_big] = raw[too_big].astype(np.float64)
         texts.put(too_big, lambda row: str(int(raw[row])))
 
@@ -260,11 +260,11 @@ def _read_floats(values: Values, texts: _Texts, wire: _Wire, rows: _Rows) -> Non
         np.copyto(values.number, wire.raw, where=whole, casting="same_kind")
         accepted |= whole
     finite = accepted & np.isfinite(values.number)
-    np.copyto(values.kind, Kind.NUMERIC, where=accepted)
+    np.copyto(values.kind, ValueKind.NUMERIC, where=accepted)
     values.has_number |= finite
     unnumbered = accepted & ~finite
     if np.count_nonzero(unnumbered):
-        values.kind[unnumbered] = Kind.TEXT
+        values.kind[unnumbered] = ValueKind.TEXT
         number = values.number
         texts.put(unnumbered, lambda row: _not_finite(float(number[row])))
 
@@ -276,18 +276,18 @@ def _read_booleans(values: Values, wire: _Wire, rows: _Rows) -> None:
     if "boolean_value" in wire.present:
         here = boolean & wire.present["boolean_value"]
         np.copyto(values.integer, booleans(wire.arrays["boolean_value"]), where=here)
-        np.copyto(values.kind, Kind.BOOLEAN, where=here)
+        np.copyto(values.kind, ValueKind.BOOLEAN, where=here)
     bit = boolean & wire.has_integer
     if np.count_nonzero(bit):
         bit &= (rows.reading == _BOOLEAN) & (wire.raw <= 1)
         np.copyto(values.integer, wire.raw.view(np.int64), where=bit)
-        np.copyto(values.kind, Kind.BOOLEAN, where=bit)
+        np.copyto(values.kind, ValueKind.BOOLEAN, where=bit)
 
 
 def _read_texts(values: Values, wire: _Wire, rows: _Rows) -> None:
     text = rows.of(_TEXT, _AS_FOUND)
     accepted = wire.none if text is None else text & wire.has("string_value")
-    np.copyto(values.kind, Kind.TEXT, where=accepted)
+    np.copyto(values.kind, ValueKind.TEXT, where=accepted)
     values.text = _only(values.text, accepted)
 
 
@@ -312,7 +312,7 @@ def _read_encoded(
         raw = wire.arrays[member][row].as_py() if wire.has(member)[row] else None
         written.append(None if raw is None else _encoded_text(kind, raw, wire.metadata_of(row)))
     readable = encoded[[text is not None for text in written]]
-    values.kind[readable] = Kind.TEXT
+    values.kind[readable] = ValueKind.TEXT
     texts.put_these(readable, [text for text in written if text is not None])
 
 

@@ -15,7 +15,7 @@ from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
 from sparkplug.edge.encoding import Metric
 from sparkplug.edge.node import EdgeNode, Update
-from sparkplug.topics import parse
+from sparkplug.topics import parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +87,7 @@ class ManyNodes:
         self._client.publish("flushed", b"", qos=1).wait_for_publish(20)
 
     def _on_message(self, _client, _userdata, message: mqtt.MQTTMessage) -> None:
-        node = self.nodes[parse(message.topic).edge_node_id]
+        node = self.nodes[parse_topic(message.topic).edge_node_id]
         self.requests.append((time.monotonic(), node.edge_node_id))
         now_ms = time.time_ns() // 1_000_000
         with self._lock:

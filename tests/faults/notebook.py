@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.simulator.ledger import event_id, identity, is_tag
 from sparkplug.pb.sparkplug_b_pb2 import Payload
-from sparkplug.topics import MessageType, Topic, parse
+from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:
     from sparkplug.actions import Publish
@@ -96,7 +96,7 @@ class Notebook:
 
     def record(self, publish: Publish) -> None:
         """Take down a message; called by the edge nodes, as their ledger."""
-        topic = parse(publish.topic)
+        topic = parse_topic(publish.topic)
         assert isinstance(topic, Topic)
         if topic.message_type not in BIRTHS + DATA:
             return

@@ -9,13 +9,13 @@ from consumer.rows.encoded import EncodedRows
 from consumer.rows.tag_events import SourceNames, TagColumns, normalize
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.nodes.holding import HoldLimits
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
 
 if TYPE_CHECKING:
     from oracle import Arrival
 
-TIGHT = Limits(
+TIGHT = FleetLimits(
     max_payload_bytes=2048,
     max_metrics=60,
     max_inflated_bytes=4096,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparkplug.datatypes import READING, WIDTH, DataType, Reading, from_code
+from sparkplug.datatypes import INTEGER_WIDTH, READING, DataType, Reading, from_code
 
 SPELLINGS = """
 Unknown Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float Double Boolean String DateTime
@@ -28,7 +28,7 @@ def test_a_listed_code_is_its_datatype(member):
 
 
 def test_every_integer_type_has_the_width_in_its_name():
-    assert {member.name: bits for member, bits in WIDTH.items()} == {
+    assert {member.name: bits for member, bits in INTEGER_WIDTH.items()} == {
         f"{sign}Int{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)
     }
 

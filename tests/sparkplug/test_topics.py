@@ -11,7 +11,7 @@ from sparkplug.topics import (
     Topic,
     TopicProblem,
     check_id,
-    parse,
+    parse_topic,
 )
 
 BAD, UNKNOWN = TopicProblem.BAD_TOPIC, TopicProblem.UNKNOWN_VERB
@@ -33,7 +33,7 @@ IDS = st.text(st.characters(exclude_characters="+#/", codec="utf-8"), min_size=1
     ],
 )
 def test_every_form_of_topic_is_read(text, expected):
-    assert parse(text) == expected
+    assert parse_topic(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_every_form_of_topic_is_read(text, expected):
     ],
 )
 def test_ids_may_hold_spaces_punctuation_and_any_script(text):
-    assert str(parse(text)) == text
+    assert str(parse_topic(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_ids_may_hold_spaces_punctuation_and_any_script(text):
     ],
 )
 def test_words_of_the_grammar_may_be_ids(text):
-    read = parse(text)
+    read = parse_topic(text)
     assert isinstance(read, Topic)
     assert str(read) == text
 
@@ -84,52 +84,52 @@ def test_words_of_the_grammar_may_be_ids(text):
     ],
 )
 def test_what_is_outside_the_grammar_is_a_bad_topic(text):
-    assert parse(text) is BAD
+    assert parse_topic(text) is BAD
 
 
 @pytest.mark.parametrize("text", ["spBv1.0/STATE/host/E", "spBv1.0/STATE/host/E/D"])
 def test_state_with_more_levels_is_a_group_of_that_name_whose_verb_is_unknown(text):
-    assert parse(text) is UNKNOWN
-    assert parse(f"{text}/more/levels") is BAD
+    assert parse_topic(text) is UNKNOWN
+    assert parse_topic(f"{text}/more/levels") is BAD
 
 
 @pytest.mark.parametrize("hole", range(5))
 def test_an_empty_level_is_a_bad_topic(hole):
     levels = ["spBv1.0", "G", "DDATA", "E", "D"]
     levels[hole] = ""
-    assert parse("/".join(levels)) is BAD
+    assert parse_topic("/".join(levels)) is BAD
 
 
 @pytest.mark.parametrize("verb", [v for v in MessageType if v not in DEVICE_TYPES])
 def test_a_verb_of_the_node_has_no_device(verb):
-    assert parse(f"spBv1.0/G/{verb}/E/D") is BAD
+    assert parse_topic(f"spBv1.0/G/{verb}/E/D") is BAD
 
 
 @pytest.mark.parametrize("verb", sorted(DEVICE_TYPES))
 def test_a_verb_of_a_device_needs_one(verb):
-    assert parse(f"spBv1.0/G/{verb}/E") is BAD
+    assert parse_topic(f"spBv1.0/G/{verb}/E") is BAD
 
 
 @pytest.mark.parametrize("verb", MessageType)
 def test_a_sixth_level_is_a_bad_topic(verb):
-    assert parse(f"spBv1.0/G/{verb}/E/D/more") is BAD
+    assert parse_topic(f"spBv1.0/G/{verb}/E/D/more") is BAD
 
 
 @pytest.mark.parametrize("verb", ["DRECORD", "ndata", "Ndata", "NDATA ", "STATE", "xyz"])
 @pytest.mark.parametrize("tail", ["E", "E/D"])
 def test_a_verb_that_the_specification_does_not_know_is_an_unknown_verb(verb, tail):
-    assert parse(f"spBv1.0/G/{verb}/{tail}") is UNKNOWN
+    assert parse_topic(f"spBv1.0/G/{verb}/{tail}") is UNKNOWN
 
 
 @given(IDS, IDS, st.sampled_from(MessageType), IDS)
 def test_a_topic_that_is_written_is_read_as_it_was(group, node, verb, device):
     topic = Topic(group, verb, node, device if verb in DEVICE_TYPES else None)
-    assert parse(str(topic)) == topic
+    assert parse_topic(str(topic)) == topic
 
 
 @given(st.text())
 def test_any_text_is_read_or_refused_without_an_error(text):
-    read = parse(f"spBv1.0/{text}")
+    read = parse_topic(f"spBv1.0/{text}")
     if isinstance(read, (Topic, StateTopic)):
         assert str(read) == f"spBv1.0/{text}"
 

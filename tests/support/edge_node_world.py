@@ -47,7 +47,7 @@ def online(**options) -> tuple[EdgeNode, list[Publish]]:
 
 
 def verb(publish: Publish) -> str:
-    topic = topics.parse(publish.topic)
+    topic = topics.parse_topic(publish.topic)
     assert isinstance(topic, topics.Topic)
     return topic.message_type
 

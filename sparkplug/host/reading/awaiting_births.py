@@ -12,7 +12,7 @@ from sparkplug.host.nodes.holding import Holding, HoldLimits
 from sparkplug.host.nodes.waiting import HeldMessage, Waiting
 from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
 from sparkplug.payload.columns import ABSENT
-from sparkplug.topics import MessageType, Topic, parse
+from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -237,7 +237,7 @@ class AwaitingBirths:
     def hold_again(self, messages: Iterable[HeldMessage], decoded: Decoded) -> None:
         """Let messages wait that are in no batch, and ask for the births."""
         for message, device_id, reason, counted, kept in messages:
-            read = parse(message.topic)
+            read = parse_topic(message.topic)
             if isinstance(read, Topic):
                 entry = Waiting(
                     message,
@@ -293,7 +293,7 @@ class AwaitingBirths:
         sessions = set(np.unique(state.topics["node"][known]).tolist())
         births: set[Topic] = set()
         for position in np.flatnonzero(indices == ABSENT).tolist():
-            read = parse(messages.topics[position])
+            read = parse_topic(messages.topics[position])
             if isinstance(read, Topic):
                 session = state.session_of(read)
                 if session is not None:
@@ -305,7 +305,7 @@ class AwaitingBirths:
 
 def _births_in(session: EdgeNodeSession) -> set[Topic]:
     """The births that wait in a session."""
-    topics = (parse(entry.message.topic) for entry in session.sequence.waiting)
+    topics = (parse_topic(entry.message.topic) for entry in session.sequence.waiting)
     births = {
         read
         for read in topics

@@ -12,7 +12,7 @@ from sparkplug.host.observations import NO_TURNS, in_turn, observe
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
-from sparkplug.topics import Topic, parse
+from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class BatchReader:
             batch.come_to(batch.recalled + index)
             self._ordering.take(batch, batch.recalled + index)
         for message in lost:
-            topic = parse(message.topic)
+            topic = parse_topic(message.topic)
             assert isinstance(topic, Topic)
             self._ordering.lose_birth(batch, topic)
         self._awaiting.hold_unresolved(batch, regular)

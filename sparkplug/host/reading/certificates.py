@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sparkplug.host.nodes.session import EdgeNodeSession
-    from sparkplug.host.screening import Limits
+    from sparkplug.host.screening import FleetLimits
 
-PREFIX: Final = "$sparkplug/certificates/"
+CERTIFICATE_PREFIX: Final = "$sparkplug/certificates/"
 
 
 class Certificate(NamedTuple):
@@ -34,16 +34,16 @@ class Certificate(NamedTuple):
     sent_ms: int
 
 
-def read_certificates(messages: Iterable[Message], limits: Limits) -> list[Certificate]:
+def read_certificates(messages: Iterable[Message], limits: FleetLimits) -> list[Certificate]:
     """Those that can be read and tell when they were sent; NBIRTHs first.
 
     Servers send what they keep in no particular order. A birth without time cannot be
     compared with what is known, so it is of no use.
     """
     births = MessageBatch(
-        Message(each.topic.removeprefix(PREFIX), each.payload, each.received_us)
+        Message(each.topic.removeprefix(CERTIFICATE_PREFIX), each.payload, each.received_us)
         for each in messages
-        if each.topic.startswith(PREFIX)
+        if each.topic.startswith(CERTIFICATE_PREFIX)
     )
     screened = screen(births, {}, limits, Decoded())
     columns = screened.columns

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from sparkplug.decoded import Decoded
 from sparkplug.host.fleet_state import NOT_BORN
-from sparkplug.host.reading.certificates import PREFIX, Certificate, read_certificates, tells_more
+from sparkplug.host.reading.certificates import (
+    CERTIFICATE_PREFIX,
+    Certificate,
+    read_certificates,
+    tells_more,
+)
 from sparkplug.messages import MessageBatch
 
 if TYPE_CHECKING:
@@ -111,7 +116,7 @@ class Restoration:
             # Its node's may come yet.
             self.early_certificates = [
                 *self.early_certificates[1 - _MOST_EARLY :],
-                certificate.message._replace(topic=PREFIX + certificate.message.topic),
+                certificate.message._replace(topic=CERTIFICATE_PREFIX + certificate.message.topic),
             ]
         confirmed = session is not None and bool(self._state.nodes["confirmed"][session.index])
         return tells_more(certificate, session, confirmed=confirmed)

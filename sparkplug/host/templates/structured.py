@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from sparkplug.decoded import Decoded
     from sparkplug.host.batch import Batch
     from sparkplug.host.catalogue import TagCatalogue
-    from sparkplug.host.screening import Limits
+    from sparkplug.host.screening import FleetLimits
     from sparkplug.messages import Message
     from sparkplug.payload.complex.definitions import TemplateDefinitions
 
@@ -85,7 +85,7 @@ class StructuredMetrics:
     def __init__(
         self,
         catalogue: TagCatalogue,
-        limits: Limits,
+        limits: FleetLimits,
         *,
         emit_births: bool,
         emit_transient: bool,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.nodes.session import EdgeNodeSession
 
-OVER: Final = "_over"
+ALARM_OVER: Final = "_over"
 """Ends the reason of an event that tells the end of an alarm."""
 
 _EVIDENCE: Final[Mapping[Evidence, str]] = MappingProxyType(
@@ -164,7 +164,7 @@ def _of_clock(session: EdgeNodeSession, change: ClockChange, at_us: int, what: s
         at_us,
         session.owner.group_id,
         session.owner.edge_node_id,
-        reason=change.problem if change.began else change.problem + OVER,
+        reason=change.problem if change.began else change.problem + ALARM_OVER,
         detail=detail,
     )
 
@@ -176,7 +176,7 @@ def _of_duplicate(alarm: DuplicateAlarm, at_us: int) -> Event:
         at_us,
         alarm.group_id,
         alarm.edge_node_id,
-        reason=alarm.evidence if alarm.began else alarm.evidence + OVER,
+        reason=alarm.evidence if alarm.began else alarm.evidence + ALARM_OVER,
         detail=f"two publishers use this id: {words}" if alarm.began else f"over: {words}",
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from sparkplug.datatypes import READING, WIDTH, DataType, Reading
+from sparkplug.datatypes import INTEGER_WIDTH, READING, DataType, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,7 +166,7 @@ def _misfit(_field: str, _value: Any) -> JsonValue | Misfit:
 def _reader(data_type: DataType) -> Reader:
     reading = READING[data_type]
     if reading in (Reading.SIGNED, Reading.UNSIGNED):
-        return partial(_whole, width=WIDTH[data_type], signed=reading is Reading.SIGNED)
+        return partial(_whole, width=INTEGER_WIDTH[data_type], signed=reading is Reading.SIGNED)
     return _OTHER_READERS[reading]
 
 

@@ -18,7 +18,7 @@ from consumer.spool.dead_letters import RETRIABLE_MESSAGES
 from consumer.spool.ledger import LOST_WHEN_KILLED, Ledger
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.nodes.holding import HoldLimits
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
 
 SERVER = "plant-a"
@@ -117,7 +117,7 @@ class Books:
 
 
 SMALL = {
-    "limits": Limits(max_nodes=3, max_tags=60, max_payload_bytes=300, max_opened_memory=2000),
+    "limits": FleetLimits(max_nodes=3, max_tags=60, max_payload_bytes=300, max_opened_memory=2000),
     "hold_limits": HoldLimits(node_messages=3, seconds=5.0),
 }
 

@@ -5,7 +5,7 @@ from support.columnar import Columnar, change, message, metric, tag, values
 from support.listener import LATER, listening, told
 
 from sparkplug.datatypes import DataType
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
@@ -13,7 +13,7 @@ CATALOGUE_SLACK = 10_000  # tag ids that may be dead before they are handed out 
 
 
 def fed(*messages, **limits):
-    seen = Columnar(Limits(**limits))
+    seen = Columnar(FleetLimits(**limits))
     seen.feed(*messages)
     return seen
 
@@ -235,7 +235,7 @@ def test_a_payload_of_endless_metrics_is_set_aside_before_it_is_decoded():
 
 
 def test_what_follows_a_birth_that_does_not_fit_waits_for_one_that_does():
-    heard = listening(message("NBIRTH", *tags(2)), limits=Limits(max_tags=5))
+    heard = listening(message("NBIRTH", *tags(2)), limits=FleetLimits(max_tags=5))
     heard.feed(message("NDATA", change(0, 7.0), seq=7, timestamp=LATER))  # before its birth
     assert not heard.feed(message("NBIRTH", *tags(9), seq=6, timestamp=LATER - 1))
     assert heard.counts == {"too_many_tags": 1, "data_before_birth": 1}

@@ -23,7 +23,7 @@ from support.template_messages import (
 from support.template_world import TemplateWorld
 
 from sparkplug.datatypes import DataType
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.memory import RememberedBirth
 from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload
@@ -380,8 +380,8 @@ def test_members_are_chosen_by_their_own_paths():
 
 def test_leaves_count_as_tags():
     birth = message("NBIRTH", instance("M", *(member(f"m{n}") for n in range(10))))
-    assert fed(birth, limits=Limits(max_tags=12)).fleet.live_tags == 11
-    refused = fed(birth, limits=Limits(max_tags=11))
+    assert fed(birth, limits=FleetLimits(max_tags=12)).fleet.live_tags == 11
+    refused = fed(birth, limits=FleetLimits(max_tags=11))
     assert refused.fleet.live_tags == 0
     assert refused.counts == {"too_many_tags": 1}
 
@@ -389,13 +389,13 @@ def test_leaves_count_as_tags():
 def test_leaves_of_a_definition_count_as_tags_too():
     members = [member(f"m{n}") for n in range(10)]
     birth = message("NBIRTH", definition("Motor", *members), instance("M"))
-    assert fed(birth, limits=Limits(max_tags=12)).counts == {"too_many_tags": 1}
+    assert fed(birth, limits=FleetLimits(max_tags=12)).counts == {"too_many_tags": 1}
 
 
 def test_a_long_name_is_not_repeated_for_all_members_of_a_plant():
     members = [member(f"m{n}") for n in range(1000)]
     birth = message("NBIRTH", instance("x" * 4000, *members))
-    limits = Limits(max_tags=10_000)
+    limits = FleetLimits(max_tags=10_000)
     assert fed(birth, limits=limits).counts == {"too_many_tags": 1}
     assert not fed(message("NBIRTH", instance("x" * 400, *members)), limits=limits).counts
 

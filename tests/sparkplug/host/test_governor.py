@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sparkplug.host.governor import LONGEST_PAUSE, RebirthGovernor, in_words
+from sparkplug.host.governor import LONGEST_PAUSE, RebirthGovernor, reason_in_words
 from sparkplug.messages import Reason, RebirthRequest
 
 JITTER = 1.2
@@ -271,4 +271,4 @@ def test_the_user_goes_before_all_others_and_is_bound_by_the_budget():
     ],
 )
 def test_reasons_have_the_words_that_operators_know(reason, words):
-    assert in_words(reason) == words
+    assert reason_in_words(reason) == words

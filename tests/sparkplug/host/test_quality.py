@@ -57,9 +57,9 @@ def properties(*pairs):
     ],
 )
 def test_the_class_of_a_code(code, name):
-    assert quality.NAMES[quality.classify(code, zero_is_good=False)] == name
+    assert quality.QUALITY_NAMES[quality.classify(code, zero_is_good=False)] == name
     signed = code - (1 << 32) if code >= 1 << 31 else code
-    assert quality.NAMES[quality.classify(signed, zero_is_good=False)] == name
+    assert quality.QUALITY_NAMES[quality.classify(signed, zero_is_good=False)] == name
 
 
 def test_zero_is_good_where_ignition_sends_it_and_nothing_else_changes():

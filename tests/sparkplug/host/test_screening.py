@@ -5,11 +5,11 @@ import zlib
 import pytest
 from support.columnar import Columnar, change, message, tag, values
 
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
-SMALL = Limits(max_payload_bytes=1000, max_inflated_bytes=1000)
+SMALL = FleetLimits(max_payload_bytes=1000, max_inflated_bytes=1000)
 BIRTH = message("NBIRTH", tag("Ramp", 0))
 OTHER_HOST = Message("spBv1.0/STATE/other", b'{"online":true,"timestamp":1}', 0)
 JSON = Message("spBv1.0/Plant/NDATA/Edge", b'{"metrics":[', 0)
@@ -89,7 +89,7 @@ def test_a_payload_that_could_not_be_read_is_missing_in_seq():
 @pytest.mark.parametrize(("spare", "read"), [(0, True), (-1, False)])
 def test_a_payload_may_be_exactly_as_large_as_the_limit(spare, read):
     birth = message("NBIRTH", *(tag(f"T{n}", n) for n in range(100)))
-    seen = Columnar(Limits(max_payload_bytes=len(birth.payload) + spare))
+    seen = Columnar(FleetLimits(max_payload_bytes=len(birth.payload) + spare))
     assert len(seen.feed(birth)) == (100 if read else 0)
     assert seen.counts == ({} if read else {"too_large": 1})
 

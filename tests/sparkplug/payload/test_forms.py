@@ -12,7 +12,7 @@ from oracle.messages import MEASURED_MS, SENT_MS, metric
 from support.columnar import Columnar, change, message, tag, values
 
 from sparkplug.datatypes import DataType
-from sparkplug.host.screening import Limits
+from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
 from sparkplug.payload.columns import decode
 from sparkplug.payload.json_payload import from_json
@@ -241,7 +241,7 @@ def test_an_envelope_that_does_not_open_is_counted_kept_and_takes_part_in_seq(bo
         *map(in_envelope, SESSION[:2]),
         torn,
         in_envelope(SESSION[3]),
-        limits=Limits(max_inflated_bytes=1000),
+        limits=FleetLimits(max_inflated_bytes=1000),
     )
     expected = read(*SESSION[:2], SESSION[3])
     drop = {"arrival_number"}
@@ -256,7 +256,7 @@ def test_an_envelope_that_does_not_open_is_counted_kept_and_takes_part_in_seq(bo
 @pytest.mark.parametrize("form", FORMS)
 def test_quarantine_keeps_a_message_as_it_came(form):
     birth = FORMS[form](SESSION[0])
-    seen = read(birth, limits=Limits(max_tags=1))
+    seen = read(birth, limits=FleetLimits(max_tags=1))
     assert seen.quarantined == [(birth, "too_many_tags")]
 
 
@@ -291,7 +291,7 @@ def test_what_envelopes_of_one_batch_take_together_is_bounded():
         )
         for seq in range(251, 255)
     ]
-    seen = Columnar(Limits(max_opened_memory=400_000))
+    seen = Columnar(FleetLimits(max_opened_memory=400_000))
     seen.feed(SESSION[0])
     seen.feed(*bombs, message("NDATA", change(0, 9.0), seq=255))
     assert seen.counts == {"unknown_alias": 2000, "envelope_too_large": 2}

@@ -7,7 +7,7 @@ from support.host_side import Server
 
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
-from sparkplug.host.reading.certificates import PREFIX
+from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
 from sparkplug.memory import BirthMemory, RememberedBirth
 
 BEFORE_MS = SENT_MS - 60_000
@@ -19,7 +19,7 @@ def bd_seq(number=1):
 
 def kept(birth):
     """A birth as the server keeps it."""
-    return birth._replace(topic=PREFIX + birth.topic, retained=True)
+    return birth._replace(topic=CERTIFICATE_PREFIX + birth.topic, retained=True)
 
 
 def nbirth(*more, session=1, timestamp=BEFORE_MS, **options):

@@ -10,7 +10,7 @@ from support.listener import TIMEOUT, bd_seq, birth, data, death
 from sparkplug.events import EventKind
 from sparkplug.gaps import GapReason, steps_of_bd_seq
 from sparkplug.host.fleet import Fleet
-from sparkplug.host.reading.certificates import PREFIX
+from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
 
 SENT_US = SENT_MS * 1000
 
@@ -38,7 +38,9 @@ class Accounts:
     def keep_on_the_server(self, kept):
         """A birth that a Sparkplug-aware server tells after the connection was made."""
         self._told(
-            self.fleet.warm_start([kept._replace(topic=PREFIX + kept.topic, retained=True)], 0.0)
+            self.fleet.warm_start(
+                [kept._replace(topic=CERTIFICATE_PREFIX + kept.topic, retained=True)], 0.0
+            )
         )
 
     def _told(self, decoded):
