@@ -7,13 +7,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
 from consumer.pipeline import alarms as node_alarms
 from consumer.pipeline.taken import Taken, write_all
-from consumer.spool import fleet as fleet_store
 from consumer.spool.types import NewBatch
 from sparkplug.messages import Reason
 
@@ -212,7 +210,7 @@ class Decoding:
         """What the next run must know of this batch."""
         state: dict[str, StateValue] = {ARRIVAL_KEY: self._next_arrival}
         for each in written:
-            state[fleet_store.sequence_key(each.source.name)] = each.sequence
+            state[each.source.store.sequence_key()] = each.sequence
         return state | self.overflow.state()
 
     def _append(
@@ -326,7 +324,7 @@ class Decoding:
             _LOG.info("%d dead letters are sent again", sum(rows.values()))
             self.deliveries.wake(rows)
         for source in self.sources:
-            messages = self.spool.write(partial(fleet_store.take_retries, server=source.name))
+            messages = self.spool.write(source.store.take_retries)
             if messages:
                 _LOG.info("%d dead messages of %s wait again", len(messages), source.name)
                 self.ledger.held_again(source.name, sum(not each.counted for each in messages))

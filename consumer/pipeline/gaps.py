@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from consumer.spool import gaps as gap_store
-from consumer.spool.gaps import HOUR_US, Sums
+from consumer.spool.gaps import HOUR_US, GapStore, Sums
 from sparkplug.events import Healing
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class GapRecords:
     def __init__(
         self, server: str, fleet: Fleet, totals: GapTotals, clock: Callable[[], float]
     ) -> None:
-        self._server = server
+        self._store = GapStore(server)
         self._fleet = fleet
         self._totals = totals
         self._clock = clock
@@ -98,12 +97,12 @@ class GapRecords:
 
         `now_us` is the host's clock: from here on it is known who is not heard of.
         """
-        gaps = spool.read(lambda db: gap_store.read_healable(db, self._server))
-        self._newest = spool.read(lambda db: gap_store.newest_number(db, self._server))
-        self._fleet.restore_gaps(gaps, spool.read(lambda db: gap_store.read_sent(db, self._server)))
+        gaps = spool.read(self._store.read_healable)
+        self._newest = spool.read(self._store.newest_number)
+        self._fleet.restore_gaps(gaps, spool.read(self._store.read_sent))
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
-        spool.set_state(gap_store.away_key(self._server), now_us)
+        spool.set_state(self._store.away_key(), now_us)
 
     @property
     def pending(self) -> bool:
@@ -144,15 +143,15 @@ class GapRecords:
     def write(self, db: Transaction) -> None:
         """Write what is pending, inside a transaction; `settle` when it was committed."""
         if self._away_us is not None:
-            gap_store.write_away(db, self._server, self._away_us)
+            self._store.write_away(db, self._away_us)
         if self._changed:
-            gap_store.write_gaps(db, self._server, self._changed.values(), self._newest)
+            self._store.write_gaps(db, self._changed.values(), self._newest)
         if self._sums:
-            gap_store.write_heard(db, self._server, self._heard)
-            self._new_ids = gap_store.write_sums(db, self._server, self._sums, self._ids)
+            self._store.write_heard(db, self._heard)
+            self._new_ids = self._store.write_sums(db, self._sums, self._ids)
             hour = max(hour for _, hour in self._sums)
             if hour > self._trimmed_hour:
-                gap_store.trim(db, hour)
+                self._store.trim(db, hour)
                 self._trimmed_hour = hour
                 self._new_ids, self._ids = {}, {}  # some may be gone
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.gaps import GapRecords
 from consumer.rows.tag_events import SourceNames, TagColumns
-from consumer.spool import fleet as fleet_store
+from consumer.spool.fleet import FleetStore
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.governor import RebirthGovernor
 from sparkplug.host.screening import FleetLimits
@@ -39,6 +39,7 @@ class Source:
         host = configuration.host
         self.name = server.name
         self.site = server.site
+        self.store = FleetStore(server.name)
         self.fleet = Fleet(
             FleetLimits(
                 max_payload_bytes=limits.max_payload,
@@ -76,9 +77,9 @@ class Source:
 
     def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
-        births = spool.read(lambda db: fleet_store.read_births(db, self.name))
-        held = spool.read(lambda db: fleet_store.take_held(db, self.name))
-        state = spool.get_state(fleet_store.sequence_key(self.name))
+        births = spool.read(self.store.read_births)
+        held = spool.read(self.store.take_held)
+        state = spool.get_state(self.store.sequence_key())
         slots = self.fleet.restore(
             births, state if isinstance(state, bytes) else b"", held, time.monotonic()
         )
@@ -88,12 +89,12 @@ class Source:
         lost: list[int] = []
 
         def write(db: Transaction) -> None:
-            fleet_store.write_slots(db, self.name, slots)
+            self.store.write_slots(db, slots)
             lost.append(ledger.restored(db, self.name, self.fleet.held_whole))
 
         spool.append_many(
             [],
-            state={fleet_store.sequence_key(self.name): self.written_sequence},
+            state={self.store.sequence_key(): self.written_sequence},
             also=write,
         )
         if any(lost):

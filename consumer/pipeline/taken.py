@@ -8,7 +8,6 @@ import numpy as np
 
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tag_events import normalize
-from consumer.spool import fleet as fleet_store
 from sparkplug.memory import BirthMemory
 from sparkplug.messages import HOST, ROW_TYPES
 
@@ -84,15 +83,15 @@ class Taken:
 
     def write(self, db: Transaction) -> None:
         """Write what goes with the rows, inside their transaction."""
-        name = self.source.name
+        store = self.source.store
         if self.source.forgotten:
-            fleet_store.forget_births(db, name)
-        fleet_store.write_memories(db, name, self.source.unwritten + self.decoded.memories)
-        fleet_store.forget_held(db, self.source.no_longer_held)
+            store.forget_births(db)
+        store.write_memories(db, self.source.unwritten + self.decoded.memories)
+        store.forget_held(db, self.source.no_longer_held)
         if self.dead:
-            self.dead_lost = fleet_store.write_dead(db, name, self.dead, self.source.most_dead)
+            self.dead_lost = store.write_dead(db, self.dead, self.source.most_dead)
         if self.held is not None:
-            fleet_store.write_held(db, name, self.held)
+            store.write_held(db, self.held)
         self.source.gaps.write(db)
 
     def written(self) -> None:

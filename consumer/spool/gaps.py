@@ -1,4 +1,4 @@
-"""Gaps and completeness in the spool's file. All functions run inside a transaction of it."""
+"""Gaps and completeness in the spool's file. Everything runs inside a transaction of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.watch.accounts import HEALABLE_GAPS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
 
+    from consumer.spool.types import Transaction
     from sparkplug.host.nodes.waiting import NodeKey
 
 HOUR_US: Final = 3_600_000_000
@@ -70,29 +70,175 @@ _ADD_SUMS: Final = (
 )
 
 
-def away_key(server: str) -> str:
-    """Key of the spool's state: when the host began to listen to a server, or lost it, in µs."""
-    return f"away_since/{server}"
+class GapStore:
+    """Gaps and completeness of one MQTT server's nodes. Methods run inside a transaction.
 
-
-# ---------------------------------------------------------------------- writing
-
-
-def write_away(db: sqlite3.Connection, server: str, at_us: int) -> None:
-    """Note when the host lost a server, in µs."""
-    db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (away_key(server), at_us))
-
-
-def write_gaps(db: sqlite3.Connection, server: str, gaps: Iterable[Gap], newest: int) -> None:
-    """Write records, in place of what was known of the same gaps; the oldest go.
-
-    `newest` is the highest number given so far.
+    Args:
+        server: the name of the MQTT server.
     """
-    db.executemany(
-        "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((server, *_record(gap)) for gap in gaps),
-    )
-    db.execute("DELETE FROM gaps WHERE server = ? AND number <= ?", (server, newest - MOST_GAPS))
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+
+    def away_key(self) -> str:
+        """Key of the spool's state: when the host began to listen, or lost the server, in µs."""
+        return f"away_since/{self._server}"
+
+    def write_away(self, db: Transaction, at_us: int) -> None:
+        """Note when the host lost a server, in µs."""
+        db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (self.away_key(), at_us))
+
+    def write_gaps(self, db: Transaction, gaps: Iterable[Gap], newest: int) -> None:
+        """Write records, in place of what was known of the same gaps; the oldest go.
+
+        `newest` is the highest number given so far.
+        """
+        db.executemany(
+            "INSERT OR REPLACE INTO gaps "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((self._server, *_record(gap)) for gap in gaps),
+        )
+        db.execute(
+            "DELETE FROM gaps WHERE server = ? AND number <= ?", (self._server, newest - MOST_GAPS)
+        )
+
+    def write_heard(self, db: Transaction, heard: Mapping[NodeKey, tuple[int, int]]) -> None:
+        """Note when the last message of nodes came and was sent, in µs."""
+        db.executemany(
+            "INSERT INTO edge_nodes (server, group_id, edge_node_id, last_us, sent_us) "
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (server, group_id, edge_node_id) "
+            "DO UPDATE SET last_us = excluded.last_us, sent_us = excluded.sent_us",
+            ((self._server, *key, *times) for key, times in heard.items()),
+        )
+
+    def write_sums(
+        self,
+        db: Transaction,
+        sums: Mapping[tuple[NodeKey, int], Sums],
+        known: Mapping[NodeKey, int],
+    ) -> dict[NodeKey, int]:
+        """Add to the accounts of nodes, by node and hour.
+
+        Args:
+            db: in a transaction.
+            sums: to be added.
+            known: ids of nodes, from earlier calls that were committed.
+
+        Returns:
+            The ids of the other nodes.
+        """
+        new: dict[NodeKey, int] = {}
+        for key, hour in sums:
+            if key not in known and key not in new:
+                node = (self._server, *key)
+                db.execute(
+                    "INSERT OR IGNORE INTO edge_nodes (server, group_id, edge_node_id, last_us, "
+                    "sent_us) VALUES (?, ?, ?, ?, 0)",
+                    (*node, hour * HOUR_US),
+                )
+                [(new[key],)] = db.execute(
+                    "SELECT node_id FROM edge_nodes "
+                    "WHERE server = ? AND group_id = ? AND edge_node_id = ?",
+                    node,
+                )
+        ids = {**known, **new} if new else known
+        db.executemany(
+            _ADD_SUMS, ((hour, ids[key], *astuple(each)) for (key, hour), each in sums.items())
+        )
+        return new
+
+    @staticmethod
+    def trim(db: Transaction, hour: int) -> None:
+        """Once an hour: forget what is older than is kept, and the oldest of what is too much.
+
+        Of all servers.
+        """
+        db.execute("DELETE FROM completeness WHERE hour < ?", (hour - KEPT_HOURS,))
+        rows = 0
+        for each, count in db.execute(
+            "SELECT hour, count(*) FROM completeness GROUP BY hour ORDER BY hour DESC"
+        ):
+            rows += count
+            if rows > MOST_HOURLY_ROWS:
+                db.execute("DELETE FROM completeness WHERE hour <= ?", (each,))
+                break
+        db.execute(
+            "DELETE FROM edge_nodes WHERE last_us < ? AND NOT EXISTS "
+            "(SELECT 1 FROM births WHERE births.server = edge_nodes.server "
+            "AND births.group_id = edge_nodes.group_id "
+            "AND births.edge_node_id = edge_nodes.edge_node_id AND device_id = '')",
+            ((hour - KEPT_HOURS) * HOUR_US,),
+        )
+        [(nodes,)] = db.execute("SELECT count(*) FROM edge_nodes")
+        if nodes > MOST_NODES:
+            db.execute(
+                "DELETE FROM edge_nodes WHERE node_id IN "
+                "(SELECT node_id FROM edge_nodes ORDER BY last_us LIMIT ?)",
+                (nodes - MOST_NODES,),
+            )
+
+    def newest_number(self, db: Transaction) -> int:
+        """The highest number given to a gap, 0 if there is none."""
+        [(number,)] = db.execute(
+            "SELECT coalesce(max(number), 0) FROM gaps WHERE server = ?", (self._server,)
+        )
+        return int(number)
+
+    def read_healable(self, db: Transaction) -> list[Gap]:
+        """Gaps that a late message, a birth or history may still heal, oldest first."""
+        rows = db.execute(
+            "SELECT number, group_id, edge_node_id, reason, found_us, first_seq, missing, late, "
+            "missing_seqs, from_us, to_us, sessions_missed, closed, healed_us, history_rows FROM "
+            "(SELECT *, row_number() OVER "
+            "(PARTITION BY group_id, edge_node_id ORDER BY number DESC) AS age "
+            "FROM gaps WHERE server = ? AND closed IN (?, ?)) "
+            "WHERE age <= ? OR closed = ? ORDER BY number",
+            (self._server, Healing.OPEN, Healing.REBIRTH_SNAPSHOT, HEALABLE_GAPS, Healing.OPEN),
+        )
+        return [
+            Gap(
+                group_id,
+                edge_node_id,
+                GapReason(reason),
+                found_us,
+                first,
+                count,
+                missing=_seqs(seqs),
+                from_us=from_us,
+                to_us=to_us,
+                sessions=sessions,
+                closed=Healing(closed),
+                healed_us=healed_us,
+                late=late,
+                history_rows=history_rows,
+                number=number,
+            )
+            for (
+                number,
+                group_id,
+                edge_node_id,
+                reason,
+                found_us,
+                first,
+                count,
+                late,
+                seqs,
+                from_us,
+                to_us,
+                sessions,
+                closed,
+                healed_us,
+                history_rows,
+            ) in rows
+        ]
+
+    def read_sent(self, db: Transaction) -> dict[NodeKey, int]:
+        """When the last message of each node was sent, in µs."""
+        rows = db.execute(
+            "SELECT group_id, edge_node_id, sent_us FROM edge_nodes WHERE server = ?",
+            (self._server,),
+        )
+        return {(group_id, edge_node_id): sent_us for group_id, edge_node_id, sent_us in rows}
 
 
 def _record(gap: Gap) -> tuple[object, ...]:
@@ -118,150 +264,6 @@ def _record(gap: Gap) -> tuple[object, ...]:
     )
 
 
-def write_heard(
-    db: sqlite3.Connection, server: str, heard: Mapping[NodeKey, tuple[int, int]]
-) -> None:
-    """Note when the last message of nodes came and was sent, in µs."""
-    db.executemany(
-        "INSERT INTO edge_nodes (server, group_id, edge_node_id, last_us, sent_us) "
-        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (server, group_id, edge_node_id) "
-        "DO UPDATE SET last_us = excluded.last_us, sent_us = excluded.sent_us",
-        ((server, *key, *times) for key, times in heard.items()),
-    )
-
-
-def write_sums(
-    db: sqlite3.Connection,
-    server: str,
-    sums: Mapping[tuple[NodeKey, int], Sums],
-    known: Mapping[NodeKey, int],
-) -> dict[NodeKey, int]:
-    """Add to the accounts of nodes, by node and hour.
-
-    Args:
-        db: in a transaction.
-        server: whose nodes they are.
-        sums: to be added.
-        known: ids of nodes, from earlier calls that were committed.
-
-    Returns:
-        The ids of the other nodes.
-    """
-    new: dict[NodeKey, int] = {}
-    for key, hour in sums:
-        if key not in known and key not in new:
-            node = (server, *key)
-            db.execute(
-                "INSERT OR IGNORE INTO edge_nodes (server, group_id, edge_node_id, last_us, "
-                "sent_us) VALUES (?, ?, ?, ?, 0)",
-                (*node, hour * HOUR_US),
-            )
-            [(new[key],)] = db.execute(
-                "SELECT node_id FROM edge_nodes "
-                "WHERE server = ? AND group_id = ? AND edge_node_id = ?",
-                node,
-            )
-    ids = {**known, **new} if new else known
-    db.executemany(
-        _ADD_SUMS, ((hour, ids[key], *astuple(each)) for (key, hour), each in sums.items())
-    )
-    return new
-
-
-def trim(db: sqlite3.Connection, hour: int) -> None:
-    """Once an hour: forget what is older than is kept, and the oldest of what is too much."""
-    db.execute("DELETE FROM completeness WHERE hour < ?", (hour - KEPT_HOURS,))
-    rows = 0
-    for each, count in db.execute(
-        "SELECT hour, count(*) FROM completeness GROUP BY hour ORDER BY hour DESC"
-    ):
-        rows += count
-        if rows > MOST_HOURLY_ROWS:
-            db.execute("DELETE FROM completeness WHERE hour <= ?", (each,))
-            break
-    db.execute(
-        "DELETE FROM edge_nodes WHERE last_us < ? AND NOT EXISTS "
-        "(SELECT 1 FROM births WHERE births.server = edge_nodes.server "
-        "AND births.group_id = edge_nodes.group_id "
-        "AND births.edge_node_id = edge_nodes.edge_node_id AND device_id = '')",
-        ((hour - KEPT_HOURS) * HOUR_US,),
-    )
-    [(nodes,)] = db.execute("SELECT count(*) FROM edge_nodes")
-    if nodes > MOST_NODES:
-        db.execute(
-            "DELETE FROM edge_nodes WHERE node_id IN "
-            "(SELECT node_id FROM edge_nodes ORDER BY last_us LIMIT ?)",
-            (nodes - MOST_NODES,),
-        )
-
-
-# ---------------------------------------------------------------------- reading, at a start
-
-
-def newest_number(db: sqlite3.Connection, server: str) -> int:
-    """The highest number given to a gap of a server, 0 if there is none."""
-    [(number,)] = db.execute(
-        "SELECT coalesce(max(number), 0) FROM gaps WHERE server = ?", (server,)
-    )
-    return int(number)
-
-
-def read_healable(db: sqlite3.Connection, server: str) -> list[Gap]:
-    """Gaps that a late message, a birth or history may still heal, oldest first."""
-    rows = db.execute(
-        "SELECT number, group_id, edge_node_id, reason, found_us, first_seq, missing, late, "
-        "missing_seqs, from_us, to_us, sessions_missed, closed, healed_us, history_rows FROM "
-        "(SELECT *, row_number() OVER (PARTITION BY group_id, edge_node_id ORDER BY number DESC) "
-        "AS age FROM gaps WHERE server = ? AND closed IN (?, ?)) "
-        "WHERE age <= ? OR closed = ? ORDER BY number",
-        (server, Healing.OPEN, Healing.REBIRTH_SNAPSHOT, HEALABLE_GAPS, Healing.OPEN),
-    )
-    return [
-        Gap(
-            group_id,
-            edge_node_id,
-            GapReason(reason),
-            found_us,
-            first,
-            count,
-            missing=_seqs(seqs),
-            from_us=from_us,
-            to_us=to_us,
-            sessions=sessions,
-            closed=Healing(closed),
-            healed_us=healed_us,
-            late=late,
-            history_rows=history_rows,
-            number=number,
-        )
-        for (
-            number,
-            group_id,
-            edge_node_id,
-            reason,
-            found_us,
-            first,
-            count,
-            late,
-            seqs,
-            from_us,
-            to_us,
-            sessions,
-            closed,
-            healed_us,
-            history_rows,
-        ) in rows
-    ]
-
-
 def _seqs(bitmap: bytes | None) -> set[int]:
     bits = int.from_bytes(bitmap or b"", "little")
     return {seq for seq in range(8 * _BITMAP_BYTES) if bits >> seq & 1}
-
-
-def read_sent(db: sqlite3.Connection, server: str) -> dict[NodeKey, int]:
-    """When the last message of each node of a server was sent, in µs."""
-    rows = db.execute(
-        "SELECT group_id, edge_node_id, sent_us FROM edge_nodes WHERE server = ?", (server,)
-    )
-    return {(group_id, edge_node_id): sent_us for group_id, edge_node_id, sent_us in rows}

@@ -9,9 +9,9 @@ from itertools import chain, groupby
 import pyarrow as pa
 
 from consumer.rows.tag_events import SourceNames, TagColumns, normalize
-from consumer.spool import fleet as fleet_store
-from consumer.spool import gaps as gap_store
 from consumer.spool import layout
+from consumer.spool.fleet import FleetStore
+from consumer.spool.gaps import GapStore
 from oracle import COLUMNS, Oracle, to_tag_event
 from oracle.forms import COMPRESSED, inflated, parse_payload, read_payload
 from oracle.network import Batch
@@ -65,17 +65,17 @@ class Columnar:
         """Stop and start, with what is kept on disk."""
         self._decoded(self.fleet.flush(now))
         sequence_state = self.fleet.sequence_state()
-        fleet_store.write_held(self.disk, self.server, self.fleet.held())
+        FleetStore(self.server).write_held(self.disk, self.fleet.held())
         self._start()
-        births = fleet_store.read_births(self.disk, self.server)
-        held = fleet_store.take_held(self.disk, self.server)
-        gaps = gap_store.read_healable(self.disk, self.server)
+        births = FleetStore(self.server).read_births(self.disk)
+        held = FleetStore(self.server).take_held(self.disk)
+        gaps = GapStore(self.server).read_healable(self.disk)
         slots = self.fleet.restore(births, sequence_state, held, now)
         self.fleet.restore_gaps(gaps, {})
-        fleet_store.write_slots(self.disk, self.server, slots)
+        FleetStore(self.server).write_slots(self.disk, slots)
 
     def _decoded(self, decoded) -> None:
-        fleet_store.write_memories(self.disk, self.server, decoded.memories)
+        FleetStore(self.server).write_memories(self.disk, decoded.memories)
         self.counts.update({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirth_requests.update(
             (r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths
@@ -95,12 +95,12 @@ class Columnar:
 
     def _account(self, changes) -> None:
         """Keep gaps and counts as the consumer does."""
-        newest = gap_store.newest_number(self.disk, self.server)
+        newest = GapStore(self.server).newest_number(self.disk)
         for change in changes:
             if change.before is None:
                 newest += 1
                 change.gap.number = newest
-        gap_store.write_gaps(self.disk, self.server, {c.gap for c in changes}, newest)
+        GapStore(self.server).write_gaps(self.disk, {c.gap for c in changes}, newest)
         for group_id, edge_node_id, messages, _ in self.fleet.take_received():
             self.received[group_id, edge_node_id] += messages
 

@@ -9,7 +9,7 @@ from support.spool_command import run_command
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
-from consumer.spool import fleet as fleet_store
+from consumer.spool.fleet import FleetStore
 from consumer.spool.spool import Spool
 from sparkplug.messages import Message, Quarantined, Reason
 
@@ -35,7 +35,7 @@ def letters(spool):
         Quarantined(Message(topic, b"\x18\x05", 7), Reason.DATA_BEFORE_BIRTH),
         Quarantined(Message(topic, b"\xff", 8), Reason.BAD_PAYLOAD),
     ]
-    spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant-a", dead))
+    spool.append_many([], also=lambda db: FleetStore("plant-a").write_dead(db, dead))
     return spool
 
 
@@ -110,7 +110,7 @@ def test_all_that_may_help_is_retried(tmp_path):
 
 def test_what_publishers_wrote_does_not_steer_the_terminal(spool, tmp_path):
     dead = [Quarantined(Message("spBv1.0/A\x1b[2J/NDATA/B\nC", b"", 7), Reason.BAD_PAYLOAD)]
-    spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant-a", dead))
+    spool.append_many([], also=lambda db: FleetStore("plant-a").write_dead(db, dead))
     [line] = run(tmp_path, "list").splitlines()
     assert "spBv1.0/A\\x1b[2J/NDATA/B\\nC" in line
 

@@ -8,8 +8,7 @@ import time
 import pytest
 from support.spool_command import run_command
 
-from consumer.spool import gaps as gap_store
-from consumer.spool.gaps import HOUR_US, Sums
+from consumer.spool.gaps import HOUR_US, GapStore, Sums
 from consumer.spool.spool import Spool
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
@@ -57,9 +56,9 @@ def spool(tmp_path):
     ]
 
     def fill(db):
-        gap_store.write_sums(db, "plant-a", sums, {})
-        gap_store.write_heard(db, "plant-a", {complete: (NOW_US, 0), holed: (NOW_US, 0)})
-        gap_store.write_gaps(db, "plant-a", gaps, 2)
+        GapStore("plant-a").write_sums(db, sums, {})
+        GapStore("plant-a").write_heard(db, {complete: (NOW_US, 0), holed: (NOW_US, 0)})
+        GapStore("plant-a").write_gaps(db, gaps, 2)
 
     spool.write(fill)
     yield spool

@@ -11,9 +11,9 @@ from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
 from consumer.errors import SpoolDiskFull
 from consumer.pipeline.consumer import Consumer
-from consumer.spool import fleet as fleet_store
 from consumer.spool.balance import Messages, Rows
 from consumer.spool.dead_letters import DeadLetters
+from consumer.spool.fleet import FleetStore
 from sparkplug.messages import MessageBatch, Quarantined, Reason
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(
     consumer, monkeypatch, tmp_path
 ):
     dead = [Quarantined(message("NDATA", tag("Ramp", 1)), Reason.DATA_BEFORE_BIRTH)]
-    consumer.spool.append_many([], also=lambda db: fleet_store.write_dead(db, "plant", dead))
+    consumer.spool.append_many([], also=lambda db: FleetStore("plant").write_dead(db, dead))
     with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
         letters.retry(["message-1"])
 

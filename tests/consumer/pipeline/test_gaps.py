@@ -14,7 +14,7 @@ from consumer.pipeline import gaps as gap_records
 from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
 from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_report
-from consumer.spool.gaps import HOUR_US, Sums
+from consumer.spool.gaps import HOUR_US, GapStore, Sums
 from consumer.spool.spool import Spool
 from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.fleet import Fleet
@@ -306,7 +306,7 @@ def test_records_do_not_outgrow_their_bound_and_the_newest_stay(kept, monkeypatc
     monkeypatch.setattr(gap_store, "MOST_GAPS", 10)
     for number in range(1, 26):
         gap = Gap("Plant", "Edge", GapReason.AWAY, number, number=number)
-        kept.spool.write(lambda db, gap=gap: gap_store.write_gaps(db, "plant-a", [gap], gap.number))
+        kept.spool.write(lambda db, gap=gap: GapStore("plant-a").write_gaps(db, [gap], gap.number))
     [numbers] = kept.spool.read(
         lambda db: db.execute("SELECT min(number), max(number), count(*) FROM gaps").fetchall()
     )
@@ -315,7 +315,7 @@ def test_records_do_not_outgrow_their_bound_and_the_newest_stay(kept, monkeypatc
 
 def sums_at(kept, *hours, node="Edge"):
     sums = {(("Plant", node), hour): Sums(received=1) for hour in hours}
-    return kept.spool.write(lambda db: gap_store.write_sums(db, "plant-a", sums, {}))
+    return kept.spool.write(lambda db: GapStore("plant-a").write_sums(db, sums, {}))
 
 
 def hours(kept):
@@ -325,7 +325,7 @@ def hours(kept):
 
 def test_accounts_are_kept_for_31_days(kept):
     sums_at(kept, HOUR, HOUR - 744, HOUR - 745)
-    kept.spool.write(lambda db: gap_store.trim(db, HOUR))
+    kept.spool.write(lambda db: GapStore.trim(db, HOUR))
     assert hours(kept) == [HOUR - 744, HOUR]
 
 
@@ -333,13 +333,13 @@ def test_accounts_of_too_many_nodes_are_kept_for_fewer_hours(kept, monkeypatch):
     monkeypatch.setattr(gap_store, "MOST_HOURLY_ROWS", 5)
     for node in ("A", "B"):
         sums_at(kept, *range(HOUR - 5, HOUR + 1), node=node)
-    kept.spool.write(lambda db: gap_store.trim(db, HOUR))
+    kept.spool.write(lambda db: GapStore.trim(db, HOUR))
     assert hours(kept) == [HOUR - 1, HOUR]
 
 
 def test_nodes_that_are_long_gone_are_forgotten_with_their_accounts(kept, monkeypatch):
     kept.feed(birth())
-    kept.spool.write(lambda db: gap_store.trim(db, HOUR + 745))
+    kept.spool.write(lambda db: GapStore.trim(db, HOUR + 745))
     count = "SELECT count(*) FROM edge_nodes"
     assert kept.spool.read(lambda db: db.execute(count).fetchone()) == (0,)
     monkeypatch.setattr(gap_store, "MOST_NODES", 1)

@@ -11,10 +11,10 @@ from oracle.features import ALL_FEATURES, WELL_MEANT
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 
-from consumer.spool import fleet as fleet_store
 from consumer.spool import layout
 from consumer.spool.balance import Messages, read_balance
 from consumer.spool.dead_letters import RETRIABLE_MESSAGES
+from consumer.spool.fleet import FleetStore
 from consumer.spool.ledger import LOST_WHEN_KILLED, Ledger
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.nodes.holding import HoldLimits
@@ -39,21 +39,21 @@ class Books:
     def start(self, now: float) -> None:
         self.fleet = Fleet(**self.options)
         self.ledger = Ledger()
-        births = fleet_store.read_births(self.disk, SERVER)
-        held = fleet_store.take_held(self.disk, SERVER)
+        births = FleetStore(SERVER).read_births(self.disk)
+        held = FleetStore(SERVER).take_held(self.disk)
         slots = self.fleet.restore(births, self.sequence_state, held, now)
-        fleet_store.write_slots(self.disk, SERVER, slots)
+        FleetStore(SERVER).write_slots(self.disk, slots)
         self.ledger.restored(self.disk, SERVER, self.fleet.held_whole)
         self.look()
 
     def commit(self, decoded, held=None) -> None:
         self.ledger.messages(SERVER, decoded, self.fleet.held_whole)
         self.disk.execute("BEGIN")
-        fleet_store.write_memories(self.disk, SERVER, decoded.memories)
-        fleet_store.forget_held(self.disk, self.fleet.no_longer_held())
-        fleet_store.write_dead(self.disk, SERVER, decoded.quarantined + decoded.expired)
+        FleetStore(SERVER).write_memories(self.disk, decoded.memories)
+        FleetStore(SERVER).forget_held(self.disk, self.fleet.no_longer_held())
+        FleetStore(SERVER).write_dead(self.disk, decoded.quarantined + decoded.expired)
         if held is not None:
-            fleet_store.write_held(self.disk, SERVER, held)
+            FleetStore(SERVER).write_held(self.disk, held)
         self.ledger.write(self.disk)
         self.disk.execute("COMMIT")
         self.ledger.written()
@@ -102,7 +102,7 @@ class Books:
             f"UPDATE dead_messages SET retry = 1 WHERE reason IN ({marks})",
             [str(reason) for reason in RETRIABLE_MESSAGES],
         )
-        messages = fleet_store.take_retries(self.disk, SERVER)
+        messages = FleetStore(SERVER).take_retries(self.disk)
         self.ledger.held_again(SERVER, sum(not each.counted for each in messages))
         self.commit(self.fleet.hold_again(messages, now))
 

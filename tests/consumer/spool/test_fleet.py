@@ -6,8 +6,8 @@ import sqlite3
 
 import pytest
 
-from consumer.spool import fleet as fleet_store
 from consumer.spool import layout
+from consumer.spool.fleet import FleetStore
 from consumer.spool.spool import Spool
 from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, StaleMemory
@@ -30,11 +30,11 @@ def birth(node="Edge", device=None, payload=b"birth", slot=0):
 
 
 def write(spool, *memories, server=SERVER):
-    spool.append_many([], also=lambda db: fleet_store.write_memories(db, server, memories))
+    spool.append_many([], also=lambda db: FleetStore(server).write_memories(db, memories))
 
 
 def read(spool, server=SERVER):
-    return spool.read(lambda db: fleet_store.read_births(db, server))
+    return spool.read(lambda db: FleetStore(server).read_births(db))
 
 
 def test_births_come_back_as_they_were_in_the_order_in_which_they_came_last(spool):
@@ -94,7 +94,7 @@ def test_the_death_of_a_device_leaves_its_node_alive(spool):
 
 def test_slots_are_renumbered_and_nodes_without_one_forgotten(spool):
     write(spool, birth("A", slot=4), birth("A", "Boiler", slot=4), birth("B", slot=9))
-    spool.append_many([], also=lambda db: fleet_store.write_slots(db, SERVER, {("Plant", "A"): 0}))
+    spool.append_many([], also=lambda db: FleetStore(SERVER).write_slots(db, {("Plant", "A"): 0}))
     assert [(each.birth.edge_node_id, each.birth.slot) for each in read(spool)] == [
         ("A", 0),
         ("A", 0),
@@ -114,13 +114,13 @@ def test_held_messages_come_back_with_what_they_wait_for(spool):
         HeldMessage(Message("spBv1.0/Plant/DDATA/Edge/D", b"", 6), "D", Reason.UNKNOWN_ALIAS),
     ]
     for _ in range(2):  # what is kept replaces what was
-        spool.append_many([], also=lambda db: fleet_store.write_held(db, SERVER, held))
-    again = spool.read(lambda db: fleet_store.take_held(db, SERVER))
+        spool.append_many([], also=lambda db: FleetStore(SERVER).write_held(db, held))
+    again = spool.read(lambda db: FleetStore(SERVER).take_held(db))
     assert [each._replace(kept=None) for each in again] == held
-    spool.write(lambda db: fleet_store.forget_held(db, [again[0].kept]))
-    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == again[1:]
-    spool.append_many([], also=lambda db: fleet_store.write_held(db, SERVER, []))
-    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == []
+    spool.write(lambda db: FleetStore(SERVER).forget_held(db, [again[0].kept]))
+    assert spool.read(lambda db: FleetStore(SERVER).take_held(db)) == again[1:]
+    spool.append_many([], also=lambda db: FleetStore(SERVER).write_held(db, []))
+    assert spool.read(lambda db: FleetStore(SERVER).take_held(db)) == []
 
 
 def dead(count, size=10):
@@ -135,15 +135,13 @@ def kept(spool):
 
 def test_of_many_dead_messages_at_once_some_are_kept_and_the_others_counted(spool):
     lost = []
-    spool.append_many(
-        [], also=lambda db: lost.append(fleet_store.write_dead(db, SERVER, dead(150)))
-    )
+    spool.append_many([], also=lambda db: lost.append(FleetStore(SERVER).write_dead(db, dead(150))))
     assert (lost, kept(spool)) == ([50], (100, 1000))
 
 
 def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
     for _ in range(30):
-        spool.append_many([], also=lambda db: fleet_store.write_dead(db, SERVER, dead(1, 4 << 20)))
+        spool.append_many([], also=lambda db: FleetStore(SERVER).write_dead(db, dead(1, 4 << 20)))
     count, size = kept(spool)
     assert (count, size) == (16, 64 << 20)
     [(lowest, highest)] = spool.read(
@@ -175,11 +173,11 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
 def test_messages_to_be_tried_again_are_dead_no_longer(spool):
     topic = "spBv1.0/Plant/DDATA/Edge/Boiler"
     dead = [Quarantined(Message(topic, b"1", 5), Reason.UNKNOWN_ALIAS)] * 2
-    spool.write(lambda db: fleet_store.write_dead(db, SERVER, dead))
+    spool.write(lambda db: FleetStore(SERVER).write_dead(db, dead))
     spool.write(lambda db: db.execute("UPDATE dead_messages SET retry = 1 WHERE rowid = 2"))
     again = [HeldMessage(Message(topic, b"1", 5), "Boiler", Reason.UNKNOWN_ALIAS, kept=1)]
-    assert spool.write(lambda db: fleet_store.take_retries(db, "another")) == []
-    assert spool.write(lambda db: fleet_store.take_retries(db, SERVER)) == again
-    assert spool.read(lambda db: fleet_store.take_held(db, SERVER)) == again
-    assert spool.write(lambda db: fleet_store.take_retries(db, SERVER)) == []
+    assert spool.write(lambda db: FleetStore("another").take_retries(db)) == []
+    assert spool.write(lambda db: FleetStore(SERVER).take_retries(db)) == again
+    assert spool.read(lambda db: FleetStore(SERVER).take_held(db)) == again
+    assert spool.write(lambda db: FleetStore(SERVER).take_retries(db)) == []
     assert kept(spool)[0] == 1

@@ -7,10 +7,10 @@ from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
 from consumer.spool import file as spool_file
-from consumer.spool import fleet as fleet_store
 from consumer.spool import layout
 from consumer.spool.balance import Messages, Rows, read_balance
 from consumer.spool.dead_letters import DeadLetters
+from consumer.spool.fleet import FleetStore
 from consumer.spool.ledger import Ledger
 from consumer.spool.spool import NewBatch, Spool
 from sparkplug.decoded import Decoded
@@ -55,7 +55,7 @@ class Books:
 
     def commit(self, decoded: Decoded) -> None:
         def write(db):
-            fleet_store.write_dead(db, SERVER, decoded.quarantined + decoded.expired)
+            FleetStore(SERVER).write_dead(db, decoded.quarantined + decoded.expired)
             self.ledger.write(db)
 
         self.spool.write(write)
@@ -176,7 +176,7 @@ def test_parts_of_messages_that_were_read_are_no_messages(books):
     letters.retry(["message-1"])
     letters.drop(["message-2"])
     letters.close()
-    [again] = books.spool.write(lambda db: fleet_store.take_retries(db, SERVER))
+    [again] = books.spool.write(lambda db: FleetStore(SERVER).take_retries(db))
     assert again.counted
     assert books.messages == Messages(2, 2)
 
@@ -186,7 +186,7 @@ def test_a_dead_message_that_is_retried_is_held(books):
     letters = DeadLetters(books.spool.path)
     letters.retry(["message-1"])
     letters.close()
-    assert len(books.spool.write(lambda db: fleet_store.take_retries(db, SERVER))) == 1
+    assert len(books.spool.write(lambda db: FleetStore(SERVER).take_retries(db))) == 1
     books.ledger.held_again(SERVER, 1)
     assert books.messages == Messages(received=1, held=1)
     books.commit(books.receive(0, read=1))
@@ -257,6 +257,6 @@ def test_what_an_earlier_release_left_opens_the_ledger(tmp_path, monkeypatch):
     books = Books(spool)
     assert books.rows == Rows(produced=1, spooled=1)
     assert books.messages == Messages(received=1, held=1)
-    [held] = spool.read(lambda db: fleet_store.take_held(db, SERVER))
+    [held] = spool.read(lambda db: FleetStore(SERVER).take_held(db))
     assert held == HeldMessage(DATA._replace(received_us=1), None, Reason.DATA_BEFORE_BIRTH, kept=1)
     spool.close()
