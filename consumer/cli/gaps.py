@@ -15,7 +15,7 @@ import click
 from consumer import config
 from consumer.cli.options import config_option
 from consumer.config.units import parse_duration
-from consumer.spool.gap_report import Account, GapRow, Report, read_report
+from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,14 +86,14 @@ def command(
             raise click.UsageError(f"--node must be GROUP/NODE, not {node!r}")
         key = (group_id, edge_node_id)
     path = config.load(config_path, os.environ, secrets=False).spool.path
-    report = read_report(path, since_us, until_us, key)
+    report = read_gap_report(path, since_us, until_us, key)
     if as_json:
         click.echo(json.dumps(report.as_dictionary(), indent=2))
     else:
         _show(report)
 
 
-def _show(report: Report) -> None:
+def _show(report: GapReport) -> None:
     from rich.console import Console  # noqa: PLC0415 - a fifth of a second that --json and --help save
 
     # Piped into a file or another program there is no width to heed.
@@ -119,7 +119,7 @@ def _show(report: Report) -> None:
     console.print("missing: at least; multiples of 256 more are possible in each gap")
 
 
-def _accounts(report: Report) -> Table:
+def _accounts(report: GapReport) -> Table:
     from rich.table import Table  # noqa: PLC0415 - see _show
 
     table = Table()
@@ -148,7 +148,7 @@ def _accounts(report: Report) -> Table:
     return table
 
 
-def _numbers(account: Account) -> tuple[str, ...]:
+def _numbers(account: NodeAccount) -> tuple[str, ...]:
     sums, percent = account.sums, account.percent
     # Not 100 % unless all came.
     shown = (
@@ -168,7 +168,7 @@ def _numbers(account: Account) -> tuple[str, ...]:
     return (f"{sums.received:,}", f"{account.missing:,}", shown, *(f"{n:,}" for n in numbers))
 
 
-def _heard(account: Account) -> str:
+def _heard(account: NodeAccount) -> str:
     if account.last_us is None:
         return ""
     return _time(account.last_us) + (" (not since)" if account.unheard_since_us else "")

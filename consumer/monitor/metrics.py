@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from consumer.spool.balance import Balance, Messages, Rows
+    from consumer.spool.balance import Balance, MessageBalance, RowBalance
 
 
 import time
@@ -383,7 +383,7 @@ class LedgerMetrics(Collector):
 
 
 def _accounts(
-    parts: Mapping[str, Messages] | Mapping[str, Rows],
+    parts: Mapping[str, MessageBalance] | Mapping[str, RowBalance],
     of: tuple[str, str, str],
     lost: tuple[str, str],
 ) -> Iterator[Metric]:

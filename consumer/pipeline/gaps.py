@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from consumer.spool.gaps import HOUR_US, GapStore, Sums
+from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
 from sparkplug.events import Healing
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class GapRecords:
         self._clock = clock
         self._newest = 0
         self._changed: dict[int, Gap] = {}
-        self._sums: dict[tuple[NodeKey, int], Sums] = {}
+        self._sums: dict[tuple[NodeKey, int], HourlySums] = {}
         self._heard: dict[NodeKey, tuple[int, int]] = {}
         self._away_us: int | None = None
         self._ids: dict[NodeKey, int] = {}
@@ -176,16 +176,16 @@ class GapRecords:
         self._newest += 1
         return self._newest
 
-    def _sums_of(self, key: NodeKey, hour: int) -> Sums:
+    def _sums_of(self, key: NodeKey, hour: int) -> HourlySums:
         sums = self._sums.get((key, hour))
         if sums is None:
             if len(self._sums) >= _MOST_PENDING * 10:  # nothing could be written for long
                 del self._sums[next(iter(self._sums))]
-            sums = self._sums[key, hour] = Sums()
+            sums = self._sums[key, hour] = HourlySums()
         return sums
 
 
-def _add(sums: Sums, change: GapChange) -> None:
+def _add(sums: HourlySums, change: GapChange) -> None:
     """Add a change of a gap to the account of its node and hour."""
     before = change.before
     sums.gaps += before is None

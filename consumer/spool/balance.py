@@ -23,7 +23,7 @@ _QUARANTINED: Final = "SELECT server, count(*) FROM dead_messages WHERE NOT coun
 
 
 @dataclass(slots=True)
-class Messages:
+class MessageBalance:
     """The messages of one server since the spool's file was made."""
 
     received: int = 0
@@ -59,7 +59,7 @@ class Messages:
 
 
 @dataclass(slots=True)
-class Rows:
+class RowBalance:
     """The rows of one table since the spool's file was made."""
 
     produced: int = 0
@@ -101,8 +101,8 @@ class Rows:
 class Balance:
     """Both balances at one moment: messages by server, rows by table."""
 
-    messages: dict[str, Messages]
-    rows: dict[str, Rows]
+    messages: dict[str, MessageBalance]
+    rows: dict[str, RowBalance]
 
     @property
     def difference(self) -> int:
@@ -131,9 +131,9 @@ class Balance:
             *(f"rows of {name}: {part}" for name, part in sorted(self.rows.items())),
         ]
 
-    def totals(self) -> tuple[Messages, Rows]:
+    def totals(self) -> tuple[MessageBalance, RowBalance]:
         """All servers together, and all tables."""
-        messages, rows = Messages(), Rows()
+        messages, rows = MessageBalance(), RowBalance()
         for some in self.messages.values():
             messages.received += some.received
             messages.decoded += some.decoded
@@ -163,8 +163,8 @@ def read_balance(
     amounts: defaultdict[Key, int] = defaultdict(int, waiting or {})
     for scope, account, amount in db.execute("SELECT scope, account, amount FROM ledger"):
         amounts[scope, account] += amount
-    messages: defaultdict[str, Messages] = defaultdict(Messages)
-    rows: defaultdict[str, Rows] = defaultdict(Rows)
+    messages: defaultdict[str, MessageBalance] = defaultdict(MessageBalance)
+    rows: defaultdict[str, RowBalance] = defaultdict(RowBalance)
     for (scope, account), amount in amounts.items():
         kind, _, name = scope.partition("/")
         if kind + "/" == ledger.MESSAGES:
@@ -219,7 +219,9 @@ def explain(db: sqlite3.Connection, reason: str) -> None:
     ledger.add(db, amounts)
 
 
-def _enter(part: Messages | Rows, by_reason: dict[str, int], account: str, amount: int) -> None:
+def _enter(
+    part: MessageBalance | RowBalance, by_reason: dict[str, int], account: str, amount: int
+) -> None:
     name, _, reason = account.partition(":")
     if reason:
         by_reason[reason] = by_reason.get(reason, 0) + amount

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.spool import file as spool_file
-from consumer.spool.gaps import COLUMNS, HOUR_US, Sums
+from consumer.spool.gaps import COLUMNS, HOUR_US, HourlySums
 from sparkplug.events import Healing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _HEALINGS: Final = tuple(each.value for each in Healing if each is not Healing.O
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class NodeAccount:
     """One node's account of the period, or that of all together.
 
     Args:
@@ -38,7 +38,7 @@ class Account:
             connection was lost or the consumer started; None if something is.
     """
 
-    sums: Sums
+    sums: HourlySums
     last_us: int | None = None
     unheard_since_us: int | None = None
 
@@ -117,7 +117,7 @@ class GapRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class GapReport:
     """What came and what did not from `since_us` on, until before `until_us`.
 
     Whole hours: accounts are kept by the hour. `kept_from_us` is the first hour that any
@@ -128,20 +128,20 @@ class Report:
     since_us: int
     until_us: int
     kept_from_us: int | None
-    nodes: dict[tuple[str, str, str], Account]
+    nodes: dict[tuple[str, str, str], NodeAccount]
     listed: list[GapRow] = field(default_factory=list)
     records: int = 0
 
     @property
-    def total(self) -> Account:
+    def total(self) -> NodeAccount:
         """The account of all nodes together."""
-        sums = Sums()
+        sums = HourlySums()
         for account in self.nodes.values():
             for name in COLUMNS:
                 step = getattr(account.sums, name)
                 value = max(sums.longest, step) if name == "longest" else getattr(sums, name) + step
                 setattr(sums, name, value)
-        return Account(sums)
+        return NodeAccount(sums)
 
     def as_dictionary(self) -> dict[str, Any]:
         """For JSON."""
@@ -168,7 +168,9 @@ class Report:
         }
 
 
-def read_report(path: Path, since_us: int, until_us: int, node: NodeKey | None = None) -> Report:
+def read_gap_report(
+    path: Path, since_us: int, until_us: int, node: NodeKey | None = None
+) -> GapReport:
     """The report of a period, of all edge nodes or of one (group id, edge node id).
 
     Times are microseconds since 1970 UTC; hours that the period touches count as a whole.
@@ -184,13 +186,13 @@ def read_report(path: Path, since_us: int, until_us: int, node: NodeKey | None =
         raise spool_file.spool_error(error, path) from error
 
 
-def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) -> Report:
+def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) -> GapReport:
     only, of_node = "", tuple[str, ...]()
     if node is not None:
         only, of_node = " AND group_id = ? AND edge_node_id = ?", node
     totals = ", ".join(f"{'max' if name == 'longest' else 'sum'}(c.{name})" for name in COLUMNS)
     sums = {
-        tuple(names): Sums(*values)
+        tuple(names): HourlySums(*values)
         for *names, values in (
             (*row[:3], row[3:])
             for row in db.execute(
@@ -219,7 +221,7 @@ def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) 
         if heard.get(tuple(names), 0) < away_us
     }
     nodes = {
-        key: Account(sums.get(key, Sums()), heard.get(key) or None, unheard.get(key))
+        key: NodeAccount(sums.get(key, HourlySums()), heard.get(key) or None, unheard.get(key))
         for key in sorted({*sums, *unheard})
     }
     period = (since * HOUR_US, until * HOUR_US, *of_node)
@@ -238,7 +240,7 @@ def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) 
     ]
     [(first,)] = db.execute("SELECT min(hour) FROM completeness")
     kept_from = None if first is None else first * HOUR_US
-    return Report(since * HOUR_US, until * HOUR_US, kept_from, nodes, listed, records)
+    return GapReport(since * HOUR_US, until * HOUR_US, kept_from, nodes, listed, records)
 
 
 def _iso(at_us: int | None) -> str | None:

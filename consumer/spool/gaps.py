@@ -28,7 +28,7 @@ _BITMAP_BYTES: Final = 32
 
 
 @dataclass(slots=True)
-class Sums:
+class HourlySums:
     """What an hour adds to the account of one node; columns of the table `completeness`.
 
     Args:
@@ -59,7 +59,7 @@ class Sums:
     longest: int = 0
 
 
-COLUMNS: Final = tuple(each.name for each in fields(Sums))
+COLUMNS: Final = tuple(each.name for each in fields(HourlySums))
 _ADDING: Final = ", ".join(
     f"{name} = {name} + excluded.{name}" for name in COLUMNS if name != "longest"
 )
@@ -114,7 +114,7 @@ class GapStore:
     def write_sums(
         self,
         db: Transaction,
-        sums: Mapping[tuple[NodeKey, int], Sums],
+        sums: Mapping[tuple[NodeKey, int], HourlySums],
         known: Mapping[NodeKey, int],
     ) -> dict[NodeKey, int]:
         """Add to the accounts of nodes, by node and hour.

@@ -11,7 +11,7 @@ from support.peer import PeerType
 from support.services import wait_until
 
 from consumer.simulator import Fleet
-from consumer.spool.gap_report import read_report
+from consumer.spool.gap_report import read_gap_report
 from end_to_end.consumer_process import PROGRAM
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.world import world
@@ -54,7 +54,7 @@ def present(system):
     """The same, without the start of a process."""
     until_us = now_ms() * 1000
     spool = Path(system.consumer.configuration["spool"]["path"])
-    return read_report(spool, until_us - 3_600_000_000, until_us).as_dictionary()
+    return read_gap_report(spool, until_us - 3_600_000_000, until_us).as_dictionary()
 
 
 def gaps(system):

@@ -8,7 +8,7 @@ import time
 import pytest
 from support.spool_command import run_command
 
-from consumer.spool.gaps import HOUR_US, GapStore, Sums
+from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
 from consumer.spool.spool import Spool
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
@@ -23,9 +23,9 @@ def spool(tmp_path):
     spool = Spool.open(tmp_path / "spool.db", reserve_bytes=0)
     complete, holed = ("Plant", "Press"), ("Plant", "Oven\x1b[31m")
     sums = {
-        (complete, HOUR): Sums(received=1_000),
-        (holed, HOUR): Sums(received=300_000, missing=1, gaps=1, longest=1),
-        (holed, HOUR - 48): Sums(
+        (complete, HOUR): HourlySums(received=1_000),
+        (holed, HOUR): HourlySums(received=300_000, missing=1, gaps=1, longest=1),
+        (holed, HOUR - 48): HourlySums(
             received=10,
             missing=7,
             late=2,

@@ -11,7 +11,7 @@ from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
 from consumer.errors import SpoolDiskFull
 from consumer.pipeline.consumer import Consumer
-from consumer.spool.balance import Messages, Rows
+from consumer.spool.balance import MessageBalance, RowBalance
 from consumer.spool.dead_letters import DeadLetters
 from consumer.spool.fleet import FleetStore
 from sparkplug.messages import MessageBatch, Quarantined, Reason
@@ -53,10 +53,10 @@ def test_a_batch_that_exhausts_the_memory_is_counted_and_the_next_one_lands(cons
         patched.setattr(consumer.sources[0].fleet, "feed", lambda *_: bytearray(1 << 62))
         consumer.decoding._take_whatever_it_is(batch())
     assert consumer.telemetry.reasons == {"decoding_failed": 1}
-    assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
+    assert messages(consumer) == MessageBalance(received=1, discarded={"decoding_failed": 1})
     consumer.decoding._take_whatever_it_is(batch())
     assert consumer.spooled_rows == 1
-    assert messages(consumer) == Messages(2, 1, discarded={"decoding_failed": 1})
+    assert messages(consumer) == MessageBalance(2, 1, discarded={"decoding_failed": 1})
 
 
 def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch):
@@ -65,16 +65,16 @@ def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch)
         consumer.decoding._take_whatever_it_is(batch())
     with pytest.raises(ZeroDivisionError):
         consumer.decoding._take_whatever_it_is(batch())
-    assert messages(consumer) == Messages(received=10, discarded={"decoding_failed": 10})
+    assert messages(consumer) == MessageBalance(received=10, discarded={"decoding_failed": 10})
 
 
 def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
         consumer.decoding._take_whatever_it_is(batch())
-    assert messages(consumer) == Messages(received=1, discarded={"decoding_failed": 1})
+    assert messages(consumer) == MessageBalance(received=1, discarded={"decoding_failed": 1})
     assert consumer.balance().rows == {
-        "main.ot.tag_events": Rows(produced=1, dropped={"decoding_failed": 1})
+        "main.ot.tag_events": RowBalance(produced=1, dropped={"decoding_failed": 1})
     }
 
 
@@ -82,14 +82,16 @@ def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
     count = consumer._refusal_counter("plant")
     count("queue_full")
     count("bad_topic")
-    assert messages(consumer) == Messages(received=2, discarded={"queue_full": 1, "bad_topic": 1})
+    assert messages(consumer) == MessageBalance(
+        received=2, discarded={"queue_full": 1, "bad_topic": 1}
+    )
 
 
 def test_births_that_a_server_keeps_are_messages_too(consumer):
     certificate = message("NBIRTH", tag("Ramp", 0))
     certificate = certificate._replace(topic=f"$sparkplug/certificates/{certificate.topic}")
     consumer.decoding._take_whatever_it_is(InboxBatch(certificates={0: [certificate]}))
-    assert messages(consumer) == Messages(received=1, discarded={"certificate": 1})
+    assert messages(consumer) == MessageBalance(received=1, discarded={"certificate": 1})
 
 
 def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(

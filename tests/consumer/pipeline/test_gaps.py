@@ -13,8 +13,8 @@ from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline import gaps as gap_records
 from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
 from consumer.spool import gaps as gap_store
-from consumer.spool.gap_report import read_report
-from consumer.spool.gaps import HOUR_US, GapStore, Sums
+from consumer.spool.gap_report import read_gap_report
+from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
 from consumer.spool.spool import Spool
 from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.fleet import Fleet
@@ -80,7 +80,7 @@ class Kept:
 
     def report(self, node=None, **period):
         since, until = period.get("since", NOW - HOUR_US + 1), period.get("until", NOW)
-        return read_report(self.path, since, until, node)
+        return read_gap_report(self.path, since, until, node)
 
     def account(self, node="Edge"):
         return self.report().nodes[self.server, "Plant", node]
@@ -314,7 +314,7 @@ def test_records_do_not_outgrow_their_bound_and_the_newest_stay(kept, monkeypatc
 
 
 def sums_at(kept, *hours, node="Edge"):
-    sums = {(("Plant", node), hour): Sums(received=1) for hour in hours}
+    sums = {(("Plant", node), hour): HourlySums(received=1) for hour in hours}
     return kept.spool.write(lambda db: GapStore("plant-a").write_sums(db, sums, {}))
 
 
@@ -391,13 +391,13 @@ def test_the_report_is_json(kept):
 
 def test_a_file_that_is_no_spool_of_this_release_is_refused_with_one_line(tmp_path):
     with pytest.raises(SpoolError, match=r"is spool\.path right"):
-        read_report(tmp_path / "nothing.db", 0, NOW)
+        read_gap_report(tmp_path / "nothing.db", 0, NOW)
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as db:
         db.execute("CREATE TABLE t (a)")
     db.close()
     with pytest.raises(SpoolError, match="not a spool"):
-        read_report(other, 0, NOW)
+        read_gap_report(other, 0, NOW)
     other.write_bytes(b"no database at all, by no means" * 100)
     with pytest.raises(SpoolError, match="not an SQLite file"):
-        read_report(other, 0, NOW)
+        read_gap_report(other, 0, NOW)

@@ -12,7 +12,7 @@ from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 
 from consumer.spool import layout
-from consumer.spool.balance import Messages, read_balance
+from consumer.spool.balance import MessageBalance, read_balance
 from consumer.spool.dead_letters import RETRIABLE_MESSAGES
 from consumer.spool.fleet import FleetStore
 from consumer.spool.ledger import LOST_WHEN_KILLED, Ledger
@@ -68,7 +68,7 @@ class Books:
 
     @property
     def messages(self):
-        return read_balance(self.disk).messages.get(SERVER, Messages())
+        return read_balance(self.disk).messages.get(SERVER, MessageBalance())
 
     def feed(self, arrivals, now: float) -> None:
         messages = [Message(a.topic, a.payload, a.received_at_us, a.retained) for a in arrivals]
