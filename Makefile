@@ -53,10 +53,11 @@ conformance: setup broker ## The specification's assertions, one by one; writes 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)
 
-lint: setup ## ruff and mypy --strict
+lint: setup ## ruff, mypy --strict, and the walls between rooms
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
@@ -76,4 +77,4 @@ lock: setup ## Resolve the dependencies anew into requirements/*.lock
 	@cd requirements && sh ./lock.sh ../$(BIN)/uv
 
 clean: ## Remove .venv and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis

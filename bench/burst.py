@@ -20,11 +20,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from consumer.broker.inbox import BatchLimits, Inbox
-from consumer.rows.encoded import EncodedRows
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
-from sparkplug.host.fleet import Fleet
-from sparkplug.messages import Message, MessageBatch
+from consumer.broker import BatchLimits, Inbox
+from consumer.rows import EncodedRows, normalize
+from consumer.rows.tag_events import SourceNames, TagColumns
+from sparkplug import Fleet, Message, MessageBatch
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:

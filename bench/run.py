@@ -25,10 +25,9 @@ import outage
 import spool
 from baseline import Baseline
 
-from consumer.rows.encoded import EncodedRows
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
-from sparkplug.host.fleet import Fleet
-from sparkplug.messages import Message, MessageBatch
+from consumer.rows import EncodedRows, normalize
+from consumer.rows.tag_events import SourceNames, TagColumns
+from sparkplug import Fleet, Message, MessageBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,13 +15,12 @@ from typing import Final
 
 import fleet as generated
 
-from consumer.rows.descriptors import descriptor_bytes
-from consumer.rows.encoded import EncodedRows
+from consumer.rows import EncodedRows, descriptor_bytes, normalize
 from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
-from consumer.spool.spool import NewBatch, Spool
-from sparkplug.host.fleet import Fleet
-from sparkplug.messages import Message, MessageBatch
+from consumer.rows.tag_events import SourceNames, TagColumns
+from consumer.spool import Spool
+from consumer.spool.spool import NewBatch
+from sparkplug import Fleet, Message, MessageBatch
 
 MOST_CPU_SECONDS: Final = 0.5
 """Bound that the project keeps, per million rows."""

@@ -1,1 +1,171 @@
-"""Sparkplug B without I/O: topics, payload columns, births, aliases, seq, STATE, edge node."""
+"""Sparkplug B without I/O, for hosts: bytes in, columns out.
+
+Hand the messages of one MQTT server to a `Fleet`, in batches, with the time; it gives back
+what was `Decoded`: observations as columns, events, gaps, wishes for rebirths, and births to
+remember. `HostState` says what a host application publishes about itself, and when. Nothing
+here opens a socket, reads a clock, starts a thread or writes a log.
+
+    from sparkplug import Fleet, MessageBatch
+
+    fleet = Fleet()
+    decoded = fleet.feed(MessageBatch(messages), time.monotonic())
+
+Publishers find an edge node in `sparkplug.edge`, and the wire format is in `sparkplug.pb`.
+Names are loaded when they are used: words such as `Reason` cost nothing, a `Fleet` needs Arrow.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from sparkplug.actions import Publish
+    from sparkplug.datatypes import INTEGER_WIDTH, DataType
+    from sparkplug.decoded import Decoded, Observations
+    from sparkplug.events import Event, EventKind, Healing
+    from sparkplug.gaps import HEALABLE_GAPS, Gap, GapChange, GapReason
+    from sparkplug.host import (
+        ALARM_OVER,
+        CERTIFICATE_PREFIX,
+        COMMAND_QOS,
+        Fleet,
+        FleetLimits,
+        HeldMessage,
+        HoldLimits,
+        HostState,
+        NodeKey,
+        RebirthGovernor,
+        TagCatalogue,
+        TagOwner,
+        reason_in_words,
+        rebirth_command,
+    )
+    from sparkplug.memory import BirthMemory, EndMemory, Memory, RememberedBirth, StaleMemory
+    from sparkplug.messages import (
+        HOST,
+        ROW_TYPES,
+        Message,
+        MessageBatch,
+        Quarantined,
+        QuarantinedPart,
+        Reason,
+        RebirthRequest,
+    )
+    from sparkplug.metadata import TagMetadata
+    from sparkplug.names import BD_SEQ
+    from sparkplug.payload import ValueKind, Values
+    from sparkplug.quality import QUALITY_NAMES
+    from sparkplug.topics import (
+        NAMESPACE,
+        MessageType,
+        StateTopic,
+        Topic,
+        TopicProblem,
+        check_id,
+        parse_topic,
+    )
+else:
+    __getattr__, __dir__, _ = lazy_loader.attach(
+        __name__,
+        submod_attrs={
+            "actions": ["Publish"],
+            "datatypes": ["DataType", "INTEGER_WIDTH"],
+            "decoded": ["Decoded", "Observations"],
+            "events": ["Event", "EventKind", "Healing"],
+            "gaps": ["Gap", "GapChange", "GapReason", "HEALABLE_GAPS"],
+            "host": [
+                "ALARM_OVER",
+                "CERTIFICATE_PREFIX",
+                "COMMAND_QOS",
+                "Fleet",
+                "FleetLimits",
+                "HeldMessage",
+                "HoldLimits",
+                "HostState",
+                "NodeKey",
+                "RebirthGovernor",
+                "TagCatalogue",
+                "TagOwner",
+                "reason_in_words",
+                "rebirth_command",
+            ],
+            "memory": ["BirthMemory", "EndMemory", "Memory", "RememberedBirth", "StaleMemory"],
+            "messages": [
+                "HOST",
+                "Message",
+                "MessageBatch",
+                "Quarantined",
+                "QuarantinedPart",
+                "ROW_TYPES",
+                "Reason",
+                "RebirthRequest",
+            ],
+            "metadata": ["TagMetadata"],
+            "names": ["BD_SEQ"],
+            "payload": ["ValueKind", "Values"],
+            "quality": ["QUALITY_NAMES"],
+            "topics": [
+                "MessageType",
+                "NAMESPACE",
+                "StateTopic",
+                "Topic",
+                "TopicProblem",
+                "check_id",
+                "parse_topic",
+            ],
+        },
+    )
+
+__all__ = [
+    "ALARM_OVER",
+    "BD_SEQ",
+    "CERTIFICATE_PREFIX",
+    "COMMAND_QOS",
+    "HEALABLE_GAPS",
+    "HOST",
+    "INTEGER_WIDTH",
+    "NAMESPACE",
+    "QUALITY_NAMES",
+    "ROW_TYPES",
+    "BirthMemory",
+    "DataType",
+    "Decoded",
+    "EndMemory",
+    "Event",
+    "EventKind",
+    "Fleet",
+    "FleetLimits",
+    "Gap",
+    "GapChange",
+    "GapReason",
+    "Healing",
+    "HeldMessage",
+    "HoldLimits",
+    "HostState",
+    "Memory",
+    "Message",
+    "MessageBatch",
+    "MessageType",
+    "NodeKey",
+    "Observations",
+    "Publish",
+    "Quarantined",
+    "QuarantinedPart",
+    "Reason",
+    "RebirthGovernor",
+    "RebirthRequest",
+    "RememberedBirth",
+    "StaleMemory",
+    "StateTopic",
+    "TagCatalogue",
+    "TagMetadata",
+    "TagOwner",
+    "Topic",
+    "TopicProblem",
+    "ValueKind",
+    "Values",
+    "check_id",
+    "parse_topic",
+    "reason_in_words",
+    "rebirth_command",
+]

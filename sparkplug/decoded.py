@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparkplug.memory import Memory
     from sparkplug.messages import Quarantined, Reason, RebirthRequest
     from sparkplug.metadata import TagMetadata
-    from sparkplug.payload.values import Values
+    from sparkplug.payload import Values
 
 
 @dataclass(slots=True)

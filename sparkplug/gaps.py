@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 
 from sparkplug.events import Event, EventKind, Healing
 
+HEALABLE_GAPS: Final = 16
+"""Of each node: so many of its latest gaps may still be healed."""
+
 _BD_SEQ_BEHIND: Final = 128
 """A bdSeq that is further ahead than this was not counted on, but begun anew."""
 

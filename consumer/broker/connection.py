@@ -33,17 +33,14 @@ from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
 from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
 from consumer.broker.passage import Passage
 from consumer.errors import SpoolError
-from sparkplug.host.commands import COMMAND_QOS, rebirth_command
-from sparkplug.host.host_state import HostState
-from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
-from sparkplug.messages import Message
+from sparkplug import CERTIFICATE_PREFIX, COMMAND_QOS, HostState, Message, rebirth_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.broker.inbox import Inbox
     from consumer.config import Server
-    from sparkplug.actions import Publish
+    from sparkplug import Publish
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import paho.mqtt.client as mqtt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sparkplug.actions import Publish
+    from sparkplug import Publish
 
 from typing import TYPE_CHECKING, Any
 

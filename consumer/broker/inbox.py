@@ -7,12 +7,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.messages import MessageBatch
+from sparkplug import MessageBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparkplug.messages import Message
+    from sparkplug import Message
 
 _OVERHEAD: Final = 400
 """Bytes that a queued message costs beside its payload."""

@@ -1,4 +1,4 @@
-"""Creates a Zerobus stream on the table with the real SDK, and closes it. Sends no row.
+"""Creates a Zerobus stream on the table and closes it. Sends no row.
 
 The SDK's errors are text; what they mean is in the Databricks documentation (Zerobus
 Ingest error handling) or has been seen with databricks-zerobus-ingest-sdk 1.10.
@@ -6,16 +6,16 @@ Ingest error handling) or has been seen with databricks-zerobus-ingest-sdk 1.10.
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.check.token import proxy_hint
-from consumer.config.tables import configured_tables
+from consumer.config import configured_tables
+from consumer.errors import SinkFailure
 from consumer.network import TRUST_ZEROBUS, one_line
+from consumer.sinks import try_stream
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
@@ -142,28 +142,19 @@ def check_endpoint(zerobus: Zerobus, *, timeout: float, table: str = "") -> list
     Raises:
         PartError: the SDK could not.
     """
-    # Before the import: the SDK logs to stdout, where our data goes.
-    os.environ.setdefault("RUST_LOG", "off")
-    sdk: Any = importlib.import_module("zerobus.sdk.sync")
     table = table or zerobus.table
-    descriptor = configured_tables(zerobus)[table].descriptor
-    milliseconds = int(timeout * 1000)
-    options = sdk.StreamConfigurationOptions(
-        recovery=False,
-        recovery_retries=0,
-        recovery_timeout_ms=milliseconds,
-        flush_timeout_ms=milliseconds,
-    )
     started = time.monotonic()
     try:
-        stream = sdk.ZerobusSdk(zerobus.endpoint, zerobus.workspace_url).create_stream(
-            zerobus.client_id,
-            zerobus.client_secret.get_secret_value(),
-            sdk.TableProperties(table, descriptor),
-            options,
+        try_stream(
+            zerobus.endpoint,
+            zerobus.workspace_url,
+            client_id=zerobus.client_id,
+            client_secret=zerobus.client_secret.get_secret_value(),
+            table=table,
+            descriptor=configured_tables(zerobus)[table].descriptor,
+            timeout=timeout,
         )
-        stream.close()
-    except sdk.ZerobusException as error:
+    except SinkFailure as error:
         raise explain(str(error), zerobus, table) from None
     after = (time.monotonic() - started) * 1000
     text = f"stream on {table} opened in {after:.0f} ms and closed; no row was sent"

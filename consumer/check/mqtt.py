@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.network import unreachable
-from sparkplug.topics import StateTopic, Topic, parse_topic
+from sparkplug import StateTopic, Topic, parse_topic
 
 if TYPE_CHECKING:
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage

@@ -8,7 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 from consumer.check.report import Finding, PartError, Status
-from consumer.config.units import MIB, format_size
+from consumer.config import MIB, format_size
 
 if TYPE_CHECKING:
     from pathlib import Path

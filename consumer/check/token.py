@@ -15,7 +15,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.check.report import Finding, PartError, Status
-from consumer.config.server import split_url
+from consumer.config import split_url
 from consumer.network import TRUST_ZEROBUS, one_line, proxies, unreachable
 
 if TYPE_CHECKING:

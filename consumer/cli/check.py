@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from consumer import config
-from consumer.check import DEFAULT_LISTEN, DEFAULT_TIMEOUT, Finding, Status, check
-from consumer.cli import EXIT_FAILURE
+from consumer.check import DEFAULT_LISTEN, DEFAULT_TIMEOUT, Finding, Status, check_everything
+from consumer.cli.commands import EXIT_FAILURE
 from consumer.cli.options import config_option
 from consumer.errors import ConfigurationError
 
@@ -59,7 +59,7 @@ def command(config_path: Path, as_json: bool, timeout: float, listen: float) -> 
         raise
     click.echo(f"checking {source} ...", err=True)
     findings = []
-    for finding in check(configuration, source=source, timeout=timeout, listen=listen):
+    for finding in check_everything(configuration, source=source, timeout=timeout, listen=listen):
         click.echo(finding.line(), err=True)
         findings.append(finding)
     if as_json:

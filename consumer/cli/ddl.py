@@ -9,10 +9,18 @@ import click
 
 from consumer import config
 from consumer.cli.options import config_option
-from consumer.config.tables import configured_tables
+from consumer.config import configured_tables
 from consumer.errors import ConfigurationError
-from consumer.setup import ddl
-from consumer.setup import ddl as side_ddl
+from consumer.setup import (
+    create_table,
+    deduplicated_name,
+    deduplicated_view,
+    events_view,
+    grants,
+    metadata_view,
+    streaming,
+    unit_view,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +53,7 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     if view_only and grants_principal is not None:
         raise click.UsageError("--view-only prints no grants: leave --grants-principal out")
     zerobus = config.load(config_path, os.environ, secrets=False).zerobus
-    views = [ddl.deduplicated_view(zerobus.table), *_side_views(zerobus)]
+    views = [deduplicated_view(zerobus.table), *_side_views(zerobus)]
     if view_only:
         click.echo("\n".join(views), nl=False)
         return
@@ -53,21 +61,21 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     parts = []
     for table, definition in configured_tables(zerobus).items():
         try:
-            granted = ddl.grants(table, principal)
+            granted = grants(table, principal)
         except ConfigurationError as error:
             where = "zerobus.client_id" if grants_principal is None else "--grants-principal"
             raise ConfigurationError(f"{where}: {error}") from None
-        parts += [ddl.create_table(table, definition), granted]
-    click.echo("\n".join([*parts, *views, ddl.streaming(zerobus.table)]), nl=False)
+        parts += [create_table(table, definition), granted]
+    click.echo("\n".join([*parts, *views, streaming(zerobus.table)]), nl=False)
 
 
 def _side_views(zerobus: Zerobus) -> list[str]:
     """The views of the side tables that there are."""
     views = []
     if zerobus.events_table:
-        views.append(side_ddl.events_view(zerobus.events_table))
+        views.append(events_view(zerobus.events_table))
     if zerobus.metadata_table:
-        views.append(side_ddl.metadata_view(zerobus.metadata_table))
-        rows = ddl.deduplicated_name(zerobus.table)
-        views.append(side_ddl.unit_view(zerobus.table, rows, zerobus.metadata_table))
+        views.append(metadata_view(zerobus.metadata_table))
+        rows = deduplicated_name(zerobus.table)
+        views.append(unit_view(zerobus.table, rows, zerobus.metadata_table))
     return views

@@ -13,13 +13,13 @@ import click
 from consumer import config
 from consumer.cli.options import config_option
 from consumer.logs import escaped
-from consumer.spool.dead_letters import dead_letters_of
+from consumer.spool import dead_letters_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from consumer.spool.dead_letters import DeadLetter, DeadLetters
+    from consumer.spool import DeadLetter, DeadLetters
 
 EXAMPLES = """\b
 Examples:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from consumer.cli import EXIT_FAILURE, EXIT_INTERRUPTED
+from consumer.cli.commands import EXIT_FAILURE, EXIT_INTERRUPTED
 from consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from consumer.demo.mqtt_server import Choice
+    from consumer.demo import Choice
 
 EPILOG: Final = """\b
 Examples:
@@ -84,8 +84,7 @@ def command(
     died, 130 when interrupted.
     """
     # Here, not at the top: `--help` needs neither DuckDB nor Delta.
-    from consumer.demo import DemoOptions, run, show  # noqa: PLC0415
-    from consumer.demo.processes import Interrupted  # noqa: PLC0415
+    from consumer.demo import DemoOptions, Interrupted, run_demo, show  # noqa: PLC0415
 
     human, data = _console(stderr=True), _console(stderr=False)
     options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker)
@@ -95,7 +94,7 @@ def command(
         soft_wrap=True,
     )
     try:
-        result = run(options, human)
+        result = run_demo(options, human)
     except Interrupted:
         return EXIT_INTERRUPTED
     show(result, human if as_json else data, human)

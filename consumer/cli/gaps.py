@@ -14,8 +14,8 @@ import click
 
 from consumer import config
 from consumer.cli.options import config_option
-from consumer.config.units import parse_duration
-from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
+from consumer.config import parse_duration
+from consumer.spool import GapReport, GapRow, NodeAccount, read_gap_report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from consumer import config
-from consumer.cli import EXIT_FAILURE
+from consumer.cli.commands import EXIT_FAILURE
 from consumer.cli.options import config_option
-from consumer.spool.balance import balance_of_file
+from consumer.spool import balance_of_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from consumer import config
-from consumer.cli import EXIT_INTERRUPTED
+from consumer.cli.commands import EXIT_INTERRUPTED
 from consumer.cli.options import config_option
 from consumer.errors import ConfigurationError, SparkplugZerobusError
 
@@ -80,7 +80,7 @@ def _serve(
     # gRPC's own log would only repeat what our errors say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Here, not at the top: `--help` needs neither gRPC nor Delta.
-    from consumer.config.tables import configured_tables  # noqa: PLC0415
+    from consumer.config import configured_tables  # noqa: PLC0415
     from zerobus_local import LocalZerobus, LocalZerobusError  # noqa: PLC0415
 
     received: list[int] = []

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer.cli import EXIT_FAILURE, EXIT_INTERRUPTED
+from consumer.cli.commands import EXIT_FAILURE, EXIT_INTERRUPTED
 from consumer.cli.options import config_option
 from consumer.config import load
 from consumer.errors import SpoolError
 from consumer.http import HttpServer
 from consumer.logs import configure_logging
-from consumer.monitor.status import status
-from consumer.pipeline.consumer import Consumer
+from consumer.monitor import status_of
+from consumer.pipeline import Consumer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def _report_ledger(consumer: Consumer) -> None:
 
 def _report(consumer: Consumer, remaining: int) -> None:
     """The last words: what was done, and what is left for the next run."""
-    totals = status(consumer)
+    totals = status_of(consumer)
     _LOG.info(
         "received %d messages, produced %d rows, %d acknowledged",
         totals["messages_received"],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from consumer.cli import EXIT_INTERRUPTED
+from consumer.cli.commands import EXIT_INTERRUPTED
 from consumer.errors import ConfigurationError
 from consumer.simulator import Fleet
 

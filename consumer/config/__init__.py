@@ -4,21 +4,34 @@ The model (`model.py`, `host.py`, `server.py`, `databricks.py`) is the single so
 defaults, bounds and descriptions.
 """
 
-from consumer.config.databricks import Zerobus, ZerobusBatch
-from consumer.config.host import Host, Rebirth
-from consumer.config.loading import load, parse
-from consumer.config.model import (
-    Batch,
-    Configuration,
-    Http,
-    Limits,
-    Log,
-    Normalize,
-    Spool,
-)
-from consumer.config.server import Server, Tls
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from consumer.config.databricks import Zerobus, ZerobusBatch
+    from consumer.config.host import Host, Rebirth
+    from consumer.config.loading import load, parse
+    from consumer.config.model import Batch, Configuration, Http, Limits, Log, Normalize, Spool
+    from consumer.config.server import Server, Tls, split_url
+    from consumer.config.tables import configured_tables
+    from consumer.config.units import MIB, format_duration, format_size, parse_duration
+else:
+    __getattr__, __dir__, _ = lazy_loader.attach(
+        __name__,
+        submod_attrs={
+            "databricks": ["Zerobus", "ZerobusBatch"],
+            "host": ["Host", "Rebirth"],
+            "loading": ["load", "parse"],
+            "model": ["Batch", "Configuration", "Http", "Limits", "Log", "Normalize", "Spool"],
+            "server": ["Server", "Tls", "split_url"],
+            "tables": ["configured_tables"],
+            "units": ["MIB", "format_duration", "format_size", "parse_duration"],
+        },
+    )
 
 __all__ = [
+    "MIB",
     "Batch",
     "Configuration",
     "Host",
@@ -32,6 +45,11 @@ __all__ = [
     "Tls",
     "Zerobus",
     "ZerobusBatch",
+    "configured_tables",
+    "format_duration",
+    "format_size",
     "load",
     "parse",
+    "parse_duration",
+    "split_url",
 ]

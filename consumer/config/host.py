@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from consumer.config.section import Duration, Section
 from consumer.config.units import HOUR, MINUTE
-from sparkplug.topics import check_id
+from sparkplug import check_id
 
 
 def _check_host_id(text: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from consumer.config.section import ConflictError, NumberAsText, Section, Template, Text
-from sparkplug.topics import NAMESPACE
+from sparkplug import NAMESPACE
 
 DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _INSTEAD: Final = {"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "http": "mqtt", "https": "mqtts"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
+from consumer.rows import SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
-    from consumer.rows.table import Table
+    from consumer.rows import Table
 
 
 def configured_tables(zerobus: Zerobus) -> dict[str, Table]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import RecentMessages
-    from consumer.sinks.zerobus import ZerobusSink
-    from consumer.spool.spool import Spool, SpooledBatch
+    from consumer.sinks import ZerobusSink
+    from consumer.spool import Spool, SpooledBatch
 
 _STOP_TIMEOUT: Final = 1.5
 

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from consumer.spool.spool import SpooledBatch
+    from consumer.spool import SpooledBatch
 
 
 # What a batch's objects take beside its rows.

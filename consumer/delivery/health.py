@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consumer.delivery.stats import StreamState
 from consumer.errors import FailureKind
-from consumer.sinks.advice import mend
+from consumer.sinks import mend
 
 if TYPE_CHECKING:
     from collections.abc import Callable

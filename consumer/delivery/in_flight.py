@@ -11,10 +11,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from consumer.sinks.sink import MAX_CALL_BYTES
+from consumer.sinks import MAX_CALL_BYTES
 
 if TYPE_CHECKING:
-    from consumer.spool.spool import SpooledBatch
+    from consumer.spool import SpooledBatch
 
 # The service counts what the SDK does not: 2 to 5 bytes of framing per record. Calls of
 # several records stay this far below its limit of 10 MiB.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from consumer.rows.descriptors import message_class
+from consumer.rows import message_class
+from sparkplug import MessageType
 from sparkplug.pb import sparkplug_b_pb2
-from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
-    from sparkplug.messages import MessageBatch
+    from sparkplug import MessageBatch
 
 _MAX_BYTES: Final = 16 << 20
 # What a message's objects take beside its payload: topic, bytes, places in lists.

@@ -21,14 +21,14 @@ import xxhash
 from google.protobuf import descriptor_pb2, descriptor_pool
 from ptars import HandlerPool
 
-from consumer.rows.encoded import EncodedRows
+from consumer.rows import EncodedRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from consumer.spool.spool import Spool, SpooledBatch
+    from consumer.spool import Spool, SpooledBatch
 
 _NODE_COLUMNS: Final = ("group_id", "edge_node_id")
 # Batches whose division is remembered: all streams take the same ones at about the same time.

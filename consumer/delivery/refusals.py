@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from consumer.delivery.poison import PoisonSearch
 from consumer.errors import FailureKind, SinkFailure
-from consumer.sinks.advice import difference
+from consumer.sinks import difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from consumer.delivery.health import StreamHealth
     from consumer.delivery.in_flight import Call, Outbox
     from consumer.delivery.origin import RecentMessages
-    from consumer.spool.spool import Spool, SpooledBatch
+    from consumer.spool import Spool, SpooledBatch
 
 
 class Refusals:

@@ -21,8 +21,7 @@ from consumer.delivery.in_flight import Outbox
 from consumer.delivery.refusals import Refusals
 from consumer.delivery.stats import DeliveryStats, StreamState
 from consumer.errors import FailureKind, SinkFailure, SpoolError
-from consumer.sinks.advice import difference
-from consumer.sinks.sink import Acknowledged, StreamEvent
+from consumer.sinks import Acknowledged, StreamEvent, difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import RecentMessages
     from consumer.delivery.partitions import TableBatches
-    from consumer.sinks.zerobus import ZerobusIngestStream, ZerobusSink
-    from consumer.spool.spool import Spool, SpooledBatch
+    from consumer.sinks import ZerobusIngestStream, ZerobusSink
+    from consumer.spool import Spool, SpooledBatch
 
 _LOG = logging.getLogger("consumer.delivery")
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.delivery.stats import DeliveryStats
-    from consumer.sinks.zerobus import ZerobusSink
-    from consumer.spool.spool import Spool, SpooledBatch
+    from consumer.sinks import ZerobusSink
+    from consumer.spool import Spool, SpooledBatch
 
 
 class Delivery:

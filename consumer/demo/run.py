@@ -20,7 +20,7 @@ _STALLED_SECONDS: Final = 10.0
 _QUIET_SECONDS: Final = 1.0
 
 
-def run(options: DemoOptions, human: Console) -> Result:
+def run_demo(options: DemoOptions, human: Console) -> Result:
     """Run the system for a while, stop it, and compare the table with what was published.
 
     Everything that was started has ended when this returns or raises.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_METADATA
-from consumer.setup import ddl as side_ddl
+from consumer.rows import SPARKPLUG_EVENTS, TAG_METADATA
+from consumer.setup import current_metadata, latest_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 _VIEWS: Final = (
-    f"CREATE VIEW sparkplug_events_latest AS {side_ddl.latest_events(SPARKPLUG_EVENTS.name)}",
-    f"CREATE VIEW tag_metadata_current AS {side_ddl.current_metadata(TAG_METADATA.name)}",
+    f"CREATE VIEW sparkplug_events_latest AS {latest_events(SPARKPLUG_EVENTS.name)}",
+    f"CREATE VIEW tag_metadata_current AS {current_metadata(TAG_METADATA.name)}",
 )
 _EVENTS: Final = """\
 SELECT event_type, count(*) FROM sparkplug_events_latest GROUP BY ALL ORDER BY ALL"""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from consumer.simulator.ledger import BirthIds
+    from consumer.simulator import BirthIds
 
 QUERY: Final = """\
 SELECT e.tag_path, e.numeric_value, m.unit, e.quality, e.event_time, e.source_system_id

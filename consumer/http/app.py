@@ -8,11 +8,10 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from consumer.monitor.metrics import add_metrics
-from consumer.monitor.status import status
+from consumer.monitor import add_metrics, status_of
 
 if TYPE_CHECKING:
-    from consumer.pipeline.consumer import Consumer
+    from consumer.pipeline import Consumer
 
 
 def make_app(consumer: Consumer) -> FastAPI:
@@ -49,7 +48,7 @@ def make_app(consumer: Consumer) -> FastAPI:
     @app.get("/status")
     def show_status() -> dict[str, Any]:
         """Everything that is counted, as one JSON object."""
-        return status(consumer)
+        return status_of(consumer)
 
     return app
 

@@ -12,7 +12,7 @@ from consumer.errors import ConfigurationError
 from consumer.http.app import make_app
 
 if TYPE_CHECKING:
-    from consumer.pipeline.consumer import Consumer
+    from consumer.pipeline import Consumer
 
 
 class HttpServer:

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from consumer.spool.balance import Balance, MessageBalance, RowBalance
+    from consumer.spool import Balance, MessageBalance, RowBalance
 
 
 import time
 from typing import TYPE_CHECKING
 
-from consumer.pipeline.gate import ClosedBy, Gate, GateState
+from consumer.pipeline import ClosedBy, Gate, GateState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from consumer.delivery.table import Delivery
+    from consumer.delivery import Delivery
 
 
 from typing import TYPE_CHECKING
@@ -35,25 +35,24 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from consumer.delivery.table import Delivery
+    from consumer.delivery import Delivery
 
 
 from typing import TYPE_CHECKING
 
-from sparkplug.events import Healing
-from sparkplug.gaps import GapReason
+from sparkplug import GapReason, Healing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.core import Metric
 
-    from consumer.pipeline.gaps import GapTotals
+    from consumer.pipeline import GapTotals
 
 
 from typing import TYPE_CHECKING
 
-from consumer.delivery.stats import StreamState
+from consumer.delivery import StreamState
 from consumer.errors import FailureKind
 
 if TYPE_CHECKING:
@@ -61,17 +60,17 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from consumer.delivery.table import Delivery
+    from consumer.delivery import Delivery
 
 
 from typing import TYPE_CHECKING
 
-from consumer.spool.opening import damaged_files
+from consumer.spool import damaged_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.pipeline.consumer import Consumer
+    from consumer.pipeline import Consumer
 
 
 def add_metrics(consumer: Consumer) -> None:

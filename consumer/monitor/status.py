@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from consumer.delivery.table import Delivery
+    from consumer.delivery import Delivery
 
 
 from typing import TYPE_CHECKING
 
-from sparkplug.events import Healing
-from sparkplug.gaps import GapReason
+from sparkplug import GapReason, Healing
 
 if TYPE_CHECKING:
-    from consumer.pipeline.gaps import GapTotals
+    from consumer.pipeline import GapTotals
 
 
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from consumer.delivery.table import Delivery
+    from consumer.delivery import Delivery
 
 
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from typing import TYPE_CHECKING
 from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
-    from consumer.pipeline.consumer import Consumer
+    from consumer.pipeline import Consumer
 
 
 def _ledger(consumer: Consumer) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def _ledger(consumer: Consumer) -> dict[str, Any]:
         return {"balanced": False, "error": str(error)}
 
 
-def status(consumer: Consumer) -> dict[str, Any]:
+def status_of(consumer: Consumer) -> dict[str, Any]:
     """Totals since the start, plus the state of every part. JSON-compatible."""
     delivery = consumer.delivery.stats()
     telemetry = consumer.telemetry

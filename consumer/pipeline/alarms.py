@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.events import EventKind
-from sparkplug.host.watch.alarms import ALARM_OVER
+from sparkplug import ALARM_OVER, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-    from sparkplug.events import Event
-    from sparkplug.host.governor import RebirthGovernor
+    from sparkplug import Event, RebirthGovernor
 
 _LOG = logging.getLogger(__name__)
 

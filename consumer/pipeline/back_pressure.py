@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from consumer.errors import SpoolDiskFull
 from consumer.pipeline.gate import ClosedBy, Gate, GateState, Sight
 from consumer.pipeline.spool_watch import Watermarks
-from sparkplug.events import Event, EventKind
+from sparkplug import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from consumer.broker.connection import BrokerConnection
+    from consumer.broker import BrokerConnection
     from consumer.config import Configuration
-    from consumer.delivery.table import Delivery
+    from consumer.delivery import Delivery
     from consumer.errors import SpoolFull
-    from consumer.spool.spool import Spool
+    from consumer.spool import Spool
 
 _LOG = logging.getLogger(__name__)
 

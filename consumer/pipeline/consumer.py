@@ -12,9 +12,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from consumer.broker.connection import BrokerConnection
-from consumer.broker.inbox import BatchLimits, Inbox
-from consumer.config.tables import configured_tables
+from consumer.broker import BatchLimits, BrokerConnection, Inbox
+from consumer.config import configured_tables
 from consumer.errors import SpoolError
 from consumer.pipeline import wiring
 from consumer.pipeline.back_pressure import BackPressure
@@ -26,16 +25,14 @@ from consumer.pipeline.side_tables import SideTables
 from consumer.pipeline.source import Source, join_sites
 from consumer.pipeline.spool_watch import SpoolWatch
 from consumer.pipeline.telemetry import Telemetry
-from consumer.rows.descriptors import descriptor_bytes
-from consumer.spool.balance import read_balance
-from consumer.spool.ledger import Ledger
-from consumer.spool.spool import Spool
+from consumer.rows import descriptor_bytes
+from consumer.spool import Ledger, Spool, read_balance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration
-    from consumer.spool.balance import Balance
+    from consumer.spool import Balance
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
 from consumer.pipeline import alarms as node_alarms
 from consumer.pipeline.taken import Taken, write_all
-from consumer.spool.types import NewBatch
-from sparkplug.messages import Reason
+from consumer.spool import NewBatch
+from sparkplug import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.broker.inbox import Inbox, InboxBatch
-    from consumer.delivery.delivery import Deliveries
+    from consumer.broker import Inbox, InboxBatch
+    from consumer.delivery import Deliveries
     from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.overflow import Overflow
     from consumer.pipeline.rebirths import Rebirths
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from consumer.pipeline.source import Source
     from consumer.pipeline.spool_watch import SpoolWatch
     from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool.ledger import Ledger
-    from consumer.spool.spool import Spool
-    from consumer.spool.types import SpooledBatch, StateValue
-    from sparkplug.decoded import Decoded
+    from consumer.spool import Ledger, Spool, SpooledBatch, StateValue
+    from sparkplug import Decoded
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
-from sparkplug.events import Healing
+from consumer.spool import HOUR_US, GapStore, HourlySums
+from sparkplug import Healing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from consumer.spool.spool import Spool
-    from consumer.spool.types import Transaction
-    from sparkplug.gaps import Gap, GapChange
-    from sparkplug.host.fleet import Fleet
-    from sparkplug.host.nodes.waiting import NodeKey
+    from consumer.spool import Spool, Transaction
+    from sparkplug import Fleet, Gap, GapChange, NodeKey
 
 MOST_LISTED: Final = 100
 """Gaps of one node in one hour that get a record; of the others only sums are kept."""

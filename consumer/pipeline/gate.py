@@ -12,12 +12,12 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from consumer.config.units import format_duration, format_size
+from consumer.config import format_duration, format_size
 from consumer.pipeline.spool_watch import ROOM_AGAIN
 
 if TYPE_CHECKING:
     from consumer.pipeline.spool_watch import Watermarks
-    from consumer.spool.types import SpoolStats
+    from consumer.spool import SpoolStats
 
 
 class GateState(StrEnum):

@@ -17,7 +17,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.errors import SpoolDiskFull
-from sparkplug.messages import Reason, RebirthRequest
+from sparkplug import Reason, RebirthRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from consumer.pipeline.source import Source
     from consumer.pipeline.taken import Taken
     from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool.spool import Spool
-    from consumer.spool.types import StateValue
+    from consumer.spool import Spool, StateValue
 
 _LOG = logging.getLogger(__name__)
 

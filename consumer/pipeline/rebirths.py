@@ -7,15 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.events import Event, EventKind
-from sparkplug.host.governor import reason_in_words
-from sparkplug.messages import Reason, RebirthRequest
-from sparkplug.topics import check_id
+from sparkplug import Event, EventKind, Reason, RebirthRequest, check_id, reason_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.broker.connection import BrokerConnection
+    from consumer.broker import BrokerConnection
     from consumer.pipeline.side_tables import SideTables
     from consumer.pipeline.source import Source
     from consumer.pipeline.telemetry import Telemetry

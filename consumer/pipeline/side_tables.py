@@ -10,23 +10,24 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from consumer.config.tables import configured_tables
-from consumer.rows.descriptors import descriptor_bytes
-from consumer.rows.encoded import EncodedRows
-from consumer.rows.metadata_versions import VersionStore
-from consumer.rows.sparkplug_events import EventRows, quarantine_events
-from consumer.rows.tag_metadata import MetadataRows
-from consumer.spool.types import NewBatch
+from consumer.config import configured_tables
+from consumer.rows import (
+    EncodedRows,
+    EventRows,
+    MetadataRows,
+    VersionStore,
+    descriptor_bytes,
+    quarantine_events,
+)
+from consumer.spool import NewBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from consumer.config import Zerobus
-    from consumer.rows.tag_columns import TagColumns
-    from consumer.rows.templates import SourceNames
-    from consumer.spool.spool import Spool
-    from sparkplug.decoded import Decoded
-    from sparkplug.events import Event
+    from consumer.rows import SourceNames, TagColumns
+    from consumer.spool import Spool
+    from sparkplug import Decoded, Event
 
 _LOG = logging.getLogger(__name__)
 

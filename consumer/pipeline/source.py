@@ -10,21 +10,17 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.gaps import GapRecords
-from consumer.rows.tag_events import SourceNames, TagColumns
-from consumer.spool.fleet import FleetStore
-from sparkplug.host.fleet import Fleet
-from sparkplug.host.governor import RebirthGovernor
-from sparkplug.host.screening import FleetLimits
+from consumer.rows import SourceNames, TagColumns
+from consumer.spool import FleetStore
+from sparkplug import Fleet, FleetLimits, RebirthGovernor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
-    from consumer.spool.ledger import Ledger
-    from consumer.spool.spool import Spool
-    from consumer.spool.types import Transaction
-    from sparkplug.memory import Memory
+    from consumer.spool import Ledger, Spool, Transaction
+    from sparkplug import Memory
 
 _LOG = logging.getLogger(__name__)
 

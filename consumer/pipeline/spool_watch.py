@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from consumer.spool.types import SpoolStats
+    from consumer.spool import SpoolStats
 
 import logging
 import math
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from consumer.config import Spool as SpoolSection
     from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool.spool import Spool
-    from consumer.spool.types import SpoolStats
+    from consumer.spool import Spool, SpoolStats
 
 _LOG = logging.getLogger(__name__)
 

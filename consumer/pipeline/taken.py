@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from consumer.rows.encoded import EncodedRows
-from consumer.rows.tag_events import normalize
-from sparkplug.memory import BirthMemory
-from sparkplug.messages import HOST, ROW_TYPES
+from consumer.rows import EncodedRows, normalize
+from sparkplug import HOST, ROW_TYPES, BirthMemory
 
 if TYPE_CHECKING:
     from consumer.pipeline.source import Source
-    from consumer.spool.ledger import Ledger
-    from consumer.spool.types import Transaction
-    from sparkplug.decoded import Decoded, Observations
-    from sparkplug.host.nodes.waiting import HeldMessage
+    from consumer.spool import Ledger, Transaction
+    from sparkplug import Decoded, HeldMessage, Observations
 
 _OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
 

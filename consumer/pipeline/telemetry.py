@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from sparkplug.messages import Reason
+from sparkplug import Reason
 
 if TYPE_CHECKING:
     from collections import Counter as Counts

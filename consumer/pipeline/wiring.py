@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from consumer.delivery.delivery import Deliveries, TableOptions
-from consumer.delivery.in_flight import CallLimits
-from consumer.delivery.options import DeliveryOptions
-from consumer.delivery.origin import RecentMessages
-from consumer.sinks.zerobus import StreamOptions, ZerobusSink
+from consumer.delivery import CallLimits, Deliveries, DeliveryOptions, RecentMessages, TableOptions
+from consumer.sinks import StreamOptions, ZerobusSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from consumer.config import Zerobus
-    from consumer.spool.spool import Spool
+    from consumer.spool import Spool
 
 _FLUSH_TIMEOUT: Final = 0.5
 # A side table has a hundredth of the rows: what it keeps in memory may be small. Nor does

@@ -1,1 +1,57 @@
-"""A room."""
+"""What a row is: three tables and their columns, event ids, encoded bytes.
+
+Columns of observations go in, `EncodedRows` come out: messages of the protobuf type of a
+table, ready to be spooled and sent. Names are loaded when they are used: the definitions of
+tables cost little, encoding needs Arrow.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
+    from consumer.rows.encoded import EncodedRows
+    from consumer.rows.metadata_versions import VersionStore
+    from consumer.rows.sparkplug_events import EventRows, quarantine_events
+    from consumer.rows.table import Table
+    from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
+    from consumer.rows.tag_columns import TagColumns
+    from consumer.rows.tag_events import normalize
+    from consumer.rows.tag_metadata import MetadataRows
+    from consumer.rows.templates import SourceNames
+else:
+    __getattr__, __dir__, _ = lazy_loader.attach(
+        __name__,
+        submod_attrs={
+            "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
+            "encoded": ["EncodedRows"],
+            "metadata_versions": ["VersionStore"],
+            "sparkplug_events": ["EventRows", "quarantine_events"],
+            "table": ["Table"],
+            "tables": ["COLUMNS", "SPARKPLUG_EVENTS", "TAG_EVENTS", "TAG_METADATA"],
+            "tag_columns": ["TagColumns"],
+            "tag_events": ["normalize"],
+            "tag_metadata": ["MetadataRows"],
+            "templates": ["SourceNames"],
+        },
+    )
+
+__all__ = [
+    "COLUMNS",
+    "SPARKPLUG_EVENTS",
+    "TAG_EVENTS",
+    "TAG_METADATA",
+    "EncodedRows",
+    "EventRows",
+    "MetadataRows",
+    "SourceNames",
+    "Table",
+    "TagColumns",
+    "VersionStore",
+    "descriptor_bytes",
+    "message_class",
+    "normalize",
+    "quarantine_events",
+    "schema_id_of",
+]

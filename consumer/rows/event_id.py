@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from sparkplug.payload.values import ValueKind
+from sparkplug import ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from sparkplug.decoded import Observations
+    from sparkplug import Observations
 
     U64 = NDArray[np.uint64]
 

@@ -11,14 +11,13 @@ from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.event_id import counted
 from consumer.rows.templates import PathTemplate
-from sparkplug.events import Event, EventKind
-from sparkplug.topics import Topic, parse_topic
+from sparkplug import Event, EventKind, Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from consumer.rows.templates import SourceNames
-    from sparkplug.messages import Message, Quarantined, Reason
+    from sparkplug import Message, Quarantined, Reason
 
 MOST_QUARANTINE_EVENTS: Final = 100
 """Per batch; what is beyond becomes one event without edge node."""

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from consumer.rows.event_id import identities, identities_of, place
 from consumer.rows.tables import COLUMNS, encode_columns
 from consumer.rows.templates import PathTemplate, SourceNames
-from sparkplug.datatypes import DataType
+from sparkplug import DataType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from sparkplug.host.catalogue import TagCatalogue
+    from sparkplug import TagCatalogue
 
 _CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
 

@@ -22,14 +22,12 @@ from consumer.rows.event_id import as_text, event_digests
 from consumer.rows.tables import COLUMNS, TAG_EVENTS_SCHEMA, encode_columns
 from consumer.rows.tag_columns import TagColumns
 from consumer.rows.templates import SourceNames
-from sparkplug.messages import ROW_TYPES
-from sparkplug.payload.values import ValueKind
-from sparkplug.quality import QUALITY_NAMES
+from sparkplug import QUALITY_NAMES, ROW_TYPES, ValueKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sparkplug.decoded import Observations
+    from sparkplug import Observations
 
 __all__ = ["SourceNames", "TagColumns", "TagEvents", "normalize"]
 

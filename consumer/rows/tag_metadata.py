@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumer.rows.tag_columns import TagColumns
-    from sparkplug.host.catalogue import TagOwner
-    from sparkplug.metadata import TagMetadata
+    from sparkplug import TagMetadata, TagOwner
 
 MOST_CHARACTERS: Final = 32_768
 """Longer texts are cut; longer `properties` are left out, because half of them is no JSON."""

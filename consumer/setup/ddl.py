@@ -12,10 +12,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import ConfigurationError
-from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
+from consumer.rows import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
 
 if TYPE_CHECKING:
-    from consumer.rows.table import Table
+    from consumer.rows import Table
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 

@@ -4,8 +4,7 @@
 that what landed at the other end can be checked to the last row.
 """
 
-from consumer.simulator.connection import MqttTarget
 from consumer.simulator.fleet import Fleet
-from consumer.simulator.ledger import Ledger
+from consumer.simulator.ledger import BirthIds
 
-__all__ = ["Fleet", "Ledger", "MqttTarget"]
+__all__ = ["BirthIds", "Fleet"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from sparkplug.actions import Connect, Publish
+    from sparkplug.edge import Connect, Publish
 
 _CONNECT_SECONDS: Final = 5.0
 _DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}

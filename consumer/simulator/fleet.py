@@ -12,8 +12,8 @@ from consumer.simulator.group import NodeGroup
 from consumer.simulator.ledger import Ledger
 from consumer.simulator.node import SimulatedNode, now_ms
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
-from sparkplug.edge.node import EdgeNode, EdgeNodeOptions
-from sparkplug.topics import check_id
+from sparkplug import check_id
+from sparkplug.edge import EdgeNode, EdgeNodeOptions
 
 if TYPE_CHECKING:
     import ssl

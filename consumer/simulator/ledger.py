@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import xxhash
 
-from sparkplug import topics
-from sparkplug.datatypes import DataType
-from sparkplug.names import BD_SEQ
+from sparkplug import BD_SEQ, DataType, MessageType, Topic, parse_topic
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sparkplug.actions import Observation, Publish, Scalar
+    from sparkplug.edge import Observation, Publish, Scalar
 
 _CONTROL: Final = ("Node Control/", "Device Control/")
-_BIRTHS: Final = (topics.MessageType.NBIRTH, topics.MessageType.DBIRTH)
+_BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
 _GOOD: Final = 192
 _ABSENT: Final = 0xFFFF_FFFF
 
@@ -160,8 +158,8 @@ class Ledger:
 
     def record(self, publish: Publish) -> None:
         """Take down a message that was handed to the MQTT server."""
-        topic = topics.parse_topic(publish.topic)
-        assert isinstance(topic, topics.Topic)
+        topic = parse_topic(publish.topic)
+        assert isinstance(topic, Topic)
         born_ms = None
         if topic.message_type in _BIRTHS:
             born_ms = Payload.FromString(publish.payload).timestamp
@@ -171,7 +169,7 @@ class Ledger:
                     self._take_down(self._identity(topic, observation.name), observation, born_ms)
                     self._published += 1
 
-    def _identity(self, topic: topics.Topic, name: str) -> bytes:
+    def _identity(self, topic: Topic, name: str) -> bytes:
         # Births and data of a tag have different topics: the key is what they share.
         key = (f"{topic.group_id}/{topic.edge_node_id}/{topic.device_id or ''}", name)
         known = self._identities.get(key)

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from consumer.simulator.connection import MqttConnection
 from consumer.simulator.ledger import count_values
-from sparkplug.actions import Disconnect, Publish
-from sparkplug.edge.node import Session
+from sparkplug.edge import Disconnect, Publish, Session
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Mapping, Sequence
 
     from consumer.simulator.connection import MqttTarget
-    from sparkplug.actions import Action
-    from sparkplug.edge.node import EdgeNode, Update
+    from sparkplug.edge import Action, EdgeNode, Update
 
 log = logging.getLogger(__name__)
 

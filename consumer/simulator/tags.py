@@ -11,15 +11,14 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sparkplug.datatypes import INTEGER_WIDTH, DataType
-from sparkplug.edge.encoding import NO_PROPERTIES, Metric, Properties
-from sparkplug.edge.node import Update
+from sparkplug import INTEGER_WIDTH, DataType
+from sparkplug.edge import NO_PROPERTIES, Metric, Properties, Update
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable
 
-    from sparkplug.actions import Scalar
+    from sparkplug.edge import Scalar
 
     Signal = Callable[[int, random.Random, Scalar], Scalar]
     """Value number n of a tag, given the random generator and the value before."""

@@ -1,1 +1,20 @@
-"""A room."""
+"""Foreign services that rows go to, and what they say: the Databricks SDK stands behind this.
+
+A `ZerobusSink` opens streams; their events go into the queue of who opened them.
+"""
+
+from consumer.sinks.advice import difference, mend
+from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, StreamEvent
+from consumer.sinks.zerobus import StreamOptions, ZerobusIngestStream, ZerobusSink, try_stream
+
+__all__ = [
+    "MAX_CALL_BYTES",
+    "Acknowledged",
+    "StreamEvent",
+    "StreamOptions",
+    "ZerobusIngestStream",
+    "ZerobusSink",
+    "difference",
+    "mend",
+    "try_stream",
+]

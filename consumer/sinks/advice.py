@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
 from consumer.errors import FailureKind
-from consumer.rows.descriptors import message_class
+from consumer.rows import message_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,6 @@ rotates a stream and has not acknowledged everything, the rest is sent again.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import re
 import threading
@@ -113,7 +112,9 @@ def _words(error: Exception) -> str:
 def _sdk_module() -> Any:
     # The SDK's log goes to stdout, in colour, unless told before its import.
     os.environ.setdefault("RUST_LOG", "off")
-    return importlib.import_module("zerobus")
+    import zerobus  # noqa: PLC0415 - see above
+
+    return zerobus
 
 
 class ZerobusIngestStream:
@@ -304,6 +305,48 @@ class ZerobusSink:
             callback_max_wait_time_ms=1000,
             ack_callback=Callback(),
         )
+
+
+def try_stream(
+    endpoint: str,
+    workspace_url: str,
+    *,
+    client_id: str,
+    client_secret: str,
+    table: str,
+    descriptor: Any,
+    timeout: float,
+) -> None:
+    """Open a stream on a table and close it again, to see whether that can be done.
+
+    No row is sent, and nothing is tried twice.
+
+    Args:
+        endpoint: as for `ZerobusSink`, like the next three.
+        workspace_url: where the token comes from.
+        client_id: application id of the service principal.
+        client_secret: its OAuth secret.
+        table: catalog.schema.table.
+        descriptor: protobuf descriptor of its rows.
+        timeout: seconds, for opening and for closing.
+
+    Raises:
+        SinkFailure: with all that the SDK said.
+    """
+    module = _sdk_module()
+    options = module.StreamConfigurationOptions(
+        recovery=False,
+        recovery_retries=0,
+        recovery_timeout_ms=_milliseconds(timeout),
+        flush_timeout_ms=_milliseconds(timeout),
+    )
+    try:
+        stream = module.ZerobusSdk(endpoint, workspace_url).create_stream(
+            client_id, client_secret, module.TableProperties(table, descriptor), options
+        )
+        stream.close()
+    except module.ZerobusException as error:
+        raise SinkFailure(classify(error, opening=True), str(error)) from error
 
 
 def _reach_directly(url: str) -> None:

@@ -1,6 +1,76 @@
-"""The spool: one SQLite file. From here on nothing is lost; only this room speaks SQL."""
+"""The one SQLite file, and everything that was ever written into it.
 
-from consumer.spool.spool import Spool
-from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue, Transaction
+A `Spool` belongs to one consumer, and from it on nothing is lost: batches of rows until they
+are acknowledged, and in the same transactions the ledger, births and gaps. Readers of the
+file, which may be another process, have reports: balances, dead letters, gaps. Names are
+loaded when they are used: the reports need no Arrow.
+"""
 
-__all__ = ["NewBatch", "Spool", "SpoolStats", "SpooledBatch", "StateValue", "Transaction"]
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from consumer.spool.balance import (
+        Balance,
+        MessageBalance,
+        RowBalance,
+        balance_of_file,
+        read_balance,
+    )
+    from consumer.spool.dead_letters import DeadLetter, DeadLetters, dead_letters_of
+    from consumer.spool.fleet import FleetStore
+    from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
+    from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+    from consumer.spool.ledger import Ledger
+    from consumer.spool.opening import damaged_files
+    from consumer.spool.spool import Spool
+    from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue, Transaction
+else:
+    __getattr__, __dir__, _ = lazy_loader.attach(
+        __name__,
+        submod_attrs={
+            "balance": [
+                "Balance",
+                "MessageBalance",
+                "RowBalance",
+                "balance_of_file",
+                "read_balance",
+            ],
+            "dead_letters": ["DeadLetter", "DeadLetters", "dead_letters_of"],
+            "fleet": ["FleetStore"],
+            "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
+            "gaps": ["GapStore", "HOUR_US", "HourlySums"],
+            "ledger": ["Ledger"],
+            "opening": ["damaged_files"],
+            "spool": ["Spool"],
+            "types": ["NewBatch", "SpoolStats", "SpooledBatch", "StateValue", "Transaction"],
+        },
+    )
+
+__all__ = [
+    "HOUR_US",
+    "Balance",
+    "DeadLetter",
+    "DeadLetters",
+    "FleetStore",
+    "GapReport",
+    "GapRow",
+    "GapStore",
+    "HourlySums",
+    "Ledger",
+    "MessageBalance",
+    "NewBatch",
+    "NodeAccount",
+    "RowBalance",
+    "Spool",
+    "SpoolStats",
+    "SpooledBatch",
+    "StateValue",
+    "Transaction",
+    "balance_of_file",
+    "damaged_files",
+    "dead_letters_of",
+    "read_balance",
+    "read_gap_report",
+]

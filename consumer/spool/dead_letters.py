@@ -17,11 +17,10 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from consumer.errors import SpoolError
-from consumer.rows.descriptors import message_class
-from consumer.rows.encoded import EncodedRows
+from consumer.rows import EncodedRows, message_class
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
-from sparkplug.messages import Reason
+from sparkplug import Reason
 from sparkplug.pb import sparkplug_b_pb2
 
 if TYPE_CHECKING:

@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from consumer.spool import ledger
-from sparkplug.host.nodes.waiting import HeldMessage
-from sparkplug.memory import BirthMemory, EndMemory, Memory, RememberedBirth
-from sparkplug.messages import Message, Quarantined, QuarantinedPart, Reason
-from sparkplug.topics import Topic, parse_topic
+from sparkplug import (
+    BirthMemory,
+    EndMemory,
+    HeldMessage,
+    Memory,
+    Message,
+    Quarantined,
+    QuarantinedPart,
+    Reason,
+    RememberedBirth,
+    Topic,
+    parse_topic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consumer.spool import file as spool_file
 from consumer.spool.gaps import COLUMNS, HOUR_US, HourlySums
-from sparkplug.events import Healing
+from sparkplug import Healing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sparkplug.host.nodes.waiting import NodeKey
+    from sparkplug import NodeKey
 
 MOST_LISTED: Final = 10_000
 """Records of single gaps in a report, the newest."""

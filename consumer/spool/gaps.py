@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.events import Healing
-from sparkplug.gaps import Gap, GapReason
-from sparkplug.host.watch.accounts import HEALABLE_GAPS
+from sparkplug import HEALABLE_GAPS, Gap, GapReason, Healing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from consumer.spool.types import Transaction
-    from sparkplug.host.nodes.waiting import NodeKey
+    from sparkplug import NodeKey
 
 HOUR_US: Final = 3_600_000_000
 KEPT_HOURS: Final = 31 * 24

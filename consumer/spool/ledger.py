@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from consumer.spool.types import NewBatch
-    from sparkplug.decoded import Decoded
+    from sparkplug import Decoded
 
 MESSAGES: Final = "messages/"
 """Begins the scope of a server's messages; its name follows."""

@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from consumer.rows.encoded import EncodedRows
+from consumer.rows import EncodedRows
 
 if TYPE_CHECKING:
     import sqlite3

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from consumer.errors import SpoolDamaged
-from consumer.rows.descriptors import schema_id_of
-from consumer.rows.encoded import EncodedRows
+from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import balance, ledger
 from consumer.spool import file as spool_file
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
-from consumer.rows.descriptors import schema_id_of
-from consumer.rows.encoded import EncodedRows
+from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
 from consumer.spool import letters as letter_store

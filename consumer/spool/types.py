@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consumer.rows.encoded import EncodedRows
+    from consumer.rows import EncodedRows
 
 Transaction: TypeAlias = "sqlite3.Connection"
 """An open transaction of the spool; only this room writes SQL into it."""

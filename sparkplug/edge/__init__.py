@@ -1,1 +1,36 @@
-"""A room."""
+"""An edge node that publishes: births, data by exception, deaths, commands, stored history.
+
+An `EdgeNode` is told what happens and answers with `Action`s to be performed, in order.
+"""
+
+from sparkplug.actions import (
+    Action,
+    Connect,
+    Disconnect,
+    Observation,
+    Publish,
+    Scalar,
+    Subscription,
+)
+from sparkplug.edge.encoding import NO_PROPERTIES, Metric, Properties, SignedEncoding
+from sparkplug.edge.node import EdgeNode, EdgeNodeOptions, Session, Update
+from sparkplug.edge.tags import UnknownMetricError
+
+__all__ = [
+    "NO_PROPERTIES",
+    "Action",
+    "Connect",
+    "Disconnect",
+    "EdgeNode",
+    "EdgeNodeOptions",
+    "Metric",
+    "Observation",
+    "Properties",
+    "Publish",
+    "Scalar",
+    "Session",
+    "SignedEncoding",
+    "Subscription",
+    "UnknownMetricError",
+    "Update",
+]

@@ -1,1 +1,56 @@
-"""A room."""
+"""The fleet behind one MQTT server, as a host application sees it.
+
+`Fleet` reads everything that comes; `RebirthGovernor` decides who is asked for births, and
+when; `HostState` is the host's own life. Chambers: `reading` (what a message means), `nodes`
+(sequences, aliases, what waits), `templates` (values that are several), `watch` (deaths,
+doubles, clocks, gaps). Others take these names from `sparkplug`.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from sparkplug.host.catalogue import TagCatalogue, TagOwner
+    from sparkplug.host.commands import COMMAND_QOS, rebirth_command
+    from sparkplug.host.fleet import Fleet
+    from sparkplug.host.governor import RebirthGovernor, reason_in_words
+    from sparkplug.host.host_state import HostState
+    from sparkplug.host.nodes.holding import HoldLimits
+    from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
+    from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
+    from sparkplug.host.screening import FleetLimits
+    from sparkplug.host.watch.alarms import ALARM_OVER
+else:
+    __getattr__, __dir__, _ = lazy_loader.attach(
+        __name__,
+        submod_attrs={
+            "catalogue": ["TagCatalogue", "TagOwner"],
+            "commands": ["COMMAND_QOS", "rebirth_command"],
+            "fleet": ["Fleet"],
+            "governor": ["RebirthGovernor", "reason_in_words"],
+            "host_state": ["HostState"],
+            "nodes.holding": ["HoldLimits"],
+            "nodes.waiting": ["HeldMessage", "NodeKey"],
+            "reading.certificates": ["CERTIFICATE_PREFIX"],
+            "screening": ["FleetLimits"],
+            "watch.alarms": ["ALARM_OVER"],
+        },
+    )
+
+__all__ = [
+    "ALARM_OVER",
+    "CERTIFICATE_PREFIX",
+    "COMMAND_QOS",
+    "Fleet",
+    "FleetLimits",
+    "HeldMessage",
+    "HoldLimits",
+    "HostState",
+    "NodeKey",
+    "RebirthGovernor",
+    "TagCatalogue",
+    "TagOwner",
+    "reason_in_words",
+    "rebirth_command",
+]

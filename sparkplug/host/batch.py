@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparkplug.decoded import Decoded, Observations
     from sparkplug.host.nodes.waiting import Waiting
     from sparkplug.messages import Message
-    from sparkplug.payload.columns import PayloadColumns
+    from sparkplug.payload import PayloadColumns
     from sparkplug.topics import Topic
 
 TURNS: Final = 2**20

@@ -32,7 +32,7 @@ from sparkplug.host.reading.windows import Windows
 from sparkplug.host.screening import FleetLimits
 from sparkplug.memory import StaleMemory
 from sparkplug.messages import HOST, ROW_TYPES, MessageBatch, Reason, RebirthRequest
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -11,8 +11,16 @@ from sparkplug import quality
 from sparkplug.datatypes import READINGS, Reading, reading_and_width
 from sparkplug.decoded import Observations
 from sparkplug.messages import MESSAGE_TYPES, Reason
-from sparkplug.payload.columns import ABSENT, BEYOND_SEQ, PayloadColumns, booleans, timestamps
-from sparkplug.payload.values import ValueKind, Values, read_values
+from sparkplug.payload import (
+    ABSENT,
+    BEYOND_SEQ,
+    PayloadColumns,
+    ValueKind,
+    Values,
+    booleans,
+    read_values,
+    timestamps,
+)
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.messages import Message, MessageBatch, Quarantined, Reason, RebirthRequest
-from sparkplug.payload.columns import ABSENT, PayloadColumns
-from sparkplug.payload.envelope import MAX_INFLATED_BYTES
-from sparkplug.payload.forms import read_payloads
+from sparkplug.payload import ABSENT, MAX_INFLATED_BYTES, PayloadColumns, read_payloads
 from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse_topic
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from sparkplug.host.owner import MetricOwner
     from sparkplug.messages import Message, Reason
-    from sparkplug.payload.columns import PayloadColumns
-    from sparkplug.payload.complex.templates import Expansion
+    from sparkplug.payload import Expansion, PayloadColumns
     from sparkplug.pb.sparkplug_b_pb2 import Metric
 
 

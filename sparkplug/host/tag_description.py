@@ -15,10 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sparkplug.metadata import TagMetadata
-from sparkplug.payload.columns import ABSENT
-from sparkplug.payload.complex.files import metadata_of
-from sparkplug.payload.complex.json_values import text_of
-from sparkplug.payload.property_columns import PropertyColumns, read_properties
+from sparkplug.payload import ABSENT, PropertyColumns, metadata_of, read_properties, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence

@@ -1,1 +1,63 @@
-"""A room."""
+"""Payloads of any form into columns, and columns into values.
+
+`read_payloads` takes bytes as they come: protobuf, compressed, JSON. `read_values` reads
+values by the datatypes of the births; what is no scalar is read one by one in `complex`.
+"""
+
+from sparkplug.payload.columns import (
+    ABSENT,
+    BEYOND_SEQ,
+    PayloadColumns,
+    booleans,
+    decode,
+    numbers,
+    timestamps,
+    validity,
+)
+from sparkplug.payload.complex.definitions import MAX_DEPTH, MAX_TEMPLATE_BYTES, TemplateDefinitions
+from sparkplug.payload.complex.files import metadata_of
+from sparkplug.payload.complex.json_values import json_text, text_of
+from sparkplug.payload.complex.library import DefinitionLibrary
+from sparkplug.payload.complex.parts import PartAssembler
+from sparkplug.payload.complex.templates import (
+    MAX_MEMBERS,
+    MAX_PATH_CHARACTERS,
+    Expansion,
+    expand,
+    quality_of,
+)
+from sparkplug.payload.envelope import MAX_INFLATED_BYTES
+from sparkplug.payload.forms import read_payloads
+from sparkplug.payload.property_columns import PropertyColumns, read_properties
+from sparkplug.payload.values import ValueKind, Values, read_values
+
+__all__ = [
+    "ABSENT",
+    "BEYOND_SEQ",
+    "MAX_DEPTH",
+    "MAX_INFLATED_BYTES",
+    "MAX_MEMBERS",
+    "MAX_PATH_CHARACTERS",
+    "MAX_TEMPLATE_BYTES",
+    "DefinitionLibrary",
+    "Expansion",
+    "PartAssembler",
+    "PayloadColumns",
+    "PropertyColumns",
+    "TemplateDefinitions",
+    "ValueKind",
+    "Values",
+    "booleans",
+    "decode",
+    "expand",
+    "json_text",
+    "metadata_of",
+    "numbers",
+    "quality_of",
+    "read_payloads",
+    "read_properties",
+    "read_values",
+    "text_of",
+    "timestamps",
+    "validity",
+]

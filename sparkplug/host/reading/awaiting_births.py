@@ -11,7 +11,7 @@ from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
 from sparkplug.host.nodes.waiting import HeldMessage, Waiting
 from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sparkplug.decoded import Decoded
 from sparkplug.host.screening import screen
 from sparkplug.messages import Message, MessageBatch
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:

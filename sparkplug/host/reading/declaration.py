@@ -10,7 +10,7 @@ from sparkplug.datatypes import datatype_codes
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
 from sparkplug.host.structured_rows import Birth
 from sparkplug.messages import Reason
-from sparkplug.payload.columns import booleans, numbers, validity
+from sparkplug.payload import booleans, numbers, validity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

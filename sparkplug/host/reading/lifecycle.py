@@ -14,7 +14,7 @@ from sparkplug.host.owner import MetricOwner
 from sparkplug.host.reading.declaration import Declaration
 from sparkplug.memory import BirthMemory, EndMemory
 from sparkplug.messages import Reason
-from sparkplug.payload.columns import ABSENT, BEYOND_SEQ
+from sparkplug.payload import ABSENT, BEYOND_SEQ
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from sparkplug.events import EventKind
 from sparkplug.host.nodes.sequence import BEHIND, MODULUS
 from sparkplug.host.reading.windows import sent_after
 from sparkplug.messages import Reason
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:

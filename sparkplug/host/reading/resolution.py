@@ -15,7 +15,7 @@ from sparkplug.host.batch import CODE, TURNS, Batch, look_up
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.sequence import MODULUS
 from sparkplug.messages import MESSAGE_TYPES
-from sparkplug.payload.columns import ABSENT, numbers, validity
+from sparkplug.payload import ABSENT, numbers, validity
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.messages import QuarantinedPart, Reason
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sparkplug.host.nodes.sequence import BEHIND, MODULUS, distance, holes
 from sparkplug.host.nodes.waiting import Waiting
 from sparkplug.host.watch.accounts import sent_us
 from sparkplug.messages import Reason, RebirthRequest
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

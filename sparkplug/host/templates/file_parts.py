@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sparkplug.messages import MESSAGE_TYPES, Reason
-from sparkplug.payload.columns import booleans
-from sparkplug.payload.complex.files import metadata_of
-from sparkplug.payload.complex.parts import PartAssembler
+from sparkplug.payload import PartAssembler, booleans, metadata_of
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from google.protobuf.message import DecodeError
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.structured_rows import UnknownMembers
 from sparkplug.messages import Message
-from sparkplug.payload.columns import ABSENT, validity
-from sparkplug.payload.complex.templates import quality_of
+from sparkplug.payload import ABSENT, quality_of, validity
 from sparkplug.pb import sparkplug_b_columns_pb2
 from sparkplug.pb.sparkplug_b_pb2 import Payload, PropertySet
 from sparkplug.topics import MessageType, Topic

@@ -21,9 +21,14 @@ from sparkplug.host.batch import look_up
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.messages import is_suspect
 from sparkplug.names import QUALITY
-from sparkplug.payload.columns import booleans, numbers, validity
-from sparkplug.payload.complex.definitions import MAX_DEPTH, MAX_TEMPLATE_BYTES
-from sparkplug.payload.complex.templates import MAX_MEMBERS
+from sparkplug.payload import (
+    MAX_DEPTH,
+    MAX_MEMBERS,
+    MAX_TEMPLATE_BYTES,
+    booleans,
+    numbers,
+    validity,
+)
 from sparkplug.pb import sparkplug_b_columns_pb2
 
 if TYPE_CHECKING:

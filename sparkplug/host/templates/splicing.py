@@ -8,7 +8,7 @@ import numpy as np
 
 from sparkplug.host.structured_rows import Block, Flattened
 from sparkplug.messages import Reason
-from sparkplug.payload.columns import decode
+from sparkplug.payload import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

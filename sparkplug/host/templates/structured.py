@@ -38,10 +38,17 @@ from sparkplug.host.templates.instances import (
 from sparkplug.host.templates.members import Instances, has_quality, read_members
 from sparkplug.host.templates.splicing import spliced
 from sparkplug.messages import MESSAGE_TYPES, Reason
-from sparkplug.payload.columns import booleans, numbers, validity
-from sparkplug.payload.complex.json_values import json_text
-from sparkplug.payload.complex.library import DefinitionLibrary
-from sparkplug.payload.complex.templates import MAX_MEMBERS, MAX_PATH_CHARACTERS, Expansion, expand
+from sparkplug.payload import (
+    MAX_MEMBERS,
+    MAX_PATH_CHARACTERS,
+    DefinitionLibrary,
+    Expansion,
+    booleans,
+    expand,
+    json_text,
+    numbers,
+    validity,
+)
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload
 from sparkplug.topics import MessageType
 
@@ -55,7 +62,7 @@ if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.screening import FleetLimits
     from sparkplug.messages import Message
-    from sparkplug.payload.complex.definitions import TemplateDefinitions
+    from sparkplug.payload import TemplateDefinitions
 
 _TEMPLATE: Final = int(DataType.Template)
 _BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageType.DBIRTH)]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from sparkplug.events import Healing
-from sparkplug.gaps import Gap, GapChange, GapReason, steps_of_bd_seq
+from sparkplug.gaps import HEALABLE_GAPS, Gap, GapChange, GapReason, steps_of_bd_seq
 from sparkplug.host.catalogue import NO_TAG
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey
-
-HEALABLE_GAPS: Final = 16
-"""Of each node: so many of its latest gaps may still be healed."""
 
 _MOST_UNBORN: Final = 10_000
 _US_PER_MS: Final = 1000

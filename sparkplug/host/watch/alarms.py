@@ -13,7 +13,7 @@ from sparkplug.events import Event, EventKind
 from sparkplug.host.watch.clocks import ClockChange, ClockProblem, Clocks, doubtful
 from sparkplug.host.watch.duplicates import DuplicateAlarm, DuplicateDetector, Evidence
 from sparkplug.messages import ROW_TYPES
-from sparkplug.payload.columns import ABSENT
+from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

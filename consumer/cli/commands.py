@@ -1,0 +1,87 @@
+"""The commands by name, and what their errors become: the documented exit codes.
+
+Modules are imported when their command is called, so that `--help` is instant and
+a laptop without the local server's libraries can still run the consumer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from consumer.errors import ConfigurationError, SparkplugZerobusError
+
+# Command -> (module, one line of help). Shown in this order.
+COMMANDS = {
+    "run": ("consumer.cli.run", "Run the consumer until stopped."),
+    "demo": ("consumer.cli.demo", "Run the whole system on real parts and verify what landed."),
+    "check": ("consumer.cli.check", "Connect everything; say what is wrong and how to mend it."),
+    "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants and the de-duplication view."),
+    "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
+    "gaps": ("consumer.cli.gaps", "How complete the messages of each edge node are."),
+    "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
+    "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
+    "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
+}
+
+EXIT_FAILURE = 1
+EXIT_CONFIGURATION = 2
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A command group whose commands are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of COMMANDS, not of the alphabet."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module; None for an unknown name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try: sparkplug-zerobus demo",
+)
+@click.version_option(package_name="sparkplug-zerobus")
+def cli() -> None:
+    """Stream MQTT Sparkplug B into Databricks Delta tables through Zerobus Ingest."""
+
+
+def main() -> NoReturn:
+    """Entry point of the console script: maps errors to the documented exit codes."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.Abort:
+        code = EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ConfigurationError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = EXIT_CONFIGURATION
+    except SparkplugZerobusError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = EXIT_FAILURE
+    sys.exit(code if isinstance(code, int) else 0)
