@@ -5,6 +5,15 @@ A `BrokerConnection` reads and never waits for anybody; what it receives goes in
 """
 
 from consumer.broker.connection import BrokerConnection
+from consumer.broker.drops import BrokerDrops
 from consumer.broker.inbox import BatchLimits, Inbox, InboxBatch
+from consumer.broker.switch import ConnectionSwitch
 
-__all__ = ["BatchLimits", "BrokerConnection", "Inbox", "InboxBatch"]
+__all__ = [
+    "BatchLimits",
+    "BrokerConnection",
+    "BrokerDrops",
+    "ConnectionSwitch",
+    "Inbox",
+    "InboxBatch",
+]

@@ -31,7 +31,7 @@ from tenacity import (
 
 from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
 from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
-from consumer.broker.passage import Passage
+from consumer.broker.switch import ConnectionSwitch
 from consumer.errors import SpoolError
 from sparkplug import CERTIFICATE_PREFIX, COMMAND_QOS, HostState, Message, rebirth_command
 
@@ -70,7 +70,7 @@ class BrokerConnection:
     """Keeps one server connected, on a thread of its own, until stopped.
 
     That thread alone uses the paho client; others ask it to stop or to publish, and shut
-    and open its `passage`: while that is shut there is no connection.
+    and open its `switch`: while that is shut there is no connection.
 
     Args:
         index: position of the server in the configuration; marks its messages.
@@ -100,7 +100,7 @@ class BrokerConnection:
         self._inbox = inbox
         self._memory = memory
         self._count_refused = count_refused
-        self.passage = Passage()
+        self.switch = ConnectionSwitch()
         self._timestamp_key = f"state_timestamp/{server.name}"
         self._state: HostState | None = None
         if host_id is not None:
@@ -122,7 +122,7 @@ class BrokerConnection:
 
     def request_stop(self) -> None:
         """Ask the thread to publish the offline STATE, take the last messages in, and leave."""
-        self.passage.stop()
+        self.switch.stop()
 
     def join(self, timeout: float) -> None:
         """Wait until the thread has ended, at most `timeout` seconds."""
@@ -141,7 +141,7 @@ class BrokerConnection:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        while self.passage.wait():
+        while self.switch.wait():
             made = self._connect_with_patience()
             if made is None:
                 continue
@@ -155,10 +155,10 @@ class BrokerConnection:
                 _close(made.client)
                 if self._state is not None:
                     self._state.lost()
-            if self.passage.stopping.is_set():
+            if self.switch.stopping.is_set():
                 return
             self._tell_lost()
-            if not self.passage.barred.is_set():
+            if not self.switch.barred.is_set():
                 _LOG.warning(
                     "connection to %s ended: %s",
                     self.server.name,
@@ -167,14 +167,14 @@ class BrokerConnection:
                 )
                 if not self._renewing:
                     # Two clients with one id would throw each other out without pause.
-                    self.passage.barred.wait(1.0 + random.random())  # noqa: S311 - jitter
+                    self.switch.barred.wait(1.0 + random.random())  # noqa: S311 - jitter
 
     def _connect_with_patience(self) -> Handshake | None:
-        """A connection that is made and announced; None once the passage is barred."""
+        """A connection that is made and announced; None once the switch is barred."""
         retrying = Retrying(
             wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
-            sleep=sleep_using_event(self.passage.barred),
-            stop=stop_when_event_set(self.passage.barred),
+            sleep=sleep_using_event(self.switch.barred),
+            stop=stop_when_event_set(self.switch.barred),
             retry=retry_if_exception_type(Exception),
             before_sleep=self._log_attempt,
             retry_error_callback=lambda _: None,
@@ -217,7 +217,7 @@ class BrokerConnection:
             deadline = time.monotonic() + _HANDSHAKE_TIMEOUT
             while not attempt.announced:
                 code = client.loop(LOOP_TIMEOUT)
-                time_is_up = self.passage.barred.is_set() or time.monotonic() > deadline
+                time_is_up = self.switch.barred.is_set() or time.monotonic() > deadline
                 attempt.check(code, time_is_up=time_is_up)
         except BaseException:
             client.disconnect()
@@ -254,7 +254,7 @@ class BrokerConnection:
     def _serve(self, made: Handshake) -> None:
         """Read, and publish what is asked for, until the connection ends or we leave."""
         client = made.client
-        while not self.passage.barred.is_set():
+        while not self.switch.barred.is_set():
             code = client.loop(LOOP_TIMEOUT)
             if code != mqtt.MQTT_ERR_SUCCESS:
                 self.last_error = made.farewell or mqtt.error_string(code)
@@ -273,8 +273,8 @@ class BrokerConnection:
                     "a new connection announces this host anew"
                 )
                 return
-        shut = not self.passage.stopping.is_set()
-        self._leave(client, reading=self.passage.drain if shut else _LAST_DATA)
+        shut = not self.switch.stopping.is_set()
+        self._leave(client, reading=self.switch.drain if shut else _LAST_DATA)
 
     def _must_renew(self, state: HostState) -> bool:
         """Whether edge nodes ignore this connection's STATE, because they know a newer one.
@@ -316,7 +316,7 @@ class BrokerConnection:
         When they have just sent what they had stored, the server may still hold much of it:
         as long as messages come without a pause, reading goes on for some times as long.
         """
-        stopping = self.passage.stopping.is_set
+        stopping = self.switch.stopping.is_set
         last = min(seconds, _LAST_DATA)
         longest = time.monotonic() + _LONGEST_DRAIN * seconds
         read_until(client, stopping, time.monotonic() + seconds - last)

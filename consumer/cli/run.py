@@ -17,11 +17,13 @@ from consumer.errors import SpoolError
 from consumer.http import HttpServer
 from consumer.logs import configure_logging
 from consumer.monitor import status_of
-from consumer.pipeline import Consumer
+from consumer.pipeline import make_consumer
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
+
+    from consumer.pipeline import Consumer
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def command(context: click.Context, config_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
 
-    consumer = Consumer(configuration)
+    consumer = make_consumer(configuration)
     address = configuration.http.address
     http = HttpServer(consumer, address) if address is not None else None
     consumer.start()

@@ -75,9 +75,9 @@ if TYPE_CHECKING:
 
 def add_metrics(consumer: Consumer) -> None:
     """Add what is read from the consumer's parts whenever somebody asks for metrics."""
-    inbox, sources = consumer.inbox, consumer.sources
+    intake, sources = consumer.intake, consumer.sources
     gauge = consumer.telemetry.gauge
-    gauge("queued_bytes", "bytes between MQTT and decoding", lambda: inbox.queued_bytes)
+    gauge("queued_bytes", "bytes between MQTT and decoding", lambda: intake.queued_bytes)
     gauge("spooled_rows", "rows not yet acknowledged", lambda: consumer.spooled_rows)
     gauge("spool_bytes", "bytes of the spool in use", lambda: consumer.spool.stats().used_bytes)
     gauge(

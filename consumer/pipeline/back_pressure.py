@@ -18,10 +18,9 @@ from sparkplug import Event, EventKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from consumer.broker import BrokerConnection
     from consumer.config import Configuration
-    from consumer.delivery import Delivery
     from consumer.errors import SpoolFull
+    from consumer.pipeline.intake import Connection
     from consumer.spool import Spool
 
 _LOG = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ class BackPressure:
 
     Args:
         configuration: host, spool and limits count.
-        spool: watched; some of it is kept for what arrives while the gate closes.
-        delivery: of the main table; its acknowledgements are watched.
+        spool: some of it is kept for what arrives while the gate closes.
+        sight: tells how spool and delivery stand.
         connections: left together, and made together again.
         clock: monotonic seconds.
     """
@@ -46,15 +45,14 @@ class BackPressure:
         self,
         configuration: Configuration,
         spool: Spool,
-        delivery: Delivery,
-        connections: Sequence[BrokerConnection],
+        sight: Callable[[], Sight],
+        connections: Sequence[Connection],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spool = spool
-        self._delivery = delivery
+        self._sight = sight
         self._connections = connections
         self._clock = clock
-        self._table = configuration.zerobus.table
         self._host_id = configuration.host.id
         self._drain = configuration.host.gate.drain
         self._reserved_bytes = configuration.gate_reserve
@@ -84,7 +82,7 @@ class BackPressure:
             self._spool.hold_back(self._reserved_bytes)
             return
         for connection in self._connections:
-            connection.passage.shut(0.0)
+            connection.switch.shut(0.0)
         _LOG.warning(
             "the gate is closed from the start: %s. Nothing is connected. It opens %s",
             self.gate.why,
@@ -135,7 +133,7 @@ class BackPressure:
     def _look(self, gate: Gate) -> None:
         now = self._clock()
         if gate.state is GateState.CLOSING and all(
-            connection.passage.away for connection in self._connections
+            connection.switch.away for connection in self._connections
         ):
             gate.left(now)
             _LOG.info("the gate is closed: nothing is connected")
@@ -149,14 +147,14 @@ class BackPressure:
         how = f"after {now - closed_since:.0f} s: the spool is {sight.stats.fill:.0%} full"
         self._spool.hold_back(self._reserved_bytes)
         for connection in self._connections:
-            connection.passage.open()
+            connection.switch.open()
         _LOG.info("the gate opens %s. What closed it: %s", how, why)
         self._note(OPENED, how)
 
     def _close(self, gate: Gate) -> None:
         self._spool.hold_back(0)
         for connection in self._connections:
-            connection.passage.shut(self._drain)
+            connection.switch.shut(self._drain)
         _LOG.warning(
             "the gate closes: %s. STATE goes offline, edge nodes that name %s as their primary "
             "host keep their data. It opens %s",
@@ -170,14 +168,6 @@ class BackPressure:
     def _note(self, reason: str, detail: str) -> None:
         now_us = time.time_ns() // 1_000
         self._untold.append(Event(EventKind.GATE, now_us, reason=reason, detail=detail))
-
-    def _sight(self) -> Sight:
-        delivered = self._delivery.stats()
-        return Sight(
-            self._spool.stats(),
-            self._spool.pending_rows(self._table),
-            delivered.rows_acked + delivered.rows_set_aside,
-        )
 
 
 def _configured_gate(configuration: Configuration) -> Gate | None:

@@ -1,4 +1,4 @@
-"""The consumer: connections -> inbox -> decode and normalize -> spool -> delivery.
+"""The consumer: connections -> intake -> decode and normalize -> spool -> delivery.
 
 Three kinds of threads: one per MQTT server, which only reads; one that turns batches of
 messages into spooled batches of rows; one that delivers them. From the spool on nothing
@@ -12,7 +12,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from consumer.broker import BatchLimits, BrokerConnection, Inbox
 from consumer.config import configured_tables
 from consumer.errors import SpoolError
 from consumer.pipeline import wiring
@@ -24,15 +23,15 @@ from consumer.pipeline.rebirths import Rebirths
 from consumer.pipeline.side_tables import SideTables
 from consumer.pipeline.source import Source, join_sites
 from consumer.pipeline.spool_watch import SpoolWatch
-from consumer.pipeline.telemetry import Telemetry
-from consumer.rows import descriptor_bytes
-from consumer.spool import Ledger, Spool, read_balance
+from consumer.spool import read_balance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from consumer.config import Configuration
-    from consumer.spool import Balance
+    from consumer.pipeline.intake import Connection, Intake
+    from consumer.pipeline.telemetry import Telemetry
+    from consumer.spool import Balance, Ledger, Spool
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,38 +39,39 @@ _LOG = logging.getLogger(__name__)
 class Consumer:
     """The whole consumer. `start`, then `stop`; both are called from the main thread.
 
+    Args:
+        configuration: of everything; its servers are in the order of the connections.
+        intake: brings the messages.
+        connections: bring them there, and carry rebirth requests.
+        spool: open; closed by `stop`.
+        telemetry: where everything is counted.
+        ledger: what became of every message and row.
+
     Raises:
-        SpoolError: the spool cannot be opened (at construction).
+        SpoolError: the spool cannot be read or written (at construction).
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        intake: Intake,
+        connections: Sequence[Connection],
+        *,
+        spool: Spool,
+        telemetry: Telemetry,
+        ledger: Ledger,
+    ) -> None:
         self.configuration = configuration
-        self.telemetry = Telemetry()
-        self.ledger = Ledger()
-        batch = configuration.batch
-        self.inbox = Inbox(
-            configuration.limits.queue_bytes,
-            BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
-            time.monotonic,
-        )
-        self.spool = Spool.open(
-            configuration.spool.path,
-            sync=configuration.spool.sync,
-            max_bytes=configuration.spool.max_bytes,
-            max_dead_letter_bytes=configuration.spool.max_dead_letter_bytes,
-            descriptors=[
-                descriptor_bytes(table.descriptor)
-                for table in configured_tables(configuration.zerobus).values()
-            ],
-        )
-        zerobus = configuration.zerobus
-        self.side = SideTables(zerobus, self.spool, _now_us)
-        known = self.spool.get_state(ARRIVAL_KEY)
-        # Lost with a damaged file: go on with numbers that are greater than all before.
-        first = _now_us() if self.spool.salvage is not None else 1
-        next_arrival = int(known) if isinstance(known, int) else first
+        self.intake = intake
+        self.connections = connections
+        self.spool = spool
+        self.telemetry = telemetry
+        self.ledger = ledger
+        zerobus, host = configuration.zerobus, configuration.host
+        self.side = SideTables(zerobus, spool, _now_us)
+        next_arrival = self._next_arrival()
         self.deliveries = wiring.deliveries(
-            self.spool,
+            spool,
             zerobus,
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
         )
@@ -82,40 +82,24 @@ class Consumer:
         ]
         join_sites(self.sources)
         for source in self.sources:
-            source.restore(self.spool, self.ledger)
-        self.overflow = Overflow(self.spool, self.telemetry, self.sources)
-        self.watch = SpoolWatch(self.spool, configuration.spool, self.telemetry, time.monotonic)
-        host_id = configuration.host.id if configuration.host.mode == "active" else None
-        self.connections = [
-            BrokerConnection(
-                index,
-                server,
-                host_id=host_id,
-                inbox=self.inbox,
-                memory=self.spool,
-                count_refused=self._refusal_counter(server.name),
-            )
-            for index, server in enumerate(configuration.servers)
-        ]
+            source.restore(spool, ledger)
+        self.overflow = Overflow(spool, telemetry, self.sources)
+        self.watch = SpoolWatch(spool, configuration.spool, telemetry, time.monotonic)
         self.back_pressure = BackPressure(
-            configuration, self.spool, self.delivery, self.connections
+            configuration, spool, wiring.sight_of(spool, self.delivery), connections
         )
         self._last_balance: Balance | None = None
         self._rebirths = Rebirths(
-            self.sources,
-            self.connections,
-            self.side,
-            self.telemetry,
-            passive=configuration.host.mode == "passive",
+            self.sources, connections, self.side, telemetry, passive=host.mode == "passive"
         )
         self.decoding = Decoding(
             zerobus.table,
-            inbox=self.inbox,
+            intake=intake,
             sources=self.sources,
-            spool=self.spool,
+            spool=spool,
             side=self.side,
-            ledger=self.ledger,
-            telemetry=self.telemetry,
+            ledger=ledger,
+            telemetry=telemetry,
             deliveries=self.deliveries,
             overflow=self.overflow,
             watch=self.watch,
@@ -148,7 +132,7 @@ class Consumer:
             connection.request_stop()
         for connection in self.connections:
             connection.join(timeout=5.0)
-        self.inbox.close()
+        self.intake.close()
         if self.decoding.thread.ident is not None:
             self.decoding.thread.join()
         patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
@@ -199,12 +183,13 @@ class Consumer:
         """Rows of tag_events in the spool that are not acknowledged yet."""
         return self.spool.pending_rows(self.configuration.zerobus.table)
 
-    def _refusal_counter(self, server: str) -> Callable[[str], None]:
-        def count(reason: str) -> None:
-            self.telemetry.add_reason(reason, 1, server)
-            self.ledger.refuse(server, reason)
-
-        return count
+    def _next_arrival(self) -> int:
+        """The first arrival number of this run."""
+        known = self.spool.get_state(ARRIVAL_KEY)
+        if isinstance(known, int):
+            return known
+        # Lost with a damaged file: go on with numbers that are greater than all before.
+        return _now_us() if self.spool.salvage is not None else 1
 
 
 def _now_us() -> int:

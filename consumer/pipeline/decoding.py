@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
-from consumer.pipeline import alarms as node_alarms
+from consumer.pipeline.rebirths import heed_alarms
 from consumer.pipeline.taken import Taken, write_all
 from consumer.spool import NewBatch
 from sparkplug import Reason
@@ -18,9 +18,10 @@ from sparkplug import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.broker import Inbox, InboxBatch
+    from consumer.broker import InboxBatch
     from consumer.delivery import Deliveries
     from consumer.pipeline.back_pressure import BackPressure
+    from consumer.pipeline.intake import Intake
     from consumer.pipeline.overflow import Overflow
     from consumer.pipeline.rebirths import Rebirths
     from consumer.pipeline.side_tables import SideTables
@@ -49,7 +50,7 @@ class Decoding:
         self,
         table: str,
         *,
-        inbox: Inbox,
+        intake: Intake,
         sources: Sequence[Source],
         spool: Spool,
         side: SideTables,
@@ -63,7 +64,7 @@ class Decoding:
         next_arrival: int,
     ) -> None:
         self._table = table
-        self._inbox = inbox
+        self._intake = intake
         self.sources = sources
         self.spool = spool
         self.side = side
@@ -83,7 +84,7 @@ class Decoding:
 
     def _decode_all(self) -> None:
         try:
-            while (batch := self._inbox.take(_TAKE_TIMEOUT)) is not None:
+            while (batch := self._intake.take(_TAKE_TIMEOUT)) is not None:
                 self.overflow.look(self.sources)
                 self._take_whatever_it_is(batch)
                 self.watch.look()
@@ -291,7 +292,7 @@ class Decoding:
             source.governor.born(group_id, edge_node_id)
         for request in decoded.rebirths:
             source.governor.want(request)
-        node_alarms.heed(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
+        heed_alarms(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
         taken = Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:

@@ -1,4 +1,7 @@
-"""Edge nodes are asked for their births: for whom decoding, or a person, wants that."""
+"""Edge nodes are asked for their births: those of whom decoding, or a person, wants that.
+
+Not those that an alarm tells to leave alone.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,37 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sparkplug import Event, EventKind, Reason, RebirthRequest, check_id, reason_in_words
+from sparkplug import (
+    ALARM_OVER,
+    Event,
+    EventKind,
+    Reason,
+    RebirthRequest,
+    check_id,
+    reason_in_words,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
-    from consumer.broker import BrokerConnection
+    from consumer.pipeline.intake import Connection
     from consumer.pipeline.side_tables import SideTables
     from consumer.pipeline.source import Source
     from consumer.pipeline.telemetry import Telemetry
+    from sparkplug import RebirthGovernor
 
 _LOG = logging.getLogger(__name__)
 
 _MOST_ASKED: Final = 10_000
+
+_WHAT_TO_DO: Final = {
+    EventKind.DUPLICATE_NODE: (
+        "give one of them another group or edge node id; "
+        "no rebirth requests are sent to it until ten minutes after the last sign of them"
+    ),
+    EventKind.CLOCK: "set its clock right, or mend its timestamps; values keep the times they have",
+}
 
 
 class Rebirths:
@@ -36,7 +57,7 @@ class Rebirths:
     def __init__(
         self,
         sources: Sequence[Source],
-        connections: Sequence[BrokerConnection],
+        connections: Sequence[Connection],
         side: SideTables,
         telemetry: Telemetry,
         *,
@@ -100,3 +121,24 @@ class Rebirths:
             reason_in_words(reason),
             extra={"group_id": group_id, "edge_node_id": edge_node_id},
         )
+
+
+def heed_alarms(
+    events: Iterable[Event], governor: RebirthGovernor, duplicates: AbstractSet[tuple[str, str]]
+) -> None:
+    """Log alarms that began or ended, and do not ask nodes for births that two publish.
+
+    Births of one publisher make the other one's data unreadable: asking only feeds that.
+    """
+    for event in events:
+        advice = _WHAT_TO_DO.get(event.kind)
+        if advice is None or event.group_id is None or event.edge_node_id is None:
+            continue
+        key = (event.group_id, event.edge_node_id)
+        if event.kind is EventKind.DUPLICATE_NODE:
+            (governor.suspend if key in duplicates else governor.resume)(*key)
+        extra = {"group_id": key[0], "edge_node_id": key[1], "reason": event.reason}
+        if (event.reason or "").endswith(ALARM_OVER):
+            _LOG.info("%s/%s: %s", *key, event.detail, extra=extra)
+        else:
+            _LOG.warning("%s/%s: %s; %s", *key, event.detail, advice, extra=extra)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from consumer.delivery import CallLimits, Deliveries, DeliveryOptions, RecentMessages, TableOptions
+from consumer.pipeline.gate import Sight
 from consumer.sinks import StreamOptions, ZerobusSink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from consumer.config import Zerobus
+    from consumer.delivery import Delivery
     from consumer.spool import Spool
 
 _FLUSH_TIMEOUT: Final = 0.5
@@ -43,6 +45,17 @@ def deliveries(spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str]) ->
         for table, schema_id in schema_ids.items()
     }
     return Deliveries(spool, sink, tables, RecentMessages())
+
+
+def sight_of(spool: Spool, delivery: Delivery) -> Callable[[], Sight]:
+    """A function that tells how the spool and the delivery of a table stand."""
+
+    def sight() -> Sight:
+        delivered = delivery.stats()
+        settled = delivered.rows_acked + delivered.rows_set_aside
+        return Sight(spool.stats(), spool.pending_rows(delivery.table), settled)
+
+    return sight
 
 
 def _options(zerobus: Zerobus, *, side: bool) -> DeliveryOptions:

@@ -8,70 +8,70 @@ import threading
 import pytest
 from support.services import wait_until
 
-from consumer.broker.passage import Passage
+from consumer.broker.switch import ConnectionSwitch
 
 
 @contextlib.contextmanager
-def waiting(passage):
-    """A thread at the passage; yields what it was told, once it was."""
+def waiting(switch):
+    """A thread at the switch; yields what it was told, once it was."""
     told = []
-    thread = threading.Thread(target=lambda: told.append(passage.wait()), daemon=True)
+    thread = threading.Thread(target=lambda: told.append(switch.wait()), daemon=True)
     thread.start()
     try:
         yield told
     finally:
-        passage.stop()
+        switch.stop()
         thread.join(10)
         assert not thread.is_alive()
 
 
 def test_it_is_free_at_first():
-    passage = Passage()
-    assert passage.wait()
-    assert not passage.barred.is_set()
-    assert not passage.away
+    switch = ConnectionSwitch()
+    assert switch.wait()
+    assert not switch.barred.is_set()
+    assert not switch.away
 
 
 def test_shut_it_keeps_its_thread_until_it_is_opened():
-    passage = Passage()
-    passage.shut(2.0)
-    assert passage.barred.is_set()
-    assert not passage.stopping.is_set()
-    assert passage.drain == 2.0
-    assert not passage.away
-    with waiting(passage) as told:
-        wait_until(lambda: passage.away)
+    switch = ConnectionSwitch()
+    switch.shut(2.0)
+    assert switch.barred.is_set()
+    assert not switch.stopping.is_set()
+    assert switch.drain == 2.0
+    assert not switch.away
+    with waiting(switch) as told:
+        wait_until(lambda: switch.away)
         assert told == []
-        passage.open()
+        switch.open()
         wait_until(lambda: told)
         assert told == [True]
-    assert not passage.away
+    assert not switch.away
 
 
 def test_opened_and_shut_at_once_it_keeps_its_thread():
-    passage = Passage()
-    passage.shut(0.0)
-    with waiting(passage) as told:
-        wait_until(lambda: passage.away)
-        passage.open()
-        passage.shut(0.0)
+    switch = ConnectionSwitch()
+    switch.shut(0.0)
+    with waiting(switch) as told:
+        wait_until(lambda: switch.away)
+        switch.open()
+        switch.shut(0.0)
         # Whether the thread noticed or not, it knows that no connection may be.
-        assert passage.barred.is_set()
+        assert switch.barred.is_set()
         assert told in ([], [True])
 
 
 @pytest.mark.parametrize("shut", [True, False])
 def test_a_stop_ends_every_wait_for_good(shut):
-    passage = Passage()
+    switch = ConnectionSwitch()
     if shut:
-        passage.shut(0.0)
-        with waiting(passage) as told:
-            wait_until(lambda: passage.away)
-            passage.stop()
+        switch.shut(0.0)
+        with waiting(switch) as told:
+            wait_until(lambda: switch.away)
+            switch.stop()
             wait_until(lambda: told)
             assert told == [False]
-    passage.stop()
-    passage.open()
-    assert passage.barred.is_set()
-    assert passage.stopping.is_set()
-    assert not passage.wait()
+    switch.stop()
+    switch.open()
+    assert switch.barred.is_set()
+    assert switch.stopping.is_set()
+    assert not switch.wait()

@@ -12,7 +12,7 @@ from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
 from consumer.delivery.origin import RecentMessages, topic_of
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.pipeline.consumer import Consumer
+from consumer.pipeline import make_consumer
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.spool.dead_letters import DeadLetters
@@ -111,7 +111,7 @@ class TestDeadLetter:
         )
         server.create_table(TABLE, TAG_EVENTS_SCHEMA)
         with server:
-            consumer = Consumer(
+            consumer = make_consumer(
                 parse(
                     {
                         "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],

@@ -7,7 +7,7 @@ from support.mqtt_listener import listening
 from support.services import mosquitto
 
 from consumer.config import parse
-from consumer.pipeline.consumer import Consumer
+from consumer.pipeline import make_consumer
 from sparkplug.pb import sparkplug_b_pb2 as pb
 
 
@@ -28,7 +28,7 @@ def consumer(tmp_path, url="mqtt://127.0.0.1:9", **host):
             "shutdown_timeout": "0s",
         }
     )
-    consumer = Consumer(configuration)
+    consumer = make_consumer(configuration)
     try:
         yield consumer
     finally:

@@ -9,7 +9,7 @@ from support.services import wait_until
 
 from consumer.config import parse
 from consumer.errors import SpoolFull
-from consumer.pipeline.consumer import Consumer
+from consumer.pipeline import make_consumer
 from consumer.rows.encoded import EncodedRows
 from consumer.spool.spool import NewBatch
 from sparkplug.events import EventKind
@@ -49,7 +49,7 @@ class System:
     """A consumer that is not started: its appends are made here."""
 
     def __init__(self, configuration):
-        self.consumer = Consumer(configuration)
+        self.consumer = make_consumer(configuration)
         self.gate = self.consumer.back_pressure
         self.chance = random.Random(1)
         self.appended = []
@@ -61,8 +61,8 @@ class System:
         batch = NewBatch(TABLE, self.consumer.side.schema_id(TABLE), rows)
         self.appended += [each.batch_id for each in self.consumer.decoding._append([batch], {}, [])]
 
-    def passages(self):
-        return [each.passage.barred.is_set() for each in self.consumer.connections]
+    def barred(self):
+        return [each.switch.barred.is_set() for each in self.consumer.connections]
 
     def look(self):
         """The next look, however short ago the last one was."""
@@ -82,12 +82,12 @@ def test_at_the_high_mark_all_servers_are_left_and_the_reserve_may_be_used(syste
     for _ in range(6):
         system.append(MIB)
     assert system.look() == []
-    assert system.passages() == [False, False]
+    assert system.barred() == [False, False]
     for _ in range(2):
         system.append(MIB)
     [event] = system.look()
     assert (event.kind, event.reason) == (EventKind.GATE, "spool")
-    assert system.passages() == [True, True]
+    assert system.barred() == [True, True]
     assert not system.gate.is_open
     assert not system.consumer.ready
     # Twice the size must fit, in the log and in the file; a sixteenth is never for batches.
@@ -102,7 +102,7 @@ def test_what_would_need_the_reserve_closes_the_gate_and_gets_it(system):
         system.append(MIB)
     assert system.look() == []
     system.append(3 * MIB)
-    assert system.passages() == [True, True]
+    assert system.barred() == [True, True]
     [event] = system.look()
     assert event.reason == "spool"
     assert "do not fit" in event.detail
@@ -125,11 +125,11 @@ def test_the_gate_opens_when_all_have_left_and_the_spool_is_trimmed(system):
     assert system.gate.status()["state"] == "closing"
     for each in system.consumer.connections:
         each._thread.start()  # finds its way shut: it connects to nothing
-    wait_until(lambda: all(each.passage.away for each in system.consumer.connections))
+    wait_until(lambda: all(each.switch.away for each in system.consumer.connections))
     [event] = system.look()
     assert (event.kind, event.reason) == (EventKind.GATE, "opened")
     assert system.gate.is_open
-    assert system.passages() == [False, False]
+    assert system.barred() == [False, False]
     # The reserve is a reserve again.
     with pytest.raises(SpoolFull, match="are held back"):
         system.consumer.spool.append(
@@ -147,7 +147,7 @@ def test_a_full_spool_begins_with_a_closed_gate(tmp_path, caplog):
         first.append(MIB)
     first.consumer.spool.close()
     again = System(configuration(tmp_path, gate_on_sink=True))
-    assert again.passages() == [True, True]
+    assert again.barred() == [True, True]
     assert again.gate.status()["state"] == "closed"
     assert "the gate is closed from the start: the spool is 5" in caplog.text
     [event] = again.look()
@@ -163,7 +163,7 @@ def test_without_a_gate_nothing_is_reserved_and_nobody_is_sent_away(tmp_path):
     with pytest.raises(SpoolFull):
         system.append(5 * MIB)
     assert system.look() == []
-    assert system.passages() == [False, False]
+    assert system.barred() == [False, False]
     assert system.gate.is_open
     assert system.gate.status() == {"state": "off"}
     assert "gate_closed" not in {

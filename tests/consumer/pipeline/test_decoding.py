@@ -10,7 +10,8 @@ from support.columnar import message, tag
 from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
 from consumer.errors import SpoolDiskFull
-from consumer.pipeline.consumer import Consumer
+from consumer.pipeline import make_consumer
+from consumer.pipeline.composition import refusal_counter
 from consumer.spool.balance import MessageBalance, RowBalance
 from consumer.spool.dead_letters import DeadLetters
 from consumer.spool.fleet import FleetStore
@@ -32,7 +33,7 @@ def consumer(tmp_path):
             "spool": {"path": str(tmp_path / "spool.db")},
         }
     )
-    consumer = Consumer(configuration)
+    consumer = make_consumer(configuration)
     yield consumer
     consumer.spool.close()
 
@@ -79,7 +80,7 @@ def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, mo
 
 
 def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
-    count = consumer._refusal_counter("plant")
+    count = refusal_counter("plant", consumer.telemetry, consumer.ledger)
     count("queue_full")
     count("bad_topic")
     assert messages(consumer) == MessageBalance(

@@ -12,7 +12,7 @@ from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
 from consumer.errors import SpoolFull
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.pipeline.consumer import Consumer
+from consumer.pipeline import make_consumer
 from sparkplug.messages import MessageBatch
 
 MAIN = "main.ot.tag_events"
@@ -41,7 +41,7 @@ def started(tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start():
-            consumer = Consumer(configuration)
+            consumer = make_consumer(configuration)
             stack.callback(consumer.spool.close)
             return consumer
 

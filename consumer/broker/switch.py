@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 
-class Passage:
+class ConnectionSwitch:
     """Free at first. `shut`, `open` and `stop` may be called from any thread.
 
-    `barred` is set while no connection may be, because the passage is shut or the
+    `barred` is set while no connection may be, because the switch is shut or the
     consumer stops; `stopping` for good once it stops.
     """
 
@@ -23,7 +23,7 @@ class Passage:
 
     @property
     def away(self) -> bool:
-        """Whether the thread waits for the passage to open: it has no connection."""
+        """Whether the thread waits for the switch to open: it has no connection."""
         with self._changed:
             return self._away
 

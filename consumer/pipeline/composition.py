@@ -1,0 +1,78 @@
+"""A consumer of MQTT servers, put together from its configuration."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from consumer.broker import BatchLimits, BrokerConnection, Inbox
+from consumer.config import configured_tables
+from consumer.pipeline.consumer import Consumer
+from consumer.pipeline.telemetry import Telemetry
+from consumer.rows import descriptor_bytes
+from consumer.spool import Ledger, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.config import Configuration
+
+
+def make_consumer(configuration: Configuration) -> Consumer:
+    """A consumer with its spool, an inbox, and a connection for each configured server.
+
+    Raises:
+        SpoolError: the spool cannot be opened.
+    """
+    spool = open_spool(configuration)
+    telemetry, ledger = Telemetry(), Ledger()
+    batch = configuration.batch
+    inbox = Inbox(
+        configuration.limits.queue_bytes,
+        BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
+        time.monotonic,
+    )
+    host_id = configuration.host.id if configuration.host.mode == "active" else None
+    connections = [
+        BrokerConnection(
+            index,
+            server,
+            host_id=host_id,
+            inbox=inbox,
+            memory=spool,
+            count_refused=refusal_counter(server.name, telemetry, ledger),
+        )
+        for index, server in enumerate(configuration.servers)
+    ]
+    return Consumer(
+        configuration, inbox, connections, spool=spool, telemetry=telemetry, ledger=ledger
+    )
+
+
+def open_spool(configuration: Configuration) -> Spool:
+    """The configured spool, with the tables' descriptors should it have lost them.
+
+    Raises:
+        SpoolError: it cannot be opened.
+    """
+    options = configuration.spool
+    return Spool.open(
+        options.path,
+        sync=options.sync,
+        max_bytes=options.max_bytes,
+        max_dead_letter_bytes=options.max_dead_letter_bytes,
+        descriptors=[
+            descriptor_bytes(table.descriptor)
+            for table in configured_tables(configuration.zerobus).values()
+        ],
+    )
+
+
+def refusal_counter(server: str, telemetry: Telemetry, ledger: Ledger) -> Callable[[str], None]:
+    """Counts messages of a server that were received and went nowhere, by reason."""
+
+    def count(reason: str) -> None:
+        telemetry.add_reason(reason, 1, server)
+        ledger.refuse(server, reason)
+
+    return count

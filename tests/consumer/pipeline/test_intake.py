@@ -1,0 +1,128 @@
+"""A consumer reads whatever intake it is given, and asks over the connections that it is given."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+from support.columnar import message, tag
+from support.services import wait_until
+
+from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch
+from consumer.config import parse
+from consumer.pipeline.composition import open_spool
+from consumer.pipeline.consumer import Consumer
+from consumer.pipeline.telemetry import Telemetry
+from consumer.spool import Ledger
+from sparkplug import MessageBatch
+
+TABLE = "main.ot.tag_events"
+
+
+class Shelf:
+    """An intake that is no inbox: batches are put into it, ready-made."""
+
+    queued_bytes = 0
+
+    def __init__(self):
+        self.batches = queue.SimpleQueue()
+
+    def put(self, *messages):
+        self.batches.put(InboxBatch({0: MessageBatch(messages)}))
+
+    def take(self, timeout):
+        try:
+            return self.batches.get(timeout=timeout)
+        except queue.Empty:
+            return InboxBatch()
+
+    def close(self):
+        self.batches.put(None)
+
+
+class Courier:
+    """A connection that is no MQTT: what is asked for is noted."""
+
+    connections, last_error = 1, ""
+
+    def __init__(self, server):
+        self.server = server
+        self.connected = threading.Event()
+        self.drops = BrokerDrops(server.name)
+        self.switch = ConnectionSwitch()
+        self.asked = []
+
+    def start(self):
+        self.connected.set()
+
+    def request_stop(self):
+        self.switch.stop()
+
+    def join(self, timeout):
+        assert timeout > 0
+
+    def request_rebirth(self, group_id, edge_node_id):
+        self.asked.append((group_id, edge_node_id))
+        return True
+
+
+@pytest.fixture
+def configuration(tmp_path):
+    return parse(
+        {
+            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
+            "zerobus": {
+                "endpoint": "http://127.0.0.1:9",
+                "workspace_url": "http://127.0.0.1:10",
+                "table": TABLE,
+                "client_id": "id",
+                "client_secret": "secret",
+            },
+            "spool": {"path": str(tmp_path / "spool.db")},
+            "shutdown_timeout": "0s",
+        }
+    )
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def courier(configuration):
+    return Courier(configuration.servers[0])
+
+
+@pytest.fixture
+def consumer(configuration, shelf, courier):
+    running = Consumer(
+        configuration,
+        shelf,
+        [courier],
+        spool=open_spool(configuration),
+        telemetry=Telemetry(),
+        ledger=Ledger(),
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_what_an_intake_brings_is_spooled(consumer, shelf):
+    shelf.put(message("NBIRTH", tag("Ramp", 0), tag("Sine", 1)))
+    wait_until(lambda: consumer.spooled_rows == 2)
+
+
+def test_what_an_intake_brought_before_it_was_closed_is_spooled(consumer, shelf):
+    shelf.put(message("NBIRTH", tag("Ramp", 0)))
+    shelf.put(message("DBIRTH", tag("Level", 1), seq=1))
+    assert consumer.stop() == 2
+
+
+def test_births_are_asked_for_over_the_connection_of_the_server(consumer, shelf, courier):
+    shelf.put(message("NDATA", tag("Ramp", 0), seq=7))
+    wait_until(lambda: courier.asked)
+    assert courier.asked == [("Plant", "Edge")]
+    assert consumer.spooled_rows == 0
