@@ -53,11 +53,12 @@ conformance: setup broker ## The specification's assertions, one by one; writes 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)
 
-lint: setup ## ruff, mypy --strict, and the walls between rooms
+lint: setup ## ruff, mypy --strict, the walls between rooms, dead code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@! $(BIN)/vulture | grep -v "unused variable"
 
 format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .

@@ -76,7 +76,6 @@ class Inbox:
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
         self._closed = False
         self._condition = threading.Condition()
-        self.refused = 0
 
     @property
     def queued_bytes(self) -> int:
@@ -91,7 +90,6 @@ class Inbox:
         size = len(message.payload) + _OVERHEAD
         with self._condition:
             if self._bytes + size > self._max_bytes:
-                self.refused += 1
                 return False
             self._bytes += size
             self._lost.discard(server)

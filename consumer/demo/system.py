@@ -271,14 +271,14 @@ class System:
 
     def _wait_online(self, fleet: Fleet) -> None:
         deadline = time.monotonic() + _ONLINE_SECONDS
-        while fleet.online < len(fleet.gateways):
+        while not fleet.wait_online(0.02):
             self.check()
             if time.monotonic() > deadline:
                 raise DemoError(
                     f"only {fleet.online} of {len(fleet.gateways)} gateways came online within "
                     f"{_ONLINE_SECONDS:g} s; see {self.logs / 'gateways.log'}"
                 )
-            self._interrupt.wait(0.02)
+            self._interrupt.wait(0)
 
     def _log_gateways(self) -> None:
         """The gateways live in this process: their log lines go to a file like the others'."""

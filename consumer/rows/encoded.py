@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 
 from consumer.errors import SpoolDamaged
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MAGIC: Final = b"SZRB"
 _VERSION: Final = 1
@@ -95,17 +92,6 @@ class EncodedRows:
             stop = int(np.searchsorted(self._offsets, limit, side="right")) - 1
             stop = max(stop, start)
         return stop
-
-    def chunks(self, max_records: int, max_bytes: int) -> Iterator[tuple[int, int]]:
-        """Consecutive (start, stop) pieces within both limits.
-
-        A row larger than `max_bytes` is a piece of its own.
-        """
-        start = 0
-        while start < len(self):
-            stop = max(self.stop_within(start, max_records, max_bytes), start + 1)
-            yield start, stop
-            start = stop
 
     def to_blob(self, *, compress: bool = False) -> bytes:
         """The rows as one self-describing piece of bytes, with a checksum.

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.event_id import as_text, event_digests
-from consumer.rows.tables import COLUMNS, TAG_EVENTS_SCHEMA, encode_columns
+from consumer.rows.tables import COLUMNS, encode_columns
 from consumer.rows.tag_columns import TagColumns
 from consumer.rows.templates import SourceNames
 from sparkplug import QUALITY_NAMES, ROW_TYPES, ValueKind
@@ -162,24 +162,6 @@ class TagEvents:
             )
             for start in range(0, len(self), _PIECE)
         ]
-
-    def to_record_batch(self) -> pa.RecordBatch:
-        """The same rows as Arrow, in the schema of the table."""
-        observations = self.observations
-        columns: dict[str, Any] = dict(
-            zip(self.variable.schema.names, self.variable.columns, strict=True)
-        )
-        columns |= self.tags.columns(observations.tag)
-        columns |= {
-            "quality": pa.array(QUALITY_NAMES).take(pa.array(observations.quality)),
-            "quality_code": pa.array(observations.quality_code),
-            "message_type": pa.array(map(str, ROW_TYPES)).take(pa.array(observations.message_type)),
-            "is_historical": pa.array(observations.historical),
-        }
-        return pa.record_batch(
-            [columns[field.name].cast(field.type) for field in TAG_EVENTS_SCHEMA],
-            schema=TAG_EVENTS_SCHEMA,
-        )
 
 
 def normalize(observations: Observations, tags: TagColumns, first_arrival: int) -> TagEvents:

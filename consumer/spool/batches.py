@@ -44,8 +44,6 @@ class BatchStore:
             "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
         ):
             self._pending[table] = (batches, rows, size)
-        highest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
-        self.last_id: int = next((row[0] for row in highest), 0)
 
     # ------------------------------------------------------------------ in the file
 
@@ -100,9 +98,8 @@ class BatchStore:
 
     # ------------------------------------------------------------------ what waits
 
-    def add(self, batch_id: int, table: str, rows: int, size: int) -> None:
+    def add(self, table: str, rows: int, size: int) -> None:
         """A batch is there, behind all others."""
-        self.last_id = batch_id
         self._change(table, 1, rows, size)
 
     def take_off(self, removed: Removed) -> None:

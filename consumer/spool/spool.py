@@ -220,7 +220,7 @@ class Spool:
                 if also is not None:
                     also(self._db)
             for each in spooled:
-                self._batches.add(each.batch_id, each.table, len(each.rows), each.rows.nbytes)
+                self._batches.add(each.table, len(each.rows), each.rows.nbytes)
         return spooled
 
     def trim(self, batch_ids: Iterable[int]) -> None:
@@ -286,17 +286,17 @@ class Spool:
         Returns:
             The rows of each table.
         """
-        spooled: list[tuple[int, str, int, int]] = []
+        spooled: list[tuple[str, int, int]] = []
         again: dict[str, int] = {}
         with self._mutex:  # nobody may see the file changed and the count not
             with self._transaction():
                 for table, schema_id, rows, size, blob in self._letters.take_again():
                     content = Content(rows, size, blob)
-                    batch_id = self._batches.insert(table, schema_id, self._clock(), content)
-                    spooled.append((batch_id, table, rows, size))
+                    self._batches.insert(table, schema_id, self._clock(), content)
+                    spooled.append((table, rows, size))
             for each in spooled:
                 self._batches.add(*each)
-        for _, table, rows, _ in spooled:
+        for table, rows, _ in spooled:
             again[table] = again.get(table, 0) + rows
         return again
 
@@ -372,7 +372,6 @@ class Spool:
                 used_bytes=self._space.used_bytes,
                 max_bytes=self._space.max_bytes,
                 oldest_age=0.0 if oldest_at is None else max(0.0, self._clock() - oldest_at),
-                last_batch_id=self._batches.last_id,
                 dead_letters=dead_rows,
                 disk_free_bytes=self._space.reserve.free_bytes,
                 disk_is_full=self._space.reserve.missing,

@@ -53,7 +53,7 @@ class SpoolStats:
     """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
 
     `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
-    none; `last_batch_id` is the highest id ever given, 0 at first. `disk_is_full` says that
+    none. `disk_is_full` says that
     the reserve was given up, or could not be taken, `is_full` that a batch was refused and
     there is no room yet. `dead_letters` counts rows.
     """
@@ -64,7 +64,6 @@ class SpoolStats:
     used_bytes: int
     max_bytes: int
     oldest_age: float
-    last_batch_id: int
     dead_letters: int
     disk_free_bytes: int
     disk_is_full: bool

@@ -14,7 +14,6 @@ import numpy as np
 
 from sparkplug.datatypes import (
     _READING_OF_CODE,
-    _WIDTH_OF_CODE,
     READINGS,
     DataType,
     Reading,
@@ -116,11 +115,6 @@ class TagCatalogue:
     def reading_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Index into READINGS of each tag."""
         found: NDArray[np.uint8] = _READING_OF_CODE[self._datatype[tags]]
-        return found
-
-    def width_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Bits of each integer tag; 64 for all others."""
-        found: NDArray[np.uint8] = _WIDTH_OF_CODE[self._datatype[tags]]
         return found
 
     @property

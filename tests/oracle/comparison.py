@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import chain, groupby
 
 import pyarrow as pa
+from support.tag_rows import as_record_batch
 
 from consumer.rows.tag_events import SourceNames, TagColumns, normalize
 from consumer.spool import layout
@@ -90,7 +91,7 @@ class Columnar:
         for observations in decoded.observations:
             events = normalize(observations, self.tags, len(self.rows) + 1)
             self.repeated += len(observations) - len(events)
-            self.rows += self._as_dictionaries(events.to_record_batch())
+            self.rows += self._as_dictionaries(as_record_batch(events))
             self.encoded += [raw for part in events.encode() for raw in part.to_pylist()]
 
     def _account(self, changes) -> None:

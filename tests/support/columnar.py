@@ -11,6 +11,7 @@ from consumer.rows.tag_events import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
 from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message
+from support.tag_rows import as_record_batch
 
 _TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
 
@@ -49,7 +50,7 @@ class Columnar:
 
     def feed(self, *messages):
         """The rows of one batch as dictionaries; times are microseconds since 1970 UTC."""
-        batches = [events.to_record_batch() for events in self.pieces(*messages)]
+        batches = [as_record_batch(events) for events in self.pieces(*messages)]
         rows = [row for batch in batches for row in as_dictionaries(batch)]
         self.rows += rows
         return rows

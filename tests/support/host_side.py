@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from consumer.rows.tag_events import SourceNames, normalize
 from support.columnar import Columnar, as_dictionaries
+from support.tag_rows import as_record_batch
 
 
 class Server(Columnar):
@@ -44,6 +45,6 @@ class Server(Columnar):
         rows = []
         for observations in decoded.observations:
             events = normalize(observations, self.tags, len(self.rows) + len(rows) + 1)
-            rows += as_dictionaries(events.to_record_batch())
+            rows += as_dictionaries(as_record_batch(events))
         self.rows += rows
         return rows

@@ -11,6 +11,7 @@ from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
 from sparkplug.host.fleet import Fleet
 from support.columnar import as_dictionaries, change, message, metric, name, tag
+from support.tag_rows import as_record_batch
 
 TIMEOUT = 2.0
 EARLIER = SENT_MS - 1
@@ -89,7 +90,7 @@ class Listener:
         rows = []
         for observations in decoded.observations:
             events = normalize(observations, self.tags, len(self.rows) + len(rows) + 1)
-            rows += as_dictionaries(events.to_record_batch())
+            rows += as_dictionaries(as_record_batch(events))
         self.rows += rows
         return rows
 

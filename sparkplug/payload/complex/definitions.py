@@ -154,11 +154,6 @@ class TemplateDefinitions:
         merged |= {name: value for name, value in given.items() if value is not None}
         return dict.fromkeys(given) | merged
 
-    def version_of(self, template_ref: str | None) -> str | None:
-        """The version of a definition, None if it is unknown or has none."""
-        definition = next(self._line(template_ref), None)
-        return None if definition is None else definition.version
-
     def _add(self, name: str, encoded: bytes) -> DefinitionProblem | None:
         template = parse_template(encoded, self._max_bytes - self._bytes)
         if template is TemplateProblem.TOO_LARGE:

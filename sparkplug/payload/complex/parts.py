@@ -208,11 +208,6 @@ class PartAssembler:
                 break
             self._drop(key, PartProblem.EXPIRED)
 
-    def forget(self, owner: Hashable) -> None:
-        """Drop the unfinished files of one owner, whose session has ended."""
-        for key in [key for key in self._files if key[0] == owner]:
-            self._drop(key)
-
     def _make_room(self, key: tuple[Hashable, str], cost: int) -> bool:
         """Drop what has waited longest until `cost` bytes more fit; False if they never do."""
         file = self._files.get(key)

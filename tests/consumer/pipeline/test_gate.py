@@ -20,7 +20,6 @@ STATS = SpoolStats(
     used_bytes=0,
     max_bytes=1000,
     oldest_age=0.0,
-    last_batch_id=0,
     dead_letters=0,
     disk_free_bytes=10 * MIB,
     disk_is_full=False,

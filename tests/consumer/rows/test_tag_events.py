@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from oracle import to_tag_event
 from oracle.messages import metric
 from support.columnar import Columnar, as_dictionaries, change, message, tag
+from support.tag_rows import as_record_batch
 
 from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
@@ -55,7 +56,7 @@ def decoded(raw):
 
 def test_arrow_and_encoded_rows_agree_field_by_field():
     events = Columnar().events(BIRTH, DEVICE_BIRTH, WITHOUT_TIMES)
-    rows = as_dictionaries(events.to_record_batch())
+    rows = as_dictionaries(as_record_batch(events))
     assert len(rows) == len(events) == 12
     found = [decoded(raw) for raw in messages_of(events)]
     assert [repr(row) for row in found] == [repr(row) for row in rows]
@@ -63,7 +64,7 @@ def test_arrow_and_encoded_rows_agree_field_by_field():
 
 def test_encoded_rows_are_the_bytes_that_google_protobuf_writes():
     events = Columnar().events(BIRTH, DEVICE_BIRTH, WITHOUT_TIMES)
-    rows = as_dictionaries(events.to_record_batch())
+    rows = as_dictionaries(as_record_batch(events))
     assert messages_of(events) == [to_tag_event(row) for row in rows]
 
 
@@ -87,12 +88,12 @@ def test_any_row_is_the_bytes_that_google_protobuf_writes(batches, first):
     events = seen.events(
         BIRTH, *(message("NDATA", *batch, seq=n % 256) for n, batch in enumerate(batches, 1))
     )
-    rows = as_dictionaries(events.to_record_batch())
+    rows = as_dictionaries(as_record_batch(events))
     assert messages_of(events) == [to_tag_event(row) for row in rows]
 
 
 def test_the_arrow_batch_has_the_schema_of_the_table():
-    batch = Columnar().events(BIRTH).to_record_batch()
+    batch = as_record_batch(Columnar().events(BIRTH))
     assert batch.schema == TAG_EVENTS_SCHEMA
     batch.validate(full=True)
     for column in COLUMNS:
@@ -170,7 +171,7 @@ def test_qualities_that_differ_from_row_to_row_stay_with_their_rows():
     found = [TagEvent.FromString(raw) for raw in messages_of(events)]
     assert [event.quality_code for event in found] == codes
     assert [event.quality for event in found] == [
-        row["quality"] for row in as_dictionaries(events.to_record_batch())
+        row["quality"] for row in as_dictionaries(as_record_batch(events))
     ]
 
 

@@ -201,7 +201,6 @@ def test_parameters_inherit_defaults():
     }
     assert definitions.parameters_of("Unknown", given) == given
     assert definitions.parameters_of(None, {}) == {}
-    assert (definitions.version_of("Motor"), definitions.version_of("Thing")) == ("7", None)
 
 
 # A node's set of definitions

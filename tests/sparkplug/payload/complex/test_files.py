@@ -322,15 +322,6 @@ def test_empty_parts_and_long_metadata_are_not_free():
     assert len(sender.assembler) < 20
 
 
-def test_an_owner_whose_session_ended_is_forgotten():
-    sender = Sender()
-    sender.part(0, b"abc", owner="A", size=6)
-    sender.part(0, b"abc", owner="B", size=6)
-    sender.assembler.forget("A")
-    assert sender.part(1, b"def", owner="A", size=6) is None
-    assert_finished(sender.part(1, b"def", owner="B", size=6), b"abcdef", 2)
-
-
 @given(
     st.lists(
         st.tuples(
