@@ -116,23 +116,20 @@ def from_code(code: int | None) -> DataType:
 READINGS: Final = tuple(Reading)
 """Order of the codes in TagCatalogue.reading."""
 
-
-_READING_OF_CODE: Final = np.array(
+READING_OF_CODE: Final = np.array(
     [READINGS.index(READING[from_code(code)]) for code in range(256)], dtype=np.uint8
 )
-
 
 _WIDTH_OF_CODE: Final = np.array(
     [INTEGER_WIDTH.get(from_code(c), 64) for c in range(256)], dtype=np.uint8
 )
-
 
 _LARGEST_CODE: Final = max(DataType)
 
 
 def reading_and_width(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Index into READINGS and bits of integers, as reading_of and width_of, by datatype code."""
-    return _READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
+    return READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
 
 
 def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:

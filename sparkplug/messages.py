@@ -1,17 +1,11 @@
-"""What goes into the decoder and what comes out of it."""
+"""What goes into the decoder: messages, and why one of them, or a part, is not read."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 from array import array
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import Final, NamedTuple, overload
 
 from sparkplug.topics import MessageType
 
@@ -23,6 +17,12 @@ HOST: Final = "HOST"
 
 ROW_TYPES: Final[tuple[str, ...]] = (*MESSAGE_TYPES, HOST)
 """Order of the codes in Observations.message_type."""
+
+_SHALLOW: Final = 16 * 1024
+"""Bytes of a payload whose groups, nested as deeply as can be, do no harm (1.3 MB of stack)."""
+
+_LONG_RUN: Final = b"\xff" * 5
+"""What the varint of a length contains that could wrap around 2^64."""
 
 
 class Message(NamedTuple):
@@ -176,14 +176,6 @@ class QuarantinedPart(Quarantined):
     """Metrics that could not be read, as a message without the others, which were read."""
 
     __slots__ = ()
-
-
-_SHALLOW: Final = 16 * 1024
-"""Bytes of a payload whose groups, nested as deeply as can be, do no harm (1.3 MB of stack)."""
-
-
-_LONG_RUN: Final = b"\xff" * 5
-"""What the varint of a length contains that could wrap around 2^64."""
 
 
 def is_suspect(payload: bytes) -> bool:

@@ -6,11 +6,8 @@ from typing import Final
 
 BD_SEQ: Final = "bdSeq"
 
-
 REBIRTH: Final = "Node Control/Rebirth"
 
-
 QUALITY: Final = "Quality"
-
 
 SEQ_MODULUS: Final = 256

@@ -1,25 +1,24 @@
-"""How a connection to an MQTT server begins, up to the host application's birth."""
+"""How a connection to an MQTT server begins, up to the host application's birth, and ends."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import paho.mqtt.client as mqtt
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sparkplug import Publish
-
-from typing import TYPE_CHECKING, Any
-
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from consumer.errors import BrokerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from consumer.config import Server
+    from sparkplug import Publish
+
+
+LOOP_TIMEOUT: Final = 0.1
+"""Longest wait for the socket, in seconds, before looking at what others want."""
 
 _FAILURE: Final = 0x80
 _REFUSALS: Final = {
@@ -136,10 +135,6 @@ class Handshake:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self.farewell = f"the server ended the connection: {code}"
-
-
-LOOP_TIMEOUT: Final = 0.1
-"""Longest wait for the socket, in seconds, before looking at what others want."""
 
 
 def say(client: mqtt.Client, publish: Publish, deadline: float) -> bool:

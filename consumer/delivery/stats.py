@@ -73,7 +73,6 @@ _WORST_FIRST: Final = (
     StreamState.CLOSED,
 )
 
-
 _SUMS: Final = (
     "rows_sent",
     "rows_acked",

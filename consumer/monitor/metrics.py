@@ -2,75 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from consumer.errors import SpoolError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from prometheus_client.core import Metric
-
-    from consumer.spool import Balance, MessageBalance, RowBalance
-
-
-import time
-from typing import TYPE_CHECKING
-
+from consumer.delivery import StreamState
+from consumer.errors import FailureKind, SpoolError
 from consumer.pipeline import ClosedBy, Gate, GateState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from consumer.delivery import Delivery
-
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from prometheus_client.core import Metric
-
-    from consumer.delivery import Delivery
-
-
-from typing import TYPE_CHECKING
-
+from consumer.spool import damaged_files
 from sparkplug import GapReason, Healing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from prometheus_client.core import Metric
-
-    from consumer.pipeline import GapTotals
-
-
-from typing import TYPE_CHECKING
-
-from consumer.delivery import StreamState
-from consumer.errors import FailureKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
     from consumer.delivery import Delivery
+    from consumer.pipeline import Consumer, GapTotals
+    from consumer.spool import Balance, MessageBalance, RowBalance
 
-
-from typing import TYPE_CHECKING
-
-from consumer.spool import damaged_files
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from consumer.pipeline import Consumer
+_PREFIX: Final = "sparkplug_zerobus"
+_PLACE: Final = ["table", "stream"]
+_HEALINGS: Final = tuple(each for each in Healing if each is not Healing.OPEN)
 
 
 def add_metrics(consumer: Consumer) -> None:
@@ -193,12 +148,6 @@ def add_metrics(consumer: Consumer) -> None:
         consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))
 
 
-_STREAM_PREFIX: Final = "sparkplug_zerobus_stream"
-
-
-_PLACE: Final = ["table", "stream"]
-
-
 class StreamMetrics(Collector):
     """States and counters of all tables' streams, read when metrics are asked for.
 
@@ -211,20 +160,20 @@ class StreamMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics; every state and class has a value, 0 when it is not."""
         state = GaugeMetricFamily(
-            f"{_STREAM_PREFIX}_state",
+            f"{_PREFIX}_stream_state",
             "1 for the state that the stream is in",
             labels=[*_PLACE, "state"],
         )
         failures = CounterMetricFamily(
-            f"{_STREAM_PREFIX}_failures",
+            f"{_PREFIX}_stream_failures",
             "failures of the stream, by class",
             labels=[*_PLACE, "kind"],
         )
         rows = CounterMetricFamily(
-            f"{_STREAM_PREFIX}_rows_acknowledged", "rows acknowledged on the stream", labels=_PLACE
+            f"{_PREFIX}_stream_rows_acknowledged", "rows acknowledged on the stream", labels=_PLACE
         )
         rotations = CounterMetricFamily(
-            f"{_STREAM_PREFIX}_rotations", "streams that the service ended in order", labels=_PLACE
+            f"{_PREFIX}_stream_rotations", "streams that the service ended in order", labels=_PLACE
         )
         for delivery in self._deliveries:
             for number, stream in enumerate(delivery.streams, start=1):
@@ -240,12 +189,6 @@ class StreamMetrics(Collector):
         yield from (state, failures, rows, rotations)
 
 
-_GAPS_PREFIX: Final = "sparkplug_zerobus"
-
-
-_HEALINGS: Final = tuple(each for each in Healing if each is not Healing.OPEN)
-
-
 class GapMetrics(Collector):
     """Gaps found, open and healed, and the messages missing in them."""
 
@@ -255,11 +198,9 @@ class GapMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics; every label value is there from the beginning."""
         totals = self._totals
-        found = CounterMetricFamily(f"{_GAPS_PREFIX}_gaps", "gaps found", labels=["reason"])
-        is_open = GaugeMetricFamily(f"{_GAPS_PREFIX}_gaps_open", "gaps open now", labels=["reason"])
-        healed = CounterMetricFamily(
-            f"{_GAPS_PREFIX}_gaps_healed", "gaps healed", labels=["healing"]
-        )
+        found = CounterMetricFamily(f"{_PREFIX}_gaps", "gaps found", labels=["reason"])
+        is_open = GaugeMetricFamily(f"{_PREFIX}_gaps_open", "gaps open now", labels=["reason"])
+        healed = CounterMetricFamily(f"{_PREFIX}_gaps_healed", "gaps healed", labels=["healing"])
         for reason in GapReason:
             found.add_metric([reason], totals.found[reason])
             is_open.add_metric([reason], totals.open[reason])
@@ -273,10 +214,7 @@ class GapMetrics(Collector):
             ("sessions_missed", "sessions of edge nodes not seen", totals.sessions_missed),
             ("gaps_unlisted", "gaps without a record of their own", totals.unlisted),
         ):
-            yield CounterMetricFamily(f"{_GAPS_PREFIX}_{name}", text, value=value)
-
-
-_SIDE_PREFIX: Final = "sparkplug_zerobus_side"
+            yield CounterMetricFamily(f"{_PREFIX}_{name}", text, value=value)
 
 
 class SideTableMetrics(Collector):
@@ -299,11 +237,11 @@ class SideTableMetrics(Collector):
         }
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
             **{
-                n: GaugeMetricFamily(f"{_SIDE_PREFIX}_{n}", t, labels=["table"])
+                n: GaugeMetricFamily(f"{_PREFIX}_side_{n}", t, labels=["table"])
                 for n, t in gauges.items()
             },
             **{
-                n: CounterMetricFamily(f"{_SIDE_PREFIX}_{n}", t, labels=["table"])
+                n: CounterMetricFamily(f"{_PREFIX}_side_{n}", t, labels=["table"])
                 for n, t in counters.items()
             },
         }
@@ -332,24 +270,21 @@ class _GateMetrics(Collector):
         """The state, how long it was closed in all, and how often for what."""
         gate = self._gate
         yield GaugeMetricFamily(
-            "sparkplug_zerobus_gate_closed",
+            f"{_PREFIX}_gate_closed",
             "1 while the gate to the edge is closing or closed",
             value=float(gate.state is not GateState.OPEN),
         )
         yield CounterMetricFamily(
-            "sparkplug_zerobus_gate_closed_seconds",
+            f"{_PREFIX}_gate_closed_seconds",
             "time for which it was",
             value=gate.closed_seconds(self._clock()),
         )
         closings = CounterMetricFamily(
-            "sparkplug_zerobus_gate_closings", "how often it closed", labels=["reason"]
+            f"{_PREFIX}_gate_closings", "how often it closed", labels=["reason"]
         )
         for by in ClosedBy:
             closings.add_metric([str(by)], gate.closings[by])
         yield closings
-
-
-_LEDGER_PREFIX: Final = "sparkplug_zerobus_ledger"
 
 
 class LedgerMetrics(Collector):
@@ -375,7 +310,7 @@ class LedgerMetrics(Collector):
             ("dropped", "rows that were lost or deleted"),
         )
         yield GaugeMetricFamily(
-            f"{_LEDGER_PREFIX}_difference",
+            f"{_PREFIX}_ledger_difference",
             "messages and rows that no account explains",
             value=balance.difference,
         )
@@ -396,12 +331,12 @@ def _accounts(
     what, label, whole = of
     account_lost, meaning = lost
     amounts = GaugeMetricFamily(
-        f"{_LEDGER_PREFIX}_{what}",
+        f"{_PREFIX}_ledger_{what}",
         f"{what} since the spool was made: {whole} is the sum of all other accounts",
         labels=[label, "account"],
     )
     reasons = CounterMetricFamily(
-        f"{_LEDGER_PREFIX}_{what}_{account_lost}", meaning, labels=[label, "reason"]
+        f"{_PREFIX}_ledger_{what}_{account_lost}", meaning, labels=[label, "reason"]
     )
     for name, part in parts.items():
         accounts = part.to_dict()

@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from consumer.delivery import Delivery
-
-
-from typing import TYPE_CHECKING
-
+from consumer.errors import SpoolError
 from sparkplug import GapReason, Healing
 
 if TYPE_CHECKING:
-    from consumer.pipeline import GapTotals
-
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from consumer.delivery import Delivery
-
-
-from typing import TYPE_CHECKING
-
-from consumer.errors import SpoolError
-
-if TYPE_CHECKING:
-    from consumer.pipeline import Consumer
+    from consumer.pipeline import Consumer, GapTotals
 
 
 def _ledger(consumer: Consumer) -> dict[str, Any]:

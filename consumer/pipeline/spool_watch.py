@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from consumer.spool import SpoolStats
-
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +14,13 @@ if TYPE_CHECKING:
     from consumer.pipeline.telemetry import Telemetry
     from consumer.spool import Spool, SpoolStats
 
+
 _LOG = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 1.0
+
+ROOM_AGAIN: Final = 2
+"""The disk has room again when so many times `min_free` is free."""
 
 
 class SpoolWatch:
@@ -106,10 +105,6 @@ class SpoolWatch:
             "damage": str(self._spool.damage or ""),
             "salvage": salvage.as_dict() if salvage is not None else None,
         }
-
-
-ROOM_AGAIN: Final = 2
-"""The disk has room again when so many times `min_free` is free."""
 
 
 @dataclass(slots=True)

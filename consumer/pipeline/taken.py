@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 _OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
 
-
 _MOST_UNWRITTEN: Final = 20_000
-
 
 _MOST_UNWRITTEN_BYTES: Final = 64 << 20
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 
-
 # A new SDK object has a new token: one follows a refused token, and every second attempt
 # in vain, because the SDK keeps a token when it learns of its refusal in the wrong way.
 _ATTEMPTS_PER_SDK: Final = 2

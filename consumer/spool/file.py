@@ -9,7 +9,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolLocked
-from consumer.spool.layout import Sync, _check_layout, _prepare
+from consumer.spool.layout import Sync, check_layout, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connect
     except sqlite3.Error as error:
         raise SpoolError(f"cannot open the spool {path}: {error}") from error
     try:
-        _prepare(connection, path, sync, max_bytes)
+        prepare(connection, path, sync, max_bytes)
     except sqlite3.Error as error:
         connection.close()
         raise spool_error(error, path) from error
@@ -105,7 +105,7 @@ def open_existing(path: Path, *, read_only: bool) -> sqlite3.Connection:
             f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
         )
         try:
-            _check_layout(connection, path)
+            check_layout(connection, path)
         except BaseException:
             connection.close()
             raise

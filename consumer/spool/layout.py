@@ -13,26 +13,20 @@ if TYPE_CHECKING:
 
 Sync = Literal["full", "normal", "off"]
 
-
 APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
-
 
 SCHEMA_VERSION: Final = 3
 
-
 # Batches are blobs of about a megabyte: large pages mean few page writes for each.
 PAGE_BYTES: Final = 16384
-
 
 # The write-ahead log is copied into the file when it has grown by this much, or by this
 # part of all that the spool may have: the log counts, too.
 _CHECKPOINT_PAGES: Final = 1024
 
-
 _CHECKPOINT_FRACTION: Final = 16
 
-
-_TABLES: Final = (
+TABLES: Final = (
     """CREATE TABLE schemas (
         schema_id TEXT PRIMARY KEY,
         descriptor BLOB NOT NULL
@@ -65,9 +59,8 @@ _TABLES: Final = (
     "CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
 )
 
-
 # What later layouts added, by the layout that did.
-_ADDED: Final = {
+ADDED: Final = {
     2: (
         # The last birth of every node (device_id '') and device; rowids grow with the births.
         """CREATE TABLE births (
@@ -191,7 +184,12 @@ _ADDED: Final = {
 }
 
 
-def _check_layout(connection: sqlite3.Connection, path: Path) -> None:
+def check_layout(connection: sqlite3.Connection, path: Path) -> None:
+    """See that a file is a spool of this release.
+
+    Raises:
+        SpoolError: it is not.
+    """
     if _pragma(connection, "application_id") != APPLICATION_ID:
         raise SpoolError(f"{path} is not a spool: is spool.path right?")
     version = _pragma(connection, "user_version")
@@ -202,7 +200,12 @@ def _check_layout(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: int) -> None:
+def prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: int) -> None:
+    """Set a connection up, make the tables of a new file, and add what an older one lacks.
+
+    Raises:
+        SpoolError: the file is not a spool, or that of a newer release.
+    """
     application_id = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -231,10 +234,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: 
     connection.execute("PRAGMA busy_timeout = 10000")  # another program may be reading
     if version < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _TABLES if is_new else ():
+        for statement in TABLES if is_new else ():
             connection.execute(statement)
         for added in range(version + 1, SCHEMA_VERSION + 1):
-            for statement in _ADDED.get(added, ()):
+            for statement in ADDED.get(added, ()):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolFull
 from consumer.spool import file as spool_file
@@ -19,6 +14,14 @@ from consumer.spool import layout
 if TYPE_CHECKING:
     from pathlib import Path
 
+
+_LOG = logging.getLogger(__name__)
+
+RESERVE_BYTES: Final = 32 << 20
+"""Twice what the write-ahead log has when it is copied into the file."""
+
+_ROOM_FACTOR: Final = 2
+"""The reserve is taken back when so many times its size is free."""
 
 # What remains for state, births and the last rows of dead nodes when batches find no room.
 _SPARE_FRACTION: Final = 16
@@ -138,15 +141,6 @@ class SpoolSpace:
         """Bytes of the file that hold nothing."""
         [(free,)] = self._db.execute("PRAGMA freelist_count")
         return int(free) * layout.PAGE_BYTES
-
-
-_LOG = logging.getLogger(__name__)
-
-RESERVE_BYTES: Final = 32 << 20
-"""Twice what the write-ahead log has when it is copied into the file."""
-
-_ROOM_FACTOR: Final = 2
-"""The reserve is taken back when so many times its size is free."""
 
 
 class Reserve:

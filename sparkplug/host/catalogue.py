@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sparkplug.datatypes import (
-    _READING_OF_CODE,
+    READING_OF_CODE,
     READINGS,
     DataType,
     Reading,
@@ -31,7 +31,6 @@ _NO_DIGEST: Final = -1
 
 NO_TAG: Final = -1
 """Tag id of a metric that cannot be resolved."""
-
 
 _STRUCTURED: Final = np.isin(np.arange(256), (DataType.Template, DataType.Bytes, DataType.File))
 
@@ -114,7 +113,7 @@ class TagCatalogue:
 
     def reading_of(self, tags: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Index into READINGS of each tag."""
-        found: NDArray[np.uint8] = _READING_OF_CODE[self._datatype[tags]]
+        found: NDArray[np.uint8] = READING_OF_CODE[self._datatype[tags]]
         return found
 
     @property

@@ -37,7 +37,6 @@ BEYOND_SEQ: Final = 2**31
 
 COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
 
-
 _HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
 _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)
 _SCALAR_FIELDS: Final = frozenset(

@@ -37,7 +37,7 @@ class Columnar:
         self.reorder_timeout = reorder_timeout
         self._start()
         self.disk = sqlite3.connect(":memory:")
-        for statement in (*layout._TABLES, *chain(*layout._ADDED.values())):
+        for statement in (*layout.TABLES, *chain(*layout.ADDED.values())):
             self.disk.execute(statement)
         self.rows: list[dict[str, object]] = []
         self.encoded: list[bytes] = []

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 NodeKey = tuple[str, str]
 """Group id and edge node id."""
 
-
 _OVERHEAD: Final = 1200
 """Bytes that a held message costs beside its payload and topic."""
 

@@ -30,7 +30,7 @@ class Books:
     def __init__(self, reorder_timeout: float = 2.0, **options) -> None:
         self.options = {"reorder_timeout": reorder_timeout, **options}
         self.disk = sqlite3.connect(":memory:", isolation_level=None)
-        for statement in (*layout._TABLES, *chain(*layout._ADDED.values())):
+        for statement in (*layout.TABLES, *chain(*layout.ADDED.values())):
             self.disk.execute(statement)
         self.received = 0
         self.sequence_state = b""

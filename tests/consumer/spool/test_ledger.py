@@ -241,7 +241,7 @@ def test_what_is_restored_a_second_time_was_received_a_second_time(books):
 def test_what_an_earlier_release_left_opens_the_ledger(tmp_path, monkeypatch):
     with monkeypatch.context() as older:
         older.setattr(layout, "SCHEMA_VERSION", 2)
-        older.setattr(layout, "_ADDED", {2: layout._ADDED[2]})
+        older.setattr(layout, "ADDED", {2: layout.ADDED[2]})
         connection = spool_file.connect(tmp_path / "spool.db", "full")
         held = (SERVER, DATA.topic, DATA.payload, 1, None, Reason.DATA_BEFORE_BIRTH.value)
         connection.execute(
