@@ -39,7 +39,7 @@ class MessageBatch(Sequence[Message]):
 
     `size` is the sum of all payloads' bytes, `largest` the most bytes of one payload,
     `deaths` the positions of what looks like an NDEATH or DDEATH, `suspects` those of
-    payloads that need a careful look (sparkplug.columns.is_suspect).
+    payloads that need a careful look (see is_suspect).
     """
 
     __slots__ = (

@@ -89,7 +89,7 @@ class TagCatalogue:
     def description(self) -> NDArray[np.int64]:
         """Two digests per tag, of what births last said of it; zeros for nothing yet.
 
-        See sparkplug.tag_description.
+        See sparkplug.host.tag_description.
         """
         return self._description[: self._size]
 

@@ -32,7 +32,7 @@ class FleetLimits:
 
     `max_metrics` is per payload; a metric takes two bytes at least on the wire, and some
     hundred in memory. `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
-    `sparkplug.payload_forms`.
+    `sparkplug.payload.forms`.
     """
 
     max_payload_bytes: int = 16 * 1024 * 1024

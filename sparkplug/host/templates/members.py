@@ -1,7 +1,7 @@
 """Members of templates in data as columns: all templates of a batch, level by level.
 
 Templates with anything out of the ordinary in them are left to the reading one by one
-(sparkplug.complex.templates): null instances, definitions, members without name or tag,
+(sparkplug.payload.complex.templates): null instances, definitions, members without name or tag,
 instances with a quality, files, text that is not UTF-8, whatever is beyond a limit.
 """
 
@@ -211,7 +211,7 @@ def _open(entries: _Entries, odd: NDArray[np.bool_], found: list[_Level]) -> _En
 
 
 def _is_harmless(encoded: bytes) -> bool:
-    """Whether ptars may see a template, see sparkplug.columns."""
+    """Whether ptars may see a template, see sparkplug.messages.is_suspect."""
     if not is_suspect(encoded):
         return True
     try:
