@@ -1,1 +1,1 @@
-"""A room."""
+"""One edge node: its session, aliases, seq, and what waits for a missing message or a birth."""
