@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as mqtt
 from oracle.messages import metric, payload
 from paho.mqtt.enums import CallbackAPIVersion
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from sparkplug.datatypes import DataType
 
@@ -77,7 +77,9 @@ class Edge:
     def send(self, verb: str, content: bytes, device: str | None = None) -> None:
         """Publish with QoS 0, and wait until it is on its way."""
         assert self._client is not None
-        self._client.publish(self.topic(verb, device), content, 0).wait_for_publish(10)
+        sent = self._client.publish(self.topic(verb, device), content, 0)
+        sent.wait_for_publish(PATIENCE)
+        assert sent.is_published(), f"the server does not take the {verb}"
 
     def born(self, *metrics: dict[str, Any], seq: int = 0) -> None:
         """NBIRTH with bdSeq, Node Control/Rebirth and these metrics."""

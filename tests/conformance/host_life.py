@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.recording_proxy import Recorded
 
 _A_MINUTE_MS = 60_000
-_PATIENCE = 8.0
+_PATIENCE = 30.0
 
 
 @dataclass

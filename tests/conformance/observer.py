@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ class Observer:
         client.on_message = self._on_message
         client.connect("127.0.0.1", port)
         client.loop_start()
-        assert self._subscribed.wait(10), "no SUBACK"
+        assert self._subscribed.wait(PATIENCE), "no SUBACK"
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -74,14 +74,16 @@ class Observer:
         """What was received on a topic so far."""
         return [each for each in self.arrivals if each.topic == topic]
 
-    def wait_for(self, topic: str, count: int = 1, timeout: float = 20.0) -> list[Arrival]:
+    def wait_for(self, topic: str, count: int = 1, timeout: float = PATIENCE) -> list[Arrival]:
         """Wait until so many messages arrived on a topic, and return them."""
         wait_until(lambda: len(self.on(topic)) >= count, timeout, f"{count} messages on {topic}")
         return self.on(topic)
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Publish, and wait until the server has acknowledged (QoS 0: until it is sent)."""
-        self.client.publish(topic, payload, qos, retain).wait_for_publish(10)
+        published = self.client.publish(topic, payload, qos, retain)
+        published.wait_for_publish(PATIENCE)
+        assert published.is_published(), f"the server does not take what is on {topic}"
 
     def close(self) -> None:
         """Leave the server."""

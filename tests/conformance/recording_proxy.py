@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from support.services import PATIENCE
+
 from conformance.mqtt_packets import Connect, Conversation, MalformedPacket, Packet
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Connection:
         """End the connection and wait for the threads."""
         self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         self.client.close()
         self.server.close()
 
@@ -160,7 +162,7 @@ class RecordingProxy:
         with contextlib.suppress(OSError):  # wakes accept(); not every system needs it
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         for each in self._connections:
             each.close()
 
@@ -171,7 +173,9 @@ class RecordingProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._server_port), timeout=5)
+                server = socket.create_connection(
+                    ("127.0.0.1", self._server_port), timeout=PATIENCE
+                )
             except OSError:
                 client.close()
                 continue

@@ -7,6 +7,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from support.services import PATIENCE, free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,13 +20,14 @@ class TcpProxy:
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        # While it refuses nobody listens there, and no other may.
+        self.port = free_port()
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self.connections = 0
         """How many connections were passed on so far."""
         self._passing = threading.Event()
         self._passing.set()
-        self._closed = False
+        self._refusing = False
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -49,22 +52,22 @@ class TcpProxy:
 
     def refuse(self) -> None:
         """Cut all connections and refuse new ones, until `accept`."""
+        self._refusing = True
         self._stop_listening()
         self.cut()
 
     def accept(self) -> None:
         """Listen again, on the same port."""
+        self._refusing = False
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._begin()
 
     def close(self) -> None:
         """End everything."""
-        self._closed = True
+        self.refuse()
         self.release()
-        self._stop_listening()
-        self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
 
     def _begin(self) -> None:
         self._accepting = self._thread(self._accept, self._listener)
@@ -73,7 +76,7 @@ class TcpProxy:
         with contextlib.suppress(OSError):  # wakes accept(); not every system needs it
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._accepting.join(10)
+        self._accepting.join(PATIENCE)
 
     def _thread(self, target: object, *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
@@ -94,7 +97,7 @@ class TcpProxy:
     def _join(self, client: socket.socket) -> None:
         self._passing.wait()
         try:
-            server = socket.create_connection(("127.0.0.1", self._target_port), timeout=5)
+            server = socket.create_connection(("127.0.0.1", self._target_port), timeout=PATIENCE)
         except OSError:
             client.close()
             return
@@ -105,7 +108,7 @@ class TcpProxy:
             self._open |= {client, server}
             self.connections += 1
         back = self._thread(self._pass_on, server, client)
-        if self._closed:
+        if self._refusing:  # it was accepted before that, and is cut after it
             self.cut()
         self._pass_on(client, server)
         back.join()

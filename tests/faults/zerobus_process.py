@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pyarrow as pa
 from end_to_end.consumer_process import CLIENT_ID, SECRET, TABLE
-from support.services import free_port
+from support.services import PATIENCE, free_port
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 
@@ -115,7 +115,7 @@ class ZerobusProcess:
         if process is not None:
             assert process.stdout is not None
             process.send_signal(number)
-            process.wait(20)
+            process.wait(PATIENCE)
             process.stdout.close()
 
     # -- over HTTP
@@ -136,7 +136,12 @@ class ZerobusProcess:
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         trusted = ssl.create_default_context(cafile=str(self.ca_file)) if self.ca_file else True
         answer = httpx.request(
-            method, self.workspace_url + path, timeout=10, verify=trusted, trust_env=False, **more
+            method,
+            self.workspace_url + path,
+            timeout=PATIENCE,
+            verify=trusted,
+            trust_env=False,
+            **more,
         )
         return answer.raise_for_status()
 

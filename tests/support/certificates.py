@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from support.services import PATIENCE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,7 @@ class Certificate:
 def _openssl(*arguments: str) -> None:
     program = shutil.which("openssl")
     assert program, "the tests of TLS need the program openssl"
-    subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
+    subprocess.run([program, *arguments], check=True, capture_output=True, timeout=PATIENCE)
 
 
 class Authority:

@@ -5,6 +5,7 @@ import pytest
 from consumer.check import check_everything
 from consumer.check.report import PartError
 from consumer.config import parse
+from support.services import PATIENCE
 
 SECRET = "s3cr3t-Zq9"
 TABLE = "main.ot.tag_events"
@@ -28,7 +29,7 @@ def mapping(tmp_path, url="mqtt://127.0.0.1:1", **zerobus):
 
 def findings(config, part, **options):
     """What is found about one part, as lines; SECRET never shows."""
-    options = {"timeout": 5.0, "listen": 0.2} | options
+    options = {"timeout": PATIENCE, "listen": 0.2} | options
     lines = [f.line() for f in check_everything(parse(config), source="c.yaml", **options)]
     assert SECRET not in "".join(lines)
     return [line for line in lines if line[5:].startswith(part)]

@@ -18,6 +18,7 @@ from zerobus.sdk.sync import (
     ZerobusSdk,
 )
 
+from support.services import PATIENCE
 from zerobus_local.pb import zerobus_service_pb2 as pb
 
 TABLE = "plant.ot.readings"
@@ -89,7 +90,7 @@ class Client:
         options = {
             "recovery_backoff_ms": 50,
             "recovery_retries": 3,
-            "flush_timeout_ms": 10_000,
+            "flush_timeout_ms": int(1_000 * PATIENCE),
             **options,
         }
         stream = self.sdk.create_stream(
@@ -107,7 +108,7 @@ class Client:
                 stream.close()
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=PATIENCE):
     """Wait until `condition()` holds, and say whether it did."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -148,7 +149,7 @@ def open_call(channel, server, requests, method="EphemeralStream"):
             request if isinstance(request, bytes) else request.SerializeToString()
         ),
         response_deserializer=pb.EphemeralStreamResponse.FromString,
-    )(requests, metadata=metadata, timeout=10)
+    )(requests, metadata=metadata, timeout=PATIENCE)
 
 
 def raw_call(server, requests, *, method="EphemeralStream"):
@@ -172,7 +173,7 @@ def hold_open(server, records=(), *, half_close=False):
         yield create_request()
         yield from records
         if not half_close:
-            done.wait(10)
+            done.wait(PATIENCE)
 
     with grpc.insecure_channel(server.endpoint.removeprefix("http://")) as channel:
         call = open_call(channel, server, requests())

@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 from oracle import Arrival, Oracle
 from paho.mqtt.enums import CallbackAPIVersion
 
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,9 @@ class Listener:
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False) -> None:
         """Publish and wait until the server has acknowledged."""
-        self.client.publish(topic, payload, qos, retain).wait_for_publish(10)
+        published = self.client.publish(topic, payload, qos, retain)
+        published.wait_for_publish(PATIENCE)
+        assert published.is_published(), f"the server does not acknowledge what is on {topic}"
 
 
 @contextlib.contextmanager

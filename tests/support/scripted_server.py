@@ -7,6 +7,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from support.services import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,7 +32,7 @@ def scripted(*answers: bytes, stay: bool = True) -> Iterator[int]:
                         return
                     connection.sendall(answer)
                 if stay:
-                    done.wait(30)
+                    done.wait(PATIENCE)
                     return
                 if not answers:
                     connection.recv(65536)
@@ -48,4 +50,4 @@ def scripted(*answers: bytes, stay: bool = True) -> Iterator[int]:
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(10)
+        thread.join(PATIENCE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
+import functools
 import hashlib
 import os
 import secrets
@@ -11,22 +13,33 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+PATIENCE: Final = 60.0
+"""Seconds that a test waits for what must happen.
+
+Long enough for a busy machine, where a process that takes a second to start takes twenty.
+Only a test that fails waits so long, so nobody gains by less.
+"""
+PROMPT: Final = 30.0
+"""Seconds for what must not wait for something else, on a busy machine, too.
+
+Where a test says so, that something else takes longer, or never comes.
+"""
 
 _SBIN = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/local/sbin")
 _FIRST_PORT, _PORTS = 10_000, 22_000
-_START_SECONDS = 10.0
-_STOP_SECONDS = 5.0
 
 
 def wait_until(
-    condition: Callable[[], object], timeout: float = 10.0, what: str = "condition"
+    condition: Callable[[], object], timeout: float = PATIENCE, what: str = "condition"
 ) -> None:
     """Poll until `condition()` is truthy; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
@@ -36,16 +49,42 @@ def wait_until(
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment.
+    """A TCP port of 127.0.0.1 that nobody listens on, and that no other test gets.
 
     Not one of those that the system gives to outgoing connections: of the many connections of
-    tests that run in parallel one would take it before the server listens.
+    tests that run in parallel one would take it before the server listens, or while a server
+    that is to come back on it is away. For the same reason it stays with this process.
     """
     while True:
         port = _FIRST_PORT + secrets.randbelow(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if _is_ours(port):
+                return port
+
+
+def _is_ours(port: int) -> bool:
+    """Take a port for this process, until it ends; False if a process has it, or had it here."""
+    given = _given_ports()
+    if port in given:
+        return False
+    try:
+        fcntl.lockf(_port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    given.add(port)
+    return True
+
+
+@functools.cache
+def _given_ports() -> set[int]:
+    return set()
+
+
+@functools.cache
+def _port_locks() -> IO[bytes]:
+    """A file of which each process of tests locks the bytes that have its ports' numbers."""
+    return (Path(tempfile.gettempdir()) / f"sparkplug-test-ports-{os.getuid()}").open("wb")
 
 
 def mosquitto_binary() -> str:
@@ -93,7 +132,7 @@ class MosquittoServer:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while True:
             if self.process.poll() is not None:
                 raise AssertionError(f"mosquitto ended at once:\n{self.log()}")
@@ -120,10 +159,10 @@ class MosquittoServer:
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
             try:
-                self.process.wait(_STOP_SECONDS)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(_STOP_SECONDS)
+                self.process.wait(PATIENCE)
         if self._log is not None:
             self._log.close()
             self._log = None

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from support.services import PATIENCE
 from support.tag_events import TABLE
 
 if TYPE_CHECKING:
@@ -38,5 +39,5 @@ zerobus:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )

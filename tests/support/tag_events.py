@@ -14,7 +14,7 @@ from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
 from consumer.sinks.zerobus import ZerobusSink
-from support.services import free_port
+from support.services import PATIENCE, free_port
 
 TABLE = "main.plant.tag_events"
 CLIENT_ID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
@@ -135,7 +135,7 @@ class ServerProcess:
     def _end(self, number):
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
             self.process.stdout.close()
             self.process = None
 
