@@ -26,7 +26,7 @@ Choice = Literal["auto", "mosquitto", "amqtt"]
 
 # Debian and Homebrew install it outside the PATH of an ordinary user.
 _PLACES: Final = (None, "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
-_START_SECONDS: Final = 15.0
+_START_SECONDS: Final = 60.0
 _SETTLE_SECONDS: Final = 0.1
 _ATTEMPTS: Final = 3
 _INSTALL: Final = (

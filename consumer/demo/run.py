@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _TICK: Final = 0.25
-_DRAIN_SECONDS: Final = 30.0
-_STALLED_SECONDS: Final = 10.0
+_DRAIN_SECONDS: Final = 60.0
+_STALLED_SECONDS: Final = 20.0
 _QUIET_SECONDS: Final = 1.0
 
 
@@ -104,12 +104,13 @@ def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:
     begin = moved_at = before.at
     while True:
         system.check()
+        quiet = fleet.quiet  # before it is read what they have published
         reading = system.read()
         if _marks(reading) != _marks(before):
             moved_at = reading.at
         before = reading
         idle = reading.at - moved_at
-        settled = reading.number("spooled_rows") == 0 and reading.number("rows_acked") > 0
+        settled = quiet and reading.number("spooled_rows") == 0 and reading.number("rows_acked") > 0
         # A birth that repeats a value gives a row or none; a death gives rows of its own.
         complete = settled and (
             reading.received == reading.published

@@ -33,7 +33,7 @@ METADATA_TABLE: Final = "ignition_demo.scada_data.tag_metadata"
 
 _ATTEMPTS: Final = 3
 _START_SECONDS: Final = 60.0
-_ONLINE_SECONDS: Final = 20.0
+_ONLINE_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _SHUTDOWN_TIMEOUT: Final = "5s"
 _HTTP_SECONDS: Final = 2.0

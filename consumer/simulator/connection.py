@@ -120,6 +120,11 @@ class MqttConnection:
         """The server takes messages slower than they are published."""
         return len(self._pending) > _MAX_UNSENT
 
+    @property
+    def idle(self) -> bool:
+        """Everything that was published has been written to the socket, and was taken note of."""
+        return not self._pending and not self._sent
+
     def wait(self, seconds: float) -> list[tuple[str, bytes]]:
         """Serve the connection until something arrives, but no longer than `seconds`."""
         if self.lost is None:

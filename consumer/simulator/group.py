@@ -36,7 +36,7 @@ class NodeGroup:
         return not any(node.is_alive() for node in self._nodes)
 
     def pause(self) -> None:
-        """Let no tag change; the gateways stay connected. For a quiet comparison."""
+        """Let no tag change once they are `quiet`; the gateways stay connected."""
         for node in self._nodes:
             node.pause()
 
@@ -78,6 +78,11 @@ class NodeGroup:
     def stored(self) -> int:
         """Values that wait in the stores of the edge nodes."""
         return sum(node.stored for node in self._nodes)
+
+    @property
+    def quiet(self) -> bool:
+        """A pause has taken effect everywhere, so that what was published can be compared."""
+        return all(node.quiet for node in self._nodes)
 
     @property
     def connected(self) -> int:

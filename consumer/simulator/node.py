@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -79,6 +80,8 @@ class SimulatedNode(threading.Thread):
         self._retry_at = 0.0
         self._debt = 0.0
         self._last_round = time.monotonic()
+        self._paused_at = math.inf
+        self._settled_round = 0.0
         self.published = 0
         """Metric values handed to MQTT, births included, as the ledger counts them."""
         self.connections = 0
@@ -94,6 +97,11 @@ class SimulatedNode(threading.Thread):
         """It has a connection, perhaps waiting for its primary host."""
         connection = self._connection
         return connection is not None and connection.ready
+
+    @property
+    def quiet(self) -> bool:
+        """A pause has taken effect: every change before it is with the server, or in the store."""
+        return self._settled_round > self._paused_at
 
     @property
     def bd_seq(self) -> int:
@@ -122,9 +130,11 @@ class SimulatedNode(threading.Thread):
     def pause(self) -> None:
         """Let no tag change until `resume`; the connection stays."""
         self._paused.set()
+        self._paused_at = time.monotonic()
 
     def resume(self) -> None:
         """End a pause."""
+        self._paused_at = math.inf
         self._paused.clear()
 
     def break_connection(self) -> None:
@@ -166,6 +176,7 @@ class SimulatedNode(threading.Thread):
                 self._connect()
             connection = self._connection
             if connection is None:
+                self._settled_round = self._last_round
                 self._stopping.wait(min(left, max(0.0, self._retry_at - time.monotonic())))
                 continue
             if self._break_requested.is_set():
@@ -181,6 +192,8 @@ class SimulatedNode(threading.Thread):
             for topic, payload in arrived:
                 self._perform(self._node.message(topic, payload, now_ms()))
             self._account(connection)
+            if connection.idle:
+                self._settled_round = self._last_round
             if connection.lost is not None and connection is self._connection:
                 self._lost(connection.lost)
 

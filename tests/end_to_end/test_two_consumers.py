@@ -6,11 +6,11 @@ from collections import Counter
 
 import duckdb
 import pytest
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from consumer.setup.ddl import deduplicated_view
 from end_to_end.consumer_process import configuration, consumer
-from end_to_end.under_load import fleet_for, known_ids, wait_for_load
+from end_to_end.under_load import fleet_for, known_ids, wait_for_load, wait_quiet
 from end_to_end.world import world
 
 
@@ -36,20 +36,24 @@ def landed(tmp_path_factory):
             system.consumer.start_ready()
             second.start_ready()
             with fleet_for(system) as fleet:
-                assert fleet.wait_online()
-                wait_for_load(system, fleet, 2_000)
+                assert fleet.wait_online(PATIENCE)
+                wait_for_load(system, fleet, 2_000, second)
                 second.kill()
                 wait_for_load(system, fleet, 2_000)
                 second.start_ready()
-                wait_for_load(system, fleet, 2_000)
-                fleet.pause()
-                wait_until(lambda: fleet.stored == 0, 20, "empty stores")
+                wait_for_load(system, fleet, 2_000, second)
+                wait_quiet(fleet)
                 ledger = fleet.ledger
-                wait_until(
-                    lambda: not ledger.missing(system.table.ids_of_values()), 20, "all landed"
-                )
-                for each in (system.consumer, second):
-                    each.wait_delivered()
+
+                def has_all() -> bool:
+                    rows = system.table.read()
+                    first = set(ids(rows, "first"))
+                    return not ledger.missing(first) and set(ids(rows, "second")) <= first
+
+                # What the second says is said to the first at the same time, but not landed.
+                second.wait_delivered()
+                wait_until(has_all, what="all landed by the first")
+                system.consumer.wait_delivered()
                 published = known_ids(fleet)
             # Who waits for the first host sees it go: what the second lands of that is its own.
             rows = system.table.read()

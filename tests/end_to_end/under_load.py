@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from consumer.simulator import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from end_to_end.consumer_process import ConsumerProcess
     from end_to_end.world import World
 
 
@@ -25,20 +26,31 @@ def fleet_for(system: World, rate: float = 2_000.0) -> Iterator[Fleet]:
     try:
         yield fleet
     finally:
-        assert fleet.stop()
+        assert fleet.stop(PATIENCE)
 
 
-def wait_for_load(system: World, fleet: Fleet, values: int = 3_000) -> None:
-    """Wait until so many more values were published, and as many rows acknowledged."""
-    published = fleet.published
-    acknowledged = system.consumer.status()["rows_acked"]
-    system.consumer.wait_for(
-        lambda: (
-            fleet.published - published >= values
-            and system.consumer.status()["rows_acked"] - acknowledged >= values
-        ),
-        f"{values} values on their way",
-    )
+def wait_for_load(
+    system: World, fleet: Fleet, values: int = 3_000, also: ConsumerProcess | None = None
+) -> None:
+    """Wait until so many more values were published, and as many rows acknowledged.
+
+    To the consumer of the system, and to another one that is to land them, too.
+    """
+    processes = [each for each in (system.consumer, also) if each]
+    goals = [each.status()["rows_acked"] + values for each in processes]
+    published = fleet.published + values
+    wait_until(lambda: fleet.published >= published, what=f"{values} values published")
+    for process, goal in zip(processes, goals, strict=True):
+        process.wait_for(
+            lambda each=process, most=goal: each.status()["rows_acked"] >= most,
+            f"{values} rows acknowledged",
+        )
+
+
+def wait_quiet(fleet: Fleet) -> None:
+    """Let nothing change any more, and wait until all that did is with the server."""
+    fleet.pause()
+    wait_until(lambda: fleet.quiet and not fleet.stored, what="gateways that pause")
 
 
 def known_ids(fleet: Fleet) -> set[str]:
@@ -48,14 +60,10 @@ def known_ids(fleet: Fleet) -> set[str]:
 
 def assert_nothing_lost(system: World, fleet: Fleet) -> None:
     """Everything published landed, nothing else did, and a row that landed twice is one row."""
-    assert fleet.wait_online()
-    wait_until(lambda: fleet.stored == 0, 20, "empty stores")
-    fleet.pause()
-    # A pause takes effect between two rounds of changes.
-    counts: list[int] = []
-    wait_until(lambda: counts.append(fleet.published) or counts[-20:-19] == counts[-1:], 20)
+    assert fleet.wait_online(PATIENCE)
+    wait_quiet(fleet)
     ledger = fleet.ledger
-    wait_until(lambda: not ledger.missing(system.table.ids_of_values()), 20, "everything landed")
+    wait_until(lambda: not ledger.missing(system.table.ids_of_values()), what="everything landed")
     system.consumer.wait_delivered()
 
     assert fleet.dropped == 0

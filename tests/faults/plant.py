@@ -7,7 +7,7 @@ import itertools
 import random
 from typing import TYPE_CHECKING
 
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from consumer.simulator.connection import MqttTarget
 from consumer.simulator.group import NodeGroup
@@ -36,7 +36,6 @@ _TYPES = (
     DataType.Float,
 )
 _TAGS_PER_DEVICE = 12
-_QUIET_POLLS = 25
 
 
 def _value(data_type: DataType, number: int) -> Scalar:
@@ -171,17 +170,17 @@ class Plant(NodeGroup):
         """Metric values so far."""
         return self.notebook.published
 
-    def wait_online(self, timeout: float = 20.0) -> bool:
+    def wait_online(self, timeout: float = PATIENCE) -> bool:
         """Wait until the births of all edge nodes are published."""
         assert super().wait_online(timeout), "not all edge nodes are online"
         return True
 
-    def wait_published(self, values: int, timeout: float = 30.0) -> None:
+    def wait_published(self, values: int, timeout: float = PATIENCE) -> None:
         """Wait until so many more values were published."""
         goal = self.published + values
         wait_until(lambda: self.published >= goal, timeout, f"{values} more values published")
 
-    def wait_heard_from_all(self, timeout: float = 30.0) -> None:
+    def wait_heard_from_all(self, timeout: float = PATIENCE) -> None:
         """Wait until every edge node has published data after this moment."""
         before = self.notebook.data_counts()
 
@@ -194,14 +193,7 @@ class Plant(NodeGroup):
     def pause(self) -> None:
         """Let nothing change any more, and wait until what did is published."""
         super().pause()
-        # A pause takes effect between two rounds of changes.
-        counts: list[int] = []
-
-        def quiet() -> bool:
-            counts.append(self.published)
-            return not self.stored and counts[-_QUIET_POLLS:].count(counts[-1]) == _QUIET_POLLS
-
-        wait_until(quiet, 30, "edge nodes that pause")
+        wait_until(lambda: self.quiet and not self.stored, what="edge nodes that pause")
 
 
 @contextlib.contextmanager
@@ -211,4 +203,4 @@ def plant(url: str, **options: object) -> Iterator[Plant]:
     try:
         yield edge_nodes
     finally:
-        assert edge_nodes.stop(), "an edge node does not end"
+        assert edge_nodes.stop(PATIENCE), "an edge node does not end"

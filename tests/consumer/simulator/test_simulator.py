@@ -13,10 +13,17 @@ from support import peer
 from support.certificates import Authority
 from support.mqtt_listener import listening
 from support.peer import PeerMetric, PeerType
-from support.services import free_port, mosquitto, password_line, wait_until
+from support.services import (
+    PATIENCE,
+    PROMPT,
+    free_port,
+    mosquitto,
+    password_line,
+    wait_until,
+)
 
 from consumer.errors import ConfigurationError
-from consumer.simulator import Fleet
+from consumer.simulator import Fleet, node
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
 from sparkplug.host.commands import rebirth_command
 from sparkplug.state_message import State, encode, state_topic
@@ -35,10 +42,10 @@ def running(fleet, *, online=True):
     fleet.start()
     try:
         if online:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
         yield fleet
     finally:
-        assert fleet.stop()
+        assert fleet.stop(PATIENCE)
 
 
 def values_of(oracle):
@@ -124,7 +131,8 @@ def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
     with listening(server) as listener:
         fleet = Fleet(server.url, 1, 0, 1)
         with running(fleet):
-            wait_until(lambda: fleet.published, what="births")
+            fleet.pause()
+            wait_until(lambda: fleet.quiet, what="all of the births")
             published, births = fleet.published, fleet.ledger.births
             listener.publish(*rebirth_command("Plant 1", "Line A", 1), qos=0)
             listener.wait_for("NBIRTH", 2)
@@ -208,16 +216,17 @@ def test_a_primary_host_that_goes_offline_loses_nothing(server):
             wait_until(lambda: fleet.connected == 2, what="connections")
             assert fleet.online == 0
             listener.publish(HOST, encode(State(True, 1_000)), retain=True)
-            assert fleet.wait_online()
-            first = fleet.ledger.births
+            assert fleet.wait_online(PATIENCE)
+            listener.wait_for("DDATA", 2)
             listener.publish(HOST, encode(State(False, 2_000)), retain=True)
             listener.wait_for("NDEATH", 2)
-            wait_until(lambda: fleet.connected == 2 and fleet.online == 0, what="waiting")
-            published = fleet.published
+            wait_until(lambda: fleet.connections == 4 and fleet.connected == 2, what="waiting")
+            assert fleet.online == 0
+            first, published = fleet.ledger.births, fleet.published
             wait_until(lambda: fleet.stored > 200, what="stored values")
             assert fleet.published == published
             listener.publish(HOST, encode(State(True, 3_000)), retain=True)
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             wait_until(lambda: fleet.stored == 0, what="an empty store")
         listener.wait_for("NDEATH", 4)
         oracle = listener.decoded()
@@ -238,16 +247,16 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_with_a_rolling_histo
         fleet = Fleet(server.url, 1, 500, 5, primary_host_id="historian", rolling_history_ms=60_000)
         with running(fleet, online=False):
             listener.publish(HOST, encode(State(True, 1_000)), retain=True)
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             wait_until(lambda: fleet.published > 500, what="500 values")
             server.kill()
             wait_until(lambda: fleet.connected == 0, what="the loss")
             server.restart()
             wait_until(lambda: listener.subscriptions == 2, what="the listener")
             listener.publish(HOST, encode(State(True, 2_000)), retain=True)
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             wait_until(lambda: fleet.stored == 0, what="an empty store")
-        wait_until(lambda: listener.arrivals[-1].topic.endswith("NDEATH/Line A"), what="NDEATH")
+        listener.wait_for("NDEATH")
         oracle = listener.decoded()
 
     # The will was not published: nobody saw a death, so no birth value is dated anew.
@@ -299,14 +308,34 @@ def test_the_ledger_misses_what_landed_under_none_of_its_ids(server):
     assert ledger.missing((data | returned(births)) - {lost}) == {lost}
 
 
-def test_a_pause_publishes_nothing_and_keeps_the_connection(server):
-    fleet = Fleet(server.url, 1, 1000, 1)
-    with running(fleet):
+def test_a_pause_publishes_nothing_once_it_is_quiet_and_keeps_the_connection(server):
+    with listening(server) as listener:
+        fleet = Fleet(server.url, 1, 1000, 1)
+        with running(fleet):
+            wait_until(lambda: fleet.published > 500, what="500 values")
+            assert not fleet.quiet
+            fleet.pause()
+            wait_until(lambda: fleet.quiet, what="quiet")
+            published = fleet.published
+            assert fleet.ledger.published == published
+            wait_until(lambda: len(listener.decoded().rows) == published, what="all of them")
+            assert not changes_within(fleet, 0.3)
+            assert fleet.online == 1
+            assert fleet.quiet
+            fleet.resume()
+            assert not fleet.quiet
+            assert changes_within(fleet, PATIENCE)
+
+
+def test_gateways_without_a_server_are_quiet_once_their_changes_are_stored():
+    fleet = Fleet(f"mqtt://127.0.0.1:{free_port()}", 2, 1000, 1)
+    with running(fleet, online=False):
+        wait_until(lambda: fleet.stored > 100, what="stored values")
         fleet.pause()
-        wait_until(lambda: not changes_within(fleet, 0.3), what="quiet")
-        assert fleet.online == 1
-        fleet.resume()
-        assert changes_within(fleet, 10)
+        wait_until(lambda: fleet.quiet, what="quiet")
+        stored = fleet.stored
+        assert not changes_within(fleet, 0.3)
+        assert (fleet.published, fleet.stored) == (0, stored)
 
 
 def changes_within(fleet, seconds):
@@ -318,12 +347,14 @@ def changes_within(fleet, seconds):
     return True
 
 
-def test_without_server_changes_are_stored_and_stopping_is_quick():
+def test_without_server_changes_are_stored_and_stopping_waits_for_no_attempt(monkeypatch):
+    monkeypatch.setattr(node, "_BACKOFF_FIRST", 600.0)
+    monkeypatch.setattr(node, "_BACKOFF_MAX", 600.0)
     fleet = Fleet(f"mqtt://127.0.0.1:{free_port()}", 1, 1000, 1, store_capacity=100)
     fleet.start()
     wait_until(lambda: fleet.dropped > 0, what="a full store")
     assert (fleet.published, fleet.ledger.published, fleet.stored) == (0, 0, 100)
-    assert fleet.stop(5)
+    assert fleet.stop(PROMPT)
 
 
 def test_user_name_and_password_are_used(tmp_path):
