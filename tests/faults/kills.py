@@ -26,9 +26,7 @@ def killed_consumer(directory: Path, size: Size, say: Callable[[str], None]) -> 
         caught = 0
         for number in range(1, size.times + 1):
             if number % 2:
-                system.consumer.wait_for(
-                    lambda: system.consumer.answers("/readyz"), "ready again", 60
-                )
+                system.consumer.wait_for(lambda: system.consumer.answers("/readyz"), "ready again")
                 system.load_a_while(0.9)
             else:
                 system.load(0.6)
@@ -69,7 +67,7 @@ def killed_broker(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             system.load_a_while(0.8)
             system.server.kill()
             say(f"kill {number} of {size.times}")
-            wait_until(lambda: system.plant.connected == 0, 20, "the edge nodes notice")
+            wait_until(lambda: system.plant.connected == 0, what="the edge nodes notice")
             system.server.restart()
             system.wait_landing()
         return system.verdict()

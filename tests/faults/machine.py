@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import subprocess
@@ -47,7 +48,7 @@ def flapping_connection(directory: Path, size: Size, say: Callable[[str], None])
                 server = system.consumer.status()["servers"][0]
                 return bool(server["connected"]) and server["connections"] > before
 
-            system.consumer.wait_for(is_back, "connected again", 60)
+            system.consumer.wait_for(is_back, "connected again")
         return system.verdict()
 
 
@@ -80,7 +81,7 @@ def clock_stepped_back(directory: Path, size: Size, say: Callable[[str], None]) 
             )
             system.load(0.3)
             system.kill_consumer()
-            wait_until(lambda: system.plant.online == 0, 20, "the edge nodes wait for their host")
+            wait_until(lambda: system.plant.online == 0, what="the edge nodes wait for their host")
             system.consumer.start()
             system.plant.wait_online()
         verdict = system.verdict()
@@ -96,7 +97,7 @@ def killed_primary_host(directory: Path, size: Size, say: Callable[[str], None])
             system.load_a_while(0.6)
             found = system.kill_consumer()
             say(f"kill {number} of {size.times}: {len(found.rows)} rows in the spool")
-            wait_until(lambda: system.plant.online == 0, 20, "the edge nodes wait for their host")
+            wait_until(lambda: system.plant.online == 0, what="the edge nodes wait for their host")
             system.load_a_while(0.3)
             system.consumer.start()
             system.plant.wait_online()
@@ -124,11 +125,23 @@ def _small_disk(directory: Path) -> Iterator[Path]:
 
 
 def _fill(disk: Path, leave: int) -> Path:
-    """Let a file take what is free, but for so many bytes."""
+    """Let a file take what is free, but for so many bytes or less.
+
+    The consumer writes meanwhile: what it takes is not there any more for the last piece. Then
+    less is left than was to be, and the disk is full all the same. Nothing is taken of what it
+    frees meanwhile, its reserve.
+    """
     other = disk / "other"
     found = os.statvfs(disk)
+    size = found.f_bavail * found.f_frsize - leave
     with other.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - leave)
+        for start in range(0, size, leave):
+            try:
+                os.posix_fallocate(file.fileno(), start, min(leave, size - start))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                break
     return other
 
 
@@ -140,13 +153,12 @@ def full_disk(directory: Path, size: Size, say: Callable[[str], None]) -> Verdic
     ):
         system.start()
         for number in range(1, size.times + 1):
+            dropped = system.consumer.status()["rows_dropped"]
             system.zerobus.fault("delay_commits", seconds=1e6)
             other = _fill(disk, _MIB)
-            dropped = system.consumer.status()["rows_dropped"]
             system.consumer.wait_for(
                 lambda before=dropped: system.consumer.status()["rows_dropped"] > before,
                 "rows without room",
-                60,
             )
             system.load(size.seconds)
             status = system.consumer.status()
@@ -160,11 +172,11 @@ def full_disk(directory: Path, size: Size, say: Callable[[str], None]) -> Verdic
             landed = system.landed_rows()
             system.zerobus.clear_faults()
             system.consumer.wait_for(
-                lambda before=landed: system.landed_rows() > before + 1_000, "rows again", 60
+                lambda before=landed: system.landed_rows() > before + 1_000, "rows again"
             )
             other.unlink()
             reserve = system.spool.with_name(system.spool.name + ".reserve")
-            system.consumer.wait_for(reserve.exists, "the reserve taken again", 60)
+            system.consumer.wait_for(reserve.exists, "the reserve taken again")
         verdict = system.verdict()
         verdict.require(verdict.lost <= system.dropped, "not all that was lost was counted")
         verdict.notes.append(f"{system.dropped} rows were counted as dropped")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import paho.mqtt.client as mqtt
 from end_to_end.consumer_process import TABLE
 from paho.mqtt.enums import CallbackAPIVersion
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from faults.landed_order import arrival_numbers, change_columns, table_path
 from faults.plant import GROUP
@@ -55,7 +55,9 @@ def malformed_messages(directory: Path, size: Size, say: Callable[[str], None]) 
                 wait_until(
                     lambda since=messages: system.plant.notebook.messages >= since + 99, 60, "load"
                 )
-                client.publish(topic, content, qos=1).wait_for_publish(10)
+                sent = client.publish(topic, content, qos=1)
+                sent.wait_for_publish(PATIENCE)
+                assert sent.is_published(), topic
                 expected[reason] += 1
                 if number % 100 == 99:
                     say(f"{number + 1} malformed messages")
@@ -113,14 +115,14 @@ def dropped_column(directory: Path, size: Size, say: Callable[[str], None]) -> V
             streams = proxy.connections
             system.zerobus.fault("close_streams", seconds=0.0)
             system.consumer.wait_for(
-                lambda: system.consumer.status()["stream_state"] == "CONNECTING", "the end", 20
+                lambda: system.consumer.status()["stream_state"] == "CONNECTING", "the end"
             )
             system.zerobus.stop()
             columns = change_columns(path, None, drop="tag_provider")
             system.zerobus.start()
             proxy.release()
             system.consumer.wait_for(
-                lambda: system.consumer.status()["stream_state"] == "BLOCKED", "BLOCKED", 30
+                lambda: system.consumer.status()["stream_state"] == "BLOCKED", "BLOCKED"
             )
             status = system.consumer.status()
             assert status["failure_kind"] == "contract"
@@ -129,7 +131,7 @@ def dropped_column(directory: Path, size: Size, say: Callable[[str], None]) -> V
             say(f"{number} of {size.times}: BLOCKED after {streams} streams: {status['failure']}")
             spooled = status["spooled_rows"]
             system.load(size.seconds)
-            assert system.consumer.status()["spooled_rows"] > spooled
+            system.wait_spooled(spooled)
             system.zerobus.stop()
             change_columns(path, columns)
             system.zerobus.start()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 from end_to_end.consumer_process import ConsumerProcess, configuration, consumer
 from end_to_end.world import LandedTable
-from support.services import mosquitto, wait_until
+from support.services import PATIENCE, mosquitto, wait_until
 
+from consumer.spool.balance import balance_of_file
 from faults.books import check_gaps, check_ledger, gaps_report
 from faults.plant import HOST_ID, Plant, plant
 from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence, spooled_ids
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from faults.tcp_proxy import TcpProxy
     from faults.verdict import Verdict
 
-_SETTLE_SECONDS = 60.0
+_SETTLE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,16 @@ class Rig:
     def dead_letters(self) -> list[DeadRows]:
         return dead_rows(self.spool)
 
-    def wait_landing(self, timeout: float = 60.0) -> None:
+    def wait_landing(self, timeout: float = PATIENCE) -> None:
         """Wait until rows land that did not before."""
         before = self.landed_rows()
         self.consumer.wait_for(lambda: self.landed_rows() > before, "rows land again", timeout)
+
+    def wait_spooled(self, rows: int) -> None:
+        """Wait until more rows than these are in the spool."""
+        self.consumer.wait_for(
+            lambda: self.consumer.status()["spooled_rows"] > rows, f"more than {rows} spooled rows"
+        )
 
     # -- the end
 
@@ -185,12 +192,12 @@ class Rig:
         """Settle, stop the consumer in order, and compare what was published with what landed."""
         self.settle(timeout)
         status = self.consumer.status()
-        numbers = pc.count_distinct(self.table.read()["arrival_number"]).as_py()
         self.dropped += status["rows_dropped"]
         self.say("stopping")
         code = self.consumer.stop()
         found = evidence(self.spool)
         table = self.table.read()
+        numbers = pc.count_distinct(table["arrival_number"]).as_py()
         verdict = examine(
             self.plant.notebook.nodes(),
             table,
@@ -209,9 +216,11 @@ class Rig:
                 dead=sum(each.rows for each in found.dead),
             )
         self._check_committed(verdict, found)
+        ledger = status["ledger"]
+        verdict.require(ledger["balanced"], f"the ledger does not add up on the way: {ledger}")
         check_ledger(
             verdict,
-            status["ledger"],
+            balance_of_file(self.spool).to_dict(),
             landed=numbers if self.numbered else None,
             dead=sum(each.rows for each in found.dead),
         )

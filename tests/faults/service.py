@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 from support.certificates import Authority
+from support.services import PATIENCE
 
 from faults.rig import Size, rig
 from faults.tcp_proxy import tcp_proxy
@@ -15,8 +16,12 @@ from faults.tcp_proxy import tcp_proxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from end_to_end.consumer_process import ConsumerProcess
+
     from faults.verdict import Verdict
 
+_PAUSES_SECONDS = 120.0
+"""After some failures in a row the consumer makes pauses of up to half a minute."""
 _IMPATIENT = Path(__file__).with_name("impatient.py")
 _TOKEN_FAULTS = (
     ("expire_tokens", {}),
@@ -53,22 +58,23 @@ def endpoint_down(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
         system.start()
         for number in range(1, size.times + 1):
             silent = number % 2 == 0
-            spooled = system.consumer.status()["spooled_rows"]
             if silent:
                 proxy.hold()
                 proxy.cut()
             else:
                 proxy.refuse()
             system.consumer.wait_for(
-                lambda: system.consumer.status()["stream_state"] != "OPENED", "the loss", 30
+                lambda: system.consumer.status()["stream_state"] != "OPENED", "the loss"
             )
+            # Nothing is acknowledged any more: what waits becomes more and more.
+            spooled = system.consumer.status()["spooled_rows"]
             system.load(size.seconds)
+            system.wait_spooled(spooled)
             status = system.consumer.status()
             say(
                 f"{number} of {size.times}: {status['stream_state']}, "
                 f"{status['spooled_rows']} rows wait: {status['failure'][:80]}"
             )
-            assert status["spooled_rows"] > spooled
             assert status["stream_state"] in ("BACKING_OFF", "CONNECTING")
             assert silent or status["failure"]
             if silent:
@@ -76,7 +82,7 @@ def endpoint_down(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             else:
                 proxy.accept()
             system.consumer.wait_for(
-                lambda: system.consumer.status()["stream_state"] == "OPENED", "the return", 60
+                lambda: system.consumer.status()["stream_state"] == "OPENED", "the return"
             )
         verdict = system.verdict(timeout=120)
         verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
@@ -95,20 +101,19 @@ def silent_service(directory: Path, size: Size, say: Callable[[str], None]) -> V
             system.load(0.3)
             failures = system.consumer.status()["failures"]
             system.zerobus.fault("drop_acks")
-            system.consumer.wait_for(
-                lambda before=failures: system.consumer.status()["failures"] > before,
-                "the stream given up",
-                size.seconds + 30,
-            )
-            cause = system.consumer.status()["failure"]
-            say(f"{number} of {size.times}: {cause}")
-            assert cause.startswith("no acknowledgement for "), cause
+
+            def is_given_up(before: int = failures) -> bool:
+                status = system.consumer.status()
+                lacks = status["failure"].startswith("no acknowledgement for ")
+                return bool(lacks and status["failures"] > before)
+
+            system.consumer.wait_for(is_given_up, "the stream given up", size.seconds + PATIENCE)
+            say(f"{number} of {size.times}: {system.consumer.status()['failure']}")
             system.zerobus.clear_faults()
             acknowledged = system.consumer.status()["rows_acked"]
             system.consumer.wait_for(
                 lambda before=acknowledged: system.consumer.status()["rows_acked"] > before,
                 "acknowledgements again",
-                60,
             )
         verdict = system.verdict()
         verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
@@ -131,7 +136,7 @@ def refused_tokens(directory: Path, size: Size, say: Callable[[str], None]) -> V
             system.consumer.wait_for(
                 lambda before=opened: system.zerobus.counters()["streams_opened"] > before,
                 "another stream",
-                90,
+                _PAUSES_SECONDS,
             )
             log = system.consumer.log()
             assert "failed (authentication, " in log
@@ -145,6 +150,19 @@ def refused_tokens(directory: Path, size: Size, say: Callable[[str], None]) -> V
         return verdict
 
 
+class Ends(NamedTuple):
+    """How often a stream ended: by failures, and in order, as the SDK tells it."""
+
+    failures: int
+    rotations: int
+
+
+def ends(process: ConsumerProcess) -> Ends:
+    """How often the streams of a run ended so far."""
+    status = process.status()
+    return Ends(status["failures"], sum(each["rotations"] for each in status["streams"]))
+
+
 def status_codes(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
     """Every status code of gRPC ends a stream, and refuses one: all rows land in the end."""
     with rig(directory, size, say) as system:
@@ -154,27 +172,29 @@ def status_codes(directory: Path, size: Size, say: Callable[[str], None]) -> Ver
             system.load(size.seconds)
             text = f"{code} of strike {number + 1}"
             opened = system.zerobus.counters()["streams_opened"]
-            failures = system.consumer.status()["failures"]
+            failures, rotations = ends(system.consumer)
             system.zerobus.fault(moment, code=code, text=text)
             if moment == "fail_creation":  # something ordinary ends the stream before it
                 system.zerobus.fault("fail_stream", code="UNAVAILABLE", abrupt=True)
             system.consumer.wait_for(
                 lambda before=opened: system.zerobus.counters()["streams_opened"] > before,
                 f"another stream after {text}",
-                90,
+                _PAUSES_SECONDS,
             )
             acknowledged = system.consumer.status()["rows_acked"]
             system.consumer.wait_for(
                 lambda before=acknowledged: system.consumer.status()["rows_acked"] > before,
                 f"acknowledgements after {text}",
-                90,
+                _PAUSES_SECONDS,
             )
-            more = system.consumer.status()["failures"] - failures
-            # Of two failures in a row that are alike only the first is logged.
-            assert text in system.consumer.log() or more > 1, text
+            found = ends(system.consumer)
+            more, in_order = found.failures - failures, found.rotations - rotations
+            # Of two failures in a row that are alike only the first is logged. And where the
+            # half that was sending noticed the end, the SDK tells no reason.
+            assert text in system.consumer.log() or more > 1 or in_order, text
             # A record that is refused once and then taken is no failure.
             least = 2 if moment == "fail_creation" else int(code != "INVALID_ARGUMENT")
-            assert more >= least, f"{text}: {more} failures"
+            assert more + in_order >= least, f"{text}: {more} failures, {in_order} other ends"
             say(f"{number + 1} of {size.times}: {code}, {moment}: {more} failures, and on it went")
         verdict = system.verdict()
         verdict.require(not verdict.lost, f"{verdict.lost} values were lost")
@@ -191,12 +211,15 @@ def untrusted_certificate(directory: Path, size: Size, say: Callable[[str], None
         system.start(ready=False)
         for number in range(1, size.times + 1):
             system.plant.resume()
+            system.consumer.wait_for(
+                lambda: "certificate" in system.consumer.status()["failure"].lower(), "a refusal"
+            )
             system.load(size.seconds)
+            system.wait_spooled(0)
             status = system.consumer.status()
             say(f"{number} of {size.times}: {status['stream_state']}: {status['failure']}")
             assert "certificate" in status["failure"].lower(), status["failure"]
             assert status["rows_sent"] == 0
-            assert status["spooled_rows"] > 0
             assert status["stream_state"] in ("BACKING_OFF", "BLOCKED", "CONNECTING")
             system.stop_quietly()
             assert system.note_committed().rows

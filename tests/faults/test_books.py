@@ -12,10 +12,11 @@ from sparkplug.topics import MessageType
 
 def session(number, *seqs):
     """An NBIRTH and data of these seq; with the number of the session for a time."""
-    births = [Sent(Key("Plant", "Edge", None, "NBIRTH", 0, number), MessageType.NBIRTH, ())]
+    at_ms = 1_000 * number
+    births = [Sent(Key("Plant", "Edge", None, "NBIRTH", 0, at_ms), MessageType.NBIRTH, ())]
     return births + [
-        Sent(Key("Plant", "Edge", None, "NDATA", seq, number), MessageType.NDATA, ())
-        for seq in seqs
+        Sent(Key("Plant", "Edge", None, "NDATA", seq, at_ms + place), MessageType.NDATA, ())
+        for place, seq in enumerate(seqs, start=1)
     ]
 
 
@@ -59,6 +60,13 @@ def test_a_report_may_say_too_little_when_rows_were_lost_after_they_were_receive
     received = keys(*FIRST[:3], *FIRST[5:])
     assert not problems(FIRST, received, all_landed=False)
     assert problems(FIRST, received, all_landed=False, missing=3)
+
+
+@pytest.mark.parametrize(("said", "wrong"), [(1, True), (2, False), (259, True)])
+def test_of_a_hole_no_more_than_its_size_modulo_256_needs_to_be_in_the_report(said, wrong):
+    sent = session(1, *(seq % 256 for seq in range(1, 400)))
+    received = keys(*sent[:100], *sent[358:])
+    assert bool(problems(sent, received, found=1, missing=said)) is wrong
 
 
 def test_a_lost_session_needs_a_gap():
