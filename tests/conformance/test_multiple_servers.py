@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.world import local_zerobus
-from support.services import mosquitto, wait_until
+from support.services import PATIENCE, mosquitto, wait_until
 
 from conformance.assertions import Seen, tck
 from conformance.mqtt_packets import Publish, Subscribe
@@ -64,13 +64,13 @@ def sites(tmp_path_factory):
                 primary_host_id=HOST_ID,
             )
             fleet.start()
-            stack.callback(fleet.stop)
-            assert fleet.wait_online()
+            stack.callback(fleet.stop, PATIENCE)
+            assert fleet.wait_online(PATIENCE)
         for site in both:
             site.before_the_loss = kept(site.port, STATE)
 
         both[1].sessions[0].cut()
-        wait_until(lambda: len(both[1].sessions) == 2, 20, "a second session")
+        wait_until(lambda: len(both[1].sessions) == 2, what="a second session")
         process.wait_for(lambda: process.answers("/readyz"), "ready again")
         wait_until(
             lambda: (
