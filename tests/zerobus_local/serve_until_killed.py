@@ -1,6 +1,6 @@
 """A server in a process of its own, for tests that kill it.
 
-Arguments: data directory, gRPC port, HTTP port (0 for a free one). Prints both URLs.
+Arguments: data directory, gRPC port, HTTP port. Prints both URLs.
 """
 
 import sys

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from deltalake import DeltaTable
 from support.local_rig import READING, TABLE, until
+from support.services import PATIENCE, free_port
 
 from zerobus_local import DataDirInUseError, LocalZerobus
 
@@ -20,16 +21,14 @@ class Process:
 
     def __init__(self, data_dir):
         self.data_dir = data_dir
-        self.ports = ["0", "0"]
+        self.ports = [str(free_port()) for _ in range(2)]
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(
             [sys.executable, SCRIPT, self.data_dir, *self.ports], stdout=subprocess.PIPE, text=True
         )
-        urls = self.process.stdout.readline().split()
-        self.endpoint, self.workspace_url = urls
-        self.ports = [url.rpartition(":")[2] for url in urls]
+        self.endpoint, self.workspace_url = self.process.stdout.readline().split()
 
     def kill(self):
         self.process.kill()  # SIGKILL
@@ -51,7 +50,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(process, make_cl
     client = make_client(
         SimpleNamespace(endpoint=process.endpoint, workspace_url=process.workspace_url)
     )
-    stream = client.stream(recovery_retries=200, flush_timeout_ms=60_000)
+    stream = client.stream(recovery_retries=10_000)
     batches, size = 400, 25
     acknowledged = []
 
@@ -72,13 +71,13 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(process, make_cl
     producer = threading.Thread(target=produce)
     producer.start()
     for threshold in (50, 150, 250):
-        assert until(lambda due=threshold: len(acknowledged) >= due, 60)
+        assert until(lambda due=threshold: len(acknowledged) >= due)
         promised = list(acknowledged)
         process.kill()
         rows = landed()
         assert all(n * size + k in rows for n in promised for k in range(size))
         process.start()
-    producer.join(60)
+    producer.join(PATIENCE)
     assert len(acknowledged) == batches
     assert landed() == set(range(batches * size))
 

@@ -8,6 +8,7 @@ import urllib.request
 import grpc
 import pytest
 from support.local_rig import READING, until
+from support.services import PATIENCE
 from zerobus.sdk.sync import NonRetriableException, ZerobusException
 
 from zerobus_local import FaultError, Faults, LocalZerobus, LocalZerobusError
@@ -62,12 +63,14 @@ def test_a_stream_that_is_interrupted_goes_on_without_loss_or_duplicate(server, 
 
 def test_a_stream_that_breaks_off_makes_duplicates(server, client, rows):
     """At least once: what landed without acknowledgement is sent again."""
-    server.faults.delay_commits(0.3)
+    server.faults.delay_commits(math.inf)
     server.faults.fail_stream("UNAVAILABLE", at_offset=1, abrupt=True)
     stream = client.stream()
     stream.ingest_record_offset(READING("a"))
     assert until(lambda: server.counters().requests_received == 1)
     stream.ingest_record_offset(READING("b"))
+    assert until(lambda: server.counters().streams_opened == 2)
+    server.faults.clear()
     stream.flush()
     assert ids(rows) == ["a", "a", "b"]
 
@@ -78,10 +81,12 @@ def test_acknowledgements_kept_back_stay_due(server, client, rows):
     stream.ingest_record_offset(READING("a"))
     with pytest.raises(ZerobusException, match="timed out"):
         stream.flush()
+    assert until(lambda: server.counters().records_committed == 1)
     assert ids(rows) == ["a"]
     assert server.counters().acks_sent == 0
     server.faults.clear()
     stream.ingest_record_offset(READING("b"))
+    assert until(lambda: server.counters().acks_sent == 1)
     stream.flush()
     assert ids(rows) == ["a", "b"]
 
@@ -91,7 +96,9 @@ def test_a_lost_acknowledgement_makes_the_client_send_again(server, client, rows
     stream = client.stream(server_lack_of_ack_timeout_ms=300)
     stream.ingest_record_offset(READING("a"))
     stream.flush()
-    assert ids(rows) == ["a", "a"]
+    # Twice; more often where the next acknowledgement came too late for the client, too.
+    assert set(ids(rows)) == {"a"}
+    assert 2 <= len(ids(rows)) <= server.counters().streams_opened
 
 
 def test_delays_hold_acknowledgements_and_creations(server, client):
@@ -117,7 +124,7 @@ def test_clearing_ends_a_delay(server, client):
 
 
 def test_a_close_signal_moves_the_client_to_a_new_stream(server, client, rows):
-    server.faults.close_streams(5.0, at_offset=4)
+    server.faults.close_streams(PATIENCE, at_offset=4)
     stream = client.stream()
     for n in range(20):
         stream.ingest_record_offset(READING(n))
@@ -141,7 +148,7 @@ def test_a_fault_may_be_told_over_http_on_loopback(make_server, make_client):
     def send(method, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, method=method)
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status
 
     assert send("POST", {"fail_creation": {"code": "NOT_FOUND", "text": "gone", "times": 1}}) == 200
@@ -159,7 +166,7 @@ def test_a_fault_may_be_told_over_http_on_loopback(make_server, make_client):
 def test_faults_are_not_exposed_unless_asked_for_nor_beyond_loopback(server, tmp_path):
     request = urllib.request.Request(f"{server.workspace_url}/faults", data=b"{}")
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=PATIENCE)
     with pytest.raises(LocalZerobusError, match="loopback"):
         LocalZerobus(tmp_path / "other", http_address="0.0.0.0:0", expose_faults=True)
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from deltalake import DeltaTable
 from support.local_rig import READING, create_request, hold_open, raw_call, record_request, until
+from support.services import PATIENCE, PROMPT
 from zerobus.sdk.sync import ZerobusException
 
 
@@ -57,7 +58,7 @@ def test_nothing_is_acknowledged_before_its_commit(server, client, rows):
     assert not acknowledged.wait(0.3)
     assert rows() == []
     server.faults.clear()
-    waiter.join(10)
+    waiter.join(PATIENCE)
     assert acknowledged.is_set()
     assert len(rows()) == 100
 
@@ -72,7 +73,8 @@ def test_closing_a_stream_lands_what_it_has_sent(server, client, rows):
 
 
 def test_concurrent_streams_share_commits_and_keep_their_order(make_server, make_client, rows):
-    server = make_server(commit_interval=0.1)
+    server = make_server()
+    server.faults.delay_commits(math.inf)
     client = make_client(server)
 
     def produce(name):
@@ -84,8 +86,10 @@ def test_concurrent_streams_share_commits_and_keep_their_order(make_server, make
     threads = [threading.Thread(target=produce, args=(name,)) for name in "wxyz"]
     for thread in threads:
         thread.start()
+    assert until(lambda: server.counters().requests_received == 120)
+    server.faults.clear()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     landed = [row["id"] for row in rows()]
     assert len(landed) == 4 * 30 * 20
     for name in "wxyz":
@@ -93,14 +97,18 @@ def test_concurrent_streams_share_commits_and_keep_their_order(make_server, make
         assert own == [f"{name}-{n}-{k}" for n in range(30) for k in range(20)]
     counters = server.counters()
     assert counters.records_committed == 2400
-    assert counters.commits < counters.requests_received == 120
+    # What came before the first commit is in that, or in the next one.
+    assert counters.commits <= 3
 
 
 def test_one_acknowledgement_covers_all_offsets_of_a_commit(make_server, make_client):
-    server = make_server(commit_interval=0.2)
+    server = make_server()
+    server.faults.delay_commits(math.inf)
     stream = make_client(server).stream()
     for n in range(100):
         stream.ingest_record_offset(READING(n))
+    assert until(lambda: server.counters().requests_received == 100)
+    server.faults.clear()
     stream.flush()
     assert server.counters().acks_sent <= 3
 
@@ -128,8 +136,8 @@ def test_stopping_lands_and_acknowledges_what_was_received(make_server, make_cli
     stream.ingest_records_offset([READING(n) for n in range(10)])
     assert until(lambda: server.counters().records_received == 11)
     start = time.monotonic()
-    server.stop(grace=10)
-    assert time.monotonic() - start < 5
+    server.stop(grace=PROMPT)
+    assert time.monotonic() - start < PROMPT
     assert len(rows()) == 11
     assert server.counters().acks_sent == 2
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.local_rig import READING, TABLE, create_request, raw_call
+from support.services import PATIENCE
 from zerobus.sdk.sync import (
     HeadersProvider,
     NonRetriableException,
@@ -29,7 +30,7 @@ def ask(server, *, user="client", secret="s", form="grant_type=client_credential
         data=form.encode(),
         headers={"Authorization": f"Basic {basic}"},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -155,7 +156,7 @@ def test_token_requests_that_fail_with_5xx_are_retried(server, client):
 
 def test_health_tells_the_counters(server):
     raw_call(server, [create_request()])
-    with urllib.request.urlopen(f"{server.workspace_url}/healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"{server.workspace_url}/healthz", timeout=PATIENCE) as answer:
         body = json.load(answer)
     assert body["status"] == "ok"
     assert body["counters"]["streams_opened"] == 1
@@ -164,7 +165,7 @@ def test_health_tells_the_counters(server):
 def test_large_and_endless_bodies_are_refused(server):
     request = urllib.request.Request(f"{server.workspace_url}/oidc/v1/token", data=b"x" * 70_000)
     with pytest.raises((urllib.error.HTTPError, ConnectionError, urllib.error.URLError)):
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=PATIENCE)
 
 
 def test_both_ports_speak_tls(make_server, make_client, tmp_path, monkeypatch, rows):
