@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consumer.broker import BatchLimits, Inbox
-from consumer.rows import EncodedRows, normalize
-from consumer.rows.tag_events import SourceNames, TagColumns
+from consumer.rows import EncodedRows, SourceNames, TagColumns, normalize
 from sparkplug import Fleet, Message, MessageBatch
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 

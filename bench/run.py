@@ -25,8 +25,7 @@ import outage
 import spool
 from baseline import Baseline
 
-from consumer.rows import EncodedRows, normalize
-from consumer.rows.tag_events import SourceNames, TagColumns
+from consumer.rows import EncodedRows, SourceNames, TagColumns, normalize
 from sparkplug import Fleet, Message, MessageBatch
 
 if TYPE_CHECKING:

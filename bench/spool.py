@@ -15,11 +15,9 @@ from typing import Final
 
 import fleet as generated
 
-from consumer.rows import EncodedRows, descriptor_bytes, normalize
+from consumer.rows import EncodedRows, SourceNames, TagColumns, descriptor_bytes, normalize
 from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
-from consumer.rows.tag_events import SourceNames, TagColumns
-from consumer.spool import Spool
-from consumer.spool.spool import NewBatch
+from consumer.spool import NewBatch, Spool
 from sparkplug import Fleet, Message, MessageBatch
 
 MOST_CPU_SECONDS: Final = 0.5

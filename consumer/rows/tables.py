@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from google._upb._message import Descriptor as UpbDescriptor
     from google.protobuf.descriptor import Descriptor
 
-__all__ = [
-    "COLUMNS",
-    "TAG_EVENTS",
-    "TAG_EVENTS_SCHEMA",
-    "TAG_EVENT_DESCRIPTOR",
-    "Column",
-    "encode_columns",
-]
 
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("event_id", "STRING", False, "names one observation; equal ids are duplicates"),

@@ -20,16 +20,14 @@ from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.event_id import as_text, event_digests
 from consumer.rows.tables import COLUMNS, encode_columns
-from consumer.rows.tag_columns import TagColumns
-from consumer.rows.templates import SourceNames
 from sparkplug import QUALITY_NAMES, ROW_TYPES, ValueKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from consumer.rows.tag_columns import TagColumns
     from sparkplug import Observations
 
-__all__ = ["SourceNames", "TagColumns", "TagEvents", "normalize"]
 
 _REQUIRED: Final = frozenset(column.name for column in COLUMNS if not column.nullable)
 _BOOL: Final = pa.bool_()

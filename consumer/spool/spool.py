@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from consumer.spool.layout import Sync
     from consumer.spool.salvage import Salvage
 
-__all__ = ["NewBatch", "Spool", "SpoolStats", "SpooledBatch", "StateValue"]
 
 _LOG = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from sparkplug.edge.commands import CommandError, command_value
 from sparkplug.edge.encoding import SignedEncoding, wire_value
 from sparkplug.edge.messages import EdgeMessages, Wire
 from sparkplug.edge.store import HistoryStore
-from sparkplug.edge.tags import EdgeTags, UnknownMetricError
+from sparkplug.edge.tags import EdgeTags
 from sparkplug.names import REBIRTH, SEQ_MODULUS
 from sparkplug.pb import sparkplug_b_pb2 as pb
 from sparkplug.topics import MessageType, Topic
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sparkplug.edge.encoding import Metric
     from sparkplug.edge.tags import Device
 
-__all__ = ["EdgeNode", "EdgeNodeOptions", "Session", "UnknownMetricError", "Update"]
 
 _SUBSCRIBE_QOS: Final = 1
 

@@ -13,8 +13,8 @@ from support.services import PATIENCE, wait_until
 
 from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
+from sparkplug.edge import EdgeNode, Update
 from sparkplug.edge.encoding import Metric
-from sparkplug.edge.node import EdgeNode, Update
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 from sparkplug.topics import parse_topic
 

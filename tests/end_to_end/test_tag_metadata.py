@@ -13,8 +13,8 @@ from support.services import wait_until
 
 from end_to_end.side_world import METADATA, landed, side_world, told
 from sparkplug.datatypes import DataType
+from sparkplug.edge import EdgeNode
 from sparkplug.edge.encoding import Metric, Properties
-from sparkplug.edge.node import EdgeNode
 
 NOW_MS = 1_795_443_214_000
 PRESSURE = Properties(

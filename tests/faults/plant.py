@@ -14,8 +14,8 @@ from consumer.simulator.group import NodeGroup
 from consumer.simulator.node import SimulatedNode, now_ms
 from faults.notebook import POISON_QUALITY, Notebook
 from sparkplug.datatypes import DataType
+from sparkplug.edge import EdgeNode, EdgeNodeOptions, Update
 from sparkplug.edge.encoding import Metric
-from sparkplug.edge.node import EdgeNode, EdgeNodeOptions, Update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from consumer.rows import SourceNames, TagColumns, normalize
 from consumer.rows.encoded import EncodedRows
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.nodes.holding import HoldLimits
 from sparkplug.host.screening import FleetLimits

@@ -9,7 +9,7 @@ from itertools import chain, groupby
 import pyarrow as pa
 from support.tag_rows import as_record_batch
 
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from consumer.rows import SourceNames, TagColumns, normalize
 from consumer.spool import layout
 from consumer.spool.fleet import FleetStore
 from consumer.spool.gaps import GapStore

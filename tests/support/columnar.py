@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 from oracle.messages import ARRIVED, SENT_MS, metric, payload
 
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from consumer.rows import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
 from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sparkplug import topics
 from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
+from sparkplug.edge import EdgeNode, EdgeNodeOptions
 from sparkplug.edge.encoding import Metric, SignedEncoding
-from sparkplug.edge.node import EdgeNode, EdgeNodeOptions
 from support import peer
 
 NOW = 1_700_000_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.rows.tag_events import SourceNames, normalize
+from consumer.rows import SourceNames, normalize
 from support.columnar import Columnar, as_dictionaries
 from support.tag_rows import as_record_batch
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from oracle.messages import SENT_MS
 
-from consumer.rows.tag_events import SourceNames, TagColumns, normalize
+from consumer.rows import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
 from sparkplug.host.fleet import Fleet

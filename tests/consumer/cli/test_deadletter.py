@@ -9,8 +9,8 @@ from support.spool_command import run_command
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
+from consumer.spool import Spool
 from consumer.spool.fleet import FleetStore
-from consumer.spool.spool import Spool
 from sparkplug.messages import Message, Quarantined, Reason
 
 

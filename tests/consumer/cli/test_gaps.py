@@ -8,8 +8,8 @@ import time
 import pytest
 from support.spool_command import run_command
 
+from consumer.spool import Spool
 from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
-from consumer.spool.spool import Spool
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
 

@@ -9,8 +9,8 @@ from support.spool_command import run_command
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
+from consumer.spool import NewBatch, Spool
 from consumer.spool.ledger import Ledger
-from consumer.spool.spool import NewBatch, Spool
 from sparkplug.decoded import Decoded
 from sparkplug.messages import Reason
 

@@ -9,7 +9,7 @@ from support.tag_events import TABLE
 
 from consumer.delivery.handover import Handover
 from consumer.rows.encoded import EncodedRows
-from consumer.spool.spool import Spool
+from consumer.spool import Spool
 
 
 class Crossing:

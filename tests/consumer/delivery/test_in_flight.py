@@ -8,7 +8,7 @@ from consumer.delivery.in_flight import CallLimits, Outbox
 from consumer.delivery.options import Backoff
 from consumer.rows.encoded import EncodedRows
 from consumer.sinks.sink import MAX_CALL_BYTES
-from consumer.spool.spool import SpooledBatch
+from consumer.spool import SpooledBatch
 
 
 def batch(batch_id, messages, schema_id="s"):

@@ -12,7 +12,7 @@ from support.tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
 
 from consumer.delivery.table import Delivery
 from consumer.sinks.zerobus import ZerobusSink
-from consumer.spool.spool import Spool
+from consumer.spool import Spool
 
 
 def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_path):

@@ -15,8 +15,8 @@ from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import make_consumer
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.spool import Spool
 from consumer.spool.dead_letters import DeadLetters
-from consumer.spool.spool import Spool
 from sparkplug.messages import Message, MessageBatch
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 from zerobus_local import LocalZerobus

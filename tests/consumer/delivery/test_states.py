@@ -23,7 +23,7 @@ from consumer.monitor.metrics import StreamMetrics
 from consumer.monitor.status import streams_status
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.zerobus import StreamOptions
-from consumer.spool.spool import Spool
+from consumer.spool import Spool
 from zerobus_local import LocalZerobus
 
 NUMBERS = itertools.count()

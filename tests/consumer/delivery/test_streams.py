@@ -28,7 +28,7 @@ from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.zerobus import StreamOptions
-from consumer.spool.spool import Spool
+from consumer.spool import Spool
 from zerobus_local import LocalZerobus
 
 QUICK_STREAM = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)

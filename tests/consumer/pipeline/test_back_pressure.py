@@ -11,7 +11,7 @@ from consumer.config import parse
 from consumer.errors import SpoolFull
 from consumer.pipeline import make_consumer
 from consumer.rows.encoded import EncodedRows
-from consumer.spool.spool import NewBatch
+from consumer.spool import NewBatch
 from sparkplug.events import EventKind
 
 MIB = 1 << 20

@@ -12,10 +12,10 @@ from support.listener import TIMEOUT, birth, data, death
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline import gaps as gap_records
 from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
+from consumer.spool import Spool
 from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_gap_report
 from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
-from consumer.spool.spool import Spool
 from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.fleet import Fleet
 from sparkplug.memory import BirthMemory, RememberedBirth

@@ -12,7 +12,7 @@ from consumer.pb.tag_metadata_pb2 import TagMetadata as Row
 from consumer.pipeline.side_tables import SideTables
 from consumer.rows.tag_columns import TagColumns
 from consumer.rows.templates import SourceNames
-from consumer.spool.spool import Spool
+from consumer.spool import Spool
 from sparkplug.datatypes import DataType
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from oracle.messages import metric
 from support.columnar import Columnar, message
 
+from consumer.rows import SourceNames
 from consumer.rows.event_id import identity
-from consumer.rows.tag_events import SourceNames
 from sparkplug.datatypes import DataType
 
 PAGE = Path(__file__).parents[3] / "docs" / "event_id.md"

@@ -14,8 +14,8 @@ from support.tag_rows import as_record_batch
 
 from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
+from consumer.rows import SourceNames, TagColumns
 from consumer.rows.tables import COLUMNS, TAG_EVENTS_SCHEMA
-from consumer.rows.tag_events import SourceNames, TagColumns
 from sparkplug.datatypes import DataType
 from sparkplug.host.catalogue import TagCatalogue
 

@@ -11,9 +11,9 @@ from support.spooled_rows import TABLE, random_rows, rows_of, texts_in
 
 from consumer.errors import SpoolDamaged, SpoolError
 from consumer.rows.descriptors import schema_id_of
+from consumer.spool import Spool
 from consumer.spool.layout import PAGE_BYTES
 from consumer.spool.opening import damaged_files
-from consumer.spool.spool import Spool
 
 DESCRIPTOR = b"descriptor"
 

@@ -6,9 +6,8 @@ import sqlite3
 
 import pytest
 
-from consumer.spool import layout
+from consumer.spool import Spool, layout
 from consumer.spool.fleet import FleetStore
-from consumer.spool.spool import Spool
 from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, StaleMemory
 from sparkplug.messages import Message, Quarantined, Reason

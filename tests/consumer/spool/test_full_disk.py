@@ -9,7 +9,7 @@ import pytest
 from support.spooled_rows import TABLE, random_rows
 
 from consumer.errors import SpoolDiskFull
-from consumer.spool.spool import Spool
+from consumer.spool import Spool
 
 MIB = 1 << 20
 

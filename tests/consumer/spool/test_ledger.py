@@ -6,13 +6,12 @@ import pytest
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
+from consumer.spool import NewBatch, Spool, layout
 from consumer.spool import file as spool_file
-from consumer.spool import layout
 from consumer.spool.balance import MessageBalance, RowBalance, read_balance
 from consumer.spool.dead_letters import DeadLetters
 from consumer.spool.fleet import FleetStore
 from consumer.spool.ledger import Ledger
-from consumer.spool.spool import NewBatch, Spool
 from sparkplug.decoded import Decoded
 from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.messages import Message, Quarantined, QuarantinedPart, Reason

@@ -24,8 +24,8 @@ from consumer.errors import (
     SpoolLocked,
 )
 from consumer.rows.encoded import EncodedRows
+from consumer.spool import NewBatch, Spool
 from consumer.spool import space as spool_space
-from consumer.spool.spool import NewBatch, Spool
 
 messages = st.lists(st.binary(max_size=200), max_size=50)
 

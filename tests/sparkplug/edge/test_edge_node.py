@@ -13,9 +13,9 @@ from support.peer import PeerMetric, PeerType
 
 from sparkplug.actions import Disconnect
 from sparkplug.datatypes import DataType
+from sparkplug.edge import EdgeNode, EdgeNodeOptions, Session, UnknownMetricError, Update
 from sparkplug.edge.commands import CommandError, command_value
 from sparkplug.edge.encoding import EncodeError, Properties, SignedEncoding
-from sparkplug.edge.node import EdgeNode, EdgeNodeOptions, Session, UnknownMetricError, Update
 from sparkplug.host.commands import rebirth_command
 from sparkplug.names import BD_SEQ, REBIRTH
 from sparkplug.pb import sparkplug_b_pb2 as pb

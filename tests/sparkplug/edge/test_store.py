@@ -6,7 +6,7 @@ import pytest
 from support.edge_node_world import HOST, NOW, edge_node, online, read, values, verbs
 
 from sparkplug.actions import Disconnect, Publish
-from sparkplug.edge.node import Session, Update
+from sparkplug.edge import Session, Update
 from sparkplug.names import BD_SEQ
 from sparkplug.state_message import State, encode
 
