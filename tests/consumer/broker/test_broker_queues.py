@@ -9,10 +9,11 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from end_to_end.gateway import Gateway, metric
 from end_to_end.world import world
 from paho.mqtt.enums import CallbackAPIVersion
 from support.mqtt_listener import listening
-from support.services import mosquitto
+from support.services import PATIENCE, mosquitto
 
 SHIPPED = Path(__file__).parents[3] / "mosquitto" / "mosquitto.conf"
 BOUNDS = "\n".join(
@@ -35,11 +36,12 @@ class Subscriber:
         self._client.connect("127.0.0.1", server.port, keepalive=60)
         self._client.subscribe(topic, qos)
         self.read(lambda: self._subscribed)
+        assert self._subscribed
 
     def _on_subscribe(self, *_args):
         self._subscribed = True
 
-    def read(self, until, timeout=30.0):
+    def read(self, until, timeout=PATIENCE):
         deadline = time.monotonic() + timeout
         while not until() and time.monotonic() < deadline:
             self._client.loop(0.05)
@@ -124,6 +126,9 @@ def test_the_consumer_tells_what_the_server_discards_and_takes_it_for_no_message
     broker = "sys_interval 1\nmax_queued_messages 20\nmax_inflight_messages 5"
     with world(tmp_path, broker=broker) as system:
         system.consumer.start_ready()
+        # The own STATE comes back to it, before whatever is published later.
+        Gateway(system.publish, "Plant").born(metric("Level"))
+        system.table.wait_for(1)
         with subscribed(system.server, "slow", 1):
             received = system.consumer.status()["messages_received"]
             publish(system.server, 300, 10, qos=1)

@@ -3,13 +3,14 @@
 import threading
 
 import pytest
+from support.services import PATIENCE
 
 from consumer.broker.inbox import BatchLimits, Inbox
 from sparkplug.messages import Message
 
 PLENTY = 10**9
 OVERHEAD = 400  # bytes that a queued message counts beside its payload
-DEADLINE = 20.0  # seconds after which a waiting thread counts as stuck
+DEADLINE = PATIENCE  # after that a waiting thread counts as stuck
 
 
 class Clock:

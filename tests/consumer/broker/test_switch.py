@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 import pytest
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from consumer.broker.switch import ConnectionSwitch
 
@@ -21,7 +21,7 @@ def waiting(switch):
         yield told
     finally:
         switch.stop()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 

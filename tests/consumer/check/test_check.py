@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.check_cases import SECRET, TABLE, failure, findings, mapping
 from support.scripted_server import scripted
-from support.services import free_port, mosquitto, wait_until
+from support.services import PATIENCE, free_port, mosquitto, wait_until
 
 from consumer.check import Status
 from consumer.check.endpoint import check_endpoint, explain
@@ -87,14 +87,14 @@ def pointing(tmp_path, lake, **changes):
 
 
 def test_a_token_is_fetched(tmp_path, lake):
-    (found,) = check_token(pointing(tmp_path, lake), timeout=5)
+    (found,) = check_token(pointing(tmp_path, lake), timeout=PATIENCE)
     assert found.status is Status.OK
     assert found.text == f"token for {TABLE} from {lake.workspace_url}, valid for 3600 s"
 
 
 @pytest.mark.parametrize("change", [{"client_secret": "wrong"}, {"client_id": "display name"}])
 def test_wrong_credentials_are_reported(tmp_path, lake, change):
-    text = failure(check_token, pointing(tmp_path, lake, **change), timeout=5)
+    text = failure(check_token, pointing(tmp_path, lake, **change), timeout=PATIENCE)
     assert text.startswith("HTTP 401: Client authentication failed -> zerobus.client_id must be")
     assert "not its display name" in text
 
@@ -112,7 +112,7 @@ def test_wrong_credentials_are_reported(tmp_path, lake, change):
 )
 def test_what_the_workspace_refuses_is_named_with_its_mend(tmp_path, lake, status, words):
     lake.faults.fail_oauth(status)
-    text = failure(check_token, pointing(tmp_path, lake), timeout=5)
+    text = failure(check_token, pointing(tmp_path, lake), timeout=PATIENCE)
     assert text.startswith(f"HTTP {status}: ")
     assert words in text
 
@@ -144,7 +144,7 @@ def http(status, body, *headers):
 def test_what_is_no_workspace_is_reported(tmp_path, answer, words):
     with scripted(answer, stay=False) as port:
         config = zerobus(tmp_path, workspace_url=f"http://127.0.0.1:{port}")
-        assert words in failure(check_token, config, timeout=5)
+        assert words in failure(check_token, config, timeout=PATIENCE)
 
 
 def test_a_workspace_that_does_not_answer_is_reported(tmp_path):
@@ -156,7 +156,7 @@ def test_a_workspace_that_does_not_answer_is_reported(tmp_path):
 
 def test_a_proxy_that_is_in_the_way_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://user:{SECRET}@127.0.0.1:{free_port()}")
-    text = failure(check_token, zerobus(tmp_path), timeout=5)
+    text = failure(check_token, zerobus(tmp_path), timeout=PATIENCE)
     assert text.endswith("; http_proxy is set: add 127.0.0.1 to no_proxy for a direct connection")
 
 
@@ -164,7 +164,7 @@ def test_a_proxy_that_is_in_the_way_is_named(tmp_path, monkeypatch):
 
 
 def test_a_stream_is_opened_and_closed_and_no_row_is_sent(tmp_path, lake):
-    (found,) = check_endpoint(pointing(tmp_path, lake), timeout=5)
+    (found,) = check_endpoint(pointing(tmp_path, lake), timeout=PATIENCE)
     assert found.status is Status.OK
     assert found.text.startswith(f"stream on {TABLE} opened in ")
     assert lake.counters().records_received == 0
@@ -189,14 +189,14 @@ def test_every_configured_table_is_checked_by_itself(tmp_path, lake):
 
 
 def test_a_missing_table_is_reported(tmp_path, lake):
-    text = failure(check_endpoint, pointing(tmp_path, lake, table="main.ot.none"), timeout=5)
+    text = failure(check_endpoint, pointing(tmp_path, lake, table="main.ot.none"), timeout=PATIENCE)
     assert text.startswith(f"main.ot.none on {lake.endpoint}: there is no such table, or ")
     assert "create it with `sparkplug-zerobus ddl`" in text
 
 
 def test_a_table_with_other_columns_is_reported(tmp_path, lake):
     lake.create_table("main.ot.less", pa.schema(list(TAG_EVENTS_SCHEMA)[:20]))
-    text = failure(check_endpoint, pointing(tmp_path, lake, table="main.ot.less"), timeout=5)
+    text = failure(check_endpoint, pointing(tmp_path, lake, table="main.ot.less"), timeout=PATIENCE)
     assert "the table's columns are not those of the rows" in text
     assert "'arrival_number' is not a column of the table" in text
     assert "compare the table with `sparkplug-zerobus ddl`" in text
@@ -230,20 +230,22 @@ def test_a_table_with_other_columns_is_reported(tmp_path, lake):
 )
 def test_what_zerobus_refuses_is_named_with_its_mend(tmp_path, lake, code, said, words):
     lake.faults.fail_creation(code, said, times=None)
-    text = failure(check_endpoint, pointing(tmp_path, lake), timeout=5)
+    text = failure(check_endpoint, pointing(tmp_path, lake), timeout=PATIENCE)
     assert [word for word in words if word not in text] == []
 
 
 def test_an_endpoint_where_nobody_listens_is_reported(tmp_path, lake):
     config = pointing(tmp_path, lake, endpoint=f"http://127.0.0.1:{free_port()}")
-    text = failure(check_endpoint, config, timeout=5)
+    text = failure(check_endpoint, config, timeout=PATIENCE)
     assert "nobody listens on the endpoint" in text
     assert "start `sparkplug-zerobus local-zerobus`" in text
 
 
 def test_an_endpoint_with_an_unknown_name_is_reported(tmp_path, lake):
     config = pointing(tmp_path, lake, endpoint="http://zerobus.invalid:9")
-    assert "the name of the endpoint is not known" in failure(check_endpoint, config, timeout=5)
+    assert "the name of the endpoint is not known" in failure(
+        check_endpoint, config, timeout=PATIENCE
+    )
 
 
 def test_an_endpoint_that_does_not_answer_is_reported(tmp_path, lake):
@@ -255,12 +257,12 @@ def test_an_endpoint_that_does_not_answer_is_reported(tmp_path, lake):
 
 def test_an_endpoint_of_another_protocol_is_reported(tmp_path, lake):
     config = pointing(tmp_path, lake, endpoint=lake.workspace_url)
-    assert "does not speak gRPC" in failure(check_endpoint, config, timeout=5)
+    assert "does not speak gRPC" in failure(check_endpoint, config, timeout=PATIENCE)
 
 
 def test_an_endpoint_without_tls_is_reported(tmp_path, lake):
     config = pointing(tmp_path, lake, endpoint=lake.endpoint.replace("http", "https"))
-    text = failure(check_endpoint, config, timeout=5)
+    text = failure(check_endpoint, config, timeout=PATIENCE)
     assert "the endpoint does not speak TLS" in text
 
 
@@ -270,7 +272,7 @@ def test_an_authority_of_ones_own_is_trusted_through_the_environment(
     pair = authority.issue("zerobus")
     with LocalZerobus(tmp_path / "tls", tls=Tls(pair.cert_file, pair.key_file)) as server:
         server.create_table(TABLE, TAG_EVENTS_SCHEMA)
-        text = failure(check_token, pointing(tmp_path, server), timeout=5)
+        text = failure(check_token, pointing(tmp_path, server), timeout=PATIENCE)
         assert "is not trusted" in text
         assert "in SSL_CERT_FILE" in text
         text = failure(
@@ -280,8 +282,8 @@ def test_an_authority_of_ones_own_is_trusted_through_the_environment(
         assert "in SSL_CERT_FILE" in text
 
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
-        assert check_token(pointing(tmp_path, server), timeout=5)[0].status is Status.OK
-        assert check_endpoint(pointing(tmp_path, server), timeout=5)[0].status is Status.OK
+        assert check_token(pointing(tmp_path, server), timeout=PATIENCE)[0].status is Status.OK
+        assert check_endpoint(pointing(tmp_path, server), timeout=PATIENCE)[0].status is Status.OK
 
 
 def test_an_error_of_the_sdk_never_shows_the_secret(tmp_path):
@@ -299,7 +301,7 @@ def test_a_part_that_never_ends_is_given_up():
 
 
 def test_a_defect_in_one_part_is_reported_as_its_failure():
-    (found,) = Running("odd", lambda: 1 / 0, 5).findings()
+    (found,) = Running("odd", lambda: 1 / 0, PATIENCE).findings()
     assert found.line().startswith("FAIL odd  ZeroDivisionError: division by zero")
 
 
@@ -313,11 +315,20 @@ def run(tmp_path, config, *arguments):
     path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     program = [sys.executable, "-c", "from consumer.cli import main; main()", "check"]
     return subprocess.run(
-        [*program, "--config", str(path), "--listen", "0.1", "--timeout", "5", *arguments],
+        [
+            *program,
+            "--config",
+            str(path),
+            "--listen",
+            "0.1",
+            "--timeout",
+            str(PATIENCE),
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=2 * PATIENCE,
         env={name: value for name, value in os.environ.items() if name != "RUST_LOG"},
     )
 

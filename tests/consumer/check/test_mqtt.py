@@ -5,12 +5,12 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from support.check_cases import PROTOCOLS, SECRET, findings, mapping
 from support.scripted_server import scripted
-from support.services import free_port, mosquitto, wait_until
+from support.services import PATIENCE, free_port, mosquitto, wait_until
 
 
 @pytest.fixture
 def mqtt_findings(tmp_path):
-    def look(url, listen=0.2, timeout=5.0, host=None, **server):
+    def look(url, listen=0.2, timeout=PATIENCE, host=None, **server):
         config = mapping(tmp_path, url)
         config["servers"][0] |= server
         config["host"] = host or {}
@@ -46,13 +46,15 @@ def publisher(tmp_path):
 
 def retain(client, topic, payload):
     """Retained: what is there before the check subscribes, it hears at once."""
-    client.publish(topic, payload, qos=1, retain=True).wait_for_publish(10)
+    published = client.publish(topic, payload, qos=1, retain=True)
+    published.wait_for_publish(PATIENCE)
+    assert published.is_published()
 
 
 def test_the_first_message_is_reported(publisher, mqtt_findings):
     server, client = publisher
     retain(client, "spBv1.0/G/NDATA/Edge 1", b"\x10\x01")
-    _, note = mqtt_findings(server.url, listen=10)
+    _, note = mqtt_findings(server.url, listen=PATIENCE)
     assert note.startswith("note mqtt plant-a  first message after ")
     assert note.endswith(" s: spBv1.0/G/NDATA/Edge 1")
 
@@ -60,8 +62,8 @@ def test_the_first_message_is_reported(publisher, mqtt_findings):
 def test_traffic_that_is_not_sparkplug_is_reported(publisher, mqtt_findings):
     server, client = publisher
     retain(client, "zigbee2mqtt/lamp", b"on")
-    _, note = mqtt_findings(server.url, topics=["#"])
-    assert "1 messages in 0.2 s, none of them Sparkplug B -> correct servers[0].topics" in note
+    _, note = mqtt_findings(server.url, topics=["#"], listen=2)
+    assert "1 messages in 2 s, none of them Sparkplug B -> correct servers[0].topics" in note
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,9 @@ def test_another_host_of_the_same_id_is_reported(publisher, mqtt_findings, state
     server, client = publisher
     retain(client, "spBv1.0/STATE/me", state)
     text = "a host me says that it is online"
-    assert any(text in line for line in mqtt_findings(server.url, host={"id": "me"})) == is_noted
+    listen = 2 if is_noted else 0.2
+    found = mqtt_findings(server.url, host={"id": "me"}, listen=listen)
+    assert any(text in line for line in found) == is_noted
     assert not any(text in line for line in mqtt_findings(server.url, host={"id": "other"}))
 
 
@@ -113,32 +117,54 @@ SUBACK = b"\x90\x04\x00\x01\x00"
 
 
 @pytest.mark.parametrize(
-    ("answers", "stay", "words"),
+    ("answers", "stay", "timeout", "words"),
     [
-        ([b"\x20\x03\x00\x84\x00"], True, ["Unsupported protocol version (code 132)", '"3.1.1"']),
-        ([b"\x20\x03\x00\x85\x00"], True, ["Client identifier not valid (code 133)", "client_id"]),
-        ([b"\x20\x03\x00\x86\x00"], True, ["Bad user name or password", "check username"]),
-        ([b"\x20\x03\x00\x8a\x00"], True, ["Banned (code 138)", "administrator"]),
-        ([b"\x20\x03\x00\x80\x00"], True, ["Unspecified error", "look at the server's log"]),
-        ([], True, ["did not answer CONNECT within 0.5 s", "mqtts:// if this is a TLS port"]),
-        ([], False, ["ended the connection instead of answering CONNECT", '"3.1.1"']),
+        (
+            [b"\x20\x03\x00\x84\x00"],
+            True,
+            PATIENCE,
+            ["Unsupported protocol version (code 132)", '"3.1.1"'],
+        ),
+        (
+            [b"\x20\x03\x00\x85\x00"],
+            True,
+            PATIENCE,
+            ["Client identifier not valid (code 133)", "client_id"],
+        ),
+        (
+            [b"\x20\x03\x00\x86\x00"],
+            True,
+            PATIENCE,
+            ["Bad user name or password", "check username"],
+        ),
+        ([b"\x20\x03\x00\x8a\x00"], True, PATIENCE, ["Banned (code 138)", "administrator"]),
+        (
+            [b"\x20\x03\x00\x80\x00"],
+            True,
+            PATIENCE,
+            ["Unspecified error", "look at the server's log"],
+        ),
+        ([], True, 0.5, ["did not answer CONNECT within 0.5 s", "mqtts:// if this is a TLS port"]),
+        ([], False, PATIENCE, ["ended the connection instead of answering CONNECT", '"3.1.1"']),
         (
             [CONNACK, SUBACK + b"\x87"],
             True,
+            PATIENCE,
             ["subscription to spBv1.0/# refused: Not authorized (code 135)", "right to read"],
         ),
-        ([CONNACK], True, ["did not answer SUBSCRIBE within 0.5 s"]),
+        ([CONNACK], True, 2, ["did not answer SUBSCRIBE within 2 s"]),
         (
             [CONNACK],
             False,
+            PATIENCE,
             ["ended the connection on SUBSCRIBE", "right to read servers[0].topics"],
         ),
-        ([CONNACK, SUBACK + b"\x01"], False, ["ended the connection: "]),
+        ([CONNACK, SUBACK + b"\x01"], False, PATIENCE, ["ended the connection: "]),
     ],
 )
-def test_what_a_server_refuses_is_named_with_its_mend(mqtt_findings, answers, stay, words):
+def test_what_a_server_refuses_is_named_with_its_mend(mqtt_findings, answers, stay, timeout, words):
     with scripted(*answers, stay=stay) as port:
-        *_, fail = mqtt_findings(f"mqtt://127.0.0.1:{port}", timeout=0.5, listen=5)
+        *_, fail = mqtt_findings(f"mqtt://127.0.0.1:{port}", timeout=timeout, listen=PATIENCE)
     assert fail.startswith("FAIL mqtt plant-a  ")
     assert [word for word in words if word not in fail] == []
 

@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 from deltalake import DeltaTable
-from support.services import free_port, wait_until
+from support.services import PATIENCE, free_port, wait_until
 
 from consumer.cli.local_zerobus import addresses
 from consumer.config import parse
@@ -48,12 +48,12 @@ def running(tmp_path, mapping, *arguments):
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
 
 
 def ready(process, errors):
     wait_until(
-        lambda: "ready" in errors.read_text() or process.poll() is not None, 30, "the ready line"
+        lambda: "ready" in errors.read_text() or process.poll() is not None, what="the ready line"
     )
     assert process.poll() is None, errors.read_text()
 
@@ -63,11 +63,11 @@ def test_it_serves_the_configured_table_until_a_signal_ends_it(tmp_path, number,
     endpoint, workspace = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     with running(tmp_path, configuration(endpoint, workspace)) as (process, errors):
         ready(process, errors)
-        assert httpx.get(f"{workspace}/healthz").status_code == 200
+        assert httpx.get(f"{workspace}/healthz", timeout=PATIENCE).status_code == 200
         table = DeltaTable(tmp_path / "lake" / "main" / "ot" / "tag_events")
         assert [f.name for f in table.schema().fields] == TAG_EVENTS_SCHEMA.names
         process.send_signal(number)
-        assert process.wait(15) == code
+        assert process.wait(PATIENCE) == code
         assert process.stdout.read() == b""
     assert errors.read_text() == (
         f"local-zerobus ready: endpoint {endpoint}, workspace {workspace}, "
@@ -95,7 +95,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     with running(tmp_path / "first", mapping) as first:
         ready(*first)
         with running(tmp_path / "second", mapping) as (process, errors):
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE) == 1
             text = errors.read_text()
             assert text.startswith("Error: local-zerobus: Cannot listen on 127.0.0.1:")
 
@@ -103,7 +103,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
 def test_the_configuration_must_point_to_this_machine(tmp_path):
     mapping = configuration("https://zerobus.example.com", "https://w.example.com")
     with running(tmp_path, mapping) as (process, errors):
-        assert process.wait(30) == 2
+        assert process.wait(PATIENCE) == 2
         assert "zerobus.endpoint: must be http:// with a port" in errors.read_text()
         assert len(errors.read_text().splitlines()) == 1
 
@@ -149,5 +149,6 @@ def test_credentials_can_be_required(tmp_path, secret, status):
             f"{workspace}/oidc/v1/token",
             auth=("local", secret),
             data={"grant_type": "client_credentials"},
+            timeout=PATIENCE,
         )
         assert answer.status_code == status

@@ -4,6 +4,7 @@ import contextlib
 import threading
 
 import pytest
+from support.services import PATIENCE
 from support.tag_events import TABLE
 
 from consumer.delivery.handover import Handover
@@ -110,5 +111,5 @@ def test_batches_pass_once_and_in_order_while_both_sides_hurry(crossing):
     reader.start()
     for number in range(total):
         handover.offer(append(crossing, size=100 * (number % 50)))
-    reader.join(30)
+    reader.join(PATIENCE)
     assert taken == list(range(1, total + 1))

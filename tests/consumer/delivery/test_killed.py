@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+from support.services import PATIENCE
 from support.tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
 
 from consumer.delivery.table import Delivery
@@ -43,8 +44,8 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
             )
             delivery = Delivery(spool, sink, TABLE, spool.add_schema(DESCRIPTOR))
             delivery.start()
-            assert delivery.drain(30) == 0
-            assert delivery.stop(10)
+            assert delivery.drain(PATIENCE) == 0
+            assert delivery.stop(PATIENCE)
     numbers = landed(tmp_path / "tables")
     assert committed == sorted(committed)
     assert committed[-1] <= last

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from support.columnar import change, message, tag
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, event
 
 from consumer.broker.inbox import InboxBatch
@@ -137,7 +137,7 @@ class TestDeadLetter:
             more = message("NDATA", change(0, 2.5), seq=2)
             consumer.decoding._take_whatever_it_is(InboxBatch({0: MessageBatch([more])}))
             wait_until(lambda: consumer.delivery.stats().rows_set_aside == 1)
-            consumer.deliveries.stop(10)
+            consumer.deliveries.stop(PATIENCE)
             consumer.spool.close()
         with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
             [letter] = letters.list()

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from support.mqtt_listener import listening
-from support.services import mosquitto
+from support.services import mosquitto, wait_until
 
 from consumer.config import parse
 from consumer.pipeline import make_consumer
@@ -41,6 +41,8 @@ def test_the_node_is_asked_in_the_form_of_the_specification(tmp_path):
             running.start()
             running.ask_rebirth("plant", "Plant", "Edge 1")
             client.wait_for("NCMD")
+            # The server may have it before it is counted.
+            wait_until(lambda: running.telemetry.totals["rebirths_requested"], what="a count")
             assert running.telemetry.totals["rebirths_requested"] == 1
         [command] = [each for each in client.arrivals if "/NCMD/" in each.topic]
         assert command.topic == "spBv1.0/Plant/NCMD/Edge 1"

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pyarrow as pa
 import pytest
-from support.services import free_port, wait_until
+from support.services import PATIENCE, PROMPT, free_port, wait_until
 from support.tag_events import (
     CLIENT_ID,
     DESCRIPTOR,
@@ -31,7 +32,7 @@ from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, Failed
 from consumer.sinks.zerobus import StreamOptions, ZerobusSink
 from zerobus_local import LocalZerobus
 
-QUICK = StreamOptions(open_timeout=5.0, ack_timeout=30.0, flush_timeout=0.3)
+QUICK = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ class Line:
         """Wait until `offset` is acknowledged; the offsets in the order of their arrival."""
         seen = []
         while offset not in seen:
-            event = self.events.get(timeout=10)
+            event = self.events.get(timeout=PATIENCE)
             assert isinstance(event, Acknowledged), stream.failure()
             assert event.generation == stream.generation
             seen.append(event.offset)
@@ -67,7 +68,7 @@ class Line:
 
     def dead(self, stream):
         """Wait until the stream is dead; the cause."""
-        while self.events.get(timeout=10) != Failed(stream.generation):
+        while self.events.get(timeout=PATIENCE) != Failed(stream.generation):
             pass
         return stream.failure()
 
@@ -98,8 +99,8 @@ def test_offsets_restart_with_each_stream_generation(line):
     assert second.generation > first.generation
 
 
-def test_closing_lands_what_was_sent_nothing_is_sent_unnoticed(line, tmp_path):
-    stream = line.open()
+def test_closing_lands_what_was_sent_nothing_is_sent_unnoticed(server, tmp_path):
+    stream = Line(sink_for(server, options=replace(QUICK, flush_timeout=PATIENCE))).open()
     for number in range(100):
         stream.send([event(number)])
     stream.close()
@@ -108,7 +109,7 @@ def test_closing_lands_what_was_sent_nothing_is_sent_unnoticed(line, tmp_path):
 
 def test_inflight_counts_calls_not_records(server, tmp_path):
     server.faults.delay_acks(30)
-    line = Line(sink_for(server, options=StreamOptions(max_inflight=3, flush_timeout=5.0)))
+    line = Line(sink_for(server, options=StreamOptions(max_inflight=3, flush_timeout=PATIENCE)))
     stream = line.open()
     for call in range(3):
         stream.send([event(call * 100 + row) for row in range(100)])
@@ -117,7 +118,7 @@ def test_inflight_counts_calls_not_records(server, tmp_path):
     fourth.join(0.3)
     assert fourth.is_alive()
     server.faults.clear()
-    fourth.join(5)
+    fourth.join(PATIENCE)
     assert not fourth.is_alive()
     stream.close()
     assert landed(tmp_path) == list(range(301))
@@ -279,7 +280,7 @@ def test_close_is_bounded_while_acknowledgements_never_come(server, line):
     stream.send([event(0)])
     started = time.monotonic()
     stream.close()
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < PROMPT
 
 
 def test_a_stream_that_the_service_rotates_has_ended_not_failed(server, line):
@@ -326,7 +327,7 @@ def test_an_endpoint_that_never_answers_is_given_up_in_time(server, line):
         with pytest.raises(SinkFailure) as failure:
             sink.open_stream(TABLE, DESCRIPTOR, "schema", line.events)
     assert failure.value.kind is FailureKind.RETRIABLE
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < PROMPT
 
 
 def test_one_sdk_object_serves_all_streams(line):
@@ -346,7 +347,7 @@ _CHILD = """if True:
     events = queue.SimpleQueue()
     stream = sink.open_stream(TABLE, DESCRIPTOR, "schema", events)
     stream.send([event(0)])
-    assert isinstance(events.get(timeout=10), Acknowledged)
+    assert isinstance(events.get(timeout=60), Acknowledged)
     stream.close()
 """
 
@@ -359,7 +360,7 @@ def run_child(server, **environment):
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE,
         check=True,
     )
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 from support.spooled_rows import TABLE, random_rows, rows_of, texts_in
 
 from consumer.errors import (
@@ -196,7 +196,7 @@ class TestKeeping:
             spool.append(TABLE, random_rows(10, 100, seed), schema_id=schema_id).batch_id
             for seed in range(total)
         ]
-        thread.join(30)
+        thread.join(PATIENCE)
         assert trimmed == appended
         assert spool.stats().rows == 0
 
