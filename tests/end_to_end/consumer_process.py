@@ -9,12 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from support.services import free_port, wait_until
+from support.services import PATIENCE, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +67,7 @@ class ConsumerProcess:
     program: Sequence[str] = tuple(PROGRAM)
     process: subprocess.Popen[bytes] = field(init=False)
     runs: int = field(default=0, init=False)
-    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10), init=False)
+    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=PATIENCE), init=False)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -108,7 +107,7 @@ class ConsumerProcess:
         self.start()
         self.wait_for(lambda: self.answers("/readyz"), "/readyz")
 
-    def wait_for(self, condition: Any, what: str, timeout: float = 20.0) -> None:
+    def wait_for(self, condition: Any, what: str, timeout: float = PATIENCE) -> None:
         """Poll until `condition()`; a run that ended meanwhile is shown with its log."""
 
         def done() -> object:
@@ -120,15 +119,15 @@ class ConsumerProcess:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self}") from error
 
-    def wait_for_log(self, text: str, timeout: float = 20.0) -> None:
+    def wait_for_log(self, text: str, timeout: float = PATIENCE) -> None:
         """Wait until the present run wrote `text`."""
         self.wait_for(lambda: text in self.log(), repr(text), timeout)
 
-    def wait_end(self, timeout: float = 30.0) -> int:
+    def wait_end(self, timeout: float = PATIENCE) -> int:
         """The exit code of a run that ends by itself."""
         return self.process.wait(timeout)
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 30.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout)
@@ -189,7 +188,7 @@ class ConsumerProcess:
                 return float(line.rsplit(" ", 1)[1])
         raise AssertionError(f"no {name} in /metrics")
 
-    def wait_delivered(self, timeout: float = 30.0) -> None:
+    def wait_delivered(self, timeout: float = PATIENCE) -> None:
         """Wait until nothing is on the way: every row that was made is acknowledged."""
         seen: list[Any] = []
 
@@ -213,7 +212,7 @@ class ConsumerProcess:
         if self.runs and self.process.poll() is None:
             self.process.kill()
         if self.runs:
-            self.process.communicate(timeout=10)
+            self.process.communicate(timeout=PATIENCE)
         self._http.close()
 
 
@@ -227,10 +226,3 @@ def consumer(
         yield process
     finally:
         process.close()
-
-
-def seconds_for(action: Any) -> float:
-    """How long a call takes."""
-    started = time.monotonic()
-    action()
-    return time.monotonic() - started

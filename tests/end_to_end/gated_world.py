@@ -106,7 +106,7 @@ def states(system: World) -> list[tuple[bool, int]]:
 
 def wait_for_states(system: World, *online: bool) -> list[int]:
     """Wait for STATE messages that say this, and no others; return their timestamps."""
-    wait_until(lambda: len(states(system)) >= len(online), 20, f"STATE {online}")
+    wait_until(lambda: len(states(system)) >= len(online), what=f"STATE {online}")
     found = states(system)
     assert [each for each, _ in found] == list(online), found
     return [timestamp for _, timestamp in found]

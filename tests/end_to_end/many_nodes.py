@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from sparkplug.actions import Publish
 from sparkplug.datatypes import DataType
 from sparkplug.edge.encoding import Metric
 from sparkplug.edge.node import EdgeNode, Update
+from sparkplug.pb.sparkplug_b_pb2 import Payload
 from sparkplug.topics import parse_topic
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class ManyNodes:
         self._lock = threading.Lock()
         self._start_ms = time.time_ns() // 1_000_000
         self.nodes = {f"Edge {n:03}": self._node(f"Edge {n:03}") for n in range(count)}
-        self.requests: list[tuple[float, str]] = []
+        self.requests: list[tuple[int, str]] = []
+        """When the host wrote each of them, and to which node it did."""
         self._subscribed = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.max_queued_messages_set(0)
@@ -84,11 +86,14 @@ class ManyNodes:
 
     def flush(self) -> None:
         """Wait until everything published so far is with the server."""
-        self._client.publish("flushed", b"", qos=1).wait_for_publish(20)
+        flushed = self._client.publish("flushed", b"", qos=1)
+        flushed.wait_for_publish(PATIENCE)
+        assert flushed.is_published(), "the server does not acknowledge"
 
     def _on_message(self, _client, _userdata, message: mqtt.MQTTMessage) -> None:
         node = self.nodes[parse_topic(message.topic).edge_node_id]
-        self.requests.append((time.monotonic(), node.edge_node_id))
+        written_ms = Payload.FromString(message.payload).timestamp
+        self.requests.append((written_ms, node.edge_node_id))
         now_ms = time.time_ns() // 1_000_000
         with self._lock:
             self._perform(node.message(message.topic, message.payload, now_ms))

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from support.peer import PeerType
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from consumer.simulator import Fleet
 from consumer.spool.gap_report import read_gap_report
@@ -42,7 +42,7 @@ def report(system, *arguments, code=0):
         [*PROGRAM, "gaps", "--config", str(system.consumer.config_file), "--json", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
         cwd=system.consumer.directory,
     )
@@ -73,7 +73,7 @@ def wait_for_gaps(system, *expected):
         return found == list(expected)
 
     try:
-        wait_until(are_there, 20, f"gaps {expected}")
+        wait_until(are_there, what=f"gaps {expected}")
     except AssertionError as error:
         raise AssertionError(f"{error}; there are {found}") from error
 
@@ -86,7 +86,10 @@ def wait_for_received(system, count):
         found[:] = [present(system)]
         return found[0]["total"]["received"] == count
 
-    wait_until(are_there, 20, f"{count} received messages in {found}")
+    try:
+        wait_until(are_there, what=f"{count} received messages")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; the report is {found[0]}") from error
     return found[0]
 
 
@@ -153,7 +156,7 @@ def test_a_gap_stays_open_over_a_restart_and_is_healed_after_a_kill(tmp_path):
         assert gaps(system) == [("sequence_gap", 2, "open")]
         gateway.data(value(4))
         line.publish(*line.lost[0])
-        wait_until(lambda: present(system)["gaps"][0]["late"] == 1, 20, "the late message")
+        wait_until(lambda: present(system)["gaps"][0]["late"] == 1, what="the late message")
         wait_for_received(system, line.sent)
         system.consumer.kill()
 
@@ -209,7 +212,7 @@ def test_what_is_sent_while_the_consumer_is_away_is_counted_modulo_256(tmp_path)
             gateways["B"].data(value(4))
         system.consumer.start_ready()
         gateways["B"].data(value(5))
-        wait_until(lambda: gaps(system)[-1] == ("away", killed, "open"), 20, "the second absence")
+        wait_until(lambda: gaps(system)[-1] == ("away", killed, "open"), what="the second absence")
         assert system.consumer.stop() == 0
 
 
@@ -244,13 +247,13 @@ def test_history_that_a_node_kept_while_the_host_was_offline_heals_the_gap(tmp_p
         fleet.start()
         try:
             system.consumer.start_ready()
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             system.table.wait_for(100)
             assert system.consumer.stop() == 0
             stored = fleet.stored
-            wait_until(lambda: fleet.stored > stored + 50, 20, "values that are kept at the edge")
+            wait_until(lambda: fleet.stored > stored + 50, what="values that are kept at the edge")
             system.consumer.start_ready()
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             nodes = {("Plant 1", "Line A"), ("Plant 2", "Line A")}
 
             def healed():
@@ -260,17 +263,17 @@ def test_history_that_a_node_kept_while_the_host_was_offline_heals_the_gap(tmp_p
                     if each["healing"] == "history_flush"
                 }
 
-            wait_until(lambda: healed() == nodes, 20, "gaps healed by history")
+            wait_until(lambda: healed() == nodes, what="gaps healed by history")
             system.consumer.wait_for(lambda: fleet.stored == 0, "the stores to be empty")
         finally:
-            fleet.stop()
+            assert fleet.stop(PATIENCE)
         system.consumer.wait_delivered()
         found = report(system)
-        rows = system.table.rows(is_historical=True)
         assert found["total"]["history_rows"] > 0
-        assert found["total"]["history_rows"] <= len(rows)
         assert found["total"]["missing"] == 0
         assert system.consumer.stop() == 0
+        # What was counted has landed by now.
+        assert found["total"]["history_rows"] <= len(system.table.rows(is_historical=True))
 
 
 def test_the_report_says_what_was_withheld_of_many_nodes_at_random(tmp_path):
@@ -292,7 +295,7 @@ def test_the_report_says_what_was_withheld_of_many_nodes_at_random(tmp_path):
                 received[gateway.node] += not line.loses
         wait_for_received(system, line.sent)
         total = sum(withheld.values())
-        wait_until(lambda: present(system)["total"]["missing"] == total, 20, f"{total} missing")
+        wait_until(lambda: present(system)["total"]["missing"] == total, what=f"{total} missing")
         found = {node["edge_node_id"]: node for node in report(system)["nodes"]}
         assert {name: node["missing"] for name, node in found.items()} == withheld
         assert {name: node["received"] for name, node in found.items()} == received

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
+from datetime import UTC, datetime
 
 import pytest
 from conformance.mqtt_packets import Disconnect, Puback, Publish, Unsubscribe
-from conformance.observer import state_of
+from conformance.observer import kept, state_of
 from conformance.recording_proxy import recording_proxy
 from support.mqtt_listener import listening
-from support.services import mosquitto, wait_until
+from support.services import PATIENCE, PROMPT, mosquitto, wait_until
 
 from consumer.simulator import Fleet
-from end_to_end.consumer_process import configuration, consumer, seconds_for
+from end_to_end.consumer_process import configuration, consumer
 from end_to_end.gated_world import (
     STATE,
     BulkyGateway,
@@ -32,6 +32,9 @@ from end_to_end.side_world import EVENTS, landed, side_world, told
 from end_to_end.under_load import assert_nothing_lost
 from end_to_end.world import world
 
+_MANY = 20_000
+"""Messages, more than can be read one at a time within some seconds."""
+
 
 def offline(at_ms):
     return b'{"online":false,"timestamp":%d}' % at_ms
@@ -43,26 +46,28 @@ def offline(at_ms):
 def test_edge_nodes_that_name_this_host_lose_nothing_while_the_sink_is_down(tmp_path):
     # Stored history comes at once: batches must be small beside the spool.
     batch = {"max_bytes": "256KiB"}
-    settings = gated(gate={"min_closed": "500ms", "drain": "1s"}, batch=batch)
+    settings = gated(gate={"min_closed": "500ms", "drain": "3s"}, batch=batch)
     with world(tmp_path, zerobus_process=True, **settings) as system:
         system.consumer.start_ready()
         # No rolling history: what an edge node has sent, it does not send again.
         fleet = Fleet(system.server.url, 2, 4_000, primary_host_id="historian")
         fleet.start()
         try:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             system.zerobus.kill()
-            wait_until(lambda: fleet.online == 0, 30, "edge nodes that see the host offline")
+            wait_until(lambda: fleet.online == 0, what="edge nodes that see the host offline")
             wait_for_gate(system.consumer, "closed")
-            published, spooled = fleet.published, system.consumer.status()["spooled_rows"]
+            published, closed = fleet.published, datetime.now(UTC)
             wait_until(lambda: fleet.stored > 1_000, what="stored values")
             assert (fleet.published, fleet.online) == (published, 0)
-            assert system.consumer.status()["spooled_rows"] == spooled
+            opens = datetime.now(UTC)
             system.zerobus.start()
             wait_for_gate(system.consumer, "open")
             assert_nothing_lost(system, fleet)
         finally:
-            assert fleet.stop()
+            assert fleet.stop(PATIENCE)
+        arrived = [row["ingestion_timestamp"] for row in system.table.rows()]
+        assert not [each for each in arrived if closed < each < opens]
         history = system.table.rows(is_historical=True)
         assert len(history) > 1_000
         # Each observation of the history landed once: what was sent before was not again.
@@ -168,28 +173,31 @@ def test_the_host_says_offline_reads_on_and_leaves_without_a_will(tmp_path, prot
 
 
 def test_while_messages_come_without_a_pause_reading_goes_on(tmp_path):
-    with gated_world(tmp_path, gate={"drain": "500ms", "min_closed": "1h"}) as system:
+    # One at a time: the server holds much of what was published before the gate closed.
+    settings = {"broker": "max_inflight_messages 1", "gate": {"drain": "500ms", "min_closed": "1h"}}
+    with gated_world(tmp_path, **settings) as system:
         gateway = BulkyGateway(system)
         gateway.start()
-        late = Gateway(system.publish, "Late")
-        late.born(metric("Level", value=0.0))
+        late = Gateway(lambda *each: system.client.client.publish(*each, qos=1), "Late")
         system.zerobus.faults.delay_commits(float("inf"))
         gateway.send()
-        wait_for_states(system, True, False)
-        started = time.monotonic()
-        sent = 0
-        while gate(system.consumer)["state"] == "closing":
-            sent += 1
-            late.data(metric("Level", value=float(sent), timestamp=now_ms()))
-        # It has an end, though: five times as long.
-        assert 1.0 < time.monotonic() - started < 5.0
+        late.born(metric("Level", value=0.0))
+        for number in range(1, _MANY):
+            late.data(metric("Level", value=float(number)))
+        wait_for_gate(system.consumer, "closed")
+        gone_ms = state_of(kept(system.server.port, STATE).payload)["timestamp"]
         system.zerobus.faults.clear()
-        values = {row["numeric_value"] for row in system.table.wait_for(sent // 2, group_id="Late")}
-        assert values >= set(map(float, range(sent // 2)))
+        system.consumer.wait_delivered()
+        rows = system.table.rows(group_id="Late")
+        assert [row["numeric_value"] for row in rows] == list(map(float, range(len(rows))))
+        went_on = rows[-1]["ingestion_timestamp"].timestamp() - gone_ms / 1000
+        assert went_on > 1.0
+        # It has an end, though, in the midst of it.
+        assert len(rows) < _MANY
 
 
 def test_what_is_sent_before_edge_nodes_know_still_lands(tmp_path):
-    with gated_world(tmp_path, gate={"drain": "30s"}) as system:
+    with gated_world(tmp_path, gate={"drain": "60s"}) as system:
         gateway = BulkyGateway(system)
         gateway.start()
         system.zerobus.faults.delay_commits(float("inf"))
@@ -201,8 +209,7 @@ def test_what_is_sent_before_edge_nodes_know_still_lands(tmp_path):
         assert gate(system.consumer)["state"] == "closing"
         # A stop does not wait for the end of the drain, nor for anything else.
         system.zerobus.faults.clear()
-        assert seconds_for(system.consumer.stop) < 5
-        assert system.consumer.process.returncode == 0
+        assert system.consumer.stop(timeout=PROMPT) == 0
         [row] = system.table.wait_for(1, group_id="Late")
         assert row["numeric_value"] == 7.0
         wait_for_states(system, True, False)
@@ -221,11 +228,10 @@ def test_after_the_clock_was_set_back_the_host_still_comes_back_later_than_ever(
         gateway = BulkyGateway(system)
         gateway.start()
         close_gate(system, gateway)
-        assert states(system)[-1] == (False, hour + 1)
+        wait_until(lambda: states(system)[-1] == (False, hour + 1), what="offline")
         system.zerobus.faults.clear()
         wait_for_gate(system.consumer, "open")
-        wait_until(lambda: states(system)[-1][0], what="online")
-        assert states(system)[-1] == (True, hour + 2)
+        wait_until(lambda: states(system)[-1] == (True, hour + 2), what="online")
 
         # What it only heard of, from another one, is remembered over a crash as well.
         system.publish(STATE, offline(hour + 1_000))
@@ -251,7 +257,7 @@ def test_who_announces_itself_while_the_gate_is_closed_is_outdone_when_it_opens(
         later = now_ms() + 3_600_000
         system.publish(STATE, offline(later), retain=True)
         system.zerobus.faults.clear()
-        wait_until(lambda: states(system)[-1] == (True, later + 1), 20, "a newer STATE")
+        wait_until(lambda: states(system)[-1] == (True, later + 1), what="a newer STATE")
 
 
 # how long
@@ -264,9 +270,11 @@ def test_a_sink_that_comes_back_at_once_does_not_open_the_gate_before_its_time(t
         close_gate(system, gateway)
         system.zerobus.faults.clear()
         system.consumer.wait_for(lambda: system.consumer.status()["spooled_rows"] == 0, "room")
-        assert gate(system.consumer)["state"] == "closed"
+        state, seen_ms = gate(system.consumer)["state"], now_ms()
         _, gone, again = wait_for_states(system, True, False, True)
         assert again - gone >= 1_500
+        # Unless we looked so late that its time was over.
+        assert state == "closed" or seen_ms - gone >= 1_500
         found = wait_for_gate(system.consumer, "open")
         assert (found["reason"], found["why"], found["opens"]) == ("", "", "")
         assert found["closed_seconds"] >= 1.5
@@ -276,11 +284,9 @@ def test_a_sink_that_comes_back_at_once_does_not_open_the_gate_before_its_time(t
 def test_without_acknowledgements_the_gate_closes_though_there_is_room(tmp_path):
     spool = {"high_watermark": 0.9, "low_watermark": 0.8}
     with gated_world(tmp_path, gate={"ack_timeout": "300ms"}, spool=spool) as system:
-        gateway = Gateway(system.publish, "Plant")
-        gateway.born(metric("Level"))
-        system.consumer.wait_delivered()
+        # From the first row on: on a busy machine others may be acknowledged as late as that.
         system.zerobus.faults.delay_commits(float("inf"))
-        gateway.data(metric("Level", value=2.0))
+        Gateway(system.publish, "Plant").born(metric("Level"))
         found = wait_for_gate(system.consumer, "closed")
         assert found["reason"] == "no_acknowledgement"
         assert "while 1 rows wait" in found["why"]
@@ -328,10 +334,8 @@ def test_a_full_spool_begins_with_a_closed_gate_and_a_stop_does_not_wait_for_it(
         gateway = BulkyGateway(system)
         gateway.start()
         close_gate(system, gateway)
-        assert seconds_for(system.consumer.stop) < 5
-        assert system.consumer.process.returncode == 0
-        told_before = states(system)
-        assert [online for online, _ in told_before] == [True, False]
+        assert system.consumer.stop(timeout=PROMPT) == 0
+        told_before = wait_for_states(system, True, False)
 
         system.consumer.start()
         system.consumer.wait_for_log("the gate is closed from the start: the spool is")
@@ -341,9 +345,8 @@ def test_a_full_spool_begins_with_a_closed_gate_and_a_stop_does_not_wait_for_it(
         system.zerobus.faults.clear()
         system.consumer.wait_for(lambda: system.consumer.status()["spooled_rows"] == 0, "room")
         assert system.consumer.status()["servers"][0]["connections"] == 0
-        assert states(system) == told_before
-        assert seconds_for(system.consumer.stop) < 5
-        assert system.consumer.process.returncode == 0
+        assert wait_for_states(system, True, False) == told_before
+        assert system.consumer.stop(timeout=PROMPT) == 0
 
 
 def test_a_full_spool_connects_once_there_is_room(tmp_path):

@@ -7,12 +7,13 @@ import itertools
 import json
 import re
 import socket
+import sys
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from support.mqtt_listener import listening
-from support.services import mosquitto, wait_until
+from support.services import PATIENCE, PROMPT, mosquitto, wait_until
 
 from consumer.simulator import Fleet
 from end_to_end.consumer_process import configuration, consumer
@@ -42,7 +43,7 @@ def states(client):
 
 def wait_for_states(client, *expected):
     """Wait until STATE messages with these values of `online` arrived, and no others."""
-    wait_until(lambda: len(states(client)) >= len(expected), 20, f"STATE {expected}")
+    wait_until(lambda: len(states(client)) >= len(expected), what=f"STATE {expected}")
     found = states(client)
     assert [online for online, _ in found] == list(expected), found
     return [timestamp for _, timestamp in found]
@@ -81,15 +82,11 @@ def test_birth_comes_after_the_subscriptions_and_a_clean_stop_is_the_last_word(t
 
         stopped_ms = now_ms()
         assert system.consumer.stop() == 0
-        assert wait_for_states(system.client, True, False) == [
-            born_ms,
-            pytest.approx(stopped_ms, abs=5_000),
-        ]
-        assert states(system.client)[-1][1] >= stopped_ms
-        assert kept_state(system.server) == {
-            "online": False,
-            "timestamp": states(system.client)[-1][1],
-        }
+        ended_ms = now_ms()
+        first_ms, last_ms = wait_for_states(system.client, True, False)
+        assert first_ms == born_ms
+        assert stopped_ms <= last_ms <= ended_ms
+        assert kept_state(system.server) == {"online": False, "timestamp": last_ms}
 
         # `CONNECT` itself is logged before the server knows the client's name.
         packets = packets_of_the_consumer(system.server)
@@ -156,14 +153,14 @@ def test_a_false_offline_that_is_newer_makes_the_host_announce_itself_anew(tmp_p
         fleet = Fleet(system.server.url, 1, 50, primary_host_id="historian")
         fleet.start()
         try:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             later = born_ms + 60_000
             system.publish(STATE, b'{"online":false,"timestamp":%d}' % later, retain=True)
             # It leaves to come back with a newer timestamp, and who leaves says so.
             found = wait_for_states(system.client, True, False, True, False, True)
             assert found == [born_ms, later, born_ms, later, later + 1]
             wait_until(lambda: fleet.connections == 2, what="the edge node's second connection")
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             assert system.consumer.status()["servers"][0]["connections"] == 2
             assert "a new connection announces this host anew" in system.consumer.log()
 
@@ -171,7 +168,7 @@ def test_a_false_offline_that_is_newer_makes_the_host_announce_itself_anew(tmp_p
             system.publish(STATE, b'{"online":false,"timestamp":%d}' % (later + 60_000))
             wait_for_states(system.client, True, False, True, False, True, False, True)
         finally:
-            fleet.stop()
+            assert fleet.stop(PATIENCE)
         assert system.consumer.stop() == 0
         assert system.consumer.log().count("connected to plant-a") == 2
 
@@ -289,16 +286,25 @@ def test_servers_that_send_garbage_are_left_and_tried_again_and_the_others_go_on
             assert f"connection to {name} ended: " in process.log()
 
 
-def test_a_stop_in_the_middle_of_a_handshake_is_quick(tmp_path):
+PATIENT = "from consumer.broker import connection; connection._HANDSHAKE_TIMEOUT = 600.0; "
+
+
+def test_a_stop_in_the_middle_of_a_handshake_does_not_wait_for_its_end(tmp_path):
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         local_zerobus(tmp_path / "lake") as zerobus,
     ):
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
         with consumer(tmp_path, configuration(tmp_path, url, zerobus)) as process:
+            process.program = [
+                sys.executable,
+                "-c",
+                f"{PATIENT}from consumer.cli import main; main()",
+            ]
             process.start()
             connection, _ = silent.accept()
             with connection:
                 assert connection.recv(1) == b"\x10"  # CONNECT
                 process.wait_for_log("stream to main.plant.tag_events opened")
-                assert process.stop(timeout=3.0) == 0
+                assert process.stop(timeout=PROMPT) == 0
+                assert "was not left in time" not in process.log()

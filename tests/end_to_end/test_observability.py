@@ -50,8 +50,11 @@ def test_readiness_follows_the_connections_and_health_does_not(tmp_path):
 
         system.zerobus.stop()
         Gateway(system.publish, "Plant").born(metric("Level"))  # an idle stream is not looked at
-        system.consumer.wait_for(lambda: not system.consumer.answers("/readyz"), "503")
-        assert system.consumer.get("/readyz").json()["stream_state"] == "BACKING_OFF"
+        system.consumer.wait_for(
+            lambda: system.consumer.get("/readyz").json()["stream_state"] == "BACKING_OFF",
+            "a pause between two attempts",
+        )
+        assert system.consumer.get("/readyz").status_code == 503
         assert system.consumer.get("/healthz").status_code == 200
         status = system.consumer.status()
         assert status["failures"] > 0

@@ -6,7 +6,7 @@ import math
 import random
 
 from support.peer import PeerType
-from support.services import wait_until
+from support.services import PATIENCE, wait_until
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.under_load import assert_nothing_lost, fleet_for, wait_for_load
@@ -17,7 +17,7 @@ def test_a_broker_that_crashes_and_comes_back_loses_nothing(tmp_path):
     with world(tmp_path) as system:
         system.consumer.start_ready()
         with fleet_for(system) as fleet:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             for connections in (2, 3):
                 wait_for_load(system, fleet)
                 system.server.kill()
@@ -31,7 +31,7 @@ def test_a_broker_that_crashes_and_comes_back_loses_nothing(tmp_path):
                     ),
                     "connected again",
                 )
-                assert fleet.wait_online()
+                assert fleet.wait_online(PATIENCE)
             assert_nothing_lost(system, fleet)
         # Rows wait for nothing but the broker: the stream stayed the same.
         assert system.consumer.metric("sparkplug_zerobus_stream_reconnects_total") == 0
@@ -42,7 +42,7 @@ def test_a_zerobus_that_crashes_and_comes_back_loses_nothing_and_repeats_only_eq
     with world(tmp_path, zerobus_process=True) as system:
         system.consumer.start_ready()
         with fleet_for(system) as fleet:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             for _ in range(2):
                 wait_for_load(system, fleet)
                 system.zerobus.kill()
@@ -63,7 +63,7 @@ def test_edge_nodes_that_lose_their_connections_lose_nothing_and_are_alive_again
     with world(tmp_path) as system:
         system.consumer.start_ready()
         with fleet_for(system) as fleet:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             wait_for_load(system, fleet)
             first = fleet.ledger.births
             fleet.break_connections()

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 
 import pytest
-from support.services import free_port
+from support.services import PROMPT, free_port
 
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.world import world
@@ -148,6 +148,6 @@ def test_without_broker_and_zerobus_it_says_so_tries_again_and_ends_when_told(
         answer = process.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["not_connected"] == ["plant-a"]
-        assert process.stop(number, timeout=5.0) == code
+        assert process.stop(number, timeout=PROMPT) == code
         assert "Traceback" not in process.log()
         assert json.loads(process.config_file.read_text())["servers"][0]["url"] in process.log()

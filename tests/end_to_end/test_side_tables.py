@@ -10,6 +10,7 @@ import pytest
 from support.services import wait_until
 
 from consumer.setup import ddl as side_ddl
+from end_to_end.consumer_process import TABLE
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.side_world import EVENTS, METADATA, SIDE_TABLES, landed, side_world, told
 from end_to_end.world import world
@@ -114,9 +115,9 @@ def test_rows_of_all_tables_are_committed_together_and_survive_a_crash(tmp_path)
         assert spooled == {"main.plant.tag_events": 1, EVENTS: 1, METADATA: 1}
         system.zerobus.faults.clear()
         system.consumer.start_ready()
-        assert system.consumer.stop() == 0
         for name in SIDE_TABLES:
-            assert landed(tmp_path, name).rows()
+            landed(tmp_path, name).wait_for(1)
+        assert system.consumer.stop() == 0
 
 
 def test_side_tables_are_off_unless_they_have_a_name(tmp_path):
@@ -138,9 +139,10 @@ def test_a_side_table_that_is_not_there_is_named_and_holds_up_nothing_else(tmp_p
         gateway = Gateway(system.publish, "Plant 2")
         gateway.born(metric("Level"))
         system.table.wait_for(1, group_id="Plant 2")
-        answer = system.consumer.get("/readyz")
-        assert answer.status_code == 503
-        assert answer.json()["not_open"] == [EVENTS]
+        system.consumer.wait_for(
+            lambda: system.consumer.get("/readyz").json().get("not_open") == [EVENTS], "all others"
+        )
+        assert system.consumer.get("/readyz").status_code == 503
         side = {each["table"]: each for each in system.consumer.status()["side_tables"]}
         assert side[EVENTS]["spooled_rows"] == side[EVENTS]["rows_produced"] > 0
         assert side[EVENTS]["stream_state"] == "BLOCKED"
@@ -153,6 +155,13 @@ def test_a_side_table_that_is_not_there_is_named_and_holds_up_nothing_else(tmp_p
         assert metric_of(f"sparkplug_zerobus_side_rows_produced_total{label}") > 0
 
 
+def waiting(system):
+    """How many rows of each table are in the spool."""
+    status = system.consumer.status()
+    side = {each["table"]: each["spooled_rows"] for each in status["side_tables"]}
+    return {TABLE: status["spooled_rows"]} | side
+
+
 def test_rows_of_a_side_table_that_remain_are_told_at_the_end(tmp_path):
     changes = {"shutdown_timeout": "0.2s"}
     with side_world(tmp_path, create=[METADATA], **changes) as system:
@@ -160,6 +169,6 @@ def test_rows_of_a_side_table_that_remain_are_told_at_the_end(tmp_path):
         system.consumer.wait_for_log("connected to")
         Gateway(system.publish, "Plant").born(metric("Level"))
         system.table.wait_for(1)
-        wait_until(lambda: system.consumer.status()["spooled_rows"] == 0, what="delivered")
+        wait_until(lambda: waiting(system) == {TABLE: 0, EVENTS: 1, METADATA: 0}, what="the rest")
         assert system.consumer.stop() == 0
         assert "1 rows remain in the spool" in system.consumer.log()

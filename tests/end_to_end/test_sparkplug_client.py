@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import peer_environments
+from support.services import PATIENCE
 
 from end_to_end.expected import SCALARS, columns_of, value_columns
 from end_to_end.world import world
@@ -71,7 +72,7 @@ def edge_node(packages, running, tmp_path, request):
             yield process, group
         finally:
             process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
 
     return started
 

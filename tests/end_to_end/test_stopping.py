@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from support.services import wait_until
+from support.services import PATIENCE, PROMPT, wait_until
 
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.under_load import assert_nothing_lost, fleet_for, known_ids, wait_for_load
@@ -23,23 +23,23 @@ def remaining(process):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_stop_under_load_loses_nothing_and_the_next_run_goes_on(tmp_path, number, code):
-    with world(tmp_path) as system:
+    # Longer than acknowledgements take: they are what it waits for, not the end of this time.
+    with world(tmp_path, shutdown_timeout="10m") as system:
         system.consumer.start_ready()
         with fleet_for(system) as fleet:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             wait_for_load(system, fleet)
-            started = time.monotonic()
             assert system.consumer.stop(number) == code
-            assert time.monotonic() - started < 7.0
             assert remaining(system.consumer) == 0
-            assert system.table.ids_of_values() <= known_ids(fleet)
+            landed = system.table.ids_of_values()
+            wait_until(lambda: landed <= known_ids(fleet), what="notes of all that was published")
 
             system.consumer.start_ready()
             assert_nothing_lost(system, fleet)
 
 
 def test_a_stop_waits_for_acknowledgements_that_are_slow(tmp_path):
-    with world(tmp_path) as system:
+    with world(tmp_path, shutdown_timeout=f"{PATIENCE}s") as system:
         system.consumer.start_ready()
         system.zerobus.faults.delay_acks(1.5)
         gateway = Gateway(system.publish, "Plant")
@@ -56,12 +56,14 @@ def test_rows_that_are_not_acknowledged_in_time_stay_and_the_next_run_sends_them
     with world(tmp_path, shutdown_timeout="1s") as system:
         system.consumer.start_ready()
         with fleet_for(system) as fleet:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             system.zerobus.faults.delay_commits(math.inf)
-            wait_until(lambda: fleet.published > 3_000, 20, "load")
+            system.consumer.wait_for(
+                lambda: system.consumer.status()["spooled_rows"] > 1_500, "spooled rows"
+            )
             started = time.monotonic()
-            assert system.consumer.stop() == 0
-            assert 1.0 <= time.monotonic() - started < 7.0
+            assert system.consumer.stop(timeout=PROMPT) == 0
+            assert time.monotonic() - started >= 1.0
             assert "Traceback" not in system.consumer.log()
             left = remaining(system.consumer)
             assert left > 1_000
@@ -86,8 +88,8 @@ def test_a_stop_while_zerobus_is_away_takes_the_shutdown_timeout_and_keeps_every
             gateway.data(metric("Level", value=float(number), timestamp=MEASURED_MS + number))
         system.consumer.wait_for(lambda: system.consumer.status()["spooled_rows"] == 100, "spooled")
         started = time.monotonic()
-        assert system.consumer.stop() == 0
-        assert 1.0 <= time.monotonic() - started < 7.0
+        assert system.consumer.stop(timeout=PROMPT) == 0
+        assert time.monotonic() - started >= 1.0
         assert remaining(system.consumer) == 100
         assert "Traceback" not in system.consumer.log()
         assert system.table.rows() == []
@@ -104,7 +106,7 @@ def test_a_crash_loses_nothing_that_was_spooled(tmp_path):
     with world(tmp_path) as system:
         system.consumer.start_ready()
         with fleet_for(system) as fleet:
-            assert fleet.wait_online()
+            assert fleet.wait_online(PATIENCE)
             wait_for_load(system, fleet)
             system.consumer.kill()
             system.consumer.start_ready()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import peer_environments
+from support.services import PATIENCE
 
 from end_to_end.expected import SCALARS, columns_of, value_columns
 from end_to_end.world import world
@@ -49,7 +50,7 @@ def play(tahutils, running, request):
             input=json.dumps(script),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from support.mqtt_listener import Listener, listening
-from support.services import MosquittoServer, mosquitto, wait_until
+from support.services import PATIENCE, MosquittoServer, mosquitto, wait_until
 from support.tag_events import ServerProcess
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
@@ -70,7 +70,7 @@ class LandedTable:
         of_death = pc.is_in(table["message_type"], pa.array(["NDEATH", "DDEATH"]))
         return set(table.filter(pc.invert(of_death))["event_id"].to_pylist())
 
-    def wait_for(self, count: int, timeout: float = 20.0, **equal: Any) -> list[dict[str, Any]]:
+    def wait_for(self, count: int, timeout: float = PATIENCE, **equal: Any) -> list[dict[str, Any]]:
         """Wait until at least `count` such rows landed, and return them."""
         found: list[dict[str, Any]] = []
 
