@@ -23,7 +23,9 @@ BIG = 20 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with world(tmp_path_factory.mktemp("bad-input")) as system:
+    # Who gives the same reason again and again is asked once, however long that takes.
+    host = {"rebirth": {"per_node": "1h"}}
+    with world(tmp_path_factory.mktemp("bad-input"), host=host) as system:
         system.consumer.start_ready()
         yield system
         status = system.consumer.status()

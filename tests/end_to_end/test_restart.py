@@ -62,8 +62,10 @@ def test_nodes_that_went_on_while_the_consumer_was_down_are_asked_once_and_lose_
     tmp_path,
 ):
     budget = 50
+    # Whoever does not answer is asked again: not because the answer takes some seconds.
+    rebirth = {"fleet_per_second": budget, "per_node": "1h"}
     with (
-        world(tmp_path, host={"rebirth": {"fleet_per_second": budget}}) as system,
+        world(tmp_path, host={"rebirth": rebirth}) as system,
         many_nodes(system.server, NODES) as nodes,
     ):
         system.consumer.start_ready()
