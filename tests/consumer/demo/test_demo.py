@@ -98,7 +98,10 @@ class Demo:
         (found,) = (
             child
             for child in self.children.values()
-            if any(Path(part).name == word for part in child.cmdline())
+            if any(
+                Path(part).name == word and not Path(part).is_dir()  # a checkout may be called so
+                for part in child.cmdline()
+            )
         )
         return found
 
