@@ -12,6 +12,9 @@ GATEWAYS ?= 3
 FUZZ_SECONDS ?= 60
 SOAK_MINUTES ?= 15
 
+# Compiled modules are kept, whatever the environment says: the tests start hundreds of programs.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak conformance lint format bench fuzz proto lock broker test-compose clean
 
