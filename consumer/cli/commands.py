@@ -6,13 +6,18 @@ a laptop without the local server's libraries can still run the consumer.
 
 from __future__ import annotations
 
+import gc
 import importlib
+import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from consumer.errors import ConfigurationError, SparkplugZerobusError
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 # Command -> (module, one line of help). Shown in this order.
 COMMANDS = {
@@ -45,8 +50,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command = module.command
+        command = _imported(COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
 
@@ -55,6 +59,22 @@ class LazyGroup(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _imported(name: str) -> ModuleType:
+    """The module of a command, with its libraries.
+
+    What is imported stays to the end: to look for garbage in it, now and later, would take a
+    quarter of the start and of the stop. And nobody needs the threads, one for each core, that
+    numpy would start for linear algebra.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(
