@@ -10,9 +10,11 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import httpx
@@ -24,9 +26,11 @@ import yaml
 from deltalake import DeltaTable, write_deltalake
 from support.services import PATIENCE, PROMPT, wait_until
 
+from consumer.demo import run
 from consumer.demo.mqtt_server import choose
 from consumer.demo.processes import DemoError
 from consumer.demo.report import again
+from consumer.demo.system import Reading
 from consumer.demo.verification import QUERY, count_rows, verify
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.simulator.ledger import BirthIds
@@ -460,6 +464,36 @@ def test_without_a_broker_the_error_says_how_to_install_one(choice, amqtt, words
     with pytest.raises(DemoError) as error:
         choose(choice, None, amqtt=amqtt)
     assert all(word in str(error.value) for word in words)
+
+
+class LastRound:
+    """All parts of a demo whose gateways publish one round more after they were told to pause."""
+
+    def __init__(self):
+        self.published = 100
+        self.fleet = SimpleNamespace(quiet=False, ledger=SimpleNamespace(distinct=100))
+        self.last = None
+
+    def check(self):
+        """All parts run."""
+
+    def read(self):
+        rows = self.published
+        status = {"rows_produced": rows, "rows_acked": rows, "spooled_rows": 0}
+        return Reading(time.monotonic(), rows, rows, status)
+
+    def show(self, reading, _phase, *, last=False):
+        self.last = reading if last else None
+
+    def wait(self, _seconds):
+        self.published = 105
+        self.fleet.quiet = True
+
+
+def test_the_last_round_of_the_gateways_is_waited_for_before_anything_is_compared():
+    demo = LastRound()
+    run._drain(demo, demo, demo)
+    assert demo.last.published == 105
 
 
 def test_rows_that_are_missing_or_landed_twice_are_found(tmp_path):
