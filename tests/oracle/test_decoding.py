@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from oracle.comparison import REORDER_TIMEOUT, assert_read_alike
+from oracle.comparison import REORDER_TIMEOUT, Columnar, assert_read_alike
 from oracle.features import ALL_FEATURES, WELL_MEANT
+from oracle.messages import arrival, metric
+from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 
 
@@ -40,3 +42,38 @@ def test_births_that_are_sent_twice_are_read_as_the_oracle_reads_them(seed):
     assert_read_alike(
         [[each for a in batch for each in [a] * (1 + ("BIRTH/" in a.topic))] for batch in batches]
     )
+
+
+# Found by random exploration
+
+TAG = metric("Ramp", 10, alias=0, double_value=1.0)
+CHANGE = metric(alias=0, double_value=2.0)
+RESTART = (("restart", 0.0),)
+
+
+@pytest.mark.parametrize(
+    "early",
+    [
+        [arrival("NBIRTH", metric("", 10, double_value=1.0)), arrival("NDATA", CHANGE, seq=1)],
+        [arrival("NDATA", CHANGE, seq=1)],
+        [arrival("DBIRTH", TAG, seq=1), arrival("DDATA", CHANGE, seq=2)],
+        [arrival("DDEATH", seq=1)],
+    ],
+    ids=["nameless birth and data", "data", "device", "death of a device"],
+)
+def test_what_came_before_a_restart_and_the_first_birth_counts_as_received(early):
+    late = [arrival("NDATA", CHANGE, seq=2), arrival("NBIRTH", TAG, seq=250)]
+    batches = [Batch(early), Batch(late, before=RESTART)]
+    assert_read_alike(batches)
+    assert received(batches) == {("Plant A", "Edge 1"): len(early) + 2}
+
+
+def received(batches):
+    """How many messages of each node the fleet counts, restarts included."""
+    columnar = Columnar("local", REORDER_TIMEOUT)
+    for batch in batches:
+        for what, when in batch.before:
+            getattr(columnar, what)(when)
+        columnar.feed(batch.arrivals, batch.now)
+    columnar.take_received(leaving=True)
+    return columnar.received
