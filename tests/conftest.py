@@ -11,19 +11,16 @@ import pytest
 # What these say of a failed assertion is what a test module would say.
 pytest.register_assert_rewrite("support", "oracle.comparison", "faults", "end_to_end")
 
-from hypothesis import HealthCheck, settings
+from support import generated
 from support.certificates import Authority
 from support.grouping import Grouping
 
-# Machines that run the suite are slow and shared: an example that takes long is
-# no finding. Failures print what is needed to reproduce them.
-settings.register_profile(
-    "project",
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-settings.load_profile("project")
+generated.register_profiles()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know by which seed others cases are tried than those of the suite, if they are."""
+    generated.explore(config)
 
 
 @pytest.fixture(scope="module")

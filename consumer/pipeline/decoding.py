@@ -157,7 +157,7 @@ class Decoding:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
             each.held = source.fleet.held()
-            source.gaps.collect(at_once=True)
+            source.gaps.collect(leaving=True)
             taken.append(each)
         self._commit(taken)
 

@@ -124,12 +124,15 @@ class GapRecords:
             self._totals.add(change)
             self._totals.unlisted += change.before is None and not gap.number
 
-    def collect(self, *, at_once: bool = False) -> None:
-        """Take over what was received since the last time, about once a second."""
+    def collect(self, *, leaving: bool = False) -> None:
+        """Take over what was received since the last time, about once a second.
+
+        `leaving`: at once, and also what came of nodes that were never born.
+        """
         now = self._clock()
-        if now < self._due and not at_once:
+        if now < self._due and not leaving:
             return
-        received = self._fleet.take_received()
+        received = self._fleet.take_received(unborn=leaving)
         self._due = now + max(_EVERY, len(received) / _NODES_PER_SECOND)
         last_us = self._fleet.heard_us
         for group_id, edge_node_id, messages, sent_us in received:

@@ -264,9 +264,13 @@ class Fleet:
         waiting = ~nodes["confirmed"][: nodes.size] & (nodes["next_seq"][: nodes.size] != NOT_BORN)
         return int(np.count_nonzero(waiting))
 
-    def take_received(self) -> list[Received]:
-        """The messages of each node that took part in seq since the last call."""
-        return self._state.gaps.take_received(self._state.sessions)
+    def take_received(self, *, unborn: bool = False) -> list[Received]:
+        """The messages of each node that took part in seq since the last call.
+
+        `unborn`: also of nodes of which no birth was read yet, which are told with it
+        otherwise. A fleet that ends tells nothing later.
+        """
+        return self._state.gaps.take_received(self._state.sessions, unborn=unborn)
 
     def restore_gaps(self, gaps: Iterable[Gap], sent: Mapping[tuple[str, str], int]) -> None:
         """Take in what an earlier run knew of gaps, after `restore`, before anything is fed.

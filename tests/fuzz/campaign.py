@@ -36,6 +36,7 @@ def run(
     engine: str,
     seconds: float,
     *,
+    inputs: int | None = None,
     seed: int = 0,
     replayed: Path | None = None,
 ) -> Outcome:
@@ -45,6 +46,8 @@ def run(
         target: a name of `fuzz.targets.TARGETS`, or `module:attribute`.
         engine: mutation, hypothesis (target `orders` only), atheris, or replay.
         seconds: how long to make inputs.
+        inputs: how many to make at most, so that a run is the same on every machine; stories
+            of the engine hypothesis. Not for atheris.
         seed: of what is random.
         replayed: the input to try, for the engine replay.
 
@@ -63,6 +66,7 @@ def run(
             "target": target,
             "engine": engine,
             "seconds": seconds,
+            "inputs": inputs,
             "seed": seed,
             "notebook": str(notebook),
             "corpus": str(Path(directory) / "corpus"),

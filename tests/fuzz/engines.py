@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fuzz.targets import Target
+    from fuzz.target import Target
 
 SLOWEST_VARIABLE = "FUZZ_SLOWEST"
 SLOWEST = int(os.environ.get(SLOWEST_VARIABLE, "30"))
@@ -95,15 +95,17 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def mutation(target: Target, notebook: Notebook, seed: int, seconds: float) -> None:
-    """Try the seeds, then mutations of them and of mutations, until the time is over."""
+def mutation(
+    target: Target, notebook: Notebook, seed: int, seconds: float, inputs: int | None = None
+) -> None:
+    """Try the seeds, then mutations of them and of mutations, until it is enough."""
     rng = random.Random(seed)
     seeds = target.seeds()
     pool = list(seeds)
     # In an order of its own each time, so that a short time does not see the first ones only.
     rng.shuffle(seeds)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and notebook.tried != inputs:
         data = seeds.pop() if seeds and rng.random() < 0.5 else mutated(pool, rng, target.largest)
         notebook.note(data)
         target.run(data)
@@ -121,7 +123,7 @@ def main() -> None:
             import atheris  # noqa: PLC0415 - only where it is installed
 
             stack.enter_context(atheris.instrument_imports(include=["sparkplug", "consumer"]))
-        from fuzz.targets import target_of  # noqa: PLC0415 - imports what is to be instrumented
+        from fuzz.target import target_of  # noqa: PLC0415 - loads what is to be instrumented
 
         target = target_of(order["target"])
     faulthandler.enable()
@@ -135,10 +137,10 @@ def main() -> None:
         from fuzz.machine import tell_stories  # noqa: PLC0415 - takes a second to import
 
         bound_memory()
-        tell_stories(notebook, order["seed"], order["seconds"])
+        tell_stories(notebook, order["seed"], order["seconds"], order["inputs"])
     elif order["engine"] == "mutation":
         bound_memory()
-        mutation(target, notebook, order["seed"], order["seconds"])
+        mutation(target, notebook, order["seed"], order["seconds"], order["inputs"])
     else:
         _atheris(target, notebook, order)
     faulthandler.cancel_dump_traceback_later()

@@ -3,7 +3,7 @@
 import os
 import threading
 
-from fuzz.targets import Target
+from fuzz.target import Target
 
 
 def _on(trigger, action):

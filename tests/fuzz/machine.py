@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from support.generated import register_profiles
 
 from fuzz.orders import ACTIONS, PASSING, PAUSES, Step, Story
 
@@ -91,11 +92,14 @@ class Orders(RuleBasedStateMachine):
         self.story.end()
 
 
-def tell_stories(notebook: Notebook, first_seed: int, seconds: float) -> None:
-    """Let hypothesis tell stories until the time is over, or one of them fails."""
+def tell_stories(
+    notebook: Notebook, first_seed: int, seconds: float, stories: int | None = None
+) -> None:
+    """Let hypothesis tell stories until it is enough, or one of them fails."""
+    register_profiles()  # equal seeds give equal stories, whatever is loaded
     Orders.notebook = notebook
-    end, number = time.monotonic() + seconds, first_seed
-    while time.monotonic() < end:
+    end, number, told = time.monotonic() + seconds, first_seed, 0
+    while time.monotonic() < end and (stories is None or told < stories):
         run_state_machine_as_test(
             seed(number)(Orders),
             settings=settings(
@@ -109,3 +113,4 @@ def tell_stories(notebook: Notebook, first_seed: int, seconds: float) -> None:
             ),
         )
         number += 1
+        told += _EXAMPLES

@@ -64,7 +64,6 @@ class Oracle(Ordering):
             held.since = self.now
         born = before.declared_before.get(None)
         if born is None:
-            node.received = 0
             node.was_heard = bool(node.held)
             return node
         node.was_born = True

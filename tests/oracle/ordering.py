@@ -188,10 +188,10 @@ class Ordering(Reading):
 
     def node_birth(self, node: Node, message: Message) -> None:
         """Begin a session, and read what waited for it."""
-        node.was_born = True
         if not self.is_readable_birth(message):
             self.lost_node_birth(node)
             return
+        node.was_born = True
         new = sent_after(message, [w.message for w in node.window])
         node.window = [w for w in node.window if w.message not in new]
         self.skip_holes(node, ask=False)

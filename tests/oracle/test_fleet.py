@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from support.generated import examples, seeds
 
 from consumer.pb.tag_event_pb2 import TagEvent
 from oracle import Oracle, to_tag_event
@@ -47,7 +48,7 @@ def decoded(batches):
     return oracle
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_a_fleet_without_features_keeps_every_rule(seed):
     oracle = decoded(random_fleet(seed, batches=1, messages=300, features=()))
     assert not oracle.counts
@@ -57,7 +58,7 @@ def test_a_fleet_without_features_keeps_every_rule(seed):
 
 
 def test_a_fleet_with_all_features_meets_every_reason_that_is_not_about_size():
-    oracle = decoded(random_fleet(1, batches=4, messages=2000))
+    oracle = decoded(random_fleet(3, batches=4, messages=700))
     assert set(oracle.counts) == REASONS
     assert {row["quality"] for row in oracle.rows} == {"GOOD", "BAD", "UNCERTAIN", "STALE"}
     assert len({row["data_type"] for row in oracle.rows}) == 32
@@ -72,12 +73,12 @@ def test_equal_seeds_give_equal_fleets():
 def test_every_feature_changes_what_is_sent(feature):
     # Much happens in births only, so there are many of them.
     base = {"changed_birth", "death"} - {feature}
-    plain = random_fleet(3, batches=50, messages=12, features=base)
-    changed = random_fleet(3, batches=50, messages=12, features={feature, *base})
+    plain = random_fleet(3, batches=25, messages=12, features=base)
+    changed = random_fleet(3, batches=25, messages=12, features={feature, *base})
     assert (plain == changed) is False
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(fleets())
 def test_rows_of_any_fleet_are_complete_and_numbered(batches):
     oracle = decoded(batches)
@@ -88,7 +89,7 @@ def test_rows_of_any_fleet_are_complete_and_numbered(batches):
             assert row["quality"] == "GOOD"
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(fleets(max_batches=3))
 def test_it_does_not_matter_how_messages_are_cut_into_batches(batches):
     whole = decoded([[arrival for batch in batches for arrival in batch]])

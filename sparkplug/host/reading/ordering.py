@@ -121,12 +121,12 @@ class Ordering:
         if known is not None and _is_late_birth(arrival, known):
             self._awaiting.keep_late_birth(arrival, known)
             return
-        session = self._lifecycle.admit(arrival)
-        if session is None:
-            return
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
             self.lose_birth(arrival.batch, arrival.topic)
+            return
+        session = self._lifecycle.admit(arrival)
+        if session is None:
             return
         following = self._windows.end_former_session(arrival, session)
         doubtful = self._is_doubtful(arrival, session)

@@ -76,8 +76,17 @@ class GapAccounts:
         """A message was read in order of seq, one by one."""
         self._nodes["sent_us"][session.index] = sent_us(arrival.batch, arrival.position)
 
-    def take_received(self, sessions: Sequence[EdgeNodeSession]) -> list[Received]:
-        """What came of each node since the last call. `sessions` are by index."""
+    def take_received(
+        self, sessions: Sequence[EdgeNodeSession], *, unborn: bool = False
+    ) -> list[Received]:
+        """What came of each node since the last call. `sessions` are by index.
+
+        What came of a node before its first birth is told with that birth, or if `unborn`.
+        """
+        if unborn:
+            early = [Received(*key, count, 0) for key, count in self._unborn.items()]
+            self._unborn.clear()
+            return early + self.take_received(sessions)
         if not self._any_received:
             return []
         self._any_received = False

@@ -12,8 +12,9 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.generated import examples
 from support.mixed_nodes import mixed, node_event
 from support.services import PATIENCE, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, ServerProcess, sink_for
@@ -128,7 +129,7 @@ class TestDivision:
         st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=60),
         st.integers(1, 16),
     )
-    @settings(max_examples=30, deadline=None)
+    @examples(30)
     def test_parts_are_all_of_a_batch_each_node_in_one_of_them_in_order(
         self, tmp_path_factory, rows, streams
     ):

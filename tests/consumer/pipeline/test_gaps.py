@@ -70,7 +70,7 @@ class Kept:
         self.sequence = self.fleet.sequence_state()
 
     def stop(self):
-        self.records.collect(at_once=True)
+        self.records.collect(leaving=True)
         self.commit()
         self.spool.close()
 
@@ -213,6 +213,16 @@ def test_an_orderly_stop_writes_all(kept):
     kept.feed(data(1))
     kept.stop()
     assert kept.account().sums.received == 2
+
+
+def test_an_orderly_stop_forgets_nothing_of_a_node_without_birth(kept):
+    kept.feed(data(5), data(6), after=5.0)
+    assert kept.report().nodes == {}
+    kept.stop()
+    assert kept.account().sums.received == 2
+    kept.start()
+    kept.feed(data(7), birth(), after=5.0)
+    assert kept.account().sums.received == 4
 
 
 def test_a_restart_continues_the_account_and_heals_what_was_open(kept):

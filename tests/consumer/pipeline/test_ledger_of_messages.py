@@ -6,10 +6,11 @@ import sqlite3
 from itertools import chain
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from oracle.features import ALL_FEATURES, WELL_MEANT
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
+from support.generated import examples, seeds
 
 from consumer.spool import layout
 from consumer.spool.balance import MessageBalance, read_balance
@@ -122,25 +123,25 @@ SMALL = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(30, suppress_health_check=list(HealthCheck))
 @given(fleets())
 def test_the_messages_of_any_fleet_add_up(batches):
     Books().play(batches)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(30, suppress_health_check=list(HealthCheck))
 @given(fleets(WELL_MEANT, max_batches=12, max_messages=12))
 def test_they_add_up_over_kills_and_retries_within_tight_bounds(batches):
     Books(**SMALL).play(batches, rough=True)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_thousands_of_hostile_messages_add_up(seed):
-    batches = random_fleet(seed, batches=8, messages=100)
+    batches = random_fleet(seed, batches=6, messages=70)
     Books(seed % 2 * 2.0, **(SMALL if seed % 3 == 0 else {})).play(batches, rough=seed % 4 > 1)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_trouble_on_the_way_adds_up(seed):
     features = some_of(WELL_MEANT if seed % 3 else ALL_FEATURES, seed)
     batches = random_fleet(seed, batches=16, messages=8, features=features)

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.generated import seeds
 from support.spooled_rows import TABLE, random_rows, rows_of, texts_in
 
 from consumer.errors import SpoolDamaged, SpoolError
@@ -248,7 +249,7 @@ def test_an_exchange_of_files_that_was_interrupted_is_finished_by_the_next_start
     assert aside.with_name(aside.name + "-wal").read_bytes() == b"its log"
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(16))
 def test_whatever_page_is_damaged_nothing_false_is_sent_and_what_is_missing_is_told(path, seed):
     written = as_lists(fill(path, batches=40))
     chance = random.Random(seed)

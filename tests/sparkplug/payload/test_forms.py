@@ -6,7 +6,7 @@ import zlib
 from base64 import b64encode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.messages import MEASURED_MS, SENT_MS, metric
 from support.columnar import Columnar, change, message, tag, values
@@ -311,7 +311,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {

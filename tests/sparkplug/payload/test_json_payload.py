@@ -5,8 +5,9 @@ import math
 from base64 import b64encode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from support.generated import examples
 
 from sparkplug.datatypes import DataType
 from sparkplug.payload.json_payload import JsonProblem, from_json, is_json
@@ -402,7 +403,7 @@ JSON = st.recursive(
 METRICS = st.fixed_dictionaries({"dataType": st.sampled_from([*DataType]), "value": JSON})
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(250, suppress_health_check=list(HealthCheck))
 @given(JSON | st.fixed_dictionaries({"metrics": st.lists(METRICS | JSON, max_size=4)}))
 def test_any_json_gives_a_payload_or_a_problem(source):
     found = from_json(json.dumps(source).encode())

@@ -1,10 +1,11 @@
 """Templates that cannot be read cost themselves, never their neighbours."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.messages import ARRIVED, SENT_MS
 from support.columnar import change, message, metric, tag, values
+from support.generated import examples
 from support.template_messages import (
     definition,
     fed,
@@ -72,7 +73,7 @@ DAMAGED = st.binary(max_size=30) | st.builds(
 )
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(st.lists(DAMAGED, min_size=1, max_size=4))
 def test_whatever_the_bytes_of_templates_are_their_neighbours_are_read(templates):
     whole = nested("n", member("b"))

@@ -53,8 +53,8 @@ class Accounts:
         """Reason, number missing and healing of every gap."""
         return [(gap.reason.value, gap.count, gap.healing.value) for gap in self.gaps]
 
-    def received(self):
-        return {each.edge_node_id: each.messages for each in self.fleet.take_received()}
+    def received(self, **options):
+        return {each.edge_node_id: each.messages for each in self.fleet.take_received(**options)}
 
 
 def at(seq, milliseconds, **fields):
@@ -388,6 +388,26 @@ def test_every_message_with_a_seq_is_received_once_whatever_becomes_of_it():
     heard.tick(10.0)
     heard.feed(data(1, 11.0), now=11.0)
     assert heard.received() == {"Edge": 3}
+
+
+def test_what_came_before_the_first_birth_is_told_with_it_or_at_the_end():
+    heard = Accounts(data(5), data(6))
+    assert heard.received() == {}
+    assert heard.received(unborn=True) == {"Edge": 2}
+    heard.feed(data(7))
+    assert heard.received() == {}
+    heard.feed(birth())
+    assert heard.received() == {"Edge": 2}
+    assert heard.received(unborn=True) == {}
+
+
+def test_a_birth_that_cannot_be_read_is_received_and_begins_no_account():
+    for unread in (message("NBIRTH", tag("", 0)), message("NBIRTH", tag(None, 0))):
+        heard = Accounts(unread, data(1))
+        assert heard.fleet.node_count == 0
+        heard.feed(birth())
+        assert heard.received() == {"Edge": 3}
+        assert heard.told() == [("away", None, "rebirth_snapshot")]
 
 
 def test_messages_in_order_are_counted_like_those_that_are_taken_one_by_one():
