@@ -16,7 +16,7 @@ from typing import Final
 import fleet as generated
 
 from consumer.rows import EncodedRows, SourceNames, TagColumns, descriptor_bytes, normalize
-from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
+from consumer.rows.tables import TAG_EVENTS
 from consumer.spool import NewBatch, Spool
 from sparkplug import Fleet, Message, MessageBatch
 
@@ -41,7 +41,7 @@ def marginal_cost(metrics_per_message: int, messages: int, batches: int) -> dict
     spooling: list[float] = []
     with tempfile.TemporaryDirectory(prefix="spool-") as directory:
         spool = Spool.open(Path(directory) / "spool.db")
-        schema_id = spool.add_schema(descriptor_bytes(TAG_EVENT_DESCRIPTOR))
+        schema_id = spool.add_schema(descriptor_bytes(TAG_EVENTS.descriptor))
         waiting: list[int] = []
         arrival = 1
         for raw in found:

@@ -39,7 +39,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 class TextLines(logging.Formatter):
-    """`time level logger: text`."""
+    """`time level text`; the logger's name is in JSON only."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, followed by a traceback if there is one."""

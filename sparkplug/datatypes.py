@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-from enum import Enum, IntEnum
 
 
 class DataType(IntEnum):
@@ -114,7 +112,7 @@ def from_code(code: int | None) -> DataType:
 
 
 READINGS: Final = tuple(Reading)
-"""Order of the codes in TagCatalogue.reading."""
+"""Order of the codes that `reading_and_width` and TagCatalogue.reading_of give."""
 
 READING_OF_CODE: Final = np.array(
     [READINGS.index(READING[from_code(code)]) for code in range(256)], dtype=np.uint8
@@ -128,7 +126,7 @@ _LARGEST_CODE: Final = max(DataType)
 
 
 def reading_and_width(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Index into READINGS and bits of integers, as reading_of and width_of, by datatype code."""
+    """Index into READINGS, and bits of integers (64 for all others), by datatype code."""
     return READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
 
 

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from sparkplug.topics import StateTopic, check_id
 
 _MAX_PAYLOAD: Final = 4096
-
 _MAX_TIMESTAMP: Final = 2**63
 
 

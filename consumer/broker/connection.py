@@ -96,11 +96,11 @@ class BrokerConnection:
         self.connections = 0
         self.last_error = ""
         self.drops = BrokerDrops(server.name)
+        self.switch = ConnectionSwitch()
         self._index = index
         self._inbox = inbox
         self._memory = memory
         self._count_refused = count_refused
-        self.switch = ConnectionSwitch()
         self._timestamp_key = f"state_timestamp/{server.name}"
         self._state: HostState | None = None
         if host_id is not None:
@@ -408,7 +408,7 @@ class BrokerConnection:
             self._memory.set_state(self._timestamp_key, self._remembered_ms)
 
     def _remember_if_possible(self) -> None:
-        """The same where a full disk is no reason not to go on: this process knows it."""
+        """Commit it if that is possible: a full disk is no reason not to go on."""
         with contextlib.suppress(SpoolError):
             self._remember_timestamp()
 

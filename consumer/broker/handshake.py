@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from consumer.config import Server
     from sparkplug import Publish
 
-
 LOOP_TIMEOUT: Final = 0.1
 """Longest wait for the socket, in seconds, before looking at what others want."""
 

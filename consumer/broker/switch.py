@@ -6,7 +6,7 @@ import threading
 
 
 class ConnectionSwitch:
-    """Free at first. `shut`, `open` and `stop` may be called from any thread.
+    """Open at first. `shut`, `open` and `stop` may be called from any thread.
 
     `barred` is set while no connection may be, because the switch is shut or the
     consumer stops; `stopping` for good once it stops.

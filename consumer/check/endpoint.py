@@ -1,7 +1,8 @@
 """Creates a Zerobus stream on the table and closes it. Sends no row.
 
 The SDK's errors are text; what they mean is in the Databricks documentation (Zerobus
-Ingest error handling) or has been seen with databricks-zerobus-ingest-sdk 1.10.
+Ingest error handling) or has been seen with databricks-zerobus-ingest-sdk 1.10. What they mean
+while a consumer runs is in consumer/sinks/meanings.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from consumer.rows import SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
 
 if TYPE_CHECKING:
-    from consumer.config import Zerobus
+    from consumer.config.databricks import Zerobus
     from consumer.rows import Table
 
 

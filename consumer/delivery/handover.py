@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from consumer.spool import SpooledBatch
 
-
 # What a batch's objects take beside its rows.
 _BATCH_OVERHEAD: Final = 1024
 
@@ -23,7 +22,7 @@ class BatchReader(Protocol):
     """Where batches are read that are not in memory: a spool, or what stands before it."""
 
     def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
-        """As `Spool.batches_after`."""
+        """The batches of a table behind `batch_id`, about `limit_bytes` of them, at least one."""
 
 
 class Handover:

@@ -1,4 +1,4 @@
-"""What is on its way to Zerobus: cuts spooled batches into calls, and tracks both.
+"""What is on its way to Zerobus: the `Outbox` cuts spooled batches into calls, and tracks both.
 
 Pure bookkeeping in one order, that of the spool: batches enter at one end, rows are cut
 into calls from the front, acknowledgements arrive in the order of the calls, and a batch

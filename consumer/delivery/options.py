@@ -1,4 +1,4 @@
-"""What a delivery can be told, and what it tells: options, states and counters."""
+"""What a delivery can be told: limits of calls, waits and pauses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is told of a running consumer: metrics for Prometheus, and one picture for people.
 
-Others only read what the pipeline keeps; nothing here is asked by the pipeline.
+It only reads what the pipeline keeps; the pipeline asks nothing of it.
 """
 
 from consumer.monitor.metrics import add_metrics

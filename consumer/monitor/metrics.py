@@ -112,7 +112,7 @@ def add_metrics(consumer: Consumer) -> None:
         "edge nodes not heard of since the connection was lost",
         lambda: sum(fleet.unheard_nodes for fleet in fleets),
     )
-    consumer.telemetry.registry.register(GapMetrics(consumer.gaps))
+    consumer.telemetry.registry.register(_GapMetrics(consumer.gaps))
     stats = consumer.delivery.stats
     gauge(
         "stream_open",
@@ -143,9 +143,9 @@ def add_metrics(consumer: Consumer) -> None:
             _GateMetrics(consumer.back_pressure.gate, time.monotonic)
         )
     consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
-    consumer.telemetry.registry.register(LedgerMetrics(consumer.balance))
+    consumer.telemetry.registry.register(_LedgerMetrics(consumer.balance))
     if side := consumer.deliveries.side:
-        consumer.telemetry.registry.register(SideTableMetrics(side, consumer.spool.pending_rows))
+        consumer.telemetry.registry.register(_SideTableMetrics(side, consumer.spool.pending_rows))
 
 
 class StreamMetrics(Collector):
@@ -189,7 +189,7 @@ class StreamMetrics(Collector):
         yield from (state, failures, rows, rotations)
 
 
-class GapMetrics(Collector):
+class _GapMetrics(Collector):
     """Gaps found, open and healed, and the messages missing in them."""
 
     def __init__(self, totals: GapTotals) -> None:
@@ -217,7 +217,7 @@ class GapMetrics(Collector):
             yield CounterMetricFamily(f"{_PREFIX}_{name}", text, value=value)
 
 
-class SideTableMetrics(Collector):
+class _SideTableMetrics(Collector):
     """State and counters of the side tables' deliveries, read when metrics are asked for."""
 
     def __init__(self, deliveries: Sequence[Delivery], pending_rows: Callable[[str], int]) -> None:
@@ -287,7 +287,7 @@ class _GateMetrics(Collector):
         yield closings
 
 
-class LedgerMetrics(Collector):
+class _LedgerMetrics(Collector):
     """Every account of every server and table, and how much is not explained."""
 
     def __init__(self, balance: Callable[[], Balance]) -> None:

@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     from consumer.pipeline import Consumer, GapTotals
 
 
-def _ledger(consumer: Consumer) -> dict[str, Any]:
-    """The two balances; what is wrong with the spool if they cannot be read."""
-    try:
-        return consumer.balance().to_dict()
-    except SpoolError as error:
-        return {"balanced": False, "error": str(error)}
-
-
 def status_of(consumer: Consumer) -> dict[str, Any]:
     """Totals since the start, plus the state of every part. JSON-compatible."""
     delivery = consumer.delivery.stats()
@@ -40,12 +32,12 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
         "mend": delivery.mend,
         "spooled_rows": consumer.spooled_rows,
         "spool": consumer.watch.status() | {"overflow": consumer.overflow.status()},
-        "side_tables": side_tables_status(
+        "side_tables": _side_tables_status(
             consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
         ),
         "gate": consumer.back_pressure.status(),
         "streams": streams_status(consumer.deliveries),
-        "gaps": gaps_status(consumer.gaps),
+        "gaps": _gaps_status(consumer.gaps),
         "ledger": _ledger(consumer),
         "servers": [
             {
@@ -86,8 +78,8 @@ def streams_status(deliveries: Iterable[Delivery]) -> list[dict[str, Any]]:
     return found
 
 
-def gaps_status(totals: GapTotals) -> dict[str, Any]:
-    """The same for /status."""
+def _gaps_status(totals: GapTotals) -> dict[str, Any]:
+    """Gaps found, open and healed, and the messages missing in them, for /status."""
     return {
         "found": {str(reason): totals.found[reason] for reason in GapReason},
         "open": {str(reason): totals.open[reason] for reason in GapReason},
@@ -103,7 +95,7 @@ def gaps_status(totals: GapTotals) -> dict[str, Any]:
     }
 
 
-def side_tables_status(
+def _side_tables_status(
     deliveries: Sequence[Delivery],
     pending_rows: Callable[[str], int],
     produced: Mapping[str, int],
@@ -125,3 +117,11 @@ def side_tables_status(
             }
         )
     return found
+
+
+def _ledger(consumer: Consumer) -> dict[str, Any]:
+    """The two balances; what is wrong with the spool if they cannot be read."""
+    try:
+        return consumer.balance().to_dict()
+    except SpoolError as error:
+        return {"balanced": False, "error": str(error)}

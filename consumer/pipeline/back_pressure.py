@@ -1,4 +1,4 @@
-"""Back-pressure to the edge: acts as the gate says, on servers, spool, log and metrics.
+"""Back-pressure to the edge: acts as the gate says, on servers, spool and log.
 
 Everything happens on the thread that appends to the spool, so that what is reserved, and
 who may use it, never changes in the middle of an append. Others only read.

@@ -65,16 +65,16 @@ class Decoding:
     ) -> None:
         self._table = table
         self._intake = intake
-        self.sources = sources
-        self.spool = spool
-        self.side = side
-        self.ledger = ledger
-        self.telemetry = telemetry
-        self.deliveries = deliveries
-        self.overflow = overflow
-        self.watch = watch
-        self.back_pressure = back_pressure
-        self.rebirths = rebirths
+        self._sources = sources
+        self._spool = spool
+        self._side = side
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._deliveries = deliveries
+        self._overflow = overflow
+        self._watch = watch
+        self._back_pressure = back_pressure
+        self._rebirths = rebirths
         self._next_arrival = next_arrival
         self._ledger_at = 0.0
         self._failed_batches = 0
@@ -85,11 +85,11 @@ class Decoding:
     def _decode_all(self) -> None:
         try:
             while (batch := self._intake.take(_TAKE_TIMEOUT)) is not None:
-                self.overflow.look(self.sources)
+                self._overflow.look(self._sources)
                 self._take_whatever_it_is(batch)
-                self.watch.look()
+                self._watch.look()
                 self._tend_gate()
-                self.rebirths.send()
+                self._rebirths.send()
                 self._retry_dead_letters()
             self._take_leave()
         except SpoolDamaged as error:
@@ -116,10 +116,10 @@ class Decoding:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
             for index, messages in batch.by_server.items():
-                self.sources[index].forgotten = True
-                self.sources[index].fleet.catalogue.describe_again()
-                self.telemetry.add_reason(
-                    "decoding_failed", len(messages), self.sources[index].name, messages.topics[0]
+                self._sources[index].forgotten = True
+                self._sources[index].fleet.catalogue.describe_again()
+                self._telemetry.add_reason(
+                    "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
         else:
             self._failed_batches = 0
@@ -128,17 +128,17 @@ class Decoding:
         """Decode one batch of every server and commit its rows to the spool."""
         now = time.monotonic()
         taken: list[Taken] = []
-        for index, source in enumerate(self.sources):
+        for index, source in enumerate(self._sources):
             received = (batch.by_server.get(index), batch.certificates.get(index))
-            self.ledger.received(source.name, sum(map(len, filter(None, received))))
-        for index, source in enumerate(self.sources):
+            self._ledger.received(source.name, sum(map(len, filter(None, received))))
+        for index, source in enumerate(self._sources):
             messages = batch.by_server.get(index)
             started = time.perf_counter()
             certificates = batch.certificates.get(index)
             known = source.fleet.warm_start(certificates, now) if certificates else None
             if messages:
-                self.telemetry.add_received(source.name, len(messages), messages.size)
-                self.deliveries.recent.remember(messages)
+                self._telemetry.add_received(source.name, len(messages), messages.size)
+                self._deliveries.recent.remember(messages)
                 decoded = source.fleet.feed(messages, now)
             else:
                 decoded = source.fleet.tick(now)
@@ -153,7 +153,7 @@ class Decoding:
     def _take_leave(self) -> None:
         """Spool what waits: for a missing message no longer, for a birth until the next start."""
         taken: list[Taken] = []
-        for source in self.sources:
+        for source in self._sources:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
             each.held = source.fleet.held()
@@ -167,50 +167,50 @@ class Decoding:
         When there is no room the rows are dropped, and the rest is written for itself: `again`,
         if that shows only at the first attempt.
         """
-        dropping = self.overflow.active
-        side_batches = self.side.batches()
+        dropping = self._overflow.active
+        side_batches = self._side.batches()
         if not again:
-            self.ledger.batches(side_batches)
+            self._ledger.batches(side_batches)
         if dropping:
             self._drop(taken, side_batches)
             side_batches = []
         written = [each for each in taken if each.is_worth_a_commit]
         if not written and not side_batches:
-            self.side.settle()
+            self._side.settle()
             self._postpone()
             return
         started = time.perf_counter()
         table = self._table
-        schema_id = self.side.schema_id(table)
+        schema_id = self._side.schema_id(table)
         batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
-        state = self._state(written) | ({} if dropping else self.side.state())
+        state = self._state(written) | ({} if dropping else self._side.state())
         try:
             spooled = self._append(batches + side_batches, state, written, dropping=dropping)
         except SpoolFull as error:
             if dropping:
                 self.lose(str(Reason.SPOOL_FULL))
-                self.overflow.drop_rest(taken)
+                self._overflow.drop_rest(taken)
                 return
-            self.overflow.begin(error)
+            self._overflow.begin(error)
             self._commit(taken, again=True)
             return
         finally:
-            self.side.settle()
-        self.overflow.settle()
-        self.telemetry.add_spooled(time.perf_counter() - started)
+            self._side.settle()
+        self._overflow.settle()
+        self._telemetry.add_spooled(time.perf_counter() - started)
         for each in written:
             each.written()
-            self.telemetry.add_dead_messages_lost(each.dead_lost)
+            self._telemetry.add_dead_messages_lost(each.dead_lost)
         for batch in side_batches:
-            self.telemetry.add_side_rows(batch.table, len(batch.rows))
-        self.deliveries.submit(spooled)
+            self._telemetry.add_side_rows(batch.table, len(batch.rows))
+        self._deliveries.submit(spooled)
 
     def _state(self, written: list[Taken]) -> dict[str, StateValue]:
         """What the next run must know of this batch."""
         state: dict[str, StateValue] = {ARRIVAL_KEY: self._next_arrival}
         for each in written:
             state[each.source.store.sequence_key()] = each.sequence
-        return state | self.overflow.state()
+        return state | self._overflow.state()
 
     def _append(
         self,
@@ -227,20 +227,20 @@ class Decoding:
         """
 
         def append() -> list[SpooledBatch]:
-            with self.spool.alone():
-                spooled = self.spool.append_many(
+            with self._spool.alone():
+                spooled = self._spool.append_many(
                     batches,
                     state=state,
-                    also=lambda db: write_all(db, written, self.ledger),
+                    also=lambda db: write_all(db, written, self._ledger),
                     spare=dropping,
                 )
-                self.ledger.written()
+                self._ledger.written()
             return spooled
 
         try:
             return append()
         except SpoolFull as error:
-            if not self.back_pressure.make_room(error):
+            if not self._back_pressure.make_room(error):
                 raise
             return append()
 
@@ -248,40 +248,40 @@ class Decoding:
         """Drop the rows of a batch, but for those of deaths, and say so in the ledger."""
         reason = str(Reason.SPOOL_FULL)
         side_rows = sum(len(batch.rows) for batch in side_batches)
-        for server, messages, rows in self.overflow.drop(taken, side_rows):
-            self.ledger.drop(self._table, rows, reason)
-            self.ledger.take_back(server, messages, reason)
+        for server, messages, rows in self._overflow.drop(taken, side_rows):
+            self._ledger.drop(self._table, rows, reason)
+            self._ledger.take_back(server, messages, reason)
         for batch in side_batches:
-            self.ledger.drop(batch.table, len(batch.rows), reason)
+            self._ledger.drop(batch.table, len(batch.rows), reason)
 
     def _tend_gate(self) -> None:
         """Let the gate close or open, and each server's events tell of it."""
-        for event in self.back_pressure.tend():
-            for source in self.sources:
-                self.side.note(source.tags.names, event)
+        for event in self._back_pressure.tend():
+            for source in self._sources:
+                self._side.note(source.tags.names, event)
 
     def lose(self, reason: str) -> None:
         """Book the batch that is being taken in as lost, with all its messages and rows."""
-        self.ledger.lose(reason, {each.name: each.fleet.held_whole for each in self.sources})
+        self._ledger.lose(reason, {each.name: each.fleet.held_whole for each in self._sources})
 
     def _postpone(self) -> None:
         """Book a batch that gave nothing to commit, at most a second later than it was taken."""
-        self.ledger.postpone()
+        self._ledger.postpone()
         if time.monotonic() - self._ledger_at >= _LEDGER_EVERY:
             self.write_ledger()
 
     def write_ledger(self) -> None:
         """Commit what is in the ledger's memory, and in no batch."""
         self._ledger_at = time.monotonic()
-        if self.ledger.is_waiting:
+        if self._ledger.is_waiting:
             # On a full disk it goes on waiting.
-            with contextlib.suppress(SpoolError), self.spool.alone():
-                self.spool.write(self.ledger.write)
-                self.ledger.written()
+            with contextlib.suppress(SpoolError), self._spool.alone():
+                self._spool.write(self._ledger.write)
+                self._ledger.written()
 
     def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""
-        telemetry = self.telemetry
+        telemetry = self._telemetry
         if decoded.counts:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}
@@ -296,17 +296,17 @@ class Decoding:
         taken = Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:
-            rows = taken.add(observations, self._next_arrival, dropping=self.overflow.active)
+            rows = taken.add(observations, self._next_arrival, dropping=self._overflow.active)
             self._next_arrival += rows
             produced += rows
             repeated += len(observations) - rows
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
-        self.side.take(source.tags, decoded)
+        self._side.take(source.tags, decoded)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
-            self.ledger.rows(self._table, produced + repeated, repeated)
-        self.ledger.messages(source.name, decoded, source.fleet.held_whole)
+            self._ledger.rows(self._table, produced + repeated, repeated)
+        self._ledger.messages(source.name, decoded, source.fleet.held_whole)
         return taken
 
     def _retry_dead_letters(self) -> None:
@@ -318,14 +318,14 @@ class Decoding:
                 self._take_dead_letters(now)
 
     def _take_dead_letters(self, now: float) -> None:
-        rows = self.spool.send_again()
+        rows = self._spool.send_again()
         if rows:
             _LOG.info("%d dead letters are sent again", sum(rows.values()))
-            self.deliveries.wake(rows)
-        for source in self.sources:
-            messages = self.spool.write(source.store.take_retries)
+            self._deliveries.wake(rows)
+        for source in self._sources:
+            messages = self._spool.write(source.store.take_retries)
             if messages:
                 _LOG.info("%d dead messages of %s wait again", len(messages), source.name)
-                self.ledger.held_again(source.name, sum(not each.counted for each in messages))
+                self._ledger.held_again(source.name, sum(not each.counted for each in messages))
                 decoded = source.fleet.hold_again(messages, now)
                 self._commit([self._convert(source, decoded, time.perf_counter())])

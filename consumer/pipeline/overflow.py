@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from consumer.pipeline.taken import Taken
     from consumer.pipeline.telemetry import Telemetry
     from consumer.spool import Spool, StateValue
+    from sparkplug import NodeKey
 
 _LOG = logging.getLogger(__name__)
 
 _SHOWN_NODES: Final = 20
 _REASON: Final = str(Reason.SPOOL_FULL)
-
-Node = tuple[str, str]
 
 
 class Overflow:
@@ -61,7 +60,7 @@ class Overflow:
         self._clock = clock
         self._since = 0.0
         self._messages = 0  # since it is active
-        self._discarded: dict[str, Counter[Node]] = {each.name: Counter() for each in sources}
+        self._discarded: dict[str, Counter[NodeKey]] = {each.name: Counter() for each in sources}
         self._to_ask = {each.name: self._remembered(each.name) for each in sources}
         self._changed = False
         if any(self._to_ask.values()):  # an earlier run ended while the spool was full
@@ -154,7 +153,7 @@ class Overflow:
                 self._telemetry.add_discarded(len(each.held), _REASON, each.source.name)
             each.keep_for_later()
 
-    def _count(self, server: str, lost: dict[Node, int]) -> None:
+    def _count(self, server: str, lost: dict[NodeKey, int]) -> None:
         self._messages += sum(lost.values())
         self._discarded[server].update(lost)
         waiting = self._to_ask[server]
@@ -177,7 +176,7 @@ class Overflow:
         """`state` was committed."""
         self._changed = False
 
-    def _remembered(self, server: str) -> set[Node]:
+    def _remembered(self, server: str) -> set[NodeKey]:
         known = self._spool.get_state(_key(server))
         if not isinstance(known, str):
             return set()

@@ -1,6 +1,6 @@
-"""Edge nodes are asked for their births: those of whom decoding, or a person, wants that.
+"""Edge nodes are asked for their births, except those that an alarm tells to leave alone.
 
-Not those that an alarm tells to leave alone.
+Decoding, or a person, wants that. `heed_alarms` logs alarms, and tells the governors of them.
 """
 
 from __future__ import annotations

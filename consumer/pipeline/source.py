@@ -1,4 +1,4 @@
-"""What one MQTT server's messages need on the decoding thread, and what they gave."""
+"""What one MQTT server's messages need on the decoding thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches the spool: says when it is nearly full and when it is not any more."""
+"""Whether the spool has room: two marks, so that the answer does not flutter, and a watch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from consumer.config import Spool as SpoolSection
     from consumer.pipeline.telemetry import Telemetry
     from consumer.spool import Spool, SpoolStats
-
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from sparkplug import Decoded, HeldMessage, Observations
 
 _OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
-
 _MOST_UNWRITTEN: Final = 20_000
-
+"""Memories that wait for a commit after others failed; beyond it all births are forgotten."""
 _MOST_UNWRITTEN_BYTES: Final = 64 << 20
 
 

@@ -96,7 +96,7 @@ class Telemetry:
     def counter_by(
         self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
     ) -> None:
-        """The same with a label: one count for each of its values."""
+        """Counts that somebody else keeps, one for each value of a label."""
         self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read, label))
 
     def add_received(self, server: str, messages: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""What the configuration says, in the words of the rooms below, which do not know it."""
+"""The deliveries as the configuration wants them, and how the gate sees spool and delivery."""
 
 from __future__ import annotations
 

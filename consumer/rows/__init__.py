@@ -1,8 +1,8 @@
 """What a row is: three tables and their columns, event ids, encoded bytes.
 
 Columns of observations go in, `EncodedRows` come out: messages of the protobuf type of a
-table, ready to be spooled and sent. Names are loaded when they are used: the definitions of
-tables cost little, encoding needs Arrow.
+table, ready to be spooled and sent. Names are loaded when they are used: descriptors and
+`SourceNames` need no Arrow, all else does.
 """
 
 from typing import TYPE_CHECKING

@@ -161,7 +161,7 @@ def _few_text_words(text: pa.StringArray, rows: NDArray[np.int64]) -> U64:
 
 
 def _text_words(text: pa.StringArray, rows: NDArray[np.int64]) -> U64:
-    """The same for many rows: each distinct text is looked at once."""
+    """Digests of the texts of many rows, shape (n, 2): each distinct text is looked at once."""
     only = text.drop_null()  # unless other rows have a text too
     if len(only) != len(rows):
         only = text.take(pa.array(rows))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
 _LOG = logging.getLogger(__name__)
 
 _HEAD: Final = np.dtype([("key", "<u8"), ("first_seen", "<i8"), ("valid_from", "<i8")])

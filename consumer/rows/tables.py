@@ -1,8 +1,7 @@
-"""The table `tag_events`, defined once.
+"""The tables `tag_events`, `sparkplug_events` and `tag_metadata`, each defined once.
 
-The protobuf descriptor that Zerobus gets, the Arrow schema, proto/tag_event.proto,
-CREATE TABLE and the table in the documentation are derived from COLUMNS or checked
-against it by the tests.
+The protobuf descriptors that Zerobus gets, the Arrow schemas, proto/*.proto, CREATE TABLE and
+the tables in the documentation are derived from these, or checked against them by the tests.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from consumer.rows.table import Column, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from google._upb._message import Descriptor as UpbDescriptor
-    from google.protobuf.descriptor import Descriptor
-
 
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("event_id", "STRING", False, "names one observation; equal ids are duplicates"),
@@ -45,27 +41,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("arrival_number", "BIGINT", False, "grows by one per row in order of arrival"),
 )
 
-TAG_EVENT_DESCRIPTOR: Final[Descriptor | UpbDescriptor] = tag_event_pb2.TagEvent.DESCRIPTOR
-"""The descriptor that is sent when a Zerobus stream is created."""
-
 TAG_EVENTS: Final = Table(
     "tag_events",
     "One row per observation of a Sparkplug B metric; at least once, see event_id",
     COLUMNS,
-    TAG_EVENT_DESCRIPTOR,
+    tag_event_pb2.TagEvent.DESCRIPTOR,
 )
 
 TAG_EVENTS_SCHEMA: Final[pa.Schema] = TAG_EVENTS.arrow_schema
 """Arrow schema of the default profile, in the order of the table."""
-
-
-def encode_columns(batch: pa.RecordBatch) -> pa.BinaryArray:
-    """Encode columns of TagEvent (any subset, by name, times as int64) into one message per row.
-
-    Nulls are left out, also in required columns: whoever completes the record checks them.
-    """
-    return TAG_EVENTS.encode(batch)
-
 
 SPARKPLUG_EVENTS: Final = Table(
     "sparkplug_events",

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumer.rows.event_id import identities, identities_of, place
-from consumer.rows.tables import COLUMNS, encode_columns
+from consumer.rows.tables import COLUMNS, TAG_EVENTS
 from consumer.rows.templates import PathTemplate, SourceNames
 from sparkplug import DataType
 
@@ -59,7 +59,7 @@ class TagColumns:
             tags = range(start, min(start + _PIECE, last))
             batch, digests = self._describe(tags)
             self._identities[:, tags.start : tags.stop] = digests
-            self._prefixes.extend(encode_columns(batch))
+            self._prefixes.extend(TAG_EVENTS.encode(batch))
             self._known = tags.stop  # with each piece: what fails later must not shift the rest
 
     def _reserve(self, size: int) -> None:

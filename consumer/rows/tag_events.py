@@ -1,4 +1,4 @@
-"""Observations to rows of tag_events: as encoded protobuf records, or as an Arrow batch.
+"""Observations to rows of tag_events, as encoded protobuf records.
 
 A record is joined from three pieces: what is constant for its tag (tag_columns.py), what
 hardly ever differs between rows (quality, message type, history: `_Circumstances`), and
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from consumer.errors import NullInRequiredColumnError
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.event_id import as_text, event_digests
-from consumer.rows.tables import COLUMNS, encode_columns
+from consumer.rows.tables import COLUMNS, TAG_EVENTS
 from sparkplug import QUALITY_NAMES, ROW_TYPES, ValueKind
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from consumer.rows.tag_columns import TagColumns
     from sparkplug import Observations
-
 
 _REQUIRED: Final = frozenset(column.name for column in COLUMNS if not column.nullable)
 _BOOL: Final = pa.bool_()
@@ -153,7 +152,7 @@ class TagEvents:
                 [
                     self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
                     _CIRCUMSTANCES.encode(self.observations, slice(start, start + _PIECE)),
-                    encode_columns(self.variable.slice(start, _PIECE)),
+                    TAG_EVENTS.encode(self.variable.slice(start, _PIECE)),
                     _NOTHING,
                 ],
                 _JOIN_OPTIONS,

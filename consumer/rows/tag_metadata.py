@@ -2,7 +2,7 @@
 
 Zerobus only appends. So a version that ends is written again, whole and under the same
 `metadata_id`, with `valid_to`; the later row of a version counts. A row is joined from
-three pieces, like those of tag_events (normalize.py): what is constant for the tag, which
+three pieces, like those of tag_events (tag_events.py): what is constant for the tag, which
 both tables have in common; what the birth says, encoded once and kept as it is
 (metadata_versions.py) until the version ends; and the fields of the version.
 """

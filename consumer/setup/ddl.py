@@ -1,4 +1,4 @@
-"""SQL for the landing tables: CREATE TABLE, grants, the view without duplicates.
+"""SQL for the landing tables: CREATE TABLE, grants, and views of the latest and the distinct.
 
 Everything about columns comes from the tables' definitions. What the table must be
 (managed Delta, no liquid clustering, no generated columns, no CHECK constraints, not
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from consumer.rows import Table
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+WITH_METADATA: Final = ("unit", "low", "high", "documentation")
+"""Columns of tag_metadata that the joined view adds to those of tag_events."""
 
 
 def create_table(table: str, definition: Table = TAG_EVENTS) -> str:
@@ -88,7 +92,7 @@ def deduplicated_name(table: str) -> str:
 
 
 def streaming(table: str) -> str:
-    """The same for large tables, as comments: it runs in a pipeline, not in an editor."""
+    """How to remove duplicates of large tables, as comments: it runs in a pipeline."""
     name = quoted(table)
     target = quoted(table.split(".")[2] + "_unique")
     return (
@@ -114,10 +118,6 @@ def streaming(table: str) -> str:
 
 def _python_text(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-WITH_METADATA = ("unit", "low", "high", "documentation")
-"""Columns of tag_metadata that the joined view adds to those of tag_events."""
 
 
 def latest_events(source: str) -> str:
@@ -195,9 +195,6 @@ def current_name(table: str) -> str:
 
 def _view(name: str, query: str) -> str:
     return f"CREATE OR REPLACE VIEW {quoted(name)} AS\n{query};\n"
-
-
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def quoted(name: str) -> str:

@@ -19,7 +19,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A stream of this generation is dead; `ZerobusIngestStream.cause` says why."""
+    """A stream of this generation is dead; `ZerobusIngestStream.failure` says why."""
 
     generation: int
 

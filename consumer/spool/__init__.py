@@ -3,7 +3,7 @@
 A `Spool` belongs to one consumer, and from it on nothing is lost: batches of rows until they
 are acknowledged, and in the same transactions the ledger, births and gaps. Readers of the
 file, which may be another process, have reports: balances, dead letters, gaps. Names are
-loaded when they are used: the reports need no Arrow.
+loaded when they are used: balances and gaps need no Arrow.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Opening the spool's SQLite file: who may, what it must be, and how it is laid out."""
+"""The spool's SQLite file: who may use it, how it is opened, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from consumer.spool.layout import Sync, check_layout, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
-
 
 CHECK_SUFFIX: Final = ".check"
 """Of an empty file that says: look at all of the spool's file when it is opened."""

@@ -10,20 +10,15 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-
 Sync = Literal["full", "normal", "off"]
 
 APPLICATION_ID: Final = 0x53505A42  # "SPZB"; `file` and SQLite tools show it
-
 SCHEMA_VERSION: Final = 3
-
 # Batches are blobs of about a megabyte: large pages mean few page writes for each.
 PAGE_BYTES: Final = 16384
-
 # The write-ahead log is copied into the file when it has grown by this much, or by this
 # part of all that the spool may have: the log counts, too.
 _CHECKPOINT_PAGES: Final = 1024
-
 _CHECKPOINT_FRACTION: Final = 16
 
 TABLES: Final = (
@@ -103,7 +98,7 @@ ADDED: Final = {
         "ALTER TABLE dead_letters ADD COLUMN retry INTEGER NOT NULL DEFAULT 0",
     ),
     3: (
-        # What became of every message and row since the file was made (consumer/ledger.py).
+        # What became of every message and row since the file was made (consumer/spool/ledger.py).
         """CREATE TABLE ledger (
             scope TEXT NOT NULL,
             account TEXT NOT NULL,

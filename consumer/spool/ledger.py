@@ -6,7 +6,7 @@
 What grows for ever is kept in the table `ledger` of the spool's file, and changes in the
 transaction of the batch that it is about; what is a level is read where it is: spooled rows
 in `batches`, dead letters in `dead_letters`, quarantined messages in `dead_messages`
-(consumer/balance.py). Only `held` is a level that is in the table as well: what waits is in
+(balance.py). Only `held` is a level that is in the table as well: what waits is in
 memory, and after a crash the table alone knows how many messages that were.
 """
 
@@ -82,7 +82,7 @@ class Ledger:
             self._batch[MESSAGES + server, RECEIVED] += count
 
     def messages(self, server: str, decoded: Decoded, held: int) -> None:
-        """What became of them; so many wait now, those of earlier batches among them.
+        """What became of a server's messages; so many wait now, those of earlier batches included.
 
         The quarantined ones are counted where they are kept.
         """
@@ -100,7 +100,7 @@ class Ledger:
             self._batch[ROWS + table, SUPPRESSED] += suppressed
 
     def batches(self, batches: Iterable[NewBatch]) -> None:
-        """The same of batches, nothing of which is left out."""
+        """Rows were made, given as batches; none of them is left out."""
         for batch in batches:
             self.rows(batch.table, len(batch.rows))
 

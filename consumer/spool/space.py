@@ -14,7 +14,6 @@ from consumer.spool import layout
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 _LOG = logging.getLogger(__name__)
 
 RESERVE_BYTES: Final = 32 << 20
@@ -144,7 +143,11 @@ class SpoolSpace:
 
 
 class Reserve:
-    """The file `<path>.reserve`. Used under the spool's lock.
+    """Space that is kept for the moment when the disk has none left: the file `<path>.reserve`.
+
+    SQLite needs free space even to delete, for a trim is written to the log first: on a full
+    disk the spool could never be emptied again. So some is given up then, and taken back when
+    there is room. Used under the spool's lock.
 
     Args:
         path: the spool's file.

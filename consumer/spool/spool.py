@@ -22,10 +22,9 @@ from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
 from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
-from consumer.spool import letters as letter_store
-from consumer.spool import opening as spool_opening
 from consumer.spool.batches import BatchStore, Content, Removed
-from consumer.spool.letters import Kept, LetterStore
+from consumer.spool.letters import MAX_BYTES, Kept, LetterStore
+from consumer.spool.opening import ask_for_check, open_sound
 from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace
 from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from consumer.spool.layout import Sync
     from consumer.spool.salvage import Salvage
-
+    from consumer.spool.types import Transaction
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class Spool:
         max_bytes: int = 4 << 30,
         clock: Callable[[], float] = time.time,
         reserve_bytes: int = RESERVE_BYTES,
-        max_dead_letter_bytes: int = letter_store.MAX_BYTES,
+        max_dead_letter_bytes: int = MAX_BYTES,
         descriptors: Sequence[bytes] = (),
     ) -> Spool:
         """Open the spool at `path`, making it and its directory when there is none.
@@ -118,7 +117,7 @@ class Spool:
         lock = spool_file.FileLock(file)
         try:
             known = {schema_id_of(each): each for each in descriptors}
-            connection, salvage = spool_opening.open_sound(file, sync, max_bytes, known, clock)
+            connection, salvage = open_sound(file, sync, max_bytes, known, clock)
             try:
                 return cls(
                     file,
@@ -182,7 +181,7 @@ class Spool:
         batches: Sequence[NewBatch],
         *,
         state: Mapping[str, StateValue] | None = None,
-        also: Callable[[sqlite3.Connection], None] | None = None,
+        also: Callable[[Transaction], None] | None = None,
         spare: bool = False,
     ) -> list[SpooledBatch]:
         """Commit batches, and what belongs to them, in one transaction.
@@ -354,7 +353,7 @@ class Spool:
             return self._batches.pending_rows().get(table, 0)
 
     def pending(self) -> dict[str, int]:
-        """The same, of all tables."""
+        """Rows that are spooled and not yet trimmed, by table."""
         with self._mutex:
             return self._batches.pending_rows()
 
@@ -410,7 +409,7 @@ class Spool:
         with self._transaction():
             self._write_state({key: value})
 
-    def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+    def read(self, query: Callable[[Transaction], Result]) -> Result:
         """What a function reads from other tables of the file, all of it of one moment."""
         with self._errors():
             self._db.execute("BEGIN")
@@ -424,7 +423,7 @@ class Spool:
         """A lock: while it is held, no other thread reads or writes."""
         return self._mutex
 
-    def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
+    def write(self, change: Callable[[Transaction], Result]) -> Result:
         """Commit what a function writes to other tables of the file."""
         with self._transaction():
             return change(self._db)
@@ -515,7 +514,7 @@ class Spool:
         """Remember that the file is damaged, also for the next start."""
         if self.damage is None:
             self.damage = error
-            spool_opening.ask_for_check(self.path)
+            ask_for_check(self.path)
         return error
 
     @contextlib.contextmanager

@@ -53,9 +53,8 @@ class SpoolStats:
     """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
 
     `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
-    none. `disk_is_full` says that
-    the reserve was given up, or could not be taken, `is_full` that a batch was refused and
-    there is no room yet. `dead_letters` counts rows.
+    none. `disk_is_full` says that the reserve was given up, or could not be taken, `is_full`
+    that a batch was refused and there is no room yet. `dead_letters` counts rows.
     """
 
     batches: int

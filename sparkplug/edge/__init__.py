@@ -12,7 +12,7 @@ from sparkplug.actions import (
     Scalar,
     Subscription,
 )
-from sparkplug.edge.encoding import NO_PROPERTIES, Metric, Properties, SignedEncoding
+from sparkplug.edge.encoding import NO_PROPERTIES, EncodeError, Metric, Properties, SignedEncoding
 from sparkplug.edge.node import EdgeNode, EdgeNodeOptions, Session, Update
 from sparkplug.edge.tags import UnknownMetricError
 
@@ -23,6 +23,7 @@ __all__ = [
     "Disconnect",
     "EdgeNode",
     "EdgeNodeOptions",
+    "EncodeError",
     "Metric",
     "Observation",
     "Properties",

@@ -1,4 +1,4 @@
-"""Commands to edge nodes: the rebirth request, and reading the value of a write."""
+"""Commands to an edge node: the value of a write, read as its metric's datatype."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sparkplug.datatypes import INTEGER_WIDTH, READING, DataType, Reading
 if TYPE_CHECKING:
     from sparkplug.actions import Scalar
     from sparkplug.pb import sparkplug_b_pb2 as pb
-
 
 _INTEGER_FIELDS: Final = frozenset({"int_value", "long_value"})
 _NUMBER_FIELDS: Final = frozenset({"int_value", "long_value", "float_value", "double_value"})
@@ -49,7 +48,7 @@ def _integer(value: int, data_type: DataType, field_width: int) -> int:
     if READING[data_type] is Reading.UNSIGNED:
         result, fits = value, value < 1 << width
     else:
-        # Narrow, or sign-extended to the field (payloads.SignedEncoding).
+        # Narrow, or sign-extended to the field (encoding.SignedEncoding).
         result = _sign_extend(value & ((1 << width) - 1), width)
         fits = value < 1 << width or value == result & ((1 << max(field_width, width)) - 1)
     if not fits:

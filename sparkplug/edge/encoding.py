@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from sparkplug.actions import Observation, Scalar
 
-
 _MAX_MILLISECONDS: Final = 2**63
 _MAX_FLOAT: Final = 3.4028234663852886e38
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sparkplug.edge.encoding import Metric
     from sparkplug.edge.tags import Device
 
-
 _SUBSCRIBE_QOS: Final = 1
 
 

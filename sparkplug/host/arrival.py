@@ -50,17 +50,17 @@ class Arrival:
 
     @property
     def seq(self) -> int:
-        """As Batch.seq."""
+        """Its sequence number, modulo 256; an absent one reads as 0."""
         return self.batch.seq(self.position)
 
     @property
     def sent_ms(self) -> int:
-        """As Batch.sent_ms."""
+        """Its payload timestamp in milliseconds since 1970 UTC, ABSENT if it has none."""
         return self.batch.sent_ms(self.position)
 
     @property
     def bd_seq(self) -> int | None:
-        """As Batch.bd_seq."""
+        """The bdSeq of a birth or death, whichever integer field carries it."""
         return self.batch.bd_seq(self.position)
 
     @property
@@ -76,11 +76,11 @@ class Arrival:
         return rows.stop > rows.start and not any(names or ())
 
     def take(self) -> None:
-        """As Batch.take."""
+        """Read it now, after those that were read before it."""
         self.batch.take(self.position)
 
     def open(self) -> None:
-        """As Batch.open."""
+        """Let its metrics be looked at, if its envelope can be opened."""
         self.batch.open(self.position)
 
     def skip(self) -> None:

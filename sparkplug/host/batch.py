@@ -11,6 +11,7 @@ import numpy as np
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.structured_rows import Structured
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch
+from sparkplug.names import BD_SEQ
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Batch:
         rows = self.rows(position)
         count = rows.stop - rows.start
         names = self.names[rows] if self.names is not None else [None] * count
-        found = [index for index, metric in enumerate(names) if metric == "bdSeq"]
+        found = [index for index, metric in enumerate(names) if metric == BD_SEQ]
         if not found:
             is_death = self.message_type[position] == CODE[MessageType.NDEATH]
             if not is_death or count != 1 or names[0]:

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from sparkplug.datatypes import (
-    READING_OF_CODE,
-    READINGS,
-    DataType,
-    Reading,
-)
+from sparkplug.datatypes import READING_OF_CODE, READINGS, DataType, Reading
+from sparkplug.names import BD_SEQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +24,7 @@ MAX_NAME_CHARACTERS: Final = 4096
 """Metrics with longer names are not declared: every row of a tag repeats its name."""
 
 _NO_DIGEST: Final = -1
+"""Of no description. Not 0: that a tag was described is still known."""
 
 NO_TAG: Final = -1
 """Tag id of a metric that cannot be resolved."""
@@ -59,7 +56,7 @@ class TagOwner(Protocol):
 
 def is_control(name: str) -> bool:
     """Whether a metric steers the session rather than being data: it gives no rows."""
-    return name == "bdSeq" or name.startswith(_CONTROL_PREFIXES)
+    return name == BD_SEQ or name.startswith(_CONTROL_PREFIXES)
 
 
 class TagCatalogue:
@@ -122,7 +119,7 @@ class TagCatalogue:
         return self._emitted[: self._size]
 
     def gives_rows(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """The same for each of these tags; False for NO_TAG."""
+        """Whether each of these tags gives rows; False for NO_TAG."""
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 

@@ -127,7 +127,7 @@ class Fleet:
 
     @property
     def held_whole(self) -> int:
-        """The same, without those of which only some metrics wait, or which are quarantined."""
+        """Messages that wait as a whole, and are not quarantined."""
         windows = (session.sequence.waiting for session in self._state.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting

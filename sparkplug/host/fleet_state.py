@@ -11,7 +11,7 @@ from sparkplug.host.arrival import Arrival
 from sparkplug.host.batch import CODE, GrowingColumns
 from sparkplug.host.catalogue import TagCatalogue
 from sparkplug.host.nodes.aliases import AliasPool
-from sparkplug.host.nodes.sequence import MODULUS, distance
+from sparkplug.host.nodes.sequence import distance
 from sparkplug.host.nodes.session import EdgeNodeSession
 from sparkplug.host.recent import RecentMessages
 from sparkplug.host.templates.structured import StructuredMetrics
@@ -19,6 +19,7 @@ from sparkplug.host.watch.accounts import GapAccounts
 from sparkplug.host.watch.alarms import Alarms
 from sparkplug.host.watch.liveness import Liveness
 from sparkplug.messages import MESSAGE_TYPES
+from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class FleetState:
 
     def expect(self, session: EdgeNodeSession, seq: int) -> None:
         """Count on from here."""
-        self.nodes["next_seq"][session.index] = seq % MODULUS
+        self.nodes["next_seq"][session.index] = seq % SEQ_MODULUS
         session.sequence.counts_again()
         self.watch(session)
 

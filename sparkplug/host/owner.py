@@ -9,7 +9,7 @@ import numpy as np
 from sparkplug.host.catalogue import NO_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Listing
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -40,7 +40,7 @@ class MetricOwner:
         self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
     def declare(
-        self, catalogue: TagCatalogue, names: Listing[str | None], codes: NDArray[np.uint8]
+        self, catalogue: TagCatalogue, names: Sequence[str | None], codes: NDArray[np.uint8]
     ) -> NDArray[np.int32]:
         """Replace the metrics by those of a birth; return the tag id of each, in order.
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-T = TypeVar("T", bound=np.generic)
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from sparkplug.messages import Message, Reason
     from sparkplug.payload import Expansion, PayloadColumns
     from sparkplug.pb.sparkplug_b_pb2 import Metric
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(slots=True)

@@ -137,7 +137,7 @@ class PayloadColumns:
         source: NDArray[np.int64],
         offsets: NDArray[np.int64],
     ) -> PayloadColumns:
-        """The same messages with other metrics: those at `source`, this one's before `more`."""
+        """These messages with other metrics: those at `source`, this one's before `more`."""
         metrics = pa.concat_arrays([self.metrics(), *more]).take(pa.array(source))
         return replace(self, offsets=offsets, _payloads=[], _metrics=metrics)
 

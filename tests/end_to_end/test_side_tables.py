@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from support.services import wait_until
 
-from consumer.setup import ddl as side_ddl
+from consumer.setup import latest_events
 from end_to_end.consumer_process import TABLE
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.side_world import EVENTS, METADATA, SIDE_TABLES, landed, side_world, told
@@ -93,7 +93,7 @@ def test_a_gap_is_told_when_it_is_found_and_again_when_it_has_ended(tmp_path):
         assert told([first, last], "healing") == [("open",), ("rebirth_snapshot",)]
         with duckdb.connect() as database:
             database.register("events", events.read())
-            view = database.sql(side_ddl.latest_events("events")).to_arrow_table().to_pylist()
+            view = database.sql(latest_events("events")).to_arrow_table().to_pylist()
         assert told([row for row in view if row["event_type"] == "gap"], "healing") == [
             ("rebirth_snapshot",)
         ]

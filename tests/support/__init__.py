@@ -1,0 +1,1 @@
+"""What test modules share: services, rigs, messages, rows, and readers of what landed."""

@@ -12,14 +12,14 @@ from deltalake import DeltaTable
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
-from consumer.rows.tables import TAG_EVENT_DESCRIPTOR
+from consumer.rows.tables import TAG_EVENTS
 from consumer.sinks.zerobus import ZerobusSink
 from support.services import PATIENCE, free_port
 
 TABLE = "main.plant.tag_events"
 CLIENT_ID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 SECRET = "dose-not-appear-anywhere"
-DESCRIPTOR = descriptor_bytes(TAG_EVENT_DESCRIPTOR)
+DESCRIPTOR = descriptor_bytes(TAG_EVENTS.descriptor)
 START_US = 1_763_900_000_000_000
 
 

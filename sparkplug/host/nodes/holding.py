@@ -100,7 +100,7 @@ class Holding:
         return [] if node is None else list(node.by_device.get(device_id, {}).values())
 
     def take(self, key: NodeKey, device_id: str | None) -> list[Waiting]:
-        """The same, no longer held."""
+        """Take what is held for one device of a node, or for the node's own birth."""
         node = self._nodes.get(key)
         if node is None:
             return []

@@ -11,11 +11,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sparkplug.names import SEQ_MODULUS
+
 if TYPE_CHECKING:
     from sparkplug.gaps import Gap
     from sparkplug.host.nodes.waiting import Waiting
 
-MODULUS: Final = 256
 BEHIND: Final = 128
 """From this distance on a message is late, below it is ahead of a missing one."""
 
@@ -26,7 +27,7 @@ _KNOWN_GAPS: Final = 16
 
 def distance(seq: int, expected: int) -> int:
     """How far ahead of the expected seq a seq is, 0 to 255."""
-    return (seq - expected) % MODULUS
+    return (seq - expected) % SEQ_MODULUS
 
 
 @dataclass(slots=True, eq=False)
@@ -114,7 +115,7 @@ class Sequence:
         if self.lost_since is None:
             self.lost_since = now
             self.lost_distance = distance(seq, expected)
-        self.lost_next = (seq + 1) % MODULUS
+        self.lost_next = (seq + 1) % SEQ_MODULUS
 
     def counts_again(self) -> None:
         """A message in order came, or counting goes on elsewhere."""
@@ -124,4 +125,4 @@ class Sequence:
 def holes(seqs: list[int], expected: int) -> set[int]:
     """The numbers missing from the expected one up to the last of some seqs ahead of it."""
     last = max(distance(seq, expected) for seq in seqs)
-    return {(expected + step) % MODULUS for step in range(last + 1)} - set(seqs)
+    return {(expected + step) % SEQ_MODULUS for step in range(last + 1)} - set(seqs)

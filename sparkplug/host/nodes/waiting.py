@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from sparkplug.host.structured_rows import UnknownMembers
     from sparkplug.messages import Message, Reason
 
-
 NodeKey = tuple[str, str]
 """Group id and edge node id."""
 

@@ -115,7 +115,7 @@ class Lifecycle:
         self._forget(decoded, session.owner, stale=False)
 
     def lose_device(self, session: EdgeNodeSession, device_id: str, decoded: Decoded) -> None:
-        """The same of a DBIRTH, if it is of a device that is alive."""
+        """A DBIRTH was not read: the aliases of its device, if that lives, mean something else."""
         owner = session.devices.get(device_id)
         if session.owner.born and owner is not None and owner.born:
             self._state.end_device(session, owner)

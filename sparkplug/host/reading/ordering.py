@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparkplug.events import EventKind
-from sparkplug.host.nodes.sequence import BEHIND, MODULUS
+from sparkplug.host.nodes.sequence import BEHIND
 from sparkplug.host.reading.windows import sent_after
 from sparkplug.messages import Reason
+from sparkplug.names import SEQ_MODULUS
 from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType
 
@@ -169,7 +170,7 @@ class Ordering:
 
     def _revive(self, arrival: Arrival, session: EdgeNodeSession, birth: Waiting) -> None:
         """A message of a dead node: if it continues the late birth, the session lives."""
-        if arrival.seq == (birth.seq + 1) % MODULUS:
+        if arrival.seq == (birth.seq + 1) % SEQ_MODULUS:
             session.late_birth = None
             session.dead_bd_seq = None
             revived = self._state.arrival(arrival.batch, birth.place)

@@ -13,8 +13,8 @@ import pyarrow as pa
 from sparkplug.datatypes import datatype_codes
 from sparkplug.host.batch import CODE, TURNS, Batch, look_up
 from sparkplug.host.catalogue import NO_TAG
-from sparkplug.host.nodes.sequence import MODULUS
 from sparkplug.messages import MESSAGE_TYPES
+from sparkplug.names import SEQ_MODULUS
 from sparkplug.payload import ABSENT, numbers, validity
 from sparkplug.topics import MessageType
 
@@ -97,7 +97,7 @@ class Resolution:
         starts[0] = starts[-1] = True
         np.not_equal(node[1:], node[:-1], out=starts[1:-1])
         first, last = starts[:-1].nonzero()[0], starts[1:].nonzero()[0]
-        following = (seq + 1) & (MODULUS - 1)
+        following = (seq + 1) & (SEQ_MODULUS - 1)
         expected = np.empty(len(seq), dtype=np.int64)
         expected[1:] = following[:-1]
         expected[first] = next_seq[node[first]]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
-from sparkplug.host.nodes.sequence import BEHIND, MODULUS, distance, holes
+from sparkplug.host.nodes.sequence import BEHIND, distance, holes
 from sparkplug.host.nodes.waiting import Waiting
 from sparkplug.host.watch.accounts import sent_us
 from sparkplug.messages import Reason, RebirthRequest
+from sparkplug.names import SEQ_MODULUS
 from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Windows:
             missing = holes([entry.seq for entry in entries], expected)
             following = entries[-1].seq + 1
         elif sequence.lost_since is not None and ask:
-            missing = {(expected + step) % MODULUS for step in range(sequence.lost_distance)}
+            missing = {(expected + step) % SEQ_MODULUS for step in range(sequence.lost_distance)}
             following = sequence.lost_next
         else:
             return
@@ -202,8 +203,8 @@ def sent_after(birth: Arrival, entries: Iterable[Waiting]) -> set[Waiting]:
             after.add(entry)
         elif sent_ms == born_ms:
             tied.setdefault(batch.seq(entry.place), []).append(entry)
-    for step in range(1, MODULUS):
-        following = tied.get((birth.seq + step) % MODULUS)
+    for step in range(1, SEQ_MODULUS):
+        following = tied.get((birth.seq + step) % SEQ_MODULUS)
         if following is None:
             break
         after.update(following)

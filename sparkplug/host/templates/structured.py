@@ -348,7 +348,7 @@ class StructuredMetrics:
         return members, tags, texts
 
     def _odd_member(self, spot: Spot, member: Metric, tag: int) -> str | None:
-        """As FileParts.take_member; PART for a member that is no row at all."""
+        """The text of the file that a member completes; PART for a member that is no row at all."""
         batch, position, _ = spot
         if tag == NO_TAG:
             return PART

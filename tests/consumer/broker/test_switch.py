@@ -25,7 +25,7 @@ def waiting(switch):
         assert not thread.is_alive()
 
 
-def test_it_is_free_at_first():
+def test_it_is_open_at_first():
     switch = ConnectionSwitch()
     assert switch.wait()
     assert not switch.barred.is_set()

@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from oracle.messages import metric
 from support.columnar import Columnar, change, message, tag
 
-from consumer.rows.tables import COLUMNS, TAG_EVENT_DESCRIPTOR, TAG_EVENTS_SCHEMA
+from consumer.rows.tables import COLUMNS, TAG_EVENTS, TAG_EVENTS_SCHEMA
 from zerobus_local import LocalZerobus
 
 PAGE = (Path(__file__).parents[3] / "docs" / "table.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_the_arrow_schema_is_the_definition():
 
 
 def test_the_descriptor_has_the_columns_in_their_order():
-    assert [field.name for field in TAG_EVENT_DESCRIPTOR.fields] == [c.name for c in COLUMNS]
+    assert [field.name for field in TAG_EVENTS.descriptor.fields] == [c.name for c in COLUMNS]
 
 
 def test_the_local_server_lands_a_table_of_this_schema(tmp_path):

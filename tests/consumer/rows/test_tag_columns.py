@@ -80,16 +80,16 @@ def test_tags_after_some_that_could_not_be_described_keep_their_names(monkeypatc
     catalogue = TagCatalogue()
     tags = TagColumns(catalogue, SourceNames())
     declare(catalogue, "Edge", [f"Tag {number}" for number in range(25_000)])
-    encode = tag_columns.encode_columns
+    encode = tag_columns.TAG_EVENTS
 
     def fails_in_the_middle(batch):
         if batch.column("metric_name")[0].as_py() == "Tag 10000":
             raise MemoryError
         return encode(batch)
 
-    monkeypatch.setattr(tag_columns, "encode_columns", fails_in_the_middle)
+    monkeypatch.setattr(tag_columns, "TAG_EVENTS", fails_in_the_middle)
     with pytest.raises(MemoryError):
         tags.extend()
-    monkeypatch.setattr(tag_columns, "encode_columns", encode)
+    monkeypatch.setattr(tag_columns, "TAG_EVENTS", encode)
     tags.extend()
     assert_right(tags, catalogue)

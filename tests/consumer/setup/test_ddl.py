@@ -14,7 +14,6 @@ from deltalake import DeltaTable, write_deltalake
 from consumer.errors import ConfigurationError
 from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA, TAG_METADATA
 from consumer.setup import ddl
-from consumer.setup import ddl as side_ddl
 
 TABLE = "ignition_demo.scada_data.tag_events"
 EVENTS = "ignition_demo.scada_data.sparkplug_events"
@@ -211,9 +210,9 @@ def test_the_command_prints_tables_grants_and_views_of_the_side_tables(tmp_path)
         *(ddl.create_table(EVENTS, SPARKPLUG_EVENTS), ddl.grants(EVENTS, UUID)),
         *(ddl.create_table(METADATA, TAG_METADATA), ddl.grants(METADATA, UUID)),
         ddl.deduplicated_view(TABLE),
-        side_ddl.events_view(EVENTS),
-        side_ddl.metadata_view(METADATA),
-        side_ddl.unit_view(TABLE, f"{TABLE}_deduplicated", METADATA),
+        ddl.events_view(EVENTS),
+        ddl.metadata_view(METADATA),
+        ddl.unit_view(TABLE, f"{TABLE}_deduplicated", METADATA),
         ddl.streaming(TABLE),
     ]
     assert done.stdout == "\n".join(parts)
@@ -265,7 +264,7 @@ def test_the_view_of_events_shows_the_last_word_on_each():
         {"event_id": "b", "healing": "open", "ingestion_timestamp": at(3)},
         {"event_id": "b", "healing": "open", "ingestion_timestamp": at(3)},  # delivered twice
     ]
-    seen = asked(side_ddl.events_view(EVENTS), sparkplug_events=of(SPARKPLUG_EVENTS, rows))
+    seen = asked(ddl.events_view(EVENTS), sparkplug_events=of(SPARKPLUG_EVENTS, rows))
     assert sorted((row["event_id"], row["healing"]) for row in seen) == [
         ("a", "rebirth_snapshot"),
         ("b", "open"),
@@ -300,7 +299,7 @@ VERSIONS = [
 
 
 def test_the_view_of_metadata_shows_what_holds_of_each_tag():
-    seen = asked(side_ddl.metadata_view(METADATA), tag_metadata=of(TAG_METADATA, VERSIONS))
+    seen = asked(ddl.metadata_view(METADATA), tag_metadata=of(TAG_METADATA, VERSIONS))
     assert sorted((row["tag_path"], row["unit"]) for row in seen) == [
         ("changed", "psi"),
         ("other spool", "psi"),
@@ -314,7 +313,7 @@ def test_the_joined_view_gives_every_row_its_unit_and_loses_none():
     rows += [row("c", 0, 3, tag_path="gone"), row("d", 0, 4, tag_path="changed")]
     current = of(TAG_METADATA, [version("changed", "psi", 10), version("x", "mm", 0)])
     seen = asked(
-        side_ddl.unit_view(TABLE, f"{TABLE}_deduplicated", METADATA),
+        ddl.unit_view(TABLE, f"{TABLE}_deduplicated", METADATA),
         tag_events_deduplicated=pa.Table.from_pylist(rows, schema=TAG_EVENTS_SCHEMA),
         tag_metadata_current=current,
     )
@@ -324,7 +323,7 @@ def test_the_joined_view_gives_every_row_its_unit_and_loses_none():
         ("c", None),
         ("d", "psi"),
     ]
-    assert list(seen[0]) == [*TAG_EVENTS_SCHEMA.names, *side_ddl.WITH_METADATA]
+    assert list(seen[0]) == [*TAG_EVENTS_SCHEMA.names, *ddl.WITH_METADATA]
 
 
 PAGE = (Path(__file__).parents[3] / "docs" / "side-tables.md").read_text(encoding="utf-8")
