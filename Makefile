@@ -10,13 +10,14 @@ PYTEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 SECONDS ?= 20
 GATEWAYS ?= 3
 FUZZ_SECONDS ?= 60
+EXPLORE_SECONDS ?= 60
 SOAK_MINUTES ?= 15
 
 # Compiled modules are kept, whatever the environment says: the tests start hundreds of programs.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak conformance lint format bench fuzz proto lock broker test-compose clean
+.PHONY: help setup demo test soak conformance lint format bench fuzz explore proto lock broker test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -42,7 +43,7 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 	@sh scripts/ensure-mosquitto.sh --optional
 	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS)
 
-test: setup broker ## The test suite, in parallel, against a real Mosquitto
+test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose" $(ARGS)
 
@@ -70,8 +71,11 @@ format: setup ## Let ruff format the code
 bench: setup ## Speed, spool, and an outage of five minutes (about twelve in all); writes bench/results.json
 	@$(BIN)/python bench/run.py
 
-fuzz: setup ## Inputs nobody thought of, FUZZ_SECONDS for each target
+fuzz: setup ## Inputs nobody thought of, FUZZ_SECONDS for each target; fails if one is refused
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+explore: setup ## The generated tests with other cases, for EXPLORE_SECONDS; tells what it finds
+	@PYTHONPATH=tests $(BIN)/python -m fuzz suite --seconds $(EXPLORE_SECONDS) --only-tell
 
 proto: setup ## Regenerate the checked-in protobuf modules
 	@$(BIN)/python proto/generate.py

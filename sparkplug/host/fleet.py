@@ -328,7 +328,7 @@ class Fleet:
         """
         self._state.now = now
         self._restoration.restore(births, np.frombuffer(sequence_state, dtype="<i2"))
-        self._awaiting.hold_again(held, Decoded())  # who is asked, and why, was told before
+        self._awaiting.restore(held)
         self._state.recent.clear()
         return {key: session.index for key, session in self._state.by_id.items()}
 

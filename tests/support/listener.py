@@ -70,9 +70,9 @@ class Listener:
         """The rows that come because nothing more will for a while."""
         return self._said(self.fleet.connection_lost(now))
 
-    def restarted(self, remembered, held=(), now=0.0):
+    def restarted(self, remembered, held=(), now=0.0, **options):
         """A listener that knows of this one what `remembered` and `held` say."""
-        later = Listener(reorder_timeout=TIMEOUT)
+        later = Listener(reorder_timeout=TIMEOUT, **options)
         later.fleet.restore(remembered, self.fleet.sequence_state(), held, now)
         return later
 

@@ -62,8 +62,8 @@ class Holding:
         """Bytes that are held."""
         return self._size
 
-    def add(self, key: NodeKey, entry: Waiting) -> list[Waiting]:
-        """Hold a message of a node; return those that had to go for it."""
+    def put_back(self, key: NodeKey, entry: Waiting) -> None:
+        """Hold a message of a node, as before a restart: none has to go for it."""
         node = self._nodes.setdefault(key, _Node())
         self._numbers += 1
         node.by_device.setdefault(entry.device_id, {})[self._numbers] = entry
@@ -76,8 +76,12 @@ class Holding:
         if entry.kept is not None:
             self.left.discard(entry.kept)
         self._look_at = min(self._look_at, entry.since + self.limits.seconds)
+
+    def add(self, key: NodeKey, entry: Waiting) -> list[Waiting]:
+        """Hold a message of a node; return those that had to go for it."""
+        self.put_back(key, entry)
+        node, limits = self._nodes[key], self.limits
         gone: list[Waiting] = []
-        limits = self.limits
         while node.count and (
             node.count > limits.node_messages
             or node.size > limits.node_bytes

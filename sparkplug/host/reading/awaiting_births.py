@@ -15,7 +15,7 @@ from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -234,8 +234,24 @@ class AwaitingBirths:
             if entry.reason is not None
         ]
 
+    def restore(self, messages: Iterable[HeldMessage]) -> None:
+        """Let messages wait that waited at the end of an earlier run.
+
+        Who is asked for births, and why, was told before. Late births are among them now: more
+        may wait than was allowed, until another has to.
+        """
+        for key, entry in self._waiting_again(messages):
+            self._holding.put_back(key, entry)
+
     def hold_again(self, messages: Iterable[HeldMessage], decoded: Decoded) -> None:
-        """Let messages wait that are in no batch, and ask for the births."""
+        """Let messages wait that had been given up, and ask for the births."""
+        for key, entry in self._waiting_again(messages):
+            give_up(self._holding.add(key, entry), decoded, Reason.HOLD_FULL)
+            assert entry.reason is not None
+            decoded.rebirths.append(RebirthRequest(*key, entry.reason))
+
+    def _waiting_again(self, messages: Iterable[HeldMessage]) -> Iterator[tuple[NodeKey, Waiting]]:
+        """Messages that are in no batch, and the nodes whose births they wait for."""
         for message, device_id, reason, counted, kept in messages:
             read = parse_topic(message.topic)
             if isinstance(read, Topic):
@@ -251,8 +267,7 @@ class AwaitingBirths:
                 key = (read.group_id, read.edge_node_id)
                 if key not in self._state.by_id:
                     self._state.gaps.heard_of_stranger(key)
-                give_up(self._holding.add(key, entry), decoded, Reason.HOLD_FULL)
-                decoded.rebirths.append(RebirthRequest(*key, reason))
+                yield key, entry
 
     # ------------------------------------------------------------------ into a batch
 

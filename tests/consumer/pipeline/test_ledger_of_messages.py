@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 from hypothesis import HealthCheck, given
 from oracle.features import ALL_FEATURES, WELL_MEANT
+from oracle.messages import arrival, metric
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
 from support.generated import examples, seeds
@@ -146,3 +147,18 @@ def test_trouble_on_the_way_adds_up(seed):
     features = some_of(WELL_MEANT if seed % 3 else ALL_FEATURES, seed)
     batches = random_fleet(seed, batches=16, messages=8, features=features)
     Books(seed % 10 and 2.0, **(SMALL if seed % 4 == 3 else {})).play(batches, rough=seed % 2 == 0)
+
+
+# Found by random exploration
+
+
+def test_a_late_birth_that_waits_with_as_many_as_may_adds_up_over_a_restart():
+    bd_seq = metric("bdSeq", 4, long_value=1)
+    books = Books(**SMALL)
+    session = [arrival("NBIRTH", bd_seq), arrival("NDEATH", bd_seq, seq=None)]
+    data = [arrival("NDATA", seq=seq) for seq in (7, 8, 9)]
+    books.feed([*session, *data, arrival("NBIRTH", bd_seq, seq=2)], 0.0)
+    books.restart(0.0)
+    assert books.messages.held == 4
+    books.feed([arrival("NDATA", seq=10)], 0.0)
+    assert books.messages.held == 3

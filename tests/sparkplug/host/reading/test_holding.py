@@ -321,6 +321,20 @@ def test_remembered_births_give_no_rows():
     assert not heard.tick(100.0)
 
 
+def test_nothing_that_was_held_is_lost_over_a_restart_also_where_no_more_may_be():
+    limits = HoldLimits(node_messages=2)
+    before = Listener(hold_limits=limits)
+    died_us = (SENT_MS + 500) * 1000
+    before.feed(birth(), death(received_us=died_us), data(7), data(8), birth(seq=2))  # late
+    assert before.fleet.held_whole == 3
+    heard = before.restarted(remembered(before), before.fleet.held(), hold_limits=limits)
+    assert heard.fleet.held_whole == 3
+    heard.feed(data(9))
+    assert [content(letter)[0] for letter, _ in heard.dead_letters] == [7, 8]
+    assert reasons(heard) == ["hold_full"] * 2
+    assert heard.fleet.held_whole == 2
+
+
 def test_what_was_held_before_a_restart_is_read_after_it():
     before = Listener()
     before.feed(data(4, timestamp=EARLIER))
