@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from support.program import start
 from support.services import PATIENCE, free_port, wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
+    from support.program import Started
+
 CLIENT_ID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 SECRET = "dose-not-appear-anywhere"
 TABLE = "main.plant.tag_events"
@@ -64,8 +64,9 @@ class ConsumerProcess:
     directory: Path
     configuration: Mapping[str, Any]
     environ: Mapping[str, str] = field(default_factory=dict)
-    program: Sequence[str] = tuple(PROGRAM)
-    process: subprocess.Popen[bytes] = field(init=False)
+    program: Sequence[str] = ()
+    """What is started instead of the program that is imported already."""
+    process: Started | subprocess.Popen[bytes] = field(init=False)
     runs: int = field(default=0, init=False)
     _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=PATIENCE), init=False)
 
@@ -85,6 +86,11 @@ class ConsumerProcess:
         """Standard error of the present run."""
         return self.directory / f"log-{self.runs}"
 
+    @property
+    def output_file(self) -> Path:
+        """Standard output of the present run."""
+        return self.directory / f"output-{self.runs}"
+
     def log(self) -> str:
         """What the present run wrote so far."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
@@ -92,14 +98,14 @@ class ConsumerProcess:
     def start(self, *arguments: str) -> None:
         """Start a run, without waiting for it; with these arguments instead of --config FILE."""
         self.runs += 1
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*self.program, "run", *(arguments or ("--config", str(self.config_file)))],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
+        with self.output_file.open("wb") as out, self.log_file.open("wb") as log:
+            self.process = start(
+                ["run", *(arguments or ("--config", str(self.config_file)))],
+                program=self.program,
                 cwd=self.directory,
-                env={**os.environ, **self.environ},
+                environ=self.environ,
+                stdout=out,
+                stderr=log,
             )
 
     def start_ready(self) -> None:
@@ -212,7 +218,7 @@ class ConsumerProcess:
         if self.runs and self.process.poll() is None:
             self.process.kill()
         if self.runs:
-            self.process.communicate(timeout=PATIENCE)
+            self.process.wait(PATIENCE)
         self._http.close()
 
 

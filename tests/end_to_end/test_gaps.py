@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 from pathlib import Path
 
 from support.peer import PeerType
+from support.program import run
 from support.services import PATIENCE, wait_until
 
 from consumer.simulator import Fleet
 from consumer.spool.gap_report import read_gap_report
-from end_to_end.consumer_process import PROGRAM
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.world import world
 
@@ -38,13 +37,9 @@ class Line:
 
 def report(system, *arguments, code=0):
     """What the command prints as JSON."""
-    done = subprocess.run(
-        [*PROGRAM, "gaps", "--config", str(system.consumer.config_file), "--json", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        cwd=system.consumer.directory,
+    config_file = str(system.consumer.config_file)
+    done = run(
+        *("gaps", "--config", config_file, "--json", *arguments), cwd=system.consumer.directory
     )
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if code == 0 else done.stderr

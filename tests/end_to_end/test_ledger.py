@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 import random
-import subprocess
 from pathlib import Path
 
 import pyarrow as pa
+from support import program
 from support.peer import PeerType
 from support.services import PATIENCE, wait_until
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.spool.balance import balance_of_file
-from end_to_end.consumer_process import PROGRAM, TABLE
+from end_to_end.consumer_process import TABLE
 from end_to_end.gateway import MEASURED_MS, Gateway, metric
 from end_to_end.side_world import EVENTS, METADATA, side_world
 from end_to_end.under_load import assert_nothing_lost, fleet_for, wait_for_load
@@ -25,13 +25,7 @@ STRICT = "main.plant.strict"
 
 def run(system, *arguments):
     """Another command on the configuration of the consumer."""
-    return subprocess.run(
-        [*PROGRAM, *arguments, "--config", str(system.consumer.config_file)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+    return program.run(*arguments, "--config", str(system.consumer.config_file))
 
 
 def ledger_of_file(system):

@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 
 import pytest
+from support.program import FROM_SCRATCH
 from support.services import PROMPT, free_port
 
 from end_to_end.consumer_process import configuration, consumer
@@ -29,9 +30,10 @@ def settings(directory, **changes):
 def refusal(directory, config, environ=None):
     """Exit code and the only line of a run that cannot start."""
     with consumer(directory, config, environ) as process:
+        process.program = FROM_SCRATCH
         process.start()
         code = process.wait_end()
-        assert process.process.stdout.read() == b""
+        assert process.output_file.read_bytes() == b""
         lines = process.log().splitlines()
     assert len(lines) == 1, lines
     return code, lines[0].replace(str(directory), "DIR")
@@ -141,6 +143,7 @@ def test_without_broker_and_zerobus_it_says_so_tries_again_and_ends_when_told(
     tmp_path, number, code
 ):
     with consumer(tmp_path, settings(tmp_path)) as process:
+        process.program = FROM_SCRATCH
         process.start()
         process.wait_for_log("cannot connect to plant-a (mqtt://127.0.0.1:")
         process.wait_for_log("rows stay spooled")

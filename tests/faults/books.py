@@ -6,10 +6,10 @@ Both are compared with what happened, which the consumer does not know.
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
-from end_to_end.consumer_process import PROGRAM, TABLE
+from end_to_end.consumer_process import TABLE
+from support.program import run
 
 from faults.verdict import SEQ_MODULUS
 
@@ -53,13 +53,10 @@ def check_ledger(
 
 def gaps_report(config_file: Path) -> dict[str, Any]:
     """What `sparkplug-zerobus gaps` says of the last day."""
-    done = subprocess.run(
-        [*PROGRAM, "gaps", "--config", str(config_file), "--since", "24h", "--json"],
-        capture_output=True,
-        cwd=config_file.parent,
-        text=True,
-        check=True,
+    done = run(
+        *("gaps", "--config", str(config_file), "--since", "24h", "--json"), cwd=config_file.parent
     )
+    assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from support.services import PATIENCE
+from support.program import run
 from support.tag_events import TABLE
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
-
-_PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
 
 
 def run_command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,10 +31,4 @@ zerobus:
 """,
         encoding="utf-8",
     )
-    return subprocess.run(
-        [*_PROGRAM, *arguments, "--config", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+    return run(*arguments, "--config", str(config))

@@ -1,8 +1,6 @@
 """The SQL that users run: it must make the table that the consumer writes."""
 
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from support import program
 
 from consumer.errors import ConfigurationError
 from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA, TAG_METADATA
@@ -41,14 +40,7 @@ SIDE_CONFIG = CONFIG.replace(
 def run(tmp_path, *arguments, config=CONFIG):
     path = tmp_path / "c.yaml"
     path.write_text(config, encoding="utf-8")
-    program = [sys.executable, "-c", "from consumer.cli import main; main()"]
-    return subprocess.run(
-        [*program, "ddl", "--config", str(path), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return program.run("ddl", "--config", str(path), *arguments)
 
 
 def columns_of(sql):
