@@ -9,6 +9,7 @@ import pytest
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows import tag_columns
 from consumer.rows.event_id import identities, identity
+from consumer.rows.table import Table
 from consumer.rows.tag_columns import TagColumns
 from consumer.rows.templates import SourceNames
 from sparkplug.host.catalogue import TagCatalogue
@@ -80,16 +81,16 @@ def test_tags_after_some_that_could_not_be_described_keep_their_names(monkeypatc
     catalogue = TagCatalogue()
     tags = TagColumns(catalogue, SourceNames())
     declare(catalogue, "Edge", [f"Tag {number}" for number in range(25_000)])
-    encode = tag_columns.TAG_EVENTS
+    encode = Table.encode
 
-    def fails_in_the_middle(batch):
+    def fails_in_the_middle(table, batch):
         if batch.column("metric_name")[0].as_py() == "Tag 10000":
             raise MemoryError
-        return encode(batch)
+        return encode(table, batch)
 
-    monkeypatch.setattr(tag_columns, "TAG_EVENTS", fails_in_the_middle)
-    with pytest.raises(MemoryError):
-        tags.extend()
-    monkeypatch.setattr(tag_columns, "TAG_EVENTS", encode)
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "encode", fails_in_the_middle)
+        with pytest.raises(MemoryError):
+            tags.extend()
     tags.extend()
     assert_right(tags, catalogue)
