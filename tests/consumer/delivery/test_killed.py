@@ -57,8 +57,7 @@ _CONSUMER = """if True:
     from consumer.delivery.table import Delivery
     from consumer.spool import Spool
     from consumer.sinks.zerobus import ZerobusSink
-    from support.services import PATIENCE
-from support.tag_events import DESCRIPTOR, TABLE, events
+    from support.tag_events import DESCRIPTOR, TABLE, events
     spool = Spool.open(sys.argv[1])
     schema_id = spool.add_schema(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
