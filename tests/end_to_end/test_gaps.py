@@ -186,7 +186,8 @@ def test_what_is_sent_while_the_consumer_is_away_is_counted_modulo_256(tmp_path)
         gateways["A"].data(value(1))
         gateways["B"].data(value(3))
         wait_for_gaps(system, ("away", sent % 256, "open"), ("away", 1, "open"))
-        # C is silent: it may be gone, for all we know.
+        # C is silent: it may be gone, for all we know. Who was heard of is written every second.
+        wait_until(lambda: present(system)["total"]["nodes_unheard"] == 1, what="news of A and B")
         found = report(system)
         unheard = [n["edge_node_id"] for n in found["nodes"] if n["unheard_since"] is not None]
         assert (unheard, found["total"]["nodes_unheard"]) == (["C"], 1)
