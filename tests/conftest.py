@@ -3,7 +3,7 @@
 # ruff: noqa: E402 - assertions are rewritten in what is imported after it was registered
 
 import gc
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("support", "oracle.comparison", "faults", "end_to
 from support import generated
 from support.certificates import Authority
 from support.grouping import Grouping
+from support.trust import NOBODY
 
 generated.register_profiles()
 
@@ -27,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate authority for the tests of one module."""
     return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def few_authorities() -> Iterator[None]:
+    """Let the SDK trust nobody: the servers of the tests have no certificates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(NOBODY))
+        patch.delenv("SSL_CERT_DIR", raising=False)
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,7 +36,7 @@ class HttpServer:
                 f"http.listen: cannot listen on {host}:{port}: {reason}; "
                 "choose another port, or '' to switch HTTP off"
             ) from error
-        config = uvicorn.Config(make_app(consumer), log_config=None, lifespan="off")
+        config = uvicorn.Config(make_app(consumer), log_config=None, lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 

@@ -13,6 +13,11 @@ from support.local_rig import READING, TABLE, Client
 from zerobus_local import LocalZerobus
 
 
+@pytest.fixture(autouse=True)
+def _trust(few_authorities):
+    """The SDK does not read the authorities of the system."""
+
+
 @pytest.fixture
 def schema():
     return pa.schema(

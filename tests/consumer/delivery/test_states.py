@@ -26,6 +26,8 @@ from consumer.sinks.zerobus import StreamOptions
 from consumer.spool import Spool
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.usefixtures("few_authorities")
+
 NUMBERS = itertools.count()
 QUICK = DeliveryOptions(
     retry=Backoff(0.02, 0.1), blocked_retry=Backoff(0.1, 0.2), trim_interval=0.02, lone_refusal=0.2

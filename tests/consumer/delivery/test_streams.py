@@ -32,6 +32,8 @@ from consumer.sinks.zerobus import StreamOptions
 from consumer.spool import Spool
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.usefixtures("few_authorities")
+
 QUICK_STREAM = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
 QUICK = DeliveryOptions(
     limits=CallLimits(max_records=50),

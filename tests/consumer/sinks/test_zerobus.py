@@ -32,6 +32,8 @@ from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, Failed
 from consumer.sinks.zerobus import StreamOptions, ZerobusSink
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.usefixtures("few_authorities")
+
 QUICK = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
 
 
