@@ -126,7 +126,8 @@ def hidden_by_chance(sent: Sequence[Sent], received: Collection[Key]) -> set[int
 def uncounted(sent: Sequence[Sent], received: Collection[Key]) -> int:
     """How many of a node's lost messages are beyond what seq can tell of the size of a hole.
 
-    That is a multiple of 256, which nobody sees where the rest of the hole is not hidden.
+    Those are a multiple of 256; or whatever is missing to it where a birth was lost in the hole
+    that the host had asked for a second time: seq began anew then, and nobody can see it.
     """
     count = 0
     before: int | None = None
@@ -134,7 +135,7 @@ def uncounted(sent: Sequence[Sent], received: Collection[Key]) -> int:
         if each.key not in received:
             continue
         if before is not None and each.seq != (sent[before].seq + 1) % SEQ_MODULUS:
-            lost = place - before - 1
-            count += lost - lost % SEQ_MODULUS
+            told = (each.seq - sent[before].seq - 1) % SEQ_MODULUS
+            count += max(0, place - before - 1 - told)
         before = place
     return count
