@@ -6,11 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given
 from support.generated import examples, seeds
 
+from oracle.arrivals import Arrival
 from oracle.comparison import REORDER_TIMEOUT, Columnar, assert_read_alike
 from oracle.features import ALL_FEATURES, WELL_MEANT
-from oracle.messages import arrival, metric
+from oracle.messages import ARRIVED, arrival, metric, payload
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
+
+TAG = metric("Ramp", 10, alias=0, double_value=1.0)
+CHANGE = metric(alias=0, double_value=2.0)
 
 
 @examples(40, suppress_health_check=list(HealthCheck))
@@ -45,10 +49,21 @@ def test_births_that_are_sent_twice_are_read_as_the_oracle_reads_them(seed):
     )
 
 
+def test_an_alias_of_several_devices_is_the_last_born_ones_also_when_another_dies():
+    def device(verb, name, *metrics, seq):
+        topic = f"spBv1.0/Plant A/{verb}/Edge 1/{name}"
+        return Arrival(topic, payload(*metrics, seq=seq), ARRIVED)
+
+    births = [
+        device("DBIRTH", name, {**TAG, "name": name}, seq=seq)
+        for seq, name in enumerate(("A", "B", "C", "A"), 1)
+    ]
+    died, changed = device("DDEATH", "C", seq=5), arrival("NDATA", CHANGE, seq=6)
+    assert_read_alike([[arrival("NBIRTH"), *births], [died, changed]])
+
+
 # Found by random exploration
 
-TAG = metric("Ramp", 10, alias=0, double_value=1.0)
-CHANGE = metric(alias=0, double_value=2.0)
 RESTART = (("restart", 0.0),)
 
 

@@ -308,6 +308,13 @@ def test_after_a_restart_a_death_of_the_remembered_birth_ends_its_session():
     assert not heard.counts
 
 
+@pytest.mark.parametrize(("sent_ms", "is_late"), [(SENT_MS + 500, True), (SENT_MS + 501, False)])
+def test_after_a_restart_a_birth_of_the_session_that_died_before_it_is_late(sent_ms, is_late):
+    heard = restarted(birth(), death(received_us=(SENT_MS + 500) * 1000))
+    rows = heard.feed(birth(timestamp=sent_ms))
+    assert bool(rows) is not is_late
+
+
 def test_after_a_restart_a_death_of_another_session_ends_nothing():
     heard = restarted(birth())
     assert not heard.feed(death(bd=2))
