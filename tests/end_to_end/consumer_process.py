@@ -68,7 +68,10 @@ class ConsumerProcess:
     """What is started instead of the program that is imported already."""
     process: Started | subprocess.Popen[bytes] = field(init=False)
     runs: int = field(default=0, init=False)
-    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=PATIENCE), init=False)
+    # Nothing is to be verified, and authorities take long to read.
+    _http: httpx.Client = field(
+        default_factory=lambda: httpx.Client(timeout=PATIENCE, verify=False), init=False
+    )
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

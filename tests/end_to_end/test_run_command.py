@@ -27,10 +27,10 @@ def settings(directory, **changes):
     return configuration(directory, f"mqtt://127.0.0.1:{free_port()}", Nowhere(), **changes)
 
 
-def refusal(directory, config, environ=None):
+def refusal(directory, config, program=()):
     """Exit code and the only line of a run that cannot start."""
-    with consumer(directory, config, environ) as process:
-        process.program = FROM_SCRATCH
+    with consumer(directory, config) as process:
+        process.program = program
         process.start()
         code = process.wait_end()
         assert process.output_file.read_bytes() == b""
@@ -60,7 +60,7 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(tmp_path, changes,
 
 def test_a_variable_that_is_not_set_is_named(tmp_path):
     config = settings(tmp_path, zerobus={"client_secret": "${SPARKPLUG_SECRET}"})
-    code, line = refusal(tmp_path, config)
+    code, line = refusal(tmp_path, config, FROM_SCRATCH)
     assert code == 2
     assert "zerobus.client_secret" in line
     assert "SPARKPLUG_SECRET" in line

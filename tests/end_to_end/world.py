@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class LandedTable:
     """A Delta table under a data directory of the local Zerobus server.
 
-    Data files never change, so each is read once, however often the table is.
+    Neither commits nor data files ever change, so each is read once, however often the table is.
     """
 
     def __init__(
@@ -41,23 +41,41 @@ class LandedTable:
         self._schema = schema
         self._order = order
         self._files: dict[str, pa.Table] = {}
+        self._commit = ""
+        self._content = schema.empty_table()
 
     def read(self) -> pa.Table:
         """Everything that is in the table at this moment."""
-        present = DeltaTable(self._path).file_uris()
-        self._files = {
-            each: self._files[each] if each in self._files else pq.read_table(each)
-            for each in present
-        }
-        return pa.concat_tables([self._schema.empty_table(), *self._files.values()])
+        last = max((each.name for each in self._path.glob("_delta_log/*.json")), default="")
+        if not last or last != self._commit:
+            present = DeltaTable(self._path).file_uris()
+            self._files = {
+                each: self._files[each] if each in self._files else pq.read_table(each)
+                for each in present
+            }
+            self._content = pa.concat_tables([self._schema.empty_table(), *self._files.values()])
+            self._commit = last
+        return self._content
 
-    def rows(self, **equal: Any) -> list[dict[str, Any]]:
-        """Rows whose columns have these values, in order of arrival."""
+    def _those(self, **equal: Any) -> pa.Table:
         table = self.read()
         for column, value in equal.items():
-            table = table.filter(pc.equal(table[column], value))
-        rows: list[dict[str, Any]] = table.sort_by(self._order).to_pylist()
+            if isinstance(value, list):
+                wanted = pc.is_in(table[column], pa.array(value, table[column].type))
+            else:
+                wanted = pc.equal(table[column], value)
+            table = table.filter(wanted)
+        return table
+
+    def rows(self, **equal: Any) -> list[dict[str, Any]]:
+        """Rows whose columns have these values, or one of several, in order of arrival."""
+        rows: list[dict[str, Any]] = self._those(**equal).sort_by(self._order).to_pylist()
         return rows
+
+    def values(self, column: str, **equal: Any) -> list[Any]:
+        """One column of such rows, in order of arrival."""
+        values: list[Any] = self._those(**equal).sort_by(self._order)[column].to_pylist()
+        return values
 
     def event_ids(self) -> list[str]:
         """The event_id of every row, duplicates included."""
@@ -72,17 +90,13 @@ class LandedTable:
 
     def wait_for(self, count: int, timeout: float = PATIENCE, **equal: Any) -> list[dict[str, Any]]:
         """Wait until at least `count` such rows landed, and return them."""
-        found: list[dict[str, Any]] = []
-
-        def landed() -> bool:
-            found[:] = self.rows(**equal)
-            return len(found) >= count
-
         try:
-            wait_until(landed, timeout, f"{count} rows of {equal}")
+            wait_until(
+                lambda: self._those(**equal).num_rows >= count, timeout, f"{count} rows of {equal}"
+            )
         except AssertionError as error:
-            raise AssertionError(f"{error}; there are {len(found)}") from error
-        return found
+            raise AssertionError(f"{error}; there are {len(self.rows(**equal))}") from error
+        return self.rows(**equal)
 
 
 @dataclass

@@ -4,12 +4,16 @@ Argument: a JSON object with data_dir, table, ports, and options of LocalZerobus
 "ready", and ends in order on SIGTERM. Its faults can be set over HTTP.
 """
 
+# ruff: noqa: E402 - what is imported is no garbage, and need not be looked through for any
+
+import gc
 import json
 import os
 import signal
 import sys
 from pathlib import Path
 
+gc.disable()
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import pyarrow as pa
@@ -38,6 +42,8 @@ server = LocalZerobus(
 if options["create"]:
     server.create_table(options["table"], schema)
 server.start()
+gc.freeze()
+gc.enable()
 print("ready", flush=True)  # noqa: T201 - whoever started it reads it
 signal.sigwait({signal.SIGTERM})
 server.stop()

@@ -49,6 +49,17 @@ class ZerobusProcess:
     http_port: int = field(default_factory=free_port)
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
     _is_new: bool = field(default=True, init=False)
+    _http: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        trusted = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else False
+        self._http = httpx.Client(
+            base_url=self.workspace_url,
+            timeout=PATIENCE,
+            verify=trusted,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),  # the server may be another one
+        )
 
     @property
     def table_schema(self) -> pa.Schema:
@@ -134,16 +145,12 @@ class ZerobusProcess:
         return counters
 
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        trusted = ssl.create_default_context(cafile=str(self.ca_file)) if self.ca_file else True
-        answer = httpx.request(
-            method,
-            self.workspace_url + path,
-            timeout=PATIENCE,
-            verify=trusted,
-            trust_env=False,
-            **more,
-        )
-        return answer.raise_for_status()
+        return self._http.request(method, path, **more).raise_for_status()
+
+    def close(self) -> None:
+        """End it, and let go of what was used."""
+        self.kill()
+        self._http.close()
 
 
 @contextlib.contextmanager
@@ -154,4 +161,4 @@ def zerobus_process(data_dir: Path, **options: Any) -> Iterator[ZerobusProcess]:
     try:
         yield server
     finally:
-        server.kill()
+        server.close()

@@ -73,8 +73,9 @@ def landed(data_dir):
 
 
 _SERVER = """if True:
-    import json, signal, sys
+    import gc, json, signal, sys
     from pathlib import Path
+    gc.disable()  # what is imported is no garbage
     from consumer.rows.tables import TAG_EVENTS_SCHEMA
     from zerobus_local import LocalZerobus
     options = json.loads(sys.argv[1])
@@ -87,6 +88,8 @@ _SERVER = """if True:
     )
     server.create_table(options["table"], TAG_EVENTS_SCHEMA)
     server.start()
+    gc.freeze()
+    gc.enable()
     print("ready", flush=True)
     signal.sigwait({signal.SIGTERM})
     server.stop()
