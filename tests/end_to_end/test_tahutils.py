@@ -163,7 +163,8 @@ def test_nulls_and_history_land_as_such_and_templates_beside_them_do_no_harm(run
         {"verb": "NDATA", "more": [{**past, "value": 2.5}], "time": MEASURED_MS - 60_000},
     )
 
-    *born, late = running.table.wait_for(len(types) + 1, group_id=group)
+    running.table.wait_for(1, group_id=group, is_historical=True)
+    *born, late = running.table.rows(group_id=group)
     rows = {row["metric_name"]: row for row in born}
     for name in types:
         assert value_columns(rows[name]) == (None,) * 4, name
