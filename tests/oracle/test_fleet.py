@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from support.generated import examples, seeds
+from support.generated import examples
 
 from consumer.pb.tag_event_pb2 import TagEvent
 from oracle import Oracle, to_tag_event
@@ -48,7 +48,7 @@ def decoded(batches):
     return oracle
 
 
-@pytest.mark.parametrize("seed", seeds(3))
+@pytest.mark.parametrize("seed", range(3))  # not of any seed come so many rows
 def test_a_fleet_without_features_keeps_every_rule(seed):
     oracle = decoded(random_fleet(seed, batches=1, messages=300, features=()))
     assert not oracle.counts
