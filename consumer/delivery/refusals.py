@@ -125,7 +125,7 @@ class Refusals:
         Returns:
             What is wrong with the table; None when the search for the record goes on.
         """
-        begins = not self.search.active
+        begins = not (self.search.bad_within or self.search.in_a_row)
         if self.search.refused(sum(call.rows for call in lost)):
             [(batch, row, _)] = lost[0].pieces()
             self._outbox.refused[batch.batch_id, row] = str(failure)
