@@ -290,8 +290,12 @@ class Decoding:
             telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))
         for group_id, edge_node_id in decoded.births:
             source.governor.born(group_id, edge_node_id)
+        born = set(decoded.births)
         for request in decoded.rebirths:
-            source.governor.want(request)
+            # The birth that data came before may have come behind it, in the same batch.
+            answered = request.reason is Reason.DATA_BEFORE_BIRTH and request[:2] in born
+            if not answered:
+                source.governor.want(request)
         heed_alarms(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
         taken = Taken(source, decoded)
         produced = repeated = 0

@@ -126,3 +126,12 @@ def test_births_are_asked_for_over_the_connection_of_the_server(consumer, shelf,
     wait_until(lambda: courier.asked)
     assert courier.asked == [("Plant", "Edge")]
     assert consumer.spooled_rows == 0
+
+
+def test_a_birth_that_came_with_the_data_before_it_is_not_asked_for(consumer, shelf, courier):
+    shelf.put(message("NDATA", tag("Ramp", 0), seq=7), message("NBIRTH", tag("Ramp", 0)))
+    wait_until(lambda: consumer.spooled_rows)
+    before = consumer.spooled_rows
+    shelf.put(message("NDATA", tag("Ramp", 0, 2.0), seq=1))  # after it was seen who is to be asked
+    wait_until(lambda: consumer.spooled_rows > before)
+    assert courier.asked == []
