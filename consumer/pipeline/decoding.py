@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_BIRTH_LEFT: Final = "birth_not_kept"
+"""Reason: the births of a node are not on disk any more; the next run asks for them."""
 ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
@@ -200,10 +202,20 @@ class Decoding:
         self._telemetry.add_spooled(time.perf_counter() - started)
         for each in written:
             each.written()
-            self._telemetry.add_dead_messages_lost(each.dead_lost)
+            self._tell_of_lost(each)
         for batch in side_batches:
             self._telemetry.add_side_rows(batch.table, len(batch.rows))
         self._deliveries.submit(spooled)
+
+    def _tell_of_lost(self, taken: Taken) -> None:
+        """What belonged to a batch and found no room beside it."""
+        self._telemetry.add_dead_messages_lost(taken.dead_lost)
+        for server, count in Counter(server for server, *_ in taken.births_left).items():
+            example = next("/".join(node) for name, *node in taken.births_left if name == server)
+            self._telemetry.add_reason(_BIRTH_LEFT, count, server, example)
+        if taken.held_lost:
+            reason, server = str(Reason.SPOOL_FULL), taken.source.name
+            self._telemetry.add_discarded(taken.held_lost, reason, server)
 
     def _state(self, written: list[Taken]) -> dict[str, StateValue]:
         """What the next run must know of this batch."""
@@ -231,7 +243,7 @@ class Decoding:
                 spooled = self._spool.append_many(
                     batches,
                     state=state,
-                    also=lambda db: write_all(db, written, self._ledger),
+                    also=lambda db: write_all(db, written, self._ledger, self._spool.room),
                     spare=dropping,
                 )
                 self._ledger.written()

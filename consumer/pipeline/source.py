@@ -7,7 +7,7 @@ import logging
 import random
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from consumer.pipeline.gaps import GapRecords
 from consumer.rows import SourceNames, TagColumns
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_DEAD_FRACTION: Final = 8  # of the spool, for messages that cannot be read
-
 
 class Source:
     """Everything that one MQTT server's messages need on the decoding thread."""
@@ -35,7 +33,7 @@ class Source:
         host = configuration.host
         self.name = server.name
         self.site = server.site
-        self.store = FleetStore(server.name)
+        self.store = FleetStore(server.name, configuration.spool.max_bytes)
         self.fleet = Fleet(
             FleetLimits(
                 max_payload_bytes=limits.max_payload,
@@ -65,7 +63,6 @@ class Source:
         self.gaps = GapRecords(server.name, self.fleet, totals, time.monotonic)
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
-        self.most_dead = configuration.spool.max_bytes // _DEAD_FRACTION
         self.unwritten: list[Memory] = []  # of batches whose commit failed
         self.written_sequence = b""
         # Numbers on disk of held messages that are held no longer.
@@ -73,11 +70,16 @@ class Source:
 
     def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
-        births = spool.read(self.store.read_births)
         held = spool.read(self.store.take_held)
         state = spool.get_state(self.store.sequence_key())
-        slots = self.fleet.restore(
-            births, state if isinstance(state, bytes) else b"", held, time.monotonic()
+        # Births are taken in as they are read: all of them at once might be more than the memory.
+        slots = spool.read(
+            lambda db: self.fleet.restore(
+                self.store.births.read(db),
+                state if isinstance(state, bytes) else b"",
+                held,
+                time.monotonic(),
+            )
         )
         self.gaps.restore(spool, time.time_ns() // 1_000)
         self.fleet.catalogue.describe_again()
@@ -85,7 +87,7 @@ class Source:
         lost: list[int] = []
 
         def write(db: Transaction) -> None:
-            self.store.write_slots(db, slots)
+            self.store.births.write_slots(db, slots, spool.room())
             lost.append(ledger.restored(db, self.name, self.fleet.held_whole))
 
         spool.append_many(
@@ -101,7 +103,7 @@ class Source:
                 sum(lost),
                 extra={"server": self.name},
             )
-        if births or held:
+        if slots or held:
             _LOG.info(
                 "%s: births of %d edge nodes and %d held messages are remembered",
                 self.name,

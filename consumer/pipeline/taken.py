@@ -10,8 +10,10 @@ from consumer.rows import EncodedRows, normalize
 from sparkplug import HOST, ROW_TYPES, BirthMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from consumer.pipeline.source import Source
-    from consumer.spool import Ledger, Transaction
+    from consumer.spool import KeptNode, Ledger, Transaction
     from sparkplug import Decoded, HeldMessage, Observations
 
 _OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
@@ -29,7 +31,9 @@ class Taken:
         self.rows: list[EncodedRows] = []
         self.held: list[HeldMessage] | None = None
         self.sequence = source.fleet.sequence_state()
+        self.births_left: list[KeptNode] = []
         self.dead_lost = 0
+        self.held_lost = 0
         self.dead = decoded.quarantined + decoded.expired
         self._of_deaths: list[EncodedRows] = []
         self._dropped = 0
@@ -74,17 +78,22 @@ class Taken:
         """Rows that are to be committed."""
         return sum(map(len, self.rows))
 
-    def write(self, db: Transaction) -> None:
-        """Write what goes with the rows, inside their transaction."""
+    def write(self, db: Transaction, room: Callable[[], int]) -> None:
+        """Write what goes with the rows, inside their transaction.
+
+        `room` tells how much the file may still grow by: births, and messages that are kept, are
+        left out rather than written beyond that.
+        """
         store = self.source.store
         if self.source.forgotten:
-            store.forget_births(db)
-        store.write_memories(db, self.source.unwritten + self.decoded.memories)
+            store.births.forget(db)
+        if memories := self.source.unwritten + self.decoded.memories:
+            self.births_left = store.births.write(db, memories, room())
         store.forget_held(db, self.source.no_longer_held)
         if self.dead:
-            self.dead_lost = store.write_dead(db, self.dead, self.source.most_dead)
+            self.dead_lost = store.write_dead(db, self.dead, room())
         if self.held is not None:
-            store.write_held(db, self.held)
+            self.held_lost = store.write_held(db, self.held, room())
         self.source.gaps.write(db)
 
     def written(self) -> None:
@@ -108,8 +117,8 @@ class Taken:
         self.source.unwritten = unwritten
 
 
-def write_all(db: Transaction, taken: list[Taken], ledger: Ledger) -> None:
+def write_all(db: Transaction, taken: list[Taken], ledger: Ledger, room: Callable[[], int]) -> None:
     """Write what all servers' parts of a batch gave beside rows, inside their transaction."""
     for each in taken:
-        each.write(db)
+        each.write(db, room)
     ledger.write(db)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         balance_of_file,
         read_balance,
     )
+    from consumer.spool.births import KeptNode
     from consumer.spool.dead_letters import DeadLetter, DeadLetters, dead_letters_of
     from consumer.spool.fleet import FleetStore
     from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
@@ -37,6 +38,7 @@ else:
                 "balance_of_file",
                 "read_balance",
             ],
+            "births": ["KeptNode"],
             "dead_letters": ["DeadLetter", "DeadLetters", "dead_letters_of"],
             "fleet": ["FleetStore"],
             "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
@@ -58,6 +60,7 @@ __all__ = [
     "GapRow",
     "GapStore",
     "HourlySums",
+    "KeptNode",
     "Ledger",
     "MessageBalance",
     "NewBatch",

@@ -10,19 +10,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
 from consumer.spool import ledger
+from consumer.spool.births import BirthStore
 from sparkplug import (
-    BirthMemory,
-    EndMemory,
     HeldMessage,
-    Memory,
     Message,
     Quarantined,
     QuarantinedPart,
     Reason,
-    RememberedBirth,
     Topic,
     parse_topic,
 )
@@ -32,11 +27,15 @@ if TYPE_CHECKING:
 
     from consumer.spool.types import Transaction
 
+_HELD_OF_SPOOL: Final = 8
+"""Messages that wait for a birth over a restart take this part of the spool at most."""
+_DEAD_OF_SPOOL: Final = 8
+"""And so do messages that cannot be read."""
 _MOST_DEAD_MESSAGES: Final = 10_000
 _MOST_DEAD_BYTES: Final = 64 << 20
 _MOST_AT_ONCE: Final = 100
 _MOST_BYTES_AT_ONCE: Final = 4 << 20
-_SIZE_BYTES: Final = 4
+_FOR_A_ROW: Final = 256
 
 
 class FleetStore:
@@ -44,87 +43,21 @@ class FleetStore:
 
     Args:
         server: the name of the MQTT server.
+        spool_bytes: bound of the whole spool.
+
+    Attributes:
+        births: what is kept of births.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, spool_bytes: int) -> None:
+        self.births = BirthStore(server, spool_bytes)
         self._server = server
+        self._most_held = spool_bytes // _HELD_OF_SPOOL
+        self._most_dead = min(_MOST_DEAD_BYTES, spool_bytes // _DEAD_OF_SPOOL)
 
     def sequence_key(self) -> str:
         """Key of the spool's state under which the server's sequence numbers are kept."""
         return f"next_seq/{self._server}"
-
-    def write_memories(self, db: Transaction, memories: Iterable[Memory]) -> None:
-        """Note births and ends of sessions, in their order."""
-        for memory in memories:
-            if isinstance(memory, BirthMemory):
-                _write_birth(db, self._server, memory)
-            elif isinstance(memory, EndMemory):
-                _write_end(db, self._server, memory)
-            else:
-                db.execute(
-                    "UPDATE births SET stale = 1 WHERE server = ? AND group_id = ? "
-                    "AND edge_node_id = ? AND device_id = ?",
-                    (self._server, memory.group_id, memory.edge_node_id, memory.device_id or ""),
-                )
-
-    def read_births(self, db: Transaction) -> list[RememberedBirth]:
-        """The remembered births of the nodes, in the order in which they came."""
-        rows = db.execute(
-            "SELECT slot, group_id, edge_node_id, device_id, topic, payload, received_us, alive, "
-            "stale, dead_bd_seq, died_us FROM births WHERE server = ? ORDER BY rowid",
-            (self._server,),
-        )
-        return [
-            RememberedBirth(
-                BirthMemory(
-                    slot,
-                    group_id,
-                    edge_node_id,
-                    device_id or None,
-                    Message(topic, _unpacked(payload), received_us),
-                ),
-                alive=bool(alive),
-                stale=bool(stale),
-                dead_bd_seq=None if dead_bd_seq is None else dead_bd_seq % 2**64,
-                died_us=died_us,
-            )
-            for (
-                slot,
-                group_id,
-                edge_node_id,
-                device_id,
-                topic,
-                payload,
-                received_us,
-                alive,
-                stale,
-                dead_bd_seq,
-                died_us,
-            ) in rows
-        ]
-
-    def write_slots(self, db: Transaction, slots: dict[tuple[str, str], int]) -> None:
-        """Note the slots that nodes have since the start; forget nodes without one."""
-        known = db.execute(
-            "SELECT DISTINCT group_id, edge_node_id FROM births WHERE server = ?", (self._server,)
-        ).fetchall()
-        for node in known:
-            slot = slots.get(node)
-            if slot is None:
-                db.execute(
-                    "DELETE FROM births WHERE server = ? AND group_id = ? AND edge_node_id = ?",
-                    (self._server, *node),
-                )
-            else:
-                db.execute(
-                    "UPDATE births SET slot = ? "
-                    "WHERE server = ? AND group_id = ? AND edge_node_id = ?",
-                    (slot, self._server, *node),
-                )
-
-    def forget_births(self, db: Transaction) -> None:
-        """Forget all births: what is on disk is no longer what holds."""
-        db.execute("DELETE FROM births WHERE server = ?", (self._server,))
 
     def take_held(self, db: Transaction) -> list[HeldMessage]:
         """The messages that waited for a birth when the last run stopped.
@@ -151,32 +84,52 @@ class FleetStore:
         """These messages wait no longer, and what became of them is committed as well."""
         db.executemany("DELETE FROM held WHERE held_id = ?", ((held_id,) for held_id in held_ids))
 
-    def write_held(self, db: Transaction, held: Iterable[HeldMessage]) -> None:
-        """Keep what waits for a birth, in place of what was kept before."""
-        db.execute("DELETE FROM held WHERE server = ?", (self._server,))
-        for each in held:
-            _write_one_held(db, self._server, each)
+    def write_held(self, db: Transaction, held: Sequence[HeldMessage], room: int) -> int:
+        """Keep what waits for a birth, in place of what was kept before: the latest, if it is much.
 
-    def write_dead(
-        self,
-        db: Transaction,
-        dead: Sequence[Quarantined],
-        most_bytes: int = _MOST_DEAD_BYTES,
-    ) -> int:
-        """Keep messages that were given up: some of each batch, the latest of all.
-
-        At most `most_bytes` of payloads are kept, and 64 MiB in any case.
+        Args:
+            db: in a transaction.
+            held: in order of arrival.
+            room: bytes that the file and its log may still grow by, together.
 
         Returns:
             How many of these were not kept.
         """
-        size = 0
+        db.execute("DELETE FROM held WHERE server = ?", (self._server,))
+        left = min(self._most_held, room // 2)
+        kept = 0
+        for each in reversed(held):
+            left -= _size_of(each.message)
+            if left < 0:
+                break
+            kept += 1
+        lost = len(held) - kept
+        for each in held[lost:]:
+            _write_one_held(db, self._server, each)
+        if lost:
+            uncounted = sum(not each.counted for each in held[:lost])
+            ledger.give_up_held(db, self._server, uncounted, str(Reason.SPOOL_FULL))
+        return lost
+
+    def write_dead(self, db: Transaction, dead: Sequence[Quarantined], room: int) -> int:
+        """Keep messages that were given up: some of each batch, the latest of all.
+
+        Args:
+            db: in a transaction.
+            dead: in order of arrival.
+            room: bytes that the file and its log may still grow by, together.
+
+        Returns:
+            How many of these were not kept.
+        """
+        left, room_left = min(_MOST_BYTES_AT_ONCE, self._most_dead), room // 2
         kept: list[tuple[Any, ...]] = []
         now = time.time()
         for each in dead[:_MOST_AT_ONCE]:
             message, reason = each
-            size += len(message.payload)
-            if size > min(_MOST_BYTES_AT_ONCE, most_bytes):
+            left -= len(message.payload)
+            room_left -= _size_of(message)
+            if min(left, room_left) < 0:
                 break
             kept.append(
                 (
@@ -195,7 +148,7 @@ class FleetStore:
             kept,
         )
         if kept:
-            _keep_the_latest(db, min(_MOST_DEAD_BYTES, most_bytes))
+            _keep_the_latest(db, self._most_dead)
         lost = sum(not isinstance(each, QuarantinedPart) for each in dead[len(kept) :])
         if lost:
             ledger.discard_messages(db, self._server, lost, ledger.DEAD_LETTERS_FULL)
@@ -225,50 +178,6 @@ class FleetStore:
         ]
         ledger.hold_again(db, self._server, sum(not each.counted for each in again))
         return [each._replace(kept=_write_one_held(db, self._server, each)) for each in again]
-
-
-def _write_birth(db: Transaction, server: str, birth: BirthMemory) -> None:
-    node = (server, birth.group_id, birth.edge_node_id)
-    if birth.device_id is None:
-        db.execute(
-            "UPDATE births SET alive = 0 WHERE server = ? AND group_id = ? AND edge_node_id = ?",
-            node,
-        )
-    message = birth.message
-    # Replaced, not updated: the new rowid says that it came last.
-    db.execute(
-        "INSERT OR REPLACE INTO births (server, group_id, edge_node_id, device_id, slot, topic, "
-        "payload, received_us, alive, stale) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
-        (
-            *node,
-            birth.device_id or "",
-            birth.slot,
-            message.topic,
-            _packed(message.payload),
-            message.received_us,
-        ),
-    )
-
-
-def _write_end(db: Transaction, server: str, end: EndMemory) -> None:
-    node = (server, end.group_id, end.edge_node_id)
-    if end.device_id is None:
-        db.execute(
-            "UPDATE births SET alive = 0, stale = ? WHERE server = ? AND group_id = ? "
-            "AND edge_node_id = ? AND alive",
-            (end.stale, *node),
-        )
-        db.execute(
-            "UPDATE births SET dead_bd_seq = ?, died_us = ? WHERE server = ? AND group_id = ? "
-            "AND edge_node_id = ? AND device_id = ''",
-            (_signed(end.bd_seq), end.time_us, *node),
-        )
-    else:
-        db.execute(
-            "UPDATE births SET alive = 0, stale = ? WHERE server = ? AND group_id = ? "
-            "AND edge_node_id = ? AND device_id = ?",
-            (end.stale, *node, end.device_id),
-        )
 
 
 def _write_one_held(db: Transaction, server: str, held: HeldMessage) -> int | None:
@@ -308,27 +217,11 @@ def _keep_the_latest(db: Transaction, most_bytes: int) -> None:
         size -= sum(length for _, length in oldest)
 
 
+def _size_of(message: Message) -> int:
+    """What a message takes in the file."""
+    return len(message.payload) + len(message.topic) + _FOR_A_ROW
+
+
 def _device_of(topic: str) -> str | None:
     read = parse_topic(topic)
     return read.device_id if isinstance(read, Topic) else None
-
-
-def _packed(payload: bytes) -> bytes:
-    """A payload compressed: births repeat names and types."""
-    packed: bytes = pa.Codec("lz4_raw").compress(payload, asbytes=True)
-    return len(payload).to_bytes(_SIZE_BYTES, "little") + packed
-
-
-def _unpacked(packed: bytes) -> bytes:
-    size = int.from_bytes(packed[:_SIZE_BYTES], "little")
-    if not size:
-        return b""
-    unpacked: bytes = pa.Codec("lz4_raw").decompress(
-        packed[_SIZE_BYTES:], decompressed_size=size, asbytes=True
-    )
-    return unpacked
-
-
-def _signed(value: int | None) -> int | None:
-    """A number of 64 bits as SQLite keeps it."""
-    return None if value is None else (value + 2**63) % 2**64 - 2**63

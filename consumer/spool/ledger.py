@@ -223,6 +223,12 @@ def discard_messages(db: sqlite3.Connection, server: str, count: int, reason: st
     add(db, {(MESSAGES + server, DISCARDED + reason): count})
 
 
+def give_up_held(db: sqlite3.Connection, server: str, count: int, reason: str) -> None:
+    """Messages that wait are not kept over a restart."""
+    scope = MESSAGES + server
+    add(db, {(scope, HELD): -count, (scope, DISCARDED + reason): count})
+
+
 def hold_again(db: sqlite3.Connection, server: str, count: int) -> None:
     """Quarantined messages wait again."""
     add(db, {(MESSAGES + server, HELD): count})

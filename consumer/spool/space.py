@@ -60,6 +60,7 @@ class SpoolSpace:
         self.held_back = 0
         self._at_most = max_bytes  # bytes in use, as far as they were counted
         self._not_looked = 0
+        self._promised = 0  # bytes of the append that was checked last
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
     @property
@@ -73,6 +74,14 @@ class SpoolSpace:
         [(pages,)] = self._db.execute("PRAGMA page_count")
         return int(pages) * layout.PAGE_BYTES - self._free_pages() + self._log_bytes()
 
+    @property
+    def room(self) -> int:
+        """Bytes that file and log may grow by, beside the append that was checked last.
+
+        What is written is in both of them until the log is copied.
+        """
+        return max(0, self.max_bytes - self.used_bytes - 2 * self._promised)
+
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
 
@@ -80,6 +89,7 @@ class SpoolSpace:
             SpoolFull: so many bytes do not fit, once in the log and once in the file.
         """
         limit = self.max_bytes - self.held_back - (0 if spare else self._spare)
+        self._promised = needed
         # Looking costs 0.1 ms. What else is written between two looks is little.
         self._at_most += 2 * needed
         self._not_looked += 1
@@ -94,6 +104,16 @@ class SpoolSpace:
                 f"the spool {self._path} is full: {needed} bytes do not fit, "
                 f"{used} of {self.max_bytes} are used (spool.max_bytes){kept}"
             )
+
+    def shorten_log(self, needed: int) -> None:
+        """Before an append of so many bytes, outside of a transaction: let no log be in its way.
+
+        What else was written, such as births, is in log and file until the log is copied.
+        """
+        is_near = self._at_most + 2 * needed > self.max_bytes - self.held_back - self._spare
+        if is_near and self._log_bytes() > self._spare:
+            self._cut_log_back()
+            self._not_looked = _LOOK_EVERY
 
     def note_refusal(self, size: int) -> None:
         """Batches of so many bytes found no room, in the spool or on the disk."""
@@ -200,6 +220,11 @@ class Reserve:
             self._path.unlink(missing_ok=True)
             return
         self._missing = False
+
+
+def pages_of(size: int) -> int:
+    """Bytes of the pages that a batch of so many bytes takes, with a page for its bookkeeping."""
+    return (size // layout.PAGE_BYTES + 2) * layout.PAGE_BYTES
 
 
 def _allocate(descriptor: int, size: int) -> None:

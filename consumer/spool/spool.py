@@ -25,7 +25,7 @@ from consumer.spool import ledger
 from consumer.spool.batches import BatchStore, Content, Removed
 from consumer.spool.letters import MAX_BYTES, Kept, LetterStore
 from consumer.spool.opening import ask_for_check, open_sound
-from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace
+from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace, pages_of
 from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# Space for the bookkeeping of one batch, and the least a commit adds to the file.
-_BATCH_OVERHEAD: Final = 512
 # Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
 _DAMAGED_ROW: Final = -1
 
@@ -203,9 +201,10 @@ class Spool:
         # A third of the bytes: costs no more CPU than to write all of them, lets the same
         # disk last three times as long, and wears it less.
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
-        needed = sum(map(len, blobs)) + _BATCH_OVERHEAD * len(blobs)
+        needed = sum(map(pages_of, map(len, blobs)))
         spooled: list[SpooledBatch] = []
         with self._mutex:  # nobody may see the file changed and the count not
+            self._space.shorten_log(needed)
             with self._noting_refusal(sum(map(len, blobs))), self._transaction():
                 self._space.check(needed, spare=spare)
                 for batch, blob in zip(batches, blobs, strict=True):
@@ -297,6 +296,14 @@ class Spool:
         for table, rows, _ in spooled:
             again[table] = again.get(table, 0) + rows
         return again
+
+    def room(self) -> int:
+        """Bytes that file and log together may still grow by, within `max_bytes`.
+
+        Inside of `append_many` what its batches take is taken off.
+        """
+        with self._errors():
+            return self._space.room
 
     # -- reading ---------------------------------------------------------------------
 

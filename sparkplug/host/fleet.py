@@ -308,7 +308,7 @@ class Fleet:
 
     def restore(
         self,
-        births: Sequence[RememberedBirth],
+        births: Iterable[RememberedBirth],
         sequence_state: bytes,
         held: Iterable[HeldMessage] = (),
         now: float = 0.0,
@@ -318,7 +318,7 @@ class Fleet:
         No births give rows. Every node is unconfirmed until its first message.
 
         Args:
-            births: in the order in which they came.
+            births: those of each node in the order in which they came; read once, piece by piece.
             sequence_state: of the last batch whose rows were kept.
             held: of the end of the earlier run.
             now: monotonic seconds.

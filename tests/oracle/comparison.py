@@ -22,6 +22,7 @@ from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message
 from sparkplug.payload.columns import decode
 
+GIB = 1 << 30
 TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
 BIRTHS, DEATHS = ("NBIRTH", "DBIRTH"), ("NDEATH", "DDEATH")
 REORDER_TIMEOUT = 2.0
@@ -67,17 +68,17 @@ class Columnar:
         self._decoded(self.fleet.flush(now))
         self.take_received(leaving=True)
         sequence_state = self.fleet.sequence_state()
-        FleetStore(self.server).write_held(self.disk, self.fleet.held())
+        FleetStore(self.server, GIB).write_held(self.disk, self.fleet.held(), GIB)
         self._start()
-        births = FleetStore(self.server).read_births(self.disk)
-        held = FleetStore(self.server).take_held(self.disk)
+        births = list(FleetStore(self.server, GIB).births.read(self.disk))
+        held = FleetStore(self.server, GIB).take_held(self.disk)
         gaps = GapStore(self.server).read_healable(self.disk)
         slots = self.fleet.restore(births, sequence_state, held, now)
         self.fleet.restore_gaps(gaps, {})
-        FleetStore(self.server).write_slots(self.disk, slots)
+        FleetStore(self.server, GIB).births.write_slots(self.disk, slots, GIB)
 
     def _decoded(self, decoded) -> None:
-        FleetStore(self.server).write_memories(self.disk, decoded.memories)
+        FleetStore(self.server, GIB).births.write(self.disk, decoded.memories, GIB)
         self.counts.update({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirth_requests.update(
             (r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths

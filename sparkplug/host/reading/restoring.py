@@ -15,7 +15,7 @@ from sparkplug.host.reading.certificates import (
 from sparkplug.messages import MessageBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sparkplug.messages import Message
 
 _RESTORED_AT_ONCE: Final = 64
+_RESTORED_BYTES: Final = 4 << 20
 _MOST_EARLY: Final = 1000
 
 
@@ -44,13 +45,19 @@ class Restoration:
 
     # ------------------------------------------------------------------ from disk
 
-    def restore(self, births: Sequence[RememberedBirth], next_seq: NDArray[np.int16]) -> None:
-        """Take in what an earlier run remembered: births in order, seq by their slots."""
+    def restore(self, births: Iterable[RememberedBirth], next_seq: NDArray[np.int16]) -> None:
+        """Take in what an earlier run remembered: births in order, seq by their slots.
+
+        They are read piece by piece; all payloads at once might be more than the memory has.
+        """
         slots = {}
-        for each in births:
-            slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
-        self._take_silently([each.birth.message for each in births])
-        for each in births:
+        taken_in: list[RememberedBirth] = []
+        for piece in _pieces(births):
+            self._take_silently([each.birth.message for each in piece])
+            for each in piece:
+                slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
+                taken_in.append(_without_payload(each))
+        for each in taken_in:
             session = self._state.by_id.get((each.birth.group_id, each.birth.edge_node_id))
             if session is not None:
                 self._restore_end(session, each)
@@ -130,3 +137,23 @@ class Restoration:
             some = MessageBatch(births[start : start + _RESTORED_AT_ONCE])
             self._batches.read(some, Decoded())
         self._state.restoring = False
+
+
+def _pieces(births: Iterable[RememberedBirth]) -> Iterator[list[RememberedBirth]]:
+    """Some births at a time, of bounded size; at least one."""
+    piece: list[RememberedBirth] = []
+    size = 0
+    for each in births:
+        length = len(each.birth.message.payload)
+        if piece and (size + length > _RESTORED_BYTES or len(piece) == _RESTORED_AT_ONCE):
+            yield piece
+            piece, size = [], 0
+        piece.append(each)
+        size += length
+    if piece:
+        yield piece
+
+
+def _without_payload(remembered: RememberedBirth) -> RememberedBirth:
+    birth = remembered.birth
+    return remembered._replace(birth=birth._replace(message=birth.message._replace(payload=b"")))

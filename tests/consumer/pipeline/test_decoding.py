@@ -17,6 +17,8 @@ from consumer.spool.dead_letters import DeadLetters
 from consumer.spool.fleet import FleetStore
 from sparkplug.messages import MessageBatch, Quarantined, Reason
 
+GIB = 1 << 30
+
 
 @pytest.fixture
 def consumer(tmp_path):
@@ -99,7 +101,9 @@ def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(
     consumer, monkeypatch, tmp_path
 ):
     dead = [Quarantined(message("NDATA", tag("Ramp", 1)), Reason.DATA_BEFORE_BIRTH)]
-    consumer.spool.append_many([], also=lambda db: FleetStore("plant").write_dead(db, dead))
+    consumer.spool.append_many(
+        [], also=lambda db: FleetStore("plant", GIB).write_dead(db, dead, GIB)
+    )
     with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
         letters.retry(["message-1"])
 

@@ -23,6 +23,7 @@ from sparkplug.host.nodes.holding import HoldLimits
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
 
+GIB = 1 << 30
 SERVER = "plant-a"
 
 
@@ -41,21 +42,21 @@ class Books:
     def start(self, now: float) -> None:
         self.fleet = Fleet(**self.options)
         self.ledger = Ledger()
-        births = FleetStore(SERVER).read_births(self.disk)
-        held = FleetStore(SERVER).take_held(self.disk)
+        births = list(FleetStore(SERVER, GIB).births.read(self.disk))
+        held = FleetStore(SERVER, GIB).take_held(self.disk)
         slots = self.fleet.restore(births, self.sequence_state, held, now)
-        FleetStore(SERVER).write_slots(self.disk, slots)
+        FleetStore(SERVER, GIB).births.write_slots(self.disk, slots, GIB)
         self.ledger.restored(self.disk, SERVER, self.fleet.held_whole)
         self.look()
 
     def commit(self, decoded, held=None) -> None:
         self.ledger.messages(SERVER, decoded, self.fleet.held_whole)
         self.disk.execute("BEGIN")
-        FleetStore(SERVER).write_memories(self.disk, decoded.memories)
-        FleetStore(SERVER).forget_held(self.disk, self.fleet.no_longer_held())
-        FleetStore(SERVER).write_dead(self.disk, decoded.quarantined + decoded.expired)
+        FleetStore(SERVER, GIB).births.write(self.disk, decoded.memories, GIB)
+        FleetStore(SERVER, GIB).forget_held(self.disk, self.fleet.no_longer_held())
+        FleetStore(SERVER, GIB).write_dead(self.disk, decoded.quarantined + decoded.expired, GIB)
         if held is not None:
-            FleetStore(SERVER).write_held(self.disk, held)
+            FleetStore(SERVER, GIB).write_held(self.disk, held, GIB)
         self.ledger.write(self.disk)
         self.disk.execute("COMMIT")
         self.ledger.written()
@@ -104,7 +105,7 @@ class Books:
             f"UPDATE dead_messages SET retry = 1 WHERE reason IN ({marks})",
             [str(reason) for reason in RETRIABLE_MESSAGES],
         )
-        messages = FleetStore(SERVER).take_retries(self.disk)
+        messages = FleetStore(SERVER, GIB).take_retries(self.disk)
         self.ledger.held_again(SERVER, sum(not each.counted for each in messages))
         self.commit(self.fleet.hold_again(messages, now))
 

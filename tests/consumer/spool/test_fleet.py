@@ -12,6 +12,7 @@ from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, StaleMemory
 from sparkplug.messages import Message, Quarantined, Reason
 
+GIB = 1 << 30
 SERVER = "plant-a"
 
 
@@ -29,11 +30,11 @@ def birth(node="Edge", device=None, payload=b"birth", slot=0):
 
 
 def write(spool, *memories, server=SERVER):
-    spool.append_many([], also=lambda db: FleetStore(server).write_memories(db, memories))
+    spool.append_many([], also=lambda db: FleetStore(server, GIB).births.write(db, memories, GIB))
 
 
 def read(spool, server=SERVER):
-    return spool.read(lambda db: FleetStore(server).read_births(db))
+    return spool.read(lambda db: list(FleetStore(server, GIB).births.read(db)))
 
 
 def test_births_come_back_as_they_were_in_the_order_in_which_they_came_last(spool):
@@ -93,7 +94,9 @@ def test_the_death_of_a_device_leaves_its_node_alive(spool):
 
 def test_slots_are_renumbered_and_nodes_without_one_forgotten(spool):
     write(spool, birth("A", slot=4), birth("A", "Boiler", slot=4), birth("B", slot=9))
-    spool.append_many([], also=lambda db: FleetStore(SERVER).write_slots(db, {("Plant", "A"): 0}))
+    spool.append_many(
+        [], also=lambda db: FleetStore(SERVER, GIB).births.write_slots(db, {("Plant", "A"): 0}, GIB)
+    )
     assert [(each.birth.edge_node_id, each.birth.slot) for each in read(spool)] == [
         ("A", 0),
         ("A", 0),
@@ -113,13 +116,13 @@ def test_held_messages_come_back_with_what_they_wait_for(spool):
         HeldMessage(Message("spBv1.0/Plant/DDATA/Edge/D", b"", 6), "D", Reason.UNKNOWN_ALIAS),
     ]
     for _ in range(2):  # what is kept replaces what was
-        spool.append_many([], also=lambda db: FleetStore(SERVER).write_held(db, held))
-    again = spool.read(lambda db: FleetStore(SERVER).take_held(db))
+        spool.append_many([], also=lambda db: FleetStore(SERVER, GIB).write_held(db, held, GIB))
+    again = spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db))
     assert [each._replace(kept=None) for each in again] == held
-    spool.write(lambda db: FleetStore(SERVER).forget_held(db, [again[0].kept]))
-    assert spool.read(lambda db: FleetStore(SERVER).take_held(db)) == again[1:]
-    spool.append_many([], also=lambda db: FleetStore(SERVER).write_held(db, []))
-    assert spool.read(lambda db: FleetStore(SERVER).take_held(db)) == []
+    spool.write(lambda db: FleetStore(SERVER, GIB).forget_held(db, [again[0].kept]))
+    assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == again[1:]
+    spool.append_many([], also=lambda db: FleetStore(SERVER, GIB).write_held(db, [], GIB))
+    assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == []
 
 
 def dead(count, size=10):
@@ -134,13 +137,17 @@ def kept(spool):
 
 def test_of_many_dead_messages_at_once_some_are_kept_and_the_others_counted(spool):
     lost = []
-    spool.append_many([], also=lambda db: lost.append(FleetStore(SERVER).write_dead(db, dead(150))))
+    spool.append_many(
+        [], also=lambda db: lost.append(FleetStore(SERVER, GIB).write_dead(db, dead(150), GIB))
+    )
     assert (lost, kept(spool)) == ([50], (100, 1000))
 
 
 def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
     for _ in range(30):
-        spool.append_many([], also=lambda db: FleetStore(SERVER).write_dead(db, dead(1, 4 << 20)))
+        spool.append_many(
+            [], also=lambda db: FleetStore(SERVER, GIB).write_dead(db, dead(1, 4 << 20), GIB)
+        )
     count, size = kept(spool)
     assert (count, size) == (16, 64 << 20)
     [(lowest, highest)] = spool.read(
@@ -172,11 +179,11 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
 def test_messages_to_be_tried_again_are_dead_no_longer(spool):
     topic = "spBv1.0/Plant/DDATA/Edge/Boiler"
     dead = [Quarantined(Message(topic, b"1", 5), Reason.UNKNOWN_ALIAS)] * 2
-    spool.write(lambda db: FleetStore(SERVER).write_dead(db, dead))
+    spool.write(lambda db: FleetStore(SERVER, GIB).write_dead(db, dead, GIB))
     spool.write(lambda db: db.execute("UPDATE dead_messages SET retry = 1 WHERE rowid = 2"))
     again = [HeldMessage(Message(topic, b"1", 5), "Boiler", Reason.UNKNOWN_ALIAS, kept=1)]
-    assert spool.write(lambda db: FleetStore("another").take_retries(db)) == []
-    assert spool.write(lambda db: FleetStore(SERVER).take_retries(db)) == again
-    assert spool.read(lambda db: FleetStore(SERVER).take_held(db)) == again
-    assert spool.write(lambda db: FleetStore(SERVER).take_retries(db)) == []
+    assert spool.write(lambda db: FleetStore("another", GIB).take_retries(db)) == []
+    assert spool.write(lambda db: FleetStore(SERVER, GIB).take_retries(db)) == again
+    assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == again
+    assert spool.write(lambda db: FleetStore(SERVER, GIB).take_retries(db)) == []
     assert kept(spool)[0] == 1

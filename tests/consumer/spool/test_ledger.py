@@ -16,6 +16,7 @@ from sparkplug.decoded import Decoded
 from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.messages import Message, Quarantined, QuarantinedPart, Reason
 
+GIB = 1 << 30
 SERVER = "plant-a"
 DATA = Message("spBv1.0/Plant/NDATA/Edge", b"\x18\x05", 7)
 
@@ -54,7 +55,7 @@ class Books:
 
     def commit(self, decoded: Decoded) -> None:
         def write(db):
-            FleetStore(SERVER).write_dead(db, decoded.quarantined + decoded.expired)
+            FleetStore(SERVER, GIB).write_dead(db, decoded.quarantined + decoded.expired, GIB)
             self.ledger.write(db)
 
         self.spool.write(write)
@@ -175,7 +176,7 @@ def test_parts_of_messages_that_were_read_are_no_messages(books):
     letters.retry(["message-1"])
     letters.drop(["message-2"])
     letters.close()
-    [again] = books.spool.write(lambda db: FleetStore(SERVER).take_retries(db))
+    [again] = books.spool.write(lambda db: FleetStore(SERVER, GIB).take_retries(db))
     assert again.counted
     assert books.messages == MessageBalance(2, 2)
 
@@ -185,7 +186,7 @@ def test_a_dead_message_that_is_retried_is_held(books):
     letters = DeadLetters(books.spool.path)
     letters.retry(["message-1"])
     letters.close()
-    assert len(books.spool.write(lambda db: FleetStore(SERVER).take_retries(db))) == 1
+    assert len(books.spool.write(lambda db: FleetStore(SERVER, GIB).take_retries(db))) == 1
     books.ledger.held_again(SERVER, 1)
     assert books.messages == MessageBalance(received=1, held=1)
     books.commit(books.receive(0, read=1))
@@ -256,6 +257,6 @@ def test_what_an_earlier_release_left_opens_the_ledger(tmp_path, monkeypatch):
     books = Books(spool)
     assert books.rows == RowBalance(produced=1, spooled=1)
     assert books.messages == MessageBalance(received=1, held=1)
-    [held] = spool.read(lambda db: FleetStore(SERVER).take_held(db))
+    [held] = spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db))
     assert held == HeldMessage(DATA._replace(received_us=1), None, Reason.DATA_BEFORE_BIRTH, kept=1)
     spool.close()
