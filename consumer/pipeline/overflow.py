@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _SHOWN_NODES: Final = 20
+_LOG_EVERY: Final = 30.0
+"""Where it is full to and fro, no more often is told that it is."""
 _REASON: Final = str(Reason.SPOOL_FULL)
 
 
@@ -59,7 +62,10 @@ class Overflow:
         self._telemetry = telemetry
         self._clock = clock
         self._since = 0.0
-        self._messages = 0  # since it is active
+        self._messages = 0  # since it was told that there is room
+        self._told_at = -math.inf
+        self._untold: Exception | None = None
+        self._times_untold = 0
         self._discarded: dict[str, Counter[NodeKey]] = {each.name: Counter() for each in sources}
         self._to_ask = {each.name: self._remembered(each.name) for each in sources}
         self._changed = False
@@ -74,22 +80,34 @@ class Overflow:
         """A batch found no room."""
         self.active = True
         self._since = self._clock()
-        self._messages = 0
+        self._untold = error
+        self._tell_of_beginning()
+
+    def _tell_of_beginning(self) -> None:
+        now, error = self._clock(), self._untold
+        if error is None or now - self._told_at < _LOG_EVERY:
+            return
         mend = (
             "free space on the disk of the spool"
             if isinstance(error, SpoolDiskFull)
             else "see why Zerobus takes no rows, or raise spool.max_bytes"
         )
+        times = self._times_untold
         _LOG.error(
             "%s. Messages are read and dropped, counted per edge node, until there is room again: "
-            "%s",
+            "%s%s",
             error,
             mend,
+            f" (meanwhile it was full {times} times more, for a moment)" if times else "",
         )
+        self._told_at, self._untold, self._times_untold = now, None, 0
 
     def look(self, sources: Sequence[Source]) -> None:
         """Before a batch: if there is room again, ask those who lost something for births."""
-        if not self.active or not self._spool.has_room():
+        if not self.active:
+            return
+        if not self._spool.has_room():
+            self._tell_of_beginning()
             return
         self.active = False
         asked = 0
@@ -101,6 +119,10 @@ class Overflow:
                     asked += 1
             self._changed |= bool(self._to_ask[source.name])
             self._to_ask[source.name] = set()
+        if self._untold is not None:
+            self._untold = None
+            self._times_untold += 1
+            return
         _LOG.warning(
             "the spool has room again after %.0f s; %d messages were dropped meanwhile, and %d "
             "edge nodes are asked for their births",
@@ -109,6 +131,7 @@ class Overflow:
             asked,
             extra={"messages": self._messages, "edge_nodes": asked},
         )
+        self._messages = 0
 
     # ------------------------------------------------------------------ dropping
 

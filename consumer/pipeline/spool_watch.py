@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 1.0
+_LOG_EVERY: Final = 10.0
+"""A state that changes to and fro is logged no more often, and the last one in any case."""
 
 ROOM_AGAIN: Final = 2
 """The disk has room again when so many times `min_free` is free."""
@@ -43,7 +45,8 @@ class SpoolWatch:
         self._clock = clock
         self._telemetry = telemetry
         self._marks = Watermarks(section.high_watermark, section.low_watermark, section.min_free)
-        self._looked_at = -math.inf
+        self._looked_at = self._told_at = -math.inf
+        self._told_above = False
         self._letters_dropped = 0
         if spool.salvage is not None and spool.salvage.rows_lost:
             telemetry.add_dropped(spool.salvage.rows_lost, "spool_damaged")
@@ -59,11 +62,15 @@ class SpoolWatch:
         if now - self._looked_at < _LOOK_EVERY:
             return
         self._looked_at = now
-        before = self.above
         self.stats = stats = self._spool.stats()
         self._marks.look(stats)
-        above = self.above
-        if above and not before:
+        if self.above != self._told_above and now - self._told_at >= _LOG_EVERY:
+            self._told_above, self._told_at = self.above, now
+            self._tell(stats)
+        self._count_letters()
+
+    def _tell(self, stats: SpoolStats) -> None:
+        if self.above:
             _LOG.warning(
                 "the spool is nearly full: %s, %d rows wait for Zerobus. When nothing fits in any "
                 "more, messages are dropped. See why Zerobus takes no rows (stream_state), or "
@@ -72,13 +79,12 @@ class SpoolWatch:
                 stats.rows,
                 extra={"fill": round(stats.fill, 3), "disk_free_bytes": stats.disk_free_bytes},
             )
-        elif before and not above:
+        else:
             _LOG.info(
                 "the spool is not nearly full any more: %.0f%% of it are used",
                 100 * stats.fill,
                 extra={"fill": round(stats.fill, 3)},
             )
-        self._count_letters()
 
     def _count_letters(self) -> None:
         dropped = self._spool.dropped_letters

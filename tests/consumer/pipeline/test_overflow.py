@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 from support.columnar import change, message, tag
@@ -220,3 +221,79 @@ def test_what_cannot_be_written_at_all_is_written_with_the_next_commit(started):
     second = started()
     take(second, data("A", 6.0, 2, alias=2_999))
     assert values(second)[-2:] == [("A", 5.0), ("A", 6.0)]
+
+
+# ---------------------------------------------------------------------- births take nothing from rows
+
+
+def deliver(consumer):
+    """Zerobus acknowledges everything."""
+    make_room(consumer, [b.batch_id for b in consumer.spool.batches_after(0, 1 << 30, table=MAIN)])
+
+
+def large_birth(node):
+    """Names of 1.7 MB that compress to half of that: more than births of a node may take."""
+    tags = [tag(os.urandom(170).hex(), number) for number in range(5_000)]
+    return message("NBIRTH", *tags, node=node, timestamp=SENT)
+
+
+def test_rows_find_room_whatever_births_of_invented_nodes_there_were(consumer, caplog):
+    take(consumer, born("Honest", 1.0))
+    deliver(consumer)
+    for number in range(10):
+        take(consumer, large_birth(f"N{number}"), born(f"Small{number}", 1.0))
+        deliver(consumer)
+        take(consumer, message("NDEATH", node=f"N{number}"))
+        deliver(consumer)
+        take(consumer, data("Honest", number, number + 1))
+        assert values(consumer)[-1] == ("Honest", number)
+        deliver(consumer)
+        assert consumer.spool.stats().fill <= 1
+    assert "spool_full" not in consumer.telemetry.reasons
+    assert consumer.telemetry.totals["rows_dropped"] == 0
+    assert not consumer.overflow.active
+    assert consumer.telemetry.reasons["birth_not_kept"] > 0
+
+
+def test_a_node_whose_birth_left_is_asked_by_the_next_run_when_it_speaks(started):
+    first = started()
+    take(first, large_birth("Large"), born("Small", 1.0))
+    first.spool.close()
+    second = started()
+    take(second, data("Small", 2.0, 1), data("Large", 2.0, 1, alias=0))
+    assert [node for (node, _) in asked(second)] == ["Large"]
+    assert values(second)[-1] == ("Small", 2.0)
+
+
+def test_where_it_is_full_to_and_fro_few_lines_say_so(consumer, caplog):
+    now = [100.0]
+    consumer.overflow._clock = lambda: now[0]
+    take(consumer, born("A", 1.0))
+    for number in range(50):
+        consumer.overflow.begin(SpoolFull("full"))
+        now[0] += 0.05
+        take(consumer, data("A", number, number + 1))
+        now[0] += 0.05
+    assert [each.levelname for each in caplog.records if "overflow" in each.name] == [
+        "ERROR",
+        "WARNING",
+    ]
+    now[0] += 30.0
+    consumer.overflow.begin(SpoolFull("full"))
+    assert "meanwhile it was full 49 times more" in caplog.text
+
+
+def test_that_it_is_full_is_told_late_rather_than_never(consumer, caplog):
+    now = [100.0]
+    consumer.overflow._clock = lambda: now[0]
+    consumer.overflow.begin(SpoolFull("full"))
+    take(consumer, born("A", 1.0))
+    batches = fill(consumer)
+    take(consumer, data("A", 1.1, 1))
+    assert caplog.text.count("are read and dropped") == 1
+    now[0] += 30.0
+    take(consumer, data("A", 1.2, 2))
+    assert caplog.text.count("are read and dropped") == 2
+    make_room(consumer, batches)
+    take(consumer, data("A", 1.3, 3))
+    assert caplog.text.count("has room again") == 2
