@@ -52,6 +52,10 @@ SCENARIOS = {
     "killed_consumer": Scenario(
         kills.killed_consumer, Size(times=3), Soak(seconds_each=1.5, least_times=20)
     ),
+    # In the soak 20 kills in each: a burst of births, births that leave, births read back.
+    "killed_among_births": Scenario(
+        kills.killed_among_births, Size(times=1), Soak(seconds_each=4.0, least_times=40)
+    ),
     "killed_zerobus": Scenario(
         kills.killed_zerobus, Size(times=3), Soak(seconds_each=1.5, least_times=20)
     ),

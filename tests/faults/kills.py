@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from support.services import wait_until
 
 from faults.rig import Size, rig
+from faults.stranger import GROUP, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,46 @@ def killed_consumer(directory: Path, size: Size, say: Callable[[str], None]) -> 
         verdict.require(
             not verdict.lost or system.plant.rebirths, "nobody was asked for what was lost"
         )
+        return verdict
+
+
+def killed_among_births(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The consumer is killed while large births come, while some leave, and while it reads them.
+
+    The births are a stranger's. They take what births may take of the spool, so that with each
+    large one others leave.
+    """
+    with rig(directory, size, say) as system:
+        system.configure(spool={"max_bytes": "64MiB"})
+        [server] = system.consumer.configuration["servers"]
+        system.consumer.configure({"servers": [{**server, "exclude": [f"{GROUP}/*"]}]})
+        system.start()
+        system.zerobus.fault("delay_commits", seconds=0.3)
+        reasons: Counter[str] = Counter()
+        fill = 0.0
+        with stranger(system.server.port) as somebody:
+            somebody.many(400)
+            somebody.start()
+            for number in range(1, size.times + 1):
+                system.consumer.wait_for(lambda: system.consumer.answers("/readyz"), "ready again")
+                somebody.wait_for(40)
+                system.load_a_while(0.5)
+                status = system.consumer.status()
+                reasons.update(status["reasons"])
+                fill = max(fill, status["spool"]["fill_ratio"])
+                found = system.kill_consumer()
+                say(f"kill {number} of {size.times}: {len(found.rows)} rows in the spool")
+                system.consumer.start()
+                if number % 2:  # once more, while it reads the births back
+                    system.load_a_while(1.2)
+                    system.kill_consumer()
+                    system.consumer.start()
+        system.zerobus.clear_faults()
+        verdict = system.verdict()
+        verdict.notes.append(f"{reasons['birth_not_kept']} births left, {fill:.0%} full at most")
+        verdict.require(reasons["birth_not_kept"] > 0, "no births had to leave")
+        verdict.require(not reasons["spool_full"], f"rows found no room: {reasons}")
+        verdict.require(fill <= 1, "the file took more than spool.max_bytes")
         return verdict
 
 

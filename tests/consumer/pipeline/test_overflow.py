@@ -233,14 +233,14 @@ def deliver(consumer):
 
 def large_birth(node):
     """Names of 1.7 MB that compress to half of that: more than births of a node may take."""
-    tags = [tag(os.urandom(170).hex(), number) for number in range(5_000)]
+    tags = [tag(os.urandom(850).hex(), number) for number in range(1_000)]
     return message("NBIRTH", *tags, node=node, timestamp=SENT)
 
 
 def test_rows_find_room_whatever_births_of_invented_nodes_there_were(consumer, caplog):
     take(consumer, born("Honest", 1.0))
     deliver(consumer)
-    for number in range(10):
+    for number in range(24):
         take(consumer, large_birth(f"N{number}"), born(f"Small{number}", 1.0))
         deliver(consumer)
         take(consumer, message("NDEATH", node=f"N{number}"))
