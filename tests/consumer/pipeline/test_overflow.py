@@ -223,7 +223,7 @@ def test_what_cannot_be_written_at_all_is_written_with_the_next_commit(started):
     assert values(second)[-2:] == [("A", 5.0), ("A", 6.0)]
 
 
-# ---------------------------------------------------------------------- births take nothing from rows
+# ---------------------------------------------------------------------- births and rows
 
 
 def deliver(consumer):
@@ -237,7 +237,7 @@ def large_birth(node):
     return message("NBIRTH", *tags, node=node, timestamp=SENT)
 
 
-def test_rows_find_room_whatever_births_of_invented_nodes_there_were(consumer, caplog):
+def test_rows_find_room_whatever_births_of_invented_nodes_there_were(consumer):
     take(consumer, born("Honest", 1.0))
     deliver(consumer)
     for number in range(24):
