@@ -239,18 +239,14 @@ class Connection(H11Protocol):
         before = self.cycle
         super().handle_events()
         if self.cycle is not before and not self.cycle.response_complete:
-            self.held.works(self)
+            if not self.flow.write_paused:  # else what it asked for before is to be read first
+                self.held.works(self)
             self._end_in(self.held.limits.answer_seconds)
 
     def on_response_complete(self) -> None:
         """The answer is given away; wait for the next request, if it has not come already."""
         self._wait()
         super().on_response_complete()
-
-    def pause_writing(self) -> None:
-        """The client does not read."""
-        self.held.waits(self)
-        super().pause_writing()
 
     def shutdown(self) -> None:
         """The server stops, and waits for no client."""

@@ -178,10 +178,11 @@ def test_who_sends_by_the_drop_is_cut_off(consumer, begun, drop):
 
 
 def test_who_does_not_read_is_cut_off_and_others_go_first(consumer):
-    asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 300
+    asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 60
     limits = Limits(connections=4, request_seconds=600.0, answer_seconds=600.0)
     with serving(consumer, limits) as server, contextlib.ExitStack() as stack:
-        held = []
+        # What the system keeps for a reader is little, so that it is soon seen that there is none.
+        server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         for _ in range(4):
             deaf = stack.enter_context(socket.socket())
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -189,12 +190,22 @@ def test_who_does_not_read_is_cut_off_and_others_go_first(consumer):
             deaf.settimeout(0.2)
             with contextlib.suppress(TimeoutError):  # neither does the server, in the end
                 deaf.sendall(asked)
-            held.append(deaf)
-        wait_until(lambda: _answers(server), what="an answer")
+        wait_until(lambda: answers(server), what="an answer")
         assert closed(server, "made_room") >= 1
 
 
-def _answers(server):
+def test_an_answer_that_is_not_read_in_time_is_given_up(consumer):
+    asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 60
+    limits = Limits(connections=4, request_seconds=600.0, answer_seconds=0.3)
+    with serving(consumer, limits) as server, socket.socket() as deaf:
+        server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(asked)
+        wait_until(lambda: closed(server, "timeout") == 1, what="the end of the connection")
+
+
+def answers(server):
     # Until the buffers are full nobody can tell that they do not read.
     try:
         return get(server, "/readyz").status_code == 503
