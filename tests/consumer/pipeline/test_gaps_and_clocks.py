@@ -225,14 +225,24 @@ def test_accounts_older_than_31_days_are_forgotten_and_no_others(plant):
     assert min(plant.hours()) < plant.present_hour() - KEPT_HOURS + 48
 
 
-@pytest.mark.parametrize("hours", [1.0, -1.0])
-def test_a_clock_that_jumps_on_and_on_fills_nothing(plant, machine, monkeypatch, hours):
-    monkeypatch.setattr(gap_store, "MOST_HOURLY_ROWS", 50)
-    for _ in range(120):
-        machine.jump(hours * HOUR)
+@pytest.mark.parametrize(
+    ("jump", "pause"),
+    [
+        pytest.param(HOUR, 80.0, id="ahead"),
+        pytest.param(-HOUR, 80.0, id="back"),
+        pytest.param(HOUR / 5, 1.0, id="in small steps"),
+    ],
+)
+def test_a_clock_that_jumps_on_and_on_fills_nothing(plant, machine, monkeypatch, jump, pause):
+    monkeypatch.setattr(gap_store, "MOST_HOURLY_ROWS", 5)
+    seen = set()
+    for _ in range(200):
+        machine.jump(jump)
         plant.hears(1)
-        plant.passes(80.0)
-    assert len(plant.hours()) <= 50 + 25
+        plant.passes(pause)
+        seen.update(plant.hours())
+        assert len(plant.hours()) <= 5 + 25
+    assert jump < 0 or len(seen) > 30  # set back, it is the new hours that make room
 
 
 @pytest.mark.parametrize("jump", JUMPS)
