@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -80,7 +81,8 @@ class Connections:
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
-        self.open = 0
+        # Weakly: asyncio leaves one that it cannot serve to the garbage.
+        self.sockets: WeakSet[socket.socket] = WeakSet()
         self.closed = Counter(dict.fromkeys(Closed, 0))
         self._clock = clock
         self._waiting: dict[Connection, None] = {}  # for their clients, longest first
@@ -102,6 +104,11 @@ class Connections:
         """It has ended, or is about to."""
         self._waiting.pop(connection, None)
         self._working.discard(connection)
+
+    @property
+    def open(self) -> int:
+        """Connections that have a descriptor."""
+        return len(self.sockets)
 
     @property
     def in_between(self) -> int:
@@ -198,15 +205,12 @@ class _Accepted(socket.socket):
     def __init__(self, made: socket.socket, connections: Connections) -> None:
         super().__init__(made.family, made.type, made.proto, made.detach())
         self._connections = connections
-        self._counts = True
-        connections.open += 1
+        connections.sockets.add(self)
 
     def close(self) -> None:
         """Close it."""
         super().close()
-        if self._counts:
-            self._counts = False
-            self._connections.open -= 1
+        self._connections.sockets.discard(self)
 
 
 class Connection(H11Protocol):

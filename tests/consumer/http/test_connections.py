@@ -213,6 +213,12 @@ def answers(server):
         return False
 
 
+def test_health_is_told_while_many_wait_for_the_spool(consumer):
+    asked = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n"
+    with serving(consumer) as server, consumer.spool.alone(), strangers(server, 45, asked):
+        assert get(server, "/healthz").status_code == 503  # it was not started
+
+
 def test_a_client_that_asks_again_and_again_keeps_its_connection(consumer):
     limits = Limits(connections=8, request_seconds=0.5, answer_seconds=0.5)
     with (
