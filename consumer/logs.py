@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from consumer.config import Log
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 # What others wrote (topics, texts of a service) must not begin lines of its own.
 _ESCAPED: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+
+
+_STRANGERS: Final = ("asyncio", "uvicorn.error")
+"""Loggers of libraries that write a line for each bad request or connection."""
+
+_SELDOM: Final = 60.0
 
 
 def escaped(text: str) -> str:
@@ -31,6 +40,42 @@ def configure_logging(log: Log) -> None:
     root.setLevel(log.level.upper())
     # Per-request lines of the HTTP server are noise beside a scrape every few seconds.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    for name in _STRANGERS:
+        logging.getLogger(name).filters[:] = [Seldom()]
+
+
+class Seldom(logging.Filter):
+    """Lets each warning or error of a library pass once a minute, with how many there were.
+
+    They are told apart by the first line of their text, before anything is put into it; of
+    more different ones than a library has, the rest count as one.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    _MOST: Final = 100
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._passed: dict[str, tuple[float, int]] = {}  # when, and how many did not since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be written; those left out are added to the next."""
+        if record.levelno < logging.WARNING:
+            return True
+        first = str(record.msg).partition("\n")[0]
+        kind = first if first in self._passed or len(self._passed) < self._MOST else ""
+        now = self._clock()
+        passed_at, left_out = self._passed.get(kind, (now - _SELDOM, 0))
+        if now - passed_at < _SELDOM:
+            self._passed[kind] = (passed_at, left_out + 1)
+            return False
+        self._passed[kind] = (now, 0)
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} more since the last such line)"
+        return True
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -76,6 +76,7 @@ def command(
     Numbers of missing messages come from seq, which counts modulo 256: multiples of 256 more
     may be missing in each gap. The spool's file may be in use by a running consumer.
     """
+    until_now = until_us is None
     until_us = time.time_ns() // 1_000 if until_us is None else until_us
     if since_us >= until_us:
         raise click.UsageError("--since must be before --until")
@@ -86,7 +87,7 @@ def command(
             raise click.UsageError(f"--node must be GROUP/NODE, not {node!r}")
         key = (group_id, edge_node_id)
     path = config.load(config_path, os.environ, secrets=False).spool.path
-    report = read_gap_report(path, since_us, until_us, key)
+    report = read_gap_report(path, since_us, until_us, key, until_now=until_now)
     if as_json:
         click.echo(json.dumps(report.as_dictionary(), indent=2))
     else:

@@ -19,8 +19,9 @@ def make_app(consumer: Consumer) -> FastAPI:
     add_metrics(consumer)
     app = FastAPI(title="sparkplug-zerobus", docs_url=None, redoc_url=None, openapi_url=None)
 
+    # Not on a thread, of which there are forty: others may wait for the spool on all of them.
     @app.get("/healthz")
-    def healthz() -> Response:
+    async def healthz() -> Response:
         """Whether the process does its work; 503 means: restart it."""
         return _verdict(consumer.alive, {"failure": _text(consumer.failure)})
 

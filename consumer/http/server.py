@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 from consumer.errors import ConfigurationError
 from consumer.http.app import make_app
+from consumer.http.connections import Connection, Connections, Limits, Listener
 
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
 
+_LEAVING_SECONDS: Final = 2
+"""After that a stop waits for no answer any more."""
+
 
 class HttpServer:
-    """Serves one consumer on `address` (host, port; port 0 takes a free one).
+    """Serves one consumer.
+
+    Args:
+        consumer: what is asked about.
+        address: host and port; port 0 takes a free one.
+        limits: what clients may take; by default as much as leaves enough to the consumer.
 
     Raises:
         ConfigurationError: the address cannot be used (at construction).
     """
 
-    def __init__(self, consumer: Consumer, address: tuple[str, int]) -> None:
+    def __init__(
+        self, consumer: Consumer, address: tuple[str, int], limits: Limits | None = None
+    ) -> None:
         host, port = address
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            self._socket = socket.create_server((host, port), family=family)
+            made = socket.create_server((host, port), family=family)
             # asyncio does not do it for sockets that it did not make; without it every
             # answer waits 40 ms for the client's acknowledgement of its head.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
             reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
             raise ConfigurationError(
                 f"http.listen: cannot listen on {host}:{port}: {reason}; "
                 "choose another port, or '' to switch HTTP off"
             ) from error
-        config = uvicorn.Config(make_app(consumer), log_config=None, lifespan="off", ws="none")
+        self._connections = Connections(limits or Limits.of_process())
+        self._socket = Listener(made, self._connections)
+        config = uvicorn.Config(
+            make_app(consumer),
+            # uvicorn takes whatever makes a protocol; its own name for the type is narrower.
+            http=Connection.of(self._connections),
+            # More requests than connections are those of clients that have left already.
+            limit_concurrency=2 * self._connections.limits.connections,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=_LEAVING_SECONDS,
+        )
         self._server = uvicorn.Server(config)
+        self._add_metrics(consumer)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     @property
@@ -56,5 +81,28 @@ class HttpServer:
             self._thread.join(timeout)
         self._socket.close()
 
+    def _add_metrics(self, consumer: Consumer) -> None:
+        held = self._connections
+        consumer.telemetry.gauge(
+            "http_connections", "HTTP connections that are open", lambda: held.open
+        )
+        consumer.telemetry.counter_by(
+            "http_connections_closed",
+            "HTTP connections that the server closed or refused, by reason",
+            "reason",
+            lambda: {str(why): count for why, count in held.closed.items()},
+        )
+
     def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+        # Not uvicorn's choice of a loop: another one would not ask our socket for connections.
+        asyncio.run(self._answer())
+
+    async def _answer(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(_on_failure)
+        await self._server.serve(sockets=[self._socket])
+
+
+def _on_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What goes wrong beside a request; that there are no descriptors was said already."""
+    if not isinstance(context.get("exception"), OSError) or "socket" not in context:
+        loop.default_exception_handler(context)

@@ -3,6 +3,9 @@
 Gaps are committed with the batch that tells of them. What was received is counted in columns
 and written about once a second: a consumer that is killed forgets to have received what
 came in the last second, and forgets no gap.
+
+All times of the accounts are those of a clock that does not follow a jump, and only that clock
+says what is old.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from consumer.pipeline.steady_clock import SteadyClock
 from consumer.spool import HOUR_US, GapStore, HourlySums
 from sparkplug import Healing
 
@@ -24,6 +28,10 @@ MOST_LISTED: Final = 100
 
 _MOST_PENDING: Final = 10_000
 _EVERY: Final = 1.0
+_TRIM_EVERY: Final = 3_600.0
+_NEW_HOURS: Final = 24
+"""So many different hours since the last trim: the clock jumps about, and it is time for one."""
+
 _NODES_PER_SECOND: Final = 1_000
 """Counts of so many nodes are written in a second, so that many nodes are written less often."""
 
@@ -68,38 +76,49 @@ class GapRecords:
         fleet: counts what is received.
         totals: of all servers.
         clock: monotonic seconds.
+        wall_clock: microseconds since 1970 UTC, right or not.
     """
 
     def __init__(
-        self, server: str, fleet: Fleet, totals: GapTotals, clock: Callable[[], float]
+        self,
+        server: str,
+        fleet: Fleet,
+        totals: GapTotals,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], int],
     ) -> None:
         self._store = GapStore(server)
         self._fleet = fleet
         self._totals = totals
         self._clock = clock
+        self._day = SteadyClock(wall_clock, clock)
         self._newest = 0
         self._changed: dict[int, Gap] = {}
         self._sums: dict[tuple[NodeKey, int], HourlySums] = {}
         self._heard: dict[NodeKey, tuple[int, int]] = {}
         self._away_us: int | None = None
+        self._away_at = 0.0
+        self._jumps = 0
         self._ids: dict[NodeKey, int] = {}
         self._new_ids: dict[NodeKey, int] = {}
         self._listed: Counter[NodeKey] = Counter()
         self._listed_hour = 0
-        self._trimmed_hour = 0
+        self._trim_due = 0.0
+        self._hours: set[int] = set()  # accounted in since the last trim
         self._due = 0.0
 
-    def restore(self, spool: Spool, now_us: int) -> None:
+    def restore(self, spool: Spool) -> None:
         """Take in what an earlier run kept, after the fleet was restored.
 
-        `now_us` is the host's clock: from here on it is known who is not heard of.
+        From now on it is known who is not heard of.
         """
         gaps = spool.read(self._store.read_healable)
         self._newest = spool.read(self._store.newest_number)
         self._fleet.restore_gaps(gaps, spool.read(self._store.read_sent))
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
-        spool.set_state(self._store.away_key(), now_us)
+        self._away_at = self._clock()
+        spool.set_state(self._store.away_key(), self._day.now_us())
 
     @property
     def pending(self) -> bool:
@@ -108,12 +127,17 @@ class GapRecords:
 
     def connection_lost(self, at_us: int) -> None:
         """The server was lost: nodes that are not heard of after that may be gone."""
-        self._away_us = at_us
+        self._away_us = self._when(at_us)
+        self._away_at = self._clock()
 
     def take(self, changes: Iterable[GapChange]) -> None:
         """Take in what a batch told of gaps."""
         for change in changes:
             gap = change.gap
+            if change.before is None:
+                gap.found_us = self._when(gap.found_us)
+            if gap.healed_us is not None and change.before in (None, Healing.OPEN):
+                gap.healed_us = self._when(gap.healed_us)
             sums = self._sums_of(gap.key, gap.found_us // HOUR_US)
             if change.before is None:
                 gap.number = self._number(gap)
@@ -134,7 +158,10 @@ class GapRecords:
             return
         received = self._fleet.take_received(unborn=leaving)
         self._due = now + max(_EVERY, len(received) / _NODES_PER_SECOND)
-        last_us = self._fleet.heard_us
+        now_us = self._now_us()
+        if not received:
+            return
+        last_us = _or_now(self._fleet.heard_us, now_us)
         for group_id, edge_node_id, messages, sent_us in received:
             key = (group_id, edge_node_id)
             self._sums_of(key, last_us // HOUR_US).received += messages
@@ -142,6 +169,7 @@ class GapRecords:
 
     def write(self, db: Transaction) -> None:
         """Write what is pending, inside a transaction; `settle` when it was committed."""
+        now_us = self._now_us()
         if self._away_us is not None:
             self._store.write_away(db, self._away_us)
         if self._changed:
@@ -149,11 +177,9 @@ class GapRecords:
         if self._sums:
             self._store.write_heard(db, self._heard)
             self._new_ids = self._store.write_sums(db, self._sums, self._ids)
-            hour = max(hour for _, hour in self._sums)
-            if hour > self._trimmed_hour:
-                self._store.trim(db, hour)
-                self._trimmed_hour = hour
-                self._new_ids, self._ids = {}, {}  # some may be gone
+            self._hours.update(hour for _, hour in self._sums)
+            if self._clock() >= self._trim_due or len(self._hours) > _NEW_HOURS:
+                self._trim(db, now_us)
 
     def settle(self) -> None:
         """What was written is committed."""
@@ -163,6 +189,26 @@ class GapRecords:
         self._sums.clear()
         self._heard.clear()
         self._away_us = None
+
+    def _trim(self, db: Transaction, now_us: int) -> None:
+        """Once an hour of monotonic time: forget what is old, if it is known what is."""
+        self._store.trim(db, now_us // HOUR_US, settled=self._day.settled)
+        self._trim_due = self._clock() + _TRIM_EVERY
+        self._hours.clear()
+        self._new_ids, self._ids = {}, {}  # some may be gone
+
+    def _now_us(self) -> int:
+        """The time of day, as far as it is believed."""
+        now_us = self._day.now_us()
+        if self._day.jumps != self._jumps:
+            self._jumps = self._day.jumps
+            self._trim_due = 0.0
+            self._away_us = self._day.at(self._away_at)
+        return now_us
+
+    def _when(self, stamp_us: int) -> int:
+        """What happened just now, and was stamped with the wall clock then."""
+        return _or_now(stamp_us, self._now_us())
 
     def _number(self, gap: Gap) -> int:
         """The number of a new gap's record; 0 if its node has too many of them."""
@@ -183,6 +229,11 @@ class GapRecords:
                 del self._sums[next(iter(self._sums))]
             sums = self._sums[key, hour] = HourlySums()
         return sums
+
+
+def _or_now(stamp_us: int, now_us: int) -> int:
+    """A stamp of the wall clock, or the time that is believed if the stamp is far from it."""
+    return stamp_us if abs(stamp_us - now_us) <= HOUR_US else now_us
 
 
 def _add(sums: HourlySums, change: GapChange) -> None:

@@ -60,7 +60,9 @@ class Source:
         self.governor = RebirthGovernor(
             host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
         )
-        self.gaps = GapRecords(server.name, self.fleet, totals, time.monotonic)
+        self.gaps = GapRecords(
+            server.name, self.fleet, totals, time.monotonic, lambda: time.time_ns() // 1_000
+        )
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
         self.unwritten: list[Memory] = []  # of batches whose commit failed
@@ -81,7 +83,7 @@ class Source:
                 time.monotonic(),
             )
         )
-        self.gaps.restore(spool, time.time_ns() // 1_000)
+        self.gaps.restore(spool)
         self.fleet.catalogue.describe_again()
         self.written_sequence = self.fleet.sequence_state()
         lost: list[int] = []

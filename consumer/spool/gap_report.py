@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.spool import file as spool_file
-from consumer.spool.gaps import COLUMNS, HOUR_US, HourlySums
+from consumer.spool.gaps import COLUMNS, HOUR_US, TOTALS, HourlySums
 from sparkplug import Healing
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MOST_LISTED: Final = 10_000
 """Records of single gaps in a report, the newest."""
 
+_NEVER: Final = 2**62 // HOUR_US
 _HEALINGS: Final = tuple(each.value for each in Healing if each is not Healing.OPEN)
 
 
@@ -169,11 +170,18 @@ class GapReport:
 
 
 def read_gap_report(
-    path: Path, since_us: int, until_us: int, node: NodeKey | None = None
+    path: Path,
+    since_us: int,
+    until_us: int,
+    node: NodeKey | None = None,
+    *,
+    until_now: bool = False,
 ) -> GapReport:
     """The report of a period, of all edge nodes or of one (group id, edge node id).
 
     Times are microseconds since 1970 UTC; hours that the period touches count as a whole.
+    `until_now` says that nothing can be later than the period: what is dated later all the
+    same was written while a clock was ahead, and belongs to it.
 
     Raises:
         SpoolError: there is no such file, it is no spool of this layout, or cannot be read.
@@ -181,25 +189,29 @@ def read_gap_report(
     try:
         with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
             db.execute("BEGIN")  # all that is read is of one moment
-            return _read(db, since_us // HOUR_US, -(-until_us // HOUR_US), node)
+            return _read(
+                db, since_us // HOUR_US, -(-until_us // HOUR_US), node, until_now=until_now
+            )
     except sqlite3.Error as error:
         raise spool_file.spool_error(error, path) from error
 
 
-def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) -> GapReport:
+def _read(
+    db: sqlite3.Connection, since: int, until: int, node: NodeKey | None, *, until_now: bool
+) -> GapReport:
+    end = _NEVER if until_now else until
     only, of_node = "", tuple[str, ...]()
     if node is not None:
         only, of_node = " AND group_id = ? AND edge_node_id = ?", node
-    totals = ", ".join(f"{'max' if name == 'longest' else 'sum'}(c.{name})" for name in COLUMNS)
     sums = {
         tuple(names): HourlySums(*values)
         for *names, values in (
             (*row[:3], row[3:])
             for row in db.execute(
-                f"SELECT server, group_id, edge_node_id, {totals} "  # noqa: S608 - names of our own
-                "FROM completeness c JOIN edge_nodes USING (node_id) "
+                f"SELECT server, group_id, edge_node_id, {TOTALS} "  # noqa: S608 - names of our own
+                "FROM completeness JOIN edge_nodes USING (node_id) "
                 f"WHERE hour >= ? AND hour < ?{only} GROUP BY node_id",
-                (since, until, *of_node),
+                (since, end, *of_node),
             )
         )
     }
@@ -224,7 +236,7 @@ def _read(db: sqlite3.Connection, since: int, until: int, node: NodeKey | None) 
         key: NodeAccount(sums.get(key, HourlySums()), heard.get(key) or None, unheard.get(key))
         for key in sorted({*sums, *unheard})
     }
-    period = (since * HOUR_US, until * HOUR_US, *of_node)
+    period = (since * HOUR_US, end * HOUR_US, *of_node)
     [(records,)] = db.execute(
         f"SELECT count(*) FROM gaps WHERE found_us >= ? AND found_us < ?{only}",  # noqa: S608 - see above
         period,

@@ -22,6 +22,10 @@ MOST_HOURLY_ROWS: Final = 1_000_000
 """Of all nodes and hours, some 30 MB: 31 days of 1,300 nodes, four days of 10,000."""
 
 MOST_NODES: Final = 100_000
+_FIRST_HOUR: Final = 262_968
+"""The year 2000: a clock that tells of an earlier one has not been set."""
+
+_NEVER: Final = 2**62 // HOUR_US
 _BITMAP_BYTES: Final = 32
 
 
@@ -58,13 +62,17 @@ class HourlySums:
 
 
 COLUMNS: Final = tuple(each.name for each in fields(HourlySums))
-_ADDING: Final = ", ".join(
-    f"{name} = {name} + excluded.{name}" for name in COLUMNS if name != "longest"
+TOTALS: Final = ", ".join(f"{'max' if name == 'longest' else 'sum'}({name})" for name in COLUMNS)
+"""The columns of several rows, put together."""
+
+_OR_ADD: Final = (
+    "ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in COLUMNS if name != "longest")
+    + ", longest = max(longest, excluded.longest)"
 )
 _ADD_SUMS: Final = (
     f"INSERT INTO completeness (hour, node_id, {', '.join(COLUMNS)}) "  # noqa: S608 - names of our own
-    f"VALUES (?, ?, {', '.join('?' * len(COLUMNS))}) ON CONFLICT DO UPDATE SET {_ADDING}, "
-    "longest = max(longest, excluded.longest)"
+    f"VALUES (?, ?, {', '.join('?' * len(COLUMNS))}) {_OR_ADD}"
 )
 
 
@@ -146,12 +154,21 @@ class GapStore:
         return new
 
     @staticmethod
-    def trim(db: Transaction, hour: int) -> None:
-        """Once an hour: forget what is older than is kept, and the oldest of what is too much.
+    def trim(db: Transaction, hour: int, *, settled: bool = True) -> None:
+        """Forget the oldest of what is too much, and what is older than is kept. Of all servers.
 
-        Of all servers.
+        Args:
+            db: in a transaction.
+            hour: the present one.
+            settled: whether that is known beyond doubt. Otherwise nothing counts as old. What
+                is dated later than now was written while a clock was ahead, and what is dated
+                before the year 2000 while there was none: it gets the date of the present hour.
         """
-        db.execute("DELETE FROM completeness WHERE hour < ?", (hour - KEPT_HOURS,))
+        if hour >= _FIRST_HOUR:
+            _move(db, (0, _FIRST_HOUR), hour)
+        if settled:
+            _move(db, (hour + 2, _NEVER), hour)
+            _forget_old(db, hour - KEPT_HOURS)
         rows = 0
         for each, count in db.execute(
             "SELECT hour, count(*) FROM completeness GROUP BY hour ORDER BY hour DESC"
@@ -160,13 +177,6 @@ class GapStore:
             if rows > MOST_HOURLY_ROWS:
                 db.execute("DELETE FROM completeness WHERE hour <= ?", (each,))
                 break
-        db.execute(
-            "DELETE FROM edge_nodes WHERE last_us < ? AND NOT EXISTS "
-            "(SELECT 1 FROM births WHERE births.server = edge_nodes.server "
-            "AND births.group_id = edge_nodes.group_id "
-            "AND births.edge_node_id = edge_nodes.edge_node_id AND device_id = '')",
-            ((hour - KEPT_HOURS) * HOUR_US,),
-        )
         [(nodes,)] = db.execute("SELECT count(*) FROM edge_nodes")
         if nodes > MOST_NODES:
             db.execute(
@@ -237,6 +247,35 @@ class GapStore:
             (self._server,),
         )
         return {(group_id, edge_node_id): sent_us for group_id, edge_node_id, sent_us in rows}
+
+
+def _move(db: Transaction, hours: tuple[int, int], hour: int) -> None:
+    """Give what is dated in these hours, from one until before another, the date of one hour."""
+    db.execute(
+        f"INSERT INTO completeness (hour, node_id, {', '.join(COLUMNS)}) "  # noqa: S608 - names of our own
+        f"SELECT ?, node_id, {TOTALS} FROM completeness WHERE hour >= ? AND hour < ? "
+        f"GROUP BY node_id {_OR_ADD}",
+        (hour, *hours),
+    )
+    db.execute("DELETE FROM completeness WHERE hour >= ? AND hour < ?", hours)
+    first_us, end_us = (each * HOUR_US for each in hours)
+    for table, column in (("gaps", "found_us"), ("gaps", "healed_us"), ("edge_nodes", "last_us")):
+        db.execute(
+            f"UPDATE {table} SET {column} = ? WHERE {column} >= ? AND {column} < ?",  # noqa: S608 - see above
+            (hour * HOUR_US, max(first_us, 1), end_us),
+        )
+
+
+def _forget_old(db: Transaction, hour: int) -> None:
+    """Forget what is older than an hour."""
+    db.execute("DELETE FROM completeness WHERE hour < ?", (hour,))
+    db.execute(
+        "DELETE FROM edge_nodes WHERE last_us < ? AND NOT EXISTS "
+        "(SELECT 1 FROM births WHERE births.server = edge_nodes.server "
+        "AND births.group_id = edge_nodes.group_id "
+        "AND births.edge_node_id = edge_nodes.edge_node_id AND device_id = '')",
+        (hour * HOUR_US,),
+    )
 
 
 def _record(gap: Gap) -> tuple[object, ...]:

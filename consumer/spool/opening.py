@@ -152,7 +152,7 @@ def _replace(
     # The reserve is taken again when the spool is open.
     beside(path, ".reserve").unlink(missing_ok=True)
     _check_room(path)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock()))
+    stamp = _free_stamp(path, clock())
     building = beside(path, ".salvaging")
     _remove_database(building)
     try:
@@ -167,6 +167,15 @@ def _replace(
     building.rename(beside(path, f".salvaged-{stamp}"))
     _finish_replacing(path)
     return salvage
+
+
+def _free_stamp(path: Path, now: float) -> str:
+    """A time that no damaged file is named after: a clock that was set back tells some twice."""
+    while True:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        if not beside(path, f".damaged-{stamp}").exists():
+            return stamp
+        now += 1.0
 
 
 def _finish_replacing(path: Path) -> None:

@@ -76,6 +76,7 @@ class Batch:
     turn: NDArray[np.int64]  # the order in which messages are read
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
     counted: set[int]  # messages that are told of as quarantined or, in part, as read
+    now: float  # when it is read, in seconds that pass
     structured: Structured = field(default_factory=Structured)
     # Metrics that are read later than their message: with `ignition` and `turn` of their own.
     later: list[tuple[NDArray[np.int64], bool, int]] = field(default_factory=list)

@@ -29,9 +29,9 @@ class Columnar:
         self.births = []
         self.quarantined = []
 
-    def pieces(self, *messages):
+    def pieces(self, *messages, now=0.0):
         """TagEvents of one batch, as many as deaths divide it into."""
-        decoded = self.fleet.feed(messages)
+        decoded = self.fleet.feed(messages, now)
         self.counts += Counter({str(reason): n for reason, n in decoded.counts.items()})
         self.rebirths += [(r.group_id, r.edge_node_id, str(r.reason)) for r in decoded.rebirths]
         self.births += decoded.births
@@ -48,9 +48,9 @@ class Columnar:
         (events,) = self.pieces(*messages)
         return events
 
-    def feed(self, *messages):
+    def feed(self, *messages, now=0.0):
         """The rows of one batch as dictionaries; times are microseconds since 1970 UTC."""
-        batches = [as_record_batch(events) for events in self.pieces(*messages)]
+        batches = [as_record_batch(events) for events in self.pieces(*messages, now=now)]
         rows = [row for batch in batches for row in as_dictionaries(batch)]
         self.rows += rows
         return rows

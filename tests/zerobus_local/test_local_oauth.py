@@ -1,9 +1,13 @@
 """Tokens: who gets one, and that a stream needs one."""
 
 import base64
+import contextlib
 import json
+import socket
 import subprocess
+import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -20,6 +24,7 @@ from zerobus.sdk.sync import (
 )
 
 from zerobus_local import LocalZerobus, LocalZerobusError, Tls
+from zerobus_local.http import MAX_CONNECTIONS
 from zerobus_local.oauth import Tokens, signing_key
 
 
@@ -166,6 +171,22 @@ def test_large_and_endless_bodies_are_refused(server):
     request = urllib.request.Request(f"{server.workspace_url}/oidc/v1/token", data=b"x" * 70_000)
     with pytest.raises((urllib.error.HTTPError, ConnectionError, urllib.error.URLError)):
         urllib.request.urlopen(request, timeout=PATIENCE)
+
+
+def test_tokens_are_given_out_while_strangers_hold_connections(server):
+    address = urllib.parse.urlsplit(server.workspace_url)
+    with contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(
+                socket.create_connection((address.hostname, address.port), PATIENCE)
+            )
+            for _ in range(MAX_CONNECTIONS + 10)
+        ]
+        assert ask(server)
+        # The oldest are let go of.
+        assert [each.recv(1) for each in held[:10]] == [b""] * 10
+        threads = [each for each in threading.enumerate() if "process_request" in each.name]
+        assert len(threads) <= MAX_CONNECTIONS + 1
 
 
 def test_both_ports_speak_tls(make_server, make_client, tmp_path, monkeypatch, rows):

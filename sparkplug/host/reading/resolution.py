@@ -79,6 +79,7 @@ class Resolution:
             ),
             taken=np.zeros(len(screened.messages), dtype=np.bool_),
             turn=np.arange(len(screened.messages)) * TURNS,
+            now=self._state.now,
         )
 
     def regular(self, batch: Batch) -> NDArray[np.bool_]:

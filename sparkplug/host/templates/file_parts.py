@@ -48,9 +48,8 @@ class FileParts:
             return
         values = batch.columns.metric("bytes_value").take(selection)
         is_null = booleans(batch.columns.metric("is_null").take(selection))
-        for row, position, about, raw, null in zip(
+        for row, about, raw, null in zip(
             rows.tolist(),
-            batch.message_of(rows).tolist(),
             metadata.to_pylist(),
             values.to_pylist(),
             is_null.tolist(),
@@ -58,7 +57,7 @@ class FileParts:
         ):
             if raw is None or null:
                 continue
-            text = self._take(batch, position, int(batch.tag[row]), about, raw)
+            text = self._take(batch, int(batch.tag[row]), about, raw)
             if text == PART:
                 batch.structured.dropped.add(row)
             elif text is not None:
@@ -80,12 +79,12 @@ class FileParts:
         ):
             return None
         metadata = member.metadata.SerializeToString() if member.HasField("metadata") else None
-        return self._take(batch, position, tag, metadata, member.bytes_value)
+        return self._take(batch, tag, metadata, member.bytes_value)
 
     def end_batch(self, batch: Batch) -> None:
         """Forget files that have waited too long, and count what came to nothing."""
         if len(self._assembler):
-            self._assembler.expire(max(batch.messages.received_us, default=0))
+            self._assembler.expire(_passed_us(batch))
         self._report(batch.structured.counts)
 
     def _report(self, counts: Counter[Reason]) -> None:
@@ -101,17 +100,19 @@ class FileParts:
             wanted &= ~booleans(batch.columns.metric("is_transient").take(pa.array(rows)))
         return wanted
 
-    def _take(
-        self, batch: Batch, position: int, tag: int, metadata: bytes | None, raw: bytes
-    ) -> str | None:
+    def _take(self, batch: Batch, tag: int, metadata: bytes | None, raw: bytes) -> str | None:
         owner, metric = self._catalogue.owners[tag], self._catalogue.names[tag]
         key = (owner.group_id, owner.edge_node_id, owner.device_id)
         about = metadata_of(metadata)
         if not about.is_multi_part and not self._assembler.awaits(key, metric):
             return None
-        received_us = batch.messages.received_us[position]
-        file = self._assembler.add(key, metric, metadata, raw, received_us)
+        file = self._assembler.add(key, metric, metadata, raw, _passed_us(batch))
         if file is None:
             batch.structured.counts[Reason.FILE_PART] += 1
             return PART
         return None if file.parts == 1 and not about.is_multi_part else file.text
+
+
+def _passed_us(batch: Batch) -> int:
+    """Time that only passes: what a clock says may jump, and would end all files at once."""
+    return int(batch.now * 1e6)

@@ -167,8 +167,8 @@ class PartAssembler:
         """Take in one Bytes or File value; return the file that it completes.
 
         A value that is no part of a larger one is a file by itself and comes back at
-        once. None means that more parts are waited for. `now_us` is the time of arrival
-        in microseconds since 1970 UTC.
+        once. None means that more parts are waited for. `now_us` is time that passes, in
+        microseconds since whenever: a clock that is set would end all files at once.
         """
         self.expire(now_us)
         key = (owner, metric)

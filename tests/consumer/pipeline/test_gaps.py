@@ -40,9 +40,11 @@ class Kept:
         self.spool = Spool.open(self.path, reserve_bytes=0)
         self.fleet = Fleet(**self.options)
         self.totals = GapTotals()
-        self.records = GapRecords(self.server, self.fleet, self.totals, lambda: self.now)
+        self.records = GapRecords(
+            self.server, self.fleet, self.totals, lambda: self.now, lambda: ARRIVED
+        )
         self.fleet.restore(self.births, self.sequence)
-        self.records.restore(self.spool, ARRIVED)
+        self.records.restore(self.spool)
 
     def feed(self, *messages, after=0.0, commit=True):
         """Take a batch in, so many seconds after the last one."""
@@ -353,7 +355,7 @@ def test_nodes_that_are_long_gone_are_forgotten_with_their_accounts(kept, monkey
     count = "SELECT count(*) FROM edge_nodes"
     assert kept.spool.read(lambda db: db.execute(count).fetchone()) == (0,)
     monkeypatch.setattr(gap_store, "MOST_NODES", 1)
-    kept.records._trimmed_hour = 0
+    kept.records._trim_due = 0.0
     kept.feed(*(message("NBIRTH", tag("Ramp", 0), node=name) for name in "ABC"), after=1.0)
     assert kept.spool.read(lambda db: db.execute(count).fetchone()) == (1,)
 

@@ -102,6 +102,16 @@ def test_a_lost_page_of_batches_costs_what_is_on_it_and_is_told_to_the_row(path,
         assert content(spool) == kept
 
 
+def test_a_clock_that_tells_the_same_time_again_costs_no_damaged_file(path):
+    files = []
+    for _ in range(2):
+        fill(path, batches=10)
+        overwrite(path, pages_of(path, "batches")[0])
+        files.append(path.read_bytes()[PAGE_BYTES:])
+        opened(path, clock=lambda: 42.0).__enter__().close()
+    assert [each.read_bytes()[PAGE_BYTES:] for each in damaged_files(path)] == files
+
+
 def test_rows_of_a_batch_that_are_not_what_was_written_are_set_aside_by_the_salvage(path):
     written = fill(path)
     overflow = pages_of(path, "batches", "overflow")

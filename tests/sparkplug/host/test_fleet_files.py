@@ -12,7 +12,8 @@ from sparkplug.pb.sparkplug_b_pb2 import Metric, Template
 
 CONTENT = bytes(range(256)) * 4
 PARTS = [CONTENT[start : start + 300] for start in range(0, len(CONTENT), 300)]
-MINUTE_US = 60_000_000
+MINUTE = 60.0
+DAY_US = 86_400_000_000
 
 
 def fed(*batches, **options):
@@ -178,9 +179,20 @@ def test_what_comes_to_nothing_is_counted():
     seen = fed(declared("Report"))
     seen.feed(*sent([piece(0), piece(0)], [piece(0, file_name="other.csv")]))
     assert seen.counts == {"file_part": 3, "duplicate_part": 1, "file_superseded": 1}
-    late = message("NDATA", change(0, 1.0), seq=3, received_us=ARRIVED + 11 * MINUTE_US)
-    seen.feed(late)
+    seen.feed(message("NDATA", change(0, 1.0), seq=3), now=11 * MINUTE)
     assert seen.counts["file_expired"] == 1
+
+
+def test_a_clock_that_jumps_ends_no_file():
+    for jump_us in (400 * DAY_US, -400 * DAY_US):
+        seen = fed(declared("Report"), sent([piece(0), piece(1)]))
+        elsewhere = message("NDATA", change(0, 1.0), seq=2, received_us=ARRIVED + jump_us)
+        seen.feed(elsewhere, now=1.0)
+        rows = seen.feed(
+            message("NDATA", piece(2), seq=3), message("NDATA", piece(3), seq=4), now=2.0
+        )
+        assert len(files(rows)) == 1
+        assert seen.counts == {"file_part": 3}
 
 
 def test_a_file_that_is_too_large_is_counted_and_leaves_its_neighbours():
