@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import ssl
 import threading
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from consumer.cli.commands import EXIT_INTERRUPTED
+from consumer.cli.output import echo, echo_json
 from consumer.errors import ConfigurationError
+from consumer.logs import send_log
 from consumer.simulator import Fleet
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def command(**options: Any) -> None:
     "Press 1". On the way out every edge node publishes its NDEATH. The ledger file
     holds the event_ids of every observation that was published.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    send_log("info")
     ledger_file: Path | None = options["ledger_file"]
     fleet = Fleet(
         options["url"],
@@ -95,8 +96,8 @@ def command(**options: Any) -> None:
         _write_ledger(ledger_file, fleet)
         summary["distinct"] = fleet.ledger.distinct
     if options["as_json"]:
-        click.echo(json.dumps(summary))
-    click.echo(f"{fleet.published} values published by {len(fleet.gateways)} edge nodes", err=True)
+        echo_json(summary)
+    echo(f"{fleet.published} values published by {len(fleet.gateways)} edge nodes", err=True)
     if not ended:
         raise click.ClickException(f"an edge node did not stop within {_STOP_SECONDS:g} s")
     if signals.interrupted:
@@ -144,7 +145,7 @@ def _watch(
             report_at = now + _REPORT_SECONDS
             rate = (fleet.published - published) / _REPORT_SECONDS
             published = fleet.published
-            click.echo(
+            echo(
                 f"{fleet.online}/{len(fleet.gateways)} edge nodes online, "
                 f"{rate:,.0f} values/s, {published:,} published, {fleet.stored:,} stored",
                 err=True,
