@@ -24,6 +24,9 @@ _QUERY: Final = re.compile(
     r"|sig|key)\s{0,9}=",
     re.IGNORECASE,
 )
+_SHORT: Final = 8
+"""Shorter ones, as for tests, are masked as words: "any" is in "many"."""
+
 _KEY_TEXT: Final = "-----BEGIN"
 _IN_ADDRESS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 
@@ -83,5 +86,8 @@ def masked(text: str, secret: str = "", user: str = "") -> str:
             ),
         }
     for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, MASK)
+        if len(form) >= _SHORT:
+            text = text.replace(form, MASK)
+        else:
+            text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", MASK, text)
     return _IN_ADDRESS.sub(f"{MASK}@", text)

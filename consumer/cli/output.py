@@ -45,8 +45,7 @@ def echo_json(value: Any, *, indent: int | None = None) -> None:
 
 def _write(text: str, *, err: bool) -> None:
     """Print what is fit to be printed; where the encoding lacks a letter it is escaped too."""
-    stream = click.get_text_stream("stderr" if err else "stdout")
-    encoding = getattr(stream, "encoding", None) or "utf-8"
+    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
 
 

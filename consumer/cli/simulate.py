@@ -14,8 +14,10 @@ import click
 
 from consumer.cli.commands import EXIT_INTERRUPTED
 from consumer.cli.output import echo, echo_json
+from consumer.config import read_secret
 from consumer.errors import ConfigurationError
 from consumer.logs import send_log
+from consumer.network import check_pem_files
 from consumer.simulator import Fleet
 
 if TYPE_CHECKING:
@@ -158,18 +160,20 @@ def _password(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--password-file {path}: {error}") from None
+        return read_secret(path)
+    except ValueError as error:
+        raise ConfigurationError(f"--password-file: the file {error}") from None
 
 
 def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> Any:
     if ca_file is None and cert_file is None:
         return None
     try:
+        check_pem_files(*(str(each or "") for each in (ca_file, cert_file, key_file)))
         context = ssl.create_default_context(cafile=ca_file)
         if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file)
+            # The empty password makes an encrypted key an error, not a question.
+            context.load_cert_chain(cert_file, key_file, password="")
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(f"--ca-file, --cert-file, --key-file: {error}") from None
     return context

@@ -11,6 +11,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from consumer.config.addresses import split_url
     from consumer.config.databricks import Zerobus, ZerobusBatch
+    from consumer.config.files import read_secret
     from consumer.config.host import Host, Rebirth
     from consumer.config.loading import load, parse
     from consumer.config.model import Batch, Configuration, Http, Limits, Log, Normalize, Spool
@@ -23,6 +24,7 @@ else:
         submod_attrs={
             "addresses": ["split_url"],
             "databricks": ["Zerobus", "ZerobusBatch"],
+            "files": ["read_secret"],
             "host": ["Host", "Rebirth"],
             "loading": ["load", "parse"],
             "model": ["Batch", "Configuration", "Http", "Limits", "Log", "Normalize", "Spool"],
@@ -53,5 +55,6 @@ __all__ = [
     "load",
     "parse",
     "parse_duration",
+    "read_secret",
     "split_url",
 ]

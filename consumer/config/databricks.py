@@ -17,9 +17,9 @@ from consumer.config.section import (
     ConflictError,
     Duration,
     FileName,
+    SecretFile,
     Section,
     Size,
-    Unseen,
     wants_secrets,
 )
 from consumer.config.units import KIB, MIB
@@ -220,7 +220,7 @@ class Zerobus(Section):
         description="OAuth secret of the service principal. Required, here or as a file.",
         examples=["${DATABRICKS_CLIENT_SECRET}"],
     )
-    client_secret_file: Annotated[FileName, Unseen] = Field(
+    client_secret_file: Annotated[FileName, SecretFile] = Field(
         default="",
         description="File that holds the secret instead; a trailing line end is cut off.",
         examples=["/run/secrets/databricks"],

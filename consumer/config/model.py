@@ -18,11 +18,11 @@ from consumer.config.section import (
     ConflictError,
     Duration,
     FileName,
+    SecretFile,
     Section,
     Size,
     Template,
     Text,
-    Unseen,
     check_file_name,
 )
 from consumer.config.server import Server
@@ -143,7 +143,7 @@ class Http(Section):
         description="Bearer token that `/ingest` asks for. Empty: none.",
         examples=["${INGEST_TOKEN}"],
     )
-    token_file: Annotated[FileName, Unseen] = Field(
+    token_file: Annotated[FileName, SecretFile] = Field(
         default="",
         description="File that holds the token instead; a trailing line end is cut off.",
         examples=["/run/secrets/ingest-token"],

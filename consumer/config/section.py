@@ -28,17 +28,20 @@ _PLACEHOLDER: Final = re.compile("|".join(rf"\{{{name}\}}" for name in TEMPLATE_
 _NAME: Final = re.compile(r"[\w.!-]{1,64}", re.ASCII)
 
 
-class Seen(NamedTuple):
-    """What may be quoted of the value of a key: an annotation."""
+class Mark(NamedTuple):
+    """An annotation of a key: what may be quoted of its value."""
 
-    how: Literal["never", "as an address"]
+    meaning: Literal["name of a secret's file", "address", "user name"]
 
 
-Unseen: Final = Seen("never")
-"""Marks what is no secret by its type and not shown all the same, as it lies beside one."""
+SecretFile: Final = Mark("name of a secret's file")
+"""Is not quoted: the secret itself may stand there by mistake."""
 
-Address: Final = Seen("as an address")
-"""Marks an address."""
+Address: Final = Mark("address")
+"""Is quoted where no password could be in it."""
+
+UserName: Final = Mark("user name")
+"""May look like `a:b@c`, as names with a virtual host or a domain do."""
 
 
 class Section(BaseModel):
@@ -52,7 +55,8 @@ class Section(BaseModel):
     @field_validator("*")
     @classmethod
     def _holds_no_credentials(cls, value: object, info: ValidationInfo) -> object:
-        if Unseen in cls.model_fields[info.field_name or ""].metadata:
+        marks = cls.model_fields[info.field_name or ""].metadata
+        if SecretFile in marks or UserName in marks:
             return value
         texts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(t, str | Path) and holds_credentials(_literal(str(t))) for t in texts):

@@ -11,10 +11,11 @@ from consumer.config.section import (
     ConflictError,
     FileName,
     NumberAsText,
+    SecretFile,
     Section,
     Template,
     Text,
-    Unseen,
+    UserName,
 )
 from sparkplug import NAMESPACE
 
@@ -100,7 +101,7 @@ class Server(Section):
         "unless given.",
         examples=["mqtt://localhost:1883"],
     )
-    username: Annotated[str, Unseen] = Field(
+    username: Annotated[str, UserName] = Field(
         default="", description="User name. Empty: none is sent.", examples=["consumer"]
     )
     password: SecretStr = Field(
@@ -108,7 +109,7 @@ class Server(Section):
         description="Password. Empty: none is sent.",
         examples=["${MQTT_PASSWORD}"],
     )
-    password_file: Annotated[FileName, Unseen] = Field(
+    password_file: Annotated[FileName, SecretFile] = Field(
         default="",
         description="File that holds the password instead; a trailing line end is cut off.",
         examples=["/run/secrets/mqtt"],
