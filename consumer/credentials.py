@@ -28,7 +28,7 @@ _SHORT: Final = 8
 """Shorter ones, as for tests, are masked as words: "any" is in "many"."""
 
 _KEY_TEXT: Final = "-----BEGIN"
-_IN_ADDRESS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_BLANKS: Final = re.compile(r"(\s+)")
 
 
 def readings(text: str) -> list[str]:
@@ -68,13 +68,15 @@ def masked(text: str, secret: str = "", user: str = "") -> str:
 
     Args:
         text: what it said, whole: half of a secret would not be recognised.
-        secret: the secret; what addresses hold before an `@` is masked in any case.
+        secret: the secret; what addresses hold before an `@` is masked in any case, for the
+            environment may name a proxy with a password.
         user: whose secret it is: HTTP sends both as one word.
     """
     forms = set()
     if secret:
         forms = {
             secret,
+            quote(secret, errors="surrogatepass"),
             quote(secret, safe="", errors="surrogatepass"),
             quote_plus(secret, errors="surrogatepass"),
             repr(secret)[1:-1],
@@ -90,4 +92,12 @@ def masked(text: str, secret: str = "", user: str = "") -> str:
             text = text.replace(form, MASK)
         else:
             text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", MASK, text)
-    return _IN_ADDRESS.sub(f"{MASK}@", text)
+    return "".join(map(_address_masked, _BLANKS.split(text)))
+
+
+def _address_masked(word: str) -> str:
+    begin, end = word.find(":"), word.rfind("@")
+    if not 0 <= begin < end:
+        return word
+    scheme = word[: begin + 3] if word.startswith("://", begin) else ""
+    return scheme + MASK + word[end:]

@@ -40,9 +40,11 @@ _MENDS: Final = {
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect would carry the secret to another place, or turn POST into GET."""
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follow nothing: the answer is then the HTTPError of the redirect."""
+    def http_error_302(self, *args: Any, **kwargs: Any) -> None:
+        """Follow nothing: the answer is then the HTTPError of the redirect, to wherever."""
         del args, kwargs
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def check_token(zerobus: Zerobus, *, timeout: float) -> list[Finding]:

@@ -49,9 +49,16 @@ def _write(text: str, *, err: bool) -> None:
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
 
 
+class _Uncut(io.StringIO):
+    """Takes a text for a terminal, of which click cuts nothing out: it is escaped instead."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def show_refusal(error: click.ClickException) -> None:
     """Print what click says of a command line, which it quotes."""
-    text = io.StringIO()
+    text = _Uncut()
     error.show(text)
     echo_text(text.getvalue(), err=True)
 

@@ -23,6 +23,7 @@ from consumer.config.section import WITHOUT_SECRETS, ConflictError
 from consumer.config.yaml_file import read_yaml
 from consumer.credentials import holds_credentials
 from consumer.errors import ConfigurationError
+from consumer.foreign import is_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -223,6 +224,8 @@ def _shown(value: Any, field: FieldInfo | None) -> str:
 def _quoted(value: str, field: FieldInfo) -> str:
     # What stands there in case a variable is missing may be a secret.
     text = _WITH_DEFAULT.sub(r"${\1:-...}", value)
-    if holds_credentials(text) or (keys.is_address(field) and not is_quotable(text)):
+    if not is_fit(text) or holds_credentials(text):
+        return ""
+    if keys.is_address(field) and not is_quotable(text):
         return ""
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
