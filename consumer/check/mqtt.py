@@ -275,7 +275,11 @@ class _Visit:
         self._put(_Subscribed(mid, codes))
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
-        self._put(_Received(message.topic, bytes(message.payload)))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # not UTF-8: none that anything could be said of
+        self._put(_Received(topic, bytes(message.payload)))
 
     def _on_disconnect(
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None

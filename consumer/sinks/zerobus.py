@@ -155,11 +155,11 @@ class ZerobusIngestStream:
             raise ValueError("a call without records has no offset")
         try:
             offset: int = self._stream.ingest_records_offset(records)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's
             kind = classify(error, opening=False)
             if kind is FailureKind.TOO_LARGE:
-                raise SinkFailure(kind, self._words.of(error)) from error
-            raise self.failure() from error
+                raise SinkFailure(kind, self._words.of(error)) from None
+            raise self.failure() from None
         return offset
 
     def failure(self) -> SinkFailure:
@@ -255,7 +255,7 @@ class ZerobusSink:
                 module.TableProperties(table, descriptor),
                 self._configuration(module, generation, events),
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's
             kind = classify(error, opening=True)
             with self._lock:
                 self._failed_attempts += 1
@@ -265,7 +265,8 @@ class ZerobusSink:
                 ):
                     self._sdk = None
             text = self._words.of(error) + self._below(str(error))
-            raise SinkFailure(kind, text) from error
+            # Not from the error: a traceback would show its text, which is not masked.
+            raise SinkFailure(kind, text) from None
         with self._lock:
             self._failed_attempts = 0
         return ZerobusIngestStream(stream, generation, table, schema_id, self._words)
@@ -357,7 +358,7 @@ def try_stream(
         )
         stream.close()
     except module.ZerobusException as error:
-        raise SinkFailure(classify(error, opening=True), str(error)) from error
+        raise SinkFailure(classify(error, opening=True), str(error)) from None
 
 
 def _reach_directly(url: str) -> None:

@@ -70,6 +70,13 @@ def test_a_topic_is_one_line_and_steers_no_terminal(mqtt_findings):
     assert note.endswith(r"spBv1.0/G\u202e\u2028\x07/NDATA/Edge\x1b[2J\nok   mqtt plant-a")
 
 
+def test_a_topic_that_is_no_text_is_not_sparkplug(mqtt_findings):
+    heard = b"\x90\x03\0\x01\0" + b"\x30\x06\0\x03\xffab\x01"
+    with scripted(b"\x20\x02\0\0", heard) as port:
+        _, note = mqtt_findings(f"mqtt://127.0.0.1:{port}", listen=0.5, protocol="3.1.1")
+    assert "1 messages in 0.5 s, none of them Sparkplug B" in note
+
+
 def test_a_state_that_is_nested_without_end_says_nothing(publisher, mqtt_findings):
     server, client = publisher
     retain(client, "spBv1.0/STATE/sparkplug-zerobus", b"[" * 100_000)
