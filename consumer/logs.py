@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from consumer.foreign import escaped, escaped_lines, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,28 +17,15 @@ if TYPE_CHECKING:
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
-# What others wrote (topics, texts of a service) must not begin lines of its own.
-_ESCAPED: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
-
-
 _STRANGERS: Final = ("asyncio", "uvicorn.error")
 """Loggers of libraries that write a line for each bad request or connection."""
 
 _SELDOM: Final = 60.0
 
 
-def escaped(text: str) -> str:
-    """A text that others wrote, on one line and without what steers a terminal."""
-    return text.translate(_ESCAPED)
-
-
 def configure_logging(log: Log) -> None:
     """Send all log records of the process to stderr, as configured."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if log.format == "json" else TextLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(log.level.upper())
+    send_log(log.level, JsonLines() if log.format == "json" else TextLines())
     # Per-request lines of the HTTP server are noise beside a scrape every few seconds.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     for name in _STRANGERS:
@@ -78,20 +66,33 @@ class Seldom(logging.Filter):
         return True
 
 
+def send_log(level: str, lines: logging.Formatter | None = None) -> None:
+    """Send all log records of the process from a level on to stderr, as text unless told else."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(lines or TextLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
 def _time(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class TextLines(logging.Formatter):
-    """`time level text`; the logger's name is in JSON only."""
+    """`time level text`; the logger's name is in JSON only.
+
+    What others wrote (topics, texts of a service) begins no line of its own: a message is one
+    line, and the lines of a traceback, which may quote others, are indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, followed by a traceback if there is one."""
         text = escaped(record.getMessage())
         line = f"{_time(record)} {record.levelname.lower():7} {text}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + indented(self.formatException(record.exc_info))
         return line
 
 
@@ -109,4 +110,9 @@ class JsonLines(logging.Formatter):
         fields.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
+        return json_text(fields)
+
+
+def indented(traceback: str) -> str:
+    """A traceback of which no line begins as a line of the log does."""
+    return "\n".join(f"  {line}" for line in escaped_lines(traceback).split("\n"))

@@ -10,7 +10,9 @@ import errno
 import os
 import socket
 import ssl
+import stat
 import urllib.request
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 _EXPIRED: Final = {9, 10}
 _WRONG_HOST: Final = {62, 64}
 _LONGEST: Final = 400
+_MOST_PEM_BYTES: Final = 16 * 1024 * 1024
 
 TRUST_ZEROBUS: Final = "name the PEM file of the authority that signed it in SSL_CERT_FILE"
 """How a certificate authority is made known to the Databricks SDK (rustls) and to Python."""
@@ -70,6 +73,22 @@ def trouble_with(url: str, *, key: str, trust: str, timeout: float) -> Trouble |
     except ValueError as error:
         return Trouble(f"{url} is no address: {error}", f"correct {key}")
     return None
+
+
+def check_pem_files(*names: str) -> None:
+    """Look at files with certificates and keys before OpenSSL reads them, which it does to the end.
+
+    A pipe or a device may have none. Empty names are left out.
+
+    Raises:
+        OSError: one of them is missing, no file, or too large for what it should hold.
+    """
+    for name in filter(None, names):
+        found = Path(name).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", name)
+        if found.st_size > _MOST_PEM_BYTES:
+            raise OSError(errno.EFBIG, "is larger than 16 MiB: no certificates", name)
 
 
 def one_line(text: str) -> str:

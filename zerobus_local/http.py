@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             ):
                 raise FaultError("expected an object of objects")  # noqa: TRY301
             self.endpoints.faults.apply(description)
-        except (FaultError, ValueError) as error:
+        except (FaultError, ValueError, RecursionError) as error:
             self._answer(400, {"error": str(error)})
         else:
             self._answer(200, {})

@@ -9,6 +9,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from consumer.errors import BrokerError
+from consumer.network import check_pem_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,6 +71,7 @@ class Handshake:
                 server.username or None, server.password.get_secret_value() or None
             )
         if server.uses_tls:
+            check_pem_files(server.tls.ca_file, server.tls.cert_file, server.tls.key_file)
             client.tls_set(
                 ca_certs=server.tls.ca_file or None,
                 certfile=server.tls.cert_file or None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from consumer.check.report import Finding, PartError, Status
 from consumer.check.token import proxy_hint
 from consumer.config import configured_tables
+from consumer.credentials import masked
 from consumer.errors import SinkFailure
 from consumer.network import TRUST_ZEROBUS, one_line
 from consumer.sinks import try_stream
@@ -164,7 +165,7 @@ def check_endpoint(zerobus: Zerobus, *, timeout: float, table: str = "") -> list
 
 def explain(error: str, zerobus: Zerobus, table: str = "") -> PartError:
     """Say what an error text of the SDK means for the configuration."""
-    said = _said(error).replace(zerobus.client_secret.get_secret_value() or "\0", "***")
+    said = _said(masked(error, zerobus.client_secret.get_secret_value(), zerobus.client_id))
     found = next((m for m in _MEANINGS if re.search(m.pattern, error)), None)
     text = f"{table or zerobus.table} on {zerobus.endpoint}: "
     if found is None:

@@ -13,7 +13,7 @@ from paho.mqtt.client import Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from consumer.check.report import Finding, PartError, Status
-from consumer.network import unreachable
+from consumer.network import check_pem_files, unreachable
 from sparkplug import StateTopic, Topic, parse_topic
 
 if TYPE_CHECKING:
@@ -129,11 +129,13 @@ class _Visit:
     def _tls(self) -> ssl.SSLContext:
         tls = self._server.tls
         try:
+            check_pem_files(tls.ca_file)
             context = ssl.create_default_context(cafile=tls.ca_file or None)
         except (OSError, ssl.SSLError) as error:
             raise self._unusable("tls.ca_file", tls.ca_file, error) from None
         if tls.cert_file:
             try:
+                check_pem_files(tls.cert_file, tls.key_file)
                 # The empty password makes an encrypted key an error, not a question.
                 context.load_cert_chain(tls.cert_file, tls.key_file, password="")
             except (OSError, ssl.SSLError) as error:
@@ -273,7 +275,11 @@ class _Visit:
         self._put(_Subscribed(mid, codes))
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
-        self._put(_Received(message.topic, bytes(message.payload)))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # not UTF-8: none that anything could be said of
+        self._put(_Received(topic, bytes(message.payload)))
 
     def _on_disconnect(
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
@@ -284,6 +290,6 @@ class _Visit:
 def _says_online(payload: bytes) -> bool:
     try:
         state = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(state, dict) and state.get("online") is True

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from consumer.credentials import masked
+from consumer.foreign import escaped
 from consumer.network import one_line
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ class Finding:
     mend: str = ""
 
     def line(self) -> str:
-        """The finding as people read it."""
+        """The finding as people read it, on one line whatever it quotes."""
         mend = f" -> {self.mend}" if self.mend else ""
-        return f"{self.status:<4} {self.part}  {self.text}{mend}"
+        return escaped(f"{self.status:<4} {self.part}  {self.text}{mend}")
 
     def as_json(self) -> dict[str, str]:
         """The finding as a program reads it."""
@@ -69,7 +71,7 @@ class Running:
         except PartError as error:
             findings = [Finding(Status.FAIL, self._part, error.text, error.mend)]
         except Exception as error:  # noqa: BLE001 - the report is where it is shown
-            text = one_line(f"{type(error).__name__}: {error}")
+            text = one_line(masked(f"{type(error).__name__}: {error}"))
             findings = [Finding(Status.FAIL, self._part, text, "see the text of the error")]
         self._answer.put(findings)
 

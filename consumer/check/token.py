@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.config import split_url
+from consumer.credentials import masked
 from consumer.network import TRUST_ZEROBUS, one_line, proxies, unreachable
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ _MENDS: Final = {
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect would carry the secret to another place, or turn POST into GET."""
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follow nothing: the answer is then the HTTPError of the redirect."""
+    def http_error_302(self, *args: Any, **kwargs: Any) -> None:
+        """Follow nothing: the answer is then the HTTPError of the redirect, to wherever."""
         del args, kwargs
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def check_token(zerobus: Zerobus, *, timeout: float) -> list[Finding]:
@@ -51,17 +54,16 @@ def check_token(zerobus: Zerobus, *, timeout: float) -> list[Finding]:
         PartError: there is none.
     """
     opener = urllib.request.build_opener(_NoRedirect())
-    secret = zerobus.client_secret.get_secret_value()
     try:
         with opener.open(_request(zerobus), timeout=timeout) as response:
             body = response.read(_MOST_BYTES)
     except urllib.error.HTTPError as error:
         with error:
-            raise _refused(error, secret) from None
+            raise _refused(error, zerobus) from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, OSError):
             raise _unreachable(error.reason, zerobus, timeout) from None
-        text = f"{zerobus.workspace_url} cannot be asked: {error.reason}"
+        text = f"{zerobus.workspace_url} cannot be asked: {one_line(masked(str(error.reason)))}"
         raise PartError(text, "correct zerobus.workspace_url") from None
     except OSError as error:
         raise _unreachable(error, zerobus, timeout) from None
@@ -116,9 +118,14 @@ def _privileges(kind: str, path: str, *names: str) -> dict[str, Any]:
     }
 
 
-def _refused(error: urllib.error.HTTPError, secret: str) -> PartError:
+def _refused(error: urllib.error.HTTPError, zerobus: Zerobus) -> PartError:
+    secret = zerobus.client_secret.get_secret_value()
     if 300 <= error.code < 400:
-        target = urllib.parse.urlsplit(error.headers.get("Location", "")).hostname or "another path"
+        try:
+            target = urllib.parse.urlsplit(error.headers.get("Location", "")).hostname
+        except ValueError:  # no address
+            target = None
+        target = one_line(masked(target or "another path", secret, zerobus.client_id))
         return PartError(f"HTTP {error.code}: a redirect to {target}", _MENDS[404])
     try:
         answer = _json(error.read(_MOST_BYTES))
@@ -127,7 +134,7 @@ def _refused(error: urllib.error.HTTPError, secret: str) -> PartError:
     said = answer.get("error_description") or answer.get("message") or answer.get("error")
     text = f"HTTP {error.code}"
     if isinstance(said, str):
-        text += ": " + one_line(said).replace(secret, "***")
+        text += ": " + one_line(masked(said, secret, zerobus.client_id))
     mend = _MENDS.get(error.code)
     if mend is None:
         is_server = error.code >= 500
@@ -159,6 +166,6 @@ def proxy_hint(host: str) -> str:
 def _json(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}

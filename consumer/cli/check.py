@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from consumer import config
 from consumer.check import DEFAULT_LISTEN, DEFAULT_TIMEOUT, Finding, Status, check_everything
 from consumer.cli.commands import EXIT_FAILURE
 from consumer.cli.options import config_option
+from consumer.cli.output import echo, echo_json
 from consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def command(config_path: Path, as_json: bool, timeout: float, listen: float) -> 
         if as_json:
             _print([Finding(Status.FAIL, "configuration", str(error))])
         raise
-    click.echo(f"checking {source} ...", err=True)
+    echo(f"checking {source} ...", err=True)
     findings = []
     for finding in check_everything(configuration, source=source, timeout=timeout, listen=listen):
-        click.echo(finding.line(), err=True)
+        echo(finding.line(), err=True)
         findings.append(finding)
     if as_json:
         _print(findings)
@@ -73,4 +73,4 @@ def _all_well(findings: list[Finding]) -> bool:
 
 def _print(findings: list[Finding]) -> None:
     report = {"ok": _all_well(findings), "findings": [finding.as_json() for finding in findings]}
-    click.echo(json.dumps(report, indent=2))
+    echo_json(report, indent=2)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from consumer.cli.output import echo, show_defects, show_refusal
 from consumer.errors import ConfigurationError, SparkplugZerobusError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Entry point of the console script: maps errors to the documented exit codes."""
+    show_defects()
     try:
         code = cli.main(standalone_mode=False)
     except click.Abort:
@@ -96,12 +98,12 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        show_refusal(error)
         code = error.exit_code
     except ConfigurationError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         code = EXIT_CONFIGURATION
     except SparkplugZerobusError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         code = EXIT_FAILURE
     sys.exit(code if isinstance(code, int) else 0)

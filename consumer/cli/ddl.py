@@ -9,6 +9,7 @@ import click
 
 from consumer import config
 from consumer.cli.options import config_option
+from consumer.cli.output import echo_text
 from consumer.config import configured_tables
 from consumer.errors import ConfigurationError
 from consumer.setup import (
@@ -55,7 +56,7 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     zerobus = config.load(config_path, os.environ, secrets=False).zerobus
     views = [deduplicated_view(zerobus.table), *_side_views(zerobus)]
     if view_only:
-        click.echo("\n".join(views), nl=False)
+        echo_text("\n".join(views))
         return
     principal = zerobus.client_id if grants_principal is None else grants_principal
     parts = []
@@ -66,7 +67,7 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
             where = "zerobus.client_id" if grants_principal is None else "--grants-principal"
             raise ConfigurationError(f"{where}: {error}") from None
         parts += [create_table(table, definition), granted]
-    click.echo("\n".join([*parts, *views, streaming(zerobus.table)]), nl=False)
+    echo_text("\n".join([*parts, *views, streaming(zerobus.table)]))
 
 
 def _side_views(zerobus: Zerobus) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ import click
 
 from consumer import config
 from consumer.cli.options import config_option
-from consumer.logs import escaped
+from consumer.cli.output import echo, echo_json
 from consumer.spool import dead_letters_of
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _line(letter: DeadLetter) -> str:
     content = f"{letter.rows} rows" if letter.rows else f"{letter.size} bytes"
     mark = " (to be retried)" if letter.retry else ""
     text = f"  {letter.error}" if letter.error else ""
-    return escaped(
+    return (
         f"{letter.name:<14} {_time(letter.at)}  {letter.reason:<26} {letter.where}  "
         f"{content}{mark}{text}"
     )
@@ -68,9 +67,12 @@ def list_letters(config_path: Path, reason: str | None, as_json: bool) -> None:
     with _opened(config_path) as letters:
         found = letters.list(reason)
     for letter in found:
-        click.echo(json.dumps(asdict(letter)) if as_json else _line(letter))
+        if as_json:
+            echo_json(asdict(letter))
+        else:
+            echo(_line(letter))
     if not found:
-        click.echo("no dead letters", err=True)
+        echo("no dead letters", err=True)
 
 
 @command.command()
@@ -79,7 +81,7 @@ def list_letters(config_path: Path, reason: str | None, as_json: bool) -> None:
 def show(config_path: Path, name: str) -> None:
     """Print one dead letter, with its content, as JSON."""
     with _opened(config_path) as letters:
-        click.echo(json.dumps(letters.show(name), indent=2))
+        echo_json(letters.show(name), indent=2)
 
 
 def _chosen(function: Any) -> Any:
@@ -120,7 +122,7 @@ def retry(config_path: Path, names: tuple[str, ...], reason: str | None, everyth
     with _opened(config_path) as letters:
         chosen = _names(letters, names, reason, everything=everything, to_retry=True)
         marked = letters.retry(chosen)
-    click.echo(f"{marked} dead letters are tried again when the consumer runs", err=True)
+    echo(f"{marked} dead letters are tried again when the consumer runs", err=True)
 
 
 @command.command()
@@ -130,4 +132,4 @@ def drop(config_path: Path, names: tuple[str, ...], reason: str | None, everythi
     """Delete dead letters for good."""
     with _opened(config_path) as letters:
         dropped = letters.drop(_names(letters, names, reason, everything=everything))
-    click.echo(f"{dropped} dead letters deleted", err=True)
+    echo(f"{dropped} dead letters deleted", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from consumer.cli.commands import EXIT_FAILURE, EXIT_INTERRUPTED
+from consumer.cli.output import console, echo_json
 from consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from consumer.demo import Choice
 
 EPILOG: Final = """\b
@@ -86,7 +84,7 @@ def command(
     # Here, not at the top: `--help` needs neither DuckDB nor Delta.
     from consumer.demo import DemoOptions, Interrupted, run_demo, show  # noqa: PLC0415
 
-    human, data = _console(stderr=True), _console(stderr=False)
+    human, data = console(stderr=True, width=_PIPE_WIDTH), console(width=_PIPE_WIDTH)
     options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker)
     human.print(
         "Real Sparkplug B from simulated gateways into a Delta table on this machine.\n"
@@ -99,18 +97,8 @@ def command(
         return EXIT_INTERRUPTED
     show(result, human if as_json else data, human)
     if as_json:
-        click.echo(json.dumps(result.summary()))
+        echo_json(result.summary())
     return 0 if result.verified else EXIT_FAILURE
-
-
-def _console(*, stderr: bool) -> Console:
-    """Plain text: tag paths begin with brackets, which must not be read as markup."""
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not console.file.isatty():
-        console.width = _PIPE_WIDTH
-    return console
 
 
 def _directory(data_dir: Path | None) -> Path:

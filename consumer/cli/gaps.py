@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -14,7 +12,9 @@ import click
 
 from consumer import config
 from consumer.cli.options import config_option
+from consumer.cli.output import console, echo_json
 from consumer.config import parse_duration
+from consumer.foreign import escaped
 from consumer.spool import GapReport, GapRow, NodeAccount, read_gap_report
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ Examples:
   sparkplug-zerobus gaps --config consumer.yaml --node Plant/Edge-1 --json
 """
 
+_PIPE_WIDTH: Final = 220
 _SHOWN_GAPS: Final = 20
 _NO_MOMENT: Final = "must be a duration like 90m, 24h or 7d, or a time like 2026-11-23T06:00"
 
@@ -89,39 +90,36 @@ def command(
     path = config.load(config_path, os.environ, secrets=False).spool.path
     report = read_gap_report(path, since_us, until_us, key, until_now=until_now)
     if as_json:
-        click.echo(json.dumps(report.as_dictionary(), indent=2))
+        echo_json(report.as_dictionary(), indent=2)
     else:
         _show(report)
 
 
 def _show(report: GapReport) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a fifth of a second that --json and --help save
-
     # Piped into a file or another program there is no width to heed.
-    width = None if sys.stdout.isatty() else 220
-    console = Console(highlight=False, markup=False, width=width)
-    console.print(f"{_time(report.since_us)} to {_time(report.until_us)} (whole hours, UTC)")
+    out = console(width=_PIPE_WIDTH)
+    out.print(f"{_time(report.since_us)} to {_time(report.until_us)} (whole hours, UTC)")
     if report.kept_from_us is None:
-        console.print("nothing was received yet")
+        out.print("nothing was received yet")
         return
     if report.kept_from_us > report.since_us:
-        console.print(f"accounts are kept from {_time(report.kept_from_us)} on")
-    console.print(_accounts(report))
+        out.print(f"accounts are kept from {_time(report.kept_from_us)} on")
+    out.print(_accounts(report))
     unheard = [key for key, each in report.nodes.items() if each.unheard_since_us is not None]
     if unheard:
-        console.print(
+        out.print(
             f"{len(unheard)} edge nodes were alive and are not heard of since the connection "
             f"was lost or the consumer started, for example {_names(*unheard[0])[1]}"
         )
     if report.listed:
-        console.print(_gaps(report.listed[:_SHOWN_GAPS]))
+        out.print(_gaps(report.listed[:_SHOWN_GAPS]))
     if report.records > _SHOWN_GAPS:
-        console.print(f"the newest {_SHOWN_GAPS} of {report.records} gaps; --json lists more")
-    console.print("missing: at least; multiples of 256 more are possible in each gap")
+        out.print(f"the newest {_SHOWN_GAPS} of {report.records} gaps; --json lists more")
+    out.print("missing: at least; multiples of 256 more are possible in each gap")
 
 
 def _accounts(report: GapReport) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - see _show
+    from rich.table import Table  # noqa: PLC0415 - see console
 
     table = Table()
     for name in ("server", "edge node"):
@@ -176,7 +174,7 @@ def _heard(account: NodeAccount) -> str:
 
 
 def _gaps(rows: list[GapRow]) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - see _show
+    from rich.table import Table  # noqa: PLC0415 - see console
 
     table = Table(title="gaps, the newest first", title_justify="left")
     for name in ("found", "server", "edge node", "reason"):
@@ -202,11 +200,8 @@ def _gaps(rows: list[GapRow]) -> Table:
 
 
 def _names(server: str, group_id: str, edge_node_id: str) -> tuple[str, str]:
-    """Server and node. Ids come from the network: what steers a terminal is not printed."""
-    node = f"{group_id}/{edge_node_id}"
-    return server, "".join(
-        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in node
-    )
+    """Server and node. Ids come from the network: a line end in one makes no line of a cell."""
+    return server, escaped(f"{group_id}/{edge_node_id}")
 
 
 def _time(at_us: int | None) -> str:

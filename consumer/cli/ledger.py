@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 from consumer import config
 from consumer.cli.commands import EXIT_FAILURE
 from consumer.cli.options import config_option
+from consumer.cli.output import echo, echo_json
 from consumer.spool import balance_of_file
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def command(context: click.Context, config_path: Path, as_json: bool) -> None:
     """
     balance = balance_of_file(config.load(config_path, os.environ, secrets=False).spool.path)
     if as_json:
-        click.echo(json.dumps(balance.to_dict()))
+        echo_json(balance.to_dict())
     else:
         for line in balance.lines():
-            click.echo(line)
+            echo(line)
         if not balance.lines():
-            click.echo("nothing was received yet", err=True)
+            echo("nothing was received yet", err=True)
     if not balance.balanced:
         context.exit(EXIT_FAILURE)

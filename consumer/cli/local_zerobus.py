@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import signal
 import threading
@@ -16,7 +15,9 @@ import click
 from consumer import config
 from consumer.cli.commands import EXIT_INTERRUPTED
 from consumer.cli.options import config_option
+from consumer.cli.output import echo
 from consumer.errors import ConfigurationError, SparkplugZerobusError
+from consumer.logs import configure_logging
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -58,15 +59,13 @@ def command(config_path: Path, data_dir: Path, require_credentials: bool) -> int
     configuration = config.load(config_path, os.environ, secrets=require_credentials)
     zerobus = configuration.zerobus
     grpc_address, http_address = addresses(zerobus, str(config_path))
-    logging.basicConfig(
-        level=configuration.log.level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    configure_logging(configuration.log)
     credentials = None
     if require_credentials:
         credentials = {zerobus.client_id: zerobus.client_secret.get_secret_value()}
     for key, address in (("endpoint", grpc_address), ("workspace_url", http_address)):
         if address.startswith("0.0.0.0:"):
-            click.echo(f"Note: zerobus.{key} is not on loopback: listening on {address}", err=True)
+            echo(f"Note: zerobus.{key} is not on loopback: listening on {address}", err=True)
     return _serve(data_dir, zerobus, grpc_address, http_address, credentials)
 
 
@@ -106,7 +105,7 @@ def _serve(
             for name, table in tables.items():
                 server.create_table(name, table.arrow_schema)
             server.start()
-            click.echo(
+            echo(
                 f"local-zerobus ready: endpoint {zerobus.endpoint}, "
                 f"workspace {zerobus.workspace_url}, "
                 f"{'table' if len(tables) == 1 else 'tables'} {', '.join(tables)} in {data_dir}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import ssl
 import threading
@@ -14,7 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from consumer.cli.commands import EXIT_INTERRUPTED
+from consumer.cli.output import echo, echo_json
+from consumer.config import read_secret
 from consumer.errors import ConfigurationError
+from consumer.logs import send_log
+from consumer.network import check_pem_files
 from consumer.simulator import Fleet
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def command(**options: Any) -> None:
     "Press 1". On the way out every edge node publishes its NDEATH. The ledger file
     holds the event_ids of every observation that was published.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    send_log("info")
     ledger_file: Path | None = options["ledger_file"]
     fleet = Fleet(
         options["url"],
@@ -95,8 +98,8 @@ def command(**options: Any) -> None:
         _write_ledger(ledger_file, fleet)
         summary["distinct"] = fleet.ledger.distinct
     if options["as_json"]:
-        click.echo(json.dumps(summary))
-    click.echo(f"{fleet.published} values published by {len(fleet.gateways)} edge nodes", err=True)
+        echo_json(summary)
+    echo(f"{fleet.published} values published by {len(fleet.gateways)} edge nodes", err=True)
     if not ended:
         raise click.ClickException(f"an edge node did not stop within {_STOP_SECONDS:g} s")
     if signals.interrupted:
@@ -144,7 +147,7 @@ def _watch(
             report_at = now + _REPORT_SECONDS
             rate = (fleet.published - published) / _REPORT_SECONDS
             published = fleet.published
-            click.echo(
+            echo(
                 f"{fleet.online}/{len(fleet.gateways)} edge nodes online, "
                 f"{rate:,.0f} values/s, {published:,} published, {fleet.stored:,} stored",
                 err=True,
@@ -157,18 +160,20 @@ def _password(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--password-file {path}: {error}") from None
+        return read_secret(path)
+    except ValueError as error:
+        raise ConfigurationError(f"--password-file: the file {error}") from None
 
 
 def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> Any:
     if ca_file is None and cert_file is None:
         return None
     try:
+        check_pem_files(*(str(each or "") for each in (ca_file, cert_file, key_file)))
         context = ssl.create_default_context(cafile=ca_file)
         if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file)
+            # The empty password makes an encrypted key an error, not a question.
+            context.load_cert_chain(cert_file, key_file, password="")
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(f"--ca-file, --cert-file, --key-file: {error}") from None
     return context

@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from consumer.config.addresses import split_url
     from consumer.config.databricks import Zerobus, ZerobusBatch
+    from consumer.config.files import read_secret
     from consumer.config.host import Host, Rebirth
     from consumer.config.loading import load, parse
     from consumer.config.model import Batch, Configuration, Http, Limits, Log, Normalize, Spool
-    from consumer.config.server import Server, Tls, split_url
+    from consumer.config.server import Server, Tls
     from consumer.config.tables import configured_tables
     from consumer.config.units import MIB, format_duration, format_size, parse_duration
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
         submod_attrs={
+            "addresses": ["split_url"],
             "databricks": ["Zerobus", "ZerobusBatch"],
+            "files": ["read_secret"],
             "host": ["Host", "Rebirth"],
             "loading": ["load", "parse"],
             "model": ["Batch", "Configuration", "Http", "Limits", "Log", "Normalize", "Spool"],
-            "server": ["Server", "Tls", "split_url"],
+            "server": ["Server", "Tls"],
             "tables": ["configured_tables"],
             "units": ["MIB", "format_duration", "format_size", "parse_duration"],
         },
@@ -51,5 +55,6 @@ __all__ = [
     "load",
     "parse",
     "parse_duration",
+    "read_secret",
     "split_url",
 ]

@@ -11,9 +11,19 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from consumer.config.section import ConflictError, Duration, Section, Size, wants_secrets
-from consumer.config.server import split_url
+from consumer.config.addresses import bare, remove, split_url
+from consumer.config.section import (
+    Address,
+    ConflictError,
+    Duration,
+    FileName,
+    SecretFile,
+    Section,
+    Size,
+    wants_secrets,
+)
 from consumer.config.units import KIB, MIB
+from consumer.foreign import is_fit
 
 MAX_CALL_BYTES: Final = 10_420_224
 """The SDK refuses a call whose records sum up to more bytes (10 MiB - 64 KiB)."""
@@ -65,7 +75,7 @@ def is_local(host: str) -> bool:
 
 def _http_url(url: str, *, what: str) -> tuple[str, str, str]:
     """Return (scheme://host[:port], host, what follows it); the scheme defaults to https."""
-    url = url.strip()
+    url = bare(url, instead="use client_id and client_secret_file")
     if not url:
         raise ValueError("must not be empty")
     parts, port = split_url(url if "://" in url else f"https://{url}")
@@ -74,8 +84,6 @@ def _http_url(url: str, *, what: str) -> tuple[str, str, str]:
         raise ValueError(f"must not begin with {parts.scheme}://; write {scheme}://")
     if parts.scheme not in ("http", "https"):
         raise ValueError("must begin with https:// (or, for a local server, http://)")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password")
     host = parts.hostname or ""
     if not host:
         raise ValueError(f"has no host; write {what}")
@@ -105,7 +113,7 @@ def _check_endpoint(endpoint: str) -> str:
             f"is the workspace URL (that is zerobus.workspace_url); the Zerobus endpoint is {form}"
         )
     if rest:
-        raise ValueError(f"must end after the host; remove {rest!r}")
+        raise ValueError(f"must end after the host; {remove(rest)}")
     return base
 
 
@@ -116,13 +124,15 @@ def _check_workspace_url(url: str) -> str:
     if known and known.is_zerobus:
         raise ValueError(f"is the Zerobus endpoint; write the address of the workspace, {what}")
     if "?" in rest or "#" in rest or (known and rest):
-        raise ValueError(f"must end after the host; remove {rest!r}")
+        raise ValueError(f"must end after the host; {remove(rest)}")
     return base + rest
 
 
 def _check_table(table: str) -> str:
     if "`" in table:
         raise ValueError("must be written without backticks")
+    if not is_fit(table):
+        raise ValueError("must be written without line ends and invisible characters")
     parts = table.split(".")
     if len(parts) != 3 or not all(part.strip() == part != "" for part in parts):
         raise ValueError("must have three parts: catalog.schema.table")
@@ -172,14 +182,14 @@ class ZerobusBatch(Section):
 class Zerobus(Section):
     """Zerobus Ingest: endpoint, table and credentials."""
 
-    endpoint: Annotated[str, AfterValidator(_check_endpoint)] = Field(
+    endpoint: Annotated[str, AfterValidator(_check_endpoint), Address] = Field(
         description="Zerobus endpoint of the workspace: "
         "`<workspace id>.zerobus.<region>.cloud.databricks.com` on AWS, "
         "`<workspace id>.zerobus.<region>.azuredatabricks.net` on Azure. Without a scheme: "
         "`https://`. `http://host:port` for a local server.",
         examples=["https://1444828305810485.zerobus.us-west-2.cloud.databricks.com"],
     )
-    workspace_url: Annotated[str, AfterValidator(_check_workspace_url)] = Field(
+    workspace_url: Annotated[str, AfterValidator(_check_workspace_url), Address] = Field(
         description="Address of the workspace, where OAuth tokens come from.",
         examples=["https://example.cloud.databricks.com"],
     )
@@ -210,7 +220,7 @@ class Zerobus(Section):
         description="OAuth secret of the service principal. Required, here or as a file.",
         examples=["${DATABRICKS_CLIENT_SECRET}"],
     )
-    client_secret_file: str = Field(
+    client_secret_file: Annotated[FileName, SecretFile] = Field(
         default="",
         description="File that holds the secret instead; a trailing line end is cut off.",
         examples=["/run/secrets/databricks"],

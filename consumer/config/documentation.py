@@ -38,6 +38,15 @@ says how to mend what is wrong ([checking](checking.md)).
 - **Durations** are seconds, or a number with `ms`, `s`, `m`, `h` or `d`.
 - **Secrets** stand inline, come from `${NAME}`, or from the file that `<key>_file`
   names; both is an error. They are never logged and appear in no error text.
+- **Addresses** hold no user name and no password: `user:password@host` is refused,
+  with and without a scheme, percent-encoded too. So is, in every other key but
+  `username`, what has the form of such an address (a `:` and, behind it, an `@`), a
+  query such as `?token=`, or a private key. The error does not quote it. In
+  `include`, `exclude` and `topics` a wildcard may stand for the `@` of an id.
+- **Bounds**: the file may have 1 MiB, ten levels, and 20,000 keys and values;
+  anchors, aliases and `<<` are understood, and every alias counts as what it stands
+  for. Variables put in 1 MiB at most. A secret has 64 KiB at most; its file may be
+  a pipe that is filled within 5 seconds. Files of `tls` are regular files.
 - **Templates** know `{site}`, `{server}`, `{group_id}`, `{edge_node_id}`,
   `{device_id}` and `{metric}`.
 - Relative file names are relative to the working directory.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, SecretStr
 
+from consumer.config.section import Address, SecretFile
 from consumer.config.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
+_NAME: Final = re.compile(r"[\w.\[\]-]{1,80}")
 _TYPE_NAMES: Final = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 
@@ -64,6 +67,16 @@ def is_secret(field: FieldInfo) -> bool:
     return field.annotation is SecretStr
 
 
+def is_unseen(field: FieldInfo) -> bool:
+    """Whether nothing of the key's value may be quoted: a secret, or what lies beside one."""
+    return is_secret(field) or SecretFile in field.metadata
+
+
+def is_address(field: FieldInfo) -> bool:
+    """Whether the key holds an address."""
+    return Address in field.metadata
+
+
 def secrets(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """Pairs (key, key of its file) of a section's secrets."""
     for name, field in model.model_fields.items():
@@ -82,10 +95,16 @@ def paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def dotted(location: tuple[int | str, ...]) -> str:
-    """Write a location as users see it: servers[0].tls.ca_file."""
+    """Write a location as users see it: servers[0].tls.ca_file.
+
+    Keys that are no names are not quoted: an address, with its password, may have become one.
+    """
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part if _NAME.fullmatch(part) else '(no name)'}"
     return text.removeprefix(".")
 
 

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from consumer.config import keys
+from consumer.config.addresses import is_quotable
 from consumer.config.model import Configuration
 from consumer.config.reading import (
     Location,
     Problem,
+    Rationed,
     expand_all,
     read_secrets,
-    read_yaml,
     without_secrets,
 )
 from consumer.config.section import WITHOUT_SECRETS, ConflictError
+from consumer.config.yaml_file import read_yaml
+from consumer.credentials import holds_credentials
 from consumer.errors import ConfigurationError
+from consumer.foreign import is_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 _BOUNDS: Final = {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
@@ -41,6 +46,9 @@ _TEXTS: Final = {
     "tuple": "must be a list, even of one: write '- ' before each item, or [...]",
 }
 _LONGEST_SHOWN: Final = 80
+_LARGEST_SHOWN: Final = 10**_LONGEST_SHOWN
+_MOST_NAMED: Final = 5
+_WITH_DEFAULT: Final = re.compile(r"\$\{(\w{1,64}):-[^}]*\}")
 
 
 def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Configuration:
@@ -78,7 +86,7 @@ def parse(
     """
     problems = _unknown_keys(mapping, Configuration, ())
     written = dict(mapping) if secrets else without_secrets(mapping, Configuration)
-    values = expand_all(written, environ or {}, (), problems)
+    values = expand_all(written, Rationed(environ or {}), (), problems)
     if secrets:
         values = read_secrets(values, Configuration, (), problems)
     if problems:
@@ -101,8 +109,9 @@ def _error(source: str, problems: list[Problem]) -> ConfigurationError:
     where = keys.dotted(first.location)
     text = f"{source}: {where}: {first.text}" if where else f"{source}: {first.text}"
     if others:
-        names = ", ".join(dict.fromkeys(keys.dotted(other.location) for other in others))
-        text += f" (and {len(others)} more: {names})"
+        names = list(dict.fromkeys(keys.dotted(other.location) for other in others))
+        named = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+        text += f" (and {len(others)} more: {named})"
     return ConfigurationError(text.replace("\n", " "))
 
 
@@ -110,12 +119,13 @@ def _unknown_keys(value: Any, model: Any, location: Location) -> list[Problem]:
     """Keys that the model does not have, at every level."""
     if not isinstance(value, dict):
         return []
-    found = []
+    found: list[Problem] = []
     for key, item in value.items():
         here = (*location, key if isinstance(key, str) else str(key))
         field = model.model_fields.get(key)
         if field is None:
-            found.append(Problem(here, _suggestion(key, model)))
+            # Only the first is told; there may be thousands.
+            found.append(Problem(here, "" if found else _suggestion(key, model)))
             continue
         below = keys.nested(field)
         if below is None:
@@ -132,6 +142,8 @@ def _suggestion(key: object, model: Any) -> str:
     known = list(model.model_fields)
     if not isinstance(key, str):
         return "keys must be text: put it in quotes"
+    if len(key) > _LONGEST_SHOWN:
+        return f"unknown key; known here: {', '.join(known)}"
     near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
     if near:
         return f"unknown key; did you mean '{near[0]}'?"
@@ -156,9 +168,9 @@ def _worded(detail: ErrorDetails, written: Any) -> Problem:
         return Problem(location, f"missing; add it, {example}")
     text = _text(kind, detail, field)
     value = _at(written, location)
-    is_secret = field is not None and keys.is_secret(field)
-    if value is not None and not is_secret:
-        text += f" (it is {_shown(value)})"
+    shown = _shown(value, field)
+    if shown:
+        text += f" (it is {shown})"
     if kind == "string_type":
         text += _quotes(value)
     return Problem(location, text)
@@ -196,12 +208,24 @@ def _at(tree: Any, location: Location) -> Any:
     return tree
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, field: FieldInfo | None) -> str:
+    """A value as it may be quoted; empty where it may not, for it may hold a secret."""
+    if value is None or field is None or keys.is_unseen(field):
+        return ""
     if isinstance(value, dict | list):
         return "a list" if isinstance(value, list) else "a section"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = re.sub(r"://.*@", "://***@", str(value))
-    if len(text) > _LONGEST_SHOWN:
-        text = text[:_LONGEST_SHOWN] + "..."
-    return repr(text) if isinstance(value, str) else text
+    if isinstance(value, str):
+        return "" if keys.nested(field) else _quoted(value, field)
+    if isinstance(value, int) and abs(value) > _LARGEST_SHOWN:
+        return "a number with many digits"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(value: str, field: FieldInfo) -> str:
+    # What stands there in case a variable is missing may be a secret.
+    text = _WITH_DEFAULT.sub(r"${\1:-...}", value)
+    if not is_fit(text) or holds_credentials(text):
+        return ""
+    if keys.is_address(field) and not is_quotable(text):
+        return ""
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")

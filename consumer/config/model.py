@@ -10,10 +10,22 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from consumer.config.addresses import bare, split_url
 from consumer.config.databricks import Zerobus
 from consumer.config.host import Host
-from consumer.config.section import ConflictError, Duration, Section, Size, Template, Text
-from consumer.config.server import Server, split_url
+from consumer.config.section import (
+    Address,
+    ConflictError,
+    Duration,
+    FileName,
+    SecretFile,
+    Section,
+    Size,
+    Template,
+    Text,
+    check_file_name,
+)
+from consumer.config.server import Server
 from consumer.config.units import GIB, KIB, MIB, MINUTE
 
 _HIGHEST_GATED: Final = 0.95
@@ -21,14 +33,17 @@ _HIGHEST_GATED: Final = 0.95
 
 
 def _check_path(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
         raise ValueError("must not be empty")
-    return value
+    return check_file_name(value)
 
 
 def _check_listen(listen: str) -> str:
     if not listen:
         return listen
+    listen = bare(listen, instead="whoever calls needs none but http.token")
     parts, port = split_url(f"//{listen}")
     if not parts.hostname or port is None or parts.netloc != listen:
         raise ValueError("must be host:port, for example 127.0.0.1:8099; empty switches HTTP off")
@@ -120,7 +135,7 @@ class Spool(Section):
 class Http(Section):
     """Health, metrics, web page and `/ingest`."""
 
-    listen: Annotated[str, AfterValidator(_check_listen)] = Field(
+    listen: Annotated[str, AfterValidator(_check_listen), Address] = Field(
         default="127.0.0.1:8099", description="Address `host:port`. Empty: no HTTP."
     )
     token: SecretStr = Field(
@@ -128,7 +143,7 @@ class Http(Section):
         description="Bearer token that `/ingest` asks for. Empty: none.",
         examples=["${INGEST_TOKEN}"],
     )
-    token_file: str = Field(
+    token_file: Annotated[FileName, SecretFile] = Field(
         default="",
         description="File that holds the token instead; a trailing line end is cut off.",
         examples=["/run/secrets/ingest-token"],

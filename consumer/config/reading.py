@@ -1,15 +1,13 @@
-"""From a YAML file to plain values: duplicate keys, environment variables, secret files."""
+"""Puts environment variables and the content of secret files into the values of a file."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import yaml
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from consumer.config import keys
-from consumer.errors import ConfigurationError
+from consumer.config.files import FileError, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +15,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{))")
-_DEEPEST: Final = 10
-_TOO_DEEP: Final = "is nested too deeply; no key of a configuration is deeper than 4 levels"
-_MAX_SECRET_BYTES: Final = 64 * 1024
+_MOST_CHARACTERS: Final = 1024 * 1024
+"""Most characters of all values, once variables have been put in."""
 
 Location = tuple[int | str, ...]
 
@@ -33,90 +30,44 @@ class Problem(Exception):  # noqa: N818 - collected and worded as ConfigurationE
         self.text = text
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML takes the last of two equal keys without a word; this refuses them."""
+class Lookup(Protocol):
+    """Where variables are looked up."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise _DuplicateKeyError(key.value, seen[key.value], line)
-            seen[key.value] = line
-        return super().construct_mapping(node, deep=deep)
+    def get(self, name: str, /) -> str | None:
+        """The value of a variable, or None."""
 
 
-class _DuplicateKeyError(Exception):
-    def __init__(self, key: str, first: int, second: int) -> None:
-        super().__init__(f"{key}: is given twice, in lines {first} and {second}; remove one")
+class Rationed:
+    """An environment that gives no more than a configuration may hold.
 
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        ConfigurationError: it cannot be read or is not such a file. The text quotes
-            nothing of the file but the names of keys: a value may be a secret.
+    A value may be long, and a file may name it a hundred thousand times.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{path}: no such file; start from examples/sparkplug-zerobus.yaml"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: is not UTF-8 text") from None
-    data = _parse_yaml(text, path)
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{path}: must hold keys, such as servers: and zerobus:")
-    if _is_deeper(data, _DEEPEST):
-        raise ConfigurationError(f"{path}: {_TOO_DEEP}")
-    return data
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._left = _MOST_CHARACTERS
+
+    def get(self, name: str, /) -> str | None:
+        """The value of a variable, or None.
+
+        Raises:
+            ValueError: too much was given.
+        """
+        value = self._environ.get(name)
+        self._left -= len(value or "")
+        if self._left < 0:
+            raise ValueError("more than 1 MiB comes from environment variables; name them less")
+        return value
 
 
-def _parse_yaml(text: str, path: Path) -> Any:
-    try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except _DuplicateKeyError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        # The problem may quote a value: keep single characters only.
-        what = re.sub(r"\s*(['\"]).{2,}\1", "", error.problem or "syntax error").removesuffix(
-            ", but found"
-        )
-        raise ConfigurationError(
-            f"{path}: {where}not valid YAML ({what}); indent with spaces, and quote text that "
-            "begins with one of * & ! % @ ` or holds ': '"
-        ) from None
-    except yaml.YAMLError:
-        raise ConfigurationError(f"{path}: is not text that YAML allows") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path}: {_TOO_DEEP}") from None
-
-
-def _is_deeper(value: object, depth: int) -> bool:
-    """Whether a tree is deeper than any configuration, as one that holds itself is."""
-    if not isinstance(value, dict | list):
-        return False
-    items = value.values() if isinstance(value, dict) else value
-    return depth == 0 or any(_is_deeper(item, depth - 1) for item in items)
-
-
-def expand(text: str, environ: Mapping[str, str]) -> str:
+def expand(text: str, environ: Lookup) -> str:
     """Replace ${NAME} and ${NAME:-default}; `$$` stands for one `$`.
 
     The default is taken when the variable is missing or empty, as in a shell.
 
     Raises:
-        ValueError: a variable without default is missing, or `${` is not closed.
+        ValueError: a variable without default is missing, `${` is not closed, or too much is
+            put in.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -139,9 +90,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     return _VARIABLE.sub(replace, text)
 
 
-def expand_all(
-    value: Any, environ: Mapping[str, str], location: Location, problems: list[Problem]
-) -> Any:
+def expand_all(value: Any, environ: Lookup, location: Location, problems: list[Problem]) -> Any:
     """Expand every string of a tree; keys without a value are left out."""
     if isinstance(value, str):
         try:
@@ -198,9 +147,10 @@ def read_secrets(
             )
             continue
         try:
-            result[key] = _read_secret(Path(file_name))
-        except ValueError as error:
-            problems.append(Problem((*location, file_key), str(error)))
+            result[key] = read_secret(Path(file_name))
+        except FileError as error:
+            text = f"names a file that {error}"
+            problems.append(Problem((*location, file_key), text))
     for key, field in model.model_fields.items():
         below = keys.nested(field)
         item = value.get(key)
@@ -215,21 +165,3 @@ def read_secrets(
         else:
             result[key] = read_secrets(item, below.model, here, problems)
     return result
-
-
-def _read_secret(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_SECRET_BYTES:
-        raise ValueError(f"{path} is larger than 64 KiB: no secret")
-    try:
-        secret = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text") from None
-    secret = secret.removesuffix("\n").removesuffix("\r")
-    if not secret:
-        raise ValueError(f"{path} is empty")
-    return secret

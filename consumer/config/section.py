@@ -1,22 +1,67 @@
 """What all sections of the configuration share: base class, types, small checks."""
 
 import re
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+)
 
 from consumer.config.units import parse_duration, parse_size
+from consumer.credentials import holds_credentials
+from consumer.foreign import is_fit
 
 WITHOUT_SECRETS: Final = {"without_secrets": True}
 """Validation context of a reader that needs no secrets, and may not be able to see them."""
 
+HOLDS_CREDENTIALS: Final = "must not look like an address with a password, or like a key, in it"
+BELONG: Final = "passwords belong into files, which password_file and the like name"
+
 TEMPLATE_NAMES: Final = ("site", "server", "group_id", "edge_node_id", "device_id", "metric")
+_PLACEHOLDER: Final = re.compile("|".join(rf"\{{{name}\}}" for name in TEMPLATE_NAMES))
+_NAME: Final = re.compile(r"[\w.!-]{1,64}", re.ASCII)
+
+
+class Mark(NamedTuple):
+    """An annotation of a key: what may be quoted of its value."""
+
+    meaning: Literal["name of a secret's file", "address", "user name"]
+
+
+SecretFile: Final = Mark("name of a secret's file")
+"""Is not quoted: the secret itself may stand there by mistake."""
+
+Address: Final = Mark("address")
+"""Is quoted where no password could be in it."""
+
+UserName: Final = Mark("user name")
+"""May look like `a:b@c`, as names with a virtual host or a domain do."""
 
 
 class Section(BaseModel):
-    """A section: immutable, no key that is not declared, no value in pydantic's own errors."""
+    """A section: immutable, no key that is not declared, no value in pydantic's own errors.
+
+    What is no secret by its type holds none: whoever reads the model may show it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _holds_no_credentials(cls, value: object, info: ValidationInfo) -> object:
+        marks = cls.model_fields[info.field_name or ""].metadata
+        if SecretFile in marks or UserName in marks:
+            return value
+        texts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(t, str | Path) and holds_credentials(_literal(str(t))) for t in texts):
+            raise ValueError(f"{HOLDS_CREDENTIALS}; {BELONG}")
+        return value
 
 
 class ConflictError(ValueError):
@@ -32,6 +77,24 @@ def wants_secrets(context: object) -> bool:
     return context != WITHOUT_SECRETS
 
 
+def check_file_name(name: str) -> str:
+    """The name of a file.
+
+    Raises:
+        ValueError: it is what should be in the file, or an address.
+    """
+    if not is_fit(name) or "-----BEGIN" in name:
+        raise ValueError("must be the name of a file, not what is in it")
+    if "://" in name:
+        raise ValueError("must be the name of a file, not an address")
+    return name
+
+
+def _literal(text: str) -> str:
+    """A text without the placeholders of a template: what is between ':' and '@' may be one."""
+    return _PLACEHOLDER.sub("", text)
+
+
 def _not_empty(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
@@ -43,7 +106,8 @@ def _check_template(template: str) -> str:
     known = ", ".join("{" + name + "}" for name in TEMPLATE_NAMES)
     for name in names:
         if name not in TEMPLATE_NAMES:
-            raise ValueError(f"does not know {{{name}}}; it may use {known}")
+            shown = f"{{{name}}}" if _NAME.fullmatch(name) else "a name in braces"
+            raise ValueError(f"does not know {shown}; it may use {known}")
     if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", template)):
         raise ValueError(f"has a brace without partner; it may use {known}")
     return _not_empty(template)
@@ -63,6 +127,9 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 Text = Annotated[str, AfterValidator(_not_empty)]
 """Text that must not be empty."""
+
+FileName = Annotated[str, AfterValidator(check_file_name)]
+"""Name of a file; empty for none."""
 
 Template = Annotated[str, AfterValidator(_check_template)]
 """Text with placeholders out of TEMPLATE_NAMES."""

@@ -2,11 +2,21 @@
 
 import re
 from typing import Annotated, Final, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from consumer.config.section import ConflictError, NumberAsText, Section, Template, Text
+from consumer.config.addresses import bare, is_quotable, split_url
+from consumer.config.section import (
+    Address,
+    ConflictError,
+    FileName,
+    NumberAsText,
+    SecretFile,
+    Section,
+    Template,
+    Text,
+    UserName,
+)
 from sparkplug import NAMESPACE
 
 DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
@@ -20,9 +30,10 @@ def _check_name(name: str) -> str:
 
 
 def _check_url(url: str) -> str:
-    url = url.strip()
+    url = bare(url, instead="use username and password_file")
     if "://" not in url:
-        raise ValueError(f"has no scheme; write mqtt://{url} or, for TLS, mqtts://{url}")
+        known = url if is_quotable(url) else "host:port"
+        raise ValueError(f"has no scheme; write mqtt://{known} or, for TLS, mqtts://{known}")
     parts, port = split_url(url)
     if parts.scheme in ("ws", "wss"):
         raise ValueError(
@@ -32,30 +43,12 @@ def _check_url(url: str) -> str:
         instead = _INSTEAD.get(parts.scheme)
         hint = f"; write {instead}:// for {parts.scheme}://" if instead else ""
         raise ValueError(f"the scheme must be mqtt or mqtts{hint}")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password; use username and password_file")
     if not parts.hostname:
         raise ValueError("has no host; write for example mqtt://localhost:1883")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must end after host and port; topics belong under topics")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port or DEFAULT_PORTS[parts.scheme]}"
-
-
-def split_url(url: str) -> tuple[SplitResult, int | None]:
-    """Split a URL into its parts and its port.
-
-    Raises:
-        ValueError: a port that is no number up to 65535, or an unbalanced bracket.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("is not a URL: check the port and the brackets") from None
-    if port == 0:
-        raise ValueError("port 0 means no port; name the port that the server listens on")
-    return parts, port
 
 
 def _check_filter(topic_filter: str) -> str:
@@ -70,16 +63,16 @@ def _check_filter(topic_filter: str) -> str:
 class Tls(Section):
     """Certificates of an mqtts:// connection."""
 
-    ca_file: str = Field(
+    ca_file: FileName = Field(
         default="",
         description="PEM file with the certificates to trust. Empty: those of the system.",
         examples=["/etc/ssl/certs/plant-ca.pem"],
     )
-    cert_file: str = Field(
+    cert_file: FileName = Field(
         default="",
         description="PEM file with the client's certificate chain, for servers that ask for one.",
     )
-    key_file: str = Field(
+    key_file: FileName = Field(
         default="", description="PEM file with the key of `cert_file`, unencrypted."
     )
 
@@ -103,12 +96,12 @@ class Server(Section):
         description="Plant-wide name that redundant servers of one infrastructure share: the same "
         "edge node on two servers of one site is one edge node. Part of event_id.",
     )
-    url: Annotated[str, AfterValidator(_check_url)] = Field(
+    url: Annotated[str, AfterValidator(_check_url), Address] = Field(
         description="Address. `mqtt://` is plain text, `mqtts://` is TLS; ports 1883 and 8883 "
         "unless given.",
         examples=["mqtt://localhost:1883"],
     )
-    username: str = Field(
+    username: Annotated[str, UserName] = Field(
         default="", description="User name. Empty: none is sent.", examples=["consumer"]
     )
     password: SecretStr = Field(
@@ -116,7 +109,7 @@ class Server(Section):
         description="Password. Empty: none is sent.",
         examples=["${MQTT_PASSWORD}"],
     )
-    password_file: str = Field(
+    password_file: Annotated[FileName, SecretFile] = Field(
         default="",
         description="File that holds the password instead; a trailing line end is cut off.",
         examples=["/run/secrets/mqtt"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from decimal import Decimal
 from typing import Final
@@ -27,6 +26,8 @@ _SIZES: Final = {
     "TIB": 1024 * GIB,
 }
 _DURATIONS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TOO_LARGE: Final = 1e30
+_LONGEST: Final = 32
 _NUMBER_AND_UNIT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
 
 _NOT_A_SIZE: Final = "must be a size: bytes, or a number with KB, MB, GB, KiB, MiB or GiB"
@@ -65,11 +66,12 @@ def _split(value: object, complaint: str) -> tuple[Decimal, str]:
     if isinstance(value, bool):
         raise ValueError(complaint)  # noqa: TRY004 - pydantic turns only ValueError into a report
     if isinstance(value, int | float):
-        if not math.isfinite(value) or value < 0:
+        # Not isfinite: whole numbers may be too large for it.
+        if not 0 <= value < _TOO_LARGE:
             raise ValueError(complaint)
         return Decimal(str(value)), ""
     match = _NUMBER_AND_UNIT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    if match is None or len(match[0]) > _LONGEST:
         raise ValueError(complaint)
     return Decimal(match[1]), match[2]
 

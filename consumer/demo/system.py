@@ -21,6 +21,7 @@ from consumer.demo.processes import (
     command_line,
     free_ports,
 )
+from consumer.logs import TextLines
 from consumer.simulator import Fleet
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ class System:
     def _log_gateways(self) -> None:
         """The gateways live in this process: their log lines go to a file like the others'."""
         handler = logging.FileHandler(self.logs / "gateways.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(TextLines())
         logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from consumer.foreign import json_text
 from consumer.monitor import add_metrics, status_of
 
 if TYPE_CHECKING:
@@ -47,16 +48,21 @@ def make_app(consumer: Consumer) -> FastAPI:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/status")
-    def show_status() -> dict[str, Any]:
+    def show_status() -> Response:
         """Everything that is counted, as one JSON object."""
-        return status_of(consumer)
+        return _json(status_of(consumer), status_code=200)
 
     return app
 
 
 def _verdict(fine: bool, details: dict[str, Any]) -> Response:
     body = {"status": "ok" if fine else "failing", **{k: v for k, v in details.items() if v}}
-    return JSONResponse(body, status_code=200 if fine else 503)
+    return _json(body, status_code=200 if fine else 503)
+
+
+def _json(body: dict[str, Any], *, status_code: int) -> Response:
+    """JSON in ASCII: people look at it in a terminal, and it quotes what others wrote."""
+    return Response(json_text(body), status_code, media_type="application/json")
 
 
 def _text(error: BaseException | None) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
+from consumer.credentials import readings
 from consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sparkplug.edge import Connect, Publish
 
 _CONNECT_SECONDS: Final = 5.0
+_FORM: Final = "write mqtt://host[:port], or mqtts:// for TLS"
 _DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _MAX_UNSENT: Final = 200
 """Messages waiting for the socket before the edge node holds back."""
@@ -50,17 +52,16 @@ class MqttTarget:
         Raises:
             ConfigurationError: the URL is not mqtt://host[:port] or mqtts://host[:port].
         """
-        parts = urlsplit(self.url)
+        # It is not quoted: it may hold a password, in more forms than one would think of.
+        if any("@" in each for each in readings(self.url)):
+            raise ConfigurationError("MQTT URL: give user name and password apart from the URL")
         try:
+            parts = urlsplit(self.url)
             port = parts.port
         except ValueError:
-            port = -1
-        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == -1:
-            raise ConfigurationError(
-                f"MQTT URL {self.url!r}: write mqtt://host[:port], or mqtts:// for TLS"
-            )
-        if parts.username is not None:
-            raise ConfigurationError("MQTT URL: give user name and password apart from the URL")
+            raise ConfigurationError(f"MQTT URL: {_FORM}; check the port") from None
+        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+            raise ConfigurationError(f"MQTT URL: {_FORM}")
         return parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
 
 

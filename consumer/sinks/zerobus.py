@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from consumer.credentials import masked
 from consumer.errors import FailureKind, SinkFailure
 from consumer.network import TRUST_ZEROBUS, trouble_with
 from consumer.sinks.sink import Acknowledged, Failed, StreamEvent
@@ -102,10 +103,16 @@ def classify(error: Exception, *, opening: bool) -> FailureKind:
     return FailureKind.RETRIABLE
 
 
-def _words(error: Exception) -> str:
-    """What the service said, as much of it as is kept with every row that it refuses."""
-    text = str(error)
-    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]} ..."
+class _Words:
+    """What the service said: without the secret, and as much as is kept with a refused row."""
+
+    def __init__(self, client_id: str, client_secret: str) -> None:
+        self._client_id = client_id
+        self._client_secret = client_secret
+
+    def of(self, error: Exception) -> str:
+        text = masked(str(error), self._client_secret, self._client_id)
+        return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]} ..."
 
 
 def _sdk_module() -> Any:
@@ -123,12 +130,15 @@ class ZerobusIngestStream:
     at 0 with each. Not thread-safe: it has one owner.
     """
 
-    def __init__(self, stream: Any, generation: int, table: str, schema_id: str) -> None:
+    def __init__(
+        self, stream: Any, generation: int, table: str, schema_id: str, words: _Words
+    ) -> None:
         self.generation = generation
         self.table = table
         self.schema_id = schema_id
         self.cause: SinkFailure | None = None
         self._stream = stream
+        self._words = words
 
     def send(self, records: list[bytes]) -> int:
         """Hand one call's records to the SDK, in order; it sends them in the background.
@@ -145,11 +155,11 @@ class ZerobusIngestStream:
             raise ValueError("a call without records has no offset")
         try:
             offset: int = self._stream.ingest_records_offset(records)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's
             kind = classify(error, opening=False)
             if kind is FailureKind.TOO_LARGE:
-                raise SinkFailure(kind, _words(error)) from error
-            raise self.failure() from error
+                raise SinkFailure(kind, self._words.of(error)) from None
+            raise self.failure() from None
         return offset
 
     def failure(self) -> SinkFailure:
@@ -163,7 +173,7 @@ class ZerobusIngestStream:
             try:
                 self._stream.flush()
             except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's, all are causes
-                self.cause = SinkFailure(classify(error, opening=False), _words(error))
+                self.cause = SinkFailure(classify(error, opening=False), self._words.of(error))
             else:
                 self.cause = SinkFailure(FailureKind.ENDED, "the service ended the stream")
         return self.cause
@@ -209,6 +219,7 @@ class ZerobusSink:
         self._workspace_url = workspace_url
         self._client_id = client_id
         self._client_secret = client_secret
+        self._words = _Words(client_id, client_secret)
         self._application = application
         self._lock = threading.Lock()
         self._sdk: Any = None
@@ -244,7 +255,7 @@ class ZerobusSink:
                 module.TableProperties(table, descriptor),
                 self._configuration(module, generation, events),
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's
             kind = classify(error, opening=True)
             with self._lock:
                 self._failed_attempts += 1
@@ -253,10 +264,12 @@ class ZerobusSink:
                     or self._failed_attempts % _ATTEMPTS_PER_SDK == 0
                 ):
                     self._sdk = None
-            raise SinkFailure(kind, _words(error) + self._below(str(error))) from error
+            text = self._words.of(error) + self._below(str(error))
+            # Not from the error: a traceback would show its text, which is not masked.
+            raise SinkFailure(kind, text) from None
         with self._lock:
             self._failed_attempts = 0
-        return ZerobusIngestStream(stream, generation, table, schema_id)
+        return ZerobusIngestStream(stream, generation, table, schema_id, self._words)
 
     def _below(self, text: str) -> str:
         """What the SDK leaves out when the network or TLS fails, as a further sentence."""
@@ -345,7 +358,7 @@ def try_stream(
         )
         stream.close()
     except module.ZerobusException as error:
-        raise SinkFailure(classify(error, opening=True), str(error)) from error
+        raise SinkFailure(classify(error, opening=True), str(error)) from None
 
 
 def _reach_directly(url: str) -> None:

@@ -161,6 +161,9 @@ def test_a_fault_may_be_told_over_http_on_loopback(make_server, make_client):
     for wrong in ({"no_such": {}}, {"fail_creation": {"code": "ODD"}}, {"clear": {}}, [], "x"):
         with pytest.raises(urllib.error.HTTPError, match="400"):
             send("POST", wrong)
+    nested = urllib.request.Request(url, data=b"[" * 60_000, method="POST")
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(nested, timeout=PATIENCE)
 
 
 def test_faults_are_not_exposed_unless_asked_for_nor_beyond_loopback(server, tmp_path):

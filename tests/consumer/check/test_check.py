@@ -1,5 +1,6 @@
 """`sparkplug-zerobus check` names each failing part with its mend."""
 
+import base64
 import copy
 import json
 import os
@@ -117,6 +118,10 @@ def test_what_the_workspace_refuses_is_named_with_its_mend(tmp_path, lake, statu
     assert words in text
 
 
+BASIC = base64.b64encode(f"local:{SECRET}".encode()).decode()
+"""As the token request says who asks."""
+
+
 def http(status, body, *headers):
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
@@ -138,6 +143,17 @@ def http(status, body, *headers):
             http("401 No", json.dumps({"error_description": f"bad\nsecret {SECRET}"})),
             "HTTP 401: bad secret ***",
         ),
+        (
+            http("401 No", json.dumps({"error_description": f"heard {BASIC} {SECRET}"})),
+            "HTTP 401: heard *** ***",
+        ),
+        (http("401 No", json.dumps({"message": "x" * 395 + SECRET})), f"HTTP 401: {'x' * 395}***"),
+        (
+            http("302 Found", "", "Location: http://[/"),
+            "HTTP 302: a redirect to another path",
+        ),
+        (http("305 No", "", "Location: http://[/"), "HTTP 305: a redirect to another path"),
+        (http("200 OK", "[" * 60_000), "answered without a token"),
         (b"220 mail.example.com ESMTP\r\n", "does not speak HTTP: BadStatusLine"),
     ],
 )
@@ -232,6 +248,15 @@ def test_what_zerobus_refuses_is_named_with_its_mend(tmp_path, lake, code, said,
     lake.faults.fail_creation(code, said, times=None)
     text = failure(check_endpoint, pointing(tmp_path, lake), timeout=PATIENCE)
     assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize("form", [SECRET, BASIC, f"http://local:{SECRET}@proxy"])
+def test_what_zerobus_says_is_shown_without_the_secret(tmp_path, lake, form):
+    lake.faults.fail_creation("DATA_LOSS", f"Heard {form} {'x' * 500}", times=None)
+    text = failure(check_endpoint, pointing(tmp_path, lake), timeout=PATIENCE)
+    assert "Heard " in text
+    assert "***" in text
+    assert BASIC not in text
 
 
 def test_an_endpoint_where_nobody_listens_is_reported(tmp_path, lake):

@@ -59,6 +59,32 @@ def test_the_first_message_is_reported(publisher, mqtt_findings):
     assert note.endswith(" s: spBv1.0/G/NDATA/Edge 1")
 
 
+def test_a_topic_is_one_line_and_steers_no_terminal(mqtt_findings):
+    topic = "spBv1.0/G\u202e\u2028\x07/NDATA/Edge\x1b[2J\nok   mqtt plant-a".encode()
+    packet = len(topic).to_bytes(2, "big") + topic + b"\x10\x01"
+    heard = b"\x90\x03\0\x01\0" + b"\x30" + bytes([len(packet)]) + packet
+    # Many servers refuse such topics, not all of them.
+    with scripted(b"\x20\x02\0\0", heard) as port:
+        url = f"mqtt://127.0.0.1:{port}"
+        _, note = mqtt_findings(url, listen=PATIENCE, protocol="3.1.1")
+    assert note.endswith(r"spBv1.0/G\u202e\u2028\x07/NDATA/Edge\x1b[2J\nok   mqtt plant-a")
+
+
+def test_a_topic_that_is_no_text_is_not_sparkplug(mqtt_findings):
+    heard = b"\x90\x03\0\x01\0" + b"\x30\x06\0\x03\xffab\x01"
+    with scripted(b"\x20\x02\0\0", heard) as port:
+        _, note = mqtt_findings(f"mqtt://127.0.0.1:{port}", listen=0.5, protocol="3.1.1")
+    assert "1 messages in 0.5 s, none of them Sparkplug B" in note
+
+
+def test_a_state_that_is_nested_without_end_says_nothing(publisher, mqtt_findings):
+    server, client = publisher
+    retain(client, "spBv1.0/STATE/sparkplug-zerobus", b"[" * 100_000)
+    first, note = mqtt_findings(server.url, listen=0.5)
+    assert first.startswith("ok ")
+    assert "nothing heard" in note
+
+
 def test_traffic_that_is_not_sparkplug_is_reported(publisher, mqtt_findings):
     server, client = publisher
     retain(client, "zigbee2mqtt/lamp", b"on")

@@ -83,7 +83,7 @@ def test_people_get_a_table_of_nodes_and_one_of_gaps(tmp_path):
     assert line_of(text, "Plant/Press")[2:7] == ["1,000", "0", "100.000 %", "0", "0"]
     # One of 300,001 is missing, so it is not all of them; and the terminal is not steered.
     node = line_of(text, "Plant/Oven")
-    assert node[1] == "Plant/Oven\N{REPLACEMENT CHARACTER}[31m"
+    assert node[1] == "Plant/Oven\\x1b[31m"
     assert node[2:7] == ["300,000", "1", "99.999 %", "1", "1"]
     assert "sequence_gap" in text
     assert "away" not in text

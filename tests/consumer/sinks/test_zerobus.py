@@ -3,6 +3,7 @@
 Many names of tests are traps of the SDK that were met in practice.
 """
 
+import base64
 import os
 import queue
 import socket
@@ -239,6 +240,20 @@ def test_wrong_credentials_are_told_without_the_secret(server, line):
     assert failure.value.kind is FailureKind.AUTHENTICATION
     assert SECRET not in str(failure.value)
     assert SECRET not in repr(wrong)
+
+
+@pytest.mark.parametrize(
+    "form", [SECRET, base64.b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()]
+)
+def test_a_secret_that_the_service_repeats_is_masked(server, line, form):
+    server.faults.fail_creation("DATA_LOSS", f"Heard {form}.")
+    with pytest.raises(SinkFailure) as failure:
+        line.open()
+    assert "Heard ***." in str(failure.value)
+    server.faults.fail_stream("DATA_LOSS", f"Heard {form}.")
+    stream = line.open()
+    stream.send([event(0)])
+    assert "Heard ***." in str(line.dead(stream))
 
 
 def test_unauthenticated_in_mid_stream_is_cured_by_a_new_token(server, line):

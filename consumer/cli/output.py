@@ -1,0 +1,110 @@
+"""The one door through which the command line prints.
+
+What others wrote (topics, ids, texts of services) is escaped here, at the latest: no command
+prints by other ways, and `tests/house` looks for such ways.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from consumer.foreign import escaped, escaped_lines, json_text
+from consumer.logs import indented
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+UNHANDLED = "Error: an unexpected error; this is a defect:"
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print one line; a line end within it is escaped."""
+    _write(escaped(line) + "\n", err=err)
+
+
+def echo_text(text: str, *, err: bool = False) -> None:
+    """Print a text of several lines that we have laid out, with a line end behind it."""
+    _write(escaped_lines(text.removesuffix("\n")) + "\n", err=err)
+
+
+def echo_json(value: Any, *, indent: int | None = None) -> None:
+    """Print JSON, exact and in ASCII, on stdout."""
+    _write(json_text(value, indent=indent) + "\n", err=False)
+
+
+def _write(text: str, *, err: bool) -> None:
+    """Print what is fit to be printed; where the encoding lacks a letter it is escaped too."""
+    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
+
+
+class _Uncut(io.StringIO):
+    """Takes a text for a terminal, of which click cuts nothing out: it is escaped instead."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def show_refusal(error: click.ClickException) -> None:
+    """Print what click says of a command line, which it quotes."""
+    text = _Uncut()
+    error.show(text)
+    echo_text(text.getvalue(), err=True)
+
+
+def show_defects() -> None:
+    """Let tracebacks of errors that nobody expected be printed through this door."""
+
+    def show(
+        kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if issubclass(kind, SystemExit):  # of a thread: no error
+            return
+        lines = "".join(traceback.format_exception(kind, error, trace))
+        echo_text(f"{UNHANDLED}\n{indented(lines.removesuffix(chr(10)))}", err=True)
+
+    sys.excepthook = show
+    threading.excepthook = lambda of: show(of.exc_type, of.exc_value, of.exc_traceback)
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console for tables. Plain text: tag paths begin with brackets, which are no markup.
+
+    Args:
+        stderr: print there instead of on stdout.
+        width: columns where the output is no terminal.
+    """
+    # Here, not at the top: a fifth of a second that --json and --help save.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.segment import Segment  # noqa: PLC0415
+
+    class Escaping(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            """Before anything is laid out: widths are those of what is shown."""
+            return super().render_str(escaped_lines(text), **options)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            """And once more what goes out: texts may come in other ways."""
+            for segment in super().render(renderable, options):
+                if segment.control:
+                    yield segment
+                else:
+                    yield Segment(escaped_lines(segment.text), segment.style)
+
+    made = Escaping(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if width is not None and not made.file.isatty():
+        made.width = width
+    return made
