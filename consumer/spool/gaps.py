@@ -117,12 +117,12 @@ class GapStore:
 
         `newest` is the highest number given so far.
         """
-        records = [(self._server, *_record(gap)) for gap in gaps]
-        self._grown += sum(_GAP_BYTES + len(gap[2]) + len(gap[3]) for gap in records)
+        gaps = list(gaps)
+        self._grown += sum(_GAP_BYTES + sum(map(len, gap.key)) for gap in gaps)
         db.executemany(
             "INSERT OR REPLACE INTO gaps "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            records,
+            ((self._server, *_record(gap)) for gap in gaps),
         )
         db.execute(
             "DELETE FROM gaps WHERE server = ? AND number <= ?", (self._server, newest - MOST_GAPS)
