@@ -77,6 +77,7 @@ class GapRecords:
         totals: of all servers.
         clock: monotonic seconds.
         wall_clock: microseconds since 1970 UTC, right or not.
+        spool_bytes: bound of the whole spool.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class GapRecords:
         totals: GapTotals,
         clock: Callable[[], float],
         wall_clock: Callable[[], int],
+        *,
+        spool_bytes: int,
     ) -> None:
-        self._store = GapStore(server)
+        self._store = GapStore(server, spool_bytes)
         self._fleet = fleet
         self._totals = totals
         self._clock = clock
@@ -178,8 +181,9 @@ class GapRecords:
             self._store.write_heard(db, self._heard)
             self._new_ids = self._store.write_sums(db, self._sums, self._ids)
             self._hours.update(hour for _, hour in self._sums)
-            if self._clock() >= self._trim_due or len(self._hours) > _NEW_HOURS:
-                self._trim(db, now_us)
+        over = self._clock() >= self._trim_due or len(self._hours) > _NEW_HOURS
+        if self._store.has_grown or (self._sums and over):
+            self._trim(db, now_us)
 
     def settle(self) -> None:
         """What was written is committed."""

@@ -61,7 +61,12 @@ class Source:
             host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
         )
         self.gaps = GapRecords(
-            server.name, self.fleet, totals, time.monotonic, lambda: time.time_ns() // 1_000
+            server.name,
+            self.fleet,
+            totals,
+            time.monotonic,
+            lambda: time.time_ns() // 1_000,
+            spool_bytes=configuration.spool.max_bytes,
         )
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False

@@ -22,6 +22,16 @@ MOST_HOURLY_ROWS: Final = 1_000_000
 """Of all nodes and hours, some 30 MB: 31 days of 1,300 nodes, four days of 10,000."""
 
 MOST_NODES: Final = 100_000
+_OF_SPOOL: Final = 48
+"""Gaps, nodes, and hourly rows take this part of the spool at most, each of the three."""
+_EARLY: Final = 8
+"""When such a part of that is new, too much is looked for before the hour is over."""
+
+_HOURLY_ROW_BYTES: Final = 64
+# Names are in the row and in an index.
+_GAP_BYTES: Final = 256
+_NODE_BYTES: Final = 128
+_NAMES: Final = "length(CAST(server || group_id || edge_node_id AS BLOB))"
 _FIRST_HOUR: Final = 262_968
 """The year 2000: a clock that tells of an earlier one has not been set."""
 
@@ -81,10 +91,18 @@ class GapStore:
 
     Args:
         server: the name of the MQTT server.
+        spool_bytes: bound of the whole spool.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, spool_bytes: int) -> None:
         self._server = server
+        self._most_bytes = spool_bytes // _OF_SPOOL
+        self._grown = 0  # bytes that came since the last trim, at most
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether so much was added that `trim` is due."""
+        return self._grown > self._most_bytes // _EARLY
 
     def away_key(self) -> str:
         """Key of the spool's state: when the host began to listen, or lost the server, in µs."""
@@ -99,6 +117,8 @@ class GapStore:
 
         `newest` is the highest number given so far.
         """
+        gaps = list(gaps)
+        self._grown += sum(_GAP_BYTES + sum(map(len, gap.key)) for gap in gaps)
         db.executemany(
             "INSERT OR REPLACE INTO gaps "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -147,14 +167,15 @@ class GapStore:
                     "WHERE server = ? AND group_id = ? AND edge_node_id = ?",
                     node,
                 )
+        self._grown += sum(_NODE_BYTES + 2 * sum(map(len, key)) for key in new)
+        self._grown += _HOURLY_ROW_BYTES * len(sums)
         ids = {**known, **new} if new else known
         db.executemany(
             _ADD_SUMS, ((hour, ids[key], *astuple(each)) for (key, hour), each in sums.items())
         )
         return new
 
-    @staticmethod
-    def trim(db: Transaction, hour: int, *, settled: bool = True) -> None:
+    def trim(self, db: Transaction, hour: int, *, settled: bool = True) -> None:
         """Forget the oldest of what is too much, and what is older than is kept. Of all servers.
 
         Args:
@@ -169,12 +190,13 @@ class GapStore:
         if settled:
             _move(db, (hour + 2, _NEVER), hour)
             _forget_old(db, hour - KEPT_HOURS)
+        most_rows = min(MOST_HOURLY_ROWS, self._most_bytes // _HOURLY_ROW_BYTES)
         rows = 0
         for each, count in db.execute(
             "SELECT hour, count(*) FROM completeness GROUP BY hour ORDER BY hour DESC"
-        ):
+        ).fetchall():
             rows += count
-            if rows > MOST_HOURLY_ROWS:
+            if rows > most_rows and rows > count:  # the last hour stays
                 db.execute("DELETE FROM completeness WHERE hour <= ?", (each,))
                 break
         [(nodes,)] = db.execute("SELECT count(*) FROM edge_nodes")
@@ -184,6 +206,11 @@ class GapStore:
                 "(SELECT node_id FROM edge_nodes ORDER BY last_us LIMIT ?)",
                 (nodes - MOST_NODES,),
             )
+        size = f"{_NODE_BYTES} + 2 * {_NAMES}"
+        _forget_beyond(db, "edge_nodes", size, "last_us, node_id", self._most_bytes)
+        size = f"{_GAP_BYTES} + {_NAMES}"
+        _forget_beyond(db, "gaps", size, "found_us, server, number", self._most_bytes)
+        self._grown = 0
 
     def newest_number(self, db: Transaction) -> int:
         """The highest number given to a gap, 0 if there is none."""
@@ -247,6 +274,19 @@ class GapStore:
             (self._server,),
         )
         return {(group_id, edge_node_id): sent_us for group_id, edge_node_id, sent_us in rows}
+
+
+def _forget_beyond(db: Transaction, table: str, size: str, age: str, most_bytes: int) -> None:
+    """Delete the oldest rows of a table until the others take so many bytes."""
+    [(total,)] = db.execute(f"SELECT coalesce(sum({size}), 0) FROM {table}")  # noqa: S608 - ours
+    if total <= most_bytes:
+        return
+    youngest_first = ", ".join(f"{column} DESC" for column in age.split(", "))
+    db.execute(
+        f"DELETE FROM {table} WHERE ({age}) IN (SELECT {age} FROM (SELECT {age}, "  # noqa: S608 - ours
+        f"sum({size}) OVER (ORDER BY {youngest_first}) AS size FROM {table}) WHERE size > ?)",
+        (most_bytes,),
+    )
 
 
 def _move(db: Transaction, hours: tuple[int, int], hour: int) -> None:

@@ -72,7 +72,7 @@ class Columnar:
         self._start()
         births = list(FleetStore(self.server, GIB).births.read(self.disk))
         held = FleetStore(self.server, GIB).take_held(self.disk)
-        gaps = GapStore(self.server).read_healable(self.disk)
+        gaps = GapStore(self.server, GIB).read_healable(self.disk)
         slots = self.fleet.restore(births, sequence_state, held, now)
         self.fleet.restore_gaps(gaps, {})
         FleetStore(self.server, GIB).births.write_slots(self.disk, slots, GIB)
@@ -98,12 +98,12 @@ class Columnar:
 
     def _account(self, changes) -> None:
         """Keep gaps and counts as the consumer does."""
-        newest = GapStore(self.server).newest_number(self.disk)
+        newest = GapStore(self.server, GIB).newest_number(self.disk)
         for change in changes:
             if change.before is None:
                 newest += 1
                 change.gap.number = newest
-        GapStore(self.server).write_gaps(self.disk, {c.gap for c in changes}, newest)
+        GapStore(self.server, GIB).write_gaps(self.disk, {c.gap for c in changes}, newest)
         self.take_received()
 
     def take_received(self, *, leaving: bool = False) -> None:

@@ -13,6 +13,7 @@ from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
 
+GIB = 1 << 30
 NOW_US = time.time_ns() // 1_000
 HOUR = NOW_US // HOUR_US
 
@@ -56,9 +57,9 @@ def spool(tmp_path):
     ]
 
     def fill(db):
-        GapStore("plant-a").write_sums(db, sums, {})
-        GapStore("plant-a").write_heard(db, {complete: (NOW_US, 0), holed: (NOW_US, 0)})
-        GapStore("plant-a").write_gaps(db, gaps, 2)
+        GapStore("plant-a", GIB).write_sums(db, sums, {})
+        GapStore("plant-a", GIB).write_heard(db, {complete: (NOW_US, 0), holed: (NOW_US, 0)})
+        GapStore("plant-a", GIB).write_gaps(db, gaps, 2)
 
     spool.write(fill)
     yield spool

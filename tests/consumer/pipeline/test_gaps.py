@@ -20,6 +20,7 @@ from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.fleet import Fleet
 from sparkplug.memory import BirthMemory, RememberedBirth
 
+GIB = 1 << 30
 HOUR = ARRIVED // HOUR_US
 NOW = (HOUR + 1) * HOUR_US - 1
 
@@ -27,9 +28,10 @@ NOW = (HOUR + 1) * HOUR_US - 1
 class Kept:
     """A fleet whose accounts are kept in a spool, run after run."""
 
-    def __init__(self, path, server="plant-a", **options):
+    def __init__(self, path, server="plant-a", spool_bytes=GIB, **options):
         self.path = path
         self.server = server
+        self.spool_bytes = spool_bytes
         self.options = {"reorder_timeout": TIMEOUT, **options}
         self.now = 0.0
         self.births = []
@@ -41,7 +43,12 @@ class Kept:
         self.fleet = Fleet(**self.options)
         self.totals = GapTotals()
         self.records = GapRecords(
-            self.server, self.fleet, self.totals, lambda: self.now, lambda: ARRIVED
+            self.server,
+            self.fleet,
+            self.totals,
+            lambda: self.now,
+            lambda: ARRIVED,
+            spool_bytes=self.spool_bytes,
         )
         self.fleet.restore(self.births, self.sequence)
         self.records.restore(self.spool)
@@ -318,16 +325,52 @@ def test_records_do_not_outgrow_their_bound_and_the_newest_stay(kept, monkeypatc
     monkeypatch.setattr(gap_store, "MOST_GAPS", 10)
     for number in range(1, 26):
         gap = Gap("Plant", "Edge", GapReason.AWAY, number, number=number)
-        kept.spool.write(lambda db, gap=gap: GapStore("plant-a").write_gaps(db, [gap], gap.number))
+        kept.spool.write(
+            lambda db, gap=gap: GapStore("plant-a", GIB).write_gaps(db, [gap], gap.number)
+        )
     [numbers] = kept.spool.read(
         lambda db: db.execute("SELECT min(number), max(number), count(*) FROM gaps").fetchall()
     )
     assert numbers == (16, 25, 10)
 
 
+def taken(kept):
+    """Bytes of the pages that the file has in use."""
+    query = (
+        "SELECT (page_count - freelist_count) * page_size "
+        "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+    )
+    return kept.spool.read(lambda db: db.execute(query).fetchone())[0]
+
+
+def test_many_nodes_with_long_names_take_their_part_of_a_small_spool_and_no_more(tmp_path):
+    kept = Kept(tmp_path / "spool.db", reorder_timeout=0.0, spool_bytes=16 << 20)
+    store = kept.records._store
+    for start in range(0, 10_000, 500):
+        names = [("Plant" * 100, f"{number:05}" * 100) for number in range(start, start + 500)]
+        hour = {(name, HOUR): HourlySums(received=1) for name in names}
+        gaps = [
+            Gap(*name, GapReason.AWAY, ARRIVED + start, number=start + number + 1)
+            for number, name in enumerate(names)
+        ]
+
+        def write(db, hour=hour, gaps=gaps, names=names, start=start):
+            store.write_sums(db, hour, {})
+            store.write_heard(db, dict.fromkeys(names, (ARRIVED + start, 0)))
+            store.write_gaps(db, gaps, start + 500)
+            if store.has_grown:
+                store.trim(db, HOUR)
+
+        kept.spool.write(write)
+        assert taken(kept) < 3 << 20
+    newest = "SELECT max(number), (SELECT max(last_us) FROM edge_nodes) FROM gaps"
+    assert kept.spool.read(lambda db: db.execute(newest).fetchone()) == (10_000, ARRIVED + 9_500)
+    kept.spool.close()
+
+
 def sums_at(kept, *hours, node="Edge"):
     sums = {(("Plant", node), hour): HourlySums(received=1) for hour in hours}
-    return kept.spool.write(lambda db: GapStore("plant-a").write_sums(db, sums, {}))
+    return kept.spool.write(lambda db: GapStore("plant-a", GIB).write_sums(db, sums, {}))
 
 
 def hours(kept):
@@ -337,7 +380,7 @@ def hours(kept):
 
 def test_accounts_are_kept_for_31_days(kept):
     sums_at(kept, HOUR, HOUR - 744, HOUR - 745)
-    kept.spool.write(lambda db: GapStore.trim(db, HOUR))
+    kept.spool.write(lambda db: GapStore("plant-a", GIB).trim(db, HOUR))
     assert hours(kept) == [HOUR - 744, HOUR]
 
 
@@ -345,13 +388,13 @@ def test_accounts_of_too_many_nodes_are_kept_for_fewer_hours(kept, monkeypatch):
     monkeypatch.setattr(gap_store, "MOST_HOURLY_ROWS", 5)
     for node in ("A", "B"):
         sums_at(kept, *range(HOUR - 5, HOUR + 1), node=node)
-    kept.spool.write(lambda db: GapStore.trim(db, HOUR))
+    kept.spool.write(lambda db: GapStore("plant-a", GIB).trim(db, HOUR))
     assert hours(kept) == [HOUR - 1, HOUR]
 
 
 def test_nodes_that_are_long_gone_are_forgotten_with_their_accounts(kept, monkeypatch):
     kept.feed(birth())
-    kept.spool.write(lambda db: GapStore.trim(db, HOUR + 745))
+    kept.spool.write(lambda db: GapStore("plant-a", GIB).trim(db, HOUR + 745))
     count = "SELECT count(*) FROM edge_nodes"
     assert kept.spool.read(lambda db: db.execute(count).fetchone()) == (0,)
     monkeypatch.setattr(gap_store, "MOST_NODES", 1)

@@ -13,6 +13,7 @@ from consumer.spool.gap_report import read_gap_report
 from consumer.spool.gaps import HOUR_US, KEPT_HOURS
 from sparkplug.host.fleet import Fleet
 
+GIB = 1 << 30
 HOUR = 3_600.0
 DAY = 24 * HOUR
 TODAY_US = 1_795_443_214_000_000  # 2026-11-23T14:13:34Z
@@ -55,7 +56,12 @@ class Plant:
         self.fleet = Fleet(reorder_timeout=TIMEOUT)
         self.fleet.restore([], b"")
         self.records = GapRecords(
-            "plant-a", self.fleet, GapTotals(), self.machine.monotonic, self.machine.wall_us
+            "plant-a",
+            self.fleet,
+            GapTotals(),
+            self.machine.monotonic,
+            self.machine.wall_us,
+            spool_bytes=GIB,
         )
         self.records.restore(self.spool)
 
