@@ -66,11 +66,13 @@ class Decoded:
     `taken_back` are tags whose row of quality STALE is taken back by a row of these. `read` counts
     messages that were read, whether or not they gave rows, `discarded` those that were not
     and are not kept either: with the quarantined and the expired ones (those of parts, which
-    are no messages, aside) that is what became of every message that does not wait.
+    are no messages, aside) that is what became of every message that does not wait. `examples`
+    names an edge node for reasons that neither a wish nor a bad message shows.
     """
 
     observations: list[Observations] = field(default_factory=list)
     counts: Counter[Reason] = field(default_factory=Counter)
+    examples: dict[Reason, str] = field(default_factory=dict)
     rebirths: list[RebirthRequest] = field(default_factory=list)
     births: list[tuple[str, str]] = field(default_factory=list)  # (group id, edge node id)
     quarantined: list[Quarantined] = field(default_factory=list)
@@ -88,6 +90,7 @@ class Decoded:
         """Take in what a later part of the batch gave."""
         self.observations += other.observations
         self.counts += other.counts
+        self.examples |= other.examples
         self.rebirths += other.rebirths
         self.births += other.births
         self.quarantined += other.quarantined

@@ -48,7 +48,11 @@ Memory: TypeAlias = BirthMemory | EndMemory | StaleMemory
 
 
 class RememberedBirth(NamedTuple):
-    """A birth as it was found on disk, with what became of its session."""
+    """A birth as it was found on disk, with what became of its session.
+
+    `died_us` is for people: by it nobody can tell how long ago a death was, because the clock
+    may have been set since.
+    """
 
     birth: BirthMemory
     alive: bool

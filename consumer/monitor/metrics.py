@@ -79,7 +79,7 @@ def add_metrics(consumer: Consumer) -> None:
     gauge(
         "waiting_messages",
         "messages that wait for a missing one, or for a birth",
-        lambda: sum(source.fleet.held_messages for source in sources),
+        lambda: consumer.waiting_messages,
     )
     gauge(
         "tags",

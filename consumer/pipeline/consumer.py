@@ -183,6 +183,11 @@ class Consumer:
         """Rows of tag_events in the spool that are not acknowledged yet."""
         return self.spool.pending_rows(self.configuration.zerobus.table)
 
+    @property
+    def waiting_messages(self) -> int:
+        """Messages that wait for a missing one, or for a birth, behind all servers."""
+        return sum(source.fleet.held_messages for source in self.sources)
+
     def _next_arrival(self) -> int:
         """The first arrival number of this run."""
         known = self.spool.get_state(ARRIVAL_KEY)

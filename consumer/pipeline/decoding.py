@@ -297,6 +297,7 @@ class Decoding:
         if decoded.counts:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}
+            examples |= decoded.examples
             telemetry.add_reasons(decoded.counts, source.name, examples)
         if decoded.expired:
             telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))

@@ -121,7 +121,7 @@ class Fleet:
 
     @property
     def held_messages(self) -> int:
-        """Messages that wait, for a missing one or for a birth."""
+        """Messages that wait, for a missing one or for a birth, late births among them."""
         windows = (session.sequence.waiting for session in self._state.watched())
         return len(self._awaiting) + sum(map(len, windows))
 
@@ -161,22 +161,20 @@ class Fleet:
         """Do not wait for missing messages any longer; `held` tells what remains."""
         decoded = Decoded()
         self._state.now = now
-        self._read_windows(self._with_windows(), decoded)
+        watched = self._state.watched()
+        self._end_waiting_of([each for each in watched if each.sequence.needs_attention], decoded)
         return decoded
 
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
         self._state.now = now
         timeout = self._state.options.reorder_timeout
-        overdue = [each for each in self._with_windows() if each.sequence.due(timeout) <= now]
-        self._read_windows(overdue, decoded)
+        self._awaiting.late_before()
+        overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
+        self._end_waiting_of(overdue, decoded)
         self._awaiting.expire(decoded)
 
-    def _with_windows(self) -> list[EdgeNodeSession]:
-        """Nodes that a message is missing of, or that may have lost count."""
-        return [each for each in self._state.watched() if each.sequence.needs_attention]
-
-    def _read_windows(self, sessions: Sequence[EdgeNodeSession], decoded: Decoded) -> None:
-        """Read what waits for missing messages, without them."""
+    def _end_waiting_of(self, sessions: Sequence[EdgeNodeSession], decoded: Decoded) -> None:
+        """Read what waits for missing messages, and late births, as they are."""
         if sessions:
             self._batches.read(MessageBatch(), decoded, sessions)
 
@@ -185,10 +183,15 @@ class Fleet:
     def connection_lost(self, now: float, at_us: int | None = None) -> Decoded:
         """The connection to the MQTT server ended; what was sent since then is lost.
 
-        What waits for a missing message goes on. Every node is unconfirmed from now on.
+        What waits for a missing message goes on, and late births are births. Every node is
+        unconfirmed from now on.
         `at_us` is when, microseconds since 1970 UTC; by default when the last message came.
         """
-        decoded, state = self.flush(now), self._state
+        decoded, state = Decoded(), self._state
+        state.now = now
+        late = [each for each in state.watched() if each.late_birth is not None]
+        self._end_waiting_of(late, decoded)
+        decoded.add(self.flush(now))  # what follows a late birth waits no longer either
         state.nodes["confirmed"][:] = False
         state.recent.clear()
         at_us = state.heard_us if at_us is None else at_us

@@ -23,6 +23,7 @@ class _Read(NamedTuple):
     node: NDArray[np.int64]
     seq: NDArray[np.int64]
     read: NDArray[np.bool_]
+    topics: list[str]
     payloads: list[bytes]
     size: int
 
@@ -31,7 +32,7 @@ class RecentMessages:
     """References to the messages of the present batch and of the two before it.
 
     Nothing is computed for messages in order; a late one is compared with all others of
-    its node and seq.
+    its node and seq. Those of another topic are others: two devices may say the same.
     """
 
     def __init__(self) -> None:
@@ -52,30 +53,39 @@ class RecentMessages:
 
     def add(self, batch: Batch) -> None:
         """Note what was read of a batch."""
-        size = batch.messages.size
-        payloads = batch.messages.payloads
+        messages = batch.messages
         self._batches.append(
-            _Read(self._number, batch.node, batch.columns.seq, batch.taken, payloads, size)
+            _Read(
+                self._number,
+                batch.node,
+                batch.columns.seq,
+                batch.taken,
+                messages.topics,
+                messages.payloads,
+                messages.size,
+            )
         )
-        self._size += size
+        self._size += messages.size
         while self._batches and self._size > _BYTES:
             self._drop()
 
     def has(self, batch: Batch, position: int, seq: int) -> bool:
         """Whether the message at a position of the present batch was read before."""
-        node, payload = batch.node[position], batch.messages.payloads[position]
+        node, messages = batch.node[position], batch.messages
+        topic, payload = messages.topics[position], messages.payloads[position]
         present = _Read(
             0,
             batch.node[:position],
             batch.columns.seq[:position],
             batch.taken[:position],
-            batch.messages.payloads,
+            messages.topics,
+            messages.payloads,
             0,
         )
         for each in (present, *self._batches):
             same = each.read & (each.node == node) & (np.maximum(each.seq, 0) % 256 == seq)
             for index in np.flatnonzero(same).tolist():
-                if each.payloads[index] == payload:
+                if each.payloads[index] == payload and each.topics[index] == topic:
                     return True
         return False
 

@@ -159,14 +159,15 @@ def in_order(rows):
 
 
 def assert_same_rows(columnar, oracle, before) -> None:
-    """The rows since `before`, numbers of rows.
+    """The rows since `before`: numbers of rows, and of repeated values that had waited.
 
     Rows are in the order of arrival, where the oracle writes them in the order in which
     messages are read. If a birth repeats a value that was read out of order, one of the
     two is its tag's last row here and the other there.
     """
     ours, theirs = columnar.rows[before[0] :], oracle.rows[before[1] :]
-    nothing_waited = all(number == latest for number, latest in oracle.order[before[1] :])
+    nothing_waited = oracle.repeated_late == before[2]
+    nothing_waited &= all(number == latest for number, latest in oracle.order[before[1] :])
     if nothing_waited and len(ours) == len(theirs):
         assert in_order(ours) == in_order(theirs)
     for rows, others, all_others in (
@@ -235,7 +236,7 @@ def assert_read_alike(batches, reorder_timeout: float = REORDER_TIMEOUT) -> None
                 *((what, (when,)) for what, when in batch.before),
                 ("feed", (arrivals, batch.now)),
             ):
-                before = len(columnar.rows), len(oracle.rows)
+                before = len(columnar.rows), len(oracle.rows), oracle.repeated_late
                 getattr(oracle, step)(*arguments)
                 getattr(columnar, step)(*arguments)
                 assert_same_rows(columnar, oracle, before)

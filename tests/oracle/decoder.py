@@ -42,8 +42,20 @@ class Oracle(Ordering):
 
     def connection_lost(self, now: float) -> None:
         """The connection to the server was lost: messages may be missing from here on."""
+        self._leave(now)
+        for node in self.nodes.values():
+            if node.late_birth is not None:
+                self.read_late_birth(node)
+        self.time_is_up()
+        self._doubt_all()
+
+    def _leave(self, now: float) -> None:
+        """What is missing will not come."""
         self.now = now
         self.time_is_up()
+
+    def _doubt_all(self) -> None:
+        """Others may have spoken meanwhile."""
         for node in self.nodes.values():
             node.read_lately.clear()
             node.left_refuted |= node.is_born and node.trust is Trust.REFUTED
@@ -52,7 +64,8 @@ class Oracle(Ordering):
 
     def restart(self, now: float) -> None:
         """The consumer stops and starts; births, deaths, seq and what is held are remembered."""
-        self.connection_lost(now)
+        self._leave(now)
+        self._doubt_all()
         self.nodes = {key: self._remembered(node) for key, node in self.nodes.items()}
 
     def _remembered(self, before: Node) -> Node:
@@ -62,6 +75,8 @@ class Oracle(Ordering):
             node.held.append(before.late_birth)
         for held in node.held:
             held.since = self.now
+            if held.reason == "late_birth":
+                node.late_before = held
         born = before.declared_before.get(None)
         if born is None:
             node.was_heard = bool(node.held)
@@ -74,7 +89,7 @@ class Oracle(Ordering):
             before.bd_seq,
             before.is_ignition,
         )
-        node.dead_bd_seq, node.died_at = before.ended_by or (None, 0)
+        node.dead_bd_seq, node.died_at = before.ended_by, self.now
         node.ended_by = before.ended_by
         for device, scope in before.declared_before.items():
             if scope.born >= born.born:
@@ -131,6 +146,9 @@ class Oracle(Ordering):
                 self.lost_node_birth(node)
             elif self.is_late_birth(node, message):
                 self.keep_late_birth(node, message)
+            elif self.is_late_birth_again(node, message):
+                self.counts["duplicate"] += 1
+                node.received -= 1
             else:
                 self.node_birth(node, message)
         elif node.is_born:

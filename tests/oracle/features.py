@@ -43,6 +43,8 @@ FEATURES = {
     "two_servers": "the same nodes on a second server",
     "edge_restart": "nodes that begin anew, with a birth, without, or with the will coming later",
     "nameless_birth": "births in which no metric has a name",
+    "same_bd_seq": "nodes with the same bdSeq at every start, and a clock an hour behind",
+    "twin_devices": "devices that count seq each for itself, and say the same at once",
     # on the way
     "dropped": "messages that never come",
     "birth_lost": "births that never come",
@@ -79,7 +81,7 @@ WELL_MEANT = frozenset(
     {
         *("borrowed_alias", "changed_birth", "death", "duplicate_alias", "edge_restart"),
         *("missing_timestamp", "nameless_birth", "torn_envelope", "unknown_alias"),
-        *("unknown_metric", "seq_absent"),
+        *("unknown_metric", "seq_absent", "same_bd_seq", "twin_devices"),
         *("dropped", "birth_lost", "doubled", "swapped", "delayed", "late_birth"),
         *("time", "long_pause", "connection_loss", "consumer_restart"),
     }

@@ -29,15 +29,37 @@ class Tag:
 
 
 @dataclass
-class Session:
-    """One edge node on one server, as it sees itself."""
+class Twin:
+    """What a device said that another one may say as well."""
 
-    seq: int = 0
+    device: str
+    verb: str
+    payload: bytes
+    table: list[Tag]
+    seq: int
+
+
+@dataclass
+class Session:
+    """One edge node on one server, as it sees itself.
+
+    `seqs` has one counter for all; of a node whose devices count for themselves, one for each.
+    """
+
+    seqs: dict[str | None, int] = field(default_factory=dict)
     bd_seq: int = 0
+    keeps_bd_seq: bool = False
+    behind_ms: int = 0  # what its clock is behind
+    has_twins: bool = False
+    twin: Twin | None = None  # what a device has said
     will: int | None = None  # bdSeq of a will that the server has still to publish
     next_alias: int = 0
     alive: bool = False
     tables: dict[str | None, list[Tag]] = field(default_factory=dict)
+
+    def counter(self, verb: str, device: str | None) -> str | None:
+        """Whose seq a message has."""
+        return device if self.has_twins and verb.startswith("D") else None
 
 
 class Fleet:
@@ -54,7 +76,7 @@ class Fleet:
         ]
         self.devices = samples.DEVICES[: rng.randint(0, 3)]
         self.sessions: dict[tuple[str, str, str], Session] = {}
-        self.now_ms = START_MS
+        self.now_ms = self.clock_ms = START_MS
         self.rng = rng
 
     def message(self, seed: int) -> Arrival:
@@ -64,9 +86,13 @@ class Fleet:
         second = self.has("two_servers", 0.3)
         server = "second" if second else "local"
         group, node = self.rng.choice(self.nodes)
-        session = self.sessions.setdefault((server, group, node), Session())
+        session = self.session(server, group, node)
         device = self.rng.choice((None, *self.devices))
-        topic, payload = self.published(session, group, node, device)
+        twin = self.twin_of(session, device, seed)
+        if twin is None:
+            topic, payload = self.published(session, group, node, device)
+        else:
+            topic, payload = f"spBv1.0/{group}/{twin.verb}/{node}/{device}", twin.payload
         if self.has("bad_topic", 0.02):
             topic = self.bad_topic(topic)
         elif self.has("unknown_verb", 0.02):
@@ -84,6 +110,29 @@ class Fleet:
         # The number is drawn in any case: a feature left out changes nothing else.
         return self.rng.random() < probability and feature in self.features
 
+    def session(self, server: str, group: str, node: str) -> Session:
+        """What is so of a node from its beginning."""
+        key = (server, group, node)
+        if key not in self.sessions:
+            rng = random.Random(repr(key))
+            keeps = rng.random() < 0.6 and "same_bd_seq" in self.features
+            twins = rng.random() < 0.6 and "twin_devices" in self.features
+            behind_ms = 3_600_000 if keeps else 0
+            self.sessions[key] = Session(keeps_bd_seq=keeps, behind_ms=behind_ms, has_twins=twins)
+        return self.sessions[key]
+
+    def twin_of(self, session: Session, device: str | None, seed: int) -> Twin | None:
+        """What another device has said, if this one says the very same; it counts as that does."""
+        twin = session.twin
+        if device is None or twin is None or twin.device == device or not session.alive:
+            return None
+        if random.Random(f"twin {seed}").random() < 0.5:
+            return None
+        session.twin = None
+        session.tables[device] = list(twin.table)
+        session.seqs[device] = (twin.seq + 1) % 256
+        return twin
+
     # What a node says next
 
     def published(
@@ -100,17 +149,23 @@ class Fleet:
             self.restart(session)
         verb = self.verb(session, device)
         tail = f"/{device}" if verb.startswith("D") else ""
-        return f"spBv1.0/{group}/{verb}/{node}{tail}", self.payload(session, verb, device)
+        counter = session.counter(verb, device)
+        seq = session.seqs.get(counter, 0)
+        payload = self.payload(session, verb, device)
+        if session.has_twins and device is not None and verb in {"DBIRTH", "DDATA"}:
+            table = session.tables.get(device, [])
+            session.twin = Twin(device, verb, payload, table, seq)
+        return f"spBv1.0/{group}/{verb}/{node}{tail}", payload
 
     def restart(self, session: Session) -> None:
         """The node begins anew; some forget to say so, of some the will comes later."""
-        session.seq = 0
+        session.seqs.clear()
         if self.rng.random() < 0.8:
             session.alive = False
             session.tables.clear()
             if self.rng.random() < 0.5:
                 session.will = session.bd_seq
-            session.bd_seq += 1
+            session.bd_seq += not session.keeps_bd_seq
 
     def verb(self, session: Session, device: str | None) -> str:
         if session.will is not None and self.rng.random() < 0.3:
@@ -129,12 +184,13 @@ class Fleet:
 
     def payload(self, session: Session, verb: str, device: str | None) -> bytes:
         message = Payload()
+        self.clock_ms = self.now_ms - session.behind_ms
         if not self.has("missing_timestamp", 0.1):
             odd = self.has("odd_timestamp", 0.1)
-            message.timestamp = self.rng.choice(samples.ODD_TIMESTAMPS) if odd else self.now_ms
+            message.timestamp = self.rng.choice(samples.ODD_TIMESTAMPS) if odd else self.clock_ms
         if verb == "NDEATH":
             return self.node_death(session, message)
-        self.number(session, verb, message)
+        self.number(session, verb, device, message)
         if verb == "NBIRTH":
             session.alive = True
             session.tables.clear()
@@ -149,16 +205,18 @@ class Fleet:
             return self.sealed(message, [])
         return self.sealed(message, self.data(session, device))
 
-    def number(self, session: Session, verb: str, message: Payload) -> None:
+    def number(self, session: Session, verb: str, device: str | None, message: Payload) -> None:
+        counter = session.counter(verb, device)
+        seq = session.seqs.get(counter, 0)
         if verb == "NBIRTH":
-            session.seq = self.rng.choice((0, 0, 250, 255, self.rng.randrange(256)))
+            seq = self.rng.choice((0, 0, 250, 255, self.rng.randrange(256)))
         elif self.has("seq_gap", 0.05):
-            session.seq = (session.seq + self.rng.choice((-1, 1, 2, 127, 128))) % 256
+            seq = (seq + self.rng.choice((-1, 1, 2, 127, 128))) % 256
         if not self.has("seq_absent", 0.03):
             far = self.has("seq_out_of_range", 0.02)
             odd = (256, 300, 2**31 - 1, 2**31, 2**32 + 5, 2**64 - 1)
-            message.seq = self.rng.choice(odd) if far else session.seq
-        session.seq = (session.seq + 1) % 256
+            message.seq = self.rng.choice(odd) if far else seq
+        session.seqs[counter] = (seq + 1) % 256
 
     def node_death(self, session: Session, message: Payload) -> bytes:
         if session.will is not None:
@@ -175,7 +233,7 @@ class Fleet:
         if form:
             session.alive = False
             session.tables.clear()
-            session.bd_seq += self.rng.choice((0, 1))
+            session.bd_seq += self.rng.choice((0, 1)) * (not session.keeps_bd_seq)
         return self.sealed(message, [fields])
 
     # Metrics
@@ -195,7 +253,7 @@ class Fleet:
         metrics: list[dict[str, Any]] = []
         if device is None:
             bd_seq = {"name": "bdSeq", "datatype": 4, "long_value": session.bd_seq}
-            metrics.append({**bd_seq, "timestamp": self.now_ms})
+            metrics.append({**bd_seq, "timestamp": self.clock_ms})
         for name in names:
             if name == "bdSeq" and device is None:
                 continue
@@ -293,7 +351,7 @@ class Fleet:
         if self.has("transient", 0.05):
             fields["is_transient"] = rng.random() < 0.9
         if not self.has("missing_timestamp", 0.1):
-            past = self.now_ms - rng.choice((0, 0, 1, 250, 86_400_000))
+            past = self.clock_ms - rng.choice((0, 0, 1, 250, 86_400_000))
             odd = self.has("odd_timestamp", 0.05)
             fields["timestamp"] = rng.choice(samples.ODD_TIMESTAMPS) if odd else past
         properties = self.properties()

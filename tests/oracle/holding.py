@@ -74,8 +74,7 @@ class Holding(Rows):
         return taken
 
     def keep_late_birth(self, node: Node, message: Message) -> None:
-        if node.late_birth is not None:
-            self.give_up(node.late_birth.message, "late_birth")
+        self.counts["late_birth"] += 1
         node.late_birth = Held(message, "late_birth", None, self.now)
 
     def session_ended(self, node: Node) -> None:
@@ -94,7 +93,3 @@ class Holding(Rows):
                 if self.now - held.since >= HELD_SECONDS:
                     node.held.remove(held)
                     self.give_up(held.message, held.reason)
-            late = node.late_birth
-            if late is not None and self.now - late.since >= HELD_SECONDS:
-                node.late_birth = None
-                self.give_up(late.message, late.reason)

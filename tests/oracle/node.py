@@ -95,7 +95,9 @@ class Node:
     gaps: list[Gap] = field(default_factory=list)  # holes in seq that may be explained
     unhealed: list[Gap] = field(default_factory=list)  # all that a birth would heal
     received: int = 0
-    read_lately: list[tuple[int, int, bytes]] = field(default_factory=list)  # batch, seq, payload
+    read_lately: list[tuple[int, str, int, bytes]] = field(
+        default_factory=list
+    )  # batch, topic, seq, payload
     astray_since: float | None = None  # when the first late message came that nothing explains
     astray_distance: int = 0  # how far that was from the seq that was expected
     astray_seq: int = 0  # seq of the last of them
@@ -103,9 +105,10 @@ class Node:
     was_born: bool = False  # an NBIRTH was read at some time
     was_heard: bool = False  # before any NBIRTH, and since then none was read
     dead_bd_seq: int | None = None  # of the NDEATH that ended the session, or found none
-    died_at: int = 0  # when that NDEATH came
-    ended_by: tuple[int | None, int] | None = None  # the NDEATH that ended the session
+    died_at: float = 0.0  # when that NDEATH was heard, monotonic seconds
+    ended_by: int | None = None  # bdSeq of the NDEATH that ended the session
     late_birth: Held | None = None
+    late_before: Held | None = None  # one of before a restart; it is among what is held
 
     @property
     def is_born(self) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from oracle.arrivals import Message
     from oracle.node import Node
 
+LATE_SECONDS = 2.0
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 16 * MEBIBYTE
 
@@ -71,8 +72,9 @@ class Ordering(Reading):
 
     def _wait(self, node: Node, message: Message) -> None:
         for waiting in node.window:
-            same_seq = waiting.message.seq == message.seq
-            if same_seq and waiting.message.arrival.payload == message.arrival.payload:
+            before, same_seq = waiting.message.arrival, waiting.message.seq == message.seq
+            same_topic = before.topic == message.arrival.topic
+            if same_topic and same_seq and before.payload == message.arrival.payload:
                 self.counts["duplicate"] += 1
                 node.received -= 1
                 return
@@ -227,13 +229,13 @@ class Ordering(Reading):
                 self.stale(scope, message, message.arrival.received_at_us)
             self._found(node, Gap("session_end"))
             self._end_session(node)
-            node.ended_by = (died, message.arrival.received_at_us)
+            node.ended_by = died
         else:
             self.counts["death_of_other_session"] += 1
         if not node.is_born:
             self.session_ended(node)
             if node.was_born and died is not None:
-                node.dead_bd_seq, node.died_at = died, message.arrival.received_at_us
+                node.dead_bd_seq, node.died_at = died, self.now
 
     def lost_node_birth(self, node: Node) -> None:
         """After a birth that cannot be read the aliases may mean something else."""
@@ -265,10 +267,36 @@ class Ordering(Reading):
         self.hold(node, message, "data_before_birth")
 
     def is_late_birth(self, node: Node, message: Message) -> bool:
-        """Whether the session that an NBIRTH would begin has ended already."""
-        if node.is_born or node.dead_bd_seq is None or message.bd_seq != node.dead_bd_seq:
+        """Whether the session that an NBIRTH would begin may have ended already."""
+        if node.is_born or node.late_birth is not None:
             return False
-        return message.sent_at is None or message.sent_at <= node.died_at
+        if node.dead_bd_seq is None or message.bd_seq != node.dead_bd_seq:
+            return False
+        return self.now - node.died_at < LATE_SECONDS
+
+    def is_late_birth_again(self, node: Node, message: Message) -> bool:
+        """Whether the very same NBIRTH waits."""
+        late = node.late_birth
+        return late is not None and late.message.arrival.payload == message.arrival.payload
+
+    def read_late_birth(self, node: Node) -> None:
+        """Nothing has followed a late birth: it is a birth."""
+        assert node.late_birth is not None
+        birth, node.late_birth = node.late_birth.message, None
+        self.request(node.group, node.name, "late_birth")
+        self.node_birth(node, birth)
+
+    def read_late_birth_of_before(self, node: Node) -> None:
+        """A late birth has waited since the start, and no other NBIRTH has come."""
+        late, node.late_before = node.late_before, None
+        if late not in node.held or node.is_born or node.late_birth is not None:
+            return
+        node.held.remove(late)
+        node.late_birth = late
+        self.read_late_birth(node)
+        if node.is_born:
+            self._settle(node)
+            node.trust = Trust.UNCONFIRMED
 
     # Time
 
@@ -281,12 +309,20 @@ class Ordering(Reading):
                     self.skip_holes(node)
             elif node.astray_since is not None and node.astray_since <= latest:
                 self._counting_was_lost(node)
+            before = node.late_before
+            if before is not None and self.now - before.since >= LATE_SECONDS:
+                self.read_late_birth_of_before(node)
+            if node.late_birth is not None and self.now - node.died_at >= LATE_SECONDS:
+                self.read_late_birth(node)
         self.expire()
 
     def time_is_up(self) -> None:
         """Nothing that is missing will come."""
         for node in self.nodes.values():
-            if node.window:
-                self.skip_holes(node)
-            elif node.astray_since is not None:
-                self._counting_was_lost(node)
+            self._settle(node)
+
+    def _settle(self, node: Node) -> None:
+        if node.window:
+            self.skip_holes(node)
+        elif node.astray_since is not None:
+            self._counting_was_lost(node)

@@ -110,16 +110,16 @@ class Reading(Holding):
 
     def remember(self, node: Node, message: Message) -> None:
         """Note what was read, and in which batch."""
-        node.read_lately.append((self.batch, message.seq, message.arrival.payload))
-        while sum(len(payload) for _, _, payload in node.read_lately) > READ_LATELY_BYTES:
+        said = message.arrival.topic, message.seq, message.arrival.payload
+        node.read_lately.append((self.batch, *said))
+        while sum(len(payload) for *_, payload in node.read_lately) > READ_LATELY_BYTES:
             node.read_lately.pop(0)
 
     def was_read_lately(self, node: Node, message: Message) -> bool:
         """Whether the very same was read in this batch or the two before it."""
-        same = (message.seq, message.arrival.payload)
+        said = message.arrival.topic, message.seq, message.arrival.payload
         return any(
-            batch >= self.batch - 2 and (seq, payload) == same
-            for batch, seq, payload in node.read_lately
+            batch >= self.batch - 2 and before == list(said) for batch, *before in node.read_lately
         )
 
     def device_birth(self, node: Node, message: Message) -> None:

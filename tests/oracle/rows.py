@@ -64,7 +64,8 @@ class Rows:
         order: for each row, which of all arrivals it is from, and how many had arrived
             when it was read.
         counts: how often each reason of docs/decoding.md occurred.
-        repeated: birth values that were their tag's last row already.
+        repeated: birth values that were their tag's last row already; `repeated_late` are
+            those of them whose message had waited.
         rebirth_requests: (group, edge node, reason) of every request the rules
             call for, in order, not debounced.
     """
@@ -85,6 +86,7 @@ class Rows:
         self.order: list[tuple[int, int]] = []
         self.counts: Counter[str] = Counter()
         self.repeated = 0
+        self.repeated_late = 0
         self.rebirth_requests: list[tuple[str, str, str]] = []
 
     def ask_rebirth(self, message: Message, reason: str) -> None:
@@ -164,6 +166,7 @@ class Rows:
         identifier = event_id(tag, event_time, values, code)
         if topic.verb in BIRTHS and identifier == declared.last_id:
             self.repeated += 1
+            self.repeated_late += message.number != self.arrived
             return
         declared.last_id = identifier
         row = {

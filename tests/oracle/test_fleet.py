@@ -26,6 +26,7 @@ REASONS = {
     "host_state",
     "json_payload",
     "late",
+    "late_birth",
     "metric_without_name",
     "nameless_birth",
     "retained",

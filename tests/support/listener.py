@@ -10,6 +10,7 @@ from consumer.rows import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
 from sparkplug.host.fleet import Fleet
+from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from support.columnar import as_dictionaries, change, message, metric, name, tag
 from support.tag_rows import as_record_batch
 
@@ -76,6 +77,10 @@ class Listener:
         later.fleet.restore(remembered, self.fleet.sequence_state(), held, now)
         return later
 
+    def flush(self, now=0.0):
+        """The rows that come because the host stops."""
+        return self._said(self.fleet.flush(now))
+
     def _said(self, decoded):
         self.memories += decoded.memories
         self.counts += Counter({str(reason): n for reason, n in decoded.counts.items()})
@@ -116,3 +121,20 @@ def told(rows):
 def reasons(heard):
     """Why something became a dead letter, in order."""
     return [reason for _, reason in heard.dead_letters]
+
+
+def remembered(heard):
+    """What is kept of the births and deaths so far: the last of each node and device."""
+    kept = {}
+    for memory in heard.memories:
+        key = (memory.group_id, memory.edge_node_id, memory.device_id)
+        if isinstance(memory, BirthMemory):
+            kept[key] = RememberedBirth(memory, alive=True, stale=False)
+        elif isinstance(memory, EndMemory):
+            kept[key] = kept[key]._replace(
+                alive=False,
+                stale=memory.stale,
+                dead_bd_seq=memory.bd_seq,
+                died_us=memory.time_us,
+            )
+    return list(kept.values())

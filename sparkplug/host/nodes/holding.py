@@ -119,6 +119,15 @@ class Holding:
             self.take(key, device_id)
         return taken
 
+    def remove(self, key: NodeKey, entry: Waiting) -> bool:
+        """Hold a message of a node no longer; False if it was not held."""
+        node = self._nodes.get(key)
+        held = {} if node is None else node.by_device.get(entry.device_id, {})
+        number = next((number for number, each in held.items() if each is entry), None)
+        if number is not None:
+            self._remove(key, number, entry)
+        return number is not None
+
     def expired(self, now: float) -> list[Waiting]:
         """What was held for too long; it is no longer."""
         if now < self._look_at:

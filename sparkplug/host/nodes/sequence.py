@@ -16,6 +16,7 @@ from sparkplug.names import SEQ_MODULUS
 if TYPE_CHECKING:
     from sparkplug.gaps import Gap
     from sparkplug.host.nodes.waiting import Waiting
+    from sparkplug.messages import Message
 
 BEHIND: Final = 128
 """From this distance on a message is late, below it is ahead of a missing one."""
@@ -36,7 +37,7 @@ class Sequence:
 
     `lost_since` is the monotonic time of the first late message that no known gap
     explains, None when there is none; `lost_distance` is its distance, `lost_next` the
-    seq behind the last of them.
+    seq behind the last of them, `lost_until_us` when that one was sent.
     """
 
     waiting: list[Waiting] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Sequence:
     lost_since: float | None = None
     lost_distance: int = 0
     lost_next: int = 0
+    lost_until_us: int = 0
 
     @property
     def needs_attention(self) -> bool:
@@ -60,9 +62,14 @@ class Sequence:
 
     # ------------------------------------------------------------------ the window
 
-    def is_double(self, seq: int, payload: bytes) -> bool:
-        """Whether the very same message waits already."""
-        return any(each.seq == seq and each.message.payload == payload for each in self.waiting)
+    def is_double(self, seq: int, message: Message) -> bool:
+        """Whether the very same message waits already: of its topic, seq and payload."""
+        return any(
+            each.seq == seq
+            and each.message.payload == message.payload
+            and each.message.topic == message.topic
+            for each in self.waiting
+        )
 
     def wait(self, entry: Waiting) -> bool:
         """Put a message into the window; return whether the window is full now."""
@@ -110,12 +117,13 @@ class Sequence:
 
     # ------------------------------------------------------------------ lost count
 
-    def late_without_reason(self, seq: int, expected: int, now: float) -> None:
+    def late_without_reason(self, seq: int, expected: int, now: float, sent_us: int) -> None:
         """Note a late message that is missing in no gap: was counting lost?"""
         if self.lost_since is None:
             self.lost_since = now
             self.lost_distance = distance(seq, expected)
         self.lost_next = (seq + 1) % SEQ_MODULUS
+        self.lost_until_us = sent_us
 
     def counts_again(self) -> None:
         """A message in order came, or counting goes on elsewhere."""

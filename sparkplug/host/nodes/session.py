@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 TRANSMISSION_VERSION = "Node Info/Transmission Version"
 """Metric that Ignition's MQTT Transmission declares in every NBIRTH."""
+
+LATE_SECONDS: Final = 2.0
+"""For so long after an NDEATH an NBIRTH with its bdSeq may belong to the session that ended."""
 
 
 class EdgeNodeSession:
@@ -41,7 +44,7 @@ class EdgeNodeSession:
         self.in_doubt = False  # alive, but what its aliases stand for is not known
         self.late_birth: Waiting | None = None
         self.dead_bd_seq: int | None = None  # of the death that came last
-        self.died_us = 0
+        self.died_at = 0.0  # monotonic seconds: when that death was heard
         self._births = 0
         self._collided = False
 
@@ -70,6 +73,21 @@ class EdgeNodeSession:
         self.in_doubt = self.by_certificate = False
         for owner in self.owners():
             owner.born = False
+
+    def may_have_ended(self, bd_seq: int | None, now: float) -> bool:
+        """Whether an NBIRTH with this bdSeq may be one of the session that ended just now.
+
+        Its payload timestamp does not tell: the clocks of the node and of the host are two.
+        """
+        if self.owner.born or self.dead_bd_seq is None or self.late_birth is not None:
+            return False
+        return bd_seq == self.dead_bd_seq and now < self.died_at + LATE_SECONDS
+
+    def due(self, reorder_timeout: float) -> float:
+        """Monotonic time at which what waits here waits no longer. Only while something does."""
+        if self.late_birth is not None:
+            return self.died_at + LATE_SECONDS
+        return self.sequence.due(reorder_timeout)
 
     def ended_by(self, bd_seq: int | None) -> bool:
         """Whether an NDEATH with this bdSeq ends the present session.

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
+from sparkplug.host.nodes.session import LATE_SECONDS
 from sparkplug.host.nodes.waiting import HeldMessage, Waiting
 from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
 from sparkplug.payload import ABSENT
@@ -44,22 +45,27 @@ def give_up(entries: Iterable[Waiting], decoded: Decoded, reason: Reason | None 
 class AwaitingBirths:
     """Everything of one fleet that waits for the birth of its node or device.
 
-    A late birth, which waits for data that continues it, is in its session.
+    A late birth, which waits for data that continues it, is in its session; one of an earlier
+    run is among what is held, until it was heard for as long that no other came.
     """
 
     def __init__(self, state: FleetState, limits: HoldLimits | None = None) -> None:
         self._state = state
         self._holding = Holding(limits)
+        self._late_before: dict[NodeKey, Waiting] = {}  # the last of each node, of an earlier run
 
     def __len__(self) -> int:
-        """Messages that are held, late births not among them."""
-        return len(self._holding)
+        """Messages that are held, late births among them."""
+        return len(self._holding) + self._late_births
 
     @property
     def uncounted(self) -> int:
         """Messages that are held whole, late births among them."""
-        late = (session.late_birth is not None for session in self._state.watched())
-        return self._holding.uncounted + sum(late)
+        return self._holding.uncounted + self._late_births
+
+    @property
+    def _late_births(self) -> int:
+        return sum(session.late_birth is not None for session in self._state.watched())
 
     @property
     def left(self) -> set[int]:
@@ -184,10 +190,11 @@ class AwaitingBirths:
         self.hold(batch, key, entry)
 
     def keep_late_birth(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """Only if messages follow is a session alive that has ended, for all we know."""
+        """Its session has ended, for all we know: wait for what follows, but not for long."""
         arrival.skip()
-        if session.late_birth is not None:
-            give_up([session.late_birth], arrival.decoded, Reason.LATE_BIRTH)
+        arrival.decoded.counts[Reason.LATE_BIRTH] += 1
+        arrival.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
+        self._state.nodes["confirmed"][session.index] = True  # nothing is missed while it waits
         session.late_birth = Waiting(
             arrival.message,
             arrival.seq,
@@ -204,23 +211,35 @@ class AwaitingBirths:
         """What waits for the birth of a device, or for the node's own; no longer held."""
         return self._holding.take(key, device_id)
 
+    def take_late_birth(self, session: EdgeNodeSession) -> Waiting | None:
+        """The late birth of a node, which waits no longer; None if there is none."""
+        birth, session.late_birth = session.late_birth, None
+        self._state.watch(session)
+        return birth
+
+    def late_before(self) -> None:
+        """Late births of an earlier run that nothing has explained since the start are births."""
+        for key, entry in list(self._late_before.items()):
+            if entry.since + LATE_SECONDS > self._state.now:
+                continue
+            del self._late_before[key]
+            session = self._state.by_id.get(key)
+            if session is None or session.owner.born or session.late_birth is not None:
+                continue  # it is held until the next birth
+            if self._holding.remove(key, entry):
+                session.late_birth, session.died_at = entry, entry.since
+                self._state.watch(session)
+
     def session_ended(
         self, key: NodeKey, session: EdgeNodeSession | None, decoded: Decoded
     ) -> None:
         """A node died: what waits for births of its session waits in vain."""
         give_up(self._holding.take_all(key), decoded, Reason.SESSION_ENDED)
-        if session is not None and session.late_birth is not None:
-            give_up([session.late_birth], decoded, Reason.SESSION_ENDED)
-            session.late_birth = None
-            self._state.watch(session)
+        if session is not None and (late := self.take_late_birth(session)):
+            give_up([late], decoded, Reason.SESSION_ENDED)
 
     def expire(self, decoded: Decoded) -> None:
         """Give up what has waited for too long."""
-        for session in self._state.watched():
-            late = session.late_birth
-            if late is not None and late.since + self._holding.limits.seconds <= self._state.now:
-                session.late_birth = None
-                give_up([late], decoded, Reason.LATE_BIRTH)
         give_up(self._holding.expired(self._state.now), decoded)
 
     # ------------------------------------------------------------------ over a restart
@@ -242,6 +261,8 @@ class AwaitingBirths:
         """
         for key, entry in self._waiting_again(messages):
             self._holding.put_back(key, entry)
+            if entry.reason is Reason.LATE_BIRTH:
+                self._late_before[key] = entry
 
     def hold_again(self, messages: Iterable[HeldMessage], decoded: Decoded) -> None:
         """Let messages wait that had been given up, and ask for the births."""

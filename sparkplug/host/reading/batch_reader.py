@@ -63,7 +63,7 @@ class BatchReader:
     ) -> None:
         """Messages of which either all are deaths, or none.
 
-        The windows of `overdue` sessions are read first, whatever is missing.
+        The windows and late births of `overdue` sessions are read first, whatever is missing.
         """
         recalled = self._awaiting.recall(messages, overdue)
         together = messages
@@ -83,6 +83,7 @@ class BatchReader:
         regular = self._read_regular(batch)
         for session in overdue:
             self._windows.stop_waiting(batch, session)
+            self._ordering.read_late_birth(batch, session)
         for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.come_to(batch.recalled + index)
             self._ordering.take(batch, batch.recalled + index)

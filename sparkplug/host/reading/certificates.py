@@ -63,8 +63,9 @@ def tells_more(
     """Whether a certificate is newer than what is known of its node or device.
 
     What was received as a birth on this connection, or is known to go on since, is never
-    older. A certificate from before the node's death tells of a session that is over, one
-    of a device from before its node's birth of a device that may be gone.
+    older. Times are compared by the node's own clock only, so the birth that is known counts
+    after the node's death, too: a certificate that is not later tells of a session that is
+    over, one of a device from before its node's birth of a device that may be gone.
     """
     device_id, sent_ms = certificate.topic.device_id, certificate.sent_ms
     if session is None:
@@ -73,7 +74,7 @@ def tells_more(
     if (confirmed and node.born) or session.late_birth is not None:
         return False
     if device_id is None:
-        return sent_ms > node.born_ms if node.born else sent_ms * 1000 > session.died_us
+        return sent_ms > node.born_ms
     if not node.born or sent_ms < node.born_ms:
         return False
     device = session.devices.get(device_id)

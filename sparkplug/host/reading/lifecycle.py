@@ -97,7 +97,7 @@ class Lifecycle:
         arrival.batch.have_turn(arrival.position)
         self._mark_stale(arrival, session.owners())
         self._state.end_session(session)
-        session.dead_bd_seq, session.died_us = bd_seq, arrival.received_us
+        session.dead_bd_seq, session.died_at = bd_seq, self._state.now
         self._forget(arrival.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us)
         self.tell(EventKind.NODE_DEATH, arrival, owner, detail=detail)
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from sparkplug.events import EventKind
 from sparkplug.host.nodes.sequence import BEHIND
 from sparkplug.host.reading.windows import sent_after
-from sparkplug.messages import Reason
+from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.names import SEQ_MODULUS
-from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
@@ -119,8 +118,12 @@ class Ordering:
 
     def _node_birth(self, arrival: Arrival) -> None:
         known = self._state.session_of(arrival.topic)
-        if known is not None and _is_late_birth(arrival, known):
+        if known is not None and self._is_late(arrival, known):
             self._awaiting.keep_late_birth(arrival, known)
+            return
+        if known is not None and _waits_already(arrival, known):
+            arrival.discard(Reason.DUPLICATE)
+            self._state.gaps.came(arrival, known, -1)
             return
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
@@ -144,6 +147,12 @@ class Ordering:
         self._lifecycle.tell(EventKind.NODE_BIRTH, arrival, session.owner)
         self._release(arrival, session, following)
 
+    def _is_late(self, birth: Arrival, session: EdgeNodeSession) -> bool:
+        """Whether an NBIRTH may belong to the session that has ended already."""
+        if self._state.restoring:
+            return False
+        return session.may_have_ended(birth.bd_seq, self._state.now)
+
     def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
         """Whether nothing continued the session before an NBIRTH, see GapAccounts.born."""
         if not session.owner.born:
@@ -154,8 +163,7 @@ class Ordering:
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""
         batch = birth.batch
-        late_birth, session.late_birth = session.late_birth, None
-        self._state.watch(session)
+        late_birth = self._awaiting.take_late_birth(session)
         held = self._awaiting.take(birth.key, None)
         after = sent_after(birth, [e for e in held if e.reason is Reason.DATA_BEFORE_BIRTH])
         for entry in held:
@@ -171,12 +179,34 @@ class Ordering:
     def _revive(self, arrival: Arrival, session: EdgeNodeSession, birth: Waiting) -> None:
         """A message of a dead node: if it continues the late birth, the session lives."""
         if arrival.seq == (birth.seq + 1) % SEQ_MODULUS:
-            session.late_birth = None
-            session.dead_bd_seq = None
-            revived = self._state.arrival(arrival.batch, birth.place)
-            revived.open()
-            self._node_birth(revived)
+            self._begin_late(arrival.batch, session)
         self._state.assign(arrival, session)
+
+    def read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
+        """A late birth waits no longer: it is a birth, but not for certain the last one."""
+        if session.late_birth is None:
+            return
+        confirmed, owner = self._state.nodes["confirmed"], session.owner
+        was_away = not confirmed[session.index]
+        batch.decoded.rebirths.append(
+            RebirthRequest(owner.group_id, owner.edge_node_id, Reason.LATE_BIRTH)
+        )
+        self._begin_late(batch, session)
+        if was_away:  # it came before a restart: what was sent since then is not known
+            self._windows.stop_waiting(batch, session)
+            confirmed[session.index] = False
+
+    def _begin_late(self, batch: Batch, session: EdgeNodeSession) -> None:
+        """The session of a late birth begins after all."""
+        birth = self._awaiting.take_late_birth(session)
+        assert birth is not None
+        session.dead_bd_seq = None
+        arrival = self._state.arrival(batch, birth.place)
+        arrival.open()
+        if arrival.is_unread:
+            arrival.stay_closed()
+        else:
+            self._node_birth(arrival)
 
     # ------------------------------------------------------------------ NDEATH
 
@@ -194,14 +224,11 @@ class Ordering:
         else:
             arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
             if session is not None and bd_seq is not None:
-                session.dead_bd_seq, session.died_us = bd_seq, arrival.received_us
+                session.dead_bd_seq, session.died_at = bd_seq, self._state.now
         self._awaiting.session_ended(arrival.key, session, arrival.decoded)
 
 
-def _is_late_birth(arrival: Arrival, session: EdgeNodeSession) -> bool:
-    """Whether a birth belongs to the session that has ended already."""
-    if session.owner.born or session.dead_bd_seq is None:
-        return False
-    if arrival.bd_seq != session.dead_bd_seq:
-        return False
-    return arrival.sent_ms == ABSENT or arrival.sent_ms * 1000 <= session.died_us
+def _waits_already(birth: Arrival, session: EdgeNodeSession) -> bool:
+    """Whether an NBIRTH is the very one that waits as a late birth."""
+    late = session.late_birth
+    return late is not None and late.message.payload == birth.message.payload

@@ -75,7 +75,8 @@ class Restoration:
         state.catalogue.stale[tags] = remembered.stale
         if device_id is None:
             session.dead_bd_seq = remembered.dead_bd_seq
-            session.died_us = remembered.died_us or 0
+            # How long ago that was no clock tells that could not have been set since.
+            session.died_at = state.now
         if remembered.alive and remembered.stale:
             state.liveness.heard_stale(owner)
         if not remembered.alive and owner.born:

@@ -39,7 +39,7 @@ class Windows:
         """A message behind a hole (tck-id operational-behavior-host-reordering-start)."""
         arrival.skip()
         message, seq = arrival.message, arrival.seq
-        if session.sequence.is_double(seq, message.payload):
+        if session.sequence.is_double(seq, message):
             arrival.discard(Reason.DUPLICATE)
             self._state.gaps.came(arrival, session, -1)
             return
@@ -112,7 +112,7 @@ class Windows:
         if ask:
             request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
             decoded.rebirths.append(request)
-        until_us = sent_us(batch, behind.place) if behind else state.heard_us
+        until_us = sent_us(batch, behind.place) if behind else session.sequence.lost_until_us
         gap = Gap(
             owner.group_id,
             owner.edge_node_id,
@@ -145,7 +145,8 @@ class Windows:
         if gap is None or gap.guessed:
             state.alarms.duplicates.unexplained(*arrival.key, state.now)
         if gap is None:
-            session.sequence.late_without_reason(seq, state.expected(session), state.now)
+            sent = sent_us(arrival.batch, arrival.position)
+            session.sequence.late_without_reason(seq, state.expected(session), state.now, sent)
             state.watch(session)
             if state.options.reorder_timeout <= 0:
                 self.stop_waiting(arrival.batch, session)

@@ -131,8 +131,9 @@ def test_what_gives_no_rows_while_alive_gives_none_on_a_death():
 def test_without_stale_rows_a_death_gives_none_and_births_keep_their_times():
     seen = fed(*BORN, emit_stale=False)
     assert not seen.feed(died())
-    seen.feed(message("NBIRTH", BD_SEQ, tag("Ramp", 0, 1.0), timestamp=REBORN_MS))
-    assert seen.rows[-1]["event_time"] == MEASURED_MS * 1000
+    next_session = metric("bdSeq", DataType.Int64, long_value=2)
+    [row] = seen.feed(message("NBIRTH", next_session, tag("Ramp", 0, 1.0), timestamp=REBORN_MS))
+    assert row["event_time"] == MEASURED_MS * 1000
     assert not seen.counts
 
 

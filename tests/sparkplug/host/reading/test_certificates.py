@@ -201,6 +201,27 @@ def test_births_from_after_a_death_tell_of_the_session_that_follows():
     assert values(server.at(2.0, message("NDATA", named(), seq=1))) == [("Ramp", 5.0)]
 
 
+@pytest.mark.parametrize("off_ms", [-3_600_000, 3_600_000])
+def test_whether_a_birth_is_from_after_a_death_is_judged_by_the_clock_of_the_node(off_ms):
+    """The death is dated by the clock of the host: the two cannot be compared."""
+    server = Server()
+    known_ms = ARRIVED // 1000 + off_ms
+    server.at(0.0, nbirth(timestamp=known_ms), message("NDEATH", bd_seq(), seq=None))
+    warm(server, nbirth(timestamp=known_ms), now=1.0)
+    assert server.at(2.0, message("NDATA", named(), seq=1)) == []
+    warm(server, nbirth(session=2, timestamp=known_ms + 1), now=3.0)
+    assert values(server.at(4.0, message("NDATA", named(), seq=1))) == [("Ramp", 5.0)]
+
+
+def test_a_kept_birth_of_the_bd_seq_of_a_death_just_before_is_no_late_birth():
+    server = Server()
+    server.at(0.0, nbirth(), message("NDEATH", bd_seq(), seq=None))
+    warm(server, nbirth(timestamp=SENT_MS), now=0.5)
+    assert server.fleet.held_messages == 0
+    assert server.tick(10.0) == []
+    assert server.counts == {"certificate": 1}
+
+
 def test_a_device_that_its_nodes_birth_outlived_is_not_known():
     server = Server()
     warm(server, nbirth(timestamp=SENT_MS), dbirth(timestamp=SENT_MS - 1))

@@ -16,11 +16,11 @@ from support.listener import (
     listening,
     numbers,
     reasons,
+    remembered,
     told,
 )
 
 from sparkplug.host.nodes.holding import HoldLimits
-from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 TEN_MINUTES = 600.0
@@ -263,23 +263,6 @@ def test_a_node_that_holds_much_costs_another_nothing():
 # Over a restart, and after the connection was lost
 
 
-def remembered(heard):
-    """What is kept of the births and deaths so far: the last of each node and device."""
-    kept = {}
-    for memory in heard.memories:
-        key = (memory.group_id, memory.edge_node_id, memory.device_id)
-        if isinstance(memory, BirthMemory):
-            kept[key] = RememberedBirth(memory, alive=True, stale=False)
-        elif isinstance(memory, EndMemory):
-            kept[key] = kept[key]._replace(
-                alive=False,
-                stale=memory.stale,
-                dead_bd_seq=memory.bd_seq,
-                died_us=memory.time_us,
-            )
-    return list(kept.values())
-
-
 def restarted(*messages, held=()):
     before = listening(*messages)
     return before.restarted(remembered(before), held)
@@ -306,13 +289,6 @@ def test_after_a_restart_a_death_of_the_remembered_birth_ends_its_session():
     heard = restarted(birth(), DEVICE_BIRTH)
     assert deaths(heard.feed(death())) == ["Boiler/Level", "Ramp"]
     assert not heard.counts
-
-
-@pytest.mark.parametrize(("sent_ms", "is_late"), [(SENT_MS + 500, True), (SENT_MS + 501, False)])
-def test_after_a_restart_a_birth_of_the_session_that_died_before_it_is_late(sent_ms, is_late):
-    heard = restarted(birth(), death(received_us=(SENT_MS + 500) * 1000))
-    rows = heard.feed(birth(timestamp=sent_ms))
-    assert bool(rows) is not is_late
 
 
 def test_after_a_restart_a_death_of_another_session_ends_nothing():

@@ -2,7 +2,7 @@
 
 import pytest
 from oracle.messages import SENT_MS
-from support.columnar import change, deaths, message, tag
+from support.columnar import change, deaths, message, metric, tag
 from support.listener import (
     BIRTH,
     DEVICE_BIRTH,
@@ -14,6 +14,13 @@ from support.listener import (
     listening,
     numbers,
 )
+
+SAID = (
+    ("DBIRTH", [tag("Level", 1)], 0),
+    ("DDATA", [metric("Level", double_value=1.0)], 1),
+    ("DDATA", [metric("Level", double_value=2.0)], 2),
+)
+"""What each of some devices says, with its own seq."""
 
 
 def test_a_message_that_comes_after_its_gap_is_read_and_counted():
@@ -65,6 +72,49 @@ def test_a_message_with_an_old_seq_and_another_payload_is_no_duplicate():
     heard.feed(data(1))
     assert numbers(heard.feed(data(1, 99.0), data(2))) == [2, 99]
     assert heard.counts == {"late": 1}
+
+
+def test_equal_payloads_of_two_devices_are_two_messages():
+    """Each counts seq for itself, and both say the same in the same millisecond."""
+    first, second = (
+        [message(verb, *tags, seq=seq, device=device) for verb, tags, seq in SAID]
+        for device in ("First", "Second")
+    )
+    assert [each.payload for each in first] == [each.payload for each in second]
+    heard = listening(BIRTH)
+    for one, other in zip(first, second, strict=True):
+        heard.feed(one, other)
+    said = {(row["device_id"], row["message_type"], row["numeric_value"]) for row in heard.rows[1:]}
+    assert said == {
+        (device, verb, number)
+        for device in ("First", "Second")
+        for verb, number in (("DBIRTH", 0.0), ("DDATA", 1.0), ("DDATA", 2.0))
+    }
+    assert "duplicate" not in heard.counts
+
+
+def test_equal_payloads_of_two_devices_that_wait_are_two_messages():
+    births = [message("DBIRTH", tag("Level", 1), seq=2, device=name) for name in ("A", "B")]
+    heard = listening(BIRTH)
+    heard.feed(*births, births[0])
+    assert heard.fleet.held_messages == 2
+    assert heard.counts == {"duplicate": 1}
+    heard.feed(data(1))
+    assert [row["device_id"] for row in heard.rows[1:] if row["device_id"]] == ["A", "B"]
+    assert heard.counts == {"duplicate": 1, "late": 1}
+
+
+def test_of_a_node_whose_devices_count_for_themselves_no_message_is_dropped():
+    devices = [f"Device {number}" for number in range(6)]
+    sent = [message("NBIRTH", tag("Ramp", 0), seq=0)]
+    for verb, tags, seq in SAID:
+        sent += [message(verb, *tags, seq=seq, device=device) for device in devices]
+    heard = listening(*sent)
+    heard.tick(TIMEOUT)
+    assert len(heard.rows) == 19
+    assert not heard.dead_letters
+    assert heard.fleet.held_messages == 0
+    assert "duplicate" not in heard.counts
 
 
 def test_after_many_batches_a_message_that_comes_again_is_late():

@@ -1,77 +1,7 @@
-"""Births of sessions that ended, and births that say nothing clear (docs/decoding.md)."""
+"""Births that say nothing clear (docs/decoding.md)."""
 
-import pytest
-from oracle.messages import SENT_MS
 from support.columnar import change, message, metric, tag
-from support.listener import (
-    BIRTH,
-    DEVICE_BIRTH,
-    LATER,
-    bd_seq,
-    birth,
-    data,
-    death,
-    level,
-    listening,
-    numbers,
-    reasons,
-    told,
-)
-
-# Births of sessions that ended
-
-DIED_US = (SENT_MS + 500) * 1000
-
-
-def after_its_death(*messages, **options):
-    return listening(birth(), death(received_us=DIED_US), *messages, **options)
-
-
-@pytest.mark.parametrize("sent_ms", [SENT_MS, SENT_MS + 500, None])
-def test_a_birth_that_comes_after_the_death_of_its_session_begins_none(sent_ms):
-    heard = after_its_death()
-    assert not heard.feed(birth(timestamp=sent_ms))
-    assert not heard.counts
-    assert not heard.rebirths
-
-
-@pytest.mark.parametrize("late", [{"timestamp": SENT_MS + 501}, {"bd": 2}])
-def test_a_birth_that_was_sent_after_the_death_or_is_of_another_session_is_a_birth(late):
-    heard = after_its_death()
-    assert heard.feed(birth(**late))
-    assert numbers(heard.feed(data(1))) == [1]
-
-
-def test_a_late_birth_is_one_after_all_if_a_message_follows_it():
-    heard = after_its_death(birth(seq=5, timestamp=SENT_MS - 3))
-    rows = heard.feed(data(6, timestamp=LATER))
-    assert told(rows) >= {("NDATA", "Ramp", 6.0)}
-    assert numbers(heard.feed(data(7, timestamp=LATER))) == [7]
-    assert not heard.counts
-
-
-def test_a_message_that_does_not_follow_a_late_birth_waits_with_it():
-    heard = after_its_death(birth(seq=5))
-    assert not heard.feed(data(8))
-    assert heard.counts == {"data_before_birth": 1}
-
-
-def test_another_birth_takes_the_place_of_a_late_one_whose_values_are_read_as_data():
-    late = message("NBIRTH", bd_seq(1), tag("Ramp", 0, 44.0), seq=5, timestamp=SENT_MS)
-    heard = after_its_death(late)
-    rows = heard.feed(birth(bd=2, timestamp=SENT_MS + 900))
-    assert sorted(row["numeric_value"] for row in rows if row["metric_name"] == "Ramp") == [0, 44]
-    assert numbers(heard.feed(data(1))) == [1]
-    assert not heard.dead_letters
-
-
-def test_a_late_birth_is_given_up_when_its_node_dies_again():
-    heard = after_its_death(birth())
-    heard.feed(death(received_us=DIED_US + 1))
-    assert reasons(heard) == ["session_ended"]
-
-
-# Births that say nothing clear
+from support.listener import BIRTH, DEVICE_BIRTH, data, level, listening, numbers, told
 
 
 def test_an_alias_of_two_metrics_stands_for_none():

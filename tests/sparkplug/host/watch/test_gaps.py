@@ -329,6 +329,14 @@ def test_data_before_any_birth_was_sent_in_a_session_whose_beginning_nobody_hear
     assert len(heard.gaps) == 1
 
 
+def test_where_counting_was_lost_is_told_by_the_clock_of_the_node_alone():
+    """It is an hour behind that of the host; history of an hour later is not of this gap."""
+    heard = Accounts(birth(seq=49), at(50, 500), at(0, 1000), at(1, 2000))
+    heard.tick(1.0 + TIMEOUT)
+    [gap] = heard.gaps
+    assert (gap.from_us, gap.to_us) == (SENT_US + 500_000, SENT_US + 2_000_000)
+
+
 def test_the_first_birth_of_a_node_is_no_gap():
     assert Accounts(birth(bd=4), data(1)).gaps == []
 
