@@ -99,7 +99,7 @@ class GapRecords:
         self._fleet.restore_gaps(gaps, spool.read(self._store.read_sent))
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
-        spool.set_state(self._store.away_key(), now_us)
+        spool.write_soon(lambda db: self._store.write_away(db, now_us))
 
     @property
     def pending(self) -> bool:
