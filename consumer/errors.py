@@ -41,6 +41,18 @@ class SpoolDamaged(SpoolError):  # noqa: N818 - see SpoolLocked
     """Stored bytes are not what was written: a bad disk, or another program wrote them."""
 
 
+class SpoolFileGone(SpoolError):  # noqa: N818 - see SpoolLocked
+    """The spool's file, or its log, was deleted or replaced while it was in use.
+
+    Attributes:
+        kept: whether what was committed is in the file nevertheless, for the next run.
+    """
+
+    def __init__(self, text: str, *, kept: bool = False) -> None:
+        super().__init__(text)
+        self.kept = kept
+
+
 class NullInRequiredColumnError(SparkplugZerobusError):
     """A NOT NULL column holds a null: refused before the encoder, which would not notice."""
 

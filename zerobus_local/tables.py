@@ -65,6 +65,11 @@ class TableName:
         return data_dir / self.catalog / self.schema / self.table
 
 
+def _close(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
+
+
 class DataDir:
     """The directory with all tables, locked for one server.
 
@@ -75,24 +80,29 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        lock = os.open(path / ".zerobus-local.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        # The directory itself: a lock file may be deleted. Earlier releases look at that.
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+        locks = [os.open(path, os.O_RDONLY | os.O_DIRECTORY)]
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
+            locks.append(os.open(path / ".zerobus-local.lock", flags, 0o600))
+            for lock in locks:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            _close(locks)
             raise DataDirInUseError(f"Another local Zerobus server uses {path}") from error
-        self._lock: int | None = lock
+        except BaseException:
+            _close(locks)
+            raise
+        self._locks = locks
 
     def close(self) -> None:
         """Give the lock back."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        _close(self._locks)
 
     @property
     def closed(self) -> bool:
         """Whether the lock has been given back."""
-        return self._lock is None
+        return not self._locks
 
     def create(self, name: TableName, schema: pa.Schema) -> None:
         """Create a table; NOT NULL where a field of `schema` is not nullable.

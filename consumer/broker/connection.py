@@ -32,7 +32,7 @@ from tenacity import (
 from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
 from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
 from consumer.broker.switch import ConnectionSwitch
-from consumer.errors import SpoolError
+from consumer.errors import SpoolError, SpoolFull
 from sparkplug import CERTIFICATE_PREFIX, COMMAND_QOS, HostState, Message, rebirth_command
 
 if TYPE_CHECKING:
@@ -333,7 +333,9 @@ class BrokerConnection:
         if self._state is None:
             return None
         will = self._state.connect(_now_ms())
-        self._remember_timestamp()
+        # On a full disk it is not remembered: messages unread were worse than a time used again.
+        with contextlib.suppress(SpoolFull):
+            self._remember_timestamp()
         return will
 
     def _announce(self, client: mqtt.Client) -> None:
@@ -394,7 +396,8 @@ class BrokerConnection:
         if isinstance(known, str) and known:
             return known
         fresh = f"sparkplug-zerobus-{secrets.token_hex(4)}"
-        self._memory.set_state(key, fresh)
+        with contextlib.suppress(SpoolFull):  # the next run has another one
+            self._memory.set_state(key, fresh)
         return fresh
 
     def _remember_timestamp(self) -> None:

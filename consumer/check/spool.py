@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.config import MIB, format_size
+from consumer.errors import SpoolError
+from consumer.spool import holder_of, refuse_foreign, resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +23,23 @@ _LEAST_ROOM: Final = 64 * MIB
 def check_spool(spool: Spool) -> list[Finding]:
     """Look at the spool's directory without opening the spool, which a consumer may use.
 
+    Where `spool.path` is a link, at that of the file that it leads to.
+
     Raises:
-        PartError: it cannot be written, or the disk is full.
+        PartError: it cannot be written, or the disk is full; or what lies beside the file is
+            not the spool's.
     """
     path = spool.path.absolute()
     if path.is_dir():
         raise PartError(f"{path} is a directory", "let spool.path name a file")
     mend = "let spool.path be in a directory that this user may write"
-    directory = _nearest(path.parent)
+    file = path if not path.is_symlink() else resolved(path)
+    try:
+        refuse_foreign(file)
+    except SpoolError as error:
+        text, _, how = str(error).partition(": ")
+        raise PartError(text, how) from None
+    directory = _nearest(file.parent)
     if not directory.is_dir():
         raise PartError(f"{directory} is no directory", mend)
     try:
@@ -40,7 +51,10 @@ def check_spool(spool: Spool) -> list[Finding]:
         raise PartError(f"{path} cannot be written", "give this user the right to write it")
     held = path.stat().st_size if path.exists() else 0
     free = shutil.disk_usage(directory).free
+    user = holder_of(path)
     text = f"{path}: {_round(held)} used, {_round(free)} free for {format_size(spool.max_bytes)}"
+    if user:
+        text += f", in use by process {user}"
     if free < _LEAST_ROOM:
         raise PartError(text, "make room on the disk, or move spool.path")
     if held + free < spool.max_bytes:

@@ -103,7 +103,10 @@ def _report(consumer: Consumer, remaining: int) -> None:
         totals["rows_acked"],
         extra={"totals": totals},
     )
-    if remaining:
+    gone = consumer.spool.gone
+    if gone is not None and not gone.kept:
+        _LOG.error("%d rows were committed and not acknowledged, and are lost: %s", remaining, gone)
+    elif remaining:
         _LOG.warning("%d rows remain in the spool and are sent by the next run", remaining)
     else:
         _LOG.info("0 rows remain in the spool")

@@ -111,7 +111,7 @@ class Consumer:
     @property
     def failure(self) -> BaseException | None:
         """Why the consumer does not do its work any more; None while it does."""
-        return self.decoding.failure or self.spool.damage
+        return self.decoding.failure or self.spool.damage or self.spool.gone
 
     def start(self) -> None:
         """Deliver what an earlier run left behind, decode, connect."""
@@ -126,7 +126,8 @@ class Consumer:
     def stop(self) -> int:
         """Leave the servers, spool what was received, await acknowledgements.
 
-        Returns the number of rows that remain in the spool for the next run.
+        Returns the number of rows that remain in the spool for the next run; when the spool's
+        file is gone, that are lost with it.
         """
         for connection in self.connections:
             connection.request_stop()

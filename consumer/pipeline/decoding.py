@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from consumer.errors import SpoolDamaged, SpoolError, SpoolFull
+from consumer.errors import SpoolDamaged, SpoolError, SpoolFileGone, SpoolFull
 from consumer.pipeline.rebirths import heed_alarms
 from consumer.pipeline.taken import Taken, write_all
 from consumer.spool import NewBatch
@@ -94,7 +94,7 @@ class Decoding:
                 self._rebirths.send()
                 self._retry_dead_letters()
             self._take_leave()
-        except SpoolDamaged as error:
+        except (SpoolDamaged, SpoolFileGone) as error:
             _LOG.error("decoding ended: %s", error)
             self.failure = error
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
@@ -109,7 +109,7 @@ class Decoding:
         """
         try:
             self._take(batch)
-        except SpoolDamaged:
+        except (SpoolDamaged, SpoolFileGone):
             raise
         except Exception:
             self._failed_batches += 1

@@ -121,7 +121,8 @@ class GapRecords:
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
         self._away_at = self._clock()
-        spool.set_state(self._store.away_key(), self._day.now_us())
+        away_us = self._day.now_us()
+        spool.write_soon(lambda db: self._store.write_away(db, away_us))
 
     @property
     def pending(self) -> bool:

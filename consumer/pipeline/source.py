@@ -9,6 +9,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
-    from consumer.spool import Ledger, Spool, Transaction
+    from consumer.spool import Ledger, Spool
     from sparkplug import Memory
 
 _LOG = logging.getLogger(__name__)
@@ -91,23 +92,21 @@ class Source:
         self.gaps.restore(spool)
         self.fleet.catalogue.describe_again()
         self.written_sequence = self.fleet.sequence_state()
-        lost: list[int] = []
-
-        def write(db: Transaction) -> None:
-            self.store.births.write_slots(db, slots, spool.room())
-            lost.append(ledger.restored(db, self.name, self.fleet.held_whole))
-
-        spool.append_many(
-            [],
-            state={self.store.sequence_key(): self.written_sequence},
-            also=write,
+        spool.write_soon(
+            lambda db: self.store.births.write_slots(db, slots, spool.room()),
+            {self.store.sequence_key(): self.written_sequence},
         )
-        if any(lost):
+        waits = self.fleet.held_whole
+        try:
+            lost = spool.write(lambda db: ledger.restored(db, self.name, waits))
+        except SpoolFull:
+            lost = spool.read(lambda db: ledger.restored(db, self.name, waits, later=True))
+        if lost:
             _LOG.warning(
                 "%s: %d messages that waited for others, or for a birth, were lost when the "
                 "consumer was killed",
                 self.name,
-                sum(lost),
+                lost,
                 extra={"server": self.name},
             )
         if slots or held:

@@ -62,6 +62,8 @@ class SpoolWatch:
         if now - self._looked_at < _LOOK_EVERY:
             return
         self._looked_at = now
+        self._spool.look_at_files()
+        self._spool.catch_up()
         self.stats = stats = self._spool.stats()
         self._marks.look(stats)
         if self.above != self._told_above and now - self._told_at >= _LOG_EVERY:
@@ -108,6 +110,7 @@ class SpoolWatch:
             "dead_letter_bytes": stats.dead_letter_bytes,
             "dead_letter_rows_dropped": self._spool.dropped_letters,
             "damage": str(self._spool.damage or ""),
+            "gone": str(self._spool.gone or ""),
             "salvage": salvage.as_dict() if salvage is not None else None,
         }
 

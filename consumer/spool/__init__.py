@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     )
     from consumer.spool.births import KeptNode
     from consumer.spool.dead_letters import DeadLetter, DeadLetters, dead_letters_of
+    from consumer.spool.file import resolved
     from consumer.spool.fleet import FleetStore
     from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
     from consumer.spool.ledger import Ledger
+    from consumer.spool.lock import holder_of, refuse_foreign
     from consumer.spool.opening import damaged_files
     from consumer.spool.spool import Spool
     from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue, Transaction
@@ -40,10 +42,12 @@ else:
             ],
             "births": ["KeptNode"],
             "dead_letters": ["DeadLetter", "DeadLetters", "dead_letters_of"],
+            "file": ["resolved"],
             "fleet": ["FleetStore"],
             "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
             "gaps": ["GapStore", "HOUR_US", "HourlySums"],
             "ledger": ["Ledger"],
+            "lock": ["holder_of", "refuse_foreign"],
             "opening": ["damaged_files"],
             "spool": ["Spool"],
             "types": ["NewBatch", "SpoolStats", "SpooledBatch", "StateValue", "Transaction"],
@@ -74,6 +78,9 @@ __all__ = [
     "balance_of_file",
     "damaged_files",
     "dead_letters_of",
+    "holder_of",
     "read_balance",
     "read_gap_report",
+    "refuse_foreign",
+    "resolved",
 ]

@@ -82,11 +82,16 @@ class BatchStore:
 
     def remove(self, batch_id: int) -> Removed | None:
         """Delete a batch; None if it is not there."""
+        found = self.find(batch_id)
+        self._db.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
+        return found
+
+    def find(self, batch_id: int) -> Removed | None:
+        """What `remove` would return."""
         row = self._db.execute(
             "SELECT table_name, row_count, byte_count FROM batches WHERE batch_id = ?",
             (batch_id,),
         ).fetchone()
-        self._db.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
         return Removed(*row) if row else None
 
     def oldest_at(self) -> float | None:

@@ -1,64 +1,26 @@
-"""The spool's SQLite file: who may use it, how it is opened, and what its errors mean."""
+"""The spool's SQLite file: how it is opened, and what its errors mean."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Final
+import stat
+from pathlib import Path
+from typing import Final
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolLocked
 from consumer.spool.layout import Sync, check_layout, prepare
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 CHECK_SUFFIX: Final = ".check"
 """Of an empty file that says: look at all of the spool's file when it is opened."""
 
+_NOT_OF_OTHERS: Final = 0o077
+_INDEX_STEP: Final = 4096
+_INDEX_ROOM: Final = 1 << 20
+# Codes with which SQLite says that there is no room for the index of its log.
+_NO_ROOM_FOR_INDEX: Final = frozenset({sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN})
 # Codes that say of a file that it is not what was written, beside SQLITE_CORRUPT.
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
-
-
-class FileLock:
-    """The right to be the only consumer of a spool file: flock on `<path>.lock`.
-
-    Held by the open file, so the kernel gives it back when the process dies in any
-    way. The database itself stays open to other programs for reading, which an
-    exclusive SQLite lock would forbid.
-
-    Raises:
-        SpoolLocked: another process, or another spool of this one, holds it.
-        SpoolError: the lock file cannot be made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        lock_path = path.with_name(path.name + ".lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise SpoolError(
-                f"cannot make {lock_path}: {error.strerror}; "
-                "point spool.path to a directory this user may write"
-            ) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._fd)
-            raise SpoolLocked(
-                f"the spool {path} is in use by another consumer"
-                f"{f' (process {holder})' if holder else ''}: "
-                "stop it, or give this one a spool.path of its own"
-            ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Let the next consumer in. The file stays: removing it would race with others."""
-        os.close(self._fd)
 
 
 def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connection:
@@ -72,15 +34,41 @@ def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connect
         SpoolError: the file is not a spool, a newer release's, or cannot be opened.
         SpoolDamaged: the file is a spool whose pages are damaged.
     """
-    with contextlib.suppress(OSError):  # sqlite3.connect says better what is wrong
-        # Rows are process data: for the owner's eyes.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not _index_may_be_cut_off(path):
+        try:
+            return _connect(path, sync, max_bytes, alone=False)
+        except SpoolError as error:
+            cause = error.__cause__
+            if getattr(cause, "sqlite_errorcode", 0) not in _NO_ROOM_FOR_INDEX:
+                raise
+    # Without a file for the index nobody else can read, but what is in the spool can be sent.
+    return _connect(path, sync, max_bytes, alone=True)
+
+
+def _index_may_be_cut_off(path: Path) -> bool:
+    """Whether SQLite could believe to have room for the index of its log where there is none.
+
+    It takes room for each 4 KiB of that file by writing one byte of them. Where blocks are smaller,
+    the rest is taken when it is used, in mapped memory; a disk that is full then ends the process
+    (SIGBUS).
+    """
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_frsize < _INDEX_STEP and found.f_bavail * found.f_frsize < _INDEX_ROOM
+
+
+def _connect(path: Path, sync: Sync, max_bytes: int, *, alone: bool) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise SpoolError(f"cannot open the spool {path}: {error}") from error
     try:
+        if alone:  # before anything is read: then the index of the log is in memory
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         prepare(connection, path, sync, max_bytes)
+        make_private(path)
     except sqlite3.Error as error:
         connection.close()
         raise spool_error(error, path) from error
@@ -88,6 +76,27 @@ def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connect
         connection.close()
         raise
     return connection
+
+
+def make_private(path: Path) -> None:
+    """Let nobody but the owner read a spool's file and what SQLite has beside it: process data.
+
+    Raises:
+        SpoolError: others may read it, and that cannot be changed.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        file = beside(path, suffix)
+        try:
+            found = file.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mode & _NOT_OF_OTHERS:
+                file.chmod(stat.S_IMODE(found.st_mode) & ~_NOT_OF_OTHERS)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SpoolError(
+                f"others may read {file}, and that cannot be changed: {error.strerror}; "
+                "make this user its owner, and its mode 600"
+            ) from error
 
 
 def open_existing(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -98,6 +107,7 @@ def open_existing(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise SpoolError(f"there is no spool at {path}: is spool.path right?")
+    path = resolved(path)
     mode = "ro" if read_only else "rw"
     try:
         connection = sqlite3.connect(
@@ -111,6 +121,11 @@ def open_existing(path: Path, *, read_only: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise spool_error(error, path) from error
     return connection
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The file that a path leads to: what belongs to it lies beside that, not beside a link."""
+    return Path(os.path.realpath(path))
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -20,6 +20,9 @@ PAGE_BYTES: Final = 16384
 # part of all that the spool may have: the log counts, too.
 _CHECKPOINT_PAGES: Final = 1024
 _CHECKPOINT_FRACTION: Final = 16
+# https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+_LOG_HEADER_BYTES: Final = 32
+_FRAME_HEADER_BYTES: Final = 24
 
 TABLES: Final = (
     """CREATE TABLE schemas (
@@ -215,14 +218,17 @@ def prepare(connection: sqlite3.Connection, path: Path, sync: Sync, max_bytes: i
             f"the spool {path} was written by a newer release (layout {version}, this one "
             f"knows {SCHEMA_VERSION}): run that release, or point spool.path to a new file"
         )
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if is_new:  # the second would write, also where it holds already
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync.upper()}")
     log_pages = max(1, min(_CHECKPOINT_PAGES, max_bytes // _CHECKPOINT_FRACTION // PAGE_BYTES))
     connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
-    # A log that grew during a burst is cut back once it has been copied.
-    connection.execute(f"PRAGMA journal_size_limit = {log_pages * PAGE_BYTES}")
+    # A log that grew during a burst is cut back once it has been copied, but not below what
+    # it has when it is copied: on a full disk it could not grow again.
+    log_bytes = _LOG_HEADER_BYTES + log_pages * (_FRAME_HEADER_BYTES + PAGE_BYTES)
+    connection.execute(f"PRAGMA journal_size_limit = {log_bytes}")
     # Some distributions build SQLite to overwrite what is deleted, which would write
     # every trimmed batch once more.
     connection.execute("PRAGMA secure_delete = OFF")

@@ -176,8 +176,13 @@ class Ledger:
 
     # ------------------------------------------------------------------ at the start
 
-    def restored(self, db: sqlite3.Connection, server: str, held: int) -> int:
+    def restored(
+        self, db: sqlite3.Connection, server: str, held: int, *, later: bool = False
+    ) -> int:
         """So many messages of a server wait again; what else waited died with the last run.
+
+        `later`: nothing can be written now, so it goes with the next commit. A run that is killed
+        before finds the same as this one.
 
         Returns:
             How many were lost.
@@ -187,12 +192,16 @@ class Ledger:
             "SELECT amount FROM ledger WHERE scope = ? AND account = ?", (scope, HELD)
         ).fetchone()
         lost = (known[0] if known else 0) - held
+        if lost > 0:
+            amounts = {(scope, HELD): -lost, (scope, DISCARDED + LOST_WHEN_KILLED): lost}
+        else:  # what is read a second time was received a second time
+            amounts = {(scope, HELD): -lost, (scope, RECEIVED): -lost}
         with self._lock:
             self._held[server] = held
-        if lost > 0:
-            add(db, {(scope, HELD): -lost, (scope, DISCARDED + LOST_WHEN_KILLED): lost})
-        elif lost < 0:  # what is read a second time was received a second time
-            add(db, {(scope, HELD): -lost, (scope, RECEIVED): -lost})
+            if later:
+                self._waiting.update(amounts)
+        if not later:
+            add(db, amounts)
         return max(lost, 0)
 
     def held_again(self, server: str, count: int) -> None:

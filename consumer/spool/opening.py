@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import SpoolDamaged, SpoolError
 from consumer.spool import file as spool_file
 from consumer.spool.file import beside
+from consumer.spool.lock import open_own
 from consumer.spool.salvage import Salvage, save
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from consumer.spool.layout import Sync
+    from consumer.spool.lock import FileLock
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,17 +44,21 @@ _MOST_WALKED: Final = 50_000
 
 def open_sound(
     path: Path,
+    lock: FileLock,
     sync: Sync,
     max_bytes: int,
+    *,
     known_schemas: Mapping[str, bytes],
     clock: Callable[[], float],
 ) -> tuple[sqlite3.Connection, Salvage | None]:
     """Open a spool's file; a damaged one is replaced by what can be read of it.
 
+    `lock` is held on the file, and on the one that replaces it.
+
     Raises:
         SpoolError: it is not to be opened, or is damaged and not to be replaced.
     """
-    _finish_replacing(path)
+    _finish_replacing(path, lock)
     salvage = None
     log = beside(path, "-wal")
     in_order = not log.exists() or not log.stat().st_size
@@ -62,7 +68,8 @@ def open_sound(
         connection = _open_checked(path, sync, max_bytes, whole=asked or (small and not in_order))
     except SpoolDamaged as error:
         ask_for_check(path)
-        salvage = _replace(path, error, known_schemas, clock)
+        spool_file.make_private(path)
+        salvage = _replace(path, lock, error, known_schemas, clock)
         connection = spool_file.connect(path, sync, max_bytes)
     beside(path, spool_file.CHECK_SUFFIX).unlink(missing_ok=True)
     if asked and salvage is None:
@@ -78,8 +85,8 @@ def open_sound(
 
 def ask_for_check(path: Path) -> None:
     """Have the whole file looked at when it is opened the next time."""
-    with contextlib.suppress(OSError):
-        beside(path, spool_file.CHECK_SUFFIX).touch(mode=0o600)
+    with contextlib.suppress(OSError, SpoolError):
+        os.close(open_own(beside(path, spool_file.CHECK_SUFFIX)))
 
 
 def damaged_files(path: Path) -> list[Path]:
@@ -133,6 +140,7 @@ def _look(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
 
 def _replace(
     path: Path,
+    lock: FileLock,
     error: SpoolDamaged,
     known_schemas: Mapping[str, bytes],
     clock: Callable[[], float],
@@ -165,7 +173,7 @@ def _replace(
     salvage.report()
     # From this name on it is complete, and the files are exchanged, now or by the next start.
     building.rename(beside(path, f".salvaged-{stamp}"))
-    _finish_replacing(path)
+    _finish_replacing(path, lock)
     return salvage
 
 
@@ -178,7 +186,7 @@ def _free_stamp(path: Path, now: float) -> str:
         now += 1.0
 
 
-def _finish_replacing(path: Path) -> None:
+def _finish_replacing(path: Path, lock: FileLock) -> None:
     """Exchange the files, as far as that was not done.
 
     The log goes first: SQLite would take it for that of the new file.
@@ -190,6 +198,7 @@ def _finish_replacing(path: Path) -> None:
             if old.exists() and not new.exists():
                 old.rename(new)
         beside(path, "-shm").unlink(missing_ok=True)
+        lock.pass_to(salvaged)  # before it has the name under which others open it
         salvaged.rename(path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
@@ -109,6 +110,7 @@ def save(
         SpoolError: the new file cannot be written.
     """
     salvage = Salvage(kept_as)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     target = spool_file.connect(new, "normal")
     source = sqlite3.connect(f"file:{quote(str(damaged.absolute()))}?mode=ro", uri=True)
     try:

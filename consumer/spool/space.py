@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
+import stat
 from typing import TYPE_CHECKING, Final
 
-from consumer.errors import SpoolFull
+from consumer.errors import SpoolDiskFull, SpoolError, SpoolFull
 from consumer.spool import file as spool_file
 from consumer.spool import layout
+from consumer.spool.lock import RESERVE_SUFFIX, open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,7 @@ _ROOM_FOR: Final = 4
 # more than half of the file, a little with each trim: what an outage left behind.
 _VACUUM_FROM_BYTES: Final = 64 << 20
 _VACUUM_STEP_PAGES: Final = 512
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOOK_EVERY: Final = 16
 """Appends after which the used bytes are looked at, however much room there seems to be."""
 
@@ -61,6 +65,7 @@ class SpoolSpace:
         self._at_most = max_bytes  # bytes in use, as far as they were counted
         self._not_looked = 0
         self._promised = 0  # bytes of the append that was checked last
+        self._no_room = False  # on the disk, for a batch
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
     @property
@@ -111,13 +116,29 @@ class SpoolSpace:
         What else was written, such as births, is in log and file until the log is copied.
         """
         is_near = self._at_most + 2 * needed > self.max_bytes - self.held_back - self._spare
-        if is_near and self._log_bytes() > self._spare:
+        if is_near and self._log_bytes() > self._spare and self.has_room_for_log:
             self._cut_log_back()
             self._not_looked = _LOOK_EVERY
 
-    def note_refusal(self, size: int) -> None:
+    def note_refusal(self, size: int, *, by_disk: bool = False) -> None:
         """Batches of so many bytes found no room, in the spool or on the disk."""
         self._refused = max(self._refused, size, 1)
+        self._no_room = self._no_room or by_disk
+
+    def note_taken(self, *, batches: int) -> None:
+        """So many batches found room."""
+        self._no_room = self._no_room and not batches
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether the reserve is missing, or a batch found no room on the disk, and none since."""
+        few = self.reserve.free_bytes < RESERVE_BYTES
+        return self.reserve.missing or (self._no_room and few)
+
+    @property
+    def has_room_for_log(self) -> bool:
+        """Whether a log that is deleted could be made again."""
+        return self.reserve.free_bytes >= RESERVE_BYTES // 2
 
     def look_for_room(self, *, nothing_waits: bool) -> bool:
         """Whether there is room; after a refusal, for a good deal more than was refused.
@@ -126,13 +147,61 @@ class SpoolSpace:
         """
         if self._refused:
             wanted = min(max(self._spare, _ROOM_FOR * self._refused), self.max_bytes // 2)
-            if self._log_bytes() > self._spare:  # of a large commit; nothing else cuts it back now
+            # Of a large commit; nothing else cuts it back now. On a full disk others take the room.
+            if self._log_bytes() > self._spare and not self._no_room:
                 self._cut_log_back()
             left = self.max_bytes - self._spare - self.used_bytes
             on_disk = self.reserve.free_bytes + self._free_pages()
-            if nothing_waits or (left >= wanted and on_disk >= wanted):
+            fits = left >= wanted and on_disk >= wanted and not self.reserve.is_needed()
+            # Waiting makes no more room in a spool that is empty, but perhaps on its disk.
+            enough = not self._no_room or on_disk >= _ROOM_FOR * self._refused
+            if fits or (nothing_waits and enough):
                 self._refused = 0
         return not self._refused
+
+    def claim(self, descriptor: int) -> None:
+        """Before a commit: let the file have the room for what goes into the log now.
+
+        Then the log can be copied, and begun anew, on a disk on which not a byte is free; which
+        is what a trim needs.
+
+        Raises:
+            SpoolDiskFull: there is none.
+        """
+        [(pages,)] = self._db.execute("PRAGMA page_count")
+        size = os.fstat(descriptor).st_size
+        missing = int(pages) * layout.PAGE_BYTES - size
+        if missing > 0 and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(descriptor, size, missing)
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    raise SpoolDiskFull(
+                        f"no room on the disk for the spool {self._path}: free some space"
+                    ) from error
+
+    def begin_log_anew(self) -> bool:
+        """Copy the log into the file, so that it is written over; False if that cannot be now."""
+        try:
+            # Waits for nobody. A reader keeps the log as it is, as does a file that cannot grow.
+            [(_, pages, copied)] = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            return False
+        return bool(pages == copied)
+
+    def keep_for_trims(self) -> None:
+        """Refuse an ordinary batch while the reserve's space is needed for trims.
+
+        Raises:
+            SpoolDiskFull: it is.
+        """
+        if self.reserve.is_needed():
+            raise SpoolDiskFull(
+                f"no room on the disk for the spool {self._path}: its reserve is there for what is "
+                "acknowledged; free some space"
+            )
 
     def return_free_pages(self) -> None:
         """Hand some of what is free in the file back to the disk, if that is much."""
@@ -172,12 +241,17 @@ class Reserve:
     Args:
         path: the spool's file.
         size: bytes to keep; 0 keeps nothing.
+
+    Attributes:
+        given_up: the space was needed, and was not taken back since, while anything waited.
     """
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
-        self._path = path.with_name(path.name + ".reserve")
+        self._path = spool_file.beside(path, RESERVE_SUFFIX)
         self._size = size
         self._missing = True
+        self.given_up = False
+        self._said = ""
         self.take_back()
 
     @property
@@ -188,7 +262,10 @@ class Reserve:
     @property
     def free_bytes(self) -> int:
         """Bytes that are free on the disk of the spool."""
-        found = os.statvfs(self._path.parent)
+        try:
+            found = os.statvfs(self._path.parent)
+        except OSError:  # deleted, with the spool in it
+            return 0
         return found.f_bavail * found.f_frsize
 
     def give_up(self) -> bool:
@@ -196,30 +273,54 @@ class Reserve:
         if self._missing:
             return False
         self._path.unlink(missing_ok=True)
-        self._missing = True
+        self._missing = self.given_up = True
         _LOG.error("the disk of the spool is full: the reserve %s is given up", self._path)
         return True
+
+    def is_needed(self) -> bool:
+        """Whether the space was given up, and is not free again."""
+        if self.given_up:
+            self.take_back()
+        return self.given_up and self.free_bytes < self._size
 
     def take_back(self) -> None:
         """Take the space again if there is enough of it."""
         if not self._missing or not self._size:
             return
-        if self._path.exists() and self._path.stat().st_blocks * 512 >= self._size:
-            self._missing = False
+        if self._is_taken():
+            self._missing = self.given_up = False
             return
         if self.free_bytes < _ROOM_FACTOR * self._size:
             return
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                _allocate(descriptor, self._size)
-            finally:
-                os.close(descriptor)
+            descriptor = open_own(self._path)
+        except (OSError, SpoolError) as error:
+            self._complain(str(error))
+            return
+        try:
+            _allocate(descriptor, self._size)
         except OSError as error:
-            _LOG.warning("no reserve for the spool at %s: %s", self._path, error.strerror)
+            self._complain(f"{self._path}: {error.strerror}")
             self._path.unlink(missing_ok=True)
             return
-        self._missing = False
+        finally:
+            os.close(descriptor)
+        self._missing = self.given_up = False
+
+    def _complain(self, why: str) -> None:
+        """Say why there is no reserve; not again and again, as often as it is tried."""
+        if why != self._said:
+            self._said = why
+            _LOG.warning("no reserve for the spool: %s", why)
+
+    def _is_taken(self) -> bool:
+        """Whether an earlier run has left it: a file of our own that takes so much of the disk."""
+        try:
+            found = self._path.lstat()
+        except FileNotFoundError:
+            return False
+        taken = found.st_blocks * 512 >= self._size
+        return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and taken
 
 
 def pages_of(size: int) -> int:

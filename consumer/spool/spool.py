@@ -15,22 +15,25 @@ import logging
 import sqlite3
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFull
+from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone, SpoolFull
 from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
 from consumer.spool.batches import BatchStore, Content, Removed
 from consumer.spool.letters import MAX_BYTES, Kept, LetterStore
+from consumer.spool.lock import FileLock
+from consumer.spool.open_files import OpenFiles
 from consumer.spool.opening import ask_for_check, open_sound
+from consumer.spool.put_off import PutOff
 from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace, pages_of
 from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
+    from pathlib import Path
 
     from consumer.spool.layout import Sync
     from consumer.spool.salvage import Salvage
@@ -42,6 +45,8 @@ Result = TypeVar("Result")
 
 # Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
 _DAMAGED_ROW: Final = -1
+# So many batches whose trim was put off are deleted in one transaction.
+_TRIM_AGAIN: Final = 64
 
 
 class Spool:
@@ -51,13 +56,15 @@ class Spool:
         salvage: what was saved of a damaged file when this one was opened, None as a rule.
         damage: the first sign, since then, that the file is damaged. Nothing can be relied
             on then: end, and start again.
+        gone: the file, or its log, was deleted or replaced. Nothing is written any more; what
+            is committed can still be read, and is counted until it is trimmed.
     """
 
     def __init__(
         self,
         path: Path,
         connection: sqlite3.Connection,
-        lock: spool_file.FileLock,
+        lock: FileLock,
         *,
         max_bytes: int,
         clock: Callable[[], float],
@@ -68,10 +75,13 @@ class Spool:
         self.path = path
         self.salvage = salvage
         self.damage: SpoolDamaged | None = None
+        self.gone: SpoolFileGone | None = None
         self._db = connection
         self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock)
         self._space = SpoolSpace(connection, path, max_bytes, reserve)
+        self._put_off = PutOff(time.monotonic)
         self._file_lock = lock
+        self._files = OpenFiles(path, lock.fileno())
         self._clock = clock
         self._mutex = threading.RLock()
         self._closed = False
@@ -92,10 +102,11 @@ class Spool:
     ) -> Spool:
         """Open the spool at `path`, making it and its directory when there is none.
 
-        A damaged file is set aside, and what can be read of it is saved: see `salvage`.
+        A damaged file is set aside, and what can be read of it is saved: see `salvage`. A file
+        that is there is opened and read without any room on its disk.
 
         Args:
-            path: the SQLite file; `-wal`, `-shm` and `.lock` appear beside it.
+            path: the SQLite file, or a link to it; `-wal`, `-shm` and `.lock` appear beside it.
             sync: `full`: a committed batch survives a power cut. `normal`: the last
                 batches may be lost to a power cut, none to a crash of the process.
                 `off`: the file itself may be lost to a power cut.
@@ -111,11 +122,13 @@ class Spool:
             SpoolError: not a spool, a newer release's, or not accessible; or damaged, and
                 not to be set aside: there is no room, or there are too many already.
         """
-        file = Path(path)
-        lock = spool_file.FileLock(file)
+        file = spool_file.resolved(path)
+        lock = FileLock(file)
         try:
             known = {schema_id_of(each): each for each in descriptors}
-            connection, salvage = open_sound(file, sync, max_bytes, known, clock)
+            connection, salvage = open_sound(
+                file, lock, sync, max_bytes, known_schemas=known, clock=clock
+            )
             try:
                 return cls(
                     file,
@@ -135,9 +148,25 @@ class Spool:
             raise
 
     def close(self) -> None:
-        """Copy the log into the file and give up the lock. Batches stay. Idempotent."""
+        """Copy the log into the file and give up the lock. Batches stay. Idempotent.
+
+        The log stays as it is when the file is gone, or its disk full.
+        """
         with self._mutex:
             if not self._closed:
+                self.catch_up()
+                left = sum(self._put_off.pending_rows().values())
+                if left and (self.gone is None or self.gone.kept):
+                    _LOG.warning(
+                        "%d acknowledged rows could not be deleted from the spool %s: the next run "
+                        "sends them again",
+                        left,
+                        self.path,
+                    )
+                if self.gone is not None:
+                    self._files.take_logs_away()
+                if self.gone is not None or not self._space.has_room_for_log:
+                    self._file_lock.keep_log()
                 self._closed = True
                 self._db.close()
                 self._file_lock.release()
@@ -156,11 +185,15 @@ class Spool:
             The schema id, 16 hex digits that depend on the bytes only.
         """
         schema_id = schema_id_of(descriptor)
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
-                (schema_id, descriptor),
-            )
+        try:
+            with self._transaction():
+                self._db.execute(
+                    "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
+                    (schema_id, descriptor),
+                )
+        except SpoolDiskFull:
+            with self._mutex:
+                self._put_off.schemas[schema_id] = descriptor
         return schema_id
 
     def append(
@@ -202,11 +235,15 @@ class Spool:
         # disk last three times as long, and wears it less.
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
         needed = sum(map(pages_of, map(len, blobs)))
-        spooled: list[SpooledBatch] = []
-        with self._mutex:  # nobody may see the file changed and the count not
-            self._space.shorten_log(needed)
-            with self._noting_refusal(sum(map(len, blobs))), self._transaction():
+
+        def append() -> list[SpooledBatch]:
+            spooled: list[SpooledBatch] = []
+            with self._errors():
+                if self.gone is None:
+                    self._space.shorten_log(needed)
+            with self._transaction():
                 self._space.check(needed, spare=spare)
+                self._put_off.write(self._db)
                 for batch, blob in zip(batches, blobs, strict=True):
                     content = Content(len(batch.rows), batch.rows.nbytes, blob)
                     batch_id = self._batches.insert(batch.table, batch.schema_id, now, content)
@@ -216,20 +253,48 @@ class Spool:
                 self._write_state(state or {})
                 if also is not None:
                     also(self._db)
+            self._put_off.written()
+            self._space.note_taken(batches=len(spooled))
+            return spooled
+
+        # Nobody may see the file changed and the count not.
+        with self._mutex, self._noting_refusal(sum(map(len, blobs))):
+            if blobs and not spare and self._waits and self.gone is None:
+                self._space.keep_for_trims()
+            spooled = self._with_log(append)
             for each in spooled:
                 self._batches.add(each.table, len(each.rows), each.rows.nbytes)
         return spooled
 
     def trim(self, batch_ids: Iterable[int]) -> None:
-        """Remove batches, all of whose rows are acknowledged or set aside, in one commit."""
-        ids = list(batch_ids)
-        with self._mutex:
-            for removed in self._using_reserve(lambda: self._trim(ids)):
-                self._batches.take_off(removed)
-            if self._space.reserve.missing:
-                self._space.reserve.take_back()
+        """Remove batches, all of whose rows are acknowledged or set aside, in one commit.
 
-    def _trim(self, batch_ids: Iterable[int]) -> list[Removed]:
+        When that cannot be written, because the disk is full or the file gone, they are
+        counted as removed, and deleted when it can: after a kill they are sent again.
+        """
+        with self._mutex:
+            ids = list(batch_ids)
+            if self._put_off.batches and not self._put_off.is_due():
+                self._put_off_trim(ids)
+                return
+            try:
+                self._trim_now(ids)
+                for start in range(0, len(waiting := list(self._put_off.batches)), _TRIM_AGAIN):
+                    self._trim_now(waiting[start : start + _TRIM_AGAIN])
+            except (SpoolDiskFull, SpoolFileGone) as error:
+                self._put_off_trim(ids, error)
+            if self._space.reserve.missing and self.gone is None:
+                self._space.reserve.take_back()
+                self._space.reserve.given_up &= self._waits
+
+    def _trim_now(self, batch_ids: Sequence[int]) -> None:
+        removed = self._using_reserve(lambda: self._trim(batch_ids))
+        for batch_id, each in removed.items():
+            if batch_id not in self._put_off.batches:
+                self._batches.take_off(each)
+        self._put_off.batches_deleted(batch_ids)
+
+    def _trim(self, batch_ids: Iterable[int]) -> dict[int, Removed]:
         with self._transaction():
             found = {batch_id: self._batches.remove(batch_id) for batch_id in batch_ids}
             removed = {batch_id: each for batch_id, each in found.items() if each is not None}
@@ -237,7 +302,35 @@ class Spool:
                 self._db, [(batch_id, each.table, each.rows) for batch_id, each in removed.items()]
             )
             self._space.return_free_pages()
-        return list(removed.values())
+        return removed
+
+    def _put_off_trim(self, batch_ids: Iterable[int], error: Exception | None = None) -> None:
+        with self._errors():
+            found = {each: self._batches.find(each) for each in batch_ids}
+        removed = {
+            batch_id: each
+            for batch_id, each in found.items()
+            if each is not None and batch_id not in self._put_off.batches
+        }
+        for each in removed.values():
+            self._batches.take_off(each)
+        self._put_off.keep_batches(removed.items(), error)
+
+    def catch_up(self) -> None:
+        """Write what was put off, and take the reserve, if there is room: call it now and then."""
+        with self._mutex, contextlib.suppress(SpoolError):
+            if self.gone is not None:
+                return
+            if self._put_off:
+                self.trim([])
+                self.write(self._put_off.write)
+                self._put_off.written()
+            self._space.reserve.take_back()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether there is anything in the file that a trim would take out."""
+        return bool(self._batches.totals[0] or self._put_off.batches)
 
     def set_aside(
         self,
@@ -350,19 +443,24 @@ class Spool:
             row = self._db.execute(
                 "SELECT descriptor FROM schemas WHERE schema_id = ?", (schema_id,)
             ).fetchone()
+            if row is None and schema_id in self._put_off.schemas:
+                return self._put_off.schemas[schema_id]
         if row is None:
             raise SpoolError(f"schema {schema_id} was never added to the spool {self.path}")
         return bytes(row[0])
 
     def pending_rows(self, table: str) -> int:
-        """Rows of a table that are spooled and not yet trimmed."""
+        """Rows of a table that are spooled and not yet acknowledged."""
         with self._mutex:
             return self._batches.pending_rows().get(table, 0)
 
     def pending(self) -> dict[str, int]:
-        """Rows that are spooled and not yet trimmed, by table."""
+        """Rows that are in the file, by table: also those whose trim was put off."""
         with self._mutex:
-            return self._batches.pending_rows()
+            rows = self._batches.pending_rows()
+            for table, put_off in self._put_off.pending_rows().items():
+                rows[table] = rows.get(table, 0) + put_off
+            return rows
 
     def stats(self) -> SpoolStats:
         """What the spool holds now."""
@@ -379,7 +477,7 @@ class Spool:
                 oldest_age=0.0 if oldest_at is None else max(0.0, self._clock() - oldest_at),
                 dead_letters=dead_rows,
                 disk_free_bytes=self._space.reserve.free_bytes,
-                disk_is_full=self._space.reserve.missing,
+                disk_is_full=self._space.disk_is_full,
                 dead_letter_bytes=dead_bytes,
                 is_full=self._space.is_full,
             )
@@ -395,7 +493,7 @@ class Spool:
         An empty spool has room in any case: waiting would not make more of it.
         """
         with self._errors():
-            return self._space.look_for_room(nothing_waits=not self._batches.totals[0])
+            return self._space.look_for_room(nothing_waits=not self._waits)
 
     def note_full(self) -> None:
         """Count as full until there is room: an earlier run ended like that."""
@@ -413,8 +511,7 @@ class Spool:
 
     def set_state(self, key: str, value: StateValue) -> None:
         """Commit one value by itself."""
-        with self._transaction():
-            self._write_state({key: value})
+        self.write(lambda _: self._write_state({key: value}))
 
     def read(self, query: Callable[[Transaction], Result]) -> Result:
         """What a function reads from other tables of the file, all of it of one moment."""
@@ -432,8 +529,47 @@ class Spool:
 
     def write(self, change: Callable[[Transaction], Result]) -> Result:
         """Commit what a function writes to other tables of the file."""
-        with self._transaction():
-            return change(self._db)
+
+        def write() -> Result:
+            with self._transaction():
+                return change(self._db)
+
+        return self._with_log(write)
+
+    def write_soon(
+        self, change: Callable[[Transaction], object], state: Mapping[str, StateValue] | None = None
+    ) -> None:
+        """Commit what a function writes, and state; on a full disk with or before the next batch.
+
+        It may be called more than once, if its transaction is taken back.
+        """
+
+        def both(db: Transaction) -> None:
+            change(db)
+            self._write_state(state or {})
+
+        with self._mutex:
+            try:
+                self.write(both)
+            except SpoolDiskFull:
+                self._put_off.add(both)
+
+    def look_at_files(self) -> None:
+        """See whether the files are where they were, and what they were: see `gone`, `damage`."""
+        with self._mutex:
+            if self._closed or self.gone is not None:
+                return
+            self.gone = self._files.missed(self._copied)
+            if self.gone is not None:
+                _LOG.error("%s", self.gone)
+            elif self.damage is None and (damage := self._files.damage()):
+                self._note_damage(damage)
+
+    def _copied(self) -> bool:
+        """Copy the log into the file; returns whether all of it is there now."""
+        with contextlib.suppress(sqlite3.Error):
+            return self._space.begin_log_anew()
+        return False
 
     # -- inside ----------------------------------------------------------------------
 
@@ -498,30 +634,41 @@ class Spool:
             extra={"batch_id": batch_id, "rows": removed.rows, "table": table},
         )
 
+    def _with_log(self, write: Callable[[], Result]) -> Result:
+        """Write; if the log cannot grow, once more from its beginning."""
+        try:
+            return write()
+        except SpoolDiskFull:
+            with self._errors():
+                if not self._space.begin_log_anew():
+                    raise
+            return write()
+
     def _using_reserve(self, write: Callable[[], Result]) -> Result:
         """Do what makes room, with the reserve's space if there is no other."""
         try:
-            return write()
+            return self._with_log(write)
         except SpoolDiskFull:
             with self._mutex:
                 if not self._space.reserve.give_up():
                     raise
-            return write()
+            return self._with_log(write)
 
     @contextlib.contextmanager
     def _noting_refusal(self, size: int) -> Iterator[None]:
         try:
             yield
-        except SpoolFull:
+        except SpoolFull as error:
             with self._mutex:
-                self._space.note_refusal(size)
+                self._space.note_refusal(size, by_disk=isinstance(error, SpoolDiskFull))
             raise
 
     def _note_damage(self, error: SpoolDamaged) -> SpoolDamaged:
         """Remember that the file is damaged, also for the next start."""
         if self.damage is None:
             self.damage = error
-            ask_for_check(self.path)
+            if self.gone is None:
+                ask_for_check(self.path)
         return error
 
     @contextlib.contextmanager
@@ -540,9 +687,12 @@ class Spool:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._errors():
+            if self.gone is not None:
+                raise SpoolFileGone(str(self.gone), kept=self.gone.kept)
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._space.claim(self._file_lock.fileno())
                 self._db.execute("COMMIT")
             except BaseException:
                 self._letters.count_again()

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import struct
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from support.services import wait_until
+from support.small_disk import small_disk
 
 from faults.damage import damage_batch, damage_page
 from faults.rig import Size, rig
 from faults.tcp_proxy import tcp_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from faults.verdict import Verdict
 
@@ -106,24 +104,6 @@ def killed_primary_host(directory: Path, size: Size, say: Callable[[str], None])
         return verdict
 
 
-@contextlib.contextmanager
-def _small_disk(directory: Path) -> Iterator[Path]:
-    """A file system of its own; skips where none may be mounted."""
-    disk = directory / "disk"
-    disk.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def _fill(disk: Path, leave: int) -> Path:
     """Let a file take what is free, but for so many bytes or less.
 
@@ -148,14 +128,14 @@ def _fill(disk: Path, leave: int) -> Path:
 def full_disk(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
     """The disk of the spool is full while Zerobus is away; what finds no room is counted."""
     with (
-        _small_disk(directory) as disk,
-        rig(directory, size, say, spool={"path": str(disk / "spool.db")}) as system,
+        small_disk(directory, _DISK_MIB) as disk,
+        rig(directory, size, say, spool={"path": str(disk.path / "spool.db")}) as system,
     ):
         system.start()
         for number in range(1, size.times + 1):
             dropped = system.consumer.status()["rows_dropped"]
             system.zerobus.fault("delay_commits", seconds=1e6)
-            other = _fill(disk, _MIB)
+            other = _fill(disk.path, _MIB)
             system.consumer.wait_for(
                 lambda before=dropped: system.consumer.status()["rows_dropped"] > before,
                 "rows without room",

@@ -83,8 +83,11 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(process, make_cl
 
 
 def test_a_data_directory_has_one_server(process, tmp_path):
-    with pytest.raises(DataDirInUseError):
-        LocalZerobus(tmp_path / "data")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for name in ("data", "link", "data"):
+        with pytest.raises(DataDirInUseError):
+            LocalZerobus(tmp_path / name)
+        (tmp_path / "data" / ".zerobus-local.lock").unlink(missing_ok=True)
     process.kill()
     LocalZerobus(tmp_path / "data").stop()  # the lock died with the process
     process.start()

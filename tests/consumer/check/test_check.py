@@ -1,6 +1,7 @@
 """`sparkplug-zerobus check` names each failing part with its mend."""
 
 import base64
+import contextlib
 import copy
 import json
 import os
@@ -20,6 +21,7 @@ from consumer.check.report import Running
 from consumer.check.token import check_token
 from consumer.config import parse
 from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA
+from consumer.spool import Spool
 from zerobus_local import LocalZerobus, Tls
 
 
@@ -73,6 +75,26 @@ def test_a_spool_path_that_cannot_work_is_reported(tmp_path):
     assert "is no directory -> let spool.path be in a directory" in fail
     (fail,) = spool_findings(tmp_path, path="/proc/self/spool.db")
     assert " cannot be written: " in fail
+
+
+def test_who_uses_the_spool_is_told_whatever_its_name(tmp_path):
+    with contextlib.closing(Spool.open(tmp_path / "spool.db", reserve_bytes=0)):
+        (tmp_path / "link.db").symlink_to(tmp_path / "spool.db")
+        (tmp_path / "spool.db.lock").unlink()
+        for name in ("spool.db", "link.db"):
+            (ok,) = spool_findings(tmp_path, path=str(tmp_path / name))
+            assert f", in use by process {os.getpid()}" in ok
+    (ok,) = spool_findings(tmp_path)
+    assert "in use" not in ok
+
+
+def test_a_file_of_others_in_the_place_of_the_spools_is_reported(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "spool.db")
+    reserve = tmp_path / "real" / "spool.db.reserve"
+    reserve.symlink_to(tmp_path / "foreign")
+    (fail,) = spool_findings(tmp_path, path=str(tmp_path / "link.db"))
+    assert f"FAIL spool  {reserve} is a symbolic link, which is not followed -> move it" in fail
 
 
 # --- OAuth

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 
 import pytest
+import support.small_disk
 from support.spooled_rows import TABLE, random_rows
 
 from consumer.errors import SpoolDiskFull
@@ -17,17 +18,8 @@ MIB = 1 << 20
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 64 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with support.small_disk.small_disk(tmp_path, 64) as disk:
+        yield disk.path
 
 
 def fill(spool, schema_id):

@@ -235,6 +235,20 @@ def test_what_is_restored_a_second_time_was_received_a_second_time(books):
     assert books.messages == MessageBalance(received=3, held=3)
 
 
+def test_what_was_lost_is_known_also_where_nothing_can_be_written_yet(books):
+    books.commit(books.receive(5, held=5))
+    books.ledger = Ledger()
+    assert books.spool.read(lambda db: books.ledger.restored(db, SERVER, 2, later=True)) == 3
+    assert books.messages == MessageBalance(5, 0, 2, 0, {"lost_when_killed": 3})
+    [(held,)] = books.spool.read(
+        lambda db: db.execute("SELECT amount FROM ledger WHERE account = 'held'").fetchall()
+    )
+    assert held == 5  # for a run that begins before it is written
+    books.commit(books.receive(1, held=3))
+    assert books.messages == MessageBalance(6, 0, 3, 0, {"lost_when_killed": 3})
+    assert not books.ledger.is_waiting
+
+
 # An older file
 
 
