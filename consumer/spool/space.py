@@ -35,6 +35,8 @@ _ROOM_FOR: Final = 4
 _VACUUM_FROM_BYTES: Final = 64 << 20
 _VACUUM_STEP_PAGES: Final = 512
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# What the log has of each commit beside rows: pages of trees, of the free list, of the ledger.
+_COMMIT_BYTES: Final = 6 * layout.PAGE_BYTES
 _LOOK_EVERY: Final = 16
 """Appends after which the used bytes are looked at, however much room there seems to be."""
 
@@ -85,7 +87,7 @@ class SpoolSpace:
 
         What is written is in both of them until the log is copied.
         """
-        return max(0, self.max_bytes - self.used_bytes - 2 * self._promised)
+        return max(0, self.max_bytes - self.used_bytes - 2 * self._promised - _COMMIT_BYTES)
 
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
@@ -95,13 +97,14 @@ class SpoolSpace:
         """
         limit = self.max_bytes - self.held_back - (0 if spare else self._spare)
         self._promised = needed
+        grows = 2 * needed + _COMMIT_BYTES
         # Looking costs 0.1 ms. What else is written between two looks is little.
-        self._at_most += 2 * needed
+        self._at_most += grows
         self._not_looked += 1
         if self._at_most <= limit and self._not_looked < _LOOK_EVERY:
             return
         used = self.used_bytes
-        self._at_most, self._not_looked = used + 2 * needed, 0
+        self._at_most, self._not_looked = used + grows, 0
         if needed and self._at_most > limit:
             self._at_most = used
             kept = f", {self.held_back} are held back" if self.held_back else ""
@@ -115,7 +118,8 @@ class SpoolSpace:
 
         What else was written, such as births, is in log and file until the log is copied.
         """
-        is_near = self._at_most + 2 * needed > self.max_bytes - self.held_back - self._spare
+        grows = 2 * needed + _COMMIT_BYTES
+        is_near = self._at_most + grows > self.max_bytes - self.held_back - self._spare
         if is_near and self._log_bytes() > self._spare and self.has_room_for_log:
             self._cut_log_back()
             self._not_looked = _LOOK_EVERY
