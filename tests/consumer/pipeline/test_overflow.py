@@ -63,13 +63,18 @@ def fill(consumer):
     """Leave no room in the spool; returns the batches that take it."""
     schema_id = consumer.spool.add_schema(b"ballast")
     batches = []
-    for size in (MIB, 16 << 10, 64):
-        # As at a restart: what is only in the log takes room once, not twice.
+    before = -1
+    while before < len(batches):
+        # What is only in the log takes room once, not twice, at a restart.
         consumer.spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        with contextlib.suppress(SpoolFull):
-            while True:
-                rows = random_rows(1, size, len(batches))
-                batches.append(consumer.spool.append(BALLAST, rows, schema_id=schema_id).batch_id)
+        before = len(batches)
+        for size in (MIB, 16 << 10, 64):
+            with contextlib.suppress(SpoolFull):
+                while True:
+                    rows = random_rows(1, size, len(batches))
+                    batches.append(
+                        consumer.spool.append(BALLAST, rows, schema_id=schema_id).batch_id
+                    )
     return batches
 
 
