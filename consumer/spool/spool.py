@@ -3,17 +3,14 @@
 A batch is on disk before `append` returns and stays until it is trimmed, which happens
 when Zerobus has acknowledged all of it. From the append on nothing is lost.
 
-One connection serves all threads under one lock: SQLite lets one writer in at a time
-anyway, and waits in steps of milliseconds when two connections collide. The threads of
-a consumer are the pipeline (appends) and the delivery (reads only when it lags, trims).
+The threads of a consumer are the pipeline (appends) and the delivery (reads only when it lags,
+trims).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
-import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -22,15 +19,18 @@ from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
 from consumer.spool.batches import BatchStore, Content, Removed
-from consumer.spool.letters import MAX_BYTES, Kept, LetterStore
+from consumer.spool.database import Database
+from consumer.spool.letters import MAX_BYTES, LetterStore
 from consumer.spool.lock import FileLock
-from consumer.spool.open_files import OpenFiles
-from consumer.spool.opening import ask_for_check, open_sound
+from consumer.spool.opening import open_sound
 from consumer.spool.put_off import PutOff
+from consumer.spool.setting_aside import SettingAside
 from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace, pages_of
 from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
 
 if TYPE_CHECKING:
+    import sqlite3
+    import threading
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
@@ -43,8 +43,6 @@ _LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
-_DAMAGED_ROW: Final = -1
 # So many batches whose trim was put off are deleted in one transaction.
 _TRIM_AGAIN: Final = 64
 
@@ -54,10 +52,6 @@ class Spool:
 
     Attributes:
         salvage: what was saved of a damaged file when this one was opened, None as a rule.
-        damage: the first sign, since then, that the file is damaged. Nothing can be relied
-            on then: end, and start again.
-        gone: the file, or its log, was deleted or replaced. Nothing is written any more; what
-            is committed can still be read, and is counted until it is trimmed.
     """
 
     def __init__(
@@ -74,19 +68,16 @@ class Spool:
     ) -> None:
         self.path = path
         self.salvage = salvage
-        self.damage: SpoolDamaged | None = None
-        self.gone: SpoolFileGone | None = None
         self._db = connection
         self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock)
         self._space = SpoolSpace(connection, path, max_bytes, reserve)
         self._put_off = PutOff(time.monotonic)
-        self._file_lock = lock
-        self._files = OpenFiles(path, lock.fileno())
         self._clock = clock
-        self._mutex = threading.RLock()
-        self._closed = False
-        with self._errors():
+        self._file = Database(path, connection, lock, self._space, self._letters.count_again)
+        self._mutex = self._file.mutex
+        with self._file.reading():
             self._batches = BatchStore(connection)
+        self._aside = SettingAside(connection, self._file, self._batches, self._letters)
 
     @classmethod
     def open(
@@ -153,7 +144,7 @@ class Spool:
         The log stays as it is when the file is gone, or its disk full.
         """
         with self._mutex:
-            if not self._closed:
+            if not self._file.closed:
                 self.catch_up()
                 left = sum(self._put_off.pending_rows().values())
                 if left and (self.gone is None or self.gone.kept):
@@ -163,13 +154,24 @@ class Spool:
                         left,
                         self.path,
                     )
-                if self.gone is not None:
-                    self._files.take_logs_away()
-                if self.gone is not None or not self._space.has_room_for_log:
-                    self._file_lock.keep_log()
-                self._closed = True
-                self._db.close()
-                self._file_lock.release()
+                self._file.close()
+
+    @property
+    def damage(self) -> SpoolDamaged | None:
+        """The first sign, since it was opened, that the file is damaged.
+
+        Nothing can be relied on then: end, and start again.
+        """
+        return self._file.damage
+
+    @property
+    def gone(self) -> SpoolFileGone | None:
+        """Set when the file, or its log, was deleted or replaced.
+
+        Nothing is written any more; what is committed can still be read, and is counted until it
+        is trimmed.
+        """
+        return self._file.gone
 
     def hold_back(self, size: int) -> None:
         """Keep so many of `max_bytes` from `append_many`, until told otherwise."""
@@ -186,7 +188,7 @@ class Spool:
         """
         schema_id = schema_id_of(descriptor)
         try:
-            with self._transaction():
+            with self._file.transaction():
                 self._db.execute(
                     "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
                     (schema_id, descriptor),
@@ -238,10 +240,8 @@ class Spool:
 
         def append() -> list[SpooledBatch]:
             spooled: list[SpooledBatch] = []
-            with self._errors():
-                if self.gone is None:
-                    self._space.shorten_log(needed)
-            with self._transaction():
+            self._file.shorten_log(needed)
+            with self._file.transaction():
                 self._space.check(needed, spare=spare)
                 self._put_off.write(self._db)
                 for batch, blob in zip(batches, blobs, strict=True):
@@ -261,7 +261,7 @@ class Spool:
         with self._mutex, self._noting_refusal(sum(map(len, blobs))):
             if blobs and not spare and self._waits and self.gone is None:
                 self._space.keep_for_trims()
-            spooled = self._with_log(append)
+            spooled = self._file.try_twice(append)
             for each in spooled:
                 self._batches.add(each.table, len(each.rows), each.rows.nbytes)
         return spooled
@@ -288,14 +288,14 @@ class Spool:
                 self._space.reserve.given_up &= self._waits
 
     def _trim_now(self, batch_ids: Sequence[int]) -> None:
-        removed = self._using_reserve(lambda: self._trim(batch_ids))
+        removed = self._file.make_room(lambda: self._trim(batch_ids))
         for batch_id, each in removed.items():
             if batch_id not in self._put_off.batches:
                 self._batches.take_off(each)
         self._put_off.batches_deleted(batch_ids)
 
     def _trim(self, batch_ids: Iterable[int]) -> dict[int, Removed]:
-        with self._transaction():
+        with self._file.transaction():
             found = {batch_id: self._batches.remove(batch_id) for batch_id in batch_ids}
             removed = {batch_id: each for batch_id, each in found.items() if each is not None}
             ledger.acknowledge(
@@ -305,7 +305,7 @@ class Spool:
         return removed
 
     def _put_off_trim(self, batch_ids: Iterable[int], error: Exception | None = None) -> None:
-        with self._errors():
+        with self._file.reading():
             found = {each: self._batches.find(each) for each in batch_ids}
         removed = {
             batch_id: each
@@ -353,22 +353,9 @@ class Spool:
         Returns:
             Whether they are kept, and were not before.
         """
-        part = EncodedRows(batch.rows.array.slice(start, stop - start)).to_blob()
-        first_row = batch.position(start)
-        place = (batch.table, batch.schema_id, batch.batch_id, first_row, stop - start)
-
-        def keep() -> Kept:
-            with self._transaction():
-                if ledger.is_aside(self._db, batch.batch_id, first_row):
-                    return Kept.BEFORE
-                kept = self._keep_letter(place, reason, error, part, (topic, payload))
-                ledger.put_aside(self._db, batch.batch_id, first_row, stop - start)
-                return kept
-
-        kept = self._using_reserve(keep)
-        if kept is Kept.NOT_AT_ALL:
-            self._note_dropped(place, reason, error)
-        return kept is Kept.NOW
+        return self._aside.put(
+            batch, start, stop, reason=reason, error=error, origin=(topic, payload)
+        )
 
     def send_again(self) -> dict[str, int]:
         """Make batches of dead letters for which that was asked, behind all others: some of them.
@@ -379,7 +366,7 @@ class Spool:
         spooled: list[tuple[str, int, int]] = []
         again: dict[str, int] = {}
         with self._mutex:  # nobody may see the file changed and the count not
-            with self._transaction():
+            with self._file.transaction():
                 for table, schema_id, rows, size, blob in self._letters.take_again():
                     content = Content(rows, size, blob)
                     self._batches.insert(table, schema_id, self._clock(), content)
@@ -395,7 +382,7 @@ class Spool:
 
         Inside of `append_many` what its batches take is taken off.
         """
-        with self._errors():
+        with self._file.reading():
             return self._space.room
 
     # -- reading ---------------------------------------------------------------------
@@ -420,7 +407,7 @@ class Spool:
         found: list[SpooledBatch] = []
         known = known or {}
         size = 0
-        with self._errors():
+        with self._file.reading():
             while True:
                 ids = self._batches.next_ids(table, batch_id)
                 for batch_id, byte_count in ids:  # noqa: PLR1704 - the next query goes on there
@@ -439,7 +426,7 @@ class Spool:
         Raises:
             SpoolError: there is none.
         """
-        with self._errors():
+        with self._file.reading():
             row = self._db.execute(
                 "SELECT descriptor FROM schemas WHERE schema_id = ?", (schema_id,)
             ).fetchone()
@@ -464,7 +451,7 @@ class Spool:
 
     def stats(self) -> SpoolStats:
         """What the spool holds now."""
-        with self._errors():
+        with self._file.reading():
             oldest_at = self._batches.oldest_at()
             batches, rows, row_bytes = self._batches.totals
             dead_rows, dead_bytes = self._letters.count()
@@ -492,7 +479,7 @@ class Spool:
 
         An empty spool has room in any case: waiting would not make more of it.
         """
-        with self._errors():
+        with self._file.reading():
             return self._space.look_for_room(nothing_waits=not self._waits)
 
     def note_full(self) -> None:
@@ -504,7 +491,7 @@ class Spool:
 
     def get_state(self, key: str) -> StateValue | None:
         """The value kept under `key`, None when there is none."""
-        with self._errors():
+        with self._file.reading():
             row = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         value: StateValue | None = row[0] if row else None
         return value
@@ -515,7 +502,7 @@ class Spool:
 
     def read(self, query: Callable[[Transaction], Result]) -> Result:
         """What a function reads from other tables of the file, all of it of one moment."""
-        with self._errors():
+        with self._file.reading():
             self._db.execute("BEGIN")
             try:
                 return query(self._db)
@@ -531,10 +518,10 @@ class Spool:
         """Commit what a function writes to other tables of the file."""
 
         def write() -> Result:
-            with self._transaction():
+            with self._file.transaction():
                 return change(self._db)
 
-        return self._with_log(write)
+        return self._file.try_twice(write)
 
     def write_soon(
         self, change: Callable[[Transaction], object], state: Mapping[str, StateValue] | None = None
@@ -556,20 +543,7 @@ class Spool:
 
     def look_at_files(self) -> None:
         """See whether the files are where they were, and what they were: see `gone`, `damage`."""
-        with self._mutex:
-            if self._closed or self.gone is not None:
-                return
-            self.gone = self._files.missed(self._copied)
-            if self.gone is not None:
-                _LOG.error("%s", self.gone)
-            elif self.damage is None and (damage := self._files.damage()):
-                self._note_damage(damage)
-
-    def _copied(self) -> bool:
-        """Copy the log into the file; returns whether all of it is there now."""
-        with contextlib.suppress(sqlite3.Error):
-            return self._space.begin_log_anew()
-        return False
+        self._file.look_at_files()
 
     # -- inside ----------------------------------------------------------------------
 
@@ -580,7 +554,7 @@ class Spool:
     def _read(self, batch_id: int) -> SpooledBatch | None:
         found = self._batches.fetch(batch_id)
         if found is None:
-            raise self._note_damage(
+            raise self._file.note_damage(
                 SpoolDamaged(
                     f"the spool {self.path} is damaged: batch {batch_id} is in its index only; "
                     "check the disk, and start again, which saves what can be read of it"
@@ -590,69 +564,9 @@ class Spool:
         try:
             rows = EncodedRows.from_blob(blob)
         except SpoolDamaged as error:
-            self._set_aside_damaged(batch_id, table, schema_id, blob, error)
+            self._aside.put_damaged(batch_id, table, schema_id, blob, error)
             return None
         return SpooledBatch(batch_id, table, schema_id, appended_at, rows)
-
-    def _keep_letter(
-        self,
-        place: tuple[str, str, int, int, int],
-        reason: str,
-        error: str,
-        blob: bytes,
-        origin: tuple[str | None, bytes | None] = (None, None),
-    ) -> Kept:
-        """Keep a dead letter, or say in the ledger that there is no room for it."""
-        kept = self._letters.keep(place, reason, error, blob, origin)
-        if kept is Kept.NOT_AT_ALL:
-            ledger.drop_rows(self._db, place[0], place[-1], ledger.DEAD_LETTERS_FULL)
-        return kept
-
-    def _note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
-        with self._mutex:
-            self._letters.note_dropped(place, reason, error)
-
-    def _set_aside_damaged(
-        self, batch_id: int, table: str, schema_id: str, blob: bytes, error: SpoolDamaged
-    ) -> None:
-        with self._transaction():
-            removed = self._batches.remove(batch_id)
-            assert removed is not None  # it was just read
-            # Those of its rows that were set aside before have a letter of their own.
-            left = removed.rows - ledger.take_aside(self._db, batch_id)
-            place = (table, schema_id, batch_id, _DAMAGED_ROW, left)
-            kept = self._keep_letter(place, "damaged", str(error), blob)
-        self._batches.take_off(removed)
-        if kept is Kept.NOT_AT_ALL:
-            self._note_dropped(place, "damaged", str(error))
-        _LOG.error(
-            "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
-            batch_id,
-            removed.rows,
-            table,
-            error,
-            extra={"batch_id": batch_id, "rows": removed.rows, "table": table},
-        )
-
-    def _with_log(self, write: Callable[[], Result]) -> Result:
-        """Write; if the log cannot grow, once more from its beginning."""
-        try:
-            return write()
-        except SpoolDiskFull:
-            with self._errors():
-                if not self._space.begin_log_anew():
-                    raise
-            return write()
-
-    def _using_reserve(self, write: Callable[[], Result]) -> Result:
-        """Do what makes room, with the reserve's space if there is no other."""
-        try:
-            return self._with_log(write)
-        except SpoolDiskFull:
-            with self._mutex:
-                if not self._space.reserve.give_up():
-                    raise
-            return self._with_log(write)
 
     @contextlib.contextmanager
     def _noting_refusal(self, size: int) -> Iterator[None]:
@@ -662,40 +576,3 @@ class Spool:
             with self._mutex:
                 self._space.note_refusal(size, by_disk=isinstance(error, SpoolDiskFull))
             raise
-
-    def _note_damage(self, error: SpoolDamaged) -> SpoolDamaged:
-        """Remember that the file is damaged, also for the next start."""
-        if self.damage is None:
-            self.damage = error
-            if self.gone is None:
-                ask_for_check(self.path)
-        return error
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        with self._mutex:
-            if self._closed:
-                raise SpoolError(f"the spool {self.path} is closed")
-            try:
-                yield
-            except sqlite3.Error as error:
-                meaning = spool_file.spool_error(error, self.path)
-                if isinstance(meaning, SpoolDamaged):
-                    self._note_damage(meaning)
-                raise meaning from error
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._errors():
-            if self.gone is not None:
-                raise SpoolFileGone(str(self.gone), kept=self.gone.kept)
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._space.claim(self._file_lock.fileno())
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._letters.count_again()
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
