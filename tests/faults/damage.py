@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from faults.spool_evidence import event_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 _PAGE_BYTES = 16384
@@ -22,10 +23,15 @@ class DamagedBatch(NamedTuple):
     event_ids: frozenset[str]
 
 
-def damage_batch(spool: Path) -> DamagedBatch:
-    """Turn around some bits in the middle of a batch in the middle of the file."""
+def damage_batch(spool: Path, landed: Collection[str]) -> DamagedBatch:
+    """Turn around some bits in the middle of a batch in the middle of the file.
+
+    Of a batch of which nothing has landed: what was sent, and not acknowledged before the service
+    was killed, may have.
+    """
     with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
         batches = db.execute("SELECT batch_id, rows FROM batches ORDER BY batch_id").fetchall()
+    batches = [each for each in batches if not set(landed).intersection(event_ids(each[1]))]
     batch_id, blob = batches[len(batches) // 2]
     content = spool.read_bytes()
     for start in range(len(blob) // 2, len(blob) - _SAMPLE_BYTES, _SAMPLE_BYTES):

@@ -172,7 +172,7 @@ def damaged_batch(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             system.load(size.seconds)
             system.stop_quietly()
             system.note_committed()
-            batch_id, ids = damage_batch(system.spool)
+            batch_id, ids = damage_batch(system.spool, system.table.ids_of_values())
             system.give_up(ids)
             system.zerobus.start()
             system.consumer.start_ready()
