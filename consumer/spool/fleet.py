@@ -36,6 +36,9 @@ _MOST_DEAD_BYTES: Final = 64 << 20
 _MOST_AT_ONCE: Final = 100
 _MOST_BYTES_AT_ONCE: Final = 4 << 20
 _FOR_A_ROW: Final = 256
+_BESIDE_PAYLOAD: Final = f"length(CAST(topic AS BLOB)) + {_FOR_A_ROW}"
+_TOPICS_OF_DEAD: Final = 4
+"""What dead messages take beside their payloads is this part of what these may take."""
 
 
 class FleetStore:
@@ -147,7 +150,7 @@ class FleetStore:
             "counted) VALUES (?, ?, ?, ?, ?, ?, ?)",
             kept,
         )
-        if kept:
+        if dead:  # also when there is no room for these: a release before this one kept more
             _keep_the_latest(db, self._most_dead)
         lost = sum(not isinstance(each, QuarantinedPart) for each in dead[len(kept) :])
         if lost:
@@ -198,28 +201,34 @@ def _write_one_held(db: Transaction, server: str, held: HeldMessage) -> int | No
 
 
 def _keep_the_latest(db: Transaction, most_bytes: int) -> None:
-    count, size = db.execute(
-        "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_messages"
+    """Delete the oldest while they are too many, or their payloads or their topics too long.
+
+    Topics have a bound of their own: they may be longer than payloads, and are for nobody to read.
+    """
+    count, payloads, topics = db.execute(
+        "SELECT count(*), coalesce(sum(length(payload)), 0), "
+        f"coalesce(sum({_BESIDE_PAYLOAD}), 0) FROM dead_messages"  # noqa: S608 - ours
     ).fetchone()
-    while count > _MOST_DEAD_MESSAGES or size > most_bytes:
-        oldest = db.execute(
-            "SELECT dead_message_id, length(payload) FROM dead_messages "
-            "ORDER BY dead_message_id LIMIT ?",
+    most_topics = most_bytes // _TOPICS_OF_DEAD
+    while count > _MOST_DEAD_MESSAGES or payloads > most_bytes or topics > most_topics:
+        gone = db.execute(
+            "DELETE FROM dead_messages WHERE dead_message_id IN "  # noqa: S608 - ours
+            "(SELECT dead_message_id FROM dead_messages ORDER BY dead_message_id LIMIT ?) "
+            f"RETURNING server, counted, length(payload), {_BESIDE_PAYLOAD}",
             (max(1, count - _MOST_DEAD_MESSAGES),),
         ).fetchall()
-        gone = db.execute(
-            "DELETE FROM dead_messages WHERE dead_message_id <= ? RETURNING server, counted",
-            (oldest[-1][0],),
-        ).fetchall()
-        for server, lost in Counter(server for server, counted in gone if not counted).items():
+        uncounted = Counter(server for server, counted, *_ in gone if not counted)
+        for server, lost in uncounted.items():
             ledger.discard_messages(db, server, lost, ledger.DEAD_LETTERS_FULL)
-        count -= len(oldest)
-        size -= sum(length for _, length in oldest)
+        count -= len(gone)
+        payloads -= sum(payload for _, _, payload, _ in gone)
+        topics -= sum(topic for *_, topic in gone)
 
 
 def _size_of(message: Message) -> int:
     """What a message takes in the file."""
-    return len(message.payload) + len(message.topic) + _FOR_A_ROW
+    topic = message.topic.encode("utf-8", "surrogatepass")
+    return len(message.payload) + len(topic) + _FOR_A_ROW
 
 
 def _device_of(topic: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -133,6 +134,21 @@ def dead(count, size=10):
 def kept(spool):
     query = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_messages"
     return spool.read(lambda db: db.execute(query).fetchone())
+
+
+def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
+    small = 16 << 20
+    with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
+        store = FleetStore(SERVER, small)
+        topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"  # 6 kB; the payload is one byte
+        dead = [Quarantined(Message(topic, b"?", 5), Reason.BAD_PAYLOAD)] * 100
+        for _ in range(15):
+            spool.append_many([], also=lambda db: store.write_dead(db, dead, spool.room()))
+        query = "SELECT count(*), sum(length(CAST(topic AS BLOB))) FROM dead_messages"
+        count, size = spool.read(lambda db: db.execute(query).fetchone())
+        assert count > 50
+        assert size <= small / 8
+        assert spool.stats().used_bytes < small / 4 + (2 << 20)
 
 
 def test_of_many_dead_messages_at_once_some_are_kept_and_the_others_counted(spool):
