@@ -111,6 +111,7 @@ class Database:
                 raise SpoolFileGone(str(self.gone), kept=self.gone.kept)
             self.connection.execute("BEGIN IMMEDIATE")
             try:
+                self._space.note_begin()
                 yield
                 self._space.claim(self._lock.fileno())
                 self.connection.execute("COMMIT")

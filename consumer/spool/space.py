@@ -67,6 +67,7 @@ class SpoolSpace:
         self._at_most = max_bytes  # bytes in use, as far as they were counted
         self._not_looked = 0
         self._promised = 0  # bytes of the append that was checked last
+        self._began: tuple[int, int] | None = None  # bytes in file and log before a transaction
         self._no_room = False  # on the disk, for a batch
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
@@ -78,16 +79,25 @@ class SpoolSpace:
     @property
     def used_bytes(self) -> int:
         """Pages in use and the write-ahead log."""
-        [(pages,)] = self._db.execute("PRAGMA page_count")
-        return int(pages) * layout.PAGE_BYTES - self._free_pages() + self._log_bytes()
+        return self._pages_in_use() + self._log_bytes()
 
     @property
     def room(self) -> int:
         """Bytes that file and log may grow by, beside the append that was checked last.
 
-        What is written is in both of them until the log is copied.
+        What is written is in both of them until the log is copied. What the transaction under way
+        has written is in the file already, and in the log when it is committed.
         """
-        return max(0, self.max_bytes - self.used_bytes - 2 * self._promised - _COMMIT_BYTES)
+        used, wrote = self.used_bytes, 0
+        if self._began is not None and self._db.in_transaction:
+            pages, log = self._began
+            wrote = max(0, self._pages_in_use() - pages)
+            used = pages + log
+        return max(0, self.max_bytes - used - 2 * max(self._promised, wrote) - _COMMIT_BYTES)
+
+    def note_begin(self) -> None:
+        """A transaction begins."""
+        self._began = self._pages_in_use(), self._log_bytes()
 
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
@@ -222,6 +232,10 @@ class SpoolSpace:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
+
+    def _pages_in_use(self) -> int:
+        [(pages,)] = self._db.execute("PRAGMA page_count")
+        return int(pages) * layout.PAGE_BYTES - self._free_pages()
 
     def _log_bytes(self) -> int:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 from support.columnar import message, tag
+from support.spooled_rows import random_rows
 
 from consumer.spool import FleetStore, Spool
 from consumer.spool.gaps import HOUR_US
@@ -273,3 +275,22 @@ def test_messages_that_cannot_be_read_are_counted_rather_than_kept_beyond_the_bo
     assert spool.write(lambda db: store().write_dead(db, dead, 0)) == 3
     query = "SELECT count(*) FROM dead_messages"
     assert spool.read(lambda db: db.execute(query).fetchone()) == (2,)
+
+
+def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_path):
+    small = 16 * MIB
+    with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
+        schema_id = spool.add_schema(b"ballast")
+        for number in range(9):
+            spool.append("main.ot.b", random_rows(1, MIB, number), schema_id=schema_id)
+        stores = [FleetStore(f"plant-{number}", small) for number in range(4)]
+        dead = [Quarantined(Message("spBv1.0/P/NDATA/E", bytes(300 << 10), 5), Reason.BAD_PAYLOAD)]
+
+        def write(db):
+            for number, each in enumerate(stores):
+                each.births.write(db, [birth(f"N{number}", 0.9)], spool.room())
+                each.write_dead(db, dead * 3, spool.room())
+
+        spool.append_many([], also=write)
+        assert spool.stats().used_bytes <= small
+        assert sum(len(kept(spool, f"plant-{number}")) for number in range(4)) >= 1
