@@ -10,7 +10,7 @@ says what is old.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.steady_clock import SteadyClock
@@ -179,8 +179,10 @@ class GapRecords:
         if self._changed:
             self._store.write_gaps(db, self._changed.values(), self._newest)
         if self._sums:
-            self._store.write_heard(db, self._heard)
             self._new_ids = self._store.write_sums(db, self._sums, self._ids)
+            with_account = ChainMap(self._new_ids, self._ids)
+            heard = {key: when for key, when in self._heard.items() if key in with_account}
+            self._store.write_heard(db, heard)
             self._hours.update(hour for _, hour in self._sums)
         over = self._clock() >= self._trim_due or len(self._hours) > _NEW_HOURS
         if self._store.has_grown or (self._sums and over):

@@ -80,6 +80,9 @@ _OR_ADD: Final = (
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in COLUMNS if name != "longest")
     + ", longest = max(longest, excluded.longest)"
 )
+_NODE_ID: Final = (
+    "SELECT node_id FROM edge_nodes WHERE server = ? AND group_id = ? AND edge_node_id = ?"
+)
 _ADD_SUMS: Final = (
     f"INSERT INTO completeness (hour, node_id, {', '.join(COLUMNS)}) "  # noqa: S608 - names of our own
     f"VALUES (?, ?, {', '.join('?' * len(COLUMNS))}) {_OR_ADD}"
@@ -117,8 +120,7 @@ class GapStore:
 
         `newest` is the highest number given so far.
         """
-        gaps = list(gaps)
-        self._grown += sum(_GAP_BYTES + sum(map(len, gap.key)) for gap in gaps)
+        gaps = self._latest(gaps)
         db.executemany(
             "INSERT OR REPLACE INTO gaps "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -127,6 +129,19 @@ class GapStore:
         db.execute(
             "DELETE FROM gaps WHERE server = ? AND number <= ?", (self._server, newest - MOST_GAPS)
         )
+
+    def _latest(self, gaps: Iterable[Gap]) -> list[Gap]:
+        """Those of some gaps that `trim` would leave: what one commit writes is in the log, too."""
+        latest: list[Gap] = []
+        left = self._most_bytes
+        for gap in sorted(gaps, key=lambda each: each.number, reverse=True):
+            size = _GAP_BYTES + _name_bytes(gap.key)
+            if size > left:
+                break
+            left -= size
+            latest.append(gap)
+        self._grown += self._most_bytes - left
+        return latest[::-1]
 
     def write_heard(self, db: Transaction, heard: Mapping[NodeKey, tuple[int, int]]) -> None:
         """Note when the last message of nodes came and was sent, in µs."""
@@ -151,27 +166,40 @@ class GapStore:
             known: ids of nodes, from earlier calls that were committed.
 
         Returns:
-            The ids of the other nodes.
+            The ids of the other nodes. Of nodes that are new to the file and do not fit within
+            its part, all in one commit, there is none, and no account.
         """
         new: dict[NodeKey, int] = {}
+        without: set[NodeKey] = set()
+        left = self._most_bytes
         for key, hour in sums:
-            if key not in known and key not in new:
-                node = (self._server, *key)
-                db.execute(
-                    "INSERT OR IGNORE INTO edge_nodes (server, group_id, edge_node_id, last_us, "
-                    "sent_us) VALUES (?, ?, ?, ?, 0)",
+            if key in known or key in new or key in without:
+                continue
+            node = (self._server, *key)
+            found = db.execute(_NODE_ID, node).fetchone()
+            if found is None:
+                size = _NODE_BYTES + 2 * _name_bytes(key)
+                if size > left:
+                    without.add(key)
+                    continue
+                left -= size
+                inserted = db.execute(
+                    "INSERT INTO edge_nodes (server, group_id, edge_node_id, last_us, sent_us) "
+                    "VALUES (?, ?, ?, ?, 0)",
                     (*node, hour * HOUR_US),
                 )
-                [(new[key],)] = db.execute(
-                    "SELECT node_id FROM edge_nodes "
-                    "WHERE server = ? AND group_id = ? AND edge_node_id = ?",
-                    node,
-                )
-        self._grown += sum(_NODE_BYTES + 2 * sum(map(len, key)) for key in new)
+                found = (inserted.lastrowid,)
+            new[key] = found[0]
+        self._grown += self._most_bytes - left
         self._grown += _HOURLY_ROW_BYTES * len(sums)
         ids = {**known, **new} if new else known
         db.executemany(
-            _ADD_SUMS, ((hour, ids[key], *astuple(each)) for (key, hour), each in sums.items())
+            _ADD_SUMS,
+            (
+                (hour, ids[key], *astuple(each))
+                for (key, hour), each in sums.items()
+                if key not in without
+            ),
         )
         return new
 
@@ -274,6 +302,10 @@ class GapStore:
             (self._server,),
         )
         return {(group_id, edge_node_id): sent_us for group_id, edge_node_id, sent_us in rows}
+
+
+def _name_bytes(key: NodeKey) -> int:
+    return sum(len(each.encode("utf-8", "surrogatepass")) for each in key)
 
 
 def _forget_beyond(db: Transaction, table: str, size: str, age: str, most_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -456,3 +457,34 @@ def test_a_file_that_is_no_spool_of_this_release_is_refused_with_one_line(tmp_pa
     other.write_bytes(b"no database at all, by no means" * 100)
     with pytest.raises(SpoolError, match="not an SQLite file"):
         read_gap_report(other, 0, NOW)
+
+
+def test_many_new_nodes_with_long_names_in_one_commit_stay_within_their_part(tmp_path):
+    small = 16 << 20
+    with contextlib.closing(Spool.open(tmp_path / "spool.db", max_bytes=small)) as spool:
+        store = GapStore("plant-a", small)
+        honest = ("Plant", "Honest")
+        spool.write(lambda db: store.write_sums(db, {(honest, HOUR): HourlySums(1)}, {}))
+        invented = [("Plant", f"{'€' * 1_900}{number}") for number in range(1_000)]
+        sums = {(key, HOUR): HourlySums(1) for key in [*invented, honest]}
+        gaps = [
+            Gap(*key, GapReason.AWAY, ARRIVED, number=number)
+            for number, key in enumerate(invented, start=1)
+        ]
+
+        def write(db):
+            ids.update(store.write_sums(db, sums, {}))
+            store.write_gaps(db, gaps, len(gaps))
+
+        ids = {}
+        spool.write(write)
+        assert spool.stats().used_bytes < small / 3  # with the log
+        assert honest in ids
+        [(received,)] = spool.read(
+            lambda db: db.execute(
+                "SELECT sum(received) FROM completeness WHERE node_id = ?", (ids[honest],)
+            ).fetchall()
+        )
+        assert received == 2
+        [(newest,)] = spool.read(lambda db: db.execute("SELECT max(number) FROM gaps").fetchall())
+        assert newest == len(gaps)
