@@ -68,7 +68,7 @@ class Consumer:
         self.telemetry = telemetry
         self.ledger = ledger
         zerobus, host = configuration.zerobus, configuration.host
-        self.side = SideTables(zerobus, spool, _now_us)
+        self.side = SideTables(zerobus, spool, _now_us, spool_bytes=configuration.spool.max_bytes)
         next_arrival = self._next_arrival()
         self.deliveries = wiring.deliveries(
             spool,

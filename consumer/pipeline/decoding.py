@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from consumer.pipeline.source import Source
     from consumer.pipeline.spool_watch import SpoolWatch
     from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool import Ledger, Spool, SpooledBatch, StateValue
+    from consumer.spool import Ledger, Spool, SpooledBatch, StateValue, Transaction
     from sparkplug import Decoded
 
 _LOG = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class Decoding:
         table = self._table
         schema_id = self._side.schema_id(table)
         batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
-        state = self._state(written) | ({} if dropping else self._side.state())
+        state = self._state(written)
         try:
             spooled = self._append(batches + side_batches, state, written, dropping=dropping)
         except SpoolFull as error:
@@ -238,12 +238,17 @@ class Decoding:
             SpoolFull: it does not.
         """
 
+        def also(db: Transaction) -> None:
+            write_all(db, written, self._ledger, self._spool.room)
+            if not dropping:
+                self._side.write(db, self._spool.room)
+
         def append() -> list[SpooledBatch]:
             with self._spool.alone():
                 spooled = self._spool.append_many(
                     batches,
                     state=state,
-                    also=lambda db: write_all(db, written, self._ledger, self._spool.room),
+                    also=also,
                     spare=dropping,
                 )
                 self._ledger.written()

@@ -19,14 +19,14 @@ from consumer.rows import (
     descriptor_bytes,
     quarantine_events,
 )
-from consumer.spool import NewBatch
+from consumer.spool import KeptVersions, NewBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from consumer.config import Zerobus
     from consumer.rows import SourceNames, TagColumns
-    from consumer.spool import Spool
+    from consumer.spool import Spool, Transaction
     from sparkplug import Decoded, Event
 
 _LOG = logging.getLogger(__name__)
@@ -50,9 +50,17 @@ class SideTables:
         zerobus: says which tables there are.
         spool: keeps the versions of metadata, and the schemas.
         clock_us: microseconds since 1970 UTC.
+        spool_bytes: bound of the whole spool.
     """
 
-    def __init__(self, zerobus: Zerobus, spool: Spool, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        zerobus: Zerobus,
+        spool: Spool,
+        clock_us: Callable[[], int],
+        *,
+        spool_bytes: int = 4 << 30,
+    ) -> None:
         self._events_table = zerobus.events_table
         self._metadata_table = zerobus.metadata_table
         self._clock_us = clock_us
@@ -62,6 +70,8 @@ class SideTables:
             for name, table in configured_tables(zerobus).items()
         }
         self._versions = VersionStore(spool.get_state)
+        self._kept_versions = KeptVersions(spool_bytes)
+        self._told = False  # that there is no room for all versions
         self._event_rows: dict[str, EventRows] = {}
         self._metadata_rows: dict[str, MetadataRows] = {}
         self._pending_events: list[tuple[SourceNames, Event]] = []
@@ -110,6 +120,25 @@ class SideTables:
     def state(self) -> dict[str, bytes]:
         """The versions of metadata that hold after the commit."""
         return self._versions.state()
+
+    def write(self, db: Transaction, room: Callable[[], int]) -> None:
+        """Write what `state` gives, as far as it may be kept, inside the transaction of the rows.
+
+        `room` tells how much the file may still grow by.
+        """
+        state = self.state()
+        if not state:
+            return
+        left = self._kept_versions.write(db, state, room())
+        if left and not self._told:
+            self._told = True
+            _LOG.warning(
+                "there is no room in the spool for what the births of all edge nodes and devices "
+                "say of their tags (%d MiB, a sixteenth of spool.max_bytes): the largest are "
+                "forgotten, and when they change, the versions before get no valid_to in the table "
+                "of metadata; see whether births are of nodes that exist, or raise spool.max_bytes",
+                self._kept_versions.most_bytes >> 20,
+            )
 
     def settle(self) -> None:
         """What `batches` and `state` gave was committed, or was lost."""

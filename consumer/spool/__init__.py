@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from consumer.spool.opening import damaged_files
     from consumer.spool.spool import Spool
     from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue, Transaction
+    from consumer.spool.versions import KeptVersions
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
@@ -51,6 +52,7 @@ else:
             "opening": ["damaged_files"],
             "spool": ["Spool"],
             "types": ["NewBatch", "SpoolStats", "SpooledBatch", "StateValue", "Transaction"],
+            "versions": ["KeptVersions"],
         },
     )
 
@@ -65,6 +67,7 @@ __all__ = [
     "GapStore",
     "HourlySums",
     "KeptNode",
+    "KeptVersions",
     "Ledger",
     "MessageBalance",
     "NewBatch",

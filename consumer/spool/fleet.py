@@ -206,8 +206,8 @@ def _keep_the_latest(db: Transaction, most_bytes: int) -> None:
     Topics have a bound of their own: they may be longer than payloads, and are for nobody to read.
     """
     count, payloads, topics = db.execute(
-        "SELECT count(*), coalesce(sum(length(payload)), 0), "
-        f"coalesce(sum({_BESIDE_PAYLOAD}), 0) FROM dead_messages"  # noqa: S608 - ours
+        "SELECT count(*), coalesce(sum(length(payload)), 0), "  # noqa: S608 - ours
+        f"coalesce(sum({_BESIDE_PAYLOAD}), 0) FROM dead_messages"
     ).fetchone()
     most_topics = most_bytes // _TOPICS_OF_DEAD
     while count > _MOST_DEAD_MESSAGES or payloads > most_bytes or topics > most_topics:

@@ -304,3 +304,37 @@ def test_that_it_is_full_is_told_late_rather_than_never(consumer, caplog):
     make_room(consumer, batches)
     take(consumer, data("A", 1.3, 3))
     assert caplog.text.count("has room again") == 2
+
+
+def test_metadata_of_invented_nodes_leaves_room_for_the_rows_of_others(tmp_path):
+    consumer = make_consumer(
+        parse(
+            {
+                "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
+                "zerobus": {
+                    "endpoint": "http://127.0.0.1:9",
+                    "workspace_url": "http://127.0.0.1:10",
+                    "table": MAIN,
+                    "metadata_table": "main.ot.tag_metadata",
+                    "client_id": "id",
+                    "client_secret": "secret",
+                },
+                "spool": {"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
+            }
+        )
+    )
+    with contextlib.closing(consumer.spool):
+        for number in range(40):
+            tags = [tag(f"R{each}", each, 1.0) for each in range(10)]
+            for each in tags:
+                said = {"type": 12, "string_value": os.urandom(16_000).hex()}
+                each["properties"] = {"keys": ["documentation"], "values": [said]}
+            invented = message("NBIRTH", *tags, node=f"N{number}", timestamp=SENT)
+            take(consumer, invented)
+            batches = consumer.spool.read(
+                lambda db: db.execute("SELECT batch_id FROM batches").fetchall()
+            )
+            consumer.spool.trim(batch_id for (batch_id,) in batches)  # Zerobus is healthy
+        assert consumer.spool.stats().fill < 0.5
+        take(consumer, born("Honest", 1.0))
+        assert ("Honest", 1.0) in values(consumer)
