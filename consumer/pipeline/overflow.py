@@ -21,7 +21,7 @@ from consumer.errors import SpoolDiskFull
 from sparkplug import Reason, RebirthRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from consumer.pipeline.source import Source
     from consumer.pipeline.taken import Taken
@@ -35,6 +35,9 @@ _SHOWN_NODES: Final = 20
 _LOG_EVERY: Final = 30.0
 """Where it is full to and fro, no more often is told that it is."""
 _REASON: Final = str(Reason.SPOOL_FULL)
+_OF_SPOOL: Final = 128
+"""Names of those who are to be asked take this part of the spool at most, for the next run."""
+_MOST_KEPT_BYTES: Final = 1 << 20
 
 
 class Overflow:
@@ -68,6 +71,8 @@ class Overflow:
         self._times_untold = 0
         self._discarded: dict[str, Counter[NodeKey]] = {each.name: Counter() for each in sources}
         self._to_ask = {each.name: self._remembered(each.name) for each in sources}
+        most = min(_MOST_KEPT_BYTES, spool.stats().max_bytes // _OF_SPOOL)
+        self._most = most // max(1, len(sources))
         self._changed = False
         if any(self._to_ask.values()):  # an earlier run ended while the spool was full
             spool.note_full()
@@ -190,10 +195,7 @@ class Overflow:
         """Who is to be asked, for a run that begins before they were: with the next commit."""
         if not self._changed:
             return {}
-        return {
-            _key(server): json.dumps(sorted(nodes), ensure_ascii=False)
-            for server, nodes in self._to_ask.items()
-        }
+        return {_key(server): _as_text(nodes, self._most) for server, nodes in self._to_ask.items()}
 
     def settle(self) -> None:
         """`state` was committed."""
@@ -222,6 +224,21 @@ class Overflow:
                 for count, server, group, node in counts[:_SHOWN_NODES]
             ],
         }
+
+
+def _as_text(nodes: Iterable[NodeKey], most_bytes: int) -> str:
+    """Nodes for the spool's file: those with short names, if all are too much for it.
+
+    It is written when there is no room, and anew with each node that comes to it.
+    """
+    left = most_bytes
+    kept: list[NodeKey] = []
+    for node in sorted(nodes, key=lambda each: (len(each[0]) + len(each[1]), each)):
+        left -= len(json.dumps(node, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        if left < 0:
+            break
+        kept.append(node)
+    return json.dumps(kept, ensure_ascii=False)
 
 
 def _key(server: str) -> str:

@@ -338,3 +338,16 @@ def test_metadata_of_invented_nodes_leaves_room_for_the_rows_of_others(tmp_path)
         assert consumer.spool.stats().fill < 0.5
         take(consumer, born("Honest", 1.0))
         assert ("Honest", 1.0) in values(consumer)
+
+
+def test_names_of_nodes_that_lost_messages_take_little_of_a_full_spool(consumer, started):
+    fill(consumer)
+    full = consumer.spool.stats().used_bytes
+    for batch in range(2):
+        invented = [f"{'€' * 1_900}{batch}-{number}" for number in range(500)]
+        take(consumer, *(born(node, 1.0) for node in [*invented, f"Honest{batch}"]))
+    assert consumer.overflow.active
+    assert consumer.spool.stats().used_bytes < full + 2 * MIB
+    consumer.spool.close()
+    again = started()
+    assert {("Plant", "Honest0"), ("Plant", "Honest1")} <= again.overflow._to_ask["plant"]
