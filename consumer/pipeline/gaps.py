@@ -51,6 +51,8 @@ class GapTotals:
         self.history_rows = 0
         self.sessions_missed = 0
         self.unlisted = 0
+        self.trims = 0
+        """How often accounts of old nodes were forgotten: those of all servers, by any of them."""
 
     def add(self, change: GapChange) -> None:
         """Count a change of a gap."""
@@ -104,6 +106,7 @@ class GapRecords:
         self._jumps = 0
         self._ids: dict[NodeKey, int] = {}
         self._new_ids: dict[NodeKey, int] = {}
+        self._trims = 0  # known to `_ids`
         self._listed: Counter[NodeKey] = Counter()
         self._listed_hour = 0
         self._trim_due = 0.0
@@ -178,6 +181,9 @@ class GapRecords:
             self._store.write_away(db, self._away_us)
         if self._changed:
             self._store.write_gaps(db, self._changed.values(), self._newest)
+        if self._trims != self._totals.trims:
+            self._trims = self._totals.trims
+            self._ids = {}  # some may be gone
         if self._sums:
             self._new_ids = self._store.write_sums(db, self._sums, self._ids)
             with_account = ChainMap(self._new_ids, self._ids)
@@ -202,7 +208,8 @@ class GapRecords:
         self._store.trim(db, now_us // HOUR_US, settled=self._day.settled)
         self._trim_due = self._clock() + _TRIM_EVERY
         self._hours.clear()
-        self._new_ids, self._ids = {}, {}  # some may be gone
+        self._totals.trims += 1
+        self._new_ids = {}
 
     def _now_us(self) -> int:
         """The time of day, as far as it is believed."""

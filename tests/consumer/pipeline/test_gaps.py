@@ -412,6 +412,35 @@ def test_a_node_whose_id_was_forgotten_gets_another(kept):
     assert kept.account().sums.received == 1
 
 
+def test_what_one_server_forgets_costs_the_nodes_of_another_no_later_account(kept, monkeypatch):
+    other = Fleet(reorder_timeout=TIMEOUT)
+    records = GapRecords(
+        "plant-b", other, kept.totals, lambda: kept.now, lambda: ARRIVED, spool_bytes=GIB
+    )
+    records.restore(kept.spool)
+
+    def feed(received):
+        records.take(other.feed([received], kept.now).gaps)
+        records.collect()
+        kept.spool.write(records.write)
+        records.settle()
+
+    for seq in range(2):  # its id is known from the second commit on
+        verb = "NDATA" if seq else "NBIRTH"
+        feed(message(verb, tag("Ramp", 0), seq=seq, received_us=ARRIVED - 60_000_000))
+        kept.now += 2.0
+    monkeypatch.setattr(gap_store, "MOST_NODES", 2)
+    kept.records._trim_due = 0.0
+    invented = (message("NBIRTH", tag("Ramp", 0), node=name) for name in "ABC")
+    kept.feed(*invented, after=1.0)
+    feed(data(2))
+    query = (
+        "SELECT coalesce(sum(received), 0) FROM completeness JOIN edge_nodes USING (node_id) "
+        "WHERE server = 'plant-b'"
+    )
+    assert kept.spool.read(lambda db: db.execute(query).fetchone()) == (1,)
+
+
 def test_counts_of_very_many_nodes_are_written_less_often(kept, monkeypatch):
     monkeypatch.setattr(gap_records, "_NODES_PER_SECOND", 2)
     nodes = [f"Edge {number}" for number in range(10)]
