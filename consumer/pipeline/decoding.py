@@ -80,6 +80,7 @@ class Decoding:
         self._next_arrival = next_arrival
         self._ledger_at = 0.0
         self._failed_batches = 0
+        self._taken: list[Taken] = []  # what the batch gave that is taken in
         self._retry_at = 0.0
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._decode_all, name="decode", daemon=True)
@@ -117,9 +118,13 @@ class Decoding:
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
             _LOG.exception("a batch was lost: decoding failed")
+            touched = {self._sources[index] for index in batch.by_server}
+            # Time passed for the others, too: births that had waited may have been read.
+            touched |= {each.source for each in self._taken if each.decoded.memories}
+            for source in touched:
+                source.forgotten = True
+                source.fleet.catalogue.describe_again()
             for index, messages in batch.by_server.items():
-                self._sources[index].forgotten = True
-                self._sources[index].fleet.catalogue.describe_again()
                 self._telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
@@ -129,7 +134,7 @@ class Decoding:
     def _take(self, batch: InboxBatch) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
         now = time.monotonic()
-        taken: list[Taken] = []
+        taken = self._taken = []
         for index, source in enumerate(self._sources):
             received = (batch.by_server.get(index), batch.certificates.get(index))
             self._ledger.received(source.name, sum(map(len, filter(None, received))))

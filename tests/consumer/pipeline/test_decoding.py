@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 from support.columnar import message, tag
@@ -79,6 +80,23 @@ def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, mo
     assert consumer.balance().rows == {
         "main.ot.tag_events": RowBalance(produced=1, dropped={"decoding_failed": 1})
     }
+
+
+def test_a_birth_that_had_waited_and_is_not_committed_leaves_no_earlier_one_behind(
+    consumer, monkeypatch
+):
+    births = [message("NBIRTH", tag("Ramp", 0)), message("DBIRTH", tag("Level", 1), seq=1)]
+    consumer.decoding._take(InboxBatch({0: MessageBatch(births)}))
+    behind_a_hole = message("DBIRTH", tag("Flow", 1), seq=3)  # the alias means something else now
+    consumer.decoding._take(InboxBatch({0: MessageBatch([behind_a_hole])}))
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
+        later = time.monotonic() + 60.0
+        patched.setattr(time, "monotonic", lambda: later)
+        consumer.decoding._take_whatever_it_is(InboxBatch())  # it waits no longer
+    consumer.decoding._take(InboxBatch({0: MessageBatch([message("NBIRTH", node="Other")])}))
+    births = consumer.spool.read(lambda db: list(FleetStore("plant", GIB).births.read(db)))
+    assert [each.birth.edge_node_id for each in births] == ["Other"]
 
 
 def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
