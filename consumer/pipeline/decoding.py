@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFileGone, SpoolFull
-from consumer.pipeline.rebirths import heed_alarms
+from consumer.pipeline.rebirths import AlarmLog
 from consumer.pipeline.taken import Taken, write_all
 from consumer.spool import NewBatch
 from sparkplug import Reason
@@ -79,6 +79,7 @@ class Decoding:
         self._rebirths = rebirths
         self._next_arrival = next_arrival
         self._ledger_at = 0.0
+        self._alarm_logs = {source: AlarmLog() for source in sources}
         self._failed_batches = 0
         self._taken: list[Taken] = []  # what the batch gave that is taken in
         self._retry_at = 0.0
@@ -319,7 +320,9 @@ class Decoding:
             answered = request.reason is Reason.DATA_BEFORE_BIRTH and request[:2] in born
             if not answered:
                 source.governor.want(request)
-        heed_alarms(decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed)
+        self._alarm_logs[source].heed(
+            decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed
+        )
         taken = Taken(source, decoded)
         produced = repeated = 0
         for observations in decoded.observations:

@@ -1,11 +1,12 @@
 """Edge nodes are asked for their births, except those that an alarm tells to leave alone.
 
-Decoding, or a person, wants that. `heed_alarms` logs alarms, and tells the governors of them.
+Decoding, or a person, wants that. `AlarmLog` logs alarms, and tells the governors of them.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from sparkplug import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from consumer.pipeline.intake import Connection
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _MOST_ASKED: Final = 10_000
+_MOST_ALARMS: Final = 20
+_ALARMS_EVERY: Final = 10.0
+"""So many alarms of a server's nodes are logged in so many seconds."""
 
 _WHAT_TO_DO: Final = {
     EventKind.DUPLICATE_NODE: (
@@ -123,22 +127,58 @@ class Rebirths:
         )
 
 
-def heed_alarms(
-    events: Iterable[Event], governor: RebirthGovernor, duplicates: AbstractSet[tuple[str, str]]
-) -> None:
-    """Log alarms that began or ended, and do not ask nodes for births that two publish.
+class AlarmLog:
+    """Logs alarms of one server's nodes that began or ended; of many at once, some.
 
-    Births of one publisher make the other one's data unreadable: asking only feeds that.
+    Whoever may publish may invent nodes, each with alarms of its own and a long name. All of them
+    are events, and counted.
+
+    Args:
+        clock: monotonic seconds.
     """
-    for event in events:
-        advice = _WHAT_TO_DO.get(event.kind)
-        if advice is None or event.group_id is None or event.edge_node_id is None:
-            continue
-        key = (event.group_id, event.edge_node_id)
-        if event.kind is EventKind.DUPLICATE_NODE:
-            (governor.suspend if key in duplicates else governor.resume)(*key)
-        extra = {"group_id": key[0], "edge_node_id": key[1], "reason": event.reason}
-        if (event.reason or "").endswith(ALARM_OVER):
-            _LOG.info("%s/%s: %s", *key, event.detail, extra=extra)
-        else:
-            _LOG.warning("%s/%s: %s; %s", *key, event.detail, advice, extra=extra)
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = -math.inf
+        self._told = 0
+        self._untold = 0
+
+    def heed(
+        self,
+        events: Iterable[Event],
+        governor: RebirthGovernor,
+        duplicates: AbstractSet[tuple[str, str]],
+    ) -> None:
+        """Log alarms among events, and do not ask nodes for births that two publish.
+
+        Births of one publisher make the other one's data unreadable: asking only feeds that.
+        """
+        self._begin_anew()
+        for event in events:
+            advice = _WHAT_TO_DO.get(event.kind)
+            if advice is None or event.group_id is None or event.edge_node_id is None:
+                continue
+            key = (event.group_id, event.edge_node_id)
+            if event.kind is EventKind.DUPLICATE_NODE:
+                (governor.suspend if key in duplicates else governor.resume)(*key)
+            if self._told >= _MOST_ALARMS:
+                self._untold += 1
+                continue
+            self._told += 1
+            extra = {"group_id": key[0], "edge_node_id": key[1], "reason": event.reason}
+            if (event.reason or "").endswith(ALARM_OVER):
+                _LOG.info("%s/%s: %s", *key, event.detail, extra=extra)
+            else:
+                _LOG.warning("%s/%s: %s; %s", *key, event.detail, advice, extra=extra)
+
+    def _begin_anew(self) -> None:
+        now = self._clock()
+        if now - self._since < _ALARMS_EVERY:
+            return
+        if self._untold:
+            _LOG.warning(
+                "alarms of edge nodes began or ended %d times more than was logged: they are in "
+                "the table of events; see who may publish",
+                self._untold,
+            )
+        self._since, self._told, self._untold = now, 0, 0
