@@ -59,10 +59,17 @@ class Holding(Rows):
         while (
             len(node.held) > self.hold_messages
             or sum(held.size for held in node.held) > self.hold_bytes
-            or sum(held.size for each in self.nodes.values() for held in each.held)
-            > self.hold_bytes_of_all
         ):
             self.give_up(node.held.pop(0).message, "hold_full")
+        while (
+            sum(held.size for each in self.nodes.values() for held in each.held)
+            > self.hold_bytes_of_all
+        ):
+            largest = min(
+                self.nodes,
+                key=lambda key: (-sum(held.size for held in self.nodes[key].held), key),
+            )
+            self.give_up(self.nodes[largest].held.pop(0).message, "hold_full")
 
     def give_up(self, message: Message, reason: str) -> None:
         self.dead_letters.append((message.arrival, reason))

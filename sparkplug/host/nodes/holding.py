@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -11,9 +12,16 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
 
 
+_MOST_OUTDATED: Final = 4
+"""So many times the nodes that hold anything are in the list by size before it is made anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class HoldLimits:
-    """Bounds of what is held: per node in messages and bytes, in all in bytes, in seconds."""
+    """Bounds of what is held: per node in messages and bytes, in all in bytes, in seconds.
+
+    Beyond that of all nodes the one that holds most gives its oldest message up.
+    """
 
     node_messages: int = 10_000
     node_bytes: int = 16 * 1024 * 1024
@@ -46,6 +54,8 @@ class Holding:
         self._size = 0
         self._count = 0
         self._look_at = float("inf")  # nothing expires before
+        # Nodes by what they hold, most first, some of it out of date; None: not needed so far.
+        self._by_size: list[tuple[int, NodeKey]] | None = None
         self.uncounted = 0
         """Messages that are held whole."""
         self.left: set[int] = set()
@@ -76,20 +86,38 @@ class Holding:
         if entry.kept is not None:
             self.left.discard(entry.kept)
         self._look_at = min(self._look_at, entry.since + self.limits.seconds)
+        self._note_size(key, node)
 
     def add(self, key: NodeKey, entry: Waiting) -> list[Waiting]:
         """Hold a message of a node; return those that had to go for it."""
         self.put_back(key, entry)
         node, limits = self._nodes[key], self.limits
         gone: list[Waiting] = []
-        while node.count and (
-            node.count > limits.node_messages
-            or node.size > limits.node_bytes
-            or self._size > limits.total_bytes
-        ):
-            number, oldest = node.oldest()
-            gone.append(self._remove(key, number, oldest))
+        while node.count and (node.count > limits.node_messages or node.size > limits.node_bytes):
+            gone.append(self._remove(key, *node.oldest()))
+        while self._size > limits.total_bytes:
+            largest = self._largest()
+            gone.append(self._remove(largest, *self._nodes[largest].oldest()))
         return gone
+
+    def _largest(self) -> NodeKey:
+        """The node that holds most bytes; of several the first by name."""
+        if self._by_size is None or len(self._by_size) > _MOST_OUTDATED * len(self._nodes) + 100:
+            self._by_size = [(-node.size, key) for key, node in self._nodes.items()]
+            heapq.heapify(self._by_size)
+        while True:
+            size, key = self._by_size[0]
+            node = self._nodes.get(key)
+            if node is not None and node.size == -size:
+                return key
+            heapq.heappop(self._by_size)
+
+    def _note_size(self, key: NodeKey, node: _Node) -> None:
+        if self._by_size is not None:
+            if self._size > self.limits.total_bytes // 2:
+                heapq.heappush(self._by_size, (-node.size, key))
+            else:
+                self._by_size = None
 
     def of_node(self, key: NodeKey) -> list[Waiting]:
         """Everything held of a node, for itself and for its devices, in order of arrival."""
@@ -164,4 +192,5 @@ class Holding:
             self.left.add(entry.kept)
         if not node.count:
             del self._nodes[key]
+        self._note_size(key, node)
         return entry

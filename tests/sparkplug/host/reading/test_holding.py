@@ -298,6 +298,16 @@ def test_after_a_restart_a_death_of_another_session_ends_nothing():
     assert heard.counts == {"death_of_other_session": 1}
 
 
+def test_nodes_that_hold_much_cost_another_nothing_when_all_together_hold_too_much():
+    heard = Listener(hold_limits=HoldLimits(total_bytes=20_000))
+    invented = [data(seq, node=f"Invented {node}") for node in range(5) for seq in range(1, 12)]
+    heard.feed(*invented)
+    assert heard.dead_letters
+    heard.feed(data(1), *invented)
+    assert data(1).topic not in {letter.topic for letter, _ in heard.dead_letters}
+    assert numbers(heard.feed(BIRTH)) == [1]
+
+
 def test_remembered_births_give_no_rows():
     heard = restarted(birth(), DEVICE_BIRTH)
     assert not heard.rows
