@@ -174,18 +174,21 @@ class GapRecords:
             self._sums_of(key, last_us // HOUR_US).received += messages
             self._heard[key] = (last_us, sent_us)
 
-    def write(self, db: Transaction) -> None:
-        """Write what is pending, inside a transaction; `settle` when it was committed."""
+    def write(self, db: Transaction, room: int | None = None) -> None:
+        """Write what is pending, inside a transaction; `settle` when it was committed.
+
+        `room` is what file and log may still grow by, together.
+        """
         now_us = self._now_us()
         if self._away_us is not None:
             self._store.write_away(db, self._away_us)
         if self._changed:
-            self._store.write_gaps(db, self._changed.values(), self._newest)
+            self._store.write_gaps(db, self._changed.values(), self._newest, room)
         if self._trims != self._totals.trims:
             self._trims = self._totals.trims
             self._ids = {}  # some may be gone
         if self._sums:
-            self._new_ids = self._store.write_sums(db, self._sums, self._ids)
+            self._new_ids = self._store.write_sums(db, self._sums, self._ids, room)
             with_account = ChainMap(self._new_ids, self._ids)
             heard = {key: when for key, when in self._heard.items() if key in with_account}
             self._store.write_heard(db, heard)

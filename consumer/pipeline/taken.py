@@ -81,8 +81,8 @@ class Taken:
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
         """Write what goes with the rows, inside their transaction.
 
-        `room` tells how much the file may still grow by: births, and messages that are kept, are
-        left out rather than written beyond that.
+        `room` tells how much the file may still grow by: births, messages that are kept, and
+        accounts of new nodes are left out rather than written beyond that.
         """
         store = self.source.store
         if self.source.forgotten:
@@ -94,7 +94,7 @@ class Taken:
             self.dead_lost = store.write_dead(db, self.dead, room())
         if self.held is not None:
             self.held_lost = store.write_held(db, self.held, room())
-        self.source.gaps.write(db)
+        self.source.gaps.write(db, room())
 
     def written(self) -> None:
         """The transaction is committed."""

@@ -24,6 +24,9 @@ MOST_HOURLY_ROWS: Final = 1_000_000
 MOST_NODES: Final = 100_000
 _OF_SPOOL: Final = 48
 """Gaps, nodes, and hourly rows take this part of the spool at most, each of the three."""
+_OF_ROOM: Final = 16
+"""New names take this part of what room there is: each is in a row, an index and the log, and long
+ones have a page for themselves in each of them."""
 _EARLY: Final = 8
 """When such a part of that is new, too much is looked for before the hour is over."""
 
@@ -115,12 +118,15 @@ class GapStore:
         """Note when the host lost a server, in µs."""
         db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (self.away_key(), at_us))
 
-    def write_gaps(self, db: Transaction, gaps: Iterable[Gap], newest: int) -> None:
+    def write_gaps(
+        self, db: Transaction, gaps: Iterable[Gap], newest: int, room: int | None = None
+    ) -> None:
         """Write records, in place of what was known of the same gaps; the oldest go.
 
-        `newest` is the highest number given so far.
+        `newest` is the highest number given so far. What is too much for one commit, or for the
+        `room` of file and log together, is left out.
         """
-        gaps = self._latest(gaps)
+        gaps = self._latest(gaps, room)
         db.executemany(
             "INSERT OR REPLACE INTO gaps "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -130,18 +136,24 @@ class GapStore:
             "DELETE FROM gaps WHERE server = ? AND number <= ?", (self._server, newest - MOST_GAPS)
         )
 
-    def _latest(self, gaps: Iterable[Gap]) -> list[Gap]:
+    def _latest(self, gaps: Iterable[Gap], room: int | None) -> list[Gap]:
         """Those of some gaps that `trim` would leave: what one commit writes is in the log, too."""
         latest: list[Gap] = []
-        left = self._most_bytes
+        left = most = self._most_at_once(room)
         for gap in sorted(gaps, key=lambda each: each.number, reverse=True):
             size = _GAP_BYTES + _name_bytes(gap.key)
             if size > left:
                 break
             left -= size
             latest.append(gap)
-        self._grown += self._most_bytes - left
+        self._grown += most - left
         return latest[::-1]
+
+    def _most_at_once(self, room: int | None) -> int:
+        """Bytes of names that one commit adds at most, to each of two tables."""
+        if room is None:
+            return self._most_bytes
+        return min(self._most_bytes, room // _OF_ROOM)
 
     def write_heard(self, db: Transaction, heard: Mapping[NodeKey, tuple[int, int]]) -> None:
         """Note when the last message of nodes came and was sent, in µs."""
@@ -157,6 +169,7 @@ class GapStore:
         db: Transaction,
         sums: Mapping[tuple[NodeKey, int], HourlySums],
         known: Mapping[NodeKey, int],
+        room: int | None = None,
     ) -> dict[NodeKey, int]:
         """Add to the accounts of nodes, by node and hour.
 
@@ -164,6 +177,7 @@ class GapStore:
             db: in a transaction.
             sums: to be added.
             known: ids of nodes, from earlier calls that were committed.
+            room: bytes that the file and its log may still grow by, together.
 
         Returns:
             The ids of the other nodes. Of nodes that are new to the file and do not fit within
@@ -171,7 +185,7 @@ class GapStore:
         """
         new: dict[NodeKey, int] = {}
         without: set[NodeKey] = set()
-        left = self._most_bytes
+        left = most = self._most_at_once(room)
         for key, hour in sums:
             if key in known or key in new or key in without:
                 continue
@@ -190,7 +204,7 @@ class GapStore:
                 )
                 found = (inserted.lastrowid,)
             new[key] = found[0]
-        self._grown += self._most_bytes - left
+        self._grown += most - left
         self._grown += _HOURLY_ROW_BYTES * len(sums)
         ids = {**known, **new} if new else known
         db.executemany(

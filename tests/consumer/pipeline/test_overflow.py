@@ -345,6 +345,8 @@ def test_names_of_nodes_that_lost_messages_take_little_of_a_full_spool(consumer,
     full = consumer.spool.stats().used_bytes
     for batch in range(2):
         invented = [f"{'€' * 1_900}{batch}-{number}" for number in range(500)]
+        for source in consumer.sources:
+            source.gaps._due = 0.0  # their accounts are written with these
         take(consumer, *(born(node, 1.0) for node in [*invented, f"Honest{batch}"]))
     assert consumer.overflow.active
     assert consumer.spool.stats().used_bytes < full + 2 * MIB
