@@ -31,6 +31,19 @@ _AGAIN_BYTES: Final = 16 << 20
 
 _LOG_EVERY: Final = 60.0
 
+_FREE_OF_CHARGE: Final = 1024
+# Topics and what Zerobus said of a row may be longer than the row: what is long of them counts.
+_TAKES: Final = (
+    "length(rows) + coalesce(length(payload), 0) + max(0, coalesce(length(CAST(topic AS BLOB)), 0) "
+    f"+ length(CAST(error AS BLOB)) - {_FREE_OF_CHARGE})"
+)
+
+
+def _takes(blob: bytes, error: str, topic: str | None, payload: bytes | None) -> int:
+    """What `_TAKES` says of a letter that is not in the table yet."""
+    words = sum(len(each.encode("utf-8", "surrogatepass")) for each in (error, topic or ""))
+    return len(blob) + len(payload or b"") + max(0, words - _FREE_OF_CHARGE)
+
 
 class Kept(enum.Enum):
     """What became of rows that were to be kept."""
@@ -67,8 +80,8 @@ class LetterStore:
         version = self._version()
         if self._counted is None or self._counted[0] != version:
             rows, size = self._db.execute(
-                "SELECT coalesce(sum(row_count), 0), "
-                "coalesce(sum(length(rows) + coalesce(length(payload), 0)), 0) FROM dead_letters"
+                f"SELECT coalesce(sum(row_count), 0), coalesce(sum({_TAKES}), 0) "  # noqa: S608 - ours
+                "FROM dead_letters"
             ).fetchone()
             self._counted = (version, rows, size)
         return self._counted[1], self._counted[2]
@@ -90,7 +103,7 @@ class LetterStore:
         `origin` is topic and payload of the message that they come from, where that is known.
         """
         rows, before = self.count()
-        size = len(blob) + len(origin[1] or b"")
+        size = _takes(blob, error, *origin)
         if before + size > self.max_bytes and not self._has(place):
             return Kept.NOT_AT_ALL
         cursor = self._db.execute(

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 
 import pytest
+from support.spooled_rows import random_rows
 
 from consumer.spool import Spool, layout
 from consumer.spool.fleet import FleetStore
@@ -149,6 +150,23 @@ def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
         assert count > 50
         assert size <= small / 8
         assert spool.stats().used_bytes < small / 4 + (2 << 20)
+
+
+def test_topics_of_dead_letters_leave_room_for_rows(tmp_path):
+    small = 16 << 20
+    with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
+        schema_id = spool.add_schema(b"rows")
+        topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"
+        for number in range(18):
+            batch = spool.append("main.ot.t", random_rows(50, 100, number), schema_id=schema_id)
+            for row in range(50):
+                spool.set_aside(
+                    batch, row, row + 1, reason="refused", error="", topic=topic, payload=b"?"
+                )
+            spool.trim([batch.batch_id])
+        assert spool.dropped_letters > 0
+        assert spool.stats().dead_letters > 500
+        assert spool.stats().used_bytes < small * 3 / 4
 
 
 def test_of_many_dead_messages_at_once_some_are_kept_and_the_others_counted(spool):
