@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sparkplug import Message
 
 _OVERHEAD: Final = 400
-"""Bytes that a queued message costs beside its payload."""
+"""Bytes that a queued message costs beside its payload, with a topic of usual length."""
+_USUAL_TOPIC: Final = 200
+_CHARACTER_BYTES: Final = 4
+"""A character takes one, two or four bytes in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Inbox:
         A certificate is a birth that the server keeps.
         """
         size = len(message.payload) + _OVERHEAD
+        if len(message.topic) > _USUAL_TOPIC:
+            size += _CHARACTER_BYTES * (len(message.topic) - _USUAL_TOPIC)
         with self._condition:
             if self._bytes + size > self._max_bytes:
                 return False

@@ -126,6 +126,14 @@ def test_a_large_message_is_a_batch_of_its_own():
     assert numbers(box.take(0.0)) == {0: [2]}
 
 
+def test_a_long_topic_counts_as_a_payload_does():
+    box = inbox(room=100_000)
+    long = Message("spBv1.0/" + "x" * 60_000, b"", 1)
+    assert not box.put(0, long)
+    assert box.put(0, message(2))
+    assert box.queued_bytes == 10 + OVERHEAD
+
+
 def test_what_is_left_over_comes_with_the_next_batch():
     clock = Clock()
     box = inbox(clock, messages=3)
