@@ -9,15 +9,16 @@ import pytest
 from support.columnar import message, tag
 from support.services import wait_until
 
-from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch
+from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch, OwnState
 from consumer.config import parse
 from consumer.pipeline.composition import open_spool
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.telemetry import Telemetry
 from consumer.spool import Ledger
-from sparkplug import MessageBatch
+from sparkplug import MessageBatch, OwnTimestamps
 
 TABLE = "main.ot.tag_events"
+_NEVER_ASKED = None  # a passive host remembers no STATE
 
 
 class Shelf:
@@ -50,6 +51,7 @@ class Courier:
         self.server = server
         self.connected = threading.Event()
         self.drops = BrokerDrops(server.name)
+        self.own_state = OwnState(None, server.name, _NEVER_ASKED, OwnTimestamps())
         self.switch = ConnectionSwitch()
         self.asked = []
 
