@@ -137,3 +137,37 @@ def test_a_birth_that_came_with_the_data_before_it_is_not_asked_for(consumer, sh
     shelf.put(message("NDATA", tag("Ramp", 0, 2.0), seq=1))  # after it was seen who is to be asked
     wait_until(lambda: consumer.spooled_rows > before)
     assert courier.asked == []
+
+
+@pytest.mark.parametrize("topics", [["$share/g/spBv1.0/#"], ["spBv1.0/+/+/+"]])
+def test_holes_of_nodes_that_the_configured_filters_show_in_part_are_read_over(
+    configuration, shelf, topics
+):
+    server = configuration.servers[0].model_copy(update={"topics": tuple(topics)})
+    configuration = configuration.model_copy(
+        update={
+            "servers": (server,),
+            "host": configuration.host.model_copy(update={"reorder_timeout": 0.0}),
+        }
+    )
+    courier = Courier(server)
+    consumer = Consumer(
+        configuration,
+        shelf,
+        [courier],
+        spool=open_spool(configuration),
+        telemetry=Telemetry(),
+        ledger=Ledger(),
+    )
+    consumer.start()
+    try:
+        shelf.put(message("NBIRTH", tag("Ramp", 0)))
+        for seq in (7, 3, 250):
+            shelf.put(message("NDATA", tag("Ramp", 0, float(seq)), seq=seq))
+        wait_until(lambda: consumer.spooled_rows == 4)
+        assert consumer.telemetry.totals["rows_produced"] == 4
+        shelf.put(message("NDATA", tag("Ramp", 0, 1.0), seq=1, node="Unborn"))
+        wait_until(lambda: courier.asked)  # and nobody else was, before
+        assert courier.asked == [("Plant", "Unborn")]
+    finally:
+        consumer.stop()
