@@ -152,6 +152,8 @@ def test_a_false_offline_is_answered_with_the_same_birth_and_after_a_pause_again
         # Half of it is left to a machine that was slow with the first answer.
         assert system.client.arrivals[-1].received_at_us - answered_us >= SOON / 2 * 1_000_000
         assert system.consumer.status()["servers"][0]["state_answers"] == 2
+        counted = 'sparkplug_zerobus_state_answers_total{server="plant-a"}'
+        assert system.consumer.metric(counted) == 2
         assert set(found) == {born_ms}
         assert kept_state(system.server) == {"online": True, "timestamp": born_ms}
         assert system.consumer.status()["servers"][0]["connections"] == 1

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from support.mqtt_listener import listening
+from support.scripted_server import scripted
 from support.services import mosquitto, wait_until
 
 from consumer.broker import BatchLimits, BrokerConnection, Inbox, OwnState
@@ -176,6 +177,44 @@ def test_another_host_of_the_same_id_is_an_alarm_on_both_sides_and_no_war(server
         settle(listener, one)
         newest = max(timestamp for _, timestamp in said(listener))
         assert said(listener)[-1] == (True, newest)
+
+
+CONNACK = bytes.fromhex("20 03 00 00 00")
+SUBACK = bytes.fromhex("90 07 00 01 00 01 01 01 00")
+PUBACK = bytes.fromhex("40 02 00 02")
+
+
+def publish(payload, *, retained=False):
+    """PUBLISH with QoS 0 on the own STATE topic, in MQTT 5."""
+    content = len(STATE).to_bytes(2, "big") + STATE.encode() + b"\0" + payload
+    return bytes([0x31 if retained else 0x30, len(content)]) + content
+
+
+@pytest.mark.parametrize(
+    ("last", "answers"),
+    [(publish(b""), 1), (publish(b"OFFLINE", retained=True), 0)],
+    ids=["and a message", "nothing else"],
+)
+def test_what_a_server_kept_and_delivers_after_our_birth_is_not_answered(last, answers):
+    # Some servers look up what they keep when they have time for it.
+    kept = publish(b'{"online":false,"timestamp":5}', retained=True)
+    with scripted(CONNACK, SUBACK, PUBACK + kept + kept + last, stay=False) as port:
+        inbox = Inbox(1 << 20, BatchLimits(1_000, 1 << 20, 0.01), lambda: 0.0)
+        connection = BrokerConnection(
+            0,
+            Server(name="plant", url=f"mqtt://127.0.0.1:{port}"),
+            host_id="historian",
+            inbox=inbox,
+            memory=Kept(),
+            count_refused=lambda _reason: None,
+        )
+        connection.start()
+        try:
+            wait_until(lambda: connection._received == 3, what="all that was kept")
+            assert connection.own_state.answers == answers
+        finally:
+            connection.request_stop()
+            connection.join(30.0)
 
 
 def test_births_of_one_consumer_at_two_servers_that_a_bridge_connects_are_its_own():

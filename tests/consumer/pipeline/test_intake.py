@@ -11,6 +11,8 @@ from support.services import wait_until
 
 from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch, OwnState
 from consumer.config import parse
+from consumer.monitor.metrics import add_metrics
+from consumer.monitor.status import status_of
 from consumer.pipeline.composition import open_spool
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.telemetry import Telemetry
@@ -169,5 +171,39 @@ def test_holes_of_nodes_that_the_configured_filters_show_in_part_are_read_over(
         shelf.put(message("NDATA", tag("Ramp", 0, 1.0), seq=1, node="Unborn"))
         wait_until(lambda: courier.asked)  # and nobody else was, before
         assert courier.asked == [("Plant", "Unborn")]
+    finally:
+        consumer.stop()
+
+
+class Kept(dict):
+    """What a connection remembers."""
+
+    get_state = dict.get
+    set_state = dict.__setitem__
+
+
+def test_another_host_of_this_id_is_an_event_of_its_server(configuration, shelf, courier):
+    table = "main.ot.sparkplug_events"
+    zerobus = configuration.zerobus.model_copy(update={"events_table": table})
+    courier.own_state = OwnState("historian", "plant", Kept(), OwnTimestamps())
+    courier.own_state.will()
+    courier.own_state.birth()
+    consumer = Consumer(
+        configuration.model_copy(update={"zerobus": zerobus}),
+        shelf,
+        [courier],
+        spool=open_spool(configuration),
+        telemetry=Telemetry(),
+        ledger=Ledger(),
+    )
+    consumer.start()
+    try:
+        courier.own_state.received(b'{"online":true,"timestamp":5}', retained=False)
+        wait_until(lambda: consumer.spool.pending_rows(table) == 1, what="the event")
+        add_metrics(consumer)
+        name = "sparkplug_zerobus_foreign_host_births_total"
+        assert consumer.telemetry.registry.get_sample_value(name, {"server": "plant"}) == 1
+        [server] = status_of(consumer)["servers"]
+        assert (server["foreign_host_births"], server["state_answers"]) == (1, 0)
     finally:
         consumer.stop()
