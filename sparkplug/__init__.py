@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sparkplug.datatypes import INTEGER_WIDTH, DataType
     from sparkplug.decoded import Decoded, Observations
     from sparkplug.events import Event, EventKind, Healing
+    from sparkplug.filters import ANY_ID, NodeSight, is_shared, plain_levels, sight_of
     from sparkplug.gaps import HEALABLE_GAPS, Gap, GapChange, GapReason
     from sparkplug.host import (
         ALARM_OVER,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         HoldLimits,
         HostState,
         NodeKey,
+        OwnTimestamps,
         RebirthGovernor,
         TagCatalogue,
         TagOwner,
@@ -72,6 +74,7 @@ else:
             "datatypes": ["DataType", "INTEGER_WIDTH"],
             "decoded": ["Decoded", "Observations"],
             "events": ["Event", "EventKind", "Healing"],
+            "filters": ["ANY_ID", "NodeSight", "is_shared", "plain_levels", "sight_of"],
             "gaps": ["Gap", "GapChange", "GapReason", "HEALABLE_GAPS"],
             "host": [
                 "ALARM_OVER",
@@ -83,6 +86,7 @@ else:
                 "HoldLimits",
                 "HostState",
                 "NodeKey",
+                "OwnTimestamps",
                 "RebirthGovernor",
                 "TagCatalogue",
                 "TagOwner",
@@ -118,6 +122,7 @@ else:
 
 __all__ = [
     "ALARM_OVER",
+    "ANY_ID",
     "BD_SEQ",
     "CERTIFICATE_PREFIX",
     "COMMAND_QOS",
@@ -147,7 +152,9 @@ __all__ = [
     "MessageBatch",
     "MessageType",
     "NodeKey",
+    "NodeSight",
     "Observations",
+    "OwnTimestamps",
     "Publish",
     "Quarantined",
     "QuarantinedPart",
@@ -165,7 +172,10 @@ __all__ = [
     "ValueKind",
     "Values",
     "check_id",
+    "is_shared",
     "parse_topic",
+    "plain_levels",
     "reason_in_words",
     "rebirth_command",
+    "sight_of",
 ]

@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     CLOCK = "clock"
     CONNECTION_LOST = "connection_lost"
     GATE = "gate"
+    DUPLICATE_HOST = "duplicate_host"
 
 
 class Healing(StrEnum):

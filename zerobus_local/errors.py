@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import grpc
 
+STREAM_TIMEOUT = 6002
+"""A stream has lived as long as one may."""
 RECORD_ERROR = 4044
 """A record could not be decoded."""
 SCHEMA_ERROR = 8001

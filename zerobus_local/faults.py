@@ -64,6 +64,7 @@ class _Charge:
     abrupt: bool = False
     seconds: float = 0.0
     landed: bool = False
+    beyond: int = 0
 
     def spend(self) -> bool:
         if self.times is None:
@@ -111,6 +112,28 @@ class Faults:
     def close_streams(self, seconds: float, *, times: int | None = 1, at_offset: int = 0) -> None:
         """Announce to a stream, when a request arrives, that it is closed after `seconds`."""
         self._set("close", _Charge(times, at_offset=at_offset, seconds=seconds))
+
+    def time_out_streams(
+        self, seconds: float = 0.0, *, times: int | None = 1, at_offset: int = 0
+    ) -> None:
+        """End a stream `seconds` after a request arrived, as the service does after 15 minutes.
+
+        Without announcement, with UNAVAILABLE and error 6002; what was received by then is
+        landed and acknowledged first.
+        """
+        self._set("timeout", _Charge(times, at_offset=at_offset, seconds=seconds))
+
+    def acknowledge_beyond(self, by: int, *, times: int | None = 1) -> None:
+        """Let acknowledgements say this many requests more than were received."""
+        self._set("beyond", _Charge(times, beyond=by))
+
+    def empty_acks(self, *, times: int | None = 1) -> None:
+        """Let acknowledgements lack their offset."""
+        self._set("empty", _Charge(times))
+
+    def repeat_acks(self, *, times: int | None = None) -> None:
+        """Let acknowledgements say what the one before them said, -1 if there was none."""
+        self._set("repeat", _Charge(times))
 
     def drop_acks(self, *, times: int | None = None) -> None:
         """Commit, but keep acknowledgements back (a later one covers them)."""
@@ -198,6 +221,20 @@ class Faults:
         charge = self._take("close", offset)
         return charge.seconds if charge else None
 
+    def timing_out(self, offset: int) -> float | None:
+        """Seconds after which the stream that has received `offset` is ended."""
+        charge = self._take("timeout", offset)
+        return charge.seconds if charge else None
+
+    def said_of(self, offset: int, before: int) -> int | None:
+        """What the acknowledgement of `offset` says, after one that said `before`."""
+        if self._take("empty") is not None:
+            return None
+        if self._take("repeat") is not None:
+            return before
+        charge = self._take("beyond")
+        return offset + charge.beyond if charge else offset
+
     def ack_dropped(self) -> bool:
         """Whether this acknowledgement is kept back."""
         return self._take("ack") is not None
@@ -271,6 +308,10 @@ _BY_NAME: dict[str, Callable[..., None]] = {
         Faults.fail_creation,
         Faults.fail_stream,
         Faults.close_streams,
+        Faults.time_out_streams,
+        Faults.acknowledge_beyond,
+        Faults.empty_acks,
+        Faults.repeat_acks,
         Faults.drop_acks,
         Faults.fail_commits,
         Faults.delay_creation,

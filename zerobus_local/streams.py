@@ -23,6 +23,7 @@ from zerobus_local import descriptors
 from zerobus_local import faults as fault
 from zerobus_local.errors import (
     SCHEMA_ERROR,
+    STREAM_TIMEOUT,
     LocalZerobusError,
     Refusal,
     SchemaError,
@@ -60,7 +61,10 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class _CloseSoon:
+    """End after so many seconds, with this refusal; without one announced, and with OK."""
+
     seconds: float
+    refusal: Refusal | None = None
 
 
 class _Gone:
@@ -173,15 +177,20 @@ class IngestStream:
     def _acknowledge(self) -> Iterator[pb.EphemeralStreamResponse]:
         service = self._service
         landed = -1
+        acknowledged = -1
         end: _End | None = None
         deadline: float | None = None
+        closing: Refusal | None = None
         while end is None or landed < end.after:
-            try:
-                timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-                event = self._events.get(timeout=timeout)
-            except queue.Empty:  # announced, and time is up
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:  # announced, and time is up
+                # Looked at before what has happened: of that there may be more without end.
                 deadline = None
-                end = end or _End(self._submitted)
+                end = end or _End(self._submitted, closing)
+                continue
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
                 continue
             if isinstance(event, _Landed):
                 landed = event.offset
@@ -189,13 +198,15 @@ class IngestStream:
                 if service.faults.ack_dropped():
                     continue
                 service.tally.add(acks_sent=1)
+                said = service.faults.said_of(landed, acknowledged)
+                acknowledged = acknowledged if said is None else said
                 yield pb.EphemeralStreamResponse(
-                    ingest_record_response=pb.IngestRecordResponse(
-                        durability_ack_up_to_offset=landed
-                    )
+                    ingest_record_response=pb.IngestRecordResponse(durability_ack_up_to_offset=said)
                 )
             elif isinstance(event, _CloseSoon):
-                deadline = time.monotonic() + event.seconds
+                deadline, closing = time.monotonic() + event.seconds, event.refusal
+                if closing is not None:
+                    continue
                 duration = Duration()
                 duration.FromNanoseconds(int(event.seconds * 1e9))
                 yield pb.EphemeralStreamResponse(
@@ -253,6 +264,9 @@ class IngestStream:
             return False
         if (seconds := service.faults.closing(offset)) is not None:
             self._events.put(_CloseSoon(seconds))
+        if (seconds := service.faults.timing_out(offset)) is not None:
+            text = numbered("Stream timeout reached.", STREAM_TIMEOUT)
+            self._events.put(_CloseSoon(seconds, Refusal(grpc.StatusCode.UNAVAILABLE, text)))
         # Before it is handed on: a shutdown in between waits for it.
         self._submitted = offset
         return table.submit(Request(self, decoder, offset, records, size))

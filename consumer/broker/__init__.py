@@ -7,6 +7,7 @@ A `BrokerConnection` reads and never waits for anybody; what it receives goes in
 from consumer.broker.connection import BrokerConnection
 from consumer.broker.drops import BrokerDrops
 from consumer.broker.inbox import BatchLimits, Inbox, InboxBatch
+from consumer.broker.own_state import OwnState
 from consumer.broker.switch import ConnectionSwitch
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "ConnectionSwitch",
     "Inbox",
     "InboxBatch",
+    "OwnState",
 ]

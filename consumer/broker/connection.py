@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import random
 import secrets
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import paho.mqtt.client as mqtt
 from tenacity import (
@@ -31,14 +30,16 @@ from tenacity import (
 
 from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
 from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
+from consumer.broker.own_state import OwnState
 from consumer.broker.switch import ConnectionSwitch
-from consumer.errors import SpoolError, SpoolFull
-from sparkplug import CERTIFICATE_PREFIX, COMMAND_QOS, HostState, Message, rebirth_command
+from consumer.errors import SpoolFull
+from sparkplug import CERTIFICATE_PREFIX, COMMAND_QOS, Message, OwnTimestamps, rebirth_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.broker.inbox import Inbox
+    from consumer.broker.own_state import Memory
     from consumer.config import Server
     from sparkplug import Publish
 
@@ -53,17 +54,6 @@ _LONGEST_PAUSE: Final = 30.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
 _LONGEST_DRAIN: Final = 5
-_RENEW_EVERY: Final = 60.0
-
-
-class Memory(Protocol):
-    """What outlives the process: the spool, as a rule."""
-
-    def get_state(self, key: str) -> int | float | str | bytes | None:
-        """The value of a key."""
-
-    def set_state(self, key: str, value: float | str | bytes) -> None:
-        """Commit a value."""
 
 
 class BrokerConnection:
@@ -77,8 +67,9 @@ class BrokerConnection:
         server: its configuration.
         host_id: the host application's id; None for a passive host, which never publishes.
         inbox: where messages go.
-        memory: keeps the client id and the last STATE timestamp over restarts.
+        memory: keeps the client id and the last STATE timestamps over restarts.
         count_refused: called with a reason for each message that goes nowhere.
+        own_births: timestamps of this host's births, shared by its connections.
     """
 
     def __init__(
@@ -90,6 +81,7 @@ class BrokerConnection:
         inbox: Inbox,
         memory: Memory,
         count_refused: Callable[[str], None],
+        own_births: OwnTimestamps | None = None,
     ) -> None:
         self.server = server
         self.connected = threading.Event()
@@ -101,15 +93,10 @@ class BrokerConnection:
         self._inbox = inbox
         self._memory = memory
         self._count_refused = count_refused
-        self._timestamp_key = f"state_timestamp/{server.name}"
-        self._state: HostState | None = None
-        if host_id is not None:
-            last = memory.get_state(self._timestamp_key)
-            self._state = HostState(host_id, int(last) if isinstance(last, (int, float)) else 0)
-        self._remembered_ms = 0 if self._state is None else self._state.last_timestamp_ms
+        own = OwnTimestamps() if own_births is None else own_births
+        self.own_state = OwnState(host_id, server.name, memory, own)
         self._client_id = server.client_id or self._remembered_client_id()
         self._requests: deque[tuple[str, bytes]] = deque()
-        self._renewed_at = -math.inf
         self._renewing = False
         self._certificates = True  # whether to ask for what not every server has
         self._received = 0
@@ -133,7 +120,7 @@ class BrokerConnection:
 
     def request_rebirth(self, group_id: str, edge_node_id: str) -> bool:
         """Publish a rebirth request; False if there is no connection, or we never publish."""
-        if self._state is None or not self.connected.is_set():
+        if not self.own_state.is_active or not self.connected.is_set():
             return False
         self._requests.append(rebirth_command(group_id, edge_node_id, _now_ms()))
         return True
@@ -153,8 +140,7 @@ class BrokerConnection:
                 self.connected.clear()
                 self._requests.clear()
                 _close(made.client)
-                if self._state is not None:
-                    self._state.lost()
+                self.own_state.lost()
             if self.switch.stopping.is_set():
                 return
             self._tell_lost()
@@ -204,7 +190,7 @@ class BrokerConnection:
         attempt = Handshake(
             self.server,
             self._client_id,
-            will=self._will(),
+            will=self.own_state.will(),
             wanted=self._subscriptions(),
             welcome=self._welcome_subscriptions(),
             announce=self._announce,
@@ -262,10 +248,8 @@ class BrokerConnection:
             while self._requests:
                 topic, payload = self._requests.popleft()
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
-            if self._state is None:
-                continue
-            self._remember_if_possible()  # another application's may be the greatest
-            if self._must_renew(self._state):
+            _publish(client, self.own_state.due())
+            if self.own_state.must_renew():
                 self._renewing = True
                 self._leave(client, reading=0.0)
                 self.last_error = (
@@ -276,20 +260,6 @@ class BrokerConnection:
         shut = not self.switch.stopping.is_set()
         self._leave(client, reading=self.switch.drain if shut else _LAST_DATA)
 
-    def _must_renew(self, state: HostState) -> bool:
-        """Whether edge nodes ignore this connection's STATE, because they know a newer one.
-
-        Only a new connection gets a newer timestamp. Not again and again: two hosts
-        with one id would never stop outdoing each other.
-        """
-        if not state.outdated:
-            return False
-        now = time.monotonic()
-        if now - self._renewed_at < _RENEW_EVERY:
-            return False
-        self._renewed_at = now
-        return True
-
     def _leave(self, client: mqtt.Client, *, reading: float) -> None:
         """Publish the offline STATE, read on for so many seconds, disconnect.
 
@@ -299,9 +269,8 @@ class BrokerConnection:
         it is offline; what they send meanwhile still counts.
         """
         self.connected.clear()
-        if self._state is not None:
-            offline = self._state.stop(_now_ms())
-            self._remember_if_possible()
+        offline = self.own_state.stop()
+        if offline is not None:
             if not say(client, offline, time.monotonic() + _LEAVE_TIMEOUT):
                 # Without DISCONNECT: the server publishes the will, which says the same.
                 _LOG.warning("offline STATE was not delivered to %s", self.server.name)
@@ -328,26 +297,13 @@ class BrokerConnection:
 
     # ------------------------------------------------------------------ a new connection
 
-    def _will(self) -> Publish | None:
-        """The will of a new connection; None for a passive host."""
-        if self._state is None:
-            return None
-        will = self._state.connect(_now_ms())
-        # On a full disk it is not remembered: messages unread were worse than a time used again.
-        with contextlib.suppress(SpoolFull):
-            self._remember_timestamp()
-        return will
-
     def _announce(self, client: mqtt.Client) -> None:
         """Publish the birth (host-topic-phid-birth-message)."""
-        if self._state is None:
-            return
-        birth = self._state.birth()
-        client.publish(birth.topic, birth.payload, qos=birth.qos, retain=birth.retain)
+        _publish(client, self.own_state.birth())
 
     def _subscriptions(self) -> list[tuple[str, int]]:
         """Own STATE and the namespace (message-flow-phid-sparkplug-subscription)."""
-        own = [(self._state.topic, SUBSCRIBE_QOS)] if self._state is not None else []
+        own = [(self.own_state.topic, SUBSCRIBE_QOS)] if self.own_state.is_active else []
         return own + [(topic, SUBSCRIBE_QOS) for topic in self.server.topics]
 
     def _welcome_subscriptions(self) -> list[tuple[str, int]]:
@@ -375,11 +331,8 @@ class BrokerConnection:
         if topic == DROPPED_TOPIC:
             self.drops.received(payload)
             return
-        state = self._state
-        if state is not None and topic == state.topic:
-            answer = state.received(payload)
-            if answer is not None:
-                client.publish(answer.topic, answer.payload, qos=answer.qos, retain=answer.retain)
+        if topic == self.own_state.topic:
+            _publish(client, self.own_state.received(payload, retained=message.retain))
         self._heard = True
         self._received += 1
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
@@ -400,20 +353,10 @@ class BrokerConnection:
             self._memory.set_state(key, fresh)
         return fresh
 
-    def _remember_timestamp(self) -> None:
-        """Commit the greatest timestamp of the own STATE, so that it is never used again.
 
-        Raises:
-            SpoolError: that is not possible.
-        """
-        if self._state is not None and self._state.last_timestamp_ms != self._remembered_ms:
-            self._remembered_ms = self._state.last_timestamp_ms
-            self._memory.set_state(self._timestamp_key, self._remembered_ms)
-
-    def _remember_if_possible(self) -> None:
-        """Commit it if that is possible: a full disk is no reason not to go on."""
-        with contextlib.suppress(SpoolError):
-            self._remember_timestamp()
+def _publish(client: mqtt.Client, publish: Publish | None) -> None:
+    if publish is not None:
+        client.publish(publish.topic, publish.payload, qos=publish.qos, retain=publish.retain)
 
 
 def _close(client: mqtt.Client) -> None:

@@ -16,6 +16,7 @@ from consumer.cli.output import console, echo_json
 from consumer.config import parse_duration
 from consumer.foreign import escaped
 from consumer.spool import GapReport, GapRow, NodeAccount, read_gap_report
+from sparkplug import sight_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,8 +88,15 @@ def command(
         if not (group_id and slash and edge_node_id) or "/" in edge_node_id:
             raise click.UsageError(f"--node must be GROUP/NODE, not {node!r}")
         key = (group_id, edge_node_id)
-    path = config.load(config_path, os.environ, secrets=False).spool.path
-    report = read_gap_report(path, since_us, until_us, key, until_now=until_now)
+    configuration = config.load(config_path, os.environ, secrets=False)
+    topics = {server.name: server.topics for server in configuration.servers}
+
+    def is_whole(server: str, group_id: str, edge_node_id: str) -> bool:
+        return server not in topics or sight_of(topics[server], group_id, edge_node_id).whole
+
+    report = read_gap_report(
+        configuration.spool.path, since_us, until_us, key, until_now=until_now, is_whole=is_whole
+    )
     if as_json:
         echo_json(report.as_dictionary(), indent=2)
     else:
@@ -110,6 +118,11 @@ def _show(report: GapReport) -> None:
         out.print(
             f"{len(unheard)} edge nodes were alive and are not heard of since the connection "
             f"was lost or the consumer started, for example {_names(*unheard[0])[1]}"
+        )
+    if report.seen_in_part:
+        out.print(
+            f"of {report.seen_in_part} edge nodes the filters of the server (topics) show a part "
+            "only: what is missing of them is not known, and not in the sums"
         )
     if report.listed:
         out.print(_gaps(report.listed[:_SHOWN_GAPS]))
@@ -164,7 +177,10 @@ def _numbers(account: NodeAccount) -> tuple[str, ...]:
         sums.longest,
         sums.sessions_missed,
     )
-    return (f"{sums.received:,}", f"{account.missing:,}", shown, *(f"{n:,}" for n in numbers))
+    missing = f"{account.missing:,}"
+    if not account.whole:
+        missing = shown = "not known"
+    return (f"{sums.received:,}", missing, shown, *(f"{n:,}" for n in numbers))
 
 
 def _heard(account: NodeAccount) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from consumer.config.addresses import bare, is_quotable, split_url
+from consumer.config.narrow_filters import narrow_filters
 from consumer.config.section import (
     Address,
     ConflictError,
@@ -17,7 +18,7 @@ from consumer.config.section import (
     Text,
     UserName,
 )
-from sparkplug import NAMESPACE
+from sparkplug import NAMESPACE, is_shared
 
 DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _INSTEAD: Final = {"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "http": "mqtt", "https": "mqtts"}
@@ -125,7 +126,10 @@ class Server(Section):
     )
     tls: Tls = Field(default=Tls(), description="Certificates, for `mqtts://`.")
     topics: tuple[Annotated[str, AfterValidator(_check_filter)], ...] = Field(
-        default=(f"{NAMESPACE}/#",), min_length=1, description="Topic filters to subscribe to."
+        default=(f"{NAMESPACE}/#",),
+        min_length=1,
+        description="Topic filters to subscribe to. Holes in the `seq` of an edge node that they "
+        "show in part are not noticed.",
     )
     include: tuple[Text, ...] = Field(
         default=(),
@@ -171,15 +175,9 @@ class Server(Section):
         found = []
         if self.port == DEFAULT_PORTS["mqtts"] and not self.uses_tls:
             found.append("url: port 8883 is the port of TLS; did you mean mqtts://?")
-        for topic in self.topics:
-            if topic.startswith("$share/"):
-                found.append(
-                    f"topics: {topic} is shared: messages that another subscriber gets "
-                    "look like gaps here; subscribe without $share"
-                )
-            elif not topic.startswith(f"{NAMESPACE}/"):
-                found.append(
-                    f"topics: {topic} does not begin with {NAMESPACE}/; "
-                    "only Sparkplug B topics are read"
-                )
-        return found
+        found += [
+            f"topics: {topic} does not begin with {NAMESPACE}/; only Sparkplug B topics are read"
+            for topic in self.topics
+            if not is_shared(topic) and not topic.startswith(f"{NAMESPACE}/")
+        ]
+        return found + [f"topics: {text}" for text in narrow_filters(self.topics)]

@@ -138,6 +138,18 @@ def add_metrics(consumer: Consumer) -> None:
         "server",
         lambda: {each.server.name: each.drops.total for each in consumer.connections},
     )
+    consumer.telemetry.counter_by(
+        "state_answers",
+        "messages of others on the own STATE topic that were answered",
+        "server",
+        lambda: {each.server.name: each.own_state.answers for each in consumer.connections},
+    )
+    consumer.telemetry.counter_by(
+        "foreign_host_births",
+        "messages that said this host is online, and were not its own",
+        "server",
+        lambda: {each.server.name: each.own_state.foreign_births for each in consumer.connections},
+    )
     if consumer.back_pressure.gate is not None:
         consumer.telemetry.registry.register(
             _GateMetrics(consumer.back_pressure.gate, time.monotonic)

@@ -47,6 +47,8 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
                 "connections": connection.connections,
                 "last_error": connection.last_error,
                 "broker_dropped_messages": connection.drops.total,
+                "state_answers": connection.own_state.answers,
+                "foreign_host_births": connection.own_state.foreign_births,
             }
             for connection in consumer.connections
         ],

@@ -11,6 +11,7 @@ from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.telemetry import Telemetry
 from consumer.rows import descriptor_bytes
 from consumer.spool import Ledger, Spool
+from sparkplug import OwnTimestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
         time.monotonic,
     )
     host_id = configuration.host.id if configuration.host.mode == "active" else None
+    own_births = OwnTimestamps()
     connections = [
         BrokerConnection(
             index,
@@ -41,6 +43,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
             inbox=inbox,
             memory=spool,
             count_refused=refusal_counter(server.name, telemetry, ledger),
+            own_births=own_births,
         )
         for index, server in enumerate(configuration.servers)
     ]

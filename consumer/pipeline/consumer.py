@@ -95,6 +95,7 @@ class Consumer:
         self.decoding = Decoding(
             zerobus.table,
             intake=intake,
+            connections=connections,
             sources=self.sources,
             spool=spool,
             side=self.side,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from consumer.broker import InboxBatch
     from consumer.delivery import Deliveries
     from consumer.pipeline.back_pressure import BackPressure
-    from consumer.pipeline.intake import Intake
+    from consumer.pipeline.intake import Connection, Intake
     from consumer.pipeline.overflow import Overflow
     from consumer.pipeline.rebirths import Rebirths
     from consumer.pipeline.side_tables import SideTables
@@ -53,6 +53,7 @@ class Decoding:
         table: str,
         *,
         intake: Intake,
+        connections: Sequence[Connection],
         sources: Sequence[Source],
         spool: Spool,
         side: SideTables,
@@ -67,6 +68,7 @@ class Decoding:
     ) -> None:
         self._table = table
         self._intake = intake
+        self._connections = connections
         self._sources = sources
         self._spool = spool
         self._side = side
@@ -93,6 +95,7 @@ class Decoding:
                 self._take_whatever_it_is(batch)
                 self._watch.look()
                 self._tend_gate()
+                self._tell_of_other_hosts()
                 self._rebirths.send()
                 self._retry_dead_letters()
             self._take_leave()
@@ -281,6 +284,12 @@ class Decoding:
         """Let the gate close or open, and each server's events tell of it."""
         for event in self._back_pressure.tend():
             for source in self._sources:
+                self._side.note(source.tags.names, event)
+
+    def _tell_of_other_hosts(self) -> None:
+        """Let the events of a server tell of others that use this host's id there."""
+        for source, connection in zip(self._sources, self._connections, strict=True):
+            for event in connection.own_state.take_events():
                 self._side.note(source.tags.names, event)
 
     def lose(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import threading
 
-    from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch
+    from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch, OwnState
     from consumer.config import Server
 
 
@@ -41,6 +41,7 @@ class Connection(Protocol):
         connections: how many there were so far.
         last_error: why the last one ended, or could not be made.
         drops: messages that the server says it discarded.
+        own_state: what others say on this host's STATE topic.
         switch: while it is shut there is no connection.
     """
 
@@ -49,6 +50,7 @@ class Connection(Protocol):
     connections: int
     last_error: str
     drops: BrokerDrops
+    own_state: OwnState
     switch: ConnectionSwitch
 
     def start(self) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import logging
 import random
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
-from sparkplug import Fleet, FleetLimits, RebirthGovernor
+from sparkplug import ANY_ID, Fleet, FleetLimits, RebirthGovernor, sight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
     from consumer.spool import Ledger, Spool
-    from sparkplug import Memory
+    from sparkplug import Memory, NodeSight
 
 _LOG = logging.getLogger(__name__)
+
+_MOST_REMEMBERED: Final = 10_000
+"""Edge nodes of which it is remembered what filters show."""
 
 
 class Source:
@@ -48,6 +52,7 @@ class Source:
             emit_transient=configuration.normalize.emit_transient,
             reorder_timeout=host.reorder_timeout,
             describe_tags=bool(configuration.zerobus.metadata_table),
+            sight=_sight(server.topics),
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -127,6 +132,13 @@ def join_sites(sources: list[Source]) -> None:
             for other in sources
             if other is not source and source.site and other.site == source.site
         )
+
+
+def _sight(topics: tuple[str, ...]) -> Callable[[str, str], NodeSight] | None:
+    """What the configured filters show of an edge node; None: all of every one."""
+    if sight_of(topics, ANY_ID, ANY_ID).whole:
+        return None
+    return functools.lru_cache(_MOST_REMEMBERED)(functools.partial(sight_of, topics))
 
 
 def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:

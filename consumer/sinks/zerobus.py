@@ -34,6 +34,7 @@ _ATTEMPTS_PER_SDK: Final = 2
 _NETWORK: Final = re.compile(r"(?i)network|transport|tls|connect|sending request|timed out")
 _PROBE_TIMEOUT: Final = 3.0
 _MOST_WORDS: Final = 4_000
+_MOST_ASKED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +62,42 @@ class StreamOptions:
     recovery_backoff: float = 1.0
 
 
+# The SDK's own words, and the status, come first in its texts. What the service says follows, and
+# may quote what somebody published: nobody is to steer a class with the value of a tag. So a
+# refused argument is told before the service's words are looked at.
+_UNDECIDED: Final = "Flush timed out"
+_CODE: Final = r"^[^']*code: '"
 _CLASSES: Final[tuple[tuple[re.Pattern[str], FailureKind], ...]] = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
-        ("Ingest payload too large", FailureKind.TOO_LARGE),
-        ("The operation completed successfully", FailureKind.ENDED),
+        ("^(Invalid argument: )?Ingest payload too large: ", FailureKind.TOO_LARGE),
+        ("^(Invalid argument: )?Invalid durability ACK offset ", FailureKind.RETRIABLE),
+        (f"^Invalid argument|{_CODE}Client specified an invalid argument'", FailureKind.POISON),
+        (f"{_CODE}The operation completed successfully'", FailureKind.ENDED),
         # Noticed first by the half that was sending, which says no reason: a lasting one
         # shows when the next stream is opened.
-        ("Failed to send batch", FailureKind.ENDED),
+        (f'{_CODE}Internal error\', message: "Failed to send batch"', FailureKind.ENDED),
+        # The same, when the other half has not noticed yet.
+        (f"{_CODE}[^']*', message: \"{_UNDECIDED}\"", FailureKind.ENDED),
         # OAuth. The SDK calls every 4xx final, 429 included.
         (r"Client error \(429\)", FailureKind.RETRIABLE),
         (r"Client error \(4\d\d\)", FailureKind.AUTHENTICATION),
-        ("does not have valid authentication credentials", FailureKind.AUTHENTICATION),
+        (f"{_CODE}[^']*does not have valid authentication credentials", FailureKind.AUTHENTICATION),
         ("does not have permission to execute", FailureKind.AUTHENTICATION),
         # Said to be internal, and retried by the SDK, but caused by the table's layout
         # or an endpoint of another workspace: it stays.
         (r"Error Code: 1521\b", FailureKind.PERMANENT),
-        ("Invalid durability ACK offset", FailureKind.RETRIABLE),
-        ("^Invalid argument|Client specified an invalid argument", FailureKind.POISON),
+        # With UNAVAILABLE, about every quarter of an hour: a stream has lived long enough.
+        (r"Error Code: 6002\b", FailureKind.ENDED),
     )
 )
+
+
+_AT_OPENING: Final = {
+    FailureKind.POISON: FailureKind.CONTRACT,
+    # A stream that never was has not ended in order: without a pause there would be no end.
+    FailureKind.ENDED: FailureKind.RETRIABLE,
+}
 
 
 def classify(error: Exception, *, opening: bool) -> FailureKind:
@@ -89,14 +106,12 @@ def classify(error: Exception, *, opening: bool) -> FailureKind:
     Args:
         error: what the SDK raised.
         opening: raised while the stream was opened: a refused argument is then the
-            schema, later it is a record.
+            schema, later it is a record; and no end of a stream is in order.
     """
     text = str(error)
     for pattern, kind in _CLASSES:
         if pattern.search(text):
-            if kind is FailureKind.POISON and opening:
-                return FailureKind.CONTRACT
-            return kind
+            return _AT_OPENING.get(kind, kind) if opening else kind
     # NonRetriableException is a subclass of the retriable ZerobusException.
     if isinstance(error, (_sdk_module().NonRetriableException, TypeError, ValueError)):
         return FailureKind.PERMANENT
@@ -167,15 +182,19 @@ class ZerobusIngestStream:
 
         To be called only after `send` raised or a `Failed` event came. The error of the
         call that noticed says just "Stream closed"; flushing a dead stream returns at
-        once and raises the cause, with its type.
+        once and raises the cause, with its type. On a busy machine one half of the SDK may know
+        of the end before the other: then flushing takes its time, and is done again.
         """
-        if self.cause is None:
+        for _ in range(_MOST_ASKED):
+            if self.cause is not None and _UNDECIDED not in str(self.cause):
+                break
             try:
                 self._stream.flush()
             except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's, all are causes
                 self.cause = SinkFailure(classify(error, opening=False), self._words.of(error))
             else:
                 self.cause = SinkFailure(FailureKind.ENDED, "the service ended the stream")
+        assert self.cause is not None
         return self.cause
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from consumer.spool.gaps import COLUMNS, HOUR_US, TOTALS, HourlySums
 from sparkplug import Healing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sparkplug import NodeKey
@@ -37,11 +38,14 @@ class NodeAccount:
             known.
         unheard_since_us: since when nothing is known of a node that was alive when the
             connection was lost or the consumer started; None if something is.
+        whole: whether all that the node publishes is subscribed to; else nobody knows what
+            is missing.
     """
 
     sums: HourlySums
     last_us: int | None = None
     unheard_since_us: int | None = None
+    whole: bool = True
 
     @property
     def missing(self) -> int:
@@ -55,8 +59,8 @@ class NodeAccount:
 
     @property
     def percent(self) -> float | None:
-        """How many of 100 messages came; None if there were none."""
-        return 100.0 * self.sums.received / self.expected if self.expected else None
+        """How many of 100 messages came; None if there were none, or nobody knows."""
+        return 100.0 * self.sums.received / self.expected if self.expected and self.whole else None
 
     @property
     def open(self) -> int:
@@ -68,9 +72,9 @@ class NodeAccount:
         """For JSON."""
         sums = self.sums
         return {
-            "expected": self.expected,
+            "expected": self.expected if self.whole else None,
             "received": sums.received,
-            "missing": self.missing,
+            "missing": self.missing if self.whole else None,
             "percent": None if self.percent is None else round(self.percent, 4),
             "came_late": sums.late,
             "missing_with_history": sums.flushed,
@@ -135,14 +139,20 @@ class GapReport:
 
     @property
     def total(self) -> NodeAccount:
-        """The account of all nodes together."""
+        """The account of all nodes together; if any is seen whole, of those that are."""
         sums = HourlySums()
-        for account in self.nodes.values():
+        known = [account for account in self.nodes.values() if account.whole]
+        for account in known or self.nodes.values():
             for name in COLUMNS:
                 step = getattr(account.sums, name)
                 value = max(sums.longest, step) if name == "longest" else getattr(sums, name) + step
                 setattr(sums, name, value)
-        return NodeAccount(sums)
+        return NodeAccount(sums, whole=bool(known) or not self.nodes)
+
+    @property
+    def seen_in_part(self) -> int:
+        """How many nodes are not seen whole."""
+        return sum(not account.whole for account in self.nodes.values())
 
     def as_dictionary(self) -> dict[str, Any]:
         """For JSON."""
@@ -163,7 +173,12 @@ class GapReport:
                 }
                 for (server, group_id, edge_node_id), account in self.nodes.items()
             ],
-            "total": {**total, "nodes": len(self.nodes), "nodes_unheard": unheard},
+            "total": {
+                **total,
+                "nodes": len(self.nodes),
+                "nodes_unheard": unheard,
+                "nodes_seen_in_part": self.seen_in_part,
+            },
             "gaps": [row.as_dictionary() for row in self.listed],
             "gaps_left_out": self.records - len(self.listed),
         }
@@ -176,12 +191,14 @@ def read_gap_report(
     node: NodeKey | None = None,
     *,
     until_now: bool = False,
+    is_whole: Callable[[str, str, str], bool] = lambda *_: True,
 ) -> GapReport:
     """The report of a period, of all edge nodes or of one (group id, edge node id).
 
     Times are microseconds since 1970 UTC; hours that the period touches count as a whole.
     `until_now` says that nothing can be later than the period: what is dated later all the
-    same was written while a clock was ahead, and belongs to it.
+    same was written while a clock was ahead, and belongs to it. `is_whole` tells by server,
+    group id and edge node id whether all that a node publishes is subscribed to.
 
     Raises:
         SpoolError: there is no such file, it is no spool of this layout, or cannot be read.
@@ -189,9 +206,13 @@ def read_gap_report(
     try:
         with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
             db.execute("BEGIN")  # all that is read is of one moment
-            return _read(
+            report = _read(
                 db, since_us // HOUR_US, -(-until_us // HOUR_US), node, until_now=until_now
             )
+            nodes = {
+                key: replace(account, whole=is_whole(*key)) for key, account in report.nodes.items()
+            }
+            return replace(report, nodes=nodes)
     except sqlite3.Error as error:
         raise spool_file.spool_error(error, path) from error
 

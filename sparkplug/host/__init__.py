@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparkplug.host.commands import COMMAND_QOS, rebirth_command
     from sparkplug.host.fleet import Fleet
     from sparkplug.host.governor import RebirthGovernor, reason_in_words
-    from sparkplug.host.host_state import HostState
+    from sparkplug.host.host_state import HostState, OwnTimestamps
     from sparkplug.host.nodes.holding import HoldLimits
     from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
     from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
@@ -29,7 +29,7 @@ else:
             "commands": ["COMMAND_QOS", "rebirth_command"],
             "fleet": ["Fleet"],
             "governor": ["RebirthGovernor", "reason_in_words"],
-            "host_state": ["HostState"],
+            "host_state": ["HostState", "OwnTimestamps"],
             "nodes.holding": ["HoldLimits"],
             "nodes.waiting": ["HeldMessage", "NodeKey"],
             "reading.certificates": ["CERTIFICATE_PREFIX"],
@@ -48,6 +48,7 @@ __all__ = [
     "HoldLimits",
     "HostState",
     "NodeKey",
+    "OwnTimestamps",
     "RebirthGovernor",
     "TagCatalogue",
     "TagOwner",

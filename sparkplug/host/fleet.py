@@ -37,6 +37,7 @@ from sparkplug.payload import ABSENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from sparkplug.filters import NodeSight
     from sparkplug.gaps import Gap
     from sparkplug.host.nodes.holding import HoldLimits
     from sparkplug.host.nodes.session import EdgeNodeSession
@@ -66,6 +67,7 @@ class Fleet:
         reorder_timeout: float = 0.0,
         hold_limits: HoldLimits | None = None,
         describe_tags: bool = False,
+        sight: Callable[[str, str], NodeSight] | None = None,
     ) -> None:
         """Make a fleet without nodes.
 
@@ -81,6 +83,9 @@ class Fleet:
             hold_limits: bounds of what waits for its birth.
             describe_tags: whether to tell what births say of their tags beside the values
                 (`Decoded.metadata`).
+            sight: what is seen of an edge node, by group id and edge node id, from its first
+                message on; None: all of every one. Of a node that is not seen whole seq is
+                not judged.
         """
         self.limits = limits or FleetLimits()
         options = FleetOptions(
@@ -91,7 +96,7 @@ class Fleet:
             reorder_timeout=reorder_timeout,
             describe_tags=describe_tags,
         )
-        self._state = state = FleetState(self.limits, options, wanted)
+        self._state = state = FleetState(self.limits, options, wanted, sight)
         self.catalogue = state.catalogue
         self.alarms = state.alarms
         self.liveness = state.liveness
@@ -148,14 +153,14 @@ class Fleet:
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
         decoded.rebirths = list(dict.fromkeys(decoded.rebirths))
-        return decoded
+        return self._without_vain_requests(decoded)
 
     def tick(self, now: float) -> Decoded:
         """Let time pass: what waited for too long goes on, or is given up."""
         decoded = Decoded()
         self._end_waiting(now, decoded)
         decoded.events += self.alarms.events(self._state.sessions, now, self._state.heard_us)
-        return decoded
+        return self._without_vain_requests(decoded)
 
     def flush(self, now: float) -> Decoded:
         """Do not wait for missing messages any longer; `held` tells what remains."""
@@ -163,6 +168,17 @@ class Fleet:
         self._state.now = now
         watched = self._state.watched()
         self._end_waiting_of([each for each in watched if each.sequence.needs_attention], decoded)
+        return self._without_vain_requests(decoded)
+
+    def _without_vain_requests(self, decoded: Decoded) -> Decoded:
+        """Leave out requests for births that nobody would show us."""
+        sight = self._state.sight
+        if sight is not None:
+            decoded.rebirths = [
+                each
+                for each in decoded.rebirths
+                if sight(each.group_id, each.edge_node_id).would_show_answer(each.reason)
+            ]
         return decoded
 
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
@@ -197,14 +213,14 @@ class Fleet:
         at_us = state.heard_us if at_us is None else at_us
         alive = sum(session.owner.born for session in state.sessions)
         for session in state.sessions:
-            if session.in_doubt:
+            if session.in_doubt and not state.nodes["partial"][session.index]:
                 state.gaps.left_in_doubt((session.owner.group_id, session.owner.edge_node_id))
         decoded.events.append(
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
         )
         if state.options.stale_when_lost:
             self._say_stale(at_us, decoded)
-        return decoded
+        return self._without_vain_requests(decoded)
 
     def _say_stale(self, at_us: int, decoded: Decoded) -> None:
         """Rows of quality STALE for all that is alive: nothing is known of it any more."""
@@ -302,7 +318,7 @@ class Fleet:
         decoded = Decoded()
         self._state.now = now
         self._awaiting.hold_again(messages, decoded)
-        return decoded
+        return self._without_vain_requests(decoded)
 
     def sequence_state(self) -> bytes:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""

@@ -25,6 +25,7 @@ from sparkplug.topics import MessageType, Topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sparkplug.filters import NodeSight
     from sparkplug.host.batch import Batch
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
     from sparkplug.host.owner import MetricOwner
@@ -56,6 +57,7 @@ class FleetState:
         limits: bounds of what is read and remembered.
         options: of the fleet.
         wanted: as for TagCatalogue.
+        sight: what is seen of a node, by group id and edge node id; None: all of every one.
 
     Attributes:
         sessions: by their index; `by_id` has the same by group id and edge node id.
@@ -65,7 +67,9 @@ class FleetState:
             look of their own, the region of its alias table, its message type.
         nodes: per session the seq that is expected next (or NOT_BORN), whether Ignition
             began it, whether a message has continued the seq since the births came from disk,
-            and the columns of `gaps`.
+            whether it is seen in part only, so that its seq says nothing, and the columns of
+            `gaps`.
+        any_partial: whether any node is.
         gaps: what came of each node, and what did not.
         attentive: indices of the sessions whose next messages are to be taken one by one.
         live_tags: how many tags present births declare.
@@ -75,9 +79,15 @@ class FleetState:
     """
 
     def __init__(
-        self, limits: FleetLimits, options: FleetOptions, wanted: Callable[[str], bool] | None
+        self,
+        limits: FleetLimits,
+        options: FleetOptions,
+        wanted: Callable[[str], bool] | None,
+        sight: Callable[[str, str], NodeSight] | None = None,
     ) -> None:
         self.limits = limits
+        self.sight = sight
+        self.any_partial = False
         self.options = options
         self.catalogue = TagCatalogue(wanted)
         self.structured = StructuredMetrics(
@@ -104,6 +114,7 @@ class FleetState:
             next_seq=np.int64,
             ignition=np.bool_,
             confirmed=np.bool_,
+            partial=np.bool_,
             received=np.int64,
             sent_us=np.int64,
         )
@@ -156,6 +167,8 @@ class FleetState:
 
     def ahead(self, session: EdgeNodeSession, seq: int) -> int:
         """The distance of a seq from the expected one, see docs/decoding.md."""
+        if self.nodes["partial"][session.index]:
+            return 0
         return distance(seq, self.expected(session))
 
     def expect(self, session: EdgeNodeSession, seq: int) -> None:
@@ -191,6 +204,10 @@ class FleetState:
         index = self.nodes.append()
         session = EdgeNodeSession(topic.group_id, topic.edge_node_id, index, self.pool)
         self.nodes["next_seq"][index] = NOT_BORN
+        if self.sight is not None:
+            partial = not self.sight(topic.group_id, topic.edge_node_id).whole
+            self.nodes["partial"][index] = partial
+            self.any_partial |= partial
         self.sessions.append(session)
         self.by_id[topic.group_id, topic.edge_node_id] = session
         self.add_topic(session, session.owner, MessageType.NDATA)

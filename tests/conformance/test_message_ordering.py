@@ -186,7 +186,7 @@ def test_nothing_is_asked_when_the_missing_message_comes(story):
     seen=(Seen.WIRE, Seen.SUBSCRIBER),
     checks="The id is the configured one: of two hosts at one server, each publishes STATE on the "
     "topic of its own id only, and leaves the other's alone. That ids are unique is up to those "
-    "who configure them; a newer STATE of its own id makes the host begin a new session.",
+    "who configure them; a newer offline STATE of its own id makes the host begin a new session.",
 )
 def test_hosts_are_told_apart_by_their_ids(story, lives):
     for system, topic in ((story.quick, STATE), (story.patient, "spBv1.0/STATE/patient")):

@@ -36,6 +36,8 @@ def running(tmp_path_factory):
                 "connections": 1,
                 "last_error": "",
                 "broker_dropped_messages": 0,
+                "state_answers": 0,
+                "foreign_host_births": 0,
             }
         ]
         assert system.consumer.stop() == 0

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import sys
+from typing import Final
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -128,16 +129,31 @@ def test_a_crash_leaves_the_will_with_the_timestamp_of_the_birth_and_the_next_ru
         assert second > first
 
 
-def test_a_false_offline_is_answered_each_time_with_the_same_birth(tmp_path):
+SOON: Final = 2.0
+HURRIED = f"from sparkplug.host import host_state; host_state.ANSWER_PAUSE = {SOON}; "
+
+
+def test_a_false_offline_is_answered_with_the_same_birth_and_after_a_pause_again(tmp_path):
     # Its own STATE reaches the host although what it reads does not include it.
     with world(tmp_path, servers={"topics": ["spBv1.0/Plant/#"]}) as system:
+        system.consumer.program = [
+            sys.executable,
+            "-c",
+            f"{HURRIED}from consumer.cli import main; main()",
+        ]
         system.consumer.start_ready()
         [born_ms] = wait_for_states(system.client, True)
         false = json.dumps({"online": False, "timestamp": born_ms}).encode()
         system.publish(STATE, false, retain=True)
         wait_for_states(system.client, True, False, True)
+        answered_us = system.client.arrivals[-1].received_at_us
         system.publish(STATE, false, retain=True)
         found = wait_for_states(system.client, True, False, True, False, True)
+        # Half of it is left to a machine that was slow with the first answer.
+        assert system.client.arrivals[-1].received_at_us - answered_us >= SOON / 2 * 1_000_000
+        assert system.consumer.status()["servers"][0]["state_answers"] == 2
+        counted = 'sparkplug_zerobus_state_answers_total{server="plant-a"}'
+        assert system.consumer.metric(counted) == 2
         assert set(found) == {born_ms}
         assert kept_state(system.server) == {"online": True, "timestamp": born_ms}
         assert system.consumer.status()["servers"][0]["connections"] == 1

@@ -45,6 +45,8 @@ def test_readiness_follows_the_connections_and_health_does_not(tmp_path):
                 "connections": 2,
                 "last_error": "",
                 "broker_dropped_messages": 0,
+                "state_answers": 0,
+                "foreign_host_births": 0,
             }
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from functools import partial
 from itertools import chain, groupby
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from oracle.forms import COMPRESSED, inflated, parse_payload, read_payload
 from oracle.network import Batch
 from oracle.values import LAST_MILLISECOND
 from sparkplug.events import EventKind, Healing
+from sparkplug.filters import sight_of
 from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message
 from sparkplug.payload.columns import decode
@@ -33,8 +35,11 @@ TOLD = (Healing.OPEN, Healing.LATE_ARRIVAL)
 class Columnar:
     """The product's path for one server, step by step, with the oracle's interface."""
 
-    def __init__(self, server: str, reorder_timeout: float) -> None:
+    def __init__(
+        self, server: str, reorder_timeout: float, filters: tuple[str, ...] = ("spBv1.0/#",)
+    ) -> None:
         self.server = server
+        self.sight = partial(sight_of, filters)
         self.reorder_timeout = reorder_timeout
         self._start()
         self.disk = sqlite3.connect(":memory:")
@@ -50,7 +55,7 @@ class Columnar:
         self.received: Counter[tuple[str, str]] = Counter()
 
     def _start(self) -> None:
-        self.fleet = Fleet(reorder_timeout=self.reorder_timeout)
+        self.fleet = Fleet(reorder_timeout=self.reorder_timeout, sight=self.sight)
         self.tags = TagColumns(self.fleet.catalogue, SourceNames(self.server))
 
     def feed(self, arrivals, now: float) -> None:
@@ -224,12 +229,17 @@ def assert_received_alike(columnar: Columnar, oracle: Oracle) -> None:
     assert columnar.received == Counter(expected)
 
 
-def assert_read_alike(batches, reorder_timeout: float = REORDER_TIMEOUT) -> None:
-    """Let both read what each server has sent, step by step."""
+def assert_read_alike(
+    batches, reorder_timeout: float = REORDER_TIMEOUT, filters: tuple[str, ...] = ("spBv1.0/#",)
+) -> None:
+    """Let both read what each server has sent, step by step.
+
+    `filters` say what may be expected of what was sent; nothing else is left out for them.
+    """
     batches = [batch if isinstance(batch, Batch) else Batch(batch) for batch in batches]
     for server in sorted({arrival.server for batch in batches for arrival in batch}):
-        oracle = Oracle(reorder_timeout=reorder_timeout)
-        columnar = Columnar(server, reorder_timeout)
+        oracle = Oracle(reorder_timeout=reorder_timeout, filters=filters)
+        columnar = Columnar(server, reorder_timeout, filters)
         for batch in batches:
             arrivals = [a for a in batch if a.server == server and judged_alike(a.payload)]
             for step, arguments in (

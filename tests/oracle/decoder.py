@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle.arrivals import COMMANDS, Arrival, Message, parse_topic
+from oracle.filters import OF_DEVICE, OF_NODE, seen
 from oracle.forms import read_payload
 from oracle.node import Node, Trust
 from oracle.ordering import Ordering
@@ -58,7 +59,8 @@ class Oracle(Ordering):
         """Others may have spoken meanwhile."""
         for node in self.nodes.values():
             node.read_lately.clear()
-            node.left_refuted |= node.is_born and node.trust is Trust.REFUTED
+            refuted = node.is_born and node.trust is Trust.REFUTED
+            node.left_refuted |= refuted and node.is_whole
             if node.trust is Trust.CONFIRMED:
                 node.trust = Trust.UNCONFIRMED
 
@@ -70,6 +72,7 @@ class Oracle(Ordering):
 
     def _remembered(self, before: Node) -> Node:
         node = Node(before.group, before.name, held=before.held, received=before.received)
+        node.is_whole = before.is_whole
         node.gaps, node.unhealed = before.gaps, before.unhealed
         if before.late_birth is not None:
             node.held.append(before.late_birth)
@@ -125,7 +128,11 @@ class Oracle(Ordering):
             self._unreadable(arrival, topic)
             return
         key = (arrival.server, topic.group, topic.node)
-        node = self.nodes.setdefault(key, Node(topic.group, topic.node))
+        node = self.nodes.get(key)
+        if node is None:
+            whole, _ = seen(self.filters, topic.group, topic.node)
+            node = Node(topic.group, topic.node, is_whole=whole == {*OF_NODE, *OF_DEVICE})
+            self.nodes[key] = node
         message = Message(arrival, topic, payload, problem is not None, self.arrived)
         self._message(node, message)
 

@@ -109,12 +109,15 @@ class Node:
     ended_by: int | None = None  # bdSeq of the NDEATH that ended the session
     late_birth: Held | None = None
     late_before: Held | None = None  # one of before a restart; it is among what is held
+    is_whole: bool = True  # all that it publishes is seen
 
     @property
     def is_born(self) -> bool:
         return None in self.scopes
 
     def distance(self, message: Message) -> int:
+        if not self.is_whole:
+            return 0
         return (message.seq - self.expected_seq) % 256
 
     def by_alias(self, alias: int, device: str | None) -> Declared | None:

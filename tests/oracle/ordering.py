@@ -40,7 +40,8 @@ class Ordering(Reading):
         """Read the message when its turn is."""
         distance = node.distance(message)
         if node.trust is Trust.UNCONFIRMED:
-            node.trust = Trust.REFUTED if distance else Trust.CONFIRMED
+            continues = distance == 0 and node.is_whole
+            node.trust = Trust.CONFIRMED if continues else Trust.REFUTED
             if distance:
                 self._found(node, Gap("away", node.expected_seq, distance))
         if node.trust is Trust.REFUTED:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oracle.arrivals import BIRTHS, time_us
 from oracle.event_id import event_id, identity
+from oracle.filters import seen
 from oracle.template import expand
 from oracle.templates import DECLARED_ONLY
 from oracle.values import (
@@ -76,11 +77,13 @@ class Rows:
         tag_path: str = "[MQTT Engine]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}",
         source: str = "{group_id}/{edge_node_id}",
         emit_transient: bool = False,
+        filters: tuple[str, ...] = ("spBv1.0/#",),
     ) -> None:
         self.site = site
         self.tag_path = tag_path
         self.source = source
         self.emit_transient = emit_transient
+        self.filters = filters
         self.rows: list[dict[str, Any]] = []
         self.arrived = 0
         self.order: list[tuple[int, int]] = []
@@ -95,6 +98,9 @@ class Rows:
         self.request(message.topic.group, message.topic.node, reason)
 
     def request(self, group: str, node: str, reason: str) -> None:
+        _, some = seen(self.filters, group, node)
+        if "NBIRTH" not in some or (reason == "device_data_before_birth" and "DBIRTH" not in some):
+            return
         self.rebirth_requests.append((group, node, reason))
 
     def stale(self, scope: Scope, message: Message, died_at: int) -> None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run_command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    directory: Path, *arguments: str, topics: str = "[spBv1.0/#]"
+) -> subprocess.CompletedProcess[str]:
     """Run `sparkplug-zerobus` with a configuration that names `spool.db` in the directory.
 
     The configuration's secret is not to be had: these commands do not need it.
@@ -20,7 +22,7 @@ def run_command(directory: Path, *arguments: str) -> subprocess.CompletedProcess
     config = directory / "consumer.yaml"
     config.write_text(
         f"""
-servers: [{{name: plant-a, url: mqtt://localhost}}]
+servers: [{{name: plant-a, url: mqtt://localhost, topics: {topics}}}]
 spool: {{path: {directory / "spool.db"}}}
 zerobus:
   endpoint: http://127.0.0.1:9001

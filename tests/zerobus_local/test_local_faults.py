@@ -188,3 +188,60 @@ def test_a_fault_shows_as_often_as_asked():
 def test_a_fault_needs_a_count(times):
     with pytest.raises(FaultError, match="not a count"):
         Faults().drop_acks(times=times)
+
+
+def test_a_stream_that_has_lived_long_enough_ends_with_error_6002(server, client, rows):
+    server.faults.time_out_streams(0.05)
+    stream = client.stream(recovery=False)
+    stream.wait_for_offset(stream.ingest_record_offset(READING("a")))
+    assert until(lambda: server.counters().streams_open == 0)
+    server.faults.drop_acks()
+    server.faults.time_out_streams(0.05)
+    stream = client.stream(recovery=False)
+    stream.ingest_record_offset(READING("b"))
+    with pytest.raises(ZerobusException, match=r"Stream timeout reached.*Error Code: 6002"):
+        stream.flush()
+    assert ids(rows) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda faults: faults.acknowledge_beyond(5), "Invalid durability ACK offset 5"),
+        (lambda faults: faults.empty_acks(), "Missing ack offset"),
+        (lambda faults: faults.fail_stream("OK"), "closed by server without errors"),
+    ],
+)
+def test_acknowledgements_that_make_no_sense_and_ends_without_error(server, client, fault, words):
+    fault(server.faults)
+    stream = client.stream(recovery=False)
+    stream.ingest_record_offset(READING("a"))
+    with pytest.raises(ZerobusException, match=words):
+        stream.flush()
+
+
+def test_repeated_acknowledgements_acknowledge_nothing(server, client):
+    server.faults.repeat_acks()
+    stream = client.stream(flush_timeout_ms=300)
+    stream.ingest_record_offset(READING("a"))
+    assert until(lambda: server.counters().acks_sent == 1)
+    with pytest.raises(ZerobusException, match="timed out"):
+        stream.flush()
+
+
+def test_a_stream_that_always_has_something_to_acknowledge_is_closed_all_the_same(server, client):
+    # Slower to acknowledge than more is committed, as on a machine with too much to do.
+    server.faults.delay_acks(0.1)
+    server.faults.close_streams(0.2)
+    stream = client.stream(recovery=False, max_inflight_records=100_000)
+    deadline = time.monotonic() + 20
+
+    def refused():
+        try:
+            stream.ingest_record_offset(READING("a"))
+        except ZerobusException:
+            return True
+        return time.monotonic() > deadline
+
+    assert until(refused)
+    assert time.monotonic() < deadline

@@ -109,6 +109,7 @@ class Ordering:
             ahead = self._state.ahead(session, arrival.seq)
             if ahead:
                 self._state.gaps.away(arrival, session, ahead)
+            if ahead or self._state.nodes["partial"][session.index]:
                 self._state.doubt(session)
                 return False
             confirmed[session.index] = True
@@ -155,7 +156,7 @@ class Ordering:
 
     def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
         """Whether nothing continued the session before an NBIRTH, see GapAccounts.born."""
-        if not session.owner.born:
+        if not session.owner.born or self._state.nodes["partial"][session.index]:
             return False
         confirmed = self._state.nodes["confirmed"][session.index]
         return session.in_doubt or bool(not confirmed and self._state.ahead(session, birth.seq))

@@ -103,6 +103,8 @@ class Resolution:
         expected[1:] = following[:-1]
         expected[first] = next_seq[node[first]]
         broken = (seq != expected).nonzero()[0]
+        if len(broken) and self._state.any_partial:
+            broken = broken[~self._state.nodes["partial"][node[broken]]]
         if len(broken):
             flagged[node[broken]] = True
         if np.count_nonzero(flagged):
@@ -123,6 +125,10 @@ class Resolution:
             session = state.session_of(read)
             if session is not None:
                 flagged[session.index] = True
+        if state.any_partial:
+            size = state.nodes.size
+            # Their seq confirms nothing.
+            flagged |= state.nodes["partial"][:size] & ~state.nodes["confirmed"][:size]
         if state.attentive:
             flagged[list(state.attentive)] = True
         return flagged

@@ -94,7 +94,8 @@ class Restoration:
                 expected = NOT_BORN
             elif expected == NOT_BORN:
                 self._state.doubt(session)
-                self._state.gaps.left_in_doubt(key)
+                if not self._state.nodes["partial"][session.index]:
+                    self._state.gaps.left_in_doubt(key)
             self._state.nodes["next_seq"][session.index] = expected
             self._state.nodes["confirmed"][session.index] = False
 

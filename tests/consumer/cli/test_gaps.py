@@ -66,8 +66,8 @@ def spool(tmp_path):
     spool.close()
 
 
-def run(tmp_path, *arguments, code=0):
-    done = run_command(tmp_path, "gaps", *arguments)
+def run(tmp_path, *arguments, code=0, **options):
+    done = run_command(tmp_path, "gaps", *arguments, **options)
     assert done.returncode == code, done.stderr
     assert (done.stdout == "") == (code != 0)
     return done.stdout if code == 0 else done.stderr
@@ -158,3 +158,30 @@ def test_help_shows_examples(tmp_path):
     text = run(tmp_path, "--help")
     assert "sparkplug-zerobus gaps --config consumer.yaml --since 7d" in text
     assert "modulo 256" in text
+
+
+@pytest.mark.usefixtures("spool")
+def test_what_is_missing_of_a_node_that_the_filters_show_in_part_is_not_known(tmp_path):
+    topics = "[spBv1.0/+/+/Press, spBv1.0/+/+/+/Heater, 'spBv1.0/Plant/+/Oven\\u001b[31m/#']"
+    topics = topics.replace("'", '"')
+    text = run(tmp_path, topics=topics)
+    assert line_of(text, "Plant/Press")[2:5] == ["1,000", "not known", "not known"]
+    assert line_of(text, "Plant/Oven")[2:5] == ["300,000", "1", "99.999 %"]
+    assert "of 1 edge nodes the filters of the server (topics) show a part only" in text
+    report = json.loads(run(tmp_path, "--json", topics=topics))
+    by_node = {each["edge_node_id"]: each for each in report["nodes"]}
+    press = by_node["Press"]
+    assert (press["received"], press["expected"], press["missing"], press["percent"]) == (
+        1_000,
+        None,
+        None,
+        None,
+    )
+    total = report["total"]
+    assert (total["received"], total["missing"], total["nodes_seen_in_part"]) == (300_000, 1, 1)
+    nothing = json.loads(run(tmp_path, "--json", topics="['$share/g/spBv1.0/#']"))["total"]
+    assert (nothing["received"], nothing["percent"], nothing["nodes_seen_in_part"]) == (
+        301_000,
+        None,
+        2,
+    )

@@ -206,6 +206,18 @@ def test_every_table_needs_a_name_of_its_own():
         ),
         ([("servers.0.url", "mqtt://h:8883")], "servers[0].url: port 8883 is the port of TLS"),
         ([("servers.0.topics", ["$share/g/spBv1.0/#"])], "servers[0].topics: $share/g/"),
+        ([("servers.0.topics", ["$share/g/spBv1.0/#"])], "is shared, other subscribers get"),
+        (
+            [("servers.0.topics", ["spBv1.0/G/+/n1/d1"])],
+            (
+                "edge node G/n1 in part, not all of NBIRTH, NDEATH, NDATA, DBIRTH, DDEATH, DDATA: "
+                "without NBIRTH nothing of it can be read; subscribe to spBv1.0/G/+/n1/#"
+            ),
+        ),
+        (
+            [("servers.0.topics", ["spBv1.0/G/NBIRTH/#", "spBv1.0/G/NDATA/#", "spBv1.0/H/#"])],
+            "shows edge nodes of group G in part, not all of NDEATH, DBIRTH, DDEATH, DDATA: a hole",
+        ),
         ([("servers.0.topics", ["#"])], "servers[0].topics: # does not begin with spBv1.0/"),
         ([("normalize.tag_path", "{device_id}")], "normalize.tag_path: has no {metric}"),
         ([("http.listen", "0.0.0.0:8099")], "http.listen: others than this machine"),
@@ -217,6 +229,24 @@ def test_every_table_needs_a_name_of_its_own():
 )
 def test_a_probable_mistake_is_a_warning(changes, words):
     assert any(words in warning for warning in warnings(*changes))
+
+
+@pytest.mark.parametrize(
+    "topics",
+    [
+        ["spBv1.0/G/#", "spBv1.0/G/+/n1/d1"],
+        ["spBv1.0/+/+/n1/#", "spBv1.0/STATE/+"],
+        ["spBv1.0/+/+/+", "spBv1.0/+/+/+/+"],
+        ["spBv1.0/G/#", "$share/g/spBv1.0/G/#"],
+    ],
+)
+def test_filters_that_together_show_nodes_whole_are_no_mistake(topics):
+    assert warnings(("servers.0.topics", topics)) == warnings()
+
+
+def test_thousands_of_narrow_filters_are_a_hundred_warnings():
+    topics = [f"spBv1.0/G/+/node {number}/device" for number in range(3_000)]
+    assert len(warnings(("servers.0.topics", topics))) == len(warnings()) + 100
 
 
 def test_a_token_or_a_switched_off_http_silences_the_warning_about_ingest():

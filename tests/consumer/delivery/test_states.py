@@ -383,11 +383,37 @@ class TestShown:
         assert status["failure_kind"] == "permanent"
         assert "check" in status["mend"]
 
-    def test_rotation_is_no_failure(self, server, way):
+    @pytest.mark.parametrize("rotate", ["close_streams", "time_out_streams"])
+    def test_rotation_is_no_failure(self, server, way, rotate):
         way.delivery.start()
         way.add()
         wait_until(lambda: way.stats().rows_acked == 100)
-        server.faults.close_streams(0.05)
+        getattr(server.faults, rotate)(0.05)
         wait_until(lambda: way.add(10) or way.stats().rotations == 1)
         way.all_landed()
         assert way.stats().failures == 0
+
+
+class TestRotationByTime:
+    def test_what_was_not_acknowledged_when_a_stream_timed_out_is_sent_again(self, server, way):
+        way.delivery.start()
+        way.add()
+        wait_until(lambda: way.stats().rows_acked == 100)
+        server.faults.drop_acks()
+        server.faults.time_out_streams(0.05)
+        way.add()
+        wait_until(lambda: way.stats().rotations == 1)
+        server.faults.clear()
+        way.all_landed()
+        assert way.stats().failures == 0
+        assert way.stats().cause is None
+
+    def test_streams_that_time_out_before_they_ever_acknowledge_are_failures(self, server, way):
+        # An end in order is followed by the next stream at once: this would have no pause.
+        server.faults.drop_acks()
+        server.faults.time_out_streams(times=None)
+        way.delivery.start()
+        way.add()
+        wait_until(lambda: way.stats().failures >= 3)
+        assert way.stats().rotations == 0
+        assert way.stats().cause_kind is FailureKind.ENDED

@@ -9,15 +9,18 @@ import pytest
 from support.columnar import message, tag
 from support.services import wait_until
 
-from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch
+from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch, OwnState
 from consumer.config import parse
+from consumer.monitor.metrics import add_metrics
+from consumer.monitor.status import status_of
 from consumer.pipeline.composition import open_spool
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.telemetry import Telemetry
 from consumer.spool import Ledger
-from sparkplug import MessageBatch
+from sparkplug import MessageBatch, OwnTimestamps
 
 TABLE = "main.ot.tag_events"
+_NEVER_ASKED = None  # a passive host remembers no STATE
 
 
 class Shelf:
@@ -50,6 +53,7 @@ class Courier:
         self.server = server
         self.connected = threading.Event()
         self.drops = BrokerDrops(server.name)
+        self.own_state = OwnState(None, server.name, _NEVER_ASKED, OwnTimestamps())
         self.switch = ConnectionSwitch()
         self.asked = []
 
@@ -135,3 +139,71 @@ def test_a_birth_that_came_with_the_data_before_it_is_not_asked_for(consumer, sh
     shelf.put(message("NDATA", tag("Ramp", 0, 2.0), seq=1))  # after it was seen who is to be asked
     wait_until(lambda: consumer.spooled_rows > before)
     assert courier.asked == []
+
+
+@pytest.mark.parametrize("topics", [["$share/g/spBv1.0/#"], ["spBv1.0/+/+/+"]])
+def test_holes_of_nodes_that_the_configured_filters_show_in_part_are_read_over(
+    configuration, shelf, topics
+):
+    server = configuration.servers[0].model_copy(update={"topics": tuple(topics)})
+    configuration = configuration.model_copy(
+        update={
+            "servers": (server,),
+            "host": configuration.host.model_copy(update={"reorder_timeout": 0.0}),
+        }
+    )
+    courier = Courier(server)
+    consumer = Consumer(
+        configuration,
+        shelf,
+        [courier],
+        spool=open_spool(configuration),
+        telemetry=Telemetry(),
+        ledger=Ledger(),
+    )
+    consumer.start()
+    try:
+        shelf.put(message("NBIRTH", tag("Ramp", 0)))
+        for seq in (7, 3, 250):
+            shelf.put(message("NDATA", tag("Ramp", 0, float(seq)), seq=seq))
+        wait_until(lambda: consumer.spooled_rows == 4)
+        assert consumer.telemetry.totals["rows_produced"] == 4
+        shelf.put(message("NDATA", tag("Ramp", 0, 1.0), seq=1, node="Unborn"))
+        wait_until(lambda: courier.asked)  # and nobody else was, before
+        assert courier.asked == [("Plant", "Unborn")]
+    finally:
+        consumer.stop()
+
+
+class Kept(dict):
+    """What a connection remembers."""
+
+    get_state = dict.get
+    set_state = dict.__setitem__
+
+
+def test_another_host_of_this_id_is_an_event_of_its_server(configuration, shelf, courier):
+    table = "main.ot.sparkplug_events"
+    zerobus = configuration.zerobus.model_copy(update={"events_table": table})
+    courier.own_state = OwnState("historian", "plant", Kept(), OwnTimestamps())
+    courier.own_state.will()
+    courier.own_state.birth()
+    consumer = Consumer(
+        configuration.model_copy(update={"zerobus": zerobus}),
+        shelf,
+        [courier],
+        spool=open_spool(configuration),
+        telemetry=Telemetry(),
+        ledger=Ledger(),
+    )
+    consumer.start()
+    try:
+        courier.own_state.received(b'{"online":true,"timestamp":5}', retained=False)
+        wait_until(lambda: consumer.spool.pending_rows(table) == 1, what="the event")
+        add_metrics(consumer)
+        name = "sparkplug_zerobus_foreign_host_births_total"
+        assert consumer.telemetry.registry.get_sample_value(name, {"server": "plant"}) == 1
+        [server] = status_of(consumer)["servers"]
+        assert (server["foreign_host_births"], server["state_answers"]) == (1, 0)
+    finally:
+        consumer.stop()

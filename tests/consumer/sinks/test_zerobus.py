@@ -314,7 +314,7 @@ def test_a_stream_that_the_service_rotates_has_ended_not_failed(server, line):
         return False
 
     wait_until(is_refused, what="the end of the stream")
-    assert stream.failure().kind is FailureKind.ENDED
+    assert stream.failure().kind is FailureKind.ENDED, str(stream.failure())
 
 
 def test_an_endpoint_that_refuses_connections_is_retriable(server, line):

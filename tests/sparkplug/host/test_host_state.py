@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import peer
 
 from sparkplug.host.commands import rebirth_command
-from sparkplug.host.host_state import HostState
+from sparkplug.host.host_state import ANSWER_PAUSE, HostState, OwnTimestamps
 from sparkplug.pb import sparkplug_b_pb2 as pb
 from sparkplug.state_message import State, encode, parse
 
@@ -154,21 +154,156 @@ def test_message_flow_hid_sparkplug_state_message_delivered_is_answered_with_the
     assert content(answer) == {"online": True, "timestamp": NOW}
 
 
-def test_the_second_copy_of_an_offline_message_gives_the_same_answer():
+def test_what_others_write_is_answered_once_and_then_once_a_minute():
     host = connected()
-    first = host.received(encode(State(False, NOW)))
-    assert first is not None
-    assert host.received(encode(State(False, NOW))) == first
+    assert host.received(encode(State(False, NOW)), 100.0) == host.birth()
+    for second in (100.0, 101.0, 130.0):  # the copy of an overlapping subscription, and more
+        assert host.received(encode(State(False, NOW)), second) is None
+    assert host.due(100.0 + ANSWER_PAUSE - 0.001) is None
+    assert host.due(100.0 + ANSWER_PAUSE) == host.birth()
+    assert host.due(1_000.0) is None
+    assert host.received(encode(State(False, NOW)), 100.0 + 2 * ANSWER_PAUSE) == host.birth()
+    assert host.answers == 3
+
+
+def test_an_answer_that_waits_is_dropped_when_the_topic_says_online_again():
+    host = connected()
+    host.received(b"", 0.0)
+    host.received(b"", 1.0)
+    host.received(host.birth().payload, 1.1)  # the first answer comes back
+    assert host.due(100.0) is None
+
+
+def test_an_answer_that_waits_is_not_given_on_another_connection_nor_while_stopping():
+    for end in ("stop", "lost", "connect"):
+        host = connected()
+        host.received(b"", 0.0)
+        host.received(b"", 1.0)
+        if end == "lost":
+            host.lost()
+        else:
+            getattr(host, end)(NOW + 1)
+        assert host.due(100.0) is None
+        if end == "connect":
+            host.birth()
+            assert host.due(100.0) is None
+
+
+UNREADABLE = [
+    b"",
+    b"OFFLINE",
+    b"ONLINE",
+    b'{"online":false}',
+    b'{"online":true}',
+    b'{"online":false,"timestamp":"2026-01-01T00:00:00Z"}',
+    b"\xff",
+    b'{"online":false,"timestamp":5,"x":"' + b"a" * 5000 + b'"}',
+]
+
+
+@pytest.mark.parametrize("payload", UNREADABLE, ids=lambda each: each[:20].decode("latin-1"))
+def test_what_does_not_read_on_the_own_topic_is_answered_like_an_offline(payload):
+    host = connected()
+    assert host.received(payload) == host.birth()
+    assert not host.outdated
+    host.stop(NOW + 1)
+    assert host.received(payload, 1_000.0) is None
+    assert HostState("historian").received(payload) is None
+
+
+@pytest.mark.parametrize("payload", [*UNREADABLE, encode(State(False, NOW - 1000))])
+def test_what_the_server_kept_is_not_answered_whenever_it_is_delivered(payload):
+    host = HostState("historian")
+    host.connect(NOW)
+    assert host.received(payload, retained=True) is None
+    host.birth()
+    assert host.received(payload, retained=True) is None  # two subscriptions overlap
+    assert host.received(payload, retained=True) is None
+    assert host.due(1_000.0) is None
+    assert host.answers == 0
+
+
+def test_another_hosts_birth_is_counted_and_not_answered():
+    host = connected()
+    assert host.received(encode(State(True, NOW + 5))) is None
+    assert host.received(encode(State(True, NOW - 5))) is None
+    assert host.due(1_000.0) is None
+    assert (host.foreign_births, host.last_foreign_ms) == (2, NOW - 5)
+
+
+def test_another_hosts_birth_does_not_make_this_one_outdated_but_its_end_does():
+    host = connected()
+    host.received(encode(State(True, NOW + 5)))
+    assert not host.outdated
+    assert host.received(encode(State(False, NOW + 9)), 1.0) == host.birth()
+    assert host.outdated
+    # Edge nodes ignore an answer of the other one that is older than its end.
+    host.received(encode(State(True, NOW + 5)))
+    assert host.outdated
+    host.received(encode(State(True, NOW + 9)))
+    assert not host.outdated
+    assert content(host.connect(NOW))["timestamp"] == NOW + 10
+
+
+def test_own_births_are_known_from_every_connection_and_every_server():
+    own = OwnTimestamps()
+    own.add(NOW - 1_000)  # of an earlier process
+    one, two = HostState("historian", 0, own), HostState("historian", 0, own)
+    for host in (one, two):
+        host.connect(NOW)
+        host.birth()
+        host.lost()
+        host.connect(NOW + 7)
+        host.birth()
+    for timestamp_ms in (NOW - 1_000, NOW, NOW + 7):
+        one.received(encode(State(True, timestamp_ms)))
+    one.received(encode(State(True, NOW - 1_000)), retained=True)
+    assert one.foreign_births == 0
+    one.received(encode(State(True, NOW + 1)), retained=True)
+    assert one.foreign_births == 1
+
+
+def test_two_hosts_of_one_id_never_start_a_war():
+    """All that each says reaches both; each renews its connection when it has to."""
+    hosts = [HostState("historian"), HostState("historian")]
+    said = []
+
+    def say(publish):
+        said.append(publish)
+        for host in hosts:
+            answer = host.received(publish.payload, clock)
+            if answer is not None:
+                say(answer)
+
+    clock = 0.0
+    for later, host in enumerate(hosts):
+        host.connect(NOW + later)
+    for host in hosts:
+        say(host.birth())
+    assert [host.foreign_births for host in hosts] == [1, 1]
+    for _ in range(20):  # an hour of looks
+        clock += 180.0
+        for host in hosts:
+            due = host.due(clock)
+            if due is not None:
+                say(due)
+            if host.outdated:
+                say(host.stop(NOW + int(clock)))
+                host.connect(NOW + int(clock))
+                say(host.birth())
+    assert len(said) == 2
+    # One leaves in order and comes back: the other answers, and no more comes of it.
+    say(hosts[0].stop(NOW + 4_000_000))
+    hosts[0].connect(NOW + 4_000_001)
+    say(hosts[0].birth())
+    assert [parse(each.payload).online for each in said[2:]] == [False, True, True]
+    assert not any(host.outdated for host in hosts)
 
 
 def test_its_own_birth_is_not_answered():
     host = connected()
     assert host.received(host.birth().payload) is None
     assert not host.outdated
-
-
-def test_garbage_on_the_own_topic_is_ignored():
-    assert connected().received(b"OFFLINE") is None
 
 
 def test_host_topic_phid_death_payload_timestamp_disconnect_clean_is_the_present():
