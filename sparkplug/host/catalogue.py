@@ -55,8 +55,16 @@ class TagOwner(Protocol):
 
 
 def is_control(name: str) -> bool:
-    """Whether a metric steers the session rather than being data: it gives no rows."""
+    """Whether a metric steers the session rather than being data: it gives no rows.
+
+    Names are those of the specification exactly, case and all.
+    """
     return name == BD_SEQ or name.startswith(_CONTROL_PREFIXES)
+
+
+def _place(owner: TagOwner) -> str:
+    ids = (owner.group_id, owner.edge_node_id, owner.device_id)
+    return "/".join(part for part in ids if part is not None)
 
 
 class TagCatalogue:
@@ -123,6 +131,17 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
+    def never_gives_rows(self, owner: TagOwner, name: str, *, is_template: bool) -> bool:
+        """Whether a metric of this name gives no row, whatever a birth says of it.
+
+        A template that is not wanted itself may have members that are.
+        """
+        if is_control(name):
+            return True
+        if self._wanted is None or is_template:
+            return False
+        return not self._wanted(f"{_place(owner)}/{name}")
+
     def is_structured(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether one metric of these tags may be no row, or several: templates and files.
 
@@ -158,8 +177,7 @@ class TagCatalogue:
         self._datatype[first : first + len(names)] = codes
         emitted = [not is_control(name) for name in names]
         if self._wanted is not None:
-            ids = (owner.group_id, owner.edge_node_id, owner.device_id)
-            place = "/".join(part for part in ids if part is not None)
+            place = _place(owner)
             emitted = [
                 e and self._wanted(f"{place}/{n}") for e, n in zip(emitted, names, strict=True)
             ]

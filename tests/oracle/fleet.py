@@ -323,7 +323,9 @@ class Fleet:
             fields.pop("name", None)
             fields["alias"] = rng.choice((999, 2**63 - 1, 2**64 - 1))
         if self.has("unknown_metric", 0.05):
-            fields["name"] = rng.choice(("No such metric", "TEMPERATURE", "Temperatur"))
+            fields["name"] = rng.choice(
+                ("No such metric", "TEMPERATURE", "Temperatur", "bdSeq", "Node Control/Rebirth")
+            )
         if self.has("nameless", 0.03):
             fields.pop("name", None)
             fields.pop("alias", None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oracle.arrivals import BIRTHS
 from oracle.holding import MEBIBYTE, Holding
 from oracle.node import Declared, Scope
+from oracle.rows import is_control
 from oracle.templates import TemplateReader, is_definition
 from oracle.values import TEMPLATE
 
@@ -176,18 +177,15 @@ class Reading(Holding):
         for metric in self._flat(node, message):
             if message.topic.verb in BIRTHS and not metric.name:
                 continue
-            declared = None
-            if metric.name:
-                declared = node.scopes[device].names.get(metric.name)
-            elif metric.HasField("alias"):
-                declared = node.by_alias(metric.alias, device)
+            declared = self._declared(node, message, metric)
             if declared is not None:
                 self.metric(node, declared, metric, message)
-                continue
-            unknown.append(metric)
-            reasons.append("unknown_metric" if metric.name else "unknown_alias")
-            if held is None:
-                self.ask_rebirth(message, reasons[-1])
+            elif not is_control(metric.name):
+                unknown.append(metric)
+                reasons.append("unknown_metric" if metric.name else "unknown_alias")
+        if held is None:
+            for reason in reasons:
+                self.ask_rebirth(message, reason)
         if unknown:
             rest = message.with_metrics(unknown)
             if held is not None:
@@ -197,19 +195,25 @@ class Reading(Holding):
 
     def _flat(self, node: Node, message: Message) -> Iterator[Metric]:
         """The metrics of data, with leaves in the place of templates."""
-        device, is_birth = message.topic.device, message.topic.verb in BIRTHS
+        is_birth = message.topic.verb in BIRTHS
         for metric in message.payload.metrics:
-            declared = None
-            if metric.name:
-                declared = node.scopes[device].names.get(metric.name)
-            elif metric.HasField("alias") and not is_birth:
-                declared = node.by_alias(metric.alias, device)
+            declared = self._declared(node, message, metric)
             if declared is None or declared.datatype != TEMPLATE:
                 yield metric
             elif not (is_birth and is_definition(metric)):
                 yield from self.templates.data(
                     key_of(message), declared.device, declared.name, metric, self.counts
                 )
+
+    @staticmethod
+    def _declared(node: Node, message: Message, metric: Metric) -> Declared | None:
+        """What a metric of data is; in a birth that is read as data only names say that."""
+        device = message.topic.device
+        if metric.name:
+            return node.scopes[device].names.get(metric.name)
+        if metric.HasField("alias") and message.topic.verb not in BIRTHS:
+            return node.by_alias(metric.alias, device)
+        return None
 
     def _count_time(self, message: Message) -> None:
         if message.payload.HasField("timestamp") and message.sent_at is None:

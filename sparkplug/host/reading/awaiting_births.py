@@ -6,13 +6,14 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pyarrow as pa
 
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
 from sparkplug.host.nodes.session import LATE_SECONDS
 from sparkplug.host.nodes.waiting import HeldMessage, Waiting
 from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
-from sparkplug.payload import ABSENT
+from sparkplug.payload import ABSENT, validity
 from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ class AwaitingBirths:
         if by_name:
             rows = arrival.rows
             rest = rows.start + np.flatnonzero(arrival.batch.tag[rows] == NO_TAG)
+            owner = self._state.by_id[arrival.key].owner_of(arrival.topic.device_id)
+            assert owner is not None
+            rest = rest[~self._never_give_rows(arrival.batch, owner, rest)]
             message = arrival.batch.part(arrival.position, rest) if len(rest) else None
         if message is not None and not arrival.is_unread:
             entry = Waiting(
@@ -130,7 +134,13 @@ class AwaitingBirths:
     def hold_metrics(
         self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
     ) -> None:
-        """Metrics of data that no birth declares, without their neighbours."""
+        """Metrics of data that no birth declares, without their neighbours.
+
+        Those that give no row in any case are none of them.
+        """
+        rows = rows[~self._never_give_rows(batch, owner, rows)]
+        if len(rows) == 0:
+            return
         key = (owner.group_id, owner.edge_node_id)
         named = [batch.names is not None and bool(batch.names[row]) for row in rows.tolist()]
         reasons = [Reason.UNKNOWN_METRIC if name else Reason.UNKNOWN_ALIAS for name in named]
@@ -152,6 +162,22 @@ class AwaitingBirths:
             counted=True,
         )
         self.hold(batch, key, entry)
+
+    def _never_give_rows(
+        self, batch: Batch, owner: MetricOwner, rows: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which of some metrics of data need no birth."""
+        never = np.zeros(len(rows), dtype=np.bool_)
+        names = batch.names
+        if names is None:
+            return never
+        is_template = validity(batch.columns.metric("template_value").take(pa.array(rows)))
+        for index, row in enumerate(rows.tolist()):
+            name = names[row]
+            never[index] = bool(name) and self._state.catalogue.never_gives_rows(
+                owner, name or "", is_template=bool(is_template[index])
+            )
+        return never
 
     def hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """The metrics of regular messages that no birth declares."""

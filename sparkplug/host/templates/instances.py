@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.host.batch import Batch
+    from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.owner import MetricOwner
     from sparkplug.pb.sparkplug_b_pb2 import Metric, PropertyValue
 
@@ -102,11 +103,22 @@ def _quality(properties: bytes | None) -> PropertyValue | None:
 
 
 def unknown_members(
-    spot: Spot, members: Sequence[Metric], owner: MetricOwner, tags: NDArray[np.int32]
+    spot: Spot,
+    members: Sequence[Metric],
+    owner: MetricOwner,
+    tags: NDArray[np.int32],
+    catalogue: TagCatalogue,
 ) -> UnknownMembers:
-    """The members of a template that have no tag, as a message of their own."""
+    """The members of a template that have no tag and need one, as a message of their own."""
     batch, position, row = spot
-    members = [members[index] for index in np.flatnonzero(tags == NO_TAG).tolist()]
+    without_tag = (members[index] for index in np.flatnonzero(tags == NO_TAG).tolist())
+    members = [
+        each
+        for each in without_tag
+        if not catalogue.never_gives_rows(
+            owner, each.name, is_template=each.HasField("template_value")
+        )
+    ]
     payload = Payload(metrics=members)
     sent_ms, seq = batch.sent_ms(position), int(batch.columns.seq[position])
     if sent_ms != ABSENT:

@@ -215,7 +215,8 @@ class StructuredMetrics:
             tags = _tags_of(expansion.members, owner)
             spot = Spot(batch, position, instance.row)
             if (tags == NO_TAG).any():
-                unknown.append(unknown_members(spot, expansion.members, owner, tags))
+                part = unknown_members(spot, expansion.members, owner, tags, self._catalogue)
+                unknown += [part] if part.metrics else []
             self._put(spot, expansion, owner, tags, declares=False)
         self._parts.take_rows(batch, found[~is_template])
         return unknown
@@ -251,7 +252,8 @@ class StructuredMetrics:
         tags = _tags_of(unknown.metrics, unknown.owner)
         rest = None
         if (tags == NO_TAG).any():
-            rest = unknown_members(spot, unknown.metrics, unknown.owner, tags).message
+            part = unknown_members(spot, unknown.metrics, unknown.owner, tags, self._catalogue)
+            rest = part.message
         members, tags, texts = self._read(spot, unknown.metrics, tags)
         self._add(spot, members, Leaves(b"", tags, np.zeros(len(tags), dtype=np.bool_), texts))
         return rest
