@@ -106,6 +106,7 @@ class Node:
     was_heard: bool = False  # before any NBIRTH, and since then none was read
     dead_bd_seq: int | None = None  # of the NDEATH that ended the session, or found none
     died_at: float = 0.0  # when that NDEATH was heard, monotonic seconds
+    other_bd_seqs: set[int] = field(default_factory=set)  # of the session before, and its deaths
     ended_by: int | None = None  # bdSeq of the NDEATH that ended the session
     late_birth: Held | None = None
     late_before: Held | None = None  # one of before a restart; it is among what is held

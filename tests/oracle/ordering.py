@@ -18,6 +18,18 @@ WINDOW_MESSAGES = 256
 WINDOW_BYTES = 16 * MEBIBYTE
 
 
+def is_over(node: Node, died: int | None) -> bool:
+    """Whether the session of a node that is born has ended, if an NDEATH has this bdSeq."""
+    born = node.bd_seq
+    if died is None or born is None or died == born:
+        return True
+    if died in node.other_bd_seqs:
+        return False
+    if died < 256 and born < 256:
+        return 1 <= (died - born) % 256 <= 127
+    return died >= 256 and born >= 256 and died > born
+
+
 class Ordering(Reading):
     """Brings the messages of a node in the order of their seq, and begins and ends its sessions.
 
@@ -200,6 +212,8 @@ class Ordering(Reading):
         self.skip_holes(node, ask=False)
         self._heal_by_birth(node, message)
         node.was_heard = node.left_refuted = False
+        others = {n for n in (node.bd_seq, node.dead_bd_seq) if n is not None}
+        node.other_bd_seqs = others - {message.bd_seq} or node.other_bd_seqs
         self._end_session(node)
         node.expected_seq = (message.seq + 1) % 256
         node.bd_seq = message.bd_seq
@@ -221,14 +235,15 @@ class Ordering(Reading):
             self.sequenced(node, each)
 
     def node_death(self, node: Node, message: Message) -> None:
-        """End the session the death belongs to; a death without bdSeq is believed."""
+        """End the session, if it is over by what the death says."""
         died = message.bd_seq
-        is_other = died is not None and node.bd_seq is not None and died != node.bd_seq
-        if node.is_born and not is_other:
+        if node.is_born and is_over(node, died):
             self.skip_holes(node, ask=False)
             for scope in node.scopes.values():
                 self.stale(scope, message, message.arrival.received_at_us)
-            self._found(node, Gap("session_end"))
+            is_ahead = died not in {None, node.bd_seq} and node.bd_seq is not None
+            if not (is_ahead and any(gap.reason == "away" for gap in node.unhealed)):
+                self._found(node, Gap("session_end"))
             self._end_session(node)
             node.ended_by = died
         else:

@@ -25,6 +25,8 @@ TRANSMISSION_VERSION = "Node Info/Transmission Version"
 LATE_SECONDS: Final = 2.0
 """For so long after an NDEATH an NBIRTH with its bdSeq may belong to the session that ended."""
 
+_BD_SEQ_MODULUS: Final = 256
+
 
 class EdgeNodeSession:
     """One edge node as its host application sees it (specification 5.4 to 5.9).
@@ -39,6 +41,7 @@ class EdgeNodeSession:
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
         self.counted_bd_seq: int | None = None  # the same, of births that edge nodes sent
+        self._other_bd_seqs: frozenset[int] = frozenset()  # of the session before, and its death
         self.sequence = Sequence()
         self.by_certificate = False  # in doubt, and what is known comes from the server
         self.in_doubt = False  # alive, but what its aliases stand for is not known
@@ -58,6 +61,8 @@ class EdgeNodeSession:
 
     def begin(self, bd_seq: int | None) -> None:
         """An NBIRTH: the alias table is void, every device waits for its own DBIRTH."""
+        others = {n for n in (self.bd_seq, self.dead_bd_seq) if n is not None} - {bd_seq}
+        self._other_bd_seqs = frozenset(others) or self._other_bd_seqs
         self.bd_seq = bd_seq
         self.in_doubt = self.by_certificate = False
         self.dead_bd_seq = None
@@ -93,9 +98,12 @@ class EdgeNodeSession:
         """Whether an NDEATH with this bdSeq ends the present session.
 
         A death without bdSeq, or of a session whose birth had none, is honoured: a
-        lost death is worse than a false one, which the next message heals.
+        lost death is worse than a false one, which the next message heals. So is the death of
+        a session that can only be later; not one of before, where the numbers begin anew.
         """
-        return bd_seq is None or self.bd_seq is None or bd_seq == self.bd_seq
+        if bd_seq is None or self.bd_seq is None or bd_seq == self.bd_seq:
+            return True
+        return bd_seq not in self._other_bd_seqs and _is_ahead(bd_seq, self.bd_seq)
 
     def end_device(self, owner: MetricOwner) -> None:
         """A DDEATH: the device is offline, its aliases stand for nothing."""
@@ -158,3 +166,13 @@ class EdgeNodeSession:
             found_by_name = [by_name(name, NO_TAG) if name else NO_TAG for name in names]
             tags[named] = np.array(found_by_name, dtype=np.int32)[named]
         return tags
+
+
+def _is_ahead(bd_seq: int, present: int) -> bool:
+    """Whether a bdSeq is that of a later session.
+
+    It wraps at 256 (tck-id topics-nbirth-bdseq-increment); larger numbers do not wrap.
+    """
+    if max(bd_seq, present) < _BD_SEQ_MODULUS:
+        return 0 < (bd_seq - present) % _BD_SEQ_MODULUS < _BD_SEQ_MODULUS // 2
+    return bd_seq > present >= _BD_SEQ_MODULUS

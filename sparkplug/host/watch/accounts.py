@@ -170,7 +170,15 @@ class GapAccounts:
         self.found(gap, arrival.decoded)
 
     def died(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """A session ended: what was sent last is not known."""
+        """A session ended: what was sent last is not known.
+
+        If the host was away, and the death is that of a later session, then it is not known
+        where this one ended: that is in the gap of the absence.
+        """
+        gaps = self._healable.get(arrival.key, ())
+        is_away = any(gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN for gap in gaps)
+        if is_away and steps_of_bd_seq(session.bd_seq, arrival.bd_seq):
+            return
         gap = self._gap(arrival, session, GapReason.SESSION_END)
         gap.to_us = None
         self.found(gap, arrival.decoded)

@@ -142,7 +142,7 @@ def test_a_death_that_matches_makes_its_tags_stale(server):
 
 
 def test_a_death_of_another_session_does_not(server):
-    assert server.at(1.0, message("NDEATH", bd_seq(9), seq=None)) == []
+    assert server.at(1.0, message("NDEATH", bd_seq(0), seq=None)) == []
     assert server.counts["death_of_other_session"] == 1
 
 

@@ -293,7 +293,7 @@ def test_after_a_restart_a_death_of_the_remembered_birth_ends_its_session():
 
 def test_after_a_restart_a_death_of_another_session_ends_nothing():
     heard = restarted(birth())
-    assert not heard.feed(death(bd=2))
+    assert not heard.feed(death(bd=0))
     assert numbers(heard.feed(data(1))) == [1]
     assert heard.counts == {"death_of_other_session": 1}
 
