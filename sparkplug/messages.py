@@ -37,12 +37,13 @@ class Message(NamedTuple):
 class MessageBatch(Sequence[Message]):
     """Messages in order of arrival, kept as columns from the moment they come in.
 
-    `size` is the sum of all payloads' bytes, `largest` the most bytes of one payload,
-    `deaths` the positions of what looks like an NDEATH or DDEATH, `suspects` those of
-    payloads that need a careful look (see is_suspect).
+    `any_empty` says whether a payload has no bytes. `size` is the sum of all payloads' bytes,
+    `largest` the most bytes of one payload, `deaths` the positions of what looks like an
+    NDEATH or DDEATH, `suspects` those of payloads that need a careful look (see is_suspect).
     """
 
     __slots__ = (
+        "any_empty",
         "any_retained",
         "deaths",
         "largest",
@@ -59,6 +60,7 @@ class MessageBatch(Sequence[Message]):
         self.payloads: list[bytes] = []
         self.received_us = array("q")
         self.retained: list[bool] = []
+        self.any_empty = False
         self.any_retained = False
         self.deaths: list[int] = []
         self.suspects: list[int] = []
@@ -81,6 +83,8 @@ class MessageBatch(Sequence[Message]):
         if retained:
             self.any_retained = True
         length = len(payload)
+        if not length:
+            self.any_empty = True
         self.size += length
         self.largest = max(self.largest, length)
 
@@ -118,6 +122,8 @@ class Reason(StrEnum):
     RETAINED = "retained"
     CERTIFICATE = "certificate"
     TOO_LARGE = "too_large"
+    EMPTY_PAYLOAD = "empty_payload"
+    EMPTY_DEATH = "empty_death"
     JSON_PAYLOAD = "json_payload"
     BAD_PAYLOAD = "bad_payload"
     BAD_ENVELOPE = "bad_envelope"

@@ -32,6 +32,7 @@ _WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.DATA_BEFORE_BIRTH: "data before birth",
         Reason.DEVICE_DATA_BEFORE_BIRTH: "device data before birth",
         Reason.LATE_BIRTH: "late birth",
+        Reason.EMPTY_DEATH: "death without payload",
         Reason.BAD_PAYLOAD: "unparsable payload",
         Reason.CONNECTION_LOST: "connection lost",
         Reason.SPOOL_FULL: "values lost while the spool was full",

@@ -23,6 +23,11 @@ _LARGE_BYTES: Final = 1 << 20
 _METRIC_TAG: Final = b"\x12"
 """What each metric of a payload begins with; other bytes may have that value, too."""
 
+_EMPTY_IS_NONE: Final = frozenset(
+    {MessageType.NBIRTH, MessageType.DBIRTH, MessageType.NDATA, MessageType.DDATA}
+)
+"""Of these a payload of no bytes clears what is retained; of deaths it may be a will."""
+
 _COMMANDS: Final = (MessageType.NCMD, MessageType.DCMD)
 
 
@@ -79,6 +84,10 @@ def screen(
     odd = topic == ABSENT
     if messages.any_retained:
         odd |= np.array(messages.retained)
+    empty = np.zeros(count, dtype=np.bool_)
+    if messages.any_empty:
+        empty[recalled:] = [not payload for payload in messages.payloads[recalled:]]
+        odd |= empty
     if messages.largest > min(limits.max_payload_bytes, _LARGE_BYTES):
         odd |= np.array([_is_too_large(payload, limits) for payload in messages.payloads])
     parsed: dict[int, Topic] = {}
@@ -87,7 +96,7 @@ def screen(
         positions: list[int] = []
         for position, message in enumerate(messages):
             if odd[position]:
-                read = _read_topic(message, limits, decoded)
+                read = _read_topic(message, limits, decoded, is_empty=bool(empty[position]))
                 if read is None:
                     continue
                 parsed[len(positions)] = read
@@ -114,7 +123,9 @@ def screen(
     return Screened(kept, topic, parsed, forms.columns, set_aside)
 
 
-def _read_topic(message: Message, limits: FleetLimits, decoded: Decoded) -> Topic | None:
+def _read_topic(
+    message: Message, limits: FleetLimits, decoded: Decoded, *, is_empty: bool
+) -> Topic | None:
     """The topic of a message that deserves decoding; others are counted."""
     read = parse_topic(message.topic)
     reason: Reason | None = None
@@ -126,6 +137,8 @@ def _read_topic(message: Message, limits: FleetLimits, decoded: Decoded) -> Topi
         reason = Reason.COMMAND
     elif message.retained:
         reason = Reason.RETAINED
+    elif is_empty and read.message_type in _EMPTY_IS_NONE:
+        reason = Reason.EMPTY_PAYLOAD
     elif _is_too_large(message.payload, limits):
         reason = Reason.TOO_LARGE
         decoded.counts[reason] += 1

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NODE_MESSAGES = {"NBIRTH", "NDATA", "NDEATH", "NCMD"}
 DEVICE_MESSAGES = {"DBIRTH", "DDATA", "DDEATH", "DCMD"}
 BIRTHS = {"NBIRTH", "DBIRTH"}
+DEATHS = {"NDEATH", "DDEATH"}
 COMMANDS = {"NCMD", "DCMD"}
 
 
@@ -47,6 +48,10 @@ class Message:
     payload: Payload
     unread: bool = False
     number: int = 0  # place among all arrivals
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.arrival.payload
 
     @property
     def seq(self) -> int:

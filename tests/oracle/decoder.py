@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oracle.arrivals import COMMANDS, Arrival, Message, parse_topic
+from oracle.arrivals import COMMANDS, DEATHS, Arrival, Message, parse_topic
 from oracle.filters import OF_DEVICE, OF_NODE, seen
 from oracle.forms import read_payload
 from oracle.node import Node, Trust
@@ -112,6 +112,8 @@ class Oracle(Ordering):
             self.counts["command"] += 1
         elif arrival.retained:
             self.counts["retained"] += 1
+        elif not arrival.payload and topic.verb not in DEATHS:
+            self.counts["empty_payload"] += 1
         elif len(arrival.payload) > LARGEST_PAYLOAD:
             self.counts["too_large"] += 1
             self._unreadable(arrival, topic)
@@ -145,6 +147,9 @@ class Oracle(Ordering):
             node.scopes.pop(topic.device, None)
 
     def _message(self, node: Node, message: Message) -> None:
+        if message.topic.verb == "DDEATH" and message.is_empty:
+            self.device_death_without_seq(node, message)
+            return
         node.received += message.topic.verb != "NDEATH"
         if message.topic.verb == "NDEATH":
             self.node_death(node, message)

@@ -246,12 +246,25 @@ class Ordering(Reading):
                 self._found(node, Gap("session_end"))
             self._end_session(node)
             node.ended_by = died
+            if message.is_empty:
+                self.ask_rebirth(message, "empty_death")
         else:
             self.counts["death_of_other_session"] += 1
+            if message.is_empty:
+                return
         if not node.is_born:
             self.session_ended(node)
             if node.was_born and died is not None:
                 node.dead_bd_seq, node.died_at = died, self.now
+
+    def device_death_without_seq(self, node: Node, message: Message) -> None:
+        """End a device at once, by a DDEATH of no bytes."""
+        device = message.topic.device
+        if device not in node.scopes or node.trust is Trust.REFUTED:
+            self.counts["death_of_other_session"] += 1
+            return
+        self.stale(node.scopes.pop(device), message, message.arrival.received_at_us)
+        self.ask_rebirth(message, "empty_death")
 
     def lost_node_birth(self, node: Node) -> None:
         """After a birth that cannot be read the aliases may mean something else."""

@@ -23,6 +23,8 @@ REASONS = {
     "device_data_before_birth",
     "duplicate",
     "duplicate_alias",
+    "empty_death",
+    "empty_payload",
     "host_state",
     "json_payload",
     "late",

@@ -50,6 +50,9 @@ class Ordering:
         session = self._state.session_of(arrival.topic)
         if session is not None:
             self._state.assign(arrival, session)
+        if arrival.topic.message_type is MessageType.DDEATH and not arrival.message.payload:
+            self._device_death_without_seq(arrival, session)
+            return
         if arrival.topic.message_type is not MessageType.NDEATH and not self._state.restoring:
             self._state.gaps.came(arrival, session)
         if arrival.topic.message_type is MessageType.NBIRTH:
@@ -222,11 +225,29 @@ class Ordering:
             self._windows.stop_waiting(arrival.batch, session, ask=False)
             self._state.gaps.died(arrival, session)
             self._lifecycle.node_death(arrival, session)
+            if not arrival.message.payload:  # or somebody cleared what was retained
+                arrival.ask_for_birth(Reason.EMPTY_DEATH)
         else:
             arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
             if session is not None and bd_seq is not None:
                 session.dead_bd_seq, session.died_at = bd_seq, self._state.now
+            if not arrival.message.payload:
+                return
         self._awaiting.session_ended(arrival.key, session, arrival.decoded)
+
+    def _device_death_without_seq(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+        """A DDEATH of no bytes: a device's will, or somebody cleared what was retained."""
+        arrival.skip()
+        owner = None
+        if session is not None and session.owner.born and not session.in_doubt:
+            owner = session.owner_of(arrival.topic.device_id)
+        if session is None or owner is None or not owner.born:
+            arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
+            return
+        arrival.take()
+        arrival.count_read()
+        self._lifecycle.device_death(arrival, session, owner)
+        arrival.ask_for_birth(Reason.EMPTY_DEATH)
 
 
 def _waits_already(birth: Arrival, session: EdgeNodeSession) -> bool:
