@@ -136,6 +136,7 @@ class Reason(StrEnum):
     DEATH_OF_OTHER_SESSION = "death_of_other_session"
     UNKNOWN_ALIAS = "unknown_alias"
     UNKNOWN_METRIC = "unknown_metric"
+    ALIAS_OF_UNSEEN_BIRTH = "alias_of_unseen_birth"
     METRIC_WITHOUT_NAME = "metric_without_name"
     TRANSIENT = "transient"
     DATATYPE_NOT_SUPPORTED = "datatype_not_supported"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from sparkplug.host.catalogue import TagCatalogue
 
+    Aliases = tuple[NDArray[np.uint64], NDArray[np.int32]]
+
 
 class MetricOwner:
     """A node or device: the metrics of its last birth, by name and by alias.
@@ -38,6 +40,10 @@ class MetricOwner:
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
         self.aliases: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self.alias_tags: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        # Those of the last two births, also if they stand for nothing any more.
+        self._last: Aliases | None = None
+        self._before: Aliases | None = None
+        self._steady: dict[int, int] | None = None
 
     def declare(
         self, catalogue: TagCatalogue, names: Sequence[str | None], codes: NDArray[np.uint8]
@@ -75,6 +81,41 @@ class MetricOwner:
         self.declared = np.unique(tags[tags != NO_TAG])
         return tags
 
+    def take_aliases(
+        self, aliases: NDArray[np.uint64], tags: NDArray[np.int32], *, silent: bool
+    ) -> None:
+        """Note the aliases of a birth. `silent`: of one that releases nothing, see `steady`."""
+        self.aliases, self.alias_tags = aliases, tags
+        before, self._steady = self._last, None
+        self._before = before
+        if before is not None and silent:
+            common = _common(before, (aliases, tags))
+            aliases = np.fromiter(common, np.uint64, len(common))
+            tags = np.fromiter(common.values(), np.int32, len(common))
+        elif (
+            before is not None
+            and np.array_equal(before[0], aliases)
+            and np.array_equal(before[1], tags)
+        ):
+            aliases, tags = before  # most births repeat it: that takes no memory twice
+        self._last = (aliases, tags)
+
+    @property
+    def steady(self) -> dict[int, int]:
+        """Aliases that stand for one tag in the last birth and in the one before it.
+
+        Of births that release nothing, since the last that did, all must agree.
+        """
+        if self._steady is None:
+            self._steady = {}
+            if self._before is not None and self._last is not None:
+                self._steady = _common(self._before, self._last)
+        return self._steady
+
+    def forget_steady(self) -> None:
+        """What was held is read: `steady` may be large."""
+        self._steady = None
+
     def forget_aliases(self) -> None:
         """Nothing is known by alias any more."""
         self.aliases = self.aliases[:0]
@@ -85,5 +126,16 @@ class MetricOwner:
         self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
         self.declared = renamed[self.declared]
         self.alias_tags = renamed[self.alias_tags]
+        self._steady = None
+        if self._before is not None:
+            self._before = (self._before[0], renamed[self._before[1]])
+        if self._last is not None:
+            self._last = (self._last[0], renamed[self._last[1]])
         if self.own_aliases is not None:
             self.own_aliases = {a: int(renamed[tag]) for a, tag in self.own_aliases.items()}
+
+
+def _common(one: Aliases, other: Aliases) -> dict[int, int]:
+    """Aliases that stand for the same tag in both."""
+    here, there = (dict(zip(a.tolist(), t.tolist(), strict=True)) for a, t in (one, other))
+    return dict(here.items() & there.items())

@@ -11,6 +11,7 @@ from sparkplug.pb.sparkplug_b_columns_pb2 import Payload
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from oracle.node import Gap
     from sparkplug.pb.sparkplug_b_columns_pb2 import Metric
 
 NODE_MESSAGES = {"NBIRTH", "NDATA", "NDEATH", "NCMD"}
@@ -48,6 +49,8 @@ class Message:
     payload: Payload
     unread: bool = False
     number: int = 0  # place among all arrivals
+    gap: Gap | None = None  # the last that was known when it was read, or that it was missing in
+    is_in_gap: bool = False  # it stands within that gap, not behind it
 
     @property
     def is_empty(self) -> bool:
@@ -99,6 +102,17 @@ def sent_after(birth: Message, messages: Iterable[Message]) -> list[Message]:
         last = (last + 1) % 256
     counted_on = (last - birth.seq) % 256
     return [m for m in timed if m.sent_at != born or 0 < (m.seq - birth.seq) % 256 <= counted_on]
+
+
+def nothing_is_missing_between(birth: Message, message: Message) -> bool:
+    """Whether a birth from a gap is before a message for certain, with no hole in between."""
+    gap = birth.gap
+    if gap is None or gap is not message.gap or not birth.is_in_gap or gap.is_guessed:
+        return False
+    assert gap.first is not None
+    here = (birth.seq - gap.first) % 256
+    there = (message.seq - gap.first) % 256 if message.is_in_gap else 256
+    return here < there and not any(here < (seq - gap.first) % 256 < there for seq in gap.missing)
 
 
 def parse_topic(topic: str) -> Topic | str | None:

@@ -78,6 +78,7 @@ class Oracle(Ordering):
             node.held.append(before.late_birth)
         for held in node.held:
             held.since = self.now
+            held.message.gap = None
             if held.reason == "late_birth":
                 node.late_before = held
         born = before.declared_before.get(None)

@@ -32,6 +32,7 @@ class Scope:
     names: dict[str, Declared] = field(default_factory=dict)
     tags: list[Declared] = field(default_factory=list)
     aliases: dict[int, Declared] = field(default_factory=dict)
+    before: dict[int, Declared] = field(default_factory=dict)  # aliases of the birth before
 
 
 class Trust(Enum):
@@ -76,6 +77,7 @@ class Gap:
     sessions: int = 0
     healing: str = "open"
     late: int = 0
+    is_guessed: bool = False  # by a late message that nothing explained
 
 
 @dataclass(eq=False)

@@ -61,6 +61,7 @@ class Ordering(Reading):
             self.hold(node, message, "data_before_birth")
         elif distance == 0:
             node.astray_since = None
+            message.gap = node.gaps[-1] if node.gaps else None
             self._read_next(node, message)
             self._read_window(node)
         elif distance < 128:
@@ -77,6 +78,7 @@ class Ordering(Reading):
         """Read what now follows in the window, and then what is late by now."""
         while following := [w for w in node.window if node.distance(w.message) == 0]:
             node.window.remove(following[0])
+            following[0].message.gap = node.gaps[-1] if node.gaps else None
             self._read_next(node, following[0].message)
         late = [w for w in node.window if node.distance(w.message) >= 128]
         node.window = [w for w in node.window if w not in late]
@@ -106,8 +108,9 @@ class Ordering(Reading):
         there = {message.seq for message in waiting}
         holes = range(node.distance(waiting[-1]))
         missing = [(node.expected_seq + hole) % 256 for hole in holes]
-        self._gap(node, [seq for seq in missing if seq not in there], ask=ask)
+        gap = self._gap(node, [seq for seq in missing if seq not in there], ask=ask)
         for message in waiting:
+            message.gap, message.is_in_gap = gap, True
             self._read_next(node, message)
 
     def _late(self, node: Node, message: Message) -> None:
@@ -117,14 +120,17 @@ class Ordering(Reading):
             return
         self.counts["late"] += 1
         self.remember(node, message)
+        gaps = [gap for gap in node.gaps if message.seq in gap.missing]
+        if gaps:
+            gap = gaps[-1]
+            message.gap, message.is_in_gap = gap, True
+            gap.missing.remove(message.seq)
+            gap.late += 1
+            self.read_late(node, message)
+            if not gap.missing:
+                self._healed(node, gap, "late_arrival")
+            return
         self.read_late(node, message)
-        for gap in reversed(node.gaps):
-            if message.seq in gap.missing:
-                gap.missing.remove(message.seq)
-                gap.late += 1
-                if not gap.missing:
-                    self._healed(node, gap, "late_arrival")
-                return
         node.astray_seq = message.seq
         if node.astray_since is None:
             node.astray_since = self.now
@@ -137,12 +143,12 @@ class Ordering(Reading):
         assert not node.window
         node.astray_since = None
         missing = range(node.expected_seq, node.expected_seq + node.astray_distance)
-        self._gap(node, [seq % 256 for seq in missing])
+        self._gap(node, [seq % 256 for seq in missing]).is_guessed = True
         node.expected_seq = (node.astray_seq + 1) % 256
 
     # Gaps
 
-    def _gap(self, node: Node, missing: list[int], *, ask: bool = True) -> None:
+    def _gap(self, node: Node, missing: list[int], *, ask: bool = True) -> Gap:
         self.counts["sequence_gap"] += 1
         if ask:
             self.request(node.group, node.name, "sequence_gap")
@@ -151,6 +157,7 @@ class Ordering(Reading):
         gap = Gap("sequence_gap", missing[0], len(missing), set(missing))
         node.gaps.append(gap)
         self._found(node, gap)
+        return gap
 
     def _found(self, node: Node, gap: Gap) -> None:
         self.found.append((node.group, node.name, gap))

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from oracle.arrivals import BIRTHS
+from oracle.arrivals import BIRTHS, nothing_is_missing_between
 from oracle.holding import MEBIBYTE, Holding
 from oracle.node import Declared, Scope
 from oracle.rows import is_control
@@ -97,8 +97,8 @@ class Reading(Holding):
         else:
             self.read(node, message)
 
-    def read_held(self, node: Node, held: Held) -> None:
-        """Read what was sent before the birth that it waited for."""
+    def read_held(self, node: Node, held: Held, *, is_after: bool = False) -> None:
+        """Read what was sent before the birth that it waited for, unless it was sent after it."""
         device = held.message.topic.device
         if held.is_whole and held.message.topic.verb == "DDEATH":
             self.counts["death_of_other_session"] += 1
@@ -107,7 +107,7 @@ class Reading(Holding):
             self.put(node, held)
         else:
             self.remember(node, held.message)
-            self.data(node, held.message, held=held)
+            self.data(node, held.message, held=held, is_before=not is_after)
 
     def remember(self, node: Node, message: Message) -> None:
         """Note what was read, and in which batch."""
@@ -126,7 +126,8 @@ class Reading(Holding):
     def device_birth(self, node: Node, message: Message) -> None:
         self.birth(node, message)
         for held in self.take(node, message.topic.device):
-            self.read_held(node, held)
+            is_after = held.is_whole and nothing_is_missing_between(message, held.message)
+            self.read_held(node, held, is_after=is_after)
 
     def is_readable_birth(self, message: Message) -> bool:
         """Whether a birth says what its metrics are."""
@@ -142,6 +143,7 @@ class Reading(Holding):
         scope = node.scopes[topic.device] = Scope(next(self._births), message.sent_at)
         last = node.declared_before.get(topic.device)
         before = {} if last is None else last.names
+        scope.before = {} if last is None else last.aliases
         stale = {name for name, declared in before.items() if declared.is_stale}
         fresh: dict[tuple[str, int], Declared] = {}
         ambiguous = ambiguous_aliases(payload)
@@ -164,20 +166,28 @@ class Reading(Holding):
             self.metric(node, declared, metric, message, is_birth=True)
         node.declared_before[topic.device] = scope
 
-    def data(self, node: Node, message: Message, *, held: Held | None = None) -> None:
+    def data(
+        self,
+        node: Node,
+        message: Message,
+        *,
+        held: Held | None = None,
+        is_before: bool = False,
+    ) -> None:
         """Read values; the metrics no birth declares are held, or given up if they were held.
 
-        A late birth is read by its names alone: what its aliases meant is over.
+        A late birth is read by its names alone: what its aliases meant is over. `is_before`: the
+        message is from before the birth, and so are its aliases.
         """
         device = message.topic.device
         unknown: list[Metric] = []
         reasons: list[str] = []
         if held is None or held.is_whole:
             self._count_time(message)
-        for metric in self._flat(node, message):
+        for metric in self._flat(node, message, is_before=is_before):
             if message.topic.verb in BIRTHS and not metric.name:
                 continue
-            declared = self._declared(node, message, metric)
+            declared = self._declared(node, message, metric, is_before=is_before)
             if declared is not None:
                 self.metric(node, declared, metric, message)
             elif not is_control(metric.name):
@@ -186,18 +196,20 @@ class Reading(Holding):
         if held is None:
             for reason in reasons:
                 self.ask_rebirth(message, reason)
-        if unknown:
-            rest = message.with_metrics(unknown)
-            if held is not None:
-                self.give_up(rest, reasons[0])
-            else:
-                self.hold(node, rest, reasons[0], waits_for=device, is_whole=False)
+        if unknown and held is None:
+            self.hold(
+                node, message.with_metrics(unknown), reasons[0], waits_for=device, is_whole=False
+            )
+        elif unknown:
+            guessed = is_before and "unknown_alias" in reasons
+            reason = "alias_of_unseen_birth" if guessed else reasons[0]
+            self.give_up(message.with_metrics(unknown), reason)
 
-    def _flat(self, node: Node, message: Message) -> Iterator[Metric]:
+    def _flat(self, node: Node, message: Message, *, is_before: bool) -> Iterator[Metric]:
         """The metrics of data, with leaves in the place of templates."""
         is_birth = message.topic.verb in BIRTHS
         for metric in message.payload.metrics:
-            declared = self._declared(node, message, metric)
+            declared = self._declared(node, message, metric, is_before=is_before)
             if declared is None or declared.datatype != TEMPLATE:
                 yield metric
             elif not (is_birth and is_definition(metric)):
@@ -206,11 +218,17 @@ class Reading(Holding):
                 )
 
     @staticmethod
-    def _declared(node: Node, message: Message, metric: Metric) -> Declared | None:
+    def _declared(
+        node: Node, message: Message, metric: Metric, *, is_before: bool
+    ) -> Declared | None:
         """What a metric of data is; in a birth that is read as data only names say that."""
         device = message.topic.device
         if metric.name:
             return node.scopes[device].names.get(metric.name)
+        if metric.HasField("alias") and is_before:
+            scope = node.scopes[device]
+            declared = scope.aliases.get(metric.alias)
+            return declared if scope.before.get(metric.alias) is declared else None
         if metric.HasField("alias") and message.topic.verb not in BIRTHS:
             return node.by_alias(metric.alias, device)
         return None

@@ -33,6 +33,16 @@ def level(seq, value=None, **fields):
     return message("DDATA", change(1, float(seq if value is None else value)), seq=seq, **fields)
 
 
+def named(seq, **fields):
+    """A value of Ramp by its name, which means the same in every birth."""
+    return message("NDATA", metric("Ramp", double_value=float(seq)), seq=seq % 256, **fields)
+
+
+def level_named(seq, **fields):
+    """A value of the Boiler's Level, the same way."""
+    return message("DDATA", metric("Level", double_value=float(seq)), seq=seq, **fields)
+
+
 def bd_seq(value):
     return metric("bdSeq", DataType.Int64, long_value=value)
 

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sparkplug.host.nodes.seq_place import SeqPlace
 from sparkplug.names import SEQ_MODULUS
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class Sequence:
                     self.gaps.remove(gap)
                 return gap
         return None
+
+    @property
+    def here(self) -> SeqPlace:
+        """The place of a message in order."""
+        return SeqPlace(self.gaps[-1] if self.gaps else None)
 
     def take_gaps(self) -> list[Gap]:
         """All known gaps; none is known any more."""

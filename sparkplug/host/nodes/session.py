@@ -111,7 +111,12 @@ class EdgeNodeSession:
         self._withdraw_aliases(owner)
 
     def take_aliases(
-        self, owner: MetricOwner, aliases: NDArray[np.uint64], tags: NDArray[np.int32]
+        self,
+        owner: MetricOwner,
+        aliases: NDArray[np.uint64],
+        tags: NDArray[np.int32],
+        *,
+        silent: bool,
     ) -> None:
         """Replace an owner's aliases by those of its new birth.
 
@@ -123,7 +128,7 @@ class EdgeNodeSession:
         owner.birth_number = self._births
         standing = self.table.get(aliases)
         taken = aliases[(standing != NO_TAG) & ~np.isin(standing, tags)]
-        owner.aliases, owner.alias_tags = aliases, tags
+        owner.take_aliases(aliases, tags, silent=silent)
         self.table.update(aliases, tags)
         self._collided = self._collided or len(taken) > 0
         if self._collided:
@@ -147,19 +152,23 @@ class EdgeNodeSession:
         names: Listing[str | None] | None,
         aliases: NDArray[np.uint64],
         has_alias: NDArray[np.bool_],
+        *,
+        steady: bool = False,
     ) -> NDArray[np.int32]:
         """Tag ids of the metrics of one data message; NO_TAG where nothing is declared.
 
         A name is looked up in its own node or device; it wins over an alias. An alias is
-        looked up in the owner first where owners collide, then in the whole node.
+        looked up in the owner first where owners collide, then in the whole node. `steady`:
+        only in what the owner's last two births agree on.
         """
         tags = np.full(len(aliases), NO_TAG, dtype=np.int32)
-        tags[has_alias] = self.table.get(aliases[has_alias])
-        if owner.own_aliases is not None:
-            own = owner.own_aliases.get
-            mine = [own(alias, NO_TAG) for alias in aliases.tolist()]
-            found = has_alias & (np.array(mine, dtype=np.int32) != NO_TAG)
-            tags[found] = np.array(mine, dtype=np.int32)[found]
+        own = owner.steady if steady else owner.own_aliases
+        if not steady:
+            tags[has_alias] = self.table.get(aliases[has_alias])
+        if own is not None:
+            mine = np.array([own.get(alias, NO_TAG) for alias in aliases.tolist()], dtype=np.int32)
+            found = has_alias & (mine != NO_TAG)
+            tags[found] = mine[found]
         if names is not None:
             by_name = owner.tags.get
             named = np.array([bool(name) for name in names], dtype=np.bool_)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sparkplug.host.nodes.seq_place import SeqPlace
     from sparkplug.host.structured_rows import UnknownMembers
     from sparkplug.messages import Message, Reason
 
@@ -28,7 +29,8 @@ class Waiting:
     None for all of the message; of a template in that batch `members` wait. `reason` says
     what it is held for, None in the window. `counted`: what became of the message is told
     already, and only some of its metrics, or its seq, wait. `kept` is its number on disk,
-    None if it is not there.
+    None if it is not there. `seq_place` is where it stands in the seq of its session, None where
+    that is not known.
     """
 
     message: Message
@@ -41,6 +43,7 @@ class Waiting:
     members: UnknownMembers | None = None
     counted: bool = False
     kept: int | None = None
+    seq_place: SeqPlace | None = None
 
     @property
     def size(self) -> int:

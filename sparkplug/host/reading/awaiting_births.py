@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.batch import Batch
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.seq_place import SeqPlace
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.owner import MetricOwner
@@ -111,8 +112,8 @@ class AwaitingBirths:
                 arrival.stay_closed()
             arrival.skip()
 
-    def hold_for_device(self, arrival: Arrival) -> None:
-        """A message of a device whose DBIRTH is not known."""
+    def hold_for_device(self, arrival: Arrival, place: SeqPlace) -> None:
+        """A message, at `place`, of a device whose DBIRTH is not known."""
         arrival.ask_for_birth(Reason.DEVICE_DATA_BEFORE_BIRTH)
         if arrival.topic.message_type is MessageType.DDEATH:
             arrival.count_read()
@@ -127,16 +128,24 @@ class AwaitingBirths:
                 reason=Reason.DEVICE_DATA_BEFORE_BIRTH,
                 device_id=arrival.topic.device_id,
                 counted=arrival.position in arrival.batch.counted,
+                seq_place=place,
             )
             self.hold(arrival.batch, arrival.key, entry)
         arrival.skip()
 
     def hold_metrics(
-        self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
+        self,
+        batch: Batch,
+        position: int,
+        owner: MetricOwner,
+        rows: NDArray[np.int64],
+        *,
+        unsteady: bool = False,
     ) -> None:
         """Metrics of data that no birth declares, without their neighbours.
 
-        Those that give no row in any case are none of them.
+        Those that give no row in any case are none of them. What was held before is given up;
+        `unsteady`: its aliases may have stood for something else.
         """
         rows = rows[~self._never_give_rows(batch, owner, rows)]
         if len(rows) == 0:
@@ -146,7 +155,10 @@ class AwaitingBirths:
         reasons = [Reason.UNKNOWN_METRIC if name else Reason.UNKNOWN_ALIAS for name in named]
         part = batch.part(position, rows)
         if batch.released[position]:
-            batch.decoded.expired.append(QuarantinedPart(part, reasons[0]))
+            why = reasons[0]
+            if unsteady and not all(named):
+                why = Reason.ALIAS_OF_UNSEEN_BIRTH
+            batch.decoded.expired.append(QuarantinedPart(part, why))
             return
         for reason in sorted(set(reasons)):
             batch.decoded.counts[reason] += reasons.count(reason)

@@ -60,7 +60,7 @@ class Declaration:
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
         state.live_tags += len(owner.declared) - len(before)
-        session.take_aliases(owner, *self._aliases(arrival, tags))
+        session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
         owner.born_ms = arrival.sent_ms
         state.topics["live"][owner.topic_index] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparkplug.events import EventKind
+from sparkplug.host.nodes.seq_place import NOWHERE
 from sparkplug.host.nodes.sequence import BEHIND
 from sparkplug.host.reading.windows import sent_after
 from sparkplug.messages import Reason, RebirthRequest
@@ -81,7 +82,7 @@ class Ordering:
         """A message that takes part in seq (payloads-sequence-num-incrementing)."""
         if self._state.restoring:
             if session is not None and session.owner.born:
-                self._reader.read(arrival, session)
+                self._reader.read(arrival, session, NOWHERE)
             return
         seq = arrival.seq
         if session is not None and not session.owner.born and session.late_birth is not None:
@@ -96,7 +97,7 @@ class Ordering:
             self._state.alarms.duplicates.in_order(*arrival.key, self._state.now)
             self._state.expect(session, seq + 1)
             self._state.gaps.heard(arrival, session)
-            self._reader.read(arrival, session)
+            self._reader.read(arrival, session, session.sequence.here)
             self._windows.drain(arrival.batch, session)
         elif ahead < BEHIND:
             self._windows.wait(arrival, session)
@@ -175,6 +176,7 @@ class Ordering:
                 following.append(entry)
             else:
                 self._reader.read_released(batch, entry, session)
+        session.owner.forget_steady()
         if late_birth is not None:
             self._reader.read_released(batch, late_birth, session)
         for entry in following:

@@ -196,10 +196,17 @@ class Resolution:
     # ------------------------------------------------------------------ one message
 
     def resolve(
-        self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
+        self,
+        batch: Batch,
+        position: int,
+        owner: MetricOwner,
+        rows: NDArray[np.int64],
+        *,
+        steady: bool = False,
     ) -> NDArray[np.int64]:
         """Tags of some metrics of a message, as data of a node or device.
 
+        `steady`: aliases only as far as the owner's last two births agree on them.
         Returns those of the rows that no birth declares, for which one is to be asked.
         """
         alias_column = batch.columns.metric("alias").take(pa.array(rows))
@@ -209,7 +216,8 @@ class Resolution:
         is_birth = MESSAGE_TYPES[batch.message_type[position]] in _BIRTHS
         if is_birth:
             has_alias = np.zeros(len(rows), dtype=np.bool_)
-        tags = session.resolve(owner, names, numbers(alias_column, np.uint64), has_alias)
+        aliases = numbers(alias_column, np.uint64)
+        tags = session.resolve(owner, names, aliases, has_alias, steady=steady)
         batch.tag[rows] = tags
         unknown = tags == NO_TAG
         if is_birth:  # read as data: what has no name is not asked for

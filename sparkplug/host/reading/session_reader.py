@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparkplug.host.nodes.seq_place import NOWHERE
 from sparkplug.messages import QuarantinedPart, Reason
 from sparkplug.payload import ABSENT
 from sparkplug.topics import MessageType
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.batch import Batch
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.seq_place import SeqPlace
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import Waiting
     from sparkplug.host.owner import MetricOwner
@@ -41,15 +43,15 @@ class SessionReader:
 
     # ------------------------------------------------------------------ in the session
 
-    def read(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """A message of a born node, its seq accounted for."""
+    def read(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
+        """A message of a born node, its seq accounted for; it stands at `place`."""
         arrival.take()
         if arrival.topic.message_type is MessageType.DBIRTH:
-            self._device_birth(arrival, session)
+            self._device_birth(arrival, session, place)
             return
         owner = session.owner_of(arrival.topic.device_id)
         if owner is None or not owner.born:
-            self._awaiting.hold_for_device(arrival)
+            self._awaiting.hold_for_device(arrival, place)
         elif arrival.topic.message_type is MessageType.DDEATH:
             arrival.skip()
             arrival.count_read()
@@ -57,8 +59,8 @@ class SessionReader:
         else:
             self._read_data(arrival, owner)
 
-    def read_late(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """A message whose seq says nothing."""
+    def read_late(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
+        """A message that others have overtaken; `place` is NOWHERE if its seq says nothing."""
         owner = session.owner_of(arrival.topic.device_id)
         if arrival.topic.message_type is MessageType.DDEATH:
             if owner is None or not owner.born or not _outlived(owner, arrival.sent_ms):
@@ -72,14 +74,14 @@ class SessionReader:
         ):
             self._read_data(arrival, owner)
             return
-        self.read(arrival, session)
+        self.read(arrival, session, place)
 
     def read_without_birth(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
         """A message of a node whose NBIRTH is not known, or not believed."""
         by_name = session is not None and self._resolution.resolve_by_name(arrival, session)
         self._awaiting.hold_for_node(arrival, by_name=by_name)
 
-    def _device_birth(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+    def _device_birth(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
         device_id = arrival.topic.device_id
         assert device_id is not None
         if arrival.is_unread:
@@ -91,12 +93,20 @@ class SessionReader:
         arrival.count_read()
         if not self._state.restoring:
             for entry in self._awaiting.take(arrival.key, device_id):
-                self.read_released(arrival.batch, entry, session)
+                there = entry.seq_place or NOWHERE
+                after = place.is_next_before(there)
+                self.read_released(arrival.batch, entry, session, after=after)
+            session.devices[device_id].forget_steady()
 
     # ------------------------------------------------------------------ held before
 
-    def read_released(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> None:
-        """A held message whose birth has come; its seq was counted, or does not count."""
+    def read_released(
+        self, batch: Batch, entry: Waiting, session: EdgeNodeSession, *, after: bool = False
+    ) -> None:
+        """A held message whose birth has come; its seq was counted, or does not count.
+
+        `after`: it was sent after that birth for certain, with none between the two.
+        """
         position = entry.place
         batch.node[position] = session.index
         batch.released[position] = True
@@ -109,12 +119,13 @@ class SessionReader:
             assert owner is not None
             is_ignition = bool(self._state.nodes["ignition"][session.index])
             batch.take_rows(entry.rows, ignition=is_ignition)
-            self._read_metrics(batch, position, owner, entry.rows)
+            self._read_metrics(batch, position, owner, entry.rows, steady=True)
         else:
-            self._read_released_message(self._state.returned(batch, entry, session), entry, session)
+            arrival = self._state.returned(batch, entry, session)
+            self._read_released_message(arrival, entry, session, after=after)
 
     def _read_released_message(
-        self, arrival: Arrival, entry: Waiting, session: EdgeNodeSession
+        self, arrival: Arrival, entry: Waiting, session: EdgeNodeSession, *, after: bool
     ) -> None:
         owner = session.owner_of(arrival.topic.device_id)
         if arrival.topic.message_type is MessageType.DDEATH:
@@ -127,7 +138,7 @@ class SessionReader:
             arrival.stay_closed()
         else:
             arrival.take()
-            self._read_data(arrival, owner)
+            self._read_data(arrival, owner, steady=not after)
 
     # ------------------------------------------------------------------ data
 
@@ -136,21 +147,27 @@ class SessionReader:
         for part in self._state.structured.take(batch, rows):
             self._awaiting.hold_members(batch, part)
 
-    def _read_data(self, arrival: Arrival, owner: MetricOwner) -> None:
-        """All metrics of a message, as data of a node or device."""
+    def _read_data(self, arrival: Arrival, owner: MetricOwner, *, steady: bool = False) -> None:
+        """All metrics of a message, as data of a node or device; `steady` as for Resolution."""
         if arrival.is_unread:
             arrival.stay_closed()
             return
         arrival.count_read()
         rows = np.arange(arrival.rows.start, arrival.rows.stop)
-        self._read_metrics(arrival.batch, arrival.position, owner, rows)
+        self._read_metrics(arrival.batch, arrival.position, owner, rows, steady=steady)
 
     def _read_metrics(
-        self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
+        self,
+        batch: Batch,
+        position: int,
+        owner: MetricOwner,
+        rows: NDArray[np.int64],
+        *,
+        steady: bool,
     ) -> None:
-        unknown = self._resolution.resolve(batch, position, owner, rows)
+        unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):
-            self._awaiting.hold_metrics(batch, position, owner, unknown)
+            self._awaiting.hold_metrics(batch, position, owner, unknown, unsteady=steady)
         self.read_structured(batch, rows)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
+from sparkplug.host.nodes.seq_place import NOWHERE, SeqPlace
 from sparkplug.host.nodes.sequence import BEHIND, distance, holes
 from sparkplug.host.nodes.waiting import Waiting
 from sparkplug.host.watch.accounts import sent_us
@@ -62,7 +63,7 @@ class Windows:
             if entry is None:
                 break
             state.expect(session, entry.seq + 1)
-            self._read_waiting(batch, entry, session)
+            self._read_waiting(batch, entry, session, sequence.here)
         expected = state.expected(session)
         for entry in [e for e in sequence.waiting if distance(e.seq, expected) >= BEHIND]:
             sequence.next_waiting(entry.seq)
@@ -86,16 +87,18 @@ class Windows:
             following = sequence.lost_next
         else:
             return
-        self._note_gap(batch, session, _behind_holes(entries), missing, ask=ask)
+        gap = self._note_gap(batch, session, _behind_holes(entries), missing, ask=ask)
         state.expect(session, following)
         for entry in entries:
-            self._read_waiting(batch, entry, session)
+            self._read_waiting(batch, entry, session, SeqPlace(gap, entry.seq))
 
-    def _read_waiting(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> None:
+    def _read_waiting(
+        self, batch: Batch, entry: Waiting, session: EdgeNodeSession, place: SeqPlace
+    ) -> None:
         """What waited is read in order of seq."""
         arrival = self._state.returned(batch, entry, session)
         self._state.gaps.heard(arrival, session)
-        self._reader.read(arrival, session)
+        self._reader.read(arrival, session, place)
 
     def _note_gap(
         self,
@@ -105,7 +108,7 @@ class Windows:
         missing: set[int],
         *,
         ask: bool,
-    ) -> None:
+    ) -> Gap:
         """Messages are missing, before the one `behind` the gap if there is one."""
         state, owner, decoded = self._state, session.owner, batch.decoded
         decoded.counts[Reason.SEQUENCE_GAP] += 1
@@ -129,6 +132,7 @@ class Windows:
         if forgotten is not None:
             state.gaps.close(forgotten, Healing.NOT_AT_ALL, state.heard_us, decoded)
         state.gaps.found(gap, decoded)
+        return gap
 
     # ------------------------------------------------------------------ behind
 
@@ -155,7 +159,7 @@ class Windows:
             if not gap.missing:
                 state.gaps.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
         arrival.open()
-        self._reader.read_late(arrival, session)
+        self._reader.read_late(arrival, session, SeqPlace(gap, seq) if gap else NOWHERE)
 
     # ------------------------------------------------------------------ births
 

@@ -157,7 +157,7 @@ def test_a_device_is_not_read_before_its_birth(verb):
 
 def test_data_before_the_birth_in_one_batch_is_read_as_what_waited_for_it():
     seen = fed(
-        message("NDATA", change(0, 1.0), seq=7),
+        message("NDATA", metric("Ramp", double_value=1.0), seq=7),
         message("NBIRTH", tag("Ramp", 0, 2.0)),
         message("NDATA", change(0, 3.0), seq=1),
     )
