@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         RebirthGovernor,
         TagCatalogue,
         TagOwner,
+        Unmended,
         reason_in_words,
         rebirth_command,
     )
@@ -90,6 +91,7 @@ else:
                 "RebirthGovernor",
                 "TagCatalogue",
                 "TagOwner",
+                "Unmended",
                 "reason_in_words",
                 "rebirth_command",
             ],
@@ -169,6 +171,7 @@ __all__ = [
     "TagOwner",
     "Topic",
     "TopicProblem",
+    "Unmended",
     "ValueKind",
     "Values",
     "check_id",

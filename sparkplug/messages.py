@@ -165,11 +165,31 @@ class Reason(StrEnum):
 
 
 class RebirthRequest(NamedTuple):
-    """A wish to ask an edge node for its births; the governor decides when."""
+    """A wish to ask an edge node for its births; the governor decides when.
+
+    `subjects` are some of what it is wished for: metrics, aliases, devices, topics.
+    """
 
     group_id: str
     edge_node_id: str
     reason: Reason
+    subjects: tuple[str, ...] = ()
+
+
+MOST_SUBJECTS: Final = 16
+"""Subjects of one wish for a rebirth."""
+
+
+def merged(requests: Iterable[RebirthRequest]) -> list[RebirthRequest]:
+    """One wish for each node and reason, in the order in which they came first."""
+    found: dict[tuple[str, str, Reason], dict[str, None]] = {}
+    for group_id, edge_node_id, reason, subjects in requests:
+        of_all = found.setdefault((group_id, edge_node_id, reason), {})
+        if len(of_all) < MOST_SUBJECTS:
+            of_all.update(dict.fromkeys(subjects))
+    return [
+        RebirthRequest(*key, tuple(subjects)[:MOST_SUBJECTS]) for key, subjects in found.items()
+    ]
 
 
 class Quarantined(NamedTuple):

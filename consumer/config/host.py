@@ -25,6 +25,14 @@ class Rebirth(Section):
         le=HOUR,
         description="Shortest time between two requests to one edge node.",
     )
+    max_pause: Duration = Field(
+        default=HOUR,
+        ge=MINUTE,
+        le=24 * HOUR,
+        description="Longest time between two requests for what an edge node's births do not mend, "
+        "such as a metric that none of them declares. It doubles from `per_node` on with each "
+        "birth in vain. A hole in `seq` never waits for it.",
+    )
     fleet_per_second: float = Field(
         default=10.0,
         ge=0.1,

@@ -40,6 +40,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
         "streams": streams_status(consumer.deliveries),
         "gaps": _gaps_status(consumer.gaps),
         "ledger": _ledger(consumer),
+        "unmended_nodes": consumer.unmended_nodes,
         "servers": [
             {
                 "name": connection.server.name,

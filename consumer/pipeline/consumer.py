@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumer.config import configured_tables
 from consumer.errors import SpoolError
@@ -108,6 +108,11 @@ class Consumer:
             rebirths=self._rebirths,
             next_arrival=next_arrival,
         )
+
+    @property
+    def unmended_nodes(self) -> list[dict[str, Any]]:
+        """What is wrong with edge nodes and their births do not mend; see `Rebirths.status`."""
+        return self._rebirths.status()
 
     @property
     def failure(self) -> BaseException | None:

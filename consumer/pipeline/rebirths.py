@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sparkplug import (
     ALARM_OVER,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from consumer.pipeline.side_tables import SideTables
     from consumer.pipeline.source import Source
     from consumer.pipeline.telemetry import Telemetry
-    from sparkplug import RebirthGovernor
+    from sparkplug import RebirthGovernor, Unmended
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +44,25 @@ _WHAT_TO_DO: Final = {
         "no rebirth requests are sent to it until ten minutes after the last sign of them"
     ),
     EventKind.CLOCK: "set its clock right, or mend its timestamps; values keep the times they have",
+}
+
+_UNMENDED: Final = {
+    Reason.UNKNOWN_METRIC: (
+        "sends metrics that none of its births declares, such as",
+        "declare them in NBIRTH or DBIRTH at the edge node, or leave them out with `exclude`",
+    ),
+    Reason.UNKNOWN_ALIAS: (
+        "sends aliases that none of its births gives to a metric, such as",
+        "let the edge node give each alias in NBIRTH or DBIRTH, or send names",
+    ),
+    Reason.DEVICE_DATA_BEFORE_BIRTH: (
+        "sends data of a device without its DBIRTH:",
+        "let the edge node publish the DBIRTHs of all its devices after each NBIRTH",
+    ),
+    Reason.BAD_PAYLOAD: (
+        "sends messages that are no Sparkplug payload, on",
+        "see what publishes on that topic, and in which format",
+    ),
 }
 
 
@@ -73,6 +92,8 @@ class Rebirths:
         self._telemetry = telemetry
         self._passive = passive
         self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
+        self._telling_since = -math.inf
+        self._told = 0
 
     def ask(self, server: str, group_id: str, edge_node_id: str) -> None:
         """Ask an edge node because a person wants it.
@@ -103,15 +124,53 @@ class Rebirths:
             index, request = self._asked_by_user.popleft()
             self._sources[index].governor.want(request)
         for source, connection in zip(self._sources, self._connections, strict=True):
+            self._tell(source.governor.take_unmended(), now)
             if not connection.connected.is_set():
                 continue
             for group_id, edge_node_id, reason in source.governor.due(now):
                 if connection.request_rebirth(group_id, edge_node_id):
                     self._note(source, RebirthRequest(group_id, edge_node_id, reason))
 
+    def status(self) -> list[dict[str, Any]]:
+        """What is wrong with edge nodes and their births do not mend, for /status; any thread."""
+        return [
+            {
+                "server": source.name,
+                "group_id": each.group_id,
+                "edge_node_id": each.edge_node_id,
+                "reason": str(each.reason),
+                "problem": f"{_UNMENDED[each.reason][0]} {each.subject}".rstrip(),
+                "births_in_vain": each.births,
+                "mend": _UNMENDED[each.reason][1],
+            }
+            for source in self._sources
+            for each in source.governor.unmended
+        ]
+
+    def _tell(self, news: Sequence[Unmended], now: float) -> None:
+        """Say once what is wrong with nodes, and how to mend it; of many at once, of some."""
+        if news and now - self._telling_since >= _ALARMS_EVERY:
+            self._telling_since, self._told = now, 0
+        for each in news[: max(0, _MOST_ALARMS - self._told)]:
+            problem, mend = _UNMENDED[each.reason]
+            _LOG.warning(
+                "%s/%s %s %s, and its births do not mend that: it is asked ever more rarely; %s",
+                each.group_id,
+                each.edge_node_id,
+                problem,
+                each.subject or "many",
+                mend,
+                extra={
+                    "group_id": each.group_id,
+                    "edge_node_id": each.edge_node_id,
+                    "reason": str(each.reason),
+                },
+            )
+        self._told += len(news)
+
     def _note(self, source: Source, sent: RebirthRequest) -> None:
         """Count a request that was sent, and tell of it."""
-        group_id, edge_node_id, reason = sent
+        group_id, edge_node_id, reason, _ = sent
         self._telemetry.add_rebirth(reason)
         now_us = time.time_ns() // 1_000
         self._side.note(
@@ -152,9 +211,13 @@ class AlarmLog:
         """Log alarms among events, and do not ask nodes for births that two publish.
 
         Births of one publisher make the other one's data unreadable: asking only feeds that.
+        The governor is told of the births of devices, too.
         """
         self._begin_anew()
         for event in events:
+            if event.kind is EventKind.DEVICE_BIRTH:
+                born = (event.group_id or "", event.edge_node_id or "", event.device_id or "")
+                governor.device_born(*born)
             advice = _WHAT_TO_DO.get(event.kind)
             if advice is None or event.group_id is None or event.edge_node_id is None:
                 continue

@@ -64,7 +64,10 @@ class Source:
             ),
         )
         self.governor = RebirthGovernor(
-            host.rebirth.per_node, host.rebirth.fleet_per_second, random.random
+            host.rebirth.per_node,
+            host.rebirth.fleet_per_second,
+            random.random,
+            host.rebirth.max_pause,
         )
         self.gaps = GapRecords(
             server.name,

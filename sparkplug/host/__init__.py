@@ -13,6 +13,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue, TagOwner
     from sparkplug.host.commands import COMMAND_QOS, rebirth_command
+    from sparkplug.host.complaints import Unmended
     from sparkplug.host.fleet import Fleet
     from sparkplug.host.governor import RebirthGovernor, reason_in_words
     from sparkplug.host.host_state import HostState, OwnTimestamps
@@ -27,6 +28,7 @@ else:
         submod_attrs={
             "catalogue": ["TagCatalogue", "TagOwner"],
             "commands": ["COMMAND_QOS", "rebirth_command"],
+            "complaints": ["Unmended"],
             "fleet": ["Fleet"],
             "governor": ["RebirthGovernor", "reason_in_words"],
             "host_state": ["HostState", "OwnTimestamps"],
@@ -52,6 +54,7 @@ __all__ = [
     "RebirthGovernor",
     "TagCatalogue",
     "TagOwner",
+    "Unmended",
     "reason_in_words",
     "rebirth_command",
 ]

@@ -113,4 +113,6 @@ class Arrival:
     def ask_for_birth(self, reason: Reason) -> None:
         """It cannot be read without one: count it, and wish for a rebirth of its node."""
         self.decoded.counts[reason] += 1
-        self.decoded.rebirths.append(RebirthRequest(*self.key, reason))
+        of_device = reason is Reason.DEVICE_DATA_BEFORE_BIRTH
+        subjects = (self.topic.device_id or "",) if of_device else ()
+        self.decoded.rebirths.append(RebirthRequest(*self.key, reason, subjects))

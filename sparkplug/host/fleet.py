@@ -31,7 +31,7 @@ from sparkplug.host.reading.session_reader import SessionReader
 from sparkplug.host.reading.windows import Windows
 from sparkplug.host.screening import FleetLimits
 from sparkplug.memory import StaleMemory
-from sparkplug.messages import HOST, ROW_TYPES, MessageBatch, Reason, RebirthRequest
+from sparkplug.messages import HOST, ROW_TYPES, MessageBatch, Reason, RebirthRequest, merged
 from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Fleet:
         for key in self.liveness.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
-        decoded.rebirths = list(dict.fromkeys(decoded.rebirths))
+        decoded.rebirths = merged(decoded.rebirths)
         return self._without_vain_requests(decoded)
 
     def tick(self, now: float) -> Decoded:

@@ -170,7 +170,9 @@ def _set_aside(
         if reason is Reason.BAD_PAYLOAD:
             read = parsed.get(position) or parse_topic(message.topic)
             assert isinstance(read, Topic)
-            decoded.rebirths.append(RebirthRequest(read.group_id, read.edge_node_id, reason))
+            decoded.rebirths.append(
+                RebirthRequest(read.group_id, read.edge_node_id, reason, (message.topic,))
+            )
 
 
 def _without(

@@ -12,7 +12,7 @@ from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
 from sparkplug.host.nodes.session import LATE_SECONDS
 from sparkplug.host.nodes.waiting import HeldMessage, Waiting
-from sparkplug.messages import Quarantined, QuarantinedPart, Reason, RebirthRequest
+from sparkplug.messages import MOST_SUBJECTS, Quarantined, QuarantinedPart, Reason, RebirthRequest
 from sparkplug.payload import ABSENT, validity
 from sparkplug.topics import MessageType, Topic, parse_topic
 
@@ -162,7 +162,9 @@ class AwaitingBirths:
             return
         for reason in sorted(set(reasons)):
             batch.decoded.counts[reason] += reasons.count(reason)
-            batch.decoded.rebirths.append(RebirthRequest(*key, reason))
+            of_reason = rows[[each is reason for each in reasons]][:MOST_SUBJECTS]
+            subjects = _subjects(batch, owner, of_reason)
+            batch.decoded.rebirths.append(RebirthRequest(*key, reason, subjects))
         entry = Waiting(
             part,
             batch.seq(position),
@@ -213,7 +215,8 @@ class AwaitingBirths:
             return
         key = (part.owner.group_id, part.owner.edge_node_id)
         batch.decoded.counts[Reason.UNKNOWN_METRIC] += len(part.metrics)
-        batch.decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC))
+        subjects = tuple(_path(part.owner, m.name) for m in part.metrics[:MOST_SUBJECTS])
+        batch.decoded.rebirths.append(RebirthRequest(*key, Reason.UNKNOWN_METRIC, subjects))
         entry = Waiting(
             part.message,
             batch.seq(part.position),
@@ -375,6 +378,19 @@ class AwaitingBirths:
                 if read.message_type in _BIRTHS:
                     births.add(read)
         return sessions, births
+
+
+def _path(owner: MetricOwner, name: str) -> str:
+    return name if owner.device_id is None else f"{owner.device_id}/{name}"
+
+
+def _subjects(batch: Batch, owner: MetricOwner, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """What some metrics without tag are called: by name, else by alias."""
+    names = [None] * len(rows) if batch.names is None else [batch.names[row] for row in rows]
+    aliases = batch.columns.metric("alias").take(pa.array(rows)).to_pylist()
+    return tuple(
+        _path(owner, name or f"alias {alias}") for name, alias in zip(names, aliases, strict=True)
+    )
 
 
 def _births_in(session: EdgeNodeSession) -> set[Topic]:

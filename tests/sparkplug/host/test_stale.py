@@ -72,7 +72,7 @@ def test_a_death_of_the_node_is_dated_at_its_arrival():
 
 def test_a_death_of_another_session_makes_nothing_stale():
     seen = fed(*BORN)
-    assert not seen.feed(died(OTHER_BD_SEQ))
+    assert not seen.feed(died(metric("bdSeq", DataType.Int64, long_value=0)))
     assert seen.counts == {"death_of_other_session": 1}
 
 
