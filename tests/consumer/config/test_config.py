@@ -23,6 +23,7 @@ def test_the_smallest_configuration_gets_the_documented_defaults():
     assert config.servers[0].source_system_id == "{group_id}/{edge_node_id}"
     assert (config.host.id, config.host.mode) == ("sparkplug-zerobus", "active")
     assert (config.host.rebirth.per_node, config.host.rebirth.fleet_per_second) == (5.0, 10.0)
+    assert config.host.rebirth.max_pause == 3600.0
     assert config.normalize.emit_stale == "deaths"
     assert (config.batch.max_messages, config.batch.max_bytes) == (5000, 8 * 1024**2)
     assert config.batch.max_delay == 0.05
