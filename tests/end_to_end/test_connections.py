@@ -194,20 +194,24 @@ def test_names_that_a_kept_birth_declares_are_read_before_any_birth(tmp_path, mo
         assert system.consumer.stop() == 0
 
 
-def test_aliases_of_a_kept_birth_wait_for_the_real_one(tmp_path):
+@pytest.mark.parametrize(("alias", "read"), [(1, set()), (3, {"Flow"})])
+def test_aliases_of_a_kept_birth_wait_for_the_real_one_and_count_if_it_says_the_same(
+    tmp_path, alias, read
+):
     with world(tmp_path) as system:
         gateway = Gateway(system.publish, "Plant")
-        keep(system, gateway, metric("Level", alias=1), metric("Heat", alias=2))
+        flow = metric("Flow", alias=3)
+        keep(system, gateway, metric("Level", alias=1), metric("Heat", alias=2), flow)
         system.consumer.start_ready()
         system.consumer.wait_for(lambda: system.consumer.reasons().get("certificate"), "the birth")
-        gateway.data(metric(None, alias=1, value=5.0))
+        gateway.data(metric(None, alias=alias, value=5.0))
         system.client.wait_for("NCMD")
         assert system.table.rows() == []
-        gateway.born(metric("Heat", alias=1), metric("Level", alias=2))
-        system.table.wait_for(3)
-        assert {
-            row["metric_name"] for row in system.table.rows() if row["numeric_value"] == 5.0
-        } == {"Heat"}
+        gateway.born(metric("Heat", alias=1), metric("Level", alias=2), flow)
+        gateway.data(metric(None, alias=2, value=7.0))
+        system.table.wait_for(4 + len(read))
+        found = {row["metric_name"] for row in system.table.rows() if row["numeric_value"] == 5.0}
+        assert found == read
         assert system.consumer.stop() == 0
 
 
