@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_NAMED: Final = 5
+_MOST_NAME: Final = 80
 
 
 class EventKind(StrEnum):
@@ -21,6 +27,8 @@ class EventKind(StrEnum):
     CONNECTION_LOST = "connection_lost"
     GATE = "gate"
     DUPLICATE_HOST = "duplicate_host"
+    NOT_BORN_AGAIN = "not_born_again"
+    RETIRED = "retired"
 
 
 class Healing(StrEnum):
@@ -61,3 +69,9 @@ class Event(NamedTuple):
     missing: int | None = None
     healing: Healing | None = None
     detail: str | None = None
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first MOST_NAMED of some names, each cut where it is long, for a detail."""
+    shown = ", ".join(name[:_MOST_NAME] for name in names[:MOST_NAMED])
+    return shown if len(names) <= MOST_NAMED else f"{shown} and others"

@@ -37,7 +37,7 @@ class EndMemory(NamedTuple):
 
 
 class StaleMemory(NamedTuple):
-    """The tags of a node or device got rows of quality STALE; its session may go on."""
+    """The tags of a node or device got rows of quality STALE; its session may go on, or be over."""
 
     group_id: str
     edge_node_id: str

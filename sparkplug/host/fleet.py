@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.decoded import Decoded
-from sparkplug.events import Event, EventKind
+from sparkplug.events import Event, EventKind, first_names
 from sparkplug.host.batch import apart_from_deaths
 from sparkplug.host.fleet_state import NOT_BORN, FleetOptions, FleetState
-from sparkplug.host.observations import stale_observations
+from sparkplug.host.observations import said_by_host
+from sparkplug.host.owner import stale_memory
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
 from sparkplug.host.reading.batch_reader import BatchReader
 from sparkplug.host.reading.lifecycle import Lifecycle
@@ -30,18 +31,19 @@ from sparkplug.host.reading.restoring import Restoration
 from sparkplug.host.reading.session_reader import SessionReader
 from sparkplug.host.reading.windows import Windows
 from sparkplug.host.screening import FleetLimits
-from sparkplug.memory import StaleMemory
-from sparkplug.messages import HOST, ROW_TYPES, MessageBatch, Reason, RebirthRequest, merged
-from sparkplug.payload import ABSENT
+from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from sparkplug.filters import NodeSight
     from sparkplug.gaps import Gap
     from sparkplug.host.nodes.holding import HoldLimits
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import HeldMessage
+    from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.accounts import Received
     from sparkplug.memory import RememberedBirth
     from sparkplug.messages import Message
@@ -149,6 +151,7 @@ class Fleet:
         state.recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._batches.read(part, decoded)
+        self._give_up_unborn(decoded)
         for key in self.liveness.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
@@ -159,6 +162,7 @@ class Fleet:
         """Let time pass: what waited for too long goes on, or is given up."""
         decoded = Decoded()
         self._end_waiting(now, decoded)
+        self._give_up_unborn(decoded)
         decoded.events += self.alarms.events(self._state.sessions, now, self._state.heard_us)
         return self._without_vain_requests(decoded)
 
@@ -183,6 +187,7 @@ class Fleet:
 
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
         self._state.now = now
+        self._state.unborn.await_nodes(now)
         timeout = self._state.options.reorder_timeout
         self._awaiting.late_before()
         overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
@@ -219,24 +224,40 @@ class Fleet:
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
         )
         if state.options.stale_when_lost:
-            self._say_stale(at_us, decoded)
+            # Nothing is known any more of all that is alive, and of what was waited for.
+            unborn = [owner for each in state.sessions for owner in state.unborn.take(each)]
+            self._say_stale(*self.liveness.lost(unborn), at_us, decoded)
+            decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)
 
-    def _say_stale(self, at_us: int, decoded: Decoded) -> None:
-        """Rows of quality STALE for all that is alive: nothing is known of it any more."""
-        owners, tags = self.liveness.lost()
-        decoded.memories += [
-            StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id) for owner in owners
-        ]
+    @staticmethod
+    def _say_stale(
+        owners: list[MetricOwner], tags: NDArray[np.int32], at_us: int, decoded: Decoded
+    ) -> None:
+        """Rows of quality STALE of the host itself; whose tags these are is remembered."""
+        decoded.memories += map(stale_memory, owners)
         if len(tags):
-            decoded.observations.append(
-                stale_observations(
-                    tags,
-                    message_type=ROW_TYPES.index(HOST),
-                    event_time_us=at_us,
-                    payload_time_us=ABSENT,
-                    received_us=at_us,
-                    seq=ABSENT,
+            decoded.observations.append(said_by_host(tags, at_us))
+
+    def _give_up_unborn(self, decoded: Decoded) -> None:
+        """What was alive in a session that ended unheard, and was not born again since."""
+        if not self._state.heard_us:
+            return  # nothing tells what time it is
+        for session, owners, ended_us in self._state.unborn.overdue(self._state.now):
+            at_us = self._state.heard_us if ended_us is None else ended_us
+            decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
+            gone, tags = self.liveness.gone(owners)
+            if not gone:
+                continue
+            self._say_stale(gone, tags, at_us, decoded)
+            names = [each.device_id or "the edge node itself" for each in gone]
+            decoded.events.append(
+                Event(
+                    EventKind.NOT_BORN_AGAIN,
+                    at_us,
+                    session.owner.group_id,
+                    session.owner.edge_node_id,
+                    detail=f"{len(gone)} were alive and are not any more: {first_names(names)}",
                 )
             )
 
@@ -253,10 +274,7 @@ class Fleet:
         """
         state = self._state
         for tags in decoded.taken_back:
-            decoded.memories += [
-                StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id)
-                for owner in self.liveness.stale_after_all(tags)
-            ]
+            decoded.memories += map(stale_memory, self.liveness.stale_after_all(tags))
         readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
         lost: dict[tuple[str, str], int] = {}
         for index, count in zip(*np.unique(readers, return_counts=True), strict=True):

@@ -18,12 +18,13 @@ from sparkplug.host.templates.structured import StructuredMetrics
 from sparkplug.host.watch.accounts import GapAccounts
 from sparkplug.host.watch.alarms import Alarms
 from sparkplug.host.watch.liveness import Liveness
+from sparkplug.host.watch.unborn import Unborn
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sparkplug.filters import NodeSight
     from sparkplug.host.batch import Batch
@@ -71,6 +72,7 @@ class FleetState:
             `gaps`.
         any_partial: whether any node is.
         gaps: what came of each node, and what did not.
+        unborn: whose births are waited for; nothing if deaths give no rows.
         attentive: indices of the sessions whose next messages are to be taken one by one.
         live_tags: how many tags present births declare.
         now: monotonic time in seconds.
@@ -119,6 +121,7 @@ class FleetState:
             sent_us=np.int64,
         )
         self.gaps = GapAccounts(self.nodes)
+        self.unborn = Unborn(self.nodes)
         self.attentive: set[int] = set()
         self.live_tags = 0
         self.now = 0.0
@@ -244,6 +247,13 @@ class FleetState:
             self.topics["live"][owner.topic_index] = False
         self.nodes["next_seq"][session.index] = NOT_BORN
 
+    def ended_unheard(
+        self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
+    ) -> None:
+        """The session of those of these that are alive is over, but no death was heard."""
+        if self.options.emit_stale:
+            self.unborn.ended(session, [each for each in owners if each.born], self.now, at_us)
+
     # ------------------------------------------------------------------ aliases and tags
 
     def publish_table(self, session: EdgeNodeSession) -> None:
@@ -261,7 +271,8 @@ class FleetState:
         if len(self.catalogue) <= 2 * self.live_tags + _SLACK:
             return
         nothing = np.empty(0, dtype=np.int32)
-        live = np.concatenate([nothing, *(owner.declared for owner in self.owners)])
+        known = (tags for owner in self.owners for tags in (owner.declared, owner.left_out))
+        live = np.concatenate([nothing, *known])
         renamed = self.catalogue.keep(np.unique(live))
         for owner in self.owners:
             owner.rename(renamed)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from sparkplug import quality
 from sparkplug.datatypes import READINGS, Reading, reading_and_width
 from sparkplug.decoded import Observations
-from sparkplug.messages import MESSAGE_TYPES, Reason
+from sparkplug.messages import HOST, MESSAGE_TYPES, ROW_TYPES, Reason
 from sparkplug.payload import (
     ABSENT,
     BEYOND_SEQ,
@@ -225,4 +225,16 @@ def stale_observations(
         seq=np.full(rows, seq),
         payload_time_us=np.full(rows, payload_time_us),
         received_us=np.full(rows, received_us),
+    )
+
+
+def said_by_host(tags: NDArray[np.int32], at_us: int) -> Observations:
+    """Rows of quality STALE that no message gives but the host itself, at `at_us`."""
+    return stale_observations(
+        tags,
+        message_type=ROW_TYPES.index(HOST),
+        event_time_us=at_us,
+        payload_time_us=ABSENT,
+        received_us=at_us,
+        seq=ABSENT,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.host.catalogue import NO_TAG
+from sparkplug.memory import StaleMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,8 @@ class MetricOwner:
         self.tags: dict[str, int] = {}
         # All tags of the birth: a name declared twice has two, the earlier by alias only.
         self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        # Tags that only births which give no rows have left out: the next one that does tells.
+        self.left_out: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         # Paths of the leaves of its templates, which are among its tags; ascending.
         self.leaves: list[str] = []
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
@@ -125,6 +128,7 @@ class MetricOwner:
         """Apply new tag ids after the catalogue was compacted."""
         self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
         self.declared = renamed[self.declared]
+        self.left_out = renamed[self.left_out]
         self.alias_tags = renamed[self.alias_tags]
         self._steady = None
         if self._before is not None:
@@ -139,3 +143,8 @@ def _common(one: Aliases, other: Aliases) -> dict[int, int]:
     """Aliases that stand for the same tag in both."""
     here, there = (dict(zip(a.tolist(), t.tolist(), strict=True)) for a, t in (one, other))
     return dict(here.items() & there.items())
+
+
+def stale_memory(owner: MetricOwner) -> StaleMemory:
+    """Rows of quality STALE were given for the tags of a node or device."""
+    return StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id)

@@ -150,12 +150,17 @@ def key(row):
 
 
 def in_order(rows):
-    """Rows as they are, but those of one death by tag: they all say the same at once."""
+    """Rows as they are, but those of one death by tag: they all say the same at once.
+
+    And those that the host says at once, of one node after the other.
+    """
     ordered = []
     for _, group in groupby(
         enumerate(rows),
         key=lambda pair: (
-            pair[1]["event_time"] if pair[1]["message_type"] in DEATHS else pair[0],
+            {"NDEATH": pair[1]["event_time"], "DDEATH": pair[1]["event_time"], "HOST": 0}.get(
+                pair[1]["message_type"], pair[0]
+            ),
             pair[1]["message_type"],
         ),
     ):

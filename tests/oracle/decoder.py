@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oracle.arrivals import COMMANDS, DEATHS, Arrival, Message, parse_topic
 from oracle.filters import OF_DEVICE, OF_NODE, seen
 from oracle.forms import read_payload
-from oracle.node import Node, Trust
+from oracle.node import Node, Trust, Unborn
 from oracle.ordering import Ordering
 from oracle.rows import COLUMNS
 
@@ -30,16 +30,22 @@ class Oracle(Ordering):
 
     def feed(self, arrivals: Iterable[Arrival], now: float = 0.0) -> None:
         """Decode one batch of messages, which came at `now`, monotonic seconds."""
-        self.tick(now)
+        self.now = now
+        self.await_unheard()
+        self.time_passes()
         self.batch += 1
         for arrival in arrivals:
             self.arrived += 1
+            self.heard_at = arrival.received_at_us
             self._arrived(arrival)
+        self.give_up_unborn()
 
     def tick(self, now: float) -> None:
         """It is `now`, and nothing has come."""
         self.now = now
+        self.await_unheard()
         self.time_passes()
+        self.give_up_unborn()
 
     def connection_lost(self, now: float) -> None:
         """The connection to the server was lost: messages may be missing from here on."""
@@ -68,6 +74,7 @@ class Oracle(Ordering):
         """The consumer stops and starts; births, deaths, seq and what is held are remembered."""
         self._leave(now)
         self._doubt_all()
+        self.heard_at = 0
         self.nodes = {key: self._remembered(node) for key, node in self.nodes.items()}
 
     def _remembered(self, before: Node) -> Node:
@@ -95,12 +102,14 @@ class Oracle(Ordering):
         )
         node.dead_bd_seq, node.died_at = before.ended_by, self.now
         node.ended_by = before.ended_by
+        node.declared_before = before.declared_before
         for device, scope in before.declared_before.items():
-            if scope.born >= born.born:
-                node.declared_before[device] = scope
+            if device in before.unborn:
+                node.unborn[device] = Unborn(scope, self.now, None)
+                node.last_birth = self.now
             for tag in scope.tags:
                 tag.last_id = ""
-                tag.is_stale &= device not in node.scopes
+                tag.is_stale &= device not in node.scopes and device not in before.unborn
         return node
 
     def _arrived(self, arrival: Arrival) -> None:
@@ -143,9 +152,9 @@ class Oracle(Ordering):
         """Of a message without payload not even the seq is known."""
         node = self.nodes.get((arrival.server, topic.group, topic.node))
         if node is not None and topic.verb == "NBIRTH":
-            self.lost_node_birth(node)
+            self.lost_node_birth(node, arrival)
         elif node is not None and topic.verb == "DBIRTH":
-            node.scopes.pop(topic.device, None)
+            self.ends_unheard(node, [topic.device], arrival.received_at_us)
 
     def _message(self, node: Node, message: Message) -> None:
         if message.topic.verb == "DDEATH" and message.is_empty:
@@ -156,7 +165,7 @@ class Oracle(Ordering):
             self.node_death(node, message)
         elif message.topic.verb == "NBIRTH":
             if message.unread:
-                self.lost_node_birth(node)
+                self.lost_node_birth(node, message.arrival)
             elif self.is_late_birth(node, message):
                 self.keep_late_birth(node, message)
             elif self.is_late_birth_again(node, message):

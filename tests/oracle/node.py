@@ -67,6 +67,15 @@ class Waiting:
 
 
 @dataclass(eq=False)
+class Unborn:
+    """What was alive in a session that ended unheard, and when that was."""
+
+    scope: Scope
+    since: float
+    ended_at: int | None  # microseconds since 1970; None: before a restart
+
+
+@dataclass(eq=False)
 class Gap:
     """What did not come, or may not have come; None where that is not known."""
 
@@ -110,6 +119,9 @@ class Node:
     died_at: float = 0.0  # when that NDEATH was heard, monotonic seconds
     other_bd_seqs: set[int] = field(default_factory=set)  # of the session before, and its deaths
     ended_by: int | None = None  # bdSeq of the NDEATH that ended the session
+    unborn: dict[str | None, Unborn] = field(default_factory=dict)
+    last_birth: float = 0.0  # of the node or of any of its devices
+    retired: set[tuple[str | None, str]] = field(default_factory=set)  # device and name
     late_birth: Held | None = None
     late_before: Held | None = None  # one of before a restart; it is among what is held
     is_whole: bool = True  # all that it publishes is seen

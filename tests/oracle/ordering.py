@@ -10,7 +10,7 @@ from oracle.node import KNOWN_GAPS, Gap, Trust, Waiting
 from oracle.reading import Reading
 
 if TYPE_CHECKING:
-    from oracle.arrivals import Message
+    from oracle.arrivals import Arrival, Message
     from oracle.node import Node
 
 LATE_SECONDS = 2.0
@@ -211,7 +211,7 @@ class Ordering(Reading):
     def node_birth(self, node: Node, message: Message) -> None:
         """Begin a session, and read what waited for it."""
         if not self.is_readable_birth(message):
-            self.lost_node_birth(node)
+            self.lost_node_birth(node, message.arrival)
             return
         node.was_born = True
         new = sent_after(message, [w.message for w in node.window])
@@ -221,6 +221,8 @@ class Ordering(Reading):
         node.was_heard = node.left_refuted = False
         others = {n for n in (node.bd_seq, node.dead_bd_seq) if n is not None}
         node.other_bd_seqs = others - {message.bd_seq} or node.other_bd_seqs
+        devices = [device for device in node.scopes if device is not None]
+        self.ends_unheard(node, devices, message.arrival.received_at_us)
         self._end_session(node)
         node.expected_seq = (message.seq + 1) % 256
         node.bd_seq = message.bd_seq
@@ -246,7 +248,9 @@ class Ordering(Reading):
         died = message.bd_seq
         if node.is_born and is_over(node, died):
             self.skip_holes(node, ask=False)
-            for scope in node.scopes.values():
+            scopes = [*node.scopes.values(), *(each.scope for each in node.unborn.values())]
+            node.unborn.clear()
+            for scope in scopes:
                 self.stale(scope, message, message.arrival.received_at_us)
             is_ahead = died not in {None, node.bd_seq} and node.bd_seq is not None
             if not (is_ahead and any(gap.reason == "away" for gap in node.unhealed)):
@@ -273,10 +277,11 @@ class Ordering(Reading):
         self.stale(node.scopes.pop(device), message, message.arrival.received_at_us)
         self.ask_rebirth(message, "empty_death")
 
-    def lost_node_birth(self, node: Node) -> None:
+    def lost_node_birth(self, node: Node, birth: Arrival) -> None:
         """After a birth that cannot be read the aliases may mean something else."""
         if node.is_born:
             self.skip_holes(node, ask=False)
+            self.ends_unheard(node, list(node.scopes), birth.received_at_us)
             self._end_session(node)
 
     def _end_session(self, node: Node) -> None:

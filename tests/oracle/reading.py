@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from oracle.arrivals import BIRTHS, nothing_is_missing_between
 from oracle.holding import MEBIBYTE, Holding
-from oracle.node import Declared, Scope
-from oracle.rows import is_control
+from oracle.node import Declared, Scope, Trust, Unborn
+from oracle.rows import gives_rows, is_control
 from oracle.templates import TemplateReader, is_definition
 from oracle.values import TEMPLATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from oracle.arrivals import Message
     from oracle.node import Held, Node
     from sparkplug.pb.sparkplug_b_columns_pb2 import Metric, Payload
 
 LONGEST_NAME = 4096
+REBORN_SECONDS = 10.0
+REBORN_AT_MOST = 600.0
 
 
 def key_of(message: Message) -> tuple[str, str, str]:
@@ -62,6 +64,7 @@ class Reading(Holding):
         self._births = itertools.count()
         self.templates = TemplateReader()
         self.batch = 0
+        self.heard_at = 0  # when the last message came, microseconds since 1970
 
     def read(self, node: Node, message: Message) -> None:
         """Read a DBIRTH, NDATA, DDATA or DDEATH."""
@@ -70,7 +73,7 @@ class Reading(Holding):
             if self.is_readable_birth(message):
                 self.device_birth(node, message)
             else:
-                node.scopes.pop(device, None)
+                self.ends_unheard(node, [device], message.arrival.received_at_us)
         elif device not in node.scopes:
             self.ask_rebirth(message, "device_data_before_birth")
             if verb == "DDATA":
@@ -145,6 +148,12 @@ class Reading(Holding):
         before = {} if last is None else last.names
         scope.before = {} if last is None else last.aliases
         stale = {name for name, declared in before.items() if declared.is_stale}
+        if node.unborn:
+            node.unborn.pop(topic.device, None)
+            node.last_birth = self.now
+        self._retire(node, message, payload, last)
+        stale |= {name for device, name in node.retired if device == topic.device}
+        node.retired -= {(topic.device, metric.name) for metric in payload.metrics}
         fresh: dict[tuple[str, int], Declared] = {}
         ambiguous = ambiguous_aliases(payload)
         self.counts.update(["duplicate_alias"] * len(ambiguous))
@@ -165,6 +174,44 @@ class Reading(Holding):
                 scope.aliases[metric.alias] = declared
             self.metric(node, declared, metric, message, is_birth=True)
         node.declared_before[topic.device] = scope
+
+    def _retire(self, node: Node, message: Message, payload: Payload, last: Scope | None) -> None:
+        """The tags of the birth before that are not in this one have no value any more."""
+        names = {metric.name for metric in payload.metrics if has_usable_name(metric)}
+        device = message.topic.device
+        left_out = [] if last is None else [tag for tag in last.tags if tag.name not in names]
+        node.retired |= {(device, tag.name) for tag in left_out if gives_rows(tag)}
+        arrival = message.arrival
+        self.said_by_host(node, arrival.server, left_out, arrival.received_at_us)
+
+    def ends_unheard(self, node: Node, devices: Iterable[str | None], at_us: int | None) -> None:
+        """The session of these ends without a death: None is the node itself."""
+        for device in devices:
+            scope = node.scopes.pop(device, None)
+            if scope is not None:
+                if not node.unborn:
+                    node.last_birth = self.now
+                node.unborn.setdefault(device, Unborn(scope, self.now, at_us))
+
+    def await_unheard(self) -> None:
+        """Before every batch: for nodes that are not heard no time has passed."""
+        for node in self.nodes.values():
+            if node.is_born and node.trust is not Trust.CONFIRMED:
+                node.last_birth = self.now
+                for unborn in node.unborn.values():
+                    unborn.since = self.now
+
+    def give_up_unborn(self) -> None:
+        """After every batch: who was not born again in time is not alive."""
+        for (server, _, _), node in self.nodes.items():
+            if node.is_born and node.trust is not Trust.CONFIRMED:
+                continue
+            for device, unborn in list(node.unborn.items()):
+                due = max(unborn.since, node.last_birth) + REBORN_SECONDS
+                if self.heard_at and min(due, unborn.since + REBORN_AT_MOST) <= self.now:
+                    at_us = self.heard_at if unborn.ended_at is None else unborn.ended_at
+                    self.said_by_host(node, server, unborn.scope.tags, at_us)
+                    del node.unborn[device]
 
     def data(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from oracle.arrivals import BIRTHS, time_us
+from oracle.arrivals import BIRTHS, Arrival, Message, Topic, time_us
 from oracle.event_id import event_id, identity
 from oracle.filters import seen
 from oracle.template import expand
@@ -20,9 +20,11 @@ from oracle.values import (
     quality_code,
     quality_name,
 )
+from sparkplug.pb.sparkplug_b_columns_pb2 import Payload
 
 if TYPE_CHECKING:
-    from oracle.arrivals import Message
+    from collections.abc import Iterable
+
     from oracle.node import Declared, Node, Scope
     from sparkplug.pb.sparkplug_b_columns_pb2 import Metric
 
@@ -54,6 +56,10 @@ COLUMNS = (
 
 def is_control(name: str) -> bool:
     return name == "bdSeq" or name.startswith(("Node Control/", "Device Control/"))
+
+
+def gives_rows(tag: Declared) -> bool:
+    return not is_control(tag.name) and tag.datatype not in NOT_SCALAR
 
 
 class Rows:
@@ -106,9 +112,19 @@ class Rows:
     def stale(self, scope: Scope, message: Message, died_at: int) -> None:
         """A row without value for every tag of a node or device that died."""
         for tag in scope.tags:
-            if not is_control(tag.name) and tag.datatype not in NOT_SCALAR:
+            if gives_rows(tag):
                 tag.is_stale = True
                 self._row(tag, (NO_VALUE, died_at, 500, "STALE", False), message)
+
+    def said_by_host(self, node: Node, server: str, tags: Iterable[Declared], said_at: int) -> None:
+        """A row without value, and of no message, for every tag that is not STALE yet."""
+        for tag in tags:
+            if gives_rows(tag) and not tag.is_stale:
+                topic = Topic(node.group, "HOST", node.name, tag.device)
+                arrival = Arrival("", b"", said_at, server=server)
+                said = Message(arrival, topic, Payload(), number=self.arrived)
+                self._row(tag, (NO_VALUE, said_at, 500, "STALE", False), said)
+                tag.is_stale = True
 
     def metric(
         self,

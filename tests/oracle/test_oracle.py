@@ -260,6 +260,7 @@ def test_a_birth_replaces_aliases_names_and_datatypes():
     )
     assert [(r["metric_name"], r["integer_value"]) for r in oracle.rows] == [
         ("Old", 1),
+        ("Old", None),  # which the birth leaves out
         ("New", 1),
         ("New", -23),
     ]

@@ -90,7 +90,7 @@ class BatchReader:
         for message in lost:
             topic = parse_topic(message.topic)
             assert isinstance(topic, Topic)
-            self._ordering.lose_birth(batch, topic)
+            self._ordering.lose_birth(batch, topic, message.received_us)
         self._awaiting.hold_unresolved(batch, regular)
         self._finish(batch, regular)
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.datatypes import datatype_codes
+from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
+from sparkplug.host.observations import said_by_host
 from sparkplug.host.structured_rows import Birth
 from sparkplug.messages import Reason
 from sparkplug.payload import booleans, numbers, validity
@@ -54,8 +56,13 @@ class Declaration:
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
             batch.decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
+        state.unborn.born(session, owner, state.now)
         if not state.restoring:
             state.liveness.born(owner)
+            self._retire(arrival, owner, np.union1d(before, owner.left_out))
+            owner.left_out = before[:0]
+        else:
+            owner.left_out = np.setdiff1d(np.union1d(owner.left_out, before), owner.declared)
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
@@ -70,6 +77,34 @@ class Declaration:
             moved = state.sessions
         for each in moved:
             state.publish_table(each)
+
+    def _retire(self, arrival: Arrival, owner: MetricOwner, before: NDArray[np.int32]) -> None:
+        """Tags that a birth leaves out have no value any more; those that come back have one."""
+        state, batch, position = self._state, arrival.batch, arrival.position
+        if np.array_equal(before, owner.declared):
+            return
+        fresh = np.setdiff1d(owner.declared, before, assume_unique=True)
+        state.liveness.back(owner, fresh)
+        others = np.setdiff1d(before, owner.declared, assume_unique=True)
+        retired = state.liveness.left_out(owner, others)
+        if not len(retired):
+            return
+        names = [state.catalogue.names[tag] for tag in retired[: MOST_NAMED + 1].tolist()]
+        arrival.decoded.events.append(
+            Event(
+                EventKind.RETIRED,
+                arrival.received_us,
+                owner.group_id,
+                owner.edge_node_id,
+                owner.device_id,
+                detail=f"{len(retired)} tags are not declared any more: {first_names(names)}",
+            )
+        )
+        if state.options.emit_stale:
+            due = state.liveness.retire(owner, retired)
+            if len(due):
+                rows = said_by_host(due, arrival.received_us)
+                batch.stale.append((int(batch.turn[position]), rows))
 
     def _take_back_stale(self, arrival: Arrival) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""

@@ -10,7 +10,7 @@ from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import CODE
 from sparkplug.host.nodes.session import TRANSMISSION_VERSION
 from sparkplug.host.observations import stale_observations
-from sparkplug.host.owner import MetricOwner
+from sparkplug.host.owner import MetricOwner, stale_memory
 from sparkplug.host.reading.declaration import Declaration
 from sparkplug.memory import BirthMemory, EndMemory
 from sparkplug.messages import Reason
@@ -47,11 +47,14 @@ class Lifecycle:
         """Take an NBIRTH in; False if there is no room for its tags. It is not told yet."""
         state, batch = self._state, arrival.batch
         if not self._declaration.fits(arrival, session.owner):
-            self.lose_session(session, batch.decoded)  # its aliases mean something else now
+            # Its aliases mean something else now.
+            self.lose_session(session, arrival.received_us, batch.decoded)
             return False
         batch.node[arrival.position] = session.index
         arrival.take()
         batch.decoded.births.append(arrival.key)
+        ended_us = None if state.restoring else arrival.received_us
+        state.ended_unheard(session, session.devices.values(), ended_us)
         session.begin(arrival.bd_seq)
         if not state.restoring:
             state.alarms.duplicates.born(*arrival.key, session.bd_seq, state.now)
@@ -70,7 +73,7 @@ class Lifecycle:
         owner = session.devices.get(device_id)
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
-            self.lose_device(session, device_id, arrival.decoded)
+            self.lose_device(session, device_id, arrival.received_us, arrival.decoded)
             return False
         if owner is None:
             owner = MetricOwner(*arrival.key, device_id)
@@ -79,8 +82,7 @@ class Lifecycle:
             session.devices[device_id] = owner
             self._state.add_topic(session, owner, MessageType.DDATA)
         elif not self._declaration.fits(arrival, owner):
-            self._state.end_device(session, owner)
-            self._forget(arrival.decoded, owner, stale=False)
+            self.lose_device(session, device_id, arrival.received_us, arrival.decoded)
             return False
         self._declaration.declare(arrival, session, owner)
         self._remember(arrival, session, device_id)
@@ -95,7 +97,10 @@ class Lifecycle:
         owner, bd_seq = session.owner, arrival.bd_seq
         detail = self._elsewhere(owner)
         arrival.batch.have_turn(arrival.position)
-        self._mark_stale(arrival, session.owners())
+        unborn = self._state.unborn.take(session)
+        alive = [each for each in session.owners() if each.born]
+        self._mark_stale(arrival, alive + unborn)
+        arrival.decoded.memories += map(stale_memory, unborn)
         self._state.end_session(session)
         session.dead_bd_seq, session.died_at = bd_seq, self._state.now
         self._forget(arrival.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us)
@@ -109,15 +114,19 @@ class Lifecycle:
         self._forget(arrival.decoded, owner, stale=True)
         self.tell(EventKind.DEVICE_DEATH, arrival, owner, detail=detail)
 
-    def lose_session(self, session: EdgeNodeSession, decoded: Decoded) -> None:
+    def lose_session(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
         """An NBIRTH was not read: from here on the aliases mean something else."""
+        self._state.ended_unheard(session, session.owners(), at_us)
         self._state.end_session(session)
         self._forget(decoded, session.owner, stale=False)
 
-    def lose_device(self, session: EdgeNodeSession, device_id: str, decoded: Decoded) -> None:
+    def lose_device(
+        self, session: EdgeNodeSession, device_id: str, at_us: int, decoded: Decoded
+    ) -> None:
         """A DBIRTH was not read: the aliases of its device, if that lives, mean something else."""
         owner = session.devices.get(device_id)
         if session.owner.born and owner is not None and owner.born:
+            self._state.ended_unheard(session, [owner], at_us)
             self._state.end_device(session, owner)
             self._forget(decoded, owner, stale=False)
 
@@ -136,7 +145,7 @@ class Lifecycle:
         state, batch, position = self._state, arrival.batch, arrival.position
         if not state.options.emit_stale:
             return
-        owners = state.liveness.alive_nowhere_else(owner for owner in owners if owner.born)
+        owners = state.liveness.alive_nowhere_else(owners)
         if not owners:
             return
         state.liveness.said_stale(owners)

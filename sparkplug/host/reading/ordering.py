@@ -65,16 +65,16 @@ class Ordering:
         else:
             self._take_sequenced(arrival, session)
 
-    def lose_birth(self, batch: Batch, topic: Topic) -> None:
-        """A birth that cannot be read: from here on the aliases mean something else."""
+    def lose_birth(self, batch: Batch, topic: Topic, at_us: int) -> None:
+        """A birth that cannot be read, and came at `at_us`: the aliases mean something else now."""
         session = self._state.session_of(topic)
         if session is None or not session.owner.born:
             return
         if topic.device_id is not None:
-            self._lifecycle.lose_device(session, topic.device_id, batch.decoded)
+            self._lifecycle.lose_device(session, topic.device_id, at_us, batch.decoded)
             return
         self._windows.stop_waiting(batch, session, ask=False)
-        self._lifecycle.lose_session(session, batch.decoded)
+        self._lifecycle.lose_session(session, at_us, batch.decoded)
 
     # ------------------------------------------------------------------ with a seq
 
@@ -132,7 +132,7 @@ class Ordering:
             return
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
-            self.lose_birth(arrival.batch, arrival.topic)
+            self.lose_birth(arrival.batch, arrival.topic, arrival.received_us)
             return
         session = self._lifecycle.admit(arrival)
         if session is None:

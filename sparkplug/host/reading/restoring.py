@@ -52,7 +52,7 @@ class Restoration:
         """
         slots = {}
         taken_in: list[RememberedBirth] = []
-        for piece in _pieces(births):
+        for piece in _pieces(_nodes_first(births)):
             self._take_silently([each.birth.message for each in piece])
             for each in piece:
                 slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
@@ -71,12 +71,17 @@ class Restoration:
         owner = session.owner_of(device_id)
         if owner is None:
             return
-        tags = owner.declared[state.catalogue.gives_rows(owner.declared)]
-        state.catalogue.stale[tags] = remembered.stale
+        declared, catalogue = owner.declared, state.catalogue
+        tags = declared[catalogue.gives_rows(declared) & catalogue.is_read(declared)]
+        catalogue.stale[tags] = remembered.stale
         if device_id is None:
             session.dead_bd_seq = remembered.dead_bd_seq
             # How long ago that was no clock tells that could not have been set since.
             session.died_at = state.now
+        if remembered.stale or not remembered.alive:
+            state.unborn.settled(session, owner)
+        if not (remembered.stale or remembered.alive) and state.options.emit_stale:
+            state.unborn.ended(session, [owner], state.now, None)
         if remembered.alive and remembered.stale:
             state.liveness.heard_stale(owner)
         if not remembered.alive and owner.born:
@@ -139,6 +144,29 @@ class Restoration:
             some = MessageBatch(births[start : start + _RESTORED_AT_ONCE])
             self._batches.read(some, Decoded())
         self._state.restoring = False
+
+
+def _nodes_first(births: Iterable[RememberedBirth]) -> Iterator[RememberedBirth]:
+    """Births of devices from before their node's come behind it, and then that once more.
+
+    They say nothing without a birth of the node, and the last one that it had ended them.
+    """
+    early: list[RememberedBirth] = []
+    known: int | None = None
+    for each in births:
+        if early and each.birth.slot != early[0].birth.slot:
+            early = []  # of a node without birth
+        if each.birth.device_id is None:
+            if early:
+                yield each
+                yield from early
+                early = []
+            yield each
+            known = each.birth.slot
+        elif known == each.birth.slot:
+            yield each
+        else:
+            early.append(each)
 
 
 def _pieces(births: Iterable[RememberedBirth]) -> Iterator[list[RememberedBirth]]:

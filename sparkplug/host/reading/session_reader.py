@@ -86,7 +86,7 @@ class SessionReader:
         assert device_id is not None
         if arrival.is_unread:
             arrival.stay_closed()
-            self._lifecycle.lose_device(session, device_id, arrival.decoded)
+            self._lifecycle.lose_device(session, device_id, arrival.received_us, arrival.decoded)
             return
         if not self._lifecycle.device_birth(arrival, session):
             return

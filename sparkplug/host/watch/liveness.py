@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sparkplug.host.owner import MetricOwner
 
 _IS_DATA: Final = np.array([each.endswith("DATA") for each in ROW_TYPES])
+_MOST_RETIRED: Final = 100_000
 
 
 class Liveness:
@@ -57,6 +58,7 @@ class Liveness:
         self._births_give_rows = births_give_rows
         self._unsettled: set[tuple[str, str]] = set()
         self._any_unsettled_tag = False
+        self._retired: dict[int, None] = {}  # oldest first
 
     # ------------------------------------------------------------------ deaths and births
 
@@ -79,12 +81,19 @@ class Liveness:
             for each in owners:
                 peer.heard_stale(each)
 
-    def heard_stale(self, owner: MetricOwner) -> None:
-        """Another server made a node or device STALE that may be alive here."""
+    def heard_stale(self, owner: MetricOwner, names: Iterable[str] | None = None) -> None:
+        """Another server made a node or device STALE that may be alive here, or tags of it."""
         key = (owner.group_id, owner.edge_node_id)
         here = _owner_in(self._sessions.get(key), owner.device_id)
-        if here is not None and here.born:
-            self._catalogue.stale[self._with_rows(here.declared)] = True
+        if here is None:
+            return
+        tags = here.declared
+        if names is not None:
+            known = [here.tags[name] for name in names if name in here.tags]
+            tags = np.array(known, dtype=np.int32)
+        # Of one that is not born again either: it needs no second row.
+        self._catalogue.stale[self._with_rows(tags)] = True
+        if here.born:
             self._unsettled.add(key)
             self._any_unsettled_tag = True
 
@@ -109,21 +118,86 @@ class Liveness:
         self._catalogue.stale[stale] = False
         return [self._catalogue.names[tag] for tag in stale.tolist()]
 
-    # ------------------------------------------------------------------ the own connection
+    # ------------------------------------------------------------------ ends that were not heard
 
-    def lost(self) -> tuple[list[MetricOwner], NDArray[np.int32]]:
-        """The connection is lost: who is STALE now, and the tags that a row is due for."""
-        sessions = [each for each in self._sessions.values() if each.owner.born]
-        alive = [owner for each in sessions for owner in each.owners() if owner.born]
-        lost = self.alive_nowhere_else(alive)
-        self.said_stale(lost)
+    def gone(self, owners: Iterable[MetricOwner]) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+        """Nodes and devices are not taken for alive any more.
+
+        Returns:
+            Those of them that no other server shows alive, and the tags that a row is due for.
+        """
+        gone = self.alive_nowhere_else(owners)
+        self.said_stale(gone)
         nothing = np.empty(0, dtype=np.int32)
-        tags = self._with_rows(np.concatenate([nothing, *(owner.declared for owner in lost)]))
+        tags = self._with_rows(np.concatenate([nothing, *(owner.declared for owner in gone)]))
         tags = tags[~self._catalogue.stale[tags]]
         self._catalogue.stale[tags] = True
+        return gone, tags
+
+    def lost(
+        self, unborn: Iterable[MetricOwner] = ()
+    ) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+        """The connection is lost: who is STALE now, and the tags that a row is due for.
+
+        `unborn` are those whose births were waited for.
+        """
+        sessions = [each for each in self._sessions.values() if each.owner.born]
+        alive = [owner for each in sessions for owner in each.owners() if owner.born]
         self._unsettled |= {(each.owner.group_id, each.owner.edge_node_id) for each in sessions}
         self._any_unsettled_tag = True
-        return lost, tags
+        return self.gone([*alive, *unborn])
+
+    # ------------------------------------------------------------------ tags left out by births
+
+    def left_out(self, owner: MetricOwner, tags: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Which of these tags gave rows, and have a value no more.
+
+        They are of the birth before. That of now, or another server that shows the owner
+        alive, may declare a tag of the same name.
+        """
+        tags, names = self._with_rows(tags), self._catalogue.names
+        showing = [owner.tags, *(p.tags_of(owner) for p in self.peers if p.shows(owner))]
+        gone = [not any(names[tag] in each for each in showing) for tag in tags.tolist()]
+        return tags[np.array(gone, dtype=np.bool_)]
+
+    def retire(self, owner: MetricOwner, tags: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Rows say that tags which were left out are STALE; returns those that one is due for."""
+        gone = [self._catalogue.names[tag] for tag in tags.tolist()]
+        for name in gone:
+            self._retired[_tag_key(owner, name)] = None
+        while len(self._retired) > _MOST_RETIRED:
+            del self._retired[next(iter(self._retired))]
+        for peer in self.peers:
+            peer.heard_stale(owner, gone)
+        return tags[~self._catalogue.stale[tags]]
+
+    def back(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
+        """A birth declares tags that the one before did not: some may have been retired."""
+        fleets = [each for each in (self, *self.peers) if each.has_retired]
+        taken: dict[int, int] = {}  # by tag key; a name may be declared twice
+        for tag in tags.tolist() if fleets else ():
+            key = _tag_key(owner, self._catalogue.names[tag])
+            if key not in taken:
+                taken[key] = sum(each.take_retired(key) for each in fleets)
+            if taken[key]:
+                self._catalogue.stale[tag] = True
+                self._any_unsettled_tag |= not self._births_give_rows
+
+    def tags_of(self, owner: MetricOwner) -> Mapping[str, int]:
+        """The tags that a node or device has here, by name."""
+        here = _owner_in(self._sessions.get((owner.group_id, owner.edge_node_id)), owner.device_id)
+        return {} if here is None else here.tags
+
+    @property
+    def has_retired(self) -> bool:
+        """Whether any tags are known that a birth left out."""
+        return bool(self._retired)
+
+    def take_retired(self, key: int) -> bool:
+        """Whether a tag was left out; it is not from now on."""
+        return self._retired.pop(key, 0) is None
+
+    # ------------------------------------------------------------------ data that goes on
 
     def take_back(self, observations: Observations) -> list[NDArray[np.int32]]:
         """Rows of present values: their tags are not STALE any more. Returns those that were."""
@@ -163,6 +237,11 @@ class Liveness:
 
     def _with_rows(self, tags: NDArray[np.int32]) -> NDArray[np.int32]:
         return tags[self._catalogue.gives_rows(tags) & self._catalogue.is_read(tags)]
+
+
+def _tag_key(owner: MetricOwner, name: str) -> int:
+    """Stands for a tag, at every server of its site. Two that share one would do no harm."""
+    return hash((owner.group_id, owner.edge_node_id, owner.device_id, name))
 
 
 def _owner_in(session: EdgeNodeSession | None, device_id: str | None) -> MetricOwner | None:

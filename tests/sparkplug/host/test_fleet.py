@@ -48,7 +48,7 @@ def test_a_birth_in_the_middle_of_a_batch_holds_for_what_follows_it():
         message("NBIRTH", tag("Sine", 0, 2.0)),
         message("NDATA", change(0, 3.0), seq=1),
     )
-    assert values(rows) == [("Ramp", 1.0), ("Sine", 2.0), ("Sine", 3.0)]
+    assert values(rows) == [("Ramp", 1.0), ("Ramp", None), ("Sine", 2.0), ("Sine", 3.0)]
     assert not seen.counts
 
 
@@ -60,8 +60,11 @@ def test_a_birth_in_the_middle_of_a_batch_leaves_the_other_nodes_alone():
         message("NDATA", change(0, 3.0), node="A", seq=2),
         message("NDATA", change(0, 4.0), node="B", seq=1),
     )
-    assert values(rows) == [("Ramp", 1.0), ("Sine", 2.0), ("Ramp", 3.0), ("Sine", 4.0)]
-    assert [row["edge_node_id"] for row in rows] == ["A", "B", "A", "B"]
+    assert values(rows) == [
+        *(("Ramp", 1.0), ("Ramp", None), ("Sine", 2.0)),
+        *(("Ramp", 3.0), ("Sine", 4.0)),
+    ]
+    assert [row["edge_node_id"] for row in rows] == ["A", "B", "B", "A", "B"]
     assert not seen.counts
 
 

@@ -294,7 +294,7 @@ def test_a_birth_that_cannot_be_read_ends_the_session_whose_aliases_it_changed()
     assert values(seen.rows) == [("Ramp", 0.0), ("Ramp", 1.0)]
     assert seen.counts == {"bad_payload": 1, "data_before_birth": 1}
     rows = seen.feed(message("NBIRTH", tag("Other", 0)))
-    assert values(rows) == [("Other", 0.0), ("Other", 2.0)]
+    assert values(rows) == [("Ramp", None), ("Other", 0.0), ("Other", 2.0)]
 
 
 def test_a_device_birth_that_cannot_be_read_ends_that_device_alone():

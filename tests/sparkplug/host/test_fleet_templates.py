@@ -468,7 +468,7 @@ def in_any_order(rows):
             rows,
             key=lambda row: (
                 row["ingestion_timestamp"],
-                row["arrival_number"] if "DEATH" not in row["message_type"] else 0,
+                0 if row["message_type"].endswith(("DEATH", "HOST")) else row["arrival_number"],
                 row["tag_path"],
                 row["data_type"],
             ),

@@ -243,6 +243,7 @@ def test_what_waits_since_the_millisecond_of_a_birth_and_does_not_count_on_from_
     rows = heard.feed(message("NBIRTH", tag("Sine", 0, 50.0), seq=40))
     assert told(rows) == {
         ("NDATA", "Ramp", 43.0),
+        ("HOST", "Ramp", None),
         ("NBIRTH", "Sine", 50.0),
         ("NDATA", "Sine", 41.0),
     }
@@ -256,6 +257,7 @@ def test_aliases_of_what_waits_are_those_of_its_own_session():
     rows = heard.feed(message("NBIRTH", tag("Sine", 0, 50.0), seq=40))
     assert told(rows) == {
         ("NDATA", "Ramp", 2.0),
+        ("HOST", "Ramp", None),
         ("NBIRTH", "Sine", 50.0),
         ("NDATA", "Sine", 41.0),
     }
@@ -265,7 +267,11 @@ def test_what_waits_and_has_no_time_is_read_before_a_birth():
     heard = listening(BIRTH)
     heard.feed(data(2, timestamp=None))
     rows = heard.feed(message("NBIRTH", tag("Sine", 0, 50.0)))
-    assert told(rows) == {("NDATA", "Ramp", 2.0), ("NBIRTH", "Sine", 50.0)}
+    assert told(rows) == {
+        ("NDATA", "Ramp", 2.0),
+        ("HOST", "Ramp", None),
+        ("NBIRTH", "Sine", 50.0),
+    }
 
 
 def test_what_waits_is_read_before_the_death_of_the_node():

@@ -1,0 +1,124 @@
+"""Nodes and devices that were alive when their session ended unheard, and are not born again yet.
+
+Their session ended without a death: an NBIRTH came without the NDEATH before it, or a birth that
+could not be read. An ordinary rebirth looks the same until the births of the devices have come;
+so these are waited for (docs/decoding.md, "Sessions that end unheard").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.owner import MetricOwner
+
+REBORN_SECONDS: Final = 10.0
+"""So long after the last birth of a node its other births are waited for."""
+
+MOST_SECONDS: Final = 600.0
+"""And so long in all, however many births come."""
+
+
+class Overdue(NamedTuple):
+    """Nodes and devices that are not waited for any longer.
+
+    `ended_us` is when the birth came that ended their session, microseconds since 1970 UTC; None
+    if that was before a restart.
+    """
+
+    session: EdgeNodeSession
+    owners: list[MetricOwner]
+    ended_us: int | None
+
+
+class _End(NamedTuple):
+    """When a session ended: by the clock `now`, and as in Overdue."""
+
+    since: float
+    at_us: int | None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What of one node is unborn, and when the last birth of the node was read."""
+
+    last_birth: float
+    ends: dict[MetricOwner, _End] = field(default_factory=dict)
+
+
+class Unborn:
+    """Everything of one fleet that is unborn. `now` is monotonic time in seconds.
+
+    Args:
+        nodes: columns over the sessions' indices; `confirmed` is read.
+    """
+
+    def __init__(self, nodes: GrowingColumns) -> None:
+        self._nodes = nodes
+        self._waiting: dict[EdgeNodeSession, _Waiting] = {}
+
+    def ended(
+        self,
+        session: EdgeNodeSession,
+        owners: Iterable[MetricOwner],
+        now: float,
+        at_us: int | None,
+    ) -> None:
+        """The session of these ended without a death that was heard, at `at_us`."""
+        for owner in owners:
+            waiting = self._waiting.setdefault(session, _Waiting(now))
+            waiting.ends.setdefault(owner, _End(now, at_us))
+
+    def born(self, session: EdgeNodeSession, owner: MetricOwner, now: float) -> None:
+        """A birth of a node or device was read."""
+        if session in self._waiting:
+            self._waiting[session].last_birth = now
+            self._forget(session, [owner])
+
+    def settled(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+        """A node or device is not waited for: what there is to say of it was said."""
+        if session in self._waiting:
+            self._forget(session, [owner])
+
+    def take(self, session: EdgeNodeSession) -> list[MetricOwner]:
+        """What of a node is unborn; it is not waited for any longer."""
+        waiting = self._waiting.pop(session, None)
+        return [] if waiting is None else list(waiting.ends)
+
+    def await_nodes(self, now: float) -> None:
+        """No time has passed for nodes that are not certain to be heard: births may be lost."""
+        for session, waiting in self._waiting.items():
+            if self._is_unheard(session):
+                waiting.ends = {o: end._replace(since=now) for o, end in waiting.ends.items()}
+                waiting.last_birth = now
+
+    def overdue(self, now: float) -> list[Overdue]:
+        """What is not waited for any longer."""
+        found: list[Overdue] = []
+        for session, waiting in list(self._waiting.items()):
+            if self._is_unheard(session):
+                continue
+            late: dict[int | None, list[MetricOwner]] = {}
+            for owner, end in waiting.ends.items():
+                due = max(end.since, waiting.last_birth) + REBORN_SECONDS
+                if min(due, end.since + MOST_SECONDS) <= now:
+                    late.setdefault(end.at_us, []).append(owner)
+            for at_us, owners in late.items():
+                found.append(Overdue(session, owners, at_us))
+                self._forget(session, owners)
+        return found
+
+    def _is_unheard(self, session: EdgeNodeSession) -> bool:
+        return session.owner.born and not self._nodes["confirmed"][session.index]
+
+    def _forget(self, session: EdgeNodeSession, owners: Iterable[MetricOwner]) -> None:
+        waiting = self._waiting[session]
+        for owner in owners:
+            waiting.ends.pop(owner, None)
+        if not waiting.ends:
+            del self._waiting[session]
