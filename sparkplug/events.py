@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     DUPLICATE_HOST = "duplicate_host"
     NOT_BORN_AGAIN = "not_born_again"
     RETIRED = "retired"
+    SILENT = "silent"
 
 
 class Healing(StrEnum):

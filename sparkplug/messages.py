@@ -160,6 +160,7 @@ class Reason(StrEnum):
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
     CONNECTION_LOST = "connection_lost"
+    UNHEARD = "unheard"
     SPOOL_FULL = "spool_full"
     ASKED_BY_USER = "asked_by_user"
 

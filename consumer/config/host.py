@@ -99,4 +99,18 @@ class Host(Section):
         le=MINUTE,
         description="How long messages behind a hole in `seq` wait for the missing one.",
     )
+    unheard: Duration = Field(
+        default=10 * MINUTE,
+        ge=0.0,
+        le=24 * HOUR,
+        description="How long an edge node that was alive may be unheard after the consumer was "
+        "stopped, disconnected or gated, until it is asked for a rebirth. 0: it is never asked.",
+    )
+    silent_after: float = Field(
+        default=3.0,
+        ge=0.0,
+        le=1000.0,
+        description="An edge node is told to be silent when it has said nothing for this many "
+        "times its longest pause so far, and at least a minute. 0: never.",
+    )
     rebirth: Rebirth = Field(default=Rebirth(), description="Limits of rebirth requests.")

@@ -112,6 +112,11 @@ def add_metrics(consumer: Consumer) -> None:
         "edge nodes not heard of since the connection was lost",
         lambda: sum(fleet.unheard_nodes for fleet in fleets),
     )
+    gauge(
+        "edge_nodes_silent",
+        "edge nodes that say nothing for longer than usual, or answer no rebirth requests",
+        lambda: sum(len(fleet.silent_nodes) for fleet in fleets),
+    )
     consumer.telemetry.registry.register(_GapMetrics(consumer.gaps))
     stats = consumer.delivery.stats
     gauge(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from consumer.errors import SpoolError
 from sparkplug import GapReason, Healing
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from consumer.delivery import Delivery
     from consumer.pipeline import Consumer, GapTotals
+
+_SHOWN_NODES: Final = 20
 
 
 def status_of(consumer: Consumer) -> dict[str, Any]:
@@ -39,6 +42,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
         "gate": consumer.back_pressure.status(),
         "streams": streams_status(consumer.deliveries),
         "gaps": _gaps_status(consumer.gaps),
+        "silent_nodes": _silent_nodes(consumer),
         "ledger": _ledger(consumer),
         "unmended_nodes": consumer.unmended_nodes,
         "servers": [
@@ -96,6 +100,27 @@ def _gaps_status(totals: GapTotals) -> dict[str, Any]:
         "history_rows": totals.history_rows,
         "sessions_missed": totals.sessions_missed,
         "unlisted": totals.unlisted,
+    }
+
+
+def _silent_nodes(consumer: Consumer) -> dict[str, Any]:
+    """How many edge nodes are silent, and which ones, those that have been for longest first."""
+    silent = [
+        (node, source.name) for source in consumer.sources for node in source.fleet.silent_nodes
+    ]
+    silent.sort(key=lambda each: each[0].since_us)
+    return {
+        "count": len(silent),
+        "longest": [
+            {
+                "server": server,
+                "group_id": node.group_id,
+                "edge_node_id": node.edge_node_id,
+                "reason": str(node.reason),
+                "since": datetime.fromtimestamp(node.since_us / 1e6, UTC).isoformat(),
+            }
+            for node, server in silent[:_SHOWN_NODES]
+        ],
     }
 
 

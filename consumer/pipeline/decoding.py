@@ -230,7 +230,7 @@ class Decoding:
         """What the next run must know of this batch."""
         state: dict[str, StateValue] = {ARRIVAL_KEY: self._next_arrival}
         for each in written:
-            state[each.source.store.sequence_key()] = each.sequence
+            state |= each.state
         return state | self._overflow.state()
 
     def _append(

@@ -43,6 +43,7 @@ _WHAT_TO_DO: Final = {
         "give one of them another group or edge node id; "
         "no rebirth requests are sent to it until ten minutes after the last sign of them"
     ),
+    EventKind.SILENT: "see whether it runs and reaches its MQTT server",
     EventKind.CLOCK: "set its clock right, or mend its timestamps; values keep the times they have",
 }
 
@@ -118,7 +119,7 @@ class Rebirths:
         self._asked_by_user.append((names.index(server), request))
 
     def send(self) -> None:
-        """Send the requests that are due."""
+        """Send the requests that are due; and let the fleets know which servers are there."""
         now = time.monotonic()
         while self._asked_by_user:
             index, request = self._asked_by_user.popleft()
@@ -127,6 +128,7 @@ class Rebirths:
             self._tell(source.governor.take_unmended(), now)
             if not connection.connected.is_set():
                 continue
+            source.fleet.listening(time.time_ns() // 1_000)
             for group_id, edge_node_id, reason in source.governor.due(now):
                 if connection.request_rebirth(group_id, edge_node_id):
                     self._note(source, RebirthRequest(group_id, edge_node_id, reason))
@@ -171,6 +173,7 @@ class Rebirths:
     def _note(self, source: Source, sent: RebirthRequest) -> None:
         """Count a request that was sent, and tell of it."""
         group_id, edge_node_id, reason, _ = sent
+        source.fleet.asked(group_id, edge_node_id)
         self._telemetry.add_rebirth(reason)
         now_us = time.time_ns() // 1_000
         self._side.note(

@@ -53,6 +53,9 @@ class Source:
             reorder_timeout=host.reorder_timeout,
             describe_tags=bool(configuration.zerobus.metadata_table),
             sight=_sight(server.topics),
+            unheard=host.unheard,
+            silent_after=host.silent_after,
+            passive=host.mode == "passive",
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -80,7 +83,7 @@ class Source:
         # What the spool's file knows of the fleet is not what holds: a commit failed.
         self.forgotten = False
         self.unwritten: list[Memory] = []  # of batches whose commit failed
-        self.written_sequence = b""
+        self.written_sequence = self.written_conduct = b""
         # Numbers on disk of held messages that are held no longer.
         self.no_longer_held: set[int] = set()
 
@@ -88,6 +91,7 @@ class Source:
         """Take in what an earlier run remembered of this server's nodes."""
         held = spool.read(self.store.take_held)
         state = spool.get_state(self.store.sequence_key())
+        conduct = spool.get_state(self.store.conduct_key())
         # Births are taken in as they are read: all of them at once might be more than the memory.
         slots = spool.read(
             lambda db: self.fleet.restore(
@@ -95,14 +99,19 @@ class Source:
                 state if isinstance(state, bytes) else b"",
                 held,
                 time.monotonic(),
+                conduct if isinstance(conduct, bytes) else b"",
             )
         )
         self.gaps.restore(spool)
         self.fleet.catalogue.describe_again()
         self.written_sequence = self.fleet.sequence_state()
+        self.written_conduct = self.fleet.conduct_state()
         spool.write_soon(
             lambda db: self.store.births.write_slots(db, slots, spool.room()),
-            {self.store.sequence_key(): self.written_sequence},
+            {
+                self.store.sequence_key(): self.written_sequence,
+                self.store.conduct_key(): self.written_conduct,
+            },
         )
         waits = self.fleet.held_whole
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.pipeline.source import Source
-    from consumer.spool import KeptNode, Ledger, Transaction
+    from consumer.spool import KeptNode, Ledger, StateValue, Transaction
     from sparkplug import Decoded, HeldMessage, Observations
 
 _OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
@@ -31,6 +31,7 @@ class Taken:
         self.rows: list[EncodedRows] = []
         self.held: list[HeldMessage] | None = None
         self.sequence = source.fleet.sequence_state()
+        self.conduct = source.fleet.conduct_state()
         self.births_left: list[KeptNode] = []
         self.dead_lost = 0
         self.held_lost = 0
@@ -51,8 +52,19 @@ class Taken:
             or self.held is not None
             or self.source.gaps.pending
             or self.source.no_longer_held
-            or self.sequence != self.source.written_sequence
+            or self.state
         )
+
+    @property
+    def state(self) -> dict[str, StateValue]:
+        """What is new in the state that is kept of the server's nodes."""
+        source, store = self.source, self.source.store
+        state: dict[str, StateValue] = {}
+        if self.sequence != source.written_sequence:
+            state[store.sequence_key()] = self.sequence
+        if self.conduct is not source.written_conduct:
+            state[store.conduct_key()] = self.conduct
+        return state
 
     def add(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
         """Make rows of observations; return how many. Those of values not when they are dropped."""
@@ -99,6 +111,7 @@ class Taken:
     def written(self) -> None:
         """The transaction is committed."""
         self.source.written_sequence = self.sequence
+        self.source.written_conduct = self.conduct
         self.source.forgotten = False
         self.source.unwritten = []
         self.source.gaps.settle()

@@ -62,6 +62,10 @@ class FleetStore:
         """Key of the spool's state under which the server's sequence numbers are kept."""
         return f"next_seq/{self._server}"
 
+    def conduct_key(self) -> str:
+        """Key of the spool's state under which it is kept what was learned of the nodes."""
+        return f"conduct/{self._server}"
+
     def take_held(self, db: Transaction) -> list[HeldMessage]:
         """The messages that waited for a birth when the last run stopped.
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.decoded import Decoded
-from sparkplug.events import Event, EventKind, first_names
+from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
 from sparkplug.host.fleet_state import NOT_BORN, FleetOptions, FleetState
-from sparkplug.host.observations import said_by_host
 from sparkplug.host.owner import stale_memory
+from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
 from sparkplug.host.reading.batch_reader import BatchReader
 from sparkplug.host.reading.lifecycle import Lifecycle
@@ -36,15 +36,13 @@ from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from sparkplug.filters import NodeSight
     from sparkplug.gaps import Gap
     from sparkplug.host.nodes.holding import HoldLimits
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import HeldMessage
-    from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.accounts import Received
+    from sparkplug.host.watch.silence import SilentNode
     from sparkplug.memory import RememberedBirth
     from sparkplug.messages import Message
 
@@ -70,6 +68,9 @@ class Fleet:
         hold_limits: HoldLimits | None = None,
         describe_tags: bool = False,
         sight: Callable[[str, str], NodeSight] | None = None,
+        unheard: float = 0.0,
+        silent_after: float = 0.0,
+        passive: bool = False,
     ) -> None:
         """Make a fleet without nodes.
 
@@ -88,6 +89,11 @@ class Fleet:
             sight: what is seen of an edge node, by group id and edge node id, from its first
                 message on; None: all of every one. Of a node that is not seen whole seq is
                 not judged.
+            unheard: seconds after an absence until nodes that were alive before it, and are not
+                heard, are asked for a rebirth; 0: never.
+            silent_after: for how many times its longest pause a node may say nothing until it
+                is silent; 0: for ever.
+            passive: nobody is asked. Who is not heard after an absence is silent.
         """
         self.limits = limits or FleetLimits()
         options = FleetOptions(
@@ -96,6 +102,7 @@ class Fleet:
             stale_when_lost=stale_when_lost,
             emit_transient=emit_transient,
             reorder_timeout=reorder_timeout,
+            unheard=unheard,
             describe_tags=describe_tags,
         )
         self._state = state = FleetState(self.limits, options, wanted, sight)
@@ -115,6 +122,7 @@ class Fleet:
             ordering=Ordering(state, lifecycle, self._awaiting, reader, windows),
         )
         self._restoration = Restoration(state, self._batches)
+        self._absence = Absence(state, silent_after=silent_after, passive=passive)
 
     @property
     def node_count(self) -> int:
@@ -151,7 +159,7 @@ class Fleet:
         state.recent.next_batch()
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._batches.read(part, decoded)
-        self._give_up_unborn(decoded)
+        self._absence.look(decoded)
         for key in self.liveness.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
@@ -162,7 +170,7 @@ class Fleet:
         """Let time pass: what waited for too long goes on, or is given up."""
         decoded = Decoded()
         self._end_waiting(now, decoded)
-        self._give_up_unborn(decoded)
+        self._absence.look(decoded)
         decoded.events += self.alarms.events(self._state.sessions, now, self._state.heard_us)
         return self._without_vain_requests(decoded)
 
@@ -172,6 +180,7 @@ class Fleet:
         self._state.now = now
         watched = self._state.watched()
         self._end_waiting_of([each for each in watched if each.sequence.needs_attention], decoded)
+        self._absence.learn()
         return self._without_vain_requests(decoded)
 
     def _without_vain_requests(self, decoded: Decoded) -> Decoded:
@@ -185,9 +194,26 @@ class Fleet:
             ]
         return decoded
 
+    def listening(self, at_us: int) -> None:
+        """The connection is there, now that it is `at_us`, microseconds since 1970 UTC."""
+        self._absence.at_us = at_us
+        self._state.unheard.listening(self._state.hearing.now)
+
+    def asked(self, group_id: str, edge_node_id: str) -> None:
+        """A rebirth request was sent to a node."""
+        session = self._state.by_id.get((group_id, edge_node_id))
+        if session is not None:
+            self._state.unheard.asked(session.index, self._state.hearing.now)
+
+    @property
+    def silent_nodes(self) -> tuple[SilentNode, ...]:
+        """Nodes that are silent now; any thread may ask."""
+        return self._absence.silences.nodes
+
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
         self._state.now = now
         self._state.unborn.await_nodes(now)
+        self._state.hearing.pass_time(now)
         timeout = self._state.options.reorder_timeout
         self._awaiting.late_before()
         overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
@@ -214,6 +240,8 @@ class Fleet:
         self._end_waiting_of(late, decoded)
         decoded.add(self.flush(now))  # what follows a late birth waits no longer either
         state.nodes["confirmed"][:] = False
+        state.hearing.missed()
+        state.unheard.lost()
         state.recent.clear()
         at_us = state.heard_us if at_us is None else at_us
         alive = sum(session.owner.born for session in state.sessions)
@@ -226,40 +254,9 @@ class Fleet:
         if state.options.stale_when_lost:
             # Nothing is known any more of all that is alive, and of what was waited for.
             unborn = [owner for each in state.sessions for owner in state.unborn.take(each)]
-            self._say_stale(*self.liveness.lost(unborn), at_us, decoded)
+            say_stale(*self.liveness.lost(unborn), at_us, decoded)
             decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)
-
-    @staticmethod
-    def _say_stale(
-        owners: list[MetricOwner], tags: NDArray[np.int32], at_us: int, decoded: Decoded
-    ) -> None:
-        """Rows of quality STALE of the host itself; whose tags these are is remembered."""
-        decoded.memories += map(stale_memory, owners)
-        if len(tags):
-            decoded.observations.append(said_by_host(tags, at_us))
-
-    def _give_up_unborn(self, decoded: Decoded) -> None:
-        """What was alive in a session that ended unheard, and was not born again since."""
-        if not self._state.heard_us:
-            return  # nothing tells what time it is
-        for session, owners, ended_us in self._state.unborn.overdue(self._state.now):
-            at_us = self._state.heard_us if ended_us is None else ended_us
-            decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
-            gone, tags = self.liveness.gone(owners)
-            if not gone:
-                continue
-            self._say_stale(gone, tags, at_us, decoded)
-            names = [each.device_id or "the edge node itself" for each in gone]
-            decoded.events.append(
-                Event(
-                    EventKind.NOT_BORN_AGAIN,
-                    at_us,
-                    session.owner.group_id,
-                    session.owner.edge_node_id,
-                    detail=f"{len(gone)} were alive and are not any more: {first_names(names)}",
-                )
-            )
 
     # ------------------------------------------------------------------ rows that were lost
 
@@ -343,12 +340,20 @@ class Fleet:
         nodes = self._state.nodes
         return nodes["next_seq"][: nodes.size].astype("<i2").tobytes()
 
+    def conduct_state(self) -> bytes:
+        """What was learned of every node, by slot: whether it answers, its longest pause.
+
+        The same object as long as there is nothing new; pauses are news every ten minutes.
+        """
+        return self._absence.conduct
+
     def restore(
         self,
         births: Iterable[RememberedBirth],
         sequence_state: bytes,
         held: Iterable[HeldMessage] = (),
         now: float = 0.0,
+        conduct: bytes = b"",
     ) -> dict[tuple[str, str], int]:
         """Take in what an earlier run remembered, before anything is fed.
 
@@ -359,12 +364,15 @@ class Fleet:
             sequence_state: of the last batch whose rows were kept.
             held: of the end of the earlier run.
             now: monotonic seconds.
+            conduct: `conduct_state` of the same run.
 
         Returns:
             The slot of each node from now on, by (group id, edge node id).
         """
         self._state.now = now
-        self._restoration.restore(births, np.frombuffer(sequence_state, dtype="<i2"))
+        slots = self._restoration.restore(births, np.frombuffer(sequence_state, dtype="<i2"))
+        self._state.hearing.restore(conduct, slots)
+        self._absence.learn()
         self._awaiting.restore(held)
         self._state.recent.clear()
         return {key: session.index for key, session in self._state.by_id.items()}

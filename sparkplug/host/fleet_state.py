@@ -17,8 +17,10 @@ from sparkplug.host.recent import RecentMessages
 from sparkplug.host.templates.structured import StructuredMetrics
 from sparkplug.host.watch.accounts import GapAccounts
 from sparkplug.host.watch.alarms import Alarms
+from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
 from sparkplug.host.watch.unborn import Unborn
+from sparkplug.host.watch.unheard import Unheard
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType, Topic
@@ -41,13 +43,14 @@ _SLACK: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """What gives rows, and how long a hole in seq is waited for, in seconds; as for Fleet."""
+    """What gives rows, and how long something is waited for, in seconds; as for Fleet."""
 
     emit_births: bool
     emit_stale: bool
     stale_when_lost: bool
     emit_transient: bool
     reorder_timeout: float
+    unheard: float
     describe_tags: bool
 
 
@@ -68,16 +71,19 @@ class FleetState:
             look of their own, the region of its alias table, its message type.
         nodes: per session the seq that is expected next (or NOT_BORN), whether Ignition
             began it, whether a message has continued the seq since the births came from disk,
-            whether it is seen in part only, so that its seq says nothing, and the columns of
-            `gaps`.
-        any_partial: whether any node is.
+            whether it is seen in part only, so that its seq says nothing, whether it is in a
+            session, and the columns of `gaps`, `hearing` and `unheard`.
+        any_partial: whether any node is seen in part only.
         gaps: what came of each node, and what did not.
+        hearing: when nodes were heard, and how long they are used to be silent.
+        unheard: nodes that are not heard after an absence, and asked.
         unborn: whose births are waited for; nothing if deaths give no rows.
         attentive: indices of the sessions whose next messages are to be taken one by one.
         live_tags: how many tags present births declare.
         now: monotonic time in seconds.
         heard_us: when the last message came, microseconds since 1970 UTC.
         restoring: whether what is read gives nothing, because it was read before.
+        has_news: whether a node has answered for the first time.
     """
 
     def __init__(
@@ -119,7 +125,17 @@ class FleetState:
             partial=np.bool_,
             received=np.int64,
             sent_us=np.int64,
+            born=np.bool_,
+            heard_at=np.float64,
+            pause=np.float64,
+            observed=np.float64,
+            answers=np.bool_,
+            wanted_at=np.float64,
+            asked_at=np.float64,
+            requests=np.int64,
         )
+        self.hearing = Hearing(self.nodes)
+        self.unheard = Unheard(self.nodes, options.unheard)
         self.gaps = GapAccounts(self.nodes)
         self.unborn = Unborn(self.nodes)
         self.attentive: set[int] = set()
@@ -127,6 +143,7 @@ class FleetState:
         self.now = 0.0
         self.heard_us = 0
         self.restoring = False
+        self.has_news = False
         self.recent = RecentMessages()
         self.alarms = Alarms()
         self.liveness = Liveness(
@@ -211,6 +228,8 @@ class FleetState:
             partial = not self.sight(topic.group_id, topic.edge_node_id).whole
             self.nodes["partial"][index] = partial
             self.any_partial |= partial
+        self.hearing.new(index)
+        self.unheard.new(index)
         self.sessions.append(session)
         self.by_id[topic.group_id, topic.edge_node_id] = session
         self.add_topic(session, session.owner, MessageType.NDATA)
@@ -231,6 +250,7 @@ class FleetState:
     def end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""
         session.end()
+        self.nodes["born"][session.index] = False
         session.sequence.counts_again()
         self.watch(session)
         self._leave_the_usual_way(session)
@@ -251,8 +271,14 @@ class FleetState:
         self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
     ) -> None:
         """The session of those of these that are alive is over, but no death was heard."""
-        if self.options.emit_stale:
-            self.unborn.ended(session, [each for each in owners if each.born], self.now, at_us)
+        self.await_births(session, [each for each in owners if each.born], at_us)
+
+    def await_births(
+        self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
+    ) -> None:
+        """These are unborn, see Unborn; births of a node that is seen in part may not be seen."""
+        if self.options.emit_stale and not self.nodes["partial"][session.index]:
+            self.unborn.ended(session, owners, self.now, at_us)
 
     # ------------------------------------------------------------------ aliases and tags
 

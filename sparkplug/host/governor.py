@@ -37,6 +37,7 @@ _WORDS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.EMPTY_DEATH: "death without payload",
         Reason.BAD_PAYLOAD: "unparsable payload",
         Reason.CONNECTION_LOST: "connection lost",
+        Reason.UNHEARD: "not heard since an absence",
         Reason.SPOOL_FULL: "values lost while the spool was full",
         Reason.ASKED_BY_USER: "asked by user",
     }

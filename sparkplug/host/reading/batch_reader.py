@@ -12,6 +12,7 @@ from sparkplug.host.observations import NO_TURNS, in_turn, observe
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
+from sparkplug.payload import ABSENT
 from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class BatchReader:
         if state.options.describe_tags:
             decoded.metadata += describe(batch, flat, state.catalogue)
         if not state.restoring:
+            heard = batch.node[batch.recalled :]
+            state.hearing.heard(heard[heard != ABSENT], batch.node[regular])
             state.alarms.look(
                 batch,
                 regular,

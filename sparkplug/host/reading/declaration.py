@@ -69,6 +69,7 @@ class Declaration:
         state.live_tags += len(owner.declared) - len(before)
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
+        state.nodes["born"][session.index] = session.owner.born
         owner.born_ms = arrival.sent_ms
         state.topics["live"][owner.topic_index] = True
         moved = [session]

@@ -57,6 +57,7 @@ class Lifecycle:
         state.ended_unheard(session, session.devices.values(), ended_us)
         session.begin(arrival.bd_seq)
         if not state.restoring:
+            state.has_news |= state.unheard.born(session.index, state.hearing.now)
             state.alarms.duplicates.born(*arrival.key, session.bd_seq, state.now)
         for owner in session.owners():
             state.topics["live"][owner.topic_index] = False

@@ -45,10 +45,15 @@ class Restoration:
 
     # ------------------------------------------------------------------ from disk
 
-    def restore(self, births: Iterable[RememberedBirth], next_seq: NDArray[np.int16]) -> None:
+    def restore(
+        self, births: Iterable[RememberedBirth], next_seq: NDArray[np.int16]
+    ) -> dict[int, int]:
         """Take in what an earlier run remembered: births in order, seq by their slots.
 
         They are read piece by piece; all payloads at once might be more than the memory has.
+
+        Returns:
+            The slots by the indices that the sessions have now.
         """
         slots = {}
         taken_in: list[RememberedBirth] = []
@@ -64,6 +69,8 @@ class Restoration:
         self._count_on(slots, next_seq)
         for session in self._state.sessions:
             session.counted_bd_seq = session.bd_seq
+        by_id = self._state.by_id
+        return {by_id[key].index: slot for key, slot in slots.items() if key in by_id}
 
     def _restore_end(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
         """What became of the session of a birth, after the birth was taken in."""
@@ -80,8 +87,8 @@ class Restoration:
             session.died_at = state.now
         if remembered.stale or not remembered.alive:
             state.unborn.settled(session, owner)
-        if not (remembered.stale or remembered.alive) and state.options.emit_stale:
-            state.unborn.ended(session, [owner], state.now, None)
+        if not (remembered.stale or remembered.alive):
+            state.await_births(session, [owner], None)
         if remembered.alive and remembered.stale:
             state.liveness.heard_stale(owner)
         if not remembered.alive and owner.born:

@@ -147,6 +147,14 @@ class Liveness:
         self._any_unsettled_tag = True
         return self.gone([*alive, *unborn])
 
+    def given_up(
+        self, session: EdgeNodeSession, unborn: Iterable[MetricOwner]
+    ) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+        """A node is taken for dead, though its session may go on; returns what `gone` does."""
+        self._unsettled.add((session.owner.group_id, session.owner.edge_node_id))
+        self._any_unsettled_tag = True
+        return self.gone([*(each for each in session.owners() if each.born), *unborn])
+
     # ------------------------------------------------------------------ tags left out by births
 
     def left_out(self, owner: MetricOwner, tags: NDArray[np.int32]) -> NDArray[np.int32]:

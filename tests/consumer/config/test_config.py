@@ -41,7 +41,16 @@ def test_the_contract_of_names_and_nesting_is_kept():
         for section in ("host", "normalize", "batch", "spool", "zerobus", "http", "log", "limits")
     }
     assert names == {
-        "host": ["gate", "gate_on_sink", "id", "mode", "rebirth", "reorder_timeout"],
+        "host": [
+            "gate",
+            "gate_on_sink",
+            "id",
+            "mode",
+            "rebirth",
+            "reorder_timeout",
+            "silent_after",
+            "unheard",
+        ],
         "normalize": ["emit_births", "emit_stale", "emit_transient", "profile", "tag_path"],
         "batch": ["max_bytes", "max_delay", "max_messages"],
         "spool": [

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-
 import pytest
 from support.columnar import message, tag
+from support.hand_fed import Courier, Shelf
 from support.services import wait_until
 
-from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch, OwnState
+from consumer.broker import OwnState
 from consumer.config import parse
 from consumer.monitor.metrics import add_metrics
 from consumer.monitor.status import status_of
@@ -17,58 +15,9 @@ from consumer.pipeline.composition import open_spool
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.telemetry import Telemetry
 from consumer.spool import Ledger
-from sparkplug import MessageBatch, OwnTimestamps
+from sparkplug import OwnTimestamps
 
 TABLE = "main.ot.tag_events"
-_NEVER_ASKED = None  # a passive host remembers no STATE
-
-
-class Shelf:
-    """An intake that is no inbox: batches are put into it, ready-made."""
-
-    queued_bytes = 0
-
-    def __init__(self):
-        self.batches = queue.SimpleQueue()
-
-    def put(self, *messages):
-        self.batches.put(InboxBatch({0: MessageBatch(messages)}))
-
-    def take(self, timeout):
-        try:
-            return self.batches.get(timeout=timeout)
-        except queue.Empty:
-            return InboxBatch()
-
-    def close(self):
-        self.batches.put(None)
-
-
-class Courier:
-    """A connection that is no MQTT: what is asked for is noted."""
-
-    connections, last_error = 1, ""
-
-    def __init__(self, server):
-        self.server = server
-        self.connected = threading.Event()
-        self.drops = BrokerDrops(server.name)
-        self.own_state = OwnState(None, server.name, _NEVER_ASKED, OwnTimestamps())
-        self.switch = ConnectionSwitch()
-        self.asked = []
-
-    def start(self):
-        self.connected.set()
-
-    def request_stop(self):
-        self.switch.stop()
-
-    def join(self, timeout):
-        assert timeout > 0
-
-    def request_rebirth(self, group_id, edge_node_id):
-        self.asked.append((group_id, edge_node_id))
-        return True
 
 
 @pytest.fixture

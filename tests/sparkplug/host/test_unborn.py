@@ -7,6 +7,7 @@ from support.host_side import Server
 
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
+from sparkplug.filters import sight_of
 from sparkplug.host.screening import FleetLimits
 from sparkplug.host.watch.unborn import MOST_SECONDS, REBORN_SECONDS
 from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth, StaleMemory
@@ -399,3 +400,15 @@ def test_a_birth_that_a_server_keeps_hides_nothing_from_the_one_that_comes():
     server.fleet.warm_start([certificate], 0.5)
     assert server.rows == []
     assert stale(server.at(1.0, birth)) == ["Old"]
+
+
+# Nodes that the filters show in part
+
+
+def test_births_of_a_node_that_is_seen_in_part_are_not_waited_for():
+    """Of a shared subscription others get them."""
+    filters = ["$share/consumers/spBv1.0/#"]
+    server = server_with(*births(), sight=lambda group, node: sight_of(filters, group, node))
+    server.at(1.0, reborn())
+    server.tick(100.0)
+    assert stale(server.rows) == []

@@ -1,0 +1,165 @@
+"""What is not heard: births that do not come back, nodes that say nothing. Time decides."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sparkplug.events import Event, EventKind, first_names
+from sparkplug.host.observations import said_by_host
+from sparkplug.host.owner import stale_memory
+from sparkplug.host.watch.silence import Silence, Silences
+from sparkplug.host.watch.unheard import UNANSWERED
+from sparkplug.messages import Reason, RebirthRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sparkplug.decoded import Decoded
+    from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.owner import MetricOwner
+
+_EVERY: Final = 1.0
+_LEARN_EVERY: Final = 600.0
+
+
+def say_stale(
+    owners: Sequence[MetricOwner], tags: NDArray[np.int32], at_us: int, decoded: Decoded
+) -> None:
+    """Rows of quality STALE of the host itself; whose tags these are is remembered."""
+    decoded.memories += map(stale_memory, owners)
+    if len(tags):
+        decoded.observations.append(said_by_host(tags, at_us))
+
+
+class Absence:
+    """Draws the conclusions of one fleet from what does not come.
+
+    Args:
+        state: of the fleet.
+        silent_after, passive: as for Fleet.
+    """
+
+    def __init__(self, state: FleetState, *, silent_after: float, passive: bool) -> None:
+        self._state = state
+        self._silent_after = silent_after
+        self._passive = passive
+        self._looked_at = self._learned_at = -math.inf
+        self.silences = Silences(state.nodes)
+        self.conduct = b""
+        """What was learned of the nodes, see Hearing.conduct."""
+        self.at_us = 0
+        """What time it was when the host last said that it listens, microseconds since 1970 UTC."""
+
+    def look(self, decoded: Decoded) -> None:
+        """After a batch was read, or when nothing has come."""
+        state = self._state
+        at_us = max(self.at_us, state.heard_us)
+        if at_us:  # else nothing tells what time it is
+            self._give_up_unborn(at_us, decoded)
+        if state.now - self._looked_at < _EVERY:
+            return
+        self._looked_at = state.now
+        if at_us:
+            self._look_at_unheard(at_us, decoded)
+            self._look_at_quiet(at_us)
+            decoded.events += self.silences.take_events(at_us)
+        if state.has_news or state.now - self._learned_at >= _LEARN_EVERY:
+            self.learn()
+
+    def learn(self) -> None:
+        """Take down what is known of the nodes."""
+        self._learned_at, self._state.has_news = self._state.now, False
+        conduct = self._state.hearing.conduct()
+        if conduct != self.conduct:
+            self.conduct = conduct
+
+    # ------------------------------------------------------------------ births
+
+    def _give_up_unborn(self, at_us: int, decoded: Decoded) -> None:
+        """What was alive in a session that ended unheard, and was not born again since."""
+        for session, owners, known_us in self._state.unborn.overdue(self._state.now):
+            ended_us = at_us if known_us is None else known_us
+            decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
+            gone, tags = self._state.liveness.gone(owners)
+            if not gone:
+                continue
+            say_stale(gone, tags, ended_us, decoded)
+            names = [each.device_id or "the edge node itself" for each in gone]
+            decoded.events.append(
+                Event(
+                    EventKind.NOT_BORN_AGAIN,
+                    ended_us,
+                    session.owner.group_id,
+                    session.owner.edge_node_id,
+                    detail=f"{len(gone)} were alive and are not any more: {first_names(names)}",
+                )
+            )
+
+    # ------------------------------------------------------------------ nodes
+
+    def _look_at_unheard(self, at_us: int, decoded: Decoded) -> None:
+        """Ask the next one that was not heard after an absence; give up who does not answer."""
+        state = self._state
+        overdue, now = state.unheard.overdue(state.hearing.now), state.hearing.now
+        if not len(overdue):
+            return
+        if self._passive:
+            silent = overdue
+        else:
+            silent = state.unheard.unanswering(overdue, now)
+            for index in state.unheard.next_to_ask(overdue, now, self._is_missed):
+                owner = state.sessions[index].owner
+                decoded.rebirths.append(
+                    RebirthRequest(owner.group_id, owner.edge_node_id, Reason.UNHEARD)
+                )
+        for index in silent.tolist():
+            session = state.sessions[index]
+            if not self.silences.may_tell:
+                break
+            if self.silences.reason_of(session) is Silence.UNHEARD or not self._is_missed(index):
+                continue
+            detail = "not heard since an absence of this host"
+            if not self._passive:
+                detail += f", and {UNANSWERED} rebirth requests were not answered"
+                if state.nodes["answers"][index] and state.options.emit_stale:
+                    detail += ": its tags are STALE"
+                    self._give_up(session, at_us, decoded)
+            self.silences.begin(session, Silence.UNHEARD, now, at_us, detail)
+
+    def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
+        unborn = self._state.unborn.take(session)
+        decoded.memories += map(stale_memory, unborn)
+        say_stale(*self._state.liveness.given_up(session, unborn), at_us, decoded)
+
+    def _is_missed(self, index: int) -> bool:
+        """Whether a node was heard at some time, and no other server of the site shows it.
+
+        What a node says that is seen in part may not be seen.
+        """
+        session = self._state.sessions[index]
+        if self._state.nodes["partial"][index]:
+            return False
+        if session.by_certificate and not self._state.nodes["sent_us"][index]:
+            return False
+        return bool(self._state.liveness.alive_nowhere_else([session.owner]))
+
+    def _look_at_quiet(self, at_us: int) -> None:
+        """Who says nothing for longer than it ever did."""
+        hearing = self._state.hearing
+        if not self._silent_after:
+            return
+        for index in hearing.quiet(self._silent_after).tolist():
+            session = self._state.sessions[index]
+            if not self.silences.may_tell:
+                return
+            if self.silences.reason_of(session) is None and self._is_missed(index):
+                quiet = timedelta(seconds=round(hearing.now - self._state.nodes["heard_at"][index]))
+                usual = timedelta(seconds=math.ceil(self._state.nodes["pause"][index]))
+                detail = f"it has said nothing for {quiet}, and its longest pause was {usual}"
+                self.silences.begin(session, Silence.QUIET, hearing.now, at_us, detail)

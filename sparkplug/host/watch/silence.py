@@ -1,0 +1,95 @@
+"""Nodes that are silent: since when and why; told when it begins and when it is over."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sparkplug.events import Event, EventKind
+from sparkplug.host.watch.alarms import ALARM_OVER
+
+if TYPE_CHECKING:
+    from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.nodes.session import EdgeNodeSession
+
+_MOST_TOLD: Final = 1_000
+"""Events at a time: of more nodes that fall silent at once the next ones are told later."""
+
+
+class Silence(StrEnum):
+    """Why a node is silent: `reason` of its event."""
+
+    QUIET = "quiet"
+    """It says nothing for longer than it ever did."""
+    UNHEARD = "unheard"
+    """It was not heard after an absence, and answers no rebirth requests."""
+
+
+class SilentNode(NamedTuple):
+    """A node that is silent. `since_us` is when that became known, microseconds since 1970 UTC."""
+
+    group_id: str
+    edge_node_id: str
+    reason: Silence
+    since_us: int
+
+
+class Silences:
+    """The silent nodes of one fleet. `now` is the time of Hearing.
+
+    Args:
+        nodes: columns over the sessions' indices; `heard_at` and `born` are read.
+    """
+
+    def __init__(self, nodes: GrowingColumns) -> None:
+        self._nodes = nodes
+        self._silent: dict[EdgeNodeSession, tuple[SilentNode, float]] = {}
+        self._events: list[Event] = []
+        self.nodes: tuple[SilentNode, ...] = ()
+        """All that are silent now. Replaced when that changes: any thread may read it."""
+
+    @property
+    def may_tell(self) -> bool:
+        """Whether there is room for another one to be told now."""
+        return len(self._events) < _MOST_TOLD
+
+    def reason_of(self, session: EdgeNodeSession) -> Silence | None:
+        """Why a node is silent; None if it is not."""
+        known = self._silent.get(session)
+        return None if known is None else known[0].reason
+
+    def begin(
+        self, session: EdgeNodeSession, reason: Silence, now: float, at_us: int, detail: str
+    ) -> None:
+        """A node is silent, as of now."""
+        owner = session.owner
+        node = SilentNode(owner.group_id, owner.edge_node_id, reason, at_us)
+        self._silent[session] = node, now
+        self._tell(node, reason, at_us, detail)
+
+    def take_events(self, at_us: int) -> list[Event]:
+        """What began or was over since the last call."""
+        heard_at, born = self._nodes["heard_at"], self._nodes["born"]
+        for session, (node, since) in list(self._silent.items()):
+            if not self.may_tell:
+                break
+            if not born[session.index] or heard_at[session.index] > since:
+                del self._silent[session]
+                how = "it is heard again" if born[session.index] else "its session has ended"
+                self._tell(node, node.reason + ALARM_OVER, at_us, f"over: {how}")
+        if self._events:
+            self.nodes = tuple(node for node, _ in self._silent.values())
+        told, self._events = self._events, []
+        return told
+
+    def _tell(self, node: SilentNode, reason: str, at_us: int, detail: str) -> None:
+        self._events.append(
+            Event(
+                EventKind.SILENT,
+                at_us,
+                node.group_id,
+                node.edge_node_id,
+                reason=reason,
+                detail=detail,
+            )
+        )
