@@ -188,7 +188,7 @@ class Reading(Holding):
         """The session of these ends without a death: None is the node itself."""
         for device in devices:
             scope = node.scopes.pop(device, None)
-            if scope is not None:
+            if scope is not None and node.is_whole:
                 if not node.unborn:
                     node.last_birth = self.now
                 node.unborn.setdefault(device, Unborn(scope, self.now, at_us))
