@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from oracle import Arrival
 from oracle.arrivals import Topic as OraclesTopic
@@ -61,8 +62,9 @@ def states(data: bytes) -> None:
     and its payload.
     """
     host = HostState("historian")
-    connected = online = False
+    connected = online = unanswered = False
     largest = now = position = 0
+    clock, answered_at = 0.0, -math.inf
     while position < len(data):
         event = data[position] % 8
         now += data[position] // 8
@@ -76,6 +78,7 @@ def states(data: bytes) -> None:
             assert will.timestamp_ms > before
             online, largest = False, will.timestamp_ms
             connected = True
+            unanswered, answered_at = False, -math.inf
         elif event == 1 and connected:
             birth = host_state.parse(host.birth().payload)
             assert birth == (True, largest)
@@ -93,13 +96,23 @@ def states(data: bytes) -> None:
             payload = data[position + 1 : position + 1 + length]
             position += 1 + length
             before = host.last_timestamp_ms
-            answer = host.received(payload)
+            kept = event == 5  # by the server, from before
+            clock += 60.0 if event == 7 else 0.0
+            answer = host.received(payload, clock, retained=kept)
             state = host_state.parse(payload)
             believed = state is not None and state.timestamp_ms <= YEAR_9999_MS
             assert host.last_timestamp_ms == (
                 max(before, state.timestamp_ms) if believed else before
             )
-            assert (answer is not None) == (state is not None and not state.online and online)
+            says_online = state is not None and state.online
+            if says_online:
+                unanswered = unanswered and kept
+            elif online and not kept:
+                unanswered = True
+            is_due = unanswered and clock - answered_at >= host_state.ANSWER_PAUSE
+            assert (answer is not None) == (online and is_due and not (says_online or kept))
+            if answer is not None:
+                unanswered, answered_at = False, clock
         if answer is not None:
             assert json.loads(answer.payload) == {"online": True, "timestamp": largest}
             assert (answer.topic, answer.qos, answer.retain) == ("spBv1.0/STATE/historian", 1, True)
