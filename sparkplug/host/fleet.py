@@ -224,21 +224,22 @@ class Fleet:
 
     def _say_stale(self, at_us: int, decoded: Decoded) -> None:
         """Rows of quality STALE for all that is alive: nothing is known of it any more."""
-        owners, tags = self.liveness.lost()
+        owners, by_owner = self.liveness.lost()
+        tags = np.concatenate([np.empty(0, dtype=np.int32), *by_owner])
         decoded.memories += [
             StaleMemory(owner.group_id, owner.edge_node_id, owner.device_id) for owner in owners
         ]
         if len(tags):
-            decoded.observations.append(
-                stale_observations(
-                    tags,
-                    message_type=ROW_TYPES.index(HOST),
-                    event_time_us=at_us,
-                    payload_time_us=ABSENT,
-                    received_us=at_us,
-                    seq=ABSENT,
-                )
+            rows = stale_observations(
+                tags,
+                message_type=ROW_TYPES.index(HOST),
+                event_time_us=at_us,
+                payload_time_us=ABSENT,
+                received_us=at_us,
+                seq=ABSENT,
             )
+            self._state.read_times.date(rows, by_owner)
+            decoded.observations.append(rows)
 
     # ------------------------------------------------------------------ rows that were lost
 
@@ -300,6 +301,9 @@ class Fleet:
                 `take_received` told it.
         """
         self._state.gaps.restore(gaps, sent, self._state.by_id)
+        for key, sent_us in sent.items():
+            if session := self._state.by_id.get(key):
+                self._state.read_times.restore(session.owners(), sent_us)
 
     # ------------------------------------------------------------------ a new start
 

@@ -87,6 +87,7 @@ class Oracle(Ordering):
         node.was_born = True
         node.trust, node.expected_seq = before.trust, before.expected_seq
         node.left_refuted = before.left_refuted
+        node.last_sent = before.last_sent
         node.scopes, node.bd_seq, node.is_ignition = (
             before.scopes,
             before.bd_seq,
@@ -97,8 +98,9 @@ class Oracle(Ordering):
         for device, scope in before.declared_before.items():
             if scope.born >= born.born:
                 node.declared_before[device] = scope
+            scope.greatest = before.last_sent
             for tag in scope.tags:
-                tag.last_id = ""
+                tag.last_id, tag.read_at = "", None
                 tag.is_stale &= device not in node.scopes
         return node
 

@@ -20,7 +20,12 @@ class Declared:
     name: str
     datatype: int
     is_stale: bool = False
-    last_id: str = ""  # event_id of its last row
+    last_id: str = ""  # event_id of its last present row
+    read_at: int | None = None  # event_time of its last present value
+
+    def is_newer_than(self, event_time: int) -> bool:
+        """Whether a value that comes late was overtaken by the last one."""
+        return self.read_at is not None and event_time <= self.read_at
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Scope:
 
     born: int  # grows with every birth
     sent_at: int | None = None  # the birth's payload timestamp
+    greatest: int = 0  # event_time of its rows since the birth
     names: dict[str, Declared] = field(default_factory=dict)
     tags: list[Declared] = field(default_factory=list)
     aliases: dict[int, Declared] = field(default_factory=dict)
@@ -87,6 +93,7 @@ class Node:
     scopes: dict[str | None, Scope] = field(default_factory=dict)
     declared_before: dict[str | None, Scope] = field(default_factory=dict)
     bd_seq: int | None = None
+    last_sent: int = 0  # when the last message that was read in order was sent
     is_ignition: bool = False
     trust: Trust = Trust.CONFIRMED
     left_refuted: bool = False  # the connection was lost in that state

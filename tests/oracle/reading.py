@@ -62,7 +62,7 @@ class Reading(Holding):
         self.templates = TemplateReader()
         self.batch = 0
 
-    def read(self, node: Node, message: Message) -> None:
+    def read(self, node: Node, message: Message, *, is_late: bool = False) -> None:
         """Read a DBIRTH, NDATA, DDATA or DDEATH."""
         verb, device = message.topic.verb, message.topic.device
         if verb == "DBIRTH":
@@ -80,7 +80,7 @@ class Reading(Holding):
                 died_at = message.arrival.received_at_us
             self.stale(node.scopes.pop(device), message, died_at)
         elif not message.unread:
-            self.data(node, message)
+            self.data(node, message, is_late=is_late)
 
     def read_late(self, node: Node, message: Message) -> None:
         """Read a message that others have overtaken."""
@@ -92,9 +92,9 @@ class Reading(Holding):
             else:
                 self.read(node, message)
         elif message.topic.verb == "DBIRTH" and scope is not None and not message.unread:
-            self.data(node, message)
+            self.data(node, message, is_late=True)
         else:
-            self.read(node, message)
+            self.read(node, message, is_late=True)
 
     def read_held(self, node: Node, held: Held) -> None:
         """Read what was sent before the birth that it waited for."""
@@ -106,7 +106,7 @@ class Reading(Holding):
             self.put(node, held)
         else:
             self.remember(node, held.message)
-            self.data(node, held.message, held=held)
+            self.data(node, held.message, held=held, is_late=True)
 
     def remember(self, node: Node, message: Message) -> None:
         """Note what was read, and in which batch."""
@@ -163,7 +163,9 @@ class Reading(Holding):
             self.metric(node, declared, metric, message, is_birth=True)
         node.declared_before[topic.device] = scope
 
-    def data(self, node: Node, message: Message, *, held: Held | None = None) -> None:
+    def data(
+        self, node: Node, message: Message, *, held: Held | None = None, is_late: bool = False
+    ) -> None:
         """Read values; the metrics no birth declares are held, or given up if they were held.
 
         A late birth is read by its names alone: what its aliases meant is over.
@@ -182,7 +184,7 @@ class Reading(Holding):
             elif metric.HasField("alias"):
                 declared = node.by_alias(metric.alias, device)
             if declared is not None:
-                self.metric(node, declared, metric, message)
+                self.metric(node, declared, metric, message, is_late=is_late)
                 continue
             unknown.append(metric)
             reasons.append("unknown_metric" if metric.name else "unknown_alias")

@@ -50,6 +50,7 @@ class Declaration:
         declared = owner.declare(
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
+        batch.began.append((int(batch.turn[arrival.position]), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
