@@ -6,6 +6,7 @@ from support.columnar import message, metric, name
 from support.host_side import Server
 
 from sparkplug.datatypes import DataType
+from sparkplug.host.watch.unborn import REBORN_SECONDS
 from sparkplug.memory import BirthMemory, RememberedBirth
 
 SECOND = 1_000_000
@@ -113,6 +114,69 @@ def test_the_loss_of_the_connection_is_dated_by_the_same_rule():
     server.at(0.0, message("DBIRTH", value("Level", ARRIVED), seq=1))
     lost = server.lost(1.0, ARRIVED + SECOND)
     assert stale_at(lost) == {"Ramp": AHEAD + 1, "Boiler/Level": ARRIVED + SECOND}
+
+
+def test_what_is_not_born_again_is_dated_by_the_same_rule_device_by_device():
+    server = Server()
+    server.at(0.0, born(value("Ramp", ARRIVED)))
+    server.at(0.0, message("DBIRTH", value("Level", AHEAD), value("Flow", ARRIVED), seq=1))
+    server.at(0.0, message("DBIRTH", value("Speed", ARRIVED - SECOND), seq=2, device="Fan"))
+    # The values of the node's next session are none of the devices' that ended.
+    server.at(1.0, born(value("Ramp", AHEAD + HOUR), received_us=ARRIVED + SECOND))
+    assert stale_at(server.tick(1.0 + REBORN_SECONDS)) == {
+        "Boiler/Level": AHEAD + 1,
+        "Boiler/Flow": AHEAD + 1,
+        "Fan/Speed": ARRIVED + SECOND,
+    }
+
+
+def test_a_death_of_what_is_unborn_is_dated_by_the_same_rule():
+    server = Server()
+    server.at(0.0, born(), message("DBIRTH", value("Level", AHEAD), seq=1))
+    server.at(1.0, born(value("Ramp", ARRIVED - SECOND)))
+    assert stale_at(server.at(2.0, DEATH)) == {"Ramp": ARRIVED, "Boiler/Level": AHEAD + 1}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two"])
+def test_what_a_birth_leaves_out_is_dated_behind_the_session_before_it(together):
+    server = Server()
+    server.at(0.0, born(value("Ramp", ARRIVED), value("Old", ARRIVED)))
+    before = message("NDATA", value("Ramp", AHEAD), seq=1)
+    birth = born(value("Ramp", AHEAD + HOUR))
+    for part in ([before, birth],) if together else ([before], [birth]):
+        rows = server.at(1.0, *part)
+    assert [(name(row), row["quality"]) for row in rows][-2:] == [
+        ("Old", "STALE"),
+        ("Ramp", "GOOD"),
+    ]
+    assert stale_at(rows) == {"Old": AHEAD + 1}
+
+
+def test_a_node_that_is_given_up_is_dated_by_the_same_rule():
+    server = Server(unheard=60.0)
+    server.fleet.listening(ARRIVED)
+    birth = born(value("Ramp", AHEAD)), message("DBIRTH", value("Level", ARRIVED), seq=1)
+    server.at(0.0, *birth)
+    server.fleet.asked("Plant", "Edge")
+    server.at(1.0, *birth)  # it answers requests, if it can
+    server.lost(2.0, ARRIVED)
+    rows = []
+    for now in range(3, 400):
+        server.fleet.listening(ARRIVED + SECOND)
+        rows += server.tick(float(now))
+        for _ in server.wishes():
+            server.fleet.asked("Plant", "Edge")
+    assert stale_at(rows) == {"Ramp": AHEAD + 1, "Boiler/Level": ARRIVED + SECOND}
+
+
+def test_what_is_stale_already_dates_the_others_of_its_device_all_the_same():
+    """A birth value that is transient takes nothing back, and later data has times."""
+    server = Server(stale_when_lost=True)
+    server.at(0.0, born(value("Ramp", ARRIVED), value("Sine", ARRIVED)))
+    server.at(1.0, DEATH)
+    server.at(2.0, born(value("Ramp", ARRIVED, is_transient=True), value("Sine", ARRIVED)))
+    server.at(3.0, message("NDATA", value("Ramp", AHEAD), seq=1))
+    assert stale_at(server.lost(4.0, ARRIVED + SECOND))["Sine"] == AHEAD + 1
 
 
 def test_after_a_restart_a_death_is_behind_the_last_message_of_before():
