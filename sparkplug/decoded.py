@@ -24,7 +24,8 @@ class Observations:
 
     `tag` indexes the catalogue; times are microseconds since 1970 UTC; `seq` and
     `payload_time_us` are -1 where the payload has none; `message_type` indexes
-    ROW_TYPES; `quality` is a class of sparkplug.quality.
+    ROW_TYPES; `quality` is a class of sparkplug.quality; `returned` is the first birth value
+    of a tag after a row, of this server or another of its site, that said STALE.
     """
 
     tag: NDArray[np.int32]
@@ -33,6 +34,7 @@ class Observations:
     quality_code: NDArray[np.int32]
     quality: NDArray[np.uint8]
     historical: NDArray[np.bool_]
+    returned: NDArray[np.bool_]
     message_type: NDArray[np.uint8]
     seq: NDArray[np.int64]
     payload_time_us: NDArray[np.int64]
@@ -50,6 +52,7 @@ class Observations:
             quality_code=self.quality_code[rows],
             quality=self.quality[rows],
             historical=self.historical[rows],
+            returned=self.returned[rows],
             message_type=self.message_type[rows],
             seq=self.seq[rows],
             payload_time_us=self.payload_time_us[rows],

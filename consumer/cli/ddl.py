@@ -18,6 +18,7 @@ from consumer.setup import (
     deduplicated_view,
     events_view,
     grants,
+    latest_view,
     metadata_view,
     streaming,
     unit_view,
@@ -54,7 +55,11 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     if view_only and grants_principal is not None:
         raise click.UsageError("--view-only prints no grants: leave --grants-principal out")
     zerobus = config.load(config_path, os.environ, secrets=False).zerobus
-    views = [deduplicated_view(zerobus.table), *_side_views(zerobus)]
+    views = [
+        deduplicated_view(zerobus.table),
+        latest_view(zerobus.table),
+        *_side_views(zerobus),
+    ]
     if view_only:
         echo_text("\n".join(views))
         return

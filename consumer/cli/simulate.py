@@ -184,7 +184,8 @@ def _write_ledger(path: Path, fleet: Fleet) -> None:
         "published": fleet.ledger.published,
         "distinct": fleet.ledger.distinct,
         "event_ids": sorted(fleet.ledger.event_ids),
-        "births": sorted(fleet.ledger.births),
+        # In pairs, as long as a value could land under one of two ids.
+        "births": [(each, each) for each in sorted(fleet.ledger.births)],
     }
     try:
         path.write_text(json.dumps(content, indent=0), encoding="utf-8")

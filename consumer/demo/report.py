@@ -99,7 +99,7 @@ class Result:
 def show(result: Result, data: Console, human: Console) -> None:
     """Print the query, the rows, the rows per gateway and the Verified block to `data`."""
     landed = result.landed
-    data.print("\nThe newest ramps in the Delta table, with their units, asked with DuckDB:\n")
+    data.print("\nThe latest values of ramps in the Delta table, asked with DuckDB:\n")
     data.print("\n".join(f"  {line}" for line in QUERY.splitlines()))
     data.print(_rows(landed, data.width), soft_wrap=True)
     data.print(_gateways(landed))

@@ -64,7 +64,7 @@ def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
     assert system.server is not None
     fleet = system.fleet
     ledger = fleet.ledger
-    landed = verify(options.table_dir, ledger.event_ids, ledger.births, fleet.gateways)
+    landed = verify(options.table_dir, ledger.event_ids | ledger.births, fleet.gateways)
     if landed.side.tags < ledger.tags and not problems:
         problems.append(
             f"{ledger.tags - landed.side.tags:,} of {ledger.tags:,} tags are not in tag_metadata"

@@ -13,37 +13,31 @@ from pyarrow import fs
 
 from consumer.demo.processes import DemoError
 from consumer.demo.side_tables import SideTablesLanded, add_side_tables, ask_side_tables
+from consumer.rows import TAG_EVENTS
+from consumer.setup import latest_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from consumer.simulator import BirthIds
 
 QUERY: Final = """\
 SELECT e.tag_path, e.numeric_value, m.unit, e.quality, e.event_time, e.source_system_id
-FROM tag_events e LEFT JOIN tag_metadata_current m ON m.tag_path = e.tag_path
+FROM tag_events_latest e LEFT JOIN tag_metadata_current m ON m.tag_path = e.tag_path
 WHERE e.tag_path LIKE '%Ramp%'
-ORDER BY e.event_time DESC
+ORDER BY e.arrival_number DESC
 LIMIT 10"""
+
+_LATEST: Final = f"CREATE VIEW tag_events_latest AS {latest_rows(TAG_EVENTS.name)}"
 
 _MINE: Final = """\
 CREATE TABLE mine AS
-SELECT event_id, source_system_id, observation
-FROM tag_events JOIN (
-  SELECT event_id, min(observation) AS observation FROM (
-    SELECT event_id, event_id AS observation FROM data
-    UNION ALL SELECT own, own FROM births
-    UNION ALL SELECT returned, own FROM births
-  ) GROUP BY event_id
-) USING (event_id)"""
-"""The rows of this run, each with the observation's own event_id."""
+SELECT event_id, source_system_id FROM tag_events
+WHERE event_id IN (SELECT event_id FROM published)"""
+"""The rows of this run."""
 
 _MISSING: Final = """\
-SELECT event_id FROM data WHERE event_id NOT IN (SELECT event_id FROM mine)
-UNION
-SELECT own FROM births
-WHERE own NOT IN (SELECT event_id FROM mine) AND returned NOT IN (SELECT event_id FROM mine)"""
+SELECT event_id FROM published WHERE event_id NOT IN (SELECT event_id FROM mine)"""
 
 _MISSING_SHOWN: Final = 5
 
@@ -91,15 +85,13 @@ def count_rows(table_dir: Path) -> int:
 def verify(
     table_dir: Path,
     published: Collection[str],
-    births: Collection[BirthIds],
     gateways: Sequence[str],
 ) -> Landed:
     """Compare the table with the event ids of what was published, and ask it `QUERY`.
 
     Args:
         table_dir: directory of the Delta table; the side tables are beside it.
-        published: event ids of what data said, computed by the publisher.
-        births: those of the values in births; one of each two has to be there.
+        published: event ids of what was said, each once, computed by the publisher.
         gateways: source_system_ids that are expected.
 
     Raises:
@@ -108,16 +100,14 @@ def verify(
     with duckdb.connect() as database:
         # Not delta_scan: DuckDB would have to download its extension first.
         database.register("tag_events", _open(table_dir))
-        database.register("data", _table(event_id=published))
-        database.register(
-            "births",
-            _table(own=[each.own for each in births], returned=[each.returned for each in births]),
-        )
+        ids = pa.array(list(published), pa.string())
+        database.register("published", pa.table({"event_id": ids}))
         database.execute("SET TimeZone = 'UTC'")
+        database.execute(_LATEST)
         add_side_tables(database, table_dir.parent, _open_if_there)
         database.execute(_MINE)
         [(rows, distinct)] = database.execute(
-            "SELECT count(*), count(DISTINCT observation) FROM mine"
+            "SELECT count(*), count(DISTINCT event_id) FROM mine"
         ).fetchall()
         missing = database.execute(_MISSING).fetchall()
         counts = database.execute(
@@ -138,10 +128,6 @@ def verify(
         newest=tuple(tuple(row.values()) for row in newest.to_pylist()),
         side=side,
     )
-
-
-def _table(**columns: Collection[str]) -> pa.Table:
-    return pa.table({name: pa.array(list(ids), pa.string()) for name, ids in columns.items()})
 
 
 def _open_if_there(table_dir: Path) -> Any | None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from consumer.config import configured_tables
 from consumer.errors import SpoolError
 from consumer.pipeline import wiring
+from consumer.pipeline.arrival_numbers import next_arrival
 from consumer.pipeline.back_pressure import BackPressure
-from consumer.pipeline.decoding import ARRIVAL_KEY, Decoding
+from consumer.pipeline.decoding import Decoding
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.overflow import Overflow
 from consumer.pipeline.rebirths import Rebirths
@@ -69,7 +70,7 @@ class Consumer:
         self.ledger = ledger
         zerobus, host = configuration.zerobus, configuration.host
         self.side = SideTables(zerobus, spool, _now_us, spool_bytes=configuration.spool.max_bytes)
-        next_arrival = self._next_arrival()
+        first_arrival = next_arrival(spool, _now_us())
         self.deliveries = wiring.deliveries(
             spool,
             zerobus,
@@ -106,7 +107,7 @@ class Consumer:
             watch=self.watch,
             back_pressure=self.back_pressure,
             rebirths=self._rebirths,
-            next_arrival=next_arrival,
+            next_arrival=first_arrival,
         )
 
     @property
@@ -194,14 +195,6 @@ class Consumer:
     def waiting_messages(self) -> int:
         """Messages that wait for a missing one, or for a birth, behind all servers."""
         return sum(source.fleet.held_messages for source in self.sources)
-
-    def _next_arrival(self) -> int:
-        """The first arrival number of this run."""
-        known = self.spool.get_state(ARRIVAL_KEY)
-        if isinstance(known, int):
-            return known
-        # Lost with a damaged file: go on with numbers that are greater than all before.
-        return _now_us() if self.spool.salvage is not None else 1
 
 
 def _now_us() -> int:

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFileGone, SpoolFull
+from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
 from consumer.pipeline.rebirths import AlarmLog
 from consumer.pipeline.taken import Taken, write_all
 from consumer.spool import NewBatch
@@ -35,7 +36,6 @@ _LOG = logging.getLogger(__name__)
 
 _BIRTH_LEFT: Final = "birth_not_kept"
 """Reason: the births of a node are not on disk any more; the next run asks for them."""
-ARRIVAL_KEY: Final = "next_arrival_number"
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.2
 _RETRY_EVERY: Final = 5.0

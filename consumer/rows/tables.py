@@ -34,11 +34,11 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column(
         "message_type", "STRING", False, "verb of the topic; HOST for rows of the consumer itself"
     ),
-    Column("is_historical", "BOOLEAN", False, "flushed from an edge's history store"),
+    Column("is_historical", "BOOLEAN", False, "flushed from an edge's history store, or overtaken"),
     Column("seq", "INT", True, "sequence number of the payload"),
     Column("payload_timestamp", "TIMESTAMP", True, "timestamp of the payload"),
     Column("ingestion_timestamp", "TIMESTAMP", False, "time of arrival at the consumer"),
-    Column("arrival_number", "BIGINT", False, "grows by one per row in order of arrival"),
+    Column("arrival_number", "BIGINT", False, "grows by one per row in the order of reading"),
 )
 
 TAG_EVENTS: Final = Table(

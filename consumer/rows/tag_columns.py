@@ -79,18 +79,25 @@ class TagColumns:
         """The identity of each row, for `event_ids`: shape (3, n)."""
         return self._identities.take(tags, axis=1)
 
-    def repeats(self, tags: NDArray[np.int32], digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether each observation is the one that its tag's row before it was."""
+    def repeats(
+        self, tags: NDArray[np.int32], digests: NDArray[np.uint64], present: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Whether each observation is the one that its tag's last present row before it was."""
         words = _half(digests)
         before = self._last_rows[tags]
         order = np.argsort(tags, kind="stable")
-        again = tags[order[1:]] == tags[order[:-1]]
-        before[order[1:][again]] = words[order[:-1][again]]
+        place = np.arange(len(order))
+        begins = np.diff(tags[order], prepend=-1) != 0
+        first = np.maximum.accumulate(np.where(begins, place, 0))
+        last = np.full(len(order), -1)  # the place of the last present row before each
+        last[1:] = np.maximum.accumulate(np.where(present[order], place, -1))[:-1]
+        again = np.flatnonzero(last >= first)
+        before[order[again]] = words[order[last[again]]]
         repeated: NDArray[np.bool_] = before == words
         return repeated
 
     def remember(self, tags: NDArray[np.int32], digests: NDArray[np.uint64]) -> None:
-        """Note the last row of each tag."""
+        """Note the last present row of each tag."""
         self._last_rows[tags] = _half(digests)
 
     def forget_last_rows(self) -> None:

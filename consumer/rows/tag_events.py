@@ -164,18 +164,24 @@ class TagEvents:
 def normalize(observations: Observations, tags: TagColumns, first_arrival: int) -> TagEvents:
     """Rows for a batch of observations; `first_arrival` numbers the first one.
 
-    A birth value that is the observation its tag's last row was gives no further row:
-    there may be fewer rows than observations, also none.
+    A birth value that is the observation its tag's last present row was gives no further row,
+    unless something said STALE meanwhile: there may be fewer rows than observations, also none.
     """
     tags.extend()
     digests = event_digests(tags.identities(observations.tag), observations)
     from_birth = _IS_BIRTH[observations.message_type]
     if np.count_nonzero(from_birth):
-        repeated = from_birth & tags.repeats(observations.tag, digests)
+        present = ~observations.historical
+        repeated = from_birth & tags.repeats(observations.tag, digests, present)
+        repeated &= ~observations.returned
         if np.count_nonzero(repeated):
             kept = np.flatnonzero(~repeated)
             observations, digests = observations.pick(kept), digests[kept]
-    tags.remember(observations.tag, digests)
+    if np.count_nonzero(observations.historical):
+        present = ~observations.historical
+        tags.remember(observations.tag[present], digests[present])
+    else:
+        tags.remember(observations.tag, digests)
     rows = len(observations)
     values = observations.values
     kind = values.kind

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
+_KEPT_FIRST: Final = ("is_historical", "arrival_number")
+"""Of copies of one observation the one that is kept is the first in this order."""
+
 WITH_METADATA: Final = ("unit", "low", "high", "documentation")
 """Columns of tag_metadata that the joined view adds to those of tag_events."""
 
@@ -73,15 +76,16 @@ def grants(table: str, principal: str) -> str:
 
 
 def deduplicated_view(table: str) -> str:
-    """A view with one row per event_id: the one that arrived first."""
+    """A view with one row per event_id: a present one if there is any, else the first."""
     columns = ",\n".join(f"  {column.name}" for column in COLUMNS)
     return (
-        "-- Delivery is at least once; equal event_ids are one observation.\n"
+        "-- Delivery is at least once; equal event_ids are one observation. A copy that is not\n"
+        "-- historical is kept before one that is.\n"
         f"CREATE OR REPLACE VIEW {quoted(deduplicated_name(table))} AS\n"
         f"SELECT\n{columns}\n"
         f"FROM {quoted(table)}\n"
         "QUALIFY ROW_NUMBER() OVER (\n"
-        "  PARTITION BY event_id ORDER BY ingestion_timestamp, arrival_number\n"
+        f"  PARTITION BY event_id ORDER BY {', '.join(_KEPT_FIRST)}\n"
         ") = 1;\n"
     )
 
@@ -91,28 +95,66 @@ def deduplicated_name(table: str) -> str:
     return f"{table}_deduplicated"
 
 
+def latest_rows(source: str) -> str:
+    """The query behind the view of latest values; `source` is the table, as it is to be written.
+
+    What says STALE is a present row, so the last of the present rows is the last one after it,
+    if there is any, or that row itself. Of a tag with nothing but history it is the newest.
+    """
+    columns = ",\n".join(f"  {column.name}" for column in COLUMNS)
+    return (
+        f"SELECT\n{columns}\n"
+        f"FROM {source}\n"
+        "QUALIFY ROW_NUMBER() OVER (\n"
+        "  PARTITION BY tag_path\n"
+        "  ORDER BY is_historical, CASE WHEN is_historical THEN event_time END DESC,\n"
+        "    arrival_number DESC\n"
+        ") = 1"
+    )
+
+
+def latest_view(table: str) -> str:
+    """A view with one row per tag: what holds of it now, and whether it is alive."""
+    return (
+        "-- The table itself is read: a value that a birth repeats after a death is a copy of an\n"
+        "-- older row, and the view without duplicates does not show that it came again.\n"
+        + _view(f"{table}_latest", latest_rows(quoted(table)))
+    )
+
+
 def streaming(table: str) -> str:
     """How to remove duplicates of large tables, as comments: it runs in a pipeline."""
     name = quoted(table)
-    target = quoted(table.split(".")[2] + "_unique")
+    unique = table.split(".")[2] + "_unique"
+    target, flow, ranked = (quoted(unique + end) for end in ("", "_flow", "_ranked"))
     return (
-        "-- The view reads the whole table. For large ones remove duplicates as they come, in a\n"
-        "-- Lakeflow pipeline. In SQL, over any distance in time:\n"
+        "-- The view reads the whole table. For large ones remove duplicates as they come, in a\n"  # noqa: S608 - comments for people
+        "-- Lakeflow pipeline. In SQL, over any distance in time; what is kept is the row of the\n"
+        "-- greatest rank, which is the one that the view keeps:\n"
         "--\n"
+        f"--   CREATE TEMPORARY VIEW {ranked} AS\n"
+        "--   SELECT *, CASE WHEN is_historical THEN 0 ELSE 1 END AS present_rank,\n"
+        "--     -arrival_number AS arrival_rank\n"
+        f"--   FROM STREAM({name});\n"
         f"--   CREATE OR REFRESH STREAMING TABLE {target};\n"
-        f"--   CREATE FLOW {target[:-1] + '_flow`' if target[0] == '`' else target + '_flow'}\n"
+        f"--   CREATE FLOW {flow}\n"
         f"--   AS AUTO CDC INTO {target}\n"
-        f"--   FROM STREAM({name})\n"
+        f"--   FROM STREAM({ranked})\n"
         "--   KEYS (event_id)\n"
-        "--   SEQUENCE BY STRUCT(ingestion_timestamp, arrival_number)\n"
+        "--   SEQUENCE BY STRUCT(present_rank, arrival_rank)\n"
+        "--   COLUMNS * EXCEPT (present_rank, arrival_rank)\n"
         "--   STORED AS SCD TYPE 1;\n"
         "--\n"
-        "-- (AUTO CDC was called APPLY CHANGES before; it keeps the row that arrived last, which\n"
-        "-- is the same observation.) In Python, cheaper, for duplicates within an hour:\n"
+        "-- (AUTO CDC was called APPLY CHANGES before.) In Python, cheaper, for duplicates within\n"
+        "-- an hour of each other; rows come out when that hour is over:\n"
         "--\n"
+        "--   from pyspark.sql import functions as F\n"
         f"--   (spark.readStream.table({_python_text(table)})\n"
         '--       .withWatermark("ingestion_timestamp", "1 hour")\n'
-        '--       .dropDuplicatesWithinWatermark(["event_id"]))\n'
+        '--       .groupBy("event_id", F.session_window("ingestion_timestamp", "1 hour"))\n'
+        '--       .agg(F.min_by(F.struct("*"), F.struct("is_historical", "arrival_number"))\n'
+        '--            .alias("kept"))\n'
+        '--       .select("kept.*"))\n'
     )
 
 

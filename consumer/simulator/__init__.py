@@ -5,6 +5,5 @@ that what landed at the other end can be checked to the last row.
 """
 
 from consumer.simulator.fleet import Fleet
-from consumer.simulator.ledger import BirthIds
 
-__all__ = ["BirthIds", "Fleet"]
+__all__ = ["Fleet"]

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import xxhash
 
 from sparkplug import BD_SEQ, DataType, MessageType, Topic, parse_topic
-from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,17 +49,14 @@ def identity(site: str, group: str, node: str, device: str | None, metric: str) 
     return xxhash.xxh3_128_digest(b"".join(parts))
 
 
-def event_id(tag_identity: bytes, observation: Observation, not_before_ms: int = 0) -> str:
-    """The event_id of one observation of a tag (docs/event_id.md).
-
-    `not_before_ms` is the time of a birth that takes back a STALE row (docs/decoding.md).
-    """
+def event_id(tag_identity: bytes, observation: Observation) -> str:
+    """The event_id of one observation of a tag (docs/event_id.md)."""
     kind, value = _kind_and_value(observation.data_type, observation.value)
     quality = _GOOD if observation.quality is None else observation.quality
     record = b"".join(
         (
             tag_identity,
-            struct.pack("<q", max(observation.timestamp_ms, not_before_ms) * 1_000),
+            struct.pack("<q", observation.timestamp_ms * 1_000),
             value,
             struct.pack("<iI", quality, kind),
         )
@@ -97,18 +93,6 @@ def _text(text: str) -> tuple[int, bytes]:
     return 4, xxhash.xxh3_128_digest(text.encode())
 
 
-class BirthIds(NamedTuple):
-    """The event_ids that a value of a birth may have in the table.
-
-    A publisher knows its own deaths, but not which of them a consumer saw. One that
-    runs since before the death dates the value as `returned`; one that does not know of
-    a death keeps the value's own time.
-    """
-
-    own: str
-    returned: str
-
-
 class Ledger:
     """Counts published metric values and collects their event_ids. Thread-safe."""
 
@@ -118,8 +102,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._identities: dict[tuple[str, str], bytes] = {}
         self._ids: set[str] = set()
-        self._births: set[BirthIds] = set()
-        self._in_births_only: set[str] = set()
+        self._births: set[str] = set()
         self._published = 0
 
     @property
@@ -129,13 +112,13 @@ class Ledger:
 
     @property
     def event_ids(self) -> set[str]:
-        """A copy of the ids that everything published in data has, whoever receives it."""
+        """A copy of the ids of everything published in data."""
         with self._lock:
             return set(self._ids)
 
     @property
-    def births(self) -> set[BirthIds]:
-        """A copy of the ids of the values published in births: one of each two has to land."""
+    def births(self) -> set[str]:
+        """A copy of the ids of the values published in births."""
         with self._lock:
             return set(self._births)
 
@@ -147,26 +130,23 @@ class Ledger:
     @property
     def distinct(self) -> int:
         """How many distinct observations were published so far, in births and data."""
-        return len(self._ids) + len(self._in_births_only)
+        with self._lock:
+            return len(self._ids | self._births)
 
     def missing(self, landed: Collection[str]) -> set[str]:
-        """Published observations, by their own ids, that are not among the landed event_ids."""
+        """Published observations that are not among the landed event_ids."""
         with self._lock:
-            missing = {each for each in self._ids if each not in landed}
-            missing.update(b.own for b in self._births if not any(i in landed for i in b))
-        return missing
+            return {each for each in self._ids | self._births if each not in landed}
 
     def record(self, publish: Publish) -> None:
         """Take down a message that was handed to the MQTT server."""
         topic = parse_topic(publish.topic)
         assert isinstance(topic, Topic)
-        born_ms = None
-        if topic.message_type in _BIRTHS:
-            born_ms = Payload.FromString(publish.payload).timestamp
         with self._lock:
+            ids = self._births if topic.message_type in _BIRTHS else self._ids
             for observation in publish.observations:
                 if is_tag(observation.name):
-                    self._take_down(self._identity(topic, observation.name), observation, born_ms)
+                    ids.add(event_id(self._identity(topic, observation.name), observation))
                     self._published += 1
 
     def _identity(self, topic: Topic, name: str) -> bytes:
@@ -178,15 +158,3 @@ class Ledger:
                 self._site, topic.group_id, topic.edge_node_id, topic.device_id, name
             )
         return known
-
-    def _take_down(
-        self, tag_identity: bytes, observation: Observation, born_ms: int | None
-    ) -> None:
-        own = event_id(tag_identity, observation)
-        if born_ms is None:
-            self._ids.add(own)
-            self._in_births_only.discard(own)
-            return
-        self._births.add(BirthIds(own, event_id(tag_identity, observation, born_ms)))
-        if own not in self._ids:
-            self._in_births_only.add(own)

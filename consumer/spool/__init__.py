@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from consumer.spool.fleet import FleetStore
     from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+    from consumer.spool.layout import latest_us
     from consumer.spool.ledger import Ledger
     from consumer.spool.lock import holder_of, refuse_foreign
     from consumer.spool.opening import damaged_files
@@ -47,6 +48,7 @@ else:
             "fleet": ["FleetStore"],
             "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
             "gaps": ["GapStore", "HOUR_US", "HourlySums"],
+            "layout": ["latest_us"],
             "ledger": ["Ledger"],
             "lock": ["holder_of", "refuse_foreign"],
             "opening": ["damaged_files"],
@@ -82,6 +84,7 @@ __all__ = [
     "damaged_files",
     "dead_letters_of",
     "holder_of",
+    "latest_us",
     "read_balance",
     "read_gap_report",
     "refuse_foreign",

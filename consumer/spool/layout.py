@@ -182,6 +182,23 @@ ADDED: Final = {
 }
 
 
+_LATEST_US: Final = """SELECT max(
+    coalesce((SELECT max(received_us) FROM births), 0),
+    coalesce((SELECT max(last_us) FROM edge_nodes), 0),
+    coalesce((SELECT max(found_us) FROM gaps), 0),
+    coalesce((SELECT max(received_us) FROM held), 0),
+    coalesce((SELECT max(received_us) FROM dead_messages), 0),
+    CAST(1e6 * coalesce((SELECT max(appended_at) FROM batches), 0) AS INTEGER),
+    CAST(1e6 * coalesce((SELECT max(set_aside_at) FROM dead_letters), 0) AS INTEGER)
+)"""
+
+
+def latest_us(db: sqlite3.Connection) -> int:
+    """The latest time of our clock that stands in the file, microseconds since 1970 UTC; or 0."""
+    [(latest,)] = db.execute(_LATEST_US)
+    return int(latest)
+
+
 def check_layout(connection: sqlite3.Connection, path: Path) -> None:
     """See that a file is a spool of this release.
 

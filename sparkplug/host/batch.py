@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sparkplug.decoded import Decoded, Observations
+    from sparkplug.decoded import Decoded
     from sparkplug.host.nodes.waiting import Waiting
+    from sparkplug.host.observations import StaleRows
     from sparkplug.messages import Message
     from sparkplug.payload import PayloadColumns
     from sparkplug.topics import Topic
@@ -75,15 +76,16 @@ class Batch:
     taken: NDArray[np.bool_]  # messages that were read, deaths included
     turn: NDArray[np.int64]  # the order in which messages are read
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
+    late: NDArray[np.bool_]  # messages whose metrics are read late, or were held
     counted: set[int]  # messages that are told of as quarantined or, in part, as read
     now: float  # when it is read, in seconds that pass
     structured: Structured = field(default_factory=Structured)
-    # Metrics that are read later than their message: with `ignition` and `turn` of their own.
+    # Metrics that were held, read later than their message: `ignition` and `turn` are their own.
     later: list[tuple[NDArray[np.int64], bool, int]] = field(default_factory=list)
     next_turn: int = 0
-    next_early_turn: int = -(TURNS // 2)
     reordered: bool = False
-    stale: list[tuple[int, Observations]] = field(default_factory=list)  # by turn: of deaths
+    began: list[tuple[int, NDArray[np.int32]]] = field(default_factory=list)  # turn, tags: births
+    stale: list[StaleRows] = field(default_factory=list)  # of deaths
 
     def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Position of the message that each metric belongs to."""
@@ -111,6 +113,15 @@ class Batch:
             turns[rows] = turn
         return turns
 
+    def late_of_metrics(self) -> NDArray[np.bool_] | None:
+        """Per metric whether it is read late, or was held; None if none is."""
+        if not self.later and not np.count_nonzero(self.late):
+            return None
+        flags = self.columns.per_metric(self.late).copy()
+        for rows, _, _ in self.later:
+            flags[rows] = True
+        return flags
+
     def seq(self, position: int) -> int:
         """Sequence number of a message, modulo 256; an absent one reads as 0."""
         return max(int(self.columns.seq[position]), 0) % 256
@@ -126,7 +137,6 @@ class Batch:
     def come_to(self, position: int) -> None:
         """The next messages are read because it is this one's place in the order of arrival."""
         self.next_turn = position * TURNS
-        self.next_early_turn = self.next_turn - TURNS // 2
 
     def take(self, position: int) -> None:
         """Read a message now, after those that were read before it."""
@@ -134,24 +144,16 @@ class Batch:
         self.have_turn(position)
 
     def have_turn(self, position: int) -> None:
-        """Place the rows of a message behind those of the messages that were read before it.
-
-        The rows of a message that was held come before those of the birth that it waited
-        for: it came earlier.
-        """
-        turn = self._early_turn() if self.released[position] else self.next_turn
-        self.next_turn += turn == self.next_turn
-        self.reordered |= bool(self.turn[position] != turn)
-        self.turn[position] = turn
+        """Place the rows of a message behind those of the messages that were read before it."""
+        self.reordered |= bool(self.turn[position] != self.next_turn)
+        self.turn[position] = self.next_turn
+        self.next_turn += 1
 
     def take_rows(self, rows: NDArray[np.int64], *, ignition: bool) -> None:
         """Read some metrics now, which were held, and whose message was read before."""
-        self.later.append((rows, ignition, self._early_turn()))
+        self.later.append((rows, ignition, self.next_turn))
+        self.next_turn += 1
         self.reordered = True
-
-    def _early_turn(self) -> int:
-        self.next_early_turn += 1
-        return self.next_early_turn
 
     def part(self, position: int, rows: NDArray[np.int64]) -> Message:
         """A message with some metrics of this one: all that is the payload's own, and they."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_NAME_CHARACTERS: Final = 4096
 """Metrics with longer names are not declared: every row of a tag repeats its name."""
 
+NEVER: Final = np.iinfo(np.int64).min
+"""In the place of the time of a value: none was read."""
+
 _NO_DIGEST: Final = -1
 """Of no description. Not 0: that a tag was described is still known."""
 
@@ -84,6 +87,21 @@ class TagCatalogue:
         self._emitted = np.zeros(1024, dtype=np.bool_)
         self._stale = np.zeros(1024, dtype=np.bool_)
         self._description = np.zeros((1024, 2), dtype=np.int64)
+        self._read_us = np.full(1024, NEVER)
+        self._greatest_us = np.zeros(1024, dtype=np.int64)
+
+    @property
+    def read_us(self) -> NDArray[np.int64]:
+        """The event_time of each tag's last present value, NEVER if none was read."""
+        return self._read_us[: self._size]
+
+    @property
+    def greatest_us(self) -> NDArray[np.int64]:
+        """The greatest event_time of each tag since the birth that declared it, 0 for none.
+
+        See sparkplug.host.watch.read_times.
+        """
+        return self._greatest_us[: self._size]
 
     @property
     def stale(self) -> NDArray[np.bool_]:
@@ -184,6 +202,8 @@ class TagCatalogue:
         self._emitted[first : first + len(names)] = emitted
         self._stale[first : first + len(names)] = False
         self._description[first : first + len(names)] = 0
+        self._read_us[first : first + len(names)] = NEVER
+        self._greatest_us[first : first + len(names)] = 0
         self.any_structured = self.any_structured or bool(_STRUCTURED[codes].any())
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
@@ -199,6 +219,10 @@ class TagCatalogue:
         self._stale = np.concatenate([self._stale[live], np.zeros(1024, dtype=np.bool_)])
         fresh = np.zeros((1024, 2), dtype=np.int64)
         self._description = np.concatenate([self._description[live], fresh])
+        self._read_us = np.concatenate([self._read_us[live], np.full(1024, NEVER)])
+        self._greatest_us = np.concatenate(
+            [self._greatest_us[live], np.zeros(1024, dtype=np.int64)]
+        )
         self.names = [self.names[tag] for tag in live.tolist()]
         self.owners = [self.owners[tag] for tag in live.tolist()]
         self._size = len(live)
@@ -212,3 +236,5 @@ class TagCatalogue:
             self._emitted = np.resize(self._emitted, grown)
             self._stale = np.resize(self._stale, grown)
             self._description = np.resize(self._description, (grown, 2))
+            self._read_us = np.resize(self._read_us, grown)
+            self._greatest_us = np.resize(self._greatest_us, grown)

@@ -254,7 +254,7 @@ class Fleet:
         if state.options.stale_when_lost:
             # Nothing is known any more of all that is alive, and of what was waited for.
             unborn = [owner for each in state.sessions for owner in state.unborn.take(each)]
-            say_stale(*self.liveness.lost(unborn), at_us, decoded)
+            say_stale(state.read_times, *self.liveness.lost(unborn), at_us, decoded)
             decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)
 
@@ -315,6 +315,9 @@ class Fleet:
                 `take_received` told it.
         """
         self._state.gaps.restore(gaps, sent, self._state.by_id)
+        for key, sent_us in sent.items():
+            if session := self._state.by_id.get(key):
+                self._state.read_times.restore(session.owners(), sent_us)
 
     # ------------------------------------------------------------------ a new start
 

@@ -19,6 +19,7 @@ from sparkplug.host.watch.accounts import GapAccounts
 from sparkplug.host.watch.alarms import Alarms
 from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
+from sparkplug.host.watch.read_times import ReadTimes
 from sparkplug.host.watch.unborn import Unborn
 from sparkplug.host.watch.unheard import Unheard
 from sparkplug.messages import MESSAGE_TYPES
@@ -147,8 +148,13 @@ class FleetState:
         self.recent = RecentMessages()
         self.alarms = Alarms()
         self.liveness = Liveness(
-            self.catalogue, self.by_id, self.nodes, births_give_rows=options.emit_births
+            self.catalogue,
+            self.by_id,
+            self.nodes,
+            self.topics,
+            births_give_rows=options.emit_births,
         )
+        self.read_times = ReadTimes(self.catalogue, self.liveness)
 
     @property
     def births_give_rows(self) -> bool:

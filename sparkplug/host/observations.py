@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from sparkplug.topics import MessageType
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,39 @@ NO_TURNS: Final = np.empty(0, dtype=np.int64)
 T = TypeVar("T", bound=np.generic)
 
 
+class Observed(NamedTuple):
+    """Rows of a batch, in the order in which messages are read.
+
+    `turns` has the turn of each, and is empty if they are all in order of arrival; `late` says
+    which were read late, or had been held, and is None if none was.
+    """
+
+    rows: Observations
+    turns: NDArray[np.int64]
+    late: NDArray[np.bool_] | None
+
+
+class SessionTags(NamedTuple):
+    """The tags of one node or device that are said to be STALE, and all of their session.
+
+    What is STALE already gets no second row, but is later than the others all the same.
+    """
+
+    due: NDArray[np.int32]
+    of_session: NDArray[np.int32]
+
+
+class StaleRows(NamedTuple):
+    """The rows of one death, and its turn. `by_owner` are their tags, device by device.
+
+    What they say of time is settled with the rest of the batch, see `ReadTimes`.
+    """
+
+    turn: int
+    rows: Observations
+    by_owner: list[SessionTags]
+
+
 def observe(
     *,
     columns: PayloadColumns,
@@ -49,18 +82,17 @@ def observe(
     received_us: NDArray[np.int64],
     ignition: NDArray[np.bool_],
     returned: NDArray[np.bool_],
+    late: NDArray[np.bool_] | None,
     texts: Mapping[int, str],
     turn: NDArray[np.int64] | None,
     emit_births: bool,
     emit_transient: bool,
     counts: Counter[Reason],
-) -> tuple[Observations, NDArray[np.int64]] | None:
+) -> Observed | None:
     """Rows of a batch, in the order in which messages are read; None if it has none.
 
-    With them comes the turn of each, empty if they are all in order of arrival.
-
-    `tag` is per metric, NO_TAG for metrics that give no row; so is `returned`, the first
-    birth value of a tag after a row of quality STALE, `ignition` (the publisher is
+    `tag` is per metric, NO_TAG for metrics that give no row; so are
+    `returned` (as in Observations), `late` (as in Observed), `ignition` (the publisher is
     Ignition, whose quality code 0 is good) and `turn`, the order in which metrics are read,
     None if it is that of their arrival. `texts` has, by metric, what stands for a value that
     is encoded and read already. `message_type` and `received_us` (microseconds since 1970
@@ -99,13 +131,9 @@ def observe(
     payload_us = in_microseconds(columns.timestamp_ms)
     metric_ms, unusable = timestamps(field("timestamp"))
     event_time_us = in_microseconds(metric_ms)
-    if metric_ms.min() == ABSENT or np.count_nonzero(returned):
+    if metric_ms.min() == ABSENT:
         fallback_us = of_message(np.where(payload_us == ABSENT, received_us, payload_us))
         event_time_us = np.where(metric_ms == ABSENT, fallback_us, event_time_us)
-        # A birth may repeat a value from before the death, with its old time; the row says
-        # that the value holds again since the birth was sent.
-        back = of(returned)
-        event_time_us[back] = np.maximum(event_time_us[back], fallback_us[back])
 
     code = quality.codes(field("properties"))
     if np.count_nonzero(values.misfit):
@@ -124,16 +152,18 @@ def observe(
         quality_code=code,
         quality=quality.classes(code, of(ignition)),
         historical=booleans(field("is_historical")),
+        returned=of(returned),
         message_type=of_message(message_type),
         seq=of_message(np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)),
         payload_time_us=of_message(payload_us),
         received_us=of_message(received_us),
     )
+    late = None if late is None else of(late)
     if turn is None:
-        return found, NO_TURNS
+        return Observed(found, NO_TURNS, late)
     turns = of(turn)
     order = np.argsort(turns, kind="stable")
-    return found.pick(order), turns[order]
+    return Observed(found.pick(order), turns[order], None if late is None else late[order])
 
 
 def in_microseconds(milliseconds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -147,14 +177,14 @@ def in_microseconds(milliseconds: NDArray[np.int64]) -> NDArray[np.int64]:
 def in_turn(
     found: Observations | None,
     turns: NDArray[np.int64],
-    stale: list[tuple[int, Observations]],
+    stale: list[StaleRows],
 ) -> list[Observations]:
     """Rows of values and rows of deaths, each with its turn, in one order."""
     if found is None or not stale:
-        return [rows for _, rows in stale] + ([found] if found is not None else [])
+        return [each.rows for each in stale] + ([found] if found is not None else [])
     parts: list[Observations] = []
     start = 0
-    for turn, rows in sorted(stale, key=lambda each: each[0]):
+    for turn, rows, _ in sorted(stale, key=lambda each: each.turn):
         stop = int(np.searchsorted(turns, turn))
         if stop > start:
             parts.append(found.pick(np.arange(start, stop)))
@@ -221,6 +251,7 @@ def stale_observations(
         quality_code=np.full(rows, quality.STALE_CODE, dtype=np.int32),
         quality=np.full(rows, quality.STALE, dtype=np.uint8),
         historical=nothing,
+        returned=nothing,
         message_type=np.full(rows, message_type, dtype=np.uint8),
         seq=np.full(rows, seq),
         payload_time_us=np.full(rows, payload_time_us),
@@ -228,10 +259,13 @@ def stale_observations(
     )
 
 
-def said_by_host(tags: NDArray[np.int32], at_us: int) -> Observations:
-    """Rows of quality STALE that no message gives but the host itself, at `at_us`."""
+def said_by_host(by_owner: Iterable[SessionTags], at_us: int) -> Observations:
+    """Rows of quality STALE that no message gives but the host itself, at `at_us`.
+
+    They are still to be dated, see `ReadTimes`.
+    """
     return stale_observations(
-        tags,
+        np.concatenate([np.empty(0, dtype=np.int32), *(each.due for each in by_owner)]),
         message_type=ROW_TYPES.index(HOST),
         event_time_us=at_us,
         payload_time_us=ABSENT,

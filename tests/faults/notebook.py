@@ -38,8 +38,7 @@ class Key(NamedTuple):
 class Sent(NamedTuple):
     """One message that was written to an edge node's connection.
 
-    `values` has, for each metric that becomes a row, the event_ids that it may have: its own,
-    and for values of births the one of the birth's time, which takes back a STALE row.
+    `values` has, for each metric that becomes a row, the event_ids that it may have.
     """
 
     key: Key
@@ -101,19 +100,15 @@ class Notebook:
         if topic.message_type not in BIRTHS + DATA:
             return
         payload = Payload.FromString(publish.payload)
-        born_ms = payload.timestamp if topic.message_type in BIRTHS else None
         values: list[tuple[str, ...]] = []
         poison: set[str] = set()
         for observation in publish.observations:
             if not is_tag(observation.name):
                 continue
             tag = self._identity(topic, observation.name)
-            ids = [event_id(tag, observation)]
-            if born_ms is not None:
-                ids.append(event_id(tag, observation, born_ms))
-            values.append(tuple(ids))
+            values.append((event_id(tag, observation),))
             if observation.quality == POISON_QUALITY:
-                poison.add(ids[0])
+                poison.add(values[-1][0])
         sent = Sent(_key(topic, payload), topic.message_type, tuple(values))
         with self._lock:
             self._nodes.setdefault(f"{topic.group_id}/{topic.edge_node_id}", []).append(sent)

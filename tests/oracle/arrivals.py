@@ -67,6 +67,11 @@ class Message:
         return time_us(self.payload.timestamp) if self.payload.HasField("timestamp") else None
 
     @property
+    def sent_or_come(self) -> int:
+        """The payload's timestamp, else the time of arrival."""
+        return self.arrival.received_at_us if self.sent_at is None else self.sent_at
+
+    @property
     def bd_seq(self) -> int | None:
         """The bdSeq of an NBIRTH or NDEATH; in a death the only metric needs no name."""
         found = None

@@ -95,6 +95,7 @@ class Oracle(Ordering):
         node.was_born = True
         node.trust, node.expected_seq = before.trust, before.expected_seq
         node.left_refuted = before.left_refuted
+        node.last_sent = before.last_sent
         node.scopes, node.bd_seq, node.is_ignition = (
             before.scopes,
             before.bd_seq,
@@ -104,11 +105,12 @@ class Oracle(Ordering):
         node.ended_by = before.ended_by
         node.declared_before = before.declared_before
         for device, scope in before.declared_before.items():
+            scope.greatest = before.last_sent
             if device in before.unborn:
                 node.unborn[device] = Unborn(scope, self.now, None)
                 node.last_birth = self.now
             for tag in scope.tags:
-                tag.last_id = ""
+                tag.last_id, tag.read_at = "", None
                 tag.is_stale &= device not in node.scopes and device not in before.unborn
         return node
 

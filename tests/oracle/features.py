@@ -44,6 +44,7 @@ FEATURES = {
     "edge_restart": "nodes that begin anew, with a birth, without, or with the will coming later",
     "nameless_birth": "births in which no metric has a name",
     "same_bd_seq": "nodes with the same bdSeq at every start, and a clock an hour behind",
+    "wrong_clock": "nodes whose clock is ahead, by an hour or by days, or begins at every start",
     "twin_devices": "devices that count seq each for itself, and say the same at once",
     # on the way
     "dropped": "messages that never come",
@@ -81,7 +82,7 @@ WELL_MEANT = frozenset(
     {
         *("borrowed_alias", "changed_birth", "death", "duplicate_alias", "edge_restart"),
         *("missing_timestamp", "nameless_birth", "torn_envelope", "unknown_alias"),
-        *("unknown_metric", "seq_absent", "same_bd_seq", "twin_devices"),
+        *("unknown_metric", "seq_absent", "same_bd_seq", "twin_devices", "wrong_clock"),
         *("dropped", "birth_lost", "doubled", "swapped", "delayed", "late_birth"),
         *("time", "long_pause", "connection_loss", "consumer_restart"),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 START_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Session:
     bd_seq: int = 0
     keeps_bd_seq: bool = False
     behind_ms: int = 0  # what its clock is behind
+    has_clock: bool = True  # otherwise it begins at the same time at every start
     has_twins: bool = False
     twin: Twin | None = None  # what a device has said
     will: int | None = None  # bdSeq of a will that the server has still to publish
@@ -117,8 +119,13 @@ class Fleet:
             rng = random.Random(repr(key))
             keeps = rng.random() < 0.6 and "same_bd_seq" in self.features
             twins = rng.random() < 0.6 and "twin_devices" in self.features
-            behind_ms = 3_600_000 if keeps else 0
-            self.sessions[key] = Session(keeps_bd_seq=keeps, behind_ms=behind_ms, has_twins=twins)
+            wrong = rng.random() < 0.6 and "wrong_clock" in self.features
+            session = Session(keeps_bd_seq=keeps, has_twins=twins)
+            session.behind_ms = HOUR_MS if keeps else 0
+            if wrong:
+                session.behind_ms = rng.choice((0, -HOUR_MS, -HOUR_MS, -60 * HOUR_MS))
+                session.has_clock = session.behind_ms != 0
+            self.sessions[key] = session
         return self.sessions[key]
 
     def twin_of(self, session: Session, device: str | None, seed: int) -> Twin | None:
@@ -160,6 +167,8 @@ class Fleet:
     def restart(self, session: Session) -> None:
         """The node begins anew; some forget to say so, of some the will comes later."""
         session.seqs.clear()
+        if not session.has_clock:
+            session.behind_ms = self.now_ms - START_MS
         if self.rng.random() < 0.8:
             session.alive = False
             session.tables.clear()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from oracle.arrivals import Message
 
 KNOWN_GAPS = 16
+DAY_US = 24 * 3600 * 1_000_000
 
 
 @dataclass(eq=False)
@@ -20,7 +21,12 @@ class Declared:
     name: str
     datatype: int
     is_stale: bool = False
-    last_id: str = ""  # event_id of its last row
+    last_id: str = ""  # event_id of its last present row
+    read_at: int | None = None  # event_time of its last present value
+
+    def is_newer_than(self, event_time: int) -> bool:
+        """Whether a value that comes late was overtaken by the last one."""
+        return self.read_at is not None and event_time <= self.read_at
 
 
 @dataclass
@@ -29,10 +35,15 @@ class Scope:
 
     born: int  # grows with every birth
     sent_at: int | None = None  # the birth's payload timestamp
+    greatest: int = 0  # event_time of its rows since the birth
     names: dict[str, Declared] = field(default_factory=dict)
     tags: list[Declared] = field(default_factory=list)
     aliases: dict[int, Declared] = field(default_factory=dict)
     before: dict[int, Declared] = field(default_factory=dict)  # aliases of the birth before
+
+    def behind_all_values(self, died_at: int, heard_at: int) -> int:
+        """The time of a death that was heard then: later than that of any value."""
+        return died_at if self.greatest > heard_at + DAY_US else max(died_at, self.greatest + 1)
 
 
 class Trust(Enum):
@@ -98,6 +109,7 @@ class Node:
     scopes: dict[str | None, Scope] = field(default_factory=dict)
     declared_before: dict[str | None, Scope] = field(default_factory=dict)
     bd_seq: int | None = None
+    last_sent: int = 0  # when the last message that was read in order was sent
     is_ignition: bool = False
     trust: Trust = Trust.CONFIRMED
     left_refuted: bool = False  # the connection was lost in that state

@@ -71,6 +71,7 @@ class Ordering(Reading):
 
     def _read_next(self, node: Node, message: Message) -> None:
         node.expected_seq = (message.seq + 1) % 256
+        node.last_sent = message.sent_or_come
         self.remember(node, message)
         self.read(node, message)
 
@@ -226,6 +227,7 @@ class Ordering(Reading):
         self._end_session(node)
         node.expected_seq = (message.seq + 1) % 256
         node.bd_seq = message.bd_seq
+        node.last_sent = message.sent_or_come
         transmission = "Node Info/Transmission Version"
         node.is_ignition = any(m.name == transmission for m in message.payload.metrics)
         self.remember(node, message)

@@ -66,7 +66,7 @@ class Reading(Holding):
         self.batch = 0
         self.heard_at = 0  # when the last message came, microseconds since 1970
 
-    def read(self, node: Node, message: Message) -> None:
+    def read(self, node: Node, message: Message, *, is_late: bool = False) -> None:
         """Read a DBIRTH, NDATA, DDATA or DDEATH."""
         verb, device = message.topic.verb, message.topic.device
         if verb == "DBIRTH":
@@ -84,7 +84,7 @@ class Reading(Holding):
                 died_at = message.arrival.received_at_us
             self.stale(node.scopes.pop(device), message, died_at)
         elif not message.unread:
-            self.data(node, message)
+            self.data(node, message, is_late=is_late)
 
     def read_late(self, node: Node, message: Message) -> None:
         """Read a message that others have overtaken."""
@@ -96,9 +96,9 @@ class Reading(Holding):
             else:
                 self.read(node, message)
         elif message.topic.verb == "DBIRTH" and scope is not None and not message.unread:
-            self.data(node, message)
+            self.data(node, message, is_late=True)
         else:
-            self.read(node, message)
+            self.read(node, message, is_late=True)
 
     def read_held(self, node: Node, held: Held, *, is_after: bool = False) -> None:
         """Read what was sent before the birth that it waited for, unless it was sent after it."""
@@ -110,7 +110,7 @@ class Reading(Holding):
             self.put(node, held)
         else:
             self.remember(node, held.message)
-            self.data(node, held.message, held=held, is_before=not is_after)
+            self.data(node, held.message, held=held, is_before=not is_after, is_late=True)
 
     def remember(self, node: Node, message: Message) -> None:
         """Note what was read, and in which batch."""
@@ -179,10 +179,12 @@ class Reading(Holding):
         """The tags of the birth before that are not in this one have no value any more."""
         names = {metric.name for metric in payload.metrics if has_usable_name(metric)}
         device = message.topic.device
-        left_out = [] if last is None else [tag for tag in last.tags if tag.name not in names]
+        if last is None:
+            return
+        left_out = [tag for tag in last.tags if tag.name not in names]
         node.retired |= {(device, tag.name) for tag in left_out if gives_rows(tag)}
         arrival = message.arrival
-        self.said_by_host(node, arrival.server, left_out, arrival.received_at_us)
+        self.said_by_host(node, arrival.server, last, left_out, arrival.received_at_us)
 
     def ends_unheard(self, node: Node, devices: Iterable[str | None], at_us: int | None) -> None:
         """The session of these ends without a death: None is the node itself."""
@@ -210,7 +212,7 @@ class Reading(Holding):
                 due = max(unborn.since, node.last_birth) + REBORN_SECONDS
                 if self.heard_at and min(due, unborn.since + REBORN_AT_MOST) <= self.now:
                     at_us = self.heard_at if unborn.ended_at is None else unborn.ended_at
-                    self.said_by_host(node, server, unborn.scope.tags, at_us)
+                    self.said_by_host(node, server, unborn.scope, unborn.scope.tags, at_us)
                     del node.unborn[device]
 
     def data(
@@ -220,6 +222,7 @@ class Reading(Holding):
         *,
         held: Held | None = None,
         is_before: bool = False,
+        is_late: bool = False,
     ) -> None:
         """Read values; the metrics no birth declares are held, or given up if they were held.
 
@@ -236,7 +239,7 @@ class Reading(Holding):
                 continue
             declared = self._declared(node, message, metric, is_before=is_before)
             if declared is not None:
-                self.metric(node, declared, metric, message)
+                self.metric(node, declared, metric, message, is_late=is_late)
             elif not is_control(metric.name):
                 unknown.append(metric)
                 reasons.append("unknown_metric" if metric.name else "unknown_alias")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from oracle.arrivals import BIRTHS, Arrival, Message, Topic, time_us
 from oracle.event_id import event_id, identity
 from oracle.filters import seen
+from oracle.node import DAY_US
 from oracle.template import expand
 from oracle.templates import DECLARED_ONLY
 from oracle.values import (
@@ -71,8 +72,7 @@ class Rows:
         order: for each row, which of all arrivals it is from, and how many had arrived
             when it was read.
         counts: how often each reason of docs/decoding.md occurred.
-        repeated: birth values that were their tag's last row already; `repeated_late` are
-            those of them whose message had waited.
+        repeated: birth values that were their tag's last present row already.
         rebirth_requests: (group, edge node, reason) of every request the rules
             call for, in order, not debounced.
     """
@@ -95,7 +95,6 @@ class Rows:
         self.order: list[tuple[int, int]] = []
         self.counts: Counter[str] = Counter()
         self.repeated = 0
-        self.repeated_late = 0
         self.rebirth_requests: list[tuple[str, str, str]] = []
 
     def ask_rebirth(self, message: Message, reason: str) -> None:
@@ -111,19 +110,23 @@ class Rows:
 
     def stale(self, scope: Scope, message: Message, died_at: int) -> None:
         """A row without value for every tag of a node or device that died."""
+        died_at = scope.behind_all_values(died_at, message.arrival.received_at_us)
         for tag in scope.tags:
             if gives_rows(tag):
                 tag.is_stale = True
                 self._row(tag, (NO_VALUE, died_at, 500, "STALE", False), message)
 
-    def said_by_host(self, node: Node, server: str, tags: Iterable[Declared], said_at: int) -> None:
+    def said_by_host(
+        self, node: Node, server: str, scope: Scope, tags: Iterable[Declared], said_at: int
+    ) -> None:
         """A row without value, and of no message, for every tag that is not STALE yet."""
+        died_at = scope.behind_all_values(said_at, said_at)
         for tag in tags:
             if gives_rows(tag) and not tag.is_stale:
                 topic = Topic(node.group, "HOST", node.name, tag.device)
                 arrival = Arrival("", b"", said_at, server=server)
                 said = Message(arrival, topic, Payload(), number=self.arrived)
-                self._row(tag, (NO_VALUE, said_at, 500, "STALE", False), said)
+                self._row(tag, (NO_VALUE, died_at, 500, "STALE", False), said)
                 tag.is_stale = True
 
     def metric(
@@ -134,6 +137,7 @@ class Rows:
         message: Message,
         *,
         is_birth: bool = False,
+        is_late: bool = False,
     ) -> None:
         """The row of one metric that was found in a birth, unless it gives none."""
         if is_control(declared.name) or metric.extension_value == DECLARED_ONLY:
@@ -155,16 +159,26 @@ class Rows:
         event_time = time_us(metric.timestamp) if metric.HasField("timestamp") else None
         if metric.HasField("timestamp") and event_time is None:
             reasons.append("timestamp_out_of_range")
-        sent_at = message.sent_at
-        sent_or_come = message.arrival.received_at_us if sent_at is None else sent_at
         if event_time is None:
-            event_time = sent_or_come
+            event_time = message.sent_or_come
         self.counts.update(reasons)
-        if declared.is_stale and is_birth:
-            event_time = max(event_time, sent_or_come)
-            declared.is_stale = False
-        state = (values, event_time, code, quality, metric.is_historical)
+        is_historical = metric.is_historical or (is_late and declared.is_newer_than(event_time))
+        self._value_read(node, declared, event_time, message, is_historical=is_historical)
+        if is_birth and declared.is_stale:
+            declared.is_stale, declared.last_id = False, ""
+        state = (values, event_time, code, quality, is_historical)
         self._row(declared, state, message)
+
+    @staticmethod
+    def _value_read(
+        node: Node, declared: Declared, event_time: int, message: Message, *, is_historical: bool
+    ) -> None:
+        """Note the time of a value, for those that come late, and for the death."""
+        if event_time <= message.arrival.received_at_us + DAY_US:
+            scope = node.scopes[declared.device]
+            scope.greatest = max(scope.greatest, event_time)
+        if not is_historical:
+            declared.read_at = event_time
 
     def _row(
         self,
@@ -188,9 +202,9 @@ class Rows:
         identifier = event_id(tag, event_time, values, code)
         if topic.verb in BIRTHS and identifier == declared.last_id:
             self.repeated += 1
-            self.repeated_late += message.number != self.arrived
             return
-        declared.last_id = identifier
+        if not is_historical:
+            declared.last_id = identifier
         row = {
             "event_id": identifier,
             "event_time": event_time,

@@ -347,7 +347,7 @@ def test_deaths_end_sessions_and_give_a_stale_row_per_tag():
         assert columns(row) == (None, None, None, None)
 
 
-def test_the_first_birth_value_after_a_death_is_dated_at_the_birth():
+def test_the_first_birth_value_after_a_death_is_a_row_again_with_its_own_time():
     tag = metric("Tag", 11, boolean_value=True)
     oracle = fed(
         arrival("NBIRTH", tag),
@@ -358,11 +358,10 @@ def test_the_first_birth_value_after_a_death_is_dated_at_the_birth():
     assert [row["event_time"] for row in oracle.rows] == [
         MEASURED_MS * 1000,
         ARRIVED,
-        (SENT_MS + 1) * 1000,
         MEASURED_MS * 1000,
     ]
-    assert oracle.rows[0]["event_id"] == oracle.rows[3]["event_id"]
-    assert len({row["event_id"] for row in oracle.rows}) == 3
+    assert oracle.rows[0]["event_id"] == oracle.rows[2]["event_id"]
+    assert oracle.repeated == 1
 
 
 def test_a_birth_value_that_is_the_last_row_of_its_tag_gives_no_other():

@@ -16,25 +16,30 @@ from sparkplug.messages import Reason, RebirthRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sparkplug.decoded import Decoded
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.observations import SessionTags
     from sparkplug.host.owner import MetricOwner
+    from sparkplug.host.watch.read_times import ReadTimes
 
 _EVERY: Final = 1.0
 _LEARN_EVERY: Final = 600.0
 
 
 def say_stale(
-    owners: Sequence[MetricOwner], tags: NDArray[np.int32], at_us: int, decoded: Decoded
+    read_times: ReadTimes,
+    owners: Sequence[MetricOwner],
+    by_owner: Sequence[SessionTags],
+    at_us: int,
+    decoded: Decoded,
 ) -> None:
     """Rows of quality STALE of the host itself; whose tags these are is remembered."""
     decoded.memories += map(stale_memory, owners)
-    if len(tags):
-        decoded.observations.append(said_by_host(tags, at_us))
+    rows = said_by_host(by_owner, at_us)
+    if len(rows):
+        read_times.date(rows, by_owner)
+        decoded.observations.append(rows)
 
 
 class Absence:
@@ -86,10 +91,10 @@ class Absence:
         for session, owners, known_us in self._state.unborn.overdue(self._state.now):
             ended_us = at_us if known_us is None else known_us
             decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
-            gone, tags = self._state.liveness.gone(owners)
+            gone, by_owner = self._state.liveness.gone(owners)
             if not gone:
                 continue
-            say_stale(gone, tags, ended_us, decoded)
+            say_stale(self._state.read_times, gone, by_owner, ended_us, decoded)
             names = [each.device_id or "the edge node itself" for each in gone]
             decoded.events.append(
                 Event(
@@ -135,7 +140,8 @@ class Absence:
     def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
         unborn = self._state.unborn.take(session)
         decoded.memories += map(stale_memory, unborn)
-        say_stale(*self._state.liveness.given_up(session, unborn), at_us, decoded)
+        gone = self._state.liveness.given_up(session, unborn)
+        say_stale(self._state.read_times, *gone, at_us, decoded)
 
     def _is_missed(self, index: int) -> bool:
         """Whether a node was heard at some time, and no other server of the site shows it.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sparkplug.decoded import Observations
     from sparkplug.host.batch import Batch
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.observations import Observed
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.ordering import Ordering
     from sparkplug.host.reading.resolution import Resolution
@@ -118,7 +118,9 @@ class BatchReader:
         if unusable:
             decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
         flat = state.structured.flatten(batch, decoded)
-        observations = self._observe(batch, flat)
+        observed = self._observe(batch, flat)
+        # What the edge node itself calls history: rows that came late are not flushed.
+        observations = observed.rows if observed is not None else None
         if state.options.describe_tags:
             decoded.metadata += describe(batch, flat, state.catalogue)
         if not state.restoring:
@@ -137,9 +139,11 @@ class BatchReader:
         for entry in batch.placed:
             entry.leave()
 
-    def _observe(self, batch: Batch, flat: Flattened) -> Observations | None:
-        """Give the rows of a batch; return those of values."""
+    def _observe(self, batch: Batch, flat: Flattened) -> Observed | None:
+        """Give the rows of a batch; return those of values, as they came."""
         state, decoded = self._state, batch.decoded
+        late = batch.late_of_metrics()
+        in_order = not (batch.reordered or batch.stale or batch.began)
         found = observe(
             columns=flat.columns,
             tag=flat.tag,
@@ -148,19 +152,21 @@ class BatchReader:
             received_us=np.array(batch.messages.received_us),
             ignition=flat.of(batch.ignition_of_metrics()),
             returned=flat.returned,
+            late=None if late is None else flat.of(late),
             texts=flat.texts,
-            turn=flat.of(batch.turn_of_metrics()) if batch.reordered or batch.stale else None,
+            turn=None if in_order else flat.of(batch.turn_of_metrics()),
             emit_births=state.births_give_rows,
             emit_transient=state.options.emit_transient,
             counts=decoded.counts,
         )
-        observations, turns = found or (None, NO_TURNS)
-        decoded.observations += in_turn(observations, turns, batch.stale)
+        rows = state.read_times.look(found, batch.began, batch.stale)
+        turns = NO_TURNS if found is None else found.turns
+        decoded.observations += in_turn(rows, turns, batch.stale)
         if flat.returned.any():
             decoded.taken_back.append(flat.tag[flat.returned])
-        if observations is not None:
-            decoded.taken_back += state.liveness.take_back(observations)
-        return observations
+        if rows is not None:
+            decoded.taken_back += state.liveness.take_back(rows)
+        return found
 
 
 def _is_lost_birth(quarantined: Quarantined) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from sparkplug.datatypes import datatype_codes
 from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
-from sparkplug.host.observations import said_by_host
+from sparkplug.host.observations import SessionTags, StaleRows, said_by_host
 from sparkplug.host.structured_rows import Birth
 from sparkplug.messages import Reason
 from sparkplug.payload import booleans, numbers, validity
@@ -52,6 +52,7 @@ class Declaration:
         declared = owner.declare(
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
+        batch.began.append((int(batch.turn[arrival.position]), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
@@ -104,8 +105,9 @@ class Declaration:
         if state.options.emit_stale:
             due = state.liveness.retire(owner, retired)
             if len(due):
-                rows = said_by_host(due, arrival.received_us)
-                batch.stale.append((int(batch.turn[position]), rows))
+                left_out = [SessionTags(due, before)]
+                rows = said_by_host(left_out, arrival.received_us)
+                batch.stale.append(StaleRows(int(batch.turn[position]), rows, left_out))
 
     def _take_back_stale(self, arrival: Arrival) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""

@@ -9,7 +9,7 @@ import numpy as np
 from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import CODE
 from sparkplug.host.nodes.session import TRANSMISSION_VERSION
-from sparkplug.host.observations import stale_observations
+from sparkplug.host.observations import SessionTags, StaleRows, stale_observations
 from sparkplug.host.owner import MetricOwner, stale_memory
 from sparkplug.host.reading.declaration import Declaration
 from sparkplug.memory import BirthMemory, EndMemory
@@ -150,8 +150,8 @@ class Lifecycle:
         if not owners:
             return
         state.liveness.said_stale(owners)
-        alive = np.concatenate([owner.declared for owner in owners])
-        tags = alive[state.catalogue.gives_rows(alive) & state.catalogue.is_read(alive)]
+        by_owner = state.liveness.with_rows_by_owner(owners)
+        tags = np.concatenate(by_owner)
         if len(tags) == 0:
             return
         state.catalogue.stale[tags] = True
@@ -167,7 +167,8 @@ class Lifecycle:
             received_us=received_us,
             seq=seq if seq < BEYOND_SEQ else ABSENT,
         )
-        batch.stale.append((int(batch.turn[position]), rows))
+        ended = [SessionTags(each, each) for each in by_owner]
+        batch.stale.append(StaleRows(int(batch.turn[position]), rows, ended))
 
     # ------------------------------------------------------------------ told and remembered
 

@@ -72,8 +72,12 @@ class SessionReader:
             and owner.born
             and not arrival.is_unread
         ):
+            arrival.batch.late[arrival.position] = True
             self._read_data(arrival, owner)
             return
+        # The values of a birth that is one are as present as ever.
+        is_birth = arrival.topic.message_type is MessageType.DBIRTH
+        arrival.batch.late[arrival.position] = not is_birth
         self.read(arrival, session, place)
 
     def read_without_birth(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
@@ -110,14 +114,16 @@ class SessionReader:
         position = entry.place
         batch.node[position] = session.index
         batch.released[position] = True
+        is_ignition = bool(self._state.nodes["ignition"][session.index])
         if entry.members is not None:
+            if position < batch.recalled and entry.rows is not None:  # else: read where it came
+                batch.take_rows(entry.rows, ignition=is_ignition)
             rest = self._state.structured.resume(batch, entry.members)
             if rest is not None:
                 batch.decoded.expired.append(QuarantinedPart(rest, Reason.UNKNOWN_METRIC))
         elif entry.rows is not None:
             owner = session.owner_of(self._state.arrival(batch, position).topic.device_id)
             assert owner is not None
-            is_ignition = bool(self._state.nodes["ignition"][session.index])
             batch.take_rows(entry.rows, ignition=is_ignition)
             self._read_metrics(batch, position, owner, entry.rows, steady=True)
         else:
@@ -138,6 +144,7 @@ class SessionReader:
             arrival.stay_closed()
         else:
             arrival.take()
+            arrival.batch.late[arrival.position] = True
             self._read_data(arrival, owner, steady=not after)
 
     # ------------------------------------------------------------------ data

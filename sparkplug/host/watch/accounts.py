@@ -29,7 +29,10 @@ _US_PER_MS: Final = 1000
 
 
 class Received(NamedTuple):
-    """Messages of one node that took part in seq, and the payload time of the last one."""
+    """Messages of one node that took part in seq, and the payload time of the last one read.
+
+    None may have come, if one was read that had waited.
+    """
 
     group_id: str
     edge_node_id: str
@@ -51,6 +54,7 @@ class GapAccounts:
         self._strangers: set[NodeKey] = set()
         self._left_in_doubt: set[NodeKey] = set()
         self._any_received = False
+        self._read_since: set[int] = set()  # nodes of which a message was read that came before
 
     # ------------------------------------------------------------------ received
 
@@ -75,6 +79,7 @@ class GapAccounts:
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A message was read in order of seq, one by one."""
         self._nodes["sent_us"][session.index] = sent_us(arrival.batch, arrival.position)
+        self._read_since.add(session.index)
 
     def take_received(
         self, sessions: Sequence[EdgeNodeSession], *, unborn: bool = False
@@ -87,12 +92,15 @@ class GapAccounts:
             early = [Received(*key, count, 0) for key, count in self._unborn.items()]
             self._unborn.clear()
             return early + self.take_received(sessions)
-        if not self._any_received:
+        if not self._any_received and not self._read_since:
             return []
         self._any_received = False
         size = self._nodes.size
         received = self._nodes["received"][:size]
-        found = np.flatnonzero(received)
+        heard = received != 0
+        heard[list(self._read_since)] = True
+        self._read_since.clear()
+        found = np.flatnonzero(heard)
         columns = (found, received[found], self._nodes["sent_us"][found])
         taken = [
             Received(sessions[i].owner.group_id, sessions[i].owner.edge_node_id, count, at_us)

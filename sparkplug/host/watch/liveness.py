@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sparkplug.host.catalogue import NEVER, NO_TAG
+from sparkplug.host.observations import SessionTags
+from sparkplug.host.watch.twins import Twins
 from sparkplug.messages import ROW_TYPES
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from sparkplug.decoded import Observations
     from sparkplug.host.batch import GrowingColumns
-    from sparkplug.host.catalogue import TagCatalogue
+    from sparkplug.host.catalogue import TagCatalogue, TagOwner
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.owner import MetricOwner
 
@@ -40,6 +43,7 @@ class Liveness:
         catalogue: of the fleet.
         sessions: of the fleet, by (group id, edge node id).
         nodes: columns over the sessions' indices; `confirmed` is read.
+        topics: columns over the indices of data topics; `node` and `live` are read.
         births_give_rows: whether a birth says of its tags that they are not STALE.
     """
 
@@ -48,6 +52,7 @@ class Liveness:
         catalogue: TagCatalogue,
         sessions: Mapping[tuple[str, str], EdgeNodeSession],
         nodes: GrowingColumns,
+        topics: GrowingColumns,
         *,
         births_give_rows: bool,
     ) -> None:
@@ -55,6 +60,8 @@ class Liveness:
         self._catalogue = catalogue
         self._sessions = sessions
         self._nodes = nodes
+        self._topics = topics
+        self._twins: dict[Liveness, Twins] = {}
         self._births_give_rows = births_give_rows
         self._unsettled: set[tuple[str, str]] = set()
         self._any_unsettled_tag = False
@@ -118,26 +125,58 @@ class Liveness:
         self._catalogue.stale[stale] = False
         return [self._catalogue.names[tag] for tag in stale.tolist()]
 
+    # ------------------------------------------------------------------ values on other servers
+
+    def read_elsewhere(self, tags: NDArray[np.int32]) -> NDArray[np.int64]:
+        """When the newest value was measured that another server of the site has of each tag.
+
+        Only servers count that are certain of the tag's node or device; NEVER where none is.
+        """
+        newest = np.full(len(tags), NEVER)
+        for peer in self.peers:
+            if peer not in self._twins:
+                self._twins[peer] = Twins(self._catalogue, peer.find, peer.catalogue)
+            np.maximum(newest, peer.read_last(*self._twins[peer].of(tags)), out=newest)
+        return newest
+
+    @property
+    def catalogue(self) -> TagCatalogue:
+        """Of the fleet."""
+        return self._catalogue
+
+    def find(self, owner: TagOwner) -> MetricOwner | None:
+        """The node or device of the same ids here."""
+        return _owner_in(self._sessions.get((owner.group_id, owner.edge_node_id)), owner.device_id)
+
+    def read_last(self, tags: NDArray[np.int32], topics: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The time of the last value here of tags of these data topics; NEVER if it is not sure."""
+        sure = (tags != NO_TAG) & self._topics["live"][topics]
+        sure &= self._nodes["confirmed"][self._topics["node"][topics]]
+        read_us = np.full(len(tags), NEVER)
+        read_us[sure] = self._catalogue.read_us[tags[sure]]
+        return read_us
+
     # ------------------------------------------------------------------ ends that were not heard
 
-    def gone(self, owners: Iterable[MetricOwner]) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+    def gone(self, owners: Iterable[MetricOwner]) -> tuple[list[MetricOwner], list[SessionTags]]:
         """Nodes and devices are not taken for alive any more.
 
         Returns:
-            Those of them that no other server shows alive, and the tags that a row is due for.
+            Those of them that no other server shows alive, and the tags of each.
         """
         gone = self.alive_nowhere_else(owners)
         self.said_stale(gone)
-        nothing = np.empty(0, dtype=np.int32)
-        tags = self._with_rows(np.concatenate([nothing, *(owner.declared for owner in gone)]))
-        tags = tags[~self._catalogue.stale[tags]]
-        self._catalogue.stale[tags] = True
-        return gone, tags
+        by_owner: list[SessionTags] = []
+        for tags in self.with_rows_by_owner(gone):
+            due = tags[~self._catalogue.stale[tags]]
+            self._catalogue.stale[due] = True
+            by_owner.append(SessionTags(due, tags))
+        return gone, by_owner
 
     def lost(
         self, unborn: Iterable[MetricOwner] = ()
-    ) -> tuple[list[MetricOwner], NDArray[np.int32]]:
-        """The connection is lost: who is STALE now, and the tags that a row is due for.
+    ) -> tuple[list[MetricOwner], list[SessionTags]]:
+        """The connection is lost: who is STALE now, and the tags of each.
 
         `unborn` are those whose births were waited for.
         """
@@ -149,7 +188,7 @@ class Liveness:
 
     def given_up(
         self, session: EdgeNodeSession, unborn: Iterable[MetricOwner]
-    ) -> tuple[list[MetricOwner], NDArray[np.int32]]:
+    ) -> tuple[list[MetricOwner], list[SessionTags]]:
         """A node is taken for dead, though its session may go on; returns what `gone` does."""
         self._unsettled.add((session.owner.group_id, session.owner.edge_node_id))
         self._any_unsettled_tag = True
@@ -242,6 +281,10 @@ class Liveness:
         found = [key for key in self._unsettled - ended if confirmed[self._sessions[key].index]]
         self._unsettled -= ended.union(found)
         return sorted(found)
+
+    def with_rows_by_owner(self, owners: Iterable[MetricOwner]) -> list[NDArray[np.int32]]:
+        """The declared tags that give rows, of each of some nodes and devices."""
+        return [self._with_rows(owner.declared) for owner in owners]
 
     def _with_rows(self, tags: NDArray[np.int32]) -> NDArray[np.int32]:
         return tags[self._catalogue.gives_rows(tags) & self._catalogue.is_read(tags)]

@@ -33,7 +33,6 @@ from consumer.demo.report import again
 from consumer.demo.system import Reading
 from consumer.demo.verification import QUERY, count_rows, verify
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
-from consumer.simulator.ledger import BirthIds
 
 PROGRAM = "from consumer.cli import main; main()"
 COMMAND = [sys.executable, "-c", PROGRAM, "demo"]
@@ -504,28 +503,11 @@ def test_rows_that_are_missing_or_landed_twice_are_found(tmp_path):
     assert count_rows(table_dir) == 0
     rows = ((ids[0], "A"), (ids[1], "A"), (ids[1], "A"), ("f" * 32, "earlier"))
     write_deltalake(table_dir, tag_events(*rows))
-    landed = verify(table_dir, ids, [], ["A", "B"])
+    landed = verify(table_dir, ids, ["A", "B"])
     assert (landed.rows, landed.distinct, landed.missing, landed.total) == (3, 2, 3, 4)
     assert set(landed.examples) == set(ids[2:])
     assert landed.per_gateway == {"A": 3, "B": 0}
     assert count_rows(table_dir) == 4
-
-
-def test_a_birth_value_may_have_landed_under_either_of_its_ids_but_data_only_under_one(tmp_path):
-    own, later, either, neither, data = (uuid.uuid4().hex for _ in range(5))
-    returned = [uuid.uuid4().hex for _ in range(5)]
-    births = [
-        BirthIds(*pair) for pair in zip((own, later, either, neither, data), returned, strict=True)
-    ]
-    rows = (own, returned[1], either, returned[2], returned[4])
-    table_dir = tmp_path / "t"
-    write_deltalake(table_dir, tag_events(*((each, "A") for each in rows)))
-    # The last value was also published as data, of which only the repetition landed.
-    landed = verify(table_dir, [data], births, ["A"])
-    assert (landed.rows, landed.distinct, landed.missing) == (5, 4, 2)
-    assert set(landed.examples) == {neither, data}
-    whole = verify(table_dir, [], births[:3], ["A"])
-    assert (whole.rows, whole.distinct, whole.missing) == (4, 3, 0)
 
 
 def test_the_command_to_ask_again_survives_odd_directories(tmp_path):

@@ -41,6 +41,14 @@ def test_arrival_numbers_have_no_gaps_where_values_were_repeated():
     assert [row["arrival_number"] for row in seen.rows] == [1, 2, 3, 4]
 
 
+def test_history_in_between_does_not_make_what_a_birth_repeats_news():
+    seen = fed(BIRTH)
+    flushed = metric(alias=0, double_value=9.0, timestamp=MEASURED_MS - 1, is_historical=True)
+    seen.feed(message("NDATA", flushed, seq=1))
+    assert not seen.feed(BIRTH)
+    assert seen.repeated == 2
+
+
 def test_of_a_rebirth_only_what_changed_gives_rows():
     seen = fed(BIRTH)
     rows = seen.feed(message("NBIRTH", changed("Ramp", 1.0, 0), tag("Sine", 1), tag("New", 2)))

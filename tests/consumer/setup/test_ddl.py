@@ -154,13 +154,15 @@ def test_the_command_prints_everything_to_stdout_and_needs_no_secrets(tmp_path):
         ddl.create_table(TABLE),
         ddl.grants(TABLE, UUID),
         ddl.deduplicated_view(TABLE),
+        ddl.latest_view(TABLE),
         ddl.streaming(TABLE),
     ]
     assert done.stdout == "\n".join(parts)
 
 
-def test_the_command_can_print_the_view_alone(tmp_path):
-    assert run(tmp_path, "--view-only").stdout == ddl.deduplicated_view(TABLE)
+def test_the_command_can_print_the_views_alone(tmp_path):
+    views = ddl.deduplicated_view(TABLE), ddl.latest_view(TABLE)
+    assert run(tmp_path, "--view-only").stdout == "\n".join(views)
 
 
 def test_the_command_can_grant_to_another_principal(tmp_path):
@@ -202,6 +204,7 @@ def test_the_command_prints_tables_grants_and_views_of_the_side_tables(tmp_path)
         *(ddl.create_table(EVENTS, SPARKPLUG_EVENTS), ddl.grants(EVENTS, UUID)),
         *(ddl.create_table(METADATA, TAG_METADATA), ddl.grants(METADATA, UUID)),
         ddl.deduplicated_view(TABLE),
+        ddl.latest_view(TABLE),
         ddl.events_view(EVENTS),
         ddl.metadata_view(METADATA),
         ddl.unit_view(TABLE, f"{TABLE}_deduplicated", METADATA),
@@ -209,7 +212,7 @@ def test_the_command_prints_tables_grants_and_views_of_the_side_tables(tmp_path)
     ]
     assert done.stdout == "\n".join(parts)
     views = run(tmp_path, "--view-only", config=SIDE_CONFIG).stdout
-    assert views == "\n".join(parts[6:10])
+    assert views == "\n".join(parts[6:11])
 
 
 @pytest.mark.parametrize(("key", "view"), [("events", "_latest"), ("metadata", "_current")])
@@ -218,7 +221,7 @@ def test_each_side_table_can_be_on_by_itself(tmp_path, key, view):
     config = CONFIG.replace(f"  table: {TABLE}", f"  table: {TABLE}\n  {key}_table: {name}")
     views = run(tmp_path, "--view-only", config=config).stdout
     assert f"VIEW {name}{view} AS" in views
-    assert views.count("CREATE") == {"events": 2, "metadata": 3}[key]
+    assert views.count("CREATE") == {"events": 3, "metadata": 4}[key]
 
 
 def of(table, rows):

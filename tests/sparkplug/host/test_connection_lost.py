@@ -104,12 +104,14 @@ def test_dead_nodes_get_no_rows(server):
     assert event.detail == "0 edge nodes were alive"
 
 
-def test_the_first_birth_value_after_the_loss_is_dated_by_the_birth(server):
+def test_the_first_birth_value_after_the_loss_is_a_row_again_with_its_own_time(server):
     server.lost(5.0, LOST)
     reborn = message("NBIRTH", BD_SEQ, tag("Ramp", 0), timestamp=REBIRTH_MS)
-    first = server.at(6.0, reborn)
-    second = server.at(7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0, 9.0), timestamp=REBIRTH_MS))
-    assert [row["event_time"] // 1000 for row in first + second] == [REBIRTH_MS, MEASURED_MS]
+    [first] = server.at(6.0, reborn)
+    assert server.at(6.5, reborn) == []
+    [second] = server.at(7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0, 9.0), timestamp=REBIRTH_MS))
+    assert [row["event_time"] // 1000 for row in (first, second)] == [MEASURED_MS, MEASURED_MS]
+    assert first["event_id"] == server.rows[0]["event_id"] != second["event_id"]
 
 
 def test_a_node_that_goes_on_without_a_birth_is_read_and_asked_once(server):
@@ -131,21 +133,17 @@ def test_a_node_that_is_born_anew_is_not_asked(server):
 def test_data_takes_back_what_was_said_of_its_own_tag_and_the_birth_the_rest(server):
     server.lost(5.0, LOST)
     server.at(6.0, data(3, 0, 5.0))
-    rows = server.at(
-        7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0), tag("Sine", 1), timestamp=REBIRTH_MS)
-    )
-    assert {row["metric_name"]: row["event_time"] // 1000 for row in rows} == {
-        "Ramp": MEASURED_MS,
-        "Sine": REBIRTH_MS,
-    }
+    reborn = tag("Ramp", 0, 5.0), tag("Sine", 1)
+    rows = server.at(7.0, message("NBIRTH", BD_SEQ, *reborn, timestamp=REBIRTH_MS))
+    assert [(name(row), row["event_time"] // 1000) for row in rows] == [("Sine", MEASURED_MS)]
 
 
 def test_history_takes_nothing_back(server):
     server.lost(5.0, LOST)
     old = metric(alias=0, double_value=1.0, is_historical=True)
     server.at(6.0, message("NDATA", old, seq=3))
-    rows = server.at(7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0), timestamp=REBIRTH_MS))
-    assert [row["event_time"] // 1000 for row in rows] == [REBIRTH_MS]
+    rows = server.at(7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0, 1.0), timestamp=REBIRTH_MS))
+    assert [row["is_historical"] for row in rows] == [False]
 
 
 def test_after_each_loss_tags_that_came_back_become_stale_again(server):
@@ -184,10 +182,9 @@ def test_after_a_restart_a_node_that_goes_on_is_asked_and_its_birth_takes_it_bac
     server.fleet.restore(memories, b"\x02\x00")
     assert values(server.at(6.0, data(2, 0, 5.0))) == [("Ramp", 5.0)]
     assert server.wishes() == [("Edge", "connection_lost")]
-    [_, sine] = server.at(
-        7.0, message("NBIRTH", BD_SEQ, tag("Ramp", 0), tag("Sine", 1), timestamp=REBIRTH_MS)
-    )
-    assert (sine["metric_name"], sine["event_time"] // 1000) == ("Sine", REBIRTH_MS)
+    reborn = message("NBIRTH", BD_SEQ, tag("Ramp", 0, 5.0), tag("Sine", 1), timestamp=REBIRTH_MS)
+    [sine] = server.at(7.0, reborn)
+    assert (sine["metric_name"], sine["event_time"] // 1000) == ("Sine", MEASURED_MS)
 
 
 def test_what_is_stale_is_remembered_over_a_restart(server):

@@ -161,7 +161,14 @@ def test_data_before_the_birth_in_one_batch_is_read_as_what_waited_for_it():
         message("NBIRTH", tag("Ramp", 0, 2.0)),
         message("NDATA", change(0, 3.0), seq=1),
     )
-    assert values(seen.rows) == [("Ramp", 1.0), ("Ramp", 2.0), ("Ramp", 3.0)]
+    assert [
+        (*each, row["is_historical"])
+        for each, row in zip(values(seen.rows), seen.rows, strict=True)
+    ] == [
+        ("Ramp", 2.0, False),
+        ("Ramp", 1.0, True),
+        ("Ramp", 3.0, False),
+    ]
     assert seen.counts == {"data_before_birth": 1}
 
 

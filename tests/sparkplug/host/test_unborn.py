@@ -133,7 +133,8 @@ def test_a_device_that_comes_after_all_takes_its_rows_back(server):
     server.at(1.0, reborn())
     server.tick(11.0)
     [row] = server.at(20.0, boiler_birth(timestamp=REBORN_MS))
-    assert (row["quality"], row["event_time"]) == ("GOOD", REBORN_MS * 1000)
+    assert (row["quality"], row["event_time"]) == ("GOOD", MEASURED_MS * 1000)
+    assert row["is_historical"] is False
     assert stale(server.tick(100.0)) == []
 
 
@@ -306,7 +307,8 @@ def test_a_device_that_is_born_again_on_no_server_gets_the_rows_of_one():
         each.at(1.0, reborn())
     assert stale(a.tick(11.0) + b.tick(11.0)) == DEVICES
     [row] = b.at(12.0, boiler_birth(timestamp=REBORN_MS))
-    assert row["event_time"] == REBORN_MS * 1000
+    assert (row["quality"], row["event_time"]) == ("GOOD", MEASURED_MS * 1000)
+    assert row["is_historical"] is False
 
 
 def test_a_tag_that_another_server_declares_gets_none_until_that_leaves_it_out():
@@ -371,13 +373,18 @@ def test_a_tag_with_another_datatype_is_not_left_out():
 
 
 def test_a_tag_that_comes_back_with_its_old_value_takes_the_row_back():
-    """The same observation would be taken for a copy of the row from before."""
+    """It is the same observation as the row from before, and yet no copy of it."""
     server = server_with(node_birth(1, tag("Ramp", 0), tag("Old", 1)))
     server.at(1.0, reborn())
     rows = server.at(2.0, node_birth(2, tag("Ramp", 0), tag("Old", 1), timestamp=REBORN_MS + 1))
     [back] = [row for row in rows if row["metric_name"] == "Old"]
-    assert back["event_time"] == (REBORN_MS + 1) * 1000
-    assert back["event_id"] not in {row["event_id"] for row in server.rows if row is not back}
+    assert (back["quality"], back["event_time"]) == ("GOOD", MEASURED_MS * 1000)
+    assert back["is_historical"] is False
+    again = [row["event_id"] for row in server.rows].count(back["event_id"])
+    assert again == 2
+    # The next one that repeats it is a copy.
+    server.at(3.0, node_birth(3, tag("Ramp", 0), tag("Old", 1), timestamp=REBORN_MS + 2))
+    assert [row["event_id"] for row in server.rows].count(back["event_id"]) == again
 
 
 def test_so_does_one_that_comes_back_on_another_server_of_the_site():
@@ -385,7 +392,9 @@ def test_so_does_one_that_comes_back_on_another_server_of_the_site():
     a.at(0.0, node_birth(1, tag("Ramp", 0), tag("Old", 1)))
     a.at(1.0, reborn())
     rows = b.at(2.0, node_birth(2, tag("Ramp", 0), tag("Old", 1), timestamp=REBORN_MS + 1))
-    assert {name(row): row["event_time"] // 1000 for row in rows}["Old"] == REBORN_MS + 1
+    [back] = [row for row in rows if row["metric_name"] == "Old"]
+    assert (back["quality"], back["event_time"]) == ("GOOD", MEASURED_MS * 1000)
+    assert back["is_historical"] is False
 
 
 def test_births_of_an_earlier_run_are_known_to_what_leaves_their_tags_out():
