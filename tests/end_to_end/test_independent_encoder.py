@@ -182,9 +182,13 @@ def test_deaths_make_tags_stale_and_what_the_dead_say_is_held_until_the_next_bir
 
     rows = running.table.wait_for(11, group_id=gateway.group)
     said = [row for row in rows if row["quality"] != "STALE"]
-    # What the dead said (-1) is held until the next birth; the pump has none.
-    values = [row["numeric_value"] for row in said]
-    assert values == [0.0, 0.0, -1.0, 1.0, 2.0, -1.0, 3.0, 4.0]
+    # What the dead said (-1) is held until the next birth, behind which it is history; the pump
+    # has none.
+    values = [(row["numeric_value"], bool(row["is_historical"])) for row in said]
+    assert values == [
+        *((0.0, False), (0.0, False), (1.0, False), (-1.0, True), (2.0, False)),
+        *((3.0, False), (-1.0, True), (4.0, False)),
+    ]
     of_pump, *of_all = (row for row in rows if row["quality"] == "STALE")
     assert (of_pump["message_type"], of_pump["metric_name"]) == ("DDEATH", "Speed")
     assert of_pump["event_time"] == MEASURED + timedelta(seconds=1)
@@ -196,9 +200,8 @@ def test_deaths_make_tags_stale_and_what_the_dead_say_is_held_until_the_next_bir
         assert row["message_type"] == "NDEATH"
         assert row["event_time"] == row["ingestion_timestamp"]
         assert value_columns(row) == (None, None, None, None)
-    # Values of the births after the deaths, dated at the births.
-    dated = {row["numeric_value"]: row["event_time"] - MEASURED for row in said}
-    assert (dated[1.0], dated[3.0]) == (timedelta(seconds=1), timedelta(seconds=2))
+    # Values keep the times of the edge node, also those of the births after the deaths.
+    assert {row["event_time"] - MEASURED for row in said} == {timedelta(0)}
     after = running.consumer.reasons()
     assert after.pop("device_data_before_birth") == 1
     assert after.pop("data_before_birth") == 2

@@ -123,12 +123,17 @@ def test_held_messages_survive_a_restart(tmp_path):
         for node in nodes.nodes.values():
             nodes._perform(node.rebirth(nodes.time_of(3)))
         # The births say of the aliases what those before said; they repeat what was held: the same
-        # observations, which land once.
+        # observations, of which the births' copies are present and the held ones history.
         wait_until(lambda: landed(system) == published(nodes, [0, 2]), what="what was held")
         system.consumer.wait_delivered()
-        held = [row for row in system.table.rows() if row["numeric_value"] == 2.0]
-        assert values_of(held) == published(nodes, [2])
-        assert {row["message_type"] for row in held} == {"NDATA", "DDATA"}
+        for is_historical, types in ((False, {"NBIRTH", "DBIRTH"}), (True, {"NDATA", "DDATA"})):
+            copies = [
+                row
+                for row in system.table.rows()
+                if row["numeric_value"] == 2.0 and row["is_historical"] is is_historical
+            ]
+            assert values_of(copies) == published(nodes, [2])
+            assert {row["message_type"] for row in copies} == types
 
 
 def test_a_kill_leaves_births_that_fit_the_rows(tmp_path):

@@ -82,10 +82,11 @@ def test_the_query_for_the_latest_values_finds_them():
     with duckdb.connect() as connection:
         connection.register("tag_events", pa.Table.from_pylist(seen.rows))
         found = connection.sql(query).fetchall()
-    assert [(row[0].rsplit("/", 1)[1], row[3], row[4]) for row in found] == [
+    assert {(row[0].rsplit("/", 1)[1], row[3], row[4]) for row in found} == {
         ("Ramp", 3.0, None),
         ("Text", None, "b"),
-    ]
+    }
+    assert len(found) == 2
 
 
 def test_values_stand_in_the_columns_that_the_page_names():
