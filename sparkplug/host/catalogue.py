@@ -16,7 +16,7 @@ from sparkplug.datatypes import READING_OF_CODE, READINGS, DataType, Reading
 from sparkplug.names import BD_SEQ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from numpy.typing import NDArray
 
@@ -148,6 +148,10 @@ class TagCatalogue:
         """Whether each of these tags gives rows; False for NO_TAG."""
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
+
+    def named(self, tags: NDArray[np.int32], names: Container[str]) -> NDArray[np.bool_]:
+        """Whether the name of each of these tags is among some names."""
+        return np.fromiter((self.names[tag] in names for tag in tags.tolist()), np.bool_, len(tags))
 
     def never_gives_rows(self, owner: TagOwner, name: str, *, is_template: bool) -> bool:
         """Whether a metric of this name gives no row, whatever a birth says of it.

@@ -63,7 +63,8 @@ class Declaration:
             self._retire(arrival, owner, np.union1d(before, owner.left_out))
             owner.left_out = before[:0]
         else:
-            owner.left_out = np.setdiff1d(np.union1d(owner.left_out, before), owner.declared)
+            left_out = np.setdiff1d(np.union1d(owner.left_out, before), owner.declared)
+            owner.left_out = left_out[~state.catalogue.named(left_out, owner.tags)]
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)

@@ -202,10 +202,10 @@ class Liveness:
         They are of the birth before. That of now, or another server that shows the owner
         alive, may declare a tag of the same name.
         """
-        tags, names = self._with_rows(tags), self._catalogue.names
-        showing = [owner.tags, *(p.tags_of(owner) for p in self.peers if p.shows(owner))]
-        gone = [not any(names[tag] in each for each in showing) for tag in tags.tolist()]
-        return tags[np.array(gone, dtype=np.bool_)]
+        tags = self._with_rows(tags)
+        for showing in (owner.tags, *(p.tags_of(owner) for p in self.peers if p.shows(owner))):
+            tags = tags[~self._catalogue.named(tags, showing)]
+        return tags
 
     def retire(self, owner: MetricOwner, tags: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows say that tags which were left out are STALE; returns those that one is due for."""

@@ -411,6 +411,15 @@ def test_a_birth_that_a_server_keeps_hides_nothing_from_the_one_that_comes():
     assert stale(server.at(1.0, birth)) == ["Old"]
 
 
+def test_a_tag_that_a_kept_birth_declares_with_another_datatype_is_left_out_once():
+    server = restarted(kept(node_birth(1, tag("Ramp", 0), tag("Old", 1))))
+    whole = metric("Old", DataType.Int32, alias=1, int_value=1)
+    birth = node_birth(2, tag("Ramp", 0), whole, timestamp=REBORN_MS)
+    certificate = birth._replace(topic="$sparkplug/certificates/" + birth.topic, retained=True)
+    server.fleet.warm_start([certificate], 0.5)
+    assert stale(server.at(1.0, node_birth(2, timestamp=REBORN_MS + 1))) == ["Old"]
+
+
 # Nodes that the filters show in part
 
 
