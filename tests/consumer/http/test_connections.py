@@ -11,11 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 from support.services import PATIENCE, wait_until
+from support.unconnected import unconnected
 
-from consumer.config import parse
 from consumer.http import HttpServer
 from consumer.http.connections import Limits
-from consumer.pipeline import make_consumer
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: plant\r\n"
 PATHS = ("/healthz", "/readyz", "/status", "/metrics")
@@ -25,22 +24,8 @@ LONG = Limits(connections=8, request_seconds=600.0, answer_seconds=600.0)
 
 @pytest.fixture
 def consumer(tmp_path):
-    configuration = parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": "main.ot.tag_events",
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "spool": {"path": str(tmp_path / "spool.db")},
-        }
-    )
-    consumer = make_consumer(configuration)
-    yield consumer
-    consumer.spool.close()
+    with unconnected(tmp_path) as consumer:
+        yield consumer
 
 
 @contextlib.contextmanager

@@ -7,11 +7,10 @@ import time
 
 import pytest
 from support.columnar import message, tag
+from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
-from consumer.config import parse
 from consumer.errors import SpoolDiskFull
-from consumer.pipeline import make_consumer
 from consumer.pipeline.composition import refusal_counter
 from consumer.spool.balance import MessageBalance, RowBalance
 from consumer.spool.dead_letters import DeadLetters
@@ -23,22 +22,8 @@ GIB = 1 << 30
 
 @pytest.fixture
 def consumer(tmp_path):
-    configuration = parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": "main.ot.tag_events",
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "spool": {"path": str(tmp_path / "spool.db")},
-        }
-    )
-    consumer = make_consumer(configuration)
-    yield consumer
-    consumer.spool.close()
+    with unconnected(tmp_path) as consumer:
+        yield consumer
 
 
 def messages(consumer):

@@ -8,9 +8,9 @@ import os
 import pytest
 from support.columnar import change, message, tag
 from support.spooled_rows import random_rows
+from support.unconnected import configuration, unconnected
 
 from consumer.broker.inbox import InboxBatch
-from consumer.config import parse
 from consumer.errors import SpoolFull
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import make_consumer
@@ -26,23 +26,11 @@ SENT = 1_795_443_214_000
 @pytest.fixture
 def started(tmp_path):
     """Makes consumers of one spool, one at a time; none is connected to anything."""
-    configuration = parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": MAIN,
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "spool": {"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
-        }
-    )
+    whole = configuration(tmp_path, spool={"max_bytes": "16MiB"})
     with contextlib.ExitStack() as stack:
 
         def start():
-            consumer = make_consumer(configuration)
+            consumer = make_consumer(whole)
             stack.callback(consumer.spool.close)
             return consumer
 
@@ -309,23 +297,8 @@ def test_that_it_is_full_is_told_late_rather_than_never(consumer, caplog):
 
 
 def test_metadata_of_invented_nodes_leaves_room_for_the_rows_of_others(tmp_path):
-    consumer = make_consumer(
-        parse(
-            {
-                "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-                "zerobus": {
-                    "endpoint": "http://127.0.0.1:9",
-                    "workspace_url": "http://127.0.0.1:10",
-                    "table": MAIN,
-                    "metadata_table": "main.ot.tag_metadata",
-                    "client_id": "id",
-                    "client_secret": "secret",
-                },
-                "spool": {"path": str(tmp_path / "spool.db"), "max_bytes": "16MiB"},
-            }
-        )
-    )
-    with contextlib.closing(consumer.spool):
+    sections = {"metadata_table": "main.ot.tag_metadata"}
+    with unconnected(tmp_path, zerobus=sections, spool={"max_bytes": "16MiB"}) as consumer:
         for number in range(40):
             tags = [tag(f"R{each}", each, 1.0) for each in range(10)]
             for each in tags:

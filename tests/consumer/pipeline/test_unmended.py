@@ -7,11 +7,10 @@ import logging
 
 import pytest
 from support.columnar import change, message, metric, tag
+from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
-from consumer.config import parse
 from consumer.monitor import status_of
-from consumer.pipeline import make_consumer
 from sparkplug import MessageBatch
 
 MINUTES = itertools.count(60.0, 60.0)
@@ -24,23 +23,8 @@ MEND = "declare them in NBIRTH or DBIRTH at the edge node, or leave them out wit
 
 @pytest.fixture
 def consumer(tmp_path):
-    configuration = parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": "main.ot.tag_events",
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "host": {"rebirth": {"max_pause": "10m"}},
-            "spool": {"path": str(tmp_path / "spool.db")},
-        }
-    )
-    consumer = make_consumer(configuration)
-    yield consumer
-    consumer.spool.close()
+    with unconnected(tmp_path, host={"rebirth": {"max_pause": "10m"}}) as consumer:
+        yield consumer
 
 
 def take(consumer, *messages):

@@ -7,11 +7,10 @@ import logging
 import pytest
 from support.columnar import message, tag
 from support.listener import birth, data, death
+from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
-from consumer.config import parse
 from consumer.monitor import add_metrics, status_of
-from consumer.pipeline import make_consumer
 from sparkplug.messages import MessageBatch
 
 METRIC = "sparkplug_zerobus_waiting_messages"
@@ -19,24 +18,9 @@ METRIC = "sparkplug_zerobus_waiting_messages"
 
 @pytest.fixture
 def consumer(tmp_path):
-    configuration = parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": "main.ot.tag_events",
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "host": {"mode": "passive"},
-            "spool": {"path": str(tmp_path / "spool.db")},
-        }
-    )
-    consumer = make_consumer(configuration)
-    add_metrics(consumer)
-    yield consumer
-    consumer.spool.close()
+    with unconnected(tmp_path, host={"mode": "passive"}) as consumer:
+        add_metrics(consumer)
+        yield consumer
 
 
 @pytest.mark.parametrize(
