@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 
 from consumer.broker import BrokerDrops, ConnectionSwitch, InboxBatch, OwnState
+from consumer.pipeline.composition import open_spool
+from consumer.pipeline.consumer import Consumer
+from consumer.pipeline.telemetry import Telemetry
+from consumer.spool import Ledger
 from sparkplug import MessageBatch, OwnTimestamps
 
 _NEVER_ASKED = None  # a passive host remembers no STATE
@@ -61,3 +66,22 @@ class Courier:
     def request_rebirth(self, group_id, edge_node_id):
         self.asked.append((group_id, edge_node_id))
         return True
+
+
+@contextlib.contextmanager
+def consuming(configuration, shelf, courier, *, prepare=lambda _: None):
+    """A running consumer of both; `prepare` is called before it starts."""
+    running = Consumer(
+        configuration,
+        shelf,
+        [courier],
+        spool=open_spool(configuration),
+        telemetry=Telemetry(),
+        ledger=Ledger(),
+    )
+    prepare(running)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()

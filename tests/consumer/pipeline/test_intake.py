@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from support import unconnected
 from support.columnar import message, tag
-from support.hand_fed import Courier, Shelf
+from support.hand_fed import Courier, Shelf, consuming
 from support.services import wait_until
 
 from consumer.broker import OwnState
-from consumer.config import parse
 from consumer.monitor.metrics import add_metrics
 from consumer.monitor.status import status_of
-from consumer.pipeline.composition import open_spool
-from consumer.pipeline.consumer import Consumer
-from consumer.pipeline.telemetry import Telemetry
-from consumer.spool import Ledger
 from sparkplug import OwnTimestamps
 
 TABLE = "main.ot.tag_events"
@@ -22,20 +18,7 @@ TABLE = "main.ot.tag_events"
 
 @pytest.fixture
 def configuration(tmp_path):
-    return parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": TABLE,
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "spool": {"path": str(tmp_path / "spool.db")},
-            "shutdown_timeout": "0s",
-        }
-    )
+    return unconnected.configuration(tmp_path, shutdown_timeout="0s")
 
 
 @pytest.fixture
@@ -50,17 +33,8 @@ def courier(configuration):
 
 @pytest.fixture
 def consumer(configuration, shelf, courier):
-    running = Consumer(
-        configuration,
-        shelf,
-        [courier],
-        spool=open_spool(configuration),
-        telemetry=Telemetry(),
-        ledger=Ledger(),
-    )
-    running.start()
-    yield running
-    running.stop()
+    with consuming(configuration, shelf, courier) as running:
+        yield running
 
 
 def test_what_an_intake_brings_is_spooled(consumer, shelf):
@@ -102,16 +76,7 @@ def test_holes_of_nodes_that_the_configured_filters_show_in_part_are_read_over(
         }
     )
     courier = Courier(server)
-    consumer = Consumer(
-        configuration,
-        shelf,
-        [courier],
-        spool=open_spool(configuration),
-        telemetry=Telemetry(),
-        ledger=Ledger(),
-    )
-    consumer.start()
-    try:
+    with consuming(configuration, shelf, courier) as consumer:
         shelf.put(message("NBIRTH", tag("Ramp", 0)))
         for seq in (7, 3, 250):
             shelf.put(message("NDATA", tag("Ramp", 0, float(seq)), seq=seq))
@@ -120,8 +85,6 @@ def test_holes_of_nodes_that_the_configured_filters_show_in_part_are_read_over(
         shelf.put(message("NDATA", tag("Ramp", 0, 1.0), seq=1, node="Unborn"))
         wait_until(lambda: courier.asked)  # and nobody else was, before
         assert courier.asked == [("Plant", "Unborn")]
-    finally:
-        consumer.stop()
 
 
 class Kept(dict):
@@ -137,16 +100,9 @@ def test_another_host_of_this_id_is_an_event_of_its_server(configuration, shelf,
     courier.own_state = OwnState("historian", "plant", Kept(), OwnTimestamps())
     courier.own_state.will()
     courier.own_state.birth()
-    consumer = Consumer(
-        configuration.model_copy(update={"zerobus": zerobus}),
-        shelf,
-        [courier],
-        spool=open_spool(configuration),
-        telemetry=Telemetry(),
-        ledger=Ledger(),
-    )
-    consumer.start()
-    try:
+    with consuming(
+        configuration.model_copy(update={"zerobus": zerobus}), shelf, courier
+    ) as consumer:
         courier.own_state.received(b'{"online":true,"timestamp":5}', retained=False)
         wait_until(lambda: consumer.spool.pending_rows(table) == 1, what="the event")
         add_metrics(consumer)
@@ -154,5 +110,3 @@ def test_another_host_of_this_id_is_an_event_of_its_server(configuration, shelf,
         assert consumer.telemetry.registry.get_sample_value(name, {"server": "plant"}) == 1
         [server] = status_of(consumer)["servers"]
         assert (server["foreign_host_births"], server["state_answers"]) == (1, 0)
-    finally:
-        consumer.stop()

@@ -7,16 +7,13 @@ import contextlib
 import pytest
 from oracle.messages import ARRIVED
 from prometheus_client import generate_latest
+from support import hand_fed
 from support.columnar import change, message, tag
 from support.hand_fed import Courier, Shelf
 from support.services import wait_until
+from support.unconnected import configuration
 
-from consumer.config import parse
 from consumer.monitor import add_metrics, status_of
-from consumer.pipeline.composition import open_spool
-from consumer.pipeline.consumer import Consumer
-from consumer.pipeline.telemetry import Telemetry
-from consumer.spool import Ledger
 
 BIRTH = message("NBIRTH", tag("Ramp", 0))
 
@@ -28,37 +25,15 @@ def change_of(seq):
 @contextlib.contextmanager
 def consuming(tmp_path, **host):
     """A consumer with its intake and its connection."""
-    configuration = parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "host": {"unheard": "300ms", **host},
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": "main.ot.tag_events",
-                "events_table": "main.ot.sparkplug_events",
-                "client_id": "id",
-                "client_secret": "secret",
-            },
-            "spool": {"path": str(tmp_path / "spool.db")},
-            "shutdown_timeout": "0s",
-        }
+    whole = configuration(
+        tmp_path,
+        zerobus={"events_table": "main.ot.sparkplug_events"},
+        host={"unheard": "300ms", **host},
+        shutdown_timeout="0s",
     )
-    shelf, courier = Shelf(), Courier(configuration.servers[0])
-    running = Consumer(
-        configuration,
-        shelf,
-        [courier],
-        spool=open_spool(configuration),
-        telemetry=Telemetry(),
-        ledger=Ledger(),
-    )
-    add_metrics(running)
-    running.start()
-    try:
+    shelf, courier = Shelf(), Courier(whole.servers[0])
+    with hand_fed.consuming(whole, shelf, courier, prepare=add_metrics) as running:
         yield running, shelf, courier
-    finally:
-        running.stop()
 
 
 def silent(running):
