@@ -25,7 +25,7 @@ COMMANDS = {
     "run": ("consumer.cli.run", "Run the consumer until stopped."),
     "demo": ("consumer.cli.demo", "Run the whole system on real parts and verify what landed."),
     "check": ("consumer.cli.check", "Connect everything; say what is wrong and how to mend it."),
-    "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants and the de-duplication view."),
+    "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants, and views of the latest values."),
     "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
     "gaps": ("consumer.cli.gaps", "How complete the messages of each edge node are."),
     "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
