@@ -16,6 +16,7 @@ from support.arrival_numbers import first_arrival_number
 from support.services import PATIENCE, mosquitto, wait_until
 
 from consumer.spool.balance import balance_of_file
+from consumer.spool.ledger import LOST_WHEN_KILLED
 from faults.books import check_gaps, check_ledger, gaps_report
 from faults.plant import HOST_ID, Plant, plant
 from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence, spooled_ids
@@ -219,9 +220,10 @@ class Rig:
         self._check_committed(verdict, found)
         ledger = status["ledger"]
         verdict.require(ledger["balanced"], f"the ledger does not add up on the way: {ledger}")
+        balance = balance_of_file(self.spool)
         check_ledger(
             verdict,
-            balance_of_file(self.spool).to_dict(),
+            balance.to_dict(),
             landed=numbers if self.numbered else None,
             dead=sum(each.rows for each in found.dead),
         )
@@ -231,6 +233,7 @@ class Rig:
             self.plant.notebook.nodes(),
             received_keys(table),
             all_landed=not (self.dropped or self.destroyed or found.dead),
+            lost_when_killed=balance.totals()[0].discarded.get(LOST_WHEN_KILLED, 0),
         )
         verdict.require(
             verdict.known == verdict.lost,

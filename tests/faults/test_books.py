@@ -27,7 +27,7 @@ def keys(*messages):
     return {each.key for each in messages}
 
 
-def problems(sent, received, *, all_landed=True, **said):
+def problems(sent, received, *, all_landed=True, lost_when_killed=0, **said):
     """What is wrong with a report that says this of the only edge node, in short."""
     gaps = {"found": said.get("found", 0), "of_unknown_size": said.get("unknown", 0)}
     account = {"group_id": "Plant", "edge_node_id": "Edge", "gaps": gaps}
@@ -35,7 +35,14 @@ def problems(sent, received, *, all_landed=True, **said):
     if said.get("silent"):
         report["nodes"] = []
     verdict = Verdict()
-    check_gaps(verdict, report, {"Plant/Edge": sent}, received, all_landed=all_landed)
+    check_gaps(
+        verdict,
+        report,
+        {"Plant/Edge": sent},
+        received,
+        all_landed=all_landed,
+        lost_when_killed=lost_when_killed,
+    )
     return len(verdict.problems)
 
 
@@ -60,6 +67,23 @@ def test_a_report_may_say_too_little_when_rows_were_lost_after_they_were_receive
     received = keys(*FIRST[:3], *FIRST[5:])
     assert not problems(FIRST, received, all_landed=False)
     assert problems(FIRST, received, all_landed=False, missing=3)
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({"found": 1, "missing": 1}, False),
+        ({"found": 1, "missing": 0}, True),  # one waited, and two are in no gap
+        ({"found": 1, "missing": 3}, True),
+        ({}, True),
+        ({"silent": True}, True),
+    ],
+)
+def test_what_waited_when_the_consumer_was_killed_may_be_in_no_gap_and_no_more_than_that(
+    said, wrong
+):
+    received = keys(*FIRST[:3], *FIRST[5:])
+    assert bool(problems(FIRST, received, lost_when_killed=1, **said)) is wrong
 
 
 @pytest.mark.parametrize(("said", "wrong"), [(1, True), (2, False), (259, True)])
