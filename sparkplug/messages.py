@@ -88,6 +88,40 @@ class MessageBatch(Sequence[Message]):
         self.size += length
         self.largest = max(self.largest, length)
 
+    def extend(
+        self,
+        topics: Sequence[str],
+        payloads: Sequence[bytes],
+        received_us: int,
+        *,
+        retained: bool = False,
+    ) -> None:
+        """Add messages that came together at the end; none of them on the topic of a death.
+
+        Args:
+            topics: one for each message.
+            payloads: one for each message.
+            received_us: when they came, microseconds since 1970 UTC.
+            retained: whether the server had kept them.
+        """
+        start = len(self.topics)
+        sizes = list(map(len, payloads))
+        largest = max(sizes, default=0)
+        if largest > _SHALLOW or _LONG_RUN in b"".join(payloads):
+            self.suspects += [
+                start + index for index, payload in enumerate(payloads) if is_suspect(payload)
+            ]
+        self.topics += topics
+        self.payloads += payloads
+        self.received_us.extend([received_us] * len(sizes))
+        self.retained += [retained] * len(sizes)
+        if retained and sizes:
+            self.any_retained = True
+        if 0 in sizes:
+            self.any_empty = True
+        self.size += sum(sizes)
+        self.largest = max(self.largest, largest)
+
     def pick(self, positions: Iterable[int]) -> MessageBatch:
         """A batch of the messages at these positions."""
         return MessageBatch(self[position] for position in positions)

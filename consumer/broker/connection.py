@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from consumer.broker.inbox import Inbox
     from consumer.broker.own_state import Memory
+    from consumer.broker.publish_cutter import Run
     from consumer.config import Server
     from sparkplug import Publish
 
@@ -54,6 +55,8 @@ _LONGEST_PAUSE: Final = 30.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
 _LONGEST_DRAIN: Final = 5
+_PAUSE: Final = 0.001
+"""Seconds between reads that gave something: so each of them gives much, and costs once."""
 
 
 class BrokerConnection:
@@ -68,7 +71,7 @@ class BrokerConnection:
         host_id: the host application's id; None for a passive host, which never publishes.
         inbox: where messages go.
         memory: keeps the client id and the last STATE timestamps over restarts.
-        count_refused: called with a reason for each message that goes nowhere.
+        count_refused: called with a reason, and how many messages went nowhere for it.
         own_births: timestamps of this host's births, shared by its connections.
     """
 
@@ -80,7 +83,7 @@ class BrokerConnection:
         host_id: str | None,
         inbox: Inbox,
         memory: Memory,
-        count_refused: Callable[[str], None],
+        count_refused: Callable[[str, int], None],
         own_births: OwnTimestamps | None = None,
     ) -> None:
         self.server = server
@@ -195,6 +198,8 @@ class BrokerConnection:
             welcome=self._welcome_subscriptions(),
             announce=self._announce,
             receive=self._take_message,
+            plain_topic=self._plain_topic,
+            receive_run=self._take_run,
         )
         self.drops.connected()
         client = attempt.client
@@ -241,10 +246,13 @@ class BrokerConnection:
         """Read, and publish what is asked for, until the connection ends or we leave."""
         client = made.client
         while not self.switch.barred.is_set():
+            before = self._received
             code = client.loop(LOOP_TIMEOUT)
             if code != mqtt.MQTT_ERR_SUCCESS:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return
+            if self._received != before:
+                time.sleep(_PAUSE)
             while self._requests:
                 topic, payload = self._requests.popleft()
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
@@ -321,11 +329,11 @@ class BrokerConnection:
         try:
             topic = message.topic
         except UnicodeDecodeError:
-            self._count_refused("bad_topic")
+            self._count_refused("bad_topic", 1)
             return
         if "+" in topic or "#" in topic or "\0" in topic:
             # MQTT has no such topic to publish on (3.3.2-2, 1.5.4-2), nor to ask for a rebirth on.
-            self._count_refused("bad_topic")
+            self._count_refused("bad_topic", 1)
             return
         payload = bytes(message.payload)
         if topic == DROPPED_TOPIC:
@@ -339,7 +347,36 @@ class BrokerConnection:
         if not self._inbox.put(
             self._index, received, certificate=topic.startswith(CERTIFICATE_PREFIX)
         ):
-            self._count_refused("queue_full")
+            self._count_refused("queue_full", 1)
+
+    def _plain_topic(self, raw: bytes) -> str | None:
+        """The topic, if with messages on it nothing is to be done but to put them in the inbox."""
+        try:
+            topic = raw.decode()
+        except UnicodeDecodeError:
+            return None
+        if (
+            topic.startswith("$")
+            or topic == self.own_state.topic
+            or "DEATH/" in topic
+            or any(character in topic for character in "+#\0")
+        ):
+            return None
+        return topic
+
+    def _take_run(self, run: Run) -> None:
+        """Messages on plain topics. Never raises: that would end the connection."""
+        self._heard = True
+        self._received += len(run.topics)
+        refused = self._inbox.put_many(
+            self._index,
+            run.topics,
+            run.payloads,
+            time.time_ns() // 1000,
+            retained=run.retained,
+        )
+        if refused:
+            self._count_refused("queue_full", refused)
 
     # ------------------------------------------------------------------ bookkeeping
 

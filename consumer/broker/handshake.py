@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from consumer.broker.publish_cutter import PublishCutter
+from consumer.broker.tap import TappedClient, are_plain
 from consumer.errors import BrokerError
 from consumer.network import check_pem_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from consumer.broker.publish_cutter import Run
     from consumer.config import Server
     from sparkplug import Publish
 
@@ -47,6 +50,8 @@ class Handshake:
         welcome: list[tuple[str, int]],
         announce: Callable[[mqtt.Client], None],
         receive: Callable[[mqtt.Client, mqtt.MQTTMessage], None],
+        plain_topic: Callable[[bytes], str | None],
+        receive_run: Callable[[Run], None],
     ) -> None:
         self._wanted = wanted
         self._welcome = welcome
@@ -58,7 +63,7 @@ class Handshake:
         self.problem = ""
         self.farewell = ""
         is_5 = server.protocol == "5"
-        self.client = client = mqtt.Client(
+        self.client = client = TappedClient(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             # MQTT 5 starts clean by a flag of CONNECT, which a new client object sets.
@@ -66,6 +71,8 @@ class Handshake:
             protocol=mqtt.MQTTv5 if is_5 else mqtt.MQTTv311,
             reconnect_on_failure=False,
         )
+        cutter = PublishCutter(is_5=is_5, plain_topic=plain_topic, are_plain=are_plain)
+        client.tap(cutter, receive_run)
         if server.username or server.password.get_secret_value():
             client.username_pw_set(
                 server.username or None, server.password.get_secret_value() or None

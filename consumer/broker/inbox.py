@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from sparkplug import MessageBatch
+from sparkplug import Message, MessageBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sparkplug import Message
+    from collections.abc import Callable, Sequence
 
 _OVERHEAD: Final = 400
 """Bytes that a queued message costs beside its payload, with a topic of usual length."""
@@ -56,6 +56,21 @@ class _Filling:
         self.count = 0
         self.size = 0
 
+    def batch_of(self, server: int) -> MessageBatch:
+        """The messages of a server."""
+        batch = self.taken.by_server.get(server)
+        if batch is None:
+            batch = self.taken.by_server[server] = MessageBatch()
+        return batch
+
+
+def _size(topic: str, payload: bytes) -> int:
+    """What a queued message counts."""
+    size = len(payload) + _OVERHEAD
+    if len(topic) > _USUAL_TOPIC:
+        size += _CHARACTER_BYTES * (len(topic) - _USUAL_TOPIC)
+    return size
+
 
 class Inbox:
     """Messages of all servers in order of arrival. Any thread puts, one thread takes.
@@ -90,34 +105,85 @@ class Inbox:
 
         A certificate is a birth that the server keeps.
         """
-        size = len(message.payload) + _OVERHEAD
-        if len(message.topic) > _USUAL_TOPIC:
-            size += _CHARACTER_BYTES * (len(message.topic) - _USUAL_TOPIC)
+        size = _size(message.topic, message.payload)
         with self._condition:
             if self._bytes + size > self._max_bytes:
                 return False
-            self._bytes += size
-            self._lost.discard(server)
-            filling = self._filling
-            if filling is None:
-                filling = self._filling = _Filling(self._clock())
-                self._condition.notify()
+            filling = self._filling_for(server)
             if certificate:
                 filling.taken.certificates.setdefault(server, []).append(message)
             else:
-                by_server = filling.taken.by_server
-                batch = by_server.get(server)
-                if batch is None:
-                    batch = by_server[server] = MessageBatch()
-                batch.append(message)
-            filling.count += 1
-            filling.size += size
-            limits = self._limits
-            if filling.count >= limits.max_messages or filling.size >= limits.max_bytes:
-                self._full.append(filling)
-                self._filling = None
-                self._condition.notify()
+                filling.batch_of(server).append(message)
+            self._add(filling, 1, size)
         return True
+
+    def put_many(
+        self,
+        server: int,
+        topics: Sequence[str],
+        payloads: Sequence[bytes],
+        received_us: int,
+        *,
+        retained: bool = False,
+    ) -> int:
+        """Add messages that came together; none is a certificate, or on the topic of a death.
+
+        As `put` of one after the other would, but for its cost. The arguments are those of
+        `MessageBatch.extend`.
+
+        Returns:
+            How many of them there was no room for.
+        """
+        if max(map(len, topics), default=0) > _USUAL_TOPIC:
+            sizes = list(map(_size, topics, payloads))
+        else:
+            sizes = [len(payload) + _OVERHEAD for payload in payloads]
+        with self._condition:
+            if self._bytes + sum(sizes) <= self._max_bytes:
+                ends = list(accumulate(sizes))
+                start = 0
+                while start < len(sizes):
+                    filling = self._filling_for(server)
+                    before = ends[start - 1] if start else 0
+                    # Up to the message with which the batch is full, and that one.
+                    by_size = bisect_left(ends, self._limits.max_bytes - filling.size + before)
+                    by_count = start + self._limits.max_messages - filling.count
+                    end = min(max(by_size, start) + 1, by_count, len(sizes))
+                    filling.batch_of(server).extend(
+                        topics[start:end],
+                        payloads[start:end],
+                        received_us,
+                        retained=retained,
+                    )
+                    self._add(filling, end - start, ends[end - 1] - before)
+                    start = end
+                return 0
+        # A small one may have room where a large one before it has none.
+        messages = (
+            Message(topic, payload, received_us, retained)
+            for topic, payload in zip(topics, payloads, strict=True)
+        )
+        return sum(not self.put(server, message) for message in messages)
+
+    def _filling_for(self, server: int) -> _Filling:
+        """The batch that a message of a server goes to. Under the lock."""
+        self._lost.discard(server)
+        filling = self._filling
+        if filling is None:
+            filling = self._filling = _Filling(self._clock())
+            self._condition.notify()
+        return filling
+
+    def _add(self, filling: _Filling, count: int, size: int) -> None:
+        """Count what went to the batch, and hand it over if it is full. Under the lock."""
+        self._bytes += size
+        filling.count += count
+        filling.size += size
+        limits = self._limits
+        if filling.count >= limits.max_messages or filling.size >= limits.max_bytes:
+            self._full.append(filling)
+            self._filling = None
+            self._condition.notify()
 
     def put_lost(self, server: int, at_us: int) -> None:
         """Note that the connection to a server ended, after all that it has delivered.

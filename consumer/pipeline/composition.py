@@ -71,11 +71,13 @@ def open_spool(configuration: Configuration) -> Spool:
     )
 
 
-def refusal_counter(server: str, telemetry: Telemetry, ledger: Ledger) -> Callable[[str], None]:
+def refusal_counter(
+    server: str, telemetry: Telemetry, ledger: Ledger
+) -> Callable[[str, int], None]:
     """Counts messages of a server that were received and went nowhere, by reason."""
 
-    def count(reason: str) -> None:
-        telemetry.add_reason(reason, 1, server)
-        ledger.refuse(server, reason)
+    def count(reason: str, messages: int) -> None:
+        telemetry.add_reason(reason, messages, server)
+        ledger.refuse(server, reason, messages)
 
     return count

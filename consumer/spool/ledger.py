@@ -70,11 +70,11 @@ class Ledger:
 
     # ------------------------------------------------------------------ a batch
 
-    def refuse(self, server: str, reason: str) -> None:
-        """A message did not get beyond the connection. Any thread may say so."""
+    def refuse(self, server: str, reason: str, count: int = 1) -> None:
+        """So many messages did not get beyond the connection. Any thread may say so."""
         with self._lock:
-            self._waiting[MESSAGES + server, RECEIVED] += 1
-            self._waiting[MESSAGES + server, DISCARDED + reason] += 1
+            self._waiting[MESSAGES + server, RECEIVED] += count
+            self._waiting[MESSAGES + server, DISCARDED + reason] += count
 
     def received(self, server: str, count: int) -> None:
         """So many messages of a server are about to be decoded."""

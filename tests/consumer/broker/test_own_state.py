@@ -77,7 +77,7 @@ def connected(server, memory, own=None):
         host_id="historian",
         inbox=inbox,
         memory=memory,
-        count_refused=lambda _reason: None,
+        count_refused=lambda _reason, _messages: None,
         own_births=own,
     )
     connection.start()
@@ -206,7 +206,7 @@ def test_what_a_server_kept_and_delivers_after_our_birth_is_not_answered(last, a
             host_id="historian",
             inbox=inbox,
             memory=Kept(),
-            count_refused=lambda _reason: None,
+            count_refused=lambda _reason, _messages: None,
         )
         connection.start()
         try:
