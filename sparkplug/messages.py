@@ -113,7 +113,7 @@ class MessageBatch(Sequence[Message]):
             ]
         self.topics += topics
         self.payloads += payloads
-        self.received_us.extend([received_us] * len(sizes))
+        self.received_us.extend(array("q", (received_us,)) * len(sizes))
         self.retained += [retained] * len(sizes)
         if retained and sizes:
             self.any_retained = True

@@ -139,7 +139,7 @@ class Inbox:
         else:
             sizes = [len(payload) + _OVERHEAD for payload in payloads]
         with self._condition:
-            if self._bytes + sum(sizes) <= self._max_bytes:
+            if self._bytes + sum(sizes) <= self._max_bytes:  # so all of them have room
                 ends = list(accumulate(sizes))
                 start = 0
                 while start < len(sizes):

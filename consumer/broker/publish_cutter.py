@@ -76,7 +76,8 @@ class PublishCutter:
         at = self._fill(run, data, at, first)
         return (run if run.topics else None), at
 
-    def _fill(self, run: Run, data: bytes, at: int, first: int) -> int:
+    # In one piece: a call for each packet would cost as much as all that is done here.
+    def _fill(self, run: Run, data: bytes, at: int, first: int) -> int:  # noqa: C901
         """Cut packets that begin with this byte; where the first one begins that is not cut."""
         known, is_5, has_id = self._topics, self._is_5, first & _QOS_1
         behind_topic = (2 if has_id else 0) + is_5  # packet id, length of the properties

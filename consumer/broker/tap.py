@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paho.mqtt.client import SocketLike
+    from paho.mqtt.enums import MQTTErrorCode
 
     from consumer.broker.publish_cutter import Run
 

@@ -9,7 +9,15 @@ from fuzz import campaign, engines, faulty
 from fuzz.orders import Step
 from fuzz.targets import TARGETS
 
-INPUTS = {"columns": 200, "payloads": 30, "orders": 12, "json": 12, "topics": 24, "states": 300}
+INPUTS = {
+    "columns": 200,
+    "payloads": 30,
+    "orders": 12,
+    "packets": 100,
+    "json": 12,
+    "topics": 24,
+    "states": 300,
+}
 """The same ones every time, so many of each target; `make fuzz` tries others."""
 
 KEPT = sorted(file for file in campaign.CORPUS.glob("*/*") if file.is_file())

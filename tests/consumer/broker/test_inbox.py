@@ -1,8 +1,12 @@
 """The queue between MQTT and decoding: when a batch is handed over, and what is refused."""
 
+import itertools
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.generated import examples
 from support.services import PATIENCE
 
 from consumer.broker.inbox import BatchLimits, Inbox
@@ -145,6 +149,62 @@ def test_what_is_left_over_comes_with_the_next_batch():
     clock.now += 1.0
     assert numbers(box.take(0.0)) == {0: [6, 7]}
     assert not box.take(0.0)
+
+
+# Messages that came together
+
+
+def several(numbers_and_sizes):
+    """Topics and payloads, some of the topics longer than they usually are."""
+    return (
+        ["topic/" + "x" * (300 if number % 7 == 3 else 0) for number, _ in numbers_and_sizes],
+        [bytes(size) for _, size in numbers_and_sizes],
+    )
+
+
+@given(data=st.data())
+@examples(100)
+def test_messages_put_together_are_put_as_one_after_the_other(data):
+    room, messages, size = (
+        data.draw(st.integers(500, 20_000)),
+        data.draw(st.integers(1, 8)),
+        data.draw(st.integers(1, 3_000)),
+    )
+    numbered = itertools.count()
+    one_by_one, together = (
+        inbox(room=room, messages=messages, size=size, delay=0.0) for _ in range(2)
+    )
+
+    def taken(box):
+        batch = box.take(0.0)
+        return {server: list(part) for server, part in batch.by_server.items()}, batch.lost
+
+    for _ in range(data.draw(st.integers(1, 6))):
+        server = data.draw(st.integers(0, 1))
+        sizes = data.draw(st.lists(st.sampled_from([0, 10, 500, 2_500]), max_size=12))
+        topics, payloads = several([(next(numbered), size) for size in sizes])
+        retained, at_us = data.draw(st.booleans()), data.draw(st.integers(0, 9))
+        refused = sum(
+            not one_by_one.put(server, Message(topic, payload, at_us, retained))
+            for topic, payload in zip(topics, payloads, strict=True)
+        )
+        assert together.put_many(server, topics, payloads, at_us, retained=retained) == refused
+        if data.draw(st.booleans()):
+            for box in (one_by_one, together):
+                box.put_lost(server, at_us)
+        if data.draw(st.booleans()):
+            assert taken(one_by_one) == taken(together)
+        assert one_by_one.queued_bytes == together.queued_bytes
+    while one_by_one.queued_bytes or together.queued_bytes:
+        assert taken(one_by_one) == taken(together)
+
+
+def test_nothing_put_together_is_nothing():
+    box = inbox()
+    box.put_lost(0, 1)
+    assert box.put_many(0, [], [], 1) == 0
+    box.put_lost(0, 2)
+    assert [box.take(0.0).lost for _ in range(2)] == [{0: 1}, {}]
 
 
 # Order and servers
