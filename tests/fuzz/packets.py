@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from support.mqtt_packets import CONNACK, OWN_TOPIC, publish, read
+from support.mqtt_packets import CONNACK, OWN_TOPIC, publish, read, up_to_type_0
 
 PIECES: Final = (1, 2, 3, 7, 50, 1000, 100_000)
 
@@ -20,7 +20,7 @@ def run(data: bytes) -> None:
         return
     is_5 = bool(data[0] & 1)
     size = PIECES[(data[0] >> 1) % len(PIECES)]
-    stream = CONNACK[is_5] + data[1:]
+    stream = CONNACK[is_5] + up_to_type_0(data[1:])
     chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
     alone = read(chunks, is_5=is_5, tapped=False)
     tapped = read(chunks, is_5=is_5, tapped=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from consumer.broker.publish_cutter import PublishCutter
+from consumer.broker.publish_cutter import PublishCutter, packet_size
 from consumer.broker.tap import Tap, TappedClient, are_plain
 
 if TYPE_CHECKING:
@@ -58,6 +58,20 @@ def publish(
     body += payload
     first = 0x30 | dup << 3 | qos << 1 | retained
     return bytes([first]) + variable(len(body), least=least) + body
+
+
+def up_to_type_0(stream: bytes) -> bytes:
+    """What comes before a packet that begins with zero, which none may (MQTT 2.1.2).
+
+    Such a byte is "none yet" to paho, so that what follows depends on when the next ones come.
+    """
+    at = 0
+    while at < len(stream) and stream[at]:
+        size = packet_size(stream, at)
+        if size <= 0:
+            return stream
+        at += size
+    return stream[:at]
 
 
 def is_plain_topic(raw: bytes) -> str | None:
