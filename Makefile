@@ -68,7 +68,8 @@ format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Speed, spool, and an outage of five minutes (about twelve in all); writes bench/results.json
+bench: setup broker ## From end to end, speed, spool, and an outage of five minutes (about eighteen in all); writes bench/results.json
+	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python bench/run.py
 
 fuzz: setup ## Inputs nobody thought of, FUZZ_SECONDS for each target; fails if one is refused

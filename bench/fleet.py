@@ -39,22 +39,22 @@ def tag_name(tag: int) -> str:
     return f"Line {tag // 40 + 1}/Machine {tag // 8 % 5 + 1}/{MEASURES[tag % 8]} {tag + 1}"
 
 
-def births() -> list[Message]:
+def births(nodes: int = NODES, at_ms: int = START_MS) -> list[Message]:
     """One NBIRTH with seq 0 per node; declares all tags, bdSeq and the rebirth control."""
     rng = random.Random(0)
     messages = []
-    for node in range(NODES):
-        payload = Payload(timestamp=START_MS, seq=0)
-        payload.metrics.add(name="bdSeq", timestamp=START_MS, datatype=INT64, long_value=0)
+    for node in range(nodes):
+        payload = Payload(timestamp=at_ms, seq=0)
+        payload.metrics.add(name="bdSeq", timestamp=at_ms, datatype=INT64, long_value=0)
         payload.metrics.add(
-            name="Node Control/Rebirth", timestamp=START_MS, datatype=BOOLEAN, boolean_value=False
+            name="Node Control/Rebirth", timestamp=at_ms, datatype=BOOLEAN, boolean_value=False
         )
         for tag in range(TAGS_PER_NODE):
             metric = payload.metrics.add(
-                name=tag_name(tag), alias=tag, timestamp=START_MS, datatype=tag_type(tag)
+                name=tag_name(tag), alias=tag, timestamp=at_ms, datatype=tag_type(tag)
             )
-            _set_value(metric, tag_type(tag), rng)
-        messages.append(_message("NBIRTH", node, payload, START_MS))
+            set_value(metric, tag_type(tag), rng)
+        messages.append(_message("NBIRTH", node, payload, at_ms))
     return messages
 
 
@@ -95,7 +95,7 @@ def batches(
                     metric.alias = tag
                 if datatypes:
                     metric.datatype = tag_type(tag)
-                _set_value(metric, tag_type(tag), rng)
+                set_value(metric, tag_type(tag), rng)
             batch.append(_message("NDATA", node, payload, sent_ms))
             sent += 1
         batches.append(batch)
@@ -107,7 +107,8 @@ def tag_type(tag: int) -> int:
     return TYPES[tag % len(TYPES)]
 
 
-def _set_value(metric: Metric, datatype: int, rng: random.Random) -> None:
+def set_value(metric: Metric, datatype: int, rng: random.Random) -> None:
+    """Give a metric a value of its datatype."""
     if datatype == DOUBLE:
         metric.double_value = rng.uniform(-50, 500)
     elif datatype == INT32:

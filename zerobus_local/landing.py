@@ -53,8 +53,8 @@ class Stream(Protocol):
 
     refusing: bool
 
-    def landed(self, offset: int) -> None:
-        """Everything up to `offset` is in the table."""
+    def landed(self, offset: int, commit: int) -> None:
+        """Everything up to `offset` is in the table since the commit of this number."""
         ...
 
     def refused(self, refusal: Refusal) -> None:
@@ -267,7 +267,7 @@ class TableWriter:
             return
         for stream, rows in decoded.items():
             if rows.landed is not None:
-                stream.landed(rows.landed)
+                stream.landed(rows.landed, self._transaction)
             if rows.wrong is not None:
                 self._shared.tally.add(records_refused=1)
                 stream.refused(Refusal(grpc.StatusCode.INVALID_ARGUMENT, rows.wrong.text))

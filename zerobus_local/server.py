@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from zerobus_local.acknowledgements import AcknowledgementLog
 from zerobus_local.counters import Counters, Tally
 from zerobus_local.errors import LocalZerobusError
 from zerobus_local.faults import Faults
@@ -56,6 +57,8 @@ class LocalZerobus:
             beyond it streams are not read.
         compact_every: commits between two compactions of a table.
         tls: certificate for both ports; None is plain text.
+        acknowledgement_log: a file to which is added when the rows of each commit were
+            acknowledged, see `AcknowledgementLog`; None writes nothing.
         expose_faults: serve `/faults` over HTTP, which anybody who reaches the
             port may use: only for tests, and only on a loopback address.
 
@@ -78,6 +81,7 @@ class LocalZerobus:
         max_uncommitted_bytes: int = 128 * _MIB,
         compact_every: int = 100,
         tls: Tls | None = None,
+        acknowledgement_log: Path | None = None,
         expose_faults: bool = False,
     ) -> None:
         self._grpc_host, self._grpc_port = _split(grpc_address)
@@ -96,6 +100,7 @@ class LocalZerobus:
         key = signing_key(data_dir / ".zerobus-local.key")
         self._tokens = Tokens(credentials, token_lifetime, key)
         self.faults.on_expire(self._tokens.expire_all)
+        self._acknowledgements = AcknowledgementLog(acknowledgement_log)
         self._streams: set[IngestStream] = set()
         self._lock = threading.Lock()
         self._landing: Landing | None = None
@@ -176,6 +181,7 @@ class LocalZerobus:
             self._landing.close()
             self._http.close()
             self._grpc = self._landing = self._http = None
+        self._acknowledgements.close()
         self._data_dir.close()
 
     @property
@@ -212,7 +218,9 @@ class LocalZerobus:
         self, requests: Iterator[bytes], context: Any
     ) -> Iterator[pb.EphemeralStreamResponse]:
         assert self._landing is not None
-        service = Service(self._landing, self._tokens, self.faults, self._tally)
+        service = Service(
+            self._landing, self._tokens, self.faults, self._tally, self._acknowledgements
+        )
         stream = IngestStream(service, requests, context)
         with self._lock:
             self._streams.add(stream)

@@ -37,6 +37,7 @@ from zerobus_local.tables import TableName
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from zerobus_local.acknowledgements import AcknowledgementLog
     from zerobus_local.counters import Tally
     from zerobus_local.faults import Faults
     from zerobus_local.oauth import Tokens
@@ -49,6 +50,7 @@ _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 @dataclass(frozen=True, slots=True)
 class _Landed:
     offset: int
+    commit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Service:
     tokens: Tokens
     faults: Faults
     tally: Tally
+    acknowledgements: AcknowledgementLog
 
 
 class IngestStream:
@@ -95,9 +98,9 @@ class IngestStream:
 
     # Called by the table's thread.
 
-    def landed(self, offset: int) -> None:
-        """Everything up to `offset` is in the table."""
-        self._events.put(_Landed(offset))
+    def landed(self, offset: int, commit: int) -> None:
+        """Everything up to `offset` is in the table since the commit of this number."""
+        self._events.put(_Landed(offset, commit))
 
     def refused(self, refusal: Refusal) -> None:
         """What follows the last landed offset is not in the table and will not be."""
@@ -136,7 +139,7 @@ class IngestStream:
                 target=self._read, args=(table, kind, decoder), name="ingest stream", daemon=True
             )
             reader.start()
-            yield from self._acknowledge()
+            yield from self._acknowledge(str(table.name))
         finally:
             tally.add(streams_open=-1)
 
@@ -174,7 +177,7 @@ class IngestStream:
             raise Refusal(_INVALID, numbered(str(error), SCHEMA_ERROR)) from error
         return table, creation.record_type, decoder
 
-    def _acknowledge(self) -> Iterator[pb.EphemeralStreamResponse]:
+    def _acknowledge(self, table: str) -> Iterator[pb.EphemeralStreamResponse]:
         service = self._service
         landed = -1
         acknowledged = -1
@@ -200,9 +203,7 @@ class IngestStream:
                 service.tally.add(acks_sent=1)
                 said = service.faults.said_of(landed, acknowledged)
                 acknowledged = acknowledged if said is None else said
-                yield pb.EphemeralStreamResponse(
-                    ingest_record_response=pb.IngestRecordResponse(durability_ack_up_to_offset=said)
-                )
+                yield self._answer(table, event, said)
             elif isinstance(event, _CloseSoon):
                 deadline, closing = time.monotonic() + event.seconds, event.refusal
                 if closing is not None:
@@ -218,6 +219,13 @@ class IngestStream:
                 return
         if end.refusal is not None:
             self._finish(end.refusal)
+
+    def _answer(self, table: str, event: _Landed, said: int | None) -> pb.EphemeralStreamResponse:
+        if said is not None and said >= event.offset:  # faults may say less
+            self._service.acknowledgements.note(table, event.commit)
+        return pb.EphemeralStreamResponse(
+            ingest_record_response=pb.IngestRecordResponse(durability_ack_up_to_offset=said)
+        )
 
     def _finish(self, refusal: Refusal) -> None:
         self._context.set_code(refusal.code)

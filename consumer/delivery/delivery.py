@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from consumer.delivery.table import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import RecentMessages
@@ -34,6 +34,7 @@ class Deliveries:
         sink: opens the streams.
         tables: by their full names, the main table first.
         recent: the last messages, to be laid beside the rows that are refused.
+        observe_age: is given the ages of the main table's batches when they are acknowledged.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Deliveries:
         sink: ZerobusSink,
         tables: Mapping[str, TableOptions],
         recent: RecentMessages,
+        observe_age: Callable[[float], object] | None = None,
     ) -> None:
         self._spool = spool
         self.recent = recent
+        main = next(iter(tables))
         self._by_table = {
             table: Delivery(
                 spool,
@@ -54,10 +57,11 @@ class Deliveries:
                 each.options,
                 streams=each.streams,
                 recent=recent,
+                observe_age=observe_age if table == main else None,
             )
             for table, each in tables.items()
         }
-        self.main = next(iter(self._by_table.values()))
+        self.main = self._by_table[main]
 
     def __iter__(self) -> Iterator[Delivery]:
         """All deliveries, that of the main table first."""

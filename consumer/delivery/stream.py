@@ -26,6 +26,7 @@ from consumer.sinks import Acknowledged, StreamEvent, difference
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.delivery.ages import AcknowledgementAges
     from consumer.delivery.in_flight import Call
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import RecentMessages
@@ -59,6 +60,7 @@ class StreamDelivery:
         options: see `DeliveryOptions`.
         index, streams: which of how many streams of the table it is, from 0.
         recent: messages that refused rows may come from.
+        ages: is told which batches are acknowledged.
         changed: notified with every change of the statistics.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
@@ -77,6 +79,7 @@ class StreamDelivery:
         index: int,
         streams: int,
         recent: RecentMessages,
+        ages: AcknowledgementAges | None,
         changed: threading.Condition,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
@@ -115,6 +118,7 @@ class StreamDelivery:
         self._awake = threading.Event()  # a wake-up is in the queue already
         self._stopping = threading.Event()
         self._hurried = False
+        self._ages = ages
         self._changed = changed
         self._stats = DeliveryStats()
         self._finished: list[int] = []
@@ -351,6 +355,8 @@ class StreamDelivery:
         finished, rows = self._outbox.settle(offset)
         self._search.passed(rows)
         self._finished += [batch.batch_id for batch in finished]
+        if self._ages is not None:
+            self._ages.acknowledged(finished)
         if rows:
             self._progress_at = self._clock()
             self._health.progressed()

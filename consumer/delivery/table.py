@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from consumer.delivery.ages import AcknowledgementAges
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import RecentMessages
 from consumer.delivery.partitions import TableBatches
@@ -36,6 +37,8 @@ class Delivery:
         options: see `DeliveryOptions`; they hold for each stream.
         streams: how many send in parallel.
         recent: the last messages, to be laid beside the rows that are refused.
+        observe_age: is given how many seconds before its acknowledgement the first row of each
+            batch had arrived.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
         chance: random numbers from 0 to 1, for the pauses.
@@ -51,6 +54,7 @@ class Delivery:
         *,
         streams: int = 1,
         recent: RecentMessages | None = None,
+        observe_age: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -62,6 +66,7 @@ class Delivery:
         self._changed = threading.Condition()
         self._draining = 0
         recent = recent or RecentMessages()
+        ages = observe_age and AcknowledgementAges(spool, observe_age, wall_clock)
         batches = TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes)
         self.streams = tuple(
             StreamDelivery(
@@ -74,6 +79,7 @@ class Delivery:
                 index=index,
                 streams=streams,
                 recent=recent,
+                ages=ages,
                 changed=self._changed,
                 clock=clock,
                 wall_clock=wall_clock,

@@ -75,6 +75,7 @@ class Consumer:
             spool,
             zerobus,
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
+            telemetry,
         )
         self.delivery = self.deliveries.main
         self.gaps = GapTotals()

@@ -27,6 +27,11 @@ _LOG = logging.getLogger(__name__)
 _PREFIX: Final = "sparkplug_zerobus"
 _LOG_EVERY: Final = 10.0
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_AGES: Final = (
+    *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
+    *(30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
+)
+"""Some are of what waited in the spool while Zerobus, or the consumer, was away."""
 
 _EXPECTED: Final = frozenset(
     {
@@ -84,6 +89,12 @@ class Telemetry:
             registry=self.registry,
             buckets=_SECONDS,
         )
+        self._acknowledgement = Histogram(
+            f"{_PREFIX}_acknowledgement_seconds",
+            "time from the arrival of a batch's first row to the acknowledgement of its last",
+            registry=self.registry,
+            buckets=_AGES,
+        )
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when metrics are asked for."""
@@ -117,6 +128,10 @@ class Telemetry:
     def add_spooled(self, seconds: float) -> None:
         """One commit to the spool."""
         self._spooling.observe(seconds)
+
+    def add_acknowledged(self, seconds: float) -> None:
+        """A batch of rows that was acknowledged so long after its first row had arrived."""
+        self._acknowledgement.observe(seconds)
 
     def add_side_rows(self, table: str, rows: int) -> None:
         """Rows for a side table that were committed to the spool."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from consumer.config import Zerobus
     from consumer.delivery import Delivery
+    from consumer.pipeline.telemetry import Telemetry
     from consumer.spool import Spool
 
 _FLUSH_TIMEOUT: Final = 0.5
@@ -22,7 +23,9 @@ _FLUSH_TIMEOUT: Final = 0.5
 _LEAST_BYTES: Final = 4 << 20
 
 
-def deliveries(spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str]) -> Deliveries:
+def deliveries(
+    spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str], telemetry: Telemetry
+) -> Deliveries:
     """The deliveries of all tables, with one SDK."""
     sink = ZerobusSink(
         zerobus.endpoint,
@@ -44,7 +47,7 @@ def deliveries(spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str]) ->
         )
         for table, schema_id in schema_ids.items()
     }
-    return Deliveries(spool, sink, tables, RecentMessages())
+    return Deliveries(spool, sink, tables, RecentMessages(), telemetry.add_acknowledged)
 
 
 def sight_of(spool: Spool, delivery: Delivery) -> Callable[[], Sight]:

@@ -118,6 +118,11 @@ def test_metrics_and_status_count_the_same(tmp_path):
             system.consumer.metric("sparkplug_zerobus_last_acknowledgement_timestamp_seconds")
             > 1.7e9
         )
+        acknowledged = system.consumer.metric("sparkplug_zerobus_acknowledgement_seconds_count")
+        assert 1 <= acknowledged <= status["batches_decoded"]
+        # Its times are of the present: no row of a moment ago is as old as a backlog.
+        oldest = 'sparkplug_zerobus_acknowledgement_seconds_bucket{le="3600.0"}'
+        assert system.consumer.metric(oldest) == acknowledged
 
         assert system.consumer.stop() == 0
         *_, totals, remaining = system.consumer.log().splitlines()

@@ -10,7 +10,15 @@ import duckdb
 import grpc
 import pytest
 from deltalake import DeltaTable
-from support.local_rig import READING, create_request, hold_open, raw_call, record_request, until
+from support.local_rig import (
+    READING,
+    TABLE,
+    create_request,
+    hold_open,
+    raw_call,
+    record_request,
+    until,
+)
 from support.services import PATIENCE, PROMPT
 from zerobus.sdk.sync import ZerobusException
 
@@ -61,6 +69,31 @@ def test_nothing_is_acknowledged_before_its_commit(server, client, rows):
     waiter.join(PATIENCE)
     assert acknowledged.is_set()
     assert len(rows()) == 100
+
+
+def test_the_acknowledgement_log_says_when_the_rows_of_which_commit_were_acknowledged(
+    make_server, make_client, rows, tmp_path
+):
+    log = tmp_path / "acknowledgements"
+    server = make_server(acknowledgement_log=log)
+    server.faults.delay_acks(math.inf)
+    stream = make_client(server).stream()
+    offset = stream.ingest_record_offset(READING("a"))
+    assert until(rows)
+    assert log.read_text() == ""  # committed, and not acknowledged
+
+    server.faults.clear()
+    stream.wait_for_offset(offset)
+    stream.wait_for_offset(stream.ingest_record_offset(READING("b")))
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["table"] for entry in entries] == [TABLE, TABLE]
+    committed = {}
+    for file in sorted((tmp_path / "data").rglob("_delta_log/*.json")):
+        actions = [json.loads(line) for line in file.read_text().splitlines()]
+        for number in (each["txn"]["version"] for each in actions if "txn" in each):
+            committed[number] = file.stat().st_mtime_ns // 1_000
+    assert [entry["commit"] for entry in entries] == list(committed)
+    assert all(entry["acknowledged_us"] >= committed[entry["commit"]] for entry in entries)
 
 
 def test_closing_a_stream_lands_what_it_has_sent(server, client, rows):

@@ -89,9 +89,14 @@ def test_rebirths_drops_and_commits_are_counted(telemetry):
     telemetry.add_rebirth("sequence_gap")
     telemetry.add_dropped(40, "spool_full")
     telemetry.add_spooled(0.01)
+    telemetry.add_acknowledged(0.3)
+    telemetry.add_acknowledged(7200.0)
     assert sample(telemetry, "rebirths_requested_total", reason="sequence_gap") == 2
     assert sample(telemetry, "rows_dropped_total", reason="spool_full") == 40
     assert sample(telemetry, "spool_commit_seconds_count") == 1
+    assert sample(telemetry, "acknowledgement_seconds_sum") == pytest.approx(7200.3)
+    assert sample(telemetry, "acknowledgement_seconds_bucket", le="0.3") == 1
+    assert sample(telemetry, "acknowledgement_seconds_bucket", le="21600.0") == 2
 
 
 def test_reasons_of_a_batch_are_counted_by_name(telemetry):
