@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from sparkplug import HEALABLE_GAPS, Gap, GapReason, Healing
@@ -77,6 +78,8 @@ class HourlySums:
 COLUMNS: Final = tuple(each.name for each in fields(HourlySums))
 TOTALS: Final = ", ".join(f"{'max' if name == 'longest' else 'sum'}({name})" for name in COLUMNS)
 """The columns of several rows, put together."""
+
+_amounts = attrgetter(*COLUMNS)
 
 _OR_ADD: Final = (
     "ON CONFLICT DO UPDATE SET "
@@ -210,7 +213,7 @@ class GapStore:
         db.executemany(
             _ADD_SUMS,
             (
-                (hour, ids[key], *astuple(each))
+                (hour, ids[key], *_amounts(each))
                 for (key, hour), each in sums.items()
                 if key not in without
             ),
