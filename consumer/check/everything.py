@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.check import endpoint, mqtt, spool, token
 from consumer.check.report import Finding, Running, Status
+from consumer.check.traffic import Traffic, capacity
 from consumer.config import configured_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from consumer.config import Configuration, Server
+    from consumer.config import Configuration
 
 DEFAULT_TIMEOUT: Final = 10.0
 DEFAULT_LISTEN: Final = 3.0
@@ -35,9 +36,22 @@ def check_everything(
     """
     # Name, TCP, TLS; CONNECT; SUBSCRIBE. A name may have several addresses.
     mqtt_seconds = 4 * timeout + listen
+    heard = [Traffic() for _ in config.servers]
     running = [
-        Running(f"mqtt {server.name}", _mqtt(config, index, server, timeout, listen), mqtt_seconds)
-        for index, server in enumerate(config.servers)
+        Running(
+            f"mqtt {server.name}",
+            partial(
+                mqtt.check_server,
+                server,
+                key=f"servers[{index}]",
+                host_id=config.host.id,
+                listen=listen,
+                timeout=timeout,
+                traffic=traffic,
+            ),
+            mqtt_seconds,
+        )
+        for index, (server, traffic) in enumerate(zip(config.servers, heard, strict=True))
     ]
     running.append(Running("spool", lambda: spool.check_spool(config.spool), timeout))
     running.append(
@@ -52,6 +66,7 @@ def check_everything(
             if finding.part == token.PART and finding.status is Status.FAIL:
                 has_token = False
             yield finding
+    yield from capacity(config, heard)
     if not has_token:
         text = "not tried, for there is no token"
         yield Finding(Status.NOTE, endpoint.PART, text, f"mend {token.PART} first")
@@ -66,14 +81,6 @@ def check_everything(
     ]
     for stream in streams:
         yield from stream.findings()
-
-
-def _mqtt(
-    config: Configuration, index: int, server: Server, timeout: float, listen: float
-) -> Callable[[], list[Finding]]:
-    return lambda: mqtt.check_server(
-        server, key=f"servers[{index}]", host_id=config.host.id, listen=listen, timeout=timeout
-    )
 
 
 def _summary(config: Configuration, source: str) -> Finding:

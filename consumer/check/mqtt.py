@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from consumer.check.traffic import Traffic
     from consumer.config import Server
 
 _FAILURE: Final = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
@@ -60,7 +61,13 @@ _Event = _Connected | _Subscribed | _Received | _Disconnected
 
 
 def check_server(
-    server: Server, *, key: str, host_id: str, listen: float, timeout: float
+    server: Server,
+    *,
+    key: str,
+    host_id: str,
+    listen: float,
+    timeout: float,
+    traffic: Traffic,
 ) -> list[Finding]:
     """Connect, subscribe and listen as the consumer would, under a client id of its own.
 
@@ -68,20 +75,23 @@ def check_server(
         server: The server's configuration.
         key: Where that stands, such as servers[0].
         host_id: The consumer's host id, to see whether another host has it.
-        listen: How many seconds to listen for a first message.
+        listen: How many seconds to listen.
         timeout: How many seconds each step may take.
+        traffic: Gets what is heard.
 
     Raises:
         PartError: a step failed.
     """
-    return _Visit(server, key, timeout).run(host_id, listen)
+    return _Visit(server, key, timeout, traffic).run(host_id, listen)
 
 
 class _Visit:
-    def __init__(self, server: Server, key: str, timeout: float) -> None:
+    def __init__(self, server: Server, key: str, timeout: float, traffic: Traffic) -> None:
         self._server = server
         self._key = key
         self._timeout = timeout
+        self._traffic = traffic
+        self._is_listening = False
         # Bounded: what arrives while nobody looks is not needed.
         self._events: queue.Queue[_Event] = queue.Queue(maxsize=1000)
         self._part = f"mqtt {server.name}"
@@ -211,10 +221,13 @@ class _Visit:
                 )
 
     def _listen(self, host_id: str, seconds: float) -> list[Finding]:
-        deadline = time.monotonic() + seconds
-        findings: list[Finding] = []
-        strange = 0
-        while (left := deadline - time.monotonic()) > 0:
+        if not seconds:
+            return []
+        started = time.monotonic()
+        self._is_listening = True
+        first, strange = "", 0
+        others: list[Finding] = []
+        while (left := started + seconds - time.monotonic()) > 0:
             try:
                 event = self._events.get(timeout=left)
             except queue.Empty:
@@ -227,26 +240,31 @@ class _Visit:
                 continue
             topic = parse_topic(event.topic)
             if isinstance(topic, Topic):
-                after = seconds - left
-                text = f"first message after {after:.1f} s: {event.topic}"
-                return [*findings, Finding(Status.NOTE, self._part, text)]
-            if isinstance(topic, StateTopic):
-                if topic.host_id == host_id and _says_online(event.payload):
+                first = first or f"first message after {seconds - left:.1f} s: {event.topic}"
+            elif isinstance(topic, StateTopic):
+                if topic.host_id == host_id and _says_online(event.payload) and not others:
                     text = f"a host {host_id} says that it is online"
                     mend = "fine if that is this consumer; another one needs a host.id of its own"
-                    findings.append(Finding(Status.NOTE, self._part, text, mend))
+                    others.append(Finding(Status.NOTE, self._part, text, mend))
             else:
                 strange += 1
+        self._is_listening = False
+        self._traffic.seconds = time.monotonic() - started
+        return [*others, *self._heard(first, strange, seconds)]
+
+    def _heard(self, first: str, strange: int, seconds: float) -> list[Finding]:
+        """What of edge nodes came while listening."""
+        if first:
+            texts = [first, *([str(self._traffic)] if self._traffic.messages else [])]
+            return [Finding(Status.NOTE, self._part, text) for text in texts]
         if strange:
             text = f"{strange} messages in {seconds:g} s, none of them Sparkplug B"
-            mend = f"correct {self._key}.topics"
-        else:
-            text = f"nothing heard in {seconds:g} s"
-            mend = (
-                "fine while no value changes; else check that edge nodes publish to this server "
-                "and that this user may read their topics"
-            )
-        return [*findings, Finding(Status.NOTE, self._part, text, mend)] if seconds else findings
+            return [Finding(Status.NOTE, self._part, text, f"correct {self._key}.topics")]
+        mend = (
+            "fine while no value changes; else check that edge nodes publish to this server "
+            "and that this user may read their topics"
+        )
+        return [Finding(Status.NOTE, self._part, f"nothing heard in {seconds:g} s", mend)]
 
     def _next(self, timeout: float, complaint: str) -> _Event:
         try:
@@ -279,6 +297,8 @@ class _Visit:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""  # not UTF-8: none that anything could be said of
+        if self._is_listening and not message.retain:
+            self._traffic.add(topic, bytes(message.payload))
         self._put(_Received(topic, bytes(message.payload)))
 
     def _on_disconnect(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from consumer.check.report import Finding, Status
-from consumer.config import GIB, format_size
-from sparkplug import MessageType, parse_topic, Topic
+from consumer.config import MIB, format_size
+from sparkplug import MessageType, Topic, parse_topic
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ class Traffic:
     def __str__(self) -> str:
         rate = self.messages / self.seconds if self.seconds else 0.0
         return (
-            f"{self.per_second:,.0f} values/s in {rate:,.0f} messages/s, "
-            f"over {self.seconds:.0f} s"
+            f"{self.per_second:,.0f} values/s in {rate:,.0f} messages/s, over {self.seconds:.0f} s"
         )
 
 
@@ -91,5 +90,5 @@ def capacity(config: Configuration, heard: Iterable[Traffic]) -> Iterator[Findin
             "spool",
             f"{format_size(config.spool.max_bytes)} last for an outage of some {minutes:.0f} "
             f"minutes at {rate:,.0f} values/s",
-            f"set spool.max_bytes to {math.ceil(needed / GIB)}GiB for an hour",
+            f"set spool.max_bytes to {math.ceil(needed / (1024 * MIB))}GiB for an hour",
         )

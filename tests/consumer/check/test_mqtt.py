@@ -1,7 +1,11 @@
 """`sparkplug-zerobus check`: what it says of MQTT servers."""
 
+import re
+import threading
+
 import paho.mqtt.client as mqtt
 import pytest
+from oracle.messages import metric, payload
 from paho.mqtt.enums import CallbackAPIVersion
 from support.check_cases import PROTOCOLS, SECRET, findings, mapping
 from support.scripted_server import scripted
@@ -54,9 +58,33 @@ def retain(client, topic, payload):
 def test_the_first_message_is_reported(publisher, mqtt_findings):
     server, client = publisher
     retain(client, "spBv1.0/G/NDATA/Edge 1", b"\x10\x01")
-    _, note = mqtt_findings(server.url, listen=PATIENCE)
+    _, note = mqtt_findings(server.url, listen=1.0)
     assert note.startswith("note mqtt plant-a  first message after ")
     assert note.endswith(" s: spBv1.0/G/NDATA/Edge 1")
+
+
+def test_how_much_comes_is_told_and_what_is_too_much_for_the_spool(tmp_path, publisher):
+    server, client = publisher
+    over = threading.Event()
+    many = payload(*(metric(alias=number, double_value=1.0) for number in range(20_000)))
+
+    def publish():
+        while not over.wait(0.02):
+            client.publish("spBv1.0/G/NDATA/Edge 1", many)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        config = mapping(tmp_path, server.url)
+        lines = findings(config, "", listen=1.0, timeout=PATIENCE)
+    finally:
+        over.set()
+        thread.join()
+    [told] = [line for line in lines if "values/s in" in line]
+    assert re.fullmatch(
+        r"note mqtt plant-a  [\d,]+ values/s in [\d,]+ messages/s, over 1 s", told
+    ), told
+    assert any(line.startswith("warn spool  16MiB last for an outage of ") for line in lines)
 
 
 def test_a_topic_is_one_line_and_steers_no_terminal(mqtt_findings):
@@ -66,7 +94,7 @@ def test_a_topic_is_one_line_and_steers_no_terminal(mqtt_findings):
     # Many servers refuse such topics, not all of them.
     with scripted(b"\x20\x02\0\0", heard) as port:
         url = f"mqtt://127.0.0.1:{port}"
-        _, note = mqtt_findings(url, listen=PATIENCE, protocol="3.1.1")
+        _, note = mqtt_findings(url, listen=1.0, protocol="3.1.1")
     assert note.endswith(r"spBv1.0/G\u202e\u2028\x07/NDATA/Edge\x1b[2J\nok   mqtt plant-a")
 
 
@@ -190,7 +218,7 @@ SUBACK = b"\x90\x04\x00\x01\x00"
 )
 def test_what_a_server_refuses_is_named_with_its_mend(mqtt_findings, answers, stay, timeout, words):
     with scripted(*answers, stay=stay) as port:
-        *_, fail = mqtt_findings(f"mqtt://127.0.0.1:{port}", timeout=timeout, listen=PATIENCE)
+        *_, fail = mqtt_findings(f"mqtt://127.0.0.1:{port}", timeout=timeout, listen=1.0)
     assert fail.startswith("FAIL mqtt plant-a  ")
     assert [word for word in words if word not in fail] == []
 
