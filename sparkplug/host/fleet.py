@@ -201,9 +201,17 @@ class Fleet:
 
     def asked(self, group_id: str, edge_node_id: str) -> None:
         """A rebirth request was sent to a node."""
+        state, key = self._state, (group_id, edge_node_id)
+        session = state.by_id.get(key)
+        if session is None:
+            state.unheard.asked_stranger(key, state.hearing.now)
+        else:
+            state.unheard.asked(session.index, state.hearing.now)
+
+    def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
+        """Whether a node is one that is to be asked because it is not heard after an absence."""
         session = self._state.by_id.get((group_id, edge_node_id))
-        if session is not None:
-            self._state.unheard.asked(session.index, self._state.hearing.now)
+        return session is not None and self._absence.is_unheard(session.index)
 
     @property
     def silent_nodes(self) -> tuple[SilentNode, ...]:
@@ -239,11 +247,12 @@ class Fleet:
         late = [each for each in state.watched() if each.late_birth is not None]
         self._end_waiting_of(late, decoded)
         decoded.add(self.flush(now))  # what follows a late birth waits no longer either
+        at_us = state.heard_us if at_us is None else at_us
+        self._absence.leave(at_us, decoded)
         state.nodes["confirmed"][:] = False
         state.hearing.missed()
         state.unheard.lost()
         state.recent.clear()
-        at_us = state.heard_us if at_us is None else at_us
         alive = sum(session.owner.born for session in state.sessions)
         for session in state.sessions:
             if session.in_doubt and not state.nodes["partial"][session.index]:
@@ -271,7 +280,9 @@ class Fleet:
         """
         state = self._state
         for tags in decoded.taken_back:
-            decoded.memories += map(stale_memory, self.liveness.stale_after_all(tags))
+            owners = self.liveness.stale_after_all(tags)
+            decoded.memories += map(stale_memory, owners)
+            decoded.memories += self.liveness.partly_stale(owners)
         readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
         lost: dict[tuple[str, str], int] = {}
         for index, count in zip(*np.unique(readers, return_counts=True), strict=True):

@@ -84,6 +84,7 @@ class FleetState:
         now: monotonic time in seconds.
         heard_us: when the last message came, microseconds since 1970 UTC.
         restoring: whether what is read gives nothing, because it was read before.
+        kept_births: whether it is births that a server keeps, which may not have been.
         has_news: whether a node has answered for the first time.
     """
 
@@ -143,7 +144,7 @@ class FleetState:
         self.live_tags = 0
         self.now = 0.0
         self.heard_us = 0
-        self.restoring = False
+        self.restoring = self.kept_births = False
         self.has_news = False
         self.recent = RecentMessages()
         self.alarms = Alarms()
@@ -235,7 +236,7 @@ class FleetState:
             self.nodes["partial"][index] = partial
             self.any_partial |= partial
         self.hearing.new(index)
-        self.unheard.new(index)
+        self.unheard.new(index, (topic.group_id, topic.edge_node_id))
         self.sessions.append(session)
         self.by_id[topic.group_id, topic.edge_node_id] = session
         self.add_topic(session, session.owner, MessageType.NDATA)
@@ -303,7 +304,9 @@ class FleetState:
         if len(self.catalogue) <= 2 * self.live_tags + _SLACK:
             return
         nothing = np.empty(0, dtype=np.int32)
-        known = (tags for owner in self.owners for tags in (owner.declared, owner.left_out))
+        known = (
+            tags for owner in self.owners for tags in (owner.declared, owner.left_out, owner.kept)
+        )
         live = np.concatenate([nothing, *known])
         renamed = self.catalogue.keep(np.unique(live))
         for owner in self.owners:

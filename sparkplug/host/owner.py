@@ -38,6 +38,8 @@ class MetricOwner:
         self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         # Tags that only births which give no rows have left out: the next one that does tells.
         self.left_out: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        # Those of its tags that births which a server keeps alone have declared.
+        self.kept: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         # Paths of the leaves of its templates, which are among its tags; ascending.
         self.leaves: list[str] = []
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
@@ -129,6 +131,7 @@ class MetricOwner:
         self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
         self.declared = renamed[self.declared]
         self.left_out = renamed[self.left_out]
+        self.kept = renamed[self.kept]
         self.alias_tags = renamed[self.alias_tags]
         self._steady = None
         if self._before is not None:

@@ -90,7 +90,9 @@ class Restoration:
         if not (remembered.stale or remembered.alive):
             state.await_births(session, [owner], None)
         if remembered.alive and remembered.stale:
-            state.liveness.heard_stale(owner)
+            state.liveness.heard_stale(owner, owner.tags.keys())
+        if remembered.alive and remembered.taken_back:
+            state.liveness.unsettled(owner)
         if not remembered.alive and owner.born:
             if device_id is None:
                 state.end_session(session)
@@ -123,7 +125,9 @@ class Restoration:
                 for each in certificates
                 if (each.topic.device_id is not None) is of_devices and self._is_news(each)
             ]
+            self._state.kept_births = True
             self._take_silently([each.message for each in news])
+            self._state.kept_births = False
             for each in news:
                 session = self._state.session_of(each.topic)
                 if session is not None and session.owner.born:
