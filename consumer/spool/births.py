@@ -46,6 +46,9 @@ _TAKEN_BACK: Final = 2
 An earlier release reads it as 1.
 """
 
+_STALE_THEN: Final = "CASE WHEN ? THEN 1 ELSE stale END"
+"""An end without rows leaves STALE what was STALE: it gets no second row after a restart."""
+
 _TOTAL_KEY: Final = "birth_bytes"
 """Key of the spool's state: what births of all servers take; looked up anew if there is none."""
 
@@ -234,12 +237,14 @@ class _Writing:
         """The session of a node (with its devices) or device ended."""
         if end.device_id is not None:
             self._db.execute(
-                f"UPDATE births SET alive = 0, stale = ? WHERE {_OF_NODE} AND device_id = ?",  # noqa: S608 - ours
+                f"UPDATE births SET alive = 0, stale = {_STALE_THEN} "  # noqa: S608 - ours
+                f"WHERE {_OF_NODE} AND device_id = ?",
                 (end.stale, *node, end.device_id),
             )
             return
         self._db.execute(
-            f"UPDATE births SET alive = 0, stale = ? WHERE {_OF_NODE} AND alive",  # noqa: S608 - ours
+            f"UPDATE births SET alive = 0, stale = {_STALE_THEN} "  # noqa: S608 - ours
+            f"WHERE {_OF_NODE} AND alive",
             (end.stale, *node),
         )
         # A row that becomes longer is written whole, with its payload.

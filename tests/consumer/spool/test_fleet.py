@@ -82,6 +82,18 @@ def test_tags_that_data_takes_back_are_not_stale_after_a_restart(spool):
     assert found()[None] == (True, False)
 
 
+def test_what_is_stale_stays_so_when_its_session_ends_without_rows(spool):
+    write(spool, birth(), birth(device="Boiler"), birth(device="Fan"))
+    write(spool, StaleMemory("Plant", "Edge", None), StaleMemory("Plant", "Edge", "Boiler"))
+    write(
+        spool,
+        EndMemory("Plant", "Edge", "Boiler", stale=False),
+        EndMemory("Plant", "Edge", None, stale=False),
+    )
+    found = {each.birth.device_id: (each.alive, each.stale) for each in read(spool)}
+    assert found == {None: (False, True), "Boiler": (False, True), "Fan": (False, False)}
+
+
 def test_the_death_of_a_node_is_that_of_its_living_devices(spool):
     write(
         spool,

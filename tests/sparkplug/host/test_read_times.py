@@ -183,10 +183,9 @@ def test_a_birth_that_a_server_keeps_does_not_forget_the_values_of_before():
     server = Server()
     server.at(0.0, born(value("Ramp", AHEAD)))
     server.lost(1.0, ARRIVED)
-    birth = born(value("Ramp", ARRIVED))
+    birth = born(value("Ramp", ARRIVED), timestamp=ARRIVED // 1000)
     topic = "$sparkplug/certificates/" + birth.topic
-    later = birth._replace(topic=topic, retained=True)
-    server.fleet.warm_start([later], 2.0)
+    server.fleet.warm_start([birth._replace(topic=topic, retained=True)], 2.0)
     assert stale_at(server.at(3.0, DEATH)) == {"Ramp": AHEAD + 1}
 
 

@@ -118,6 +118,17 @@ def test_a_node_that_speaks_is_asked_for_nothing(plant):
     assert plant.rebirths == []
 
 
+def test_whoever_speaks_is_unheard_no_more_and_neither_is_a_stranger(plant):
+    plant.away()
+    plant.wait(AFTER - 5.0)
+    assert not plant.fleet.is_unheard("Plant", "Edge")
+    plant.wait(6.0)
+    assert plant.fleet.is_unheard("Plant", "Edge")
+    assert not plant.fleet.is_unheard("Plant", "Other")
+    plant.at(plant.now, data(2))
+    assert not plant.fleet.is_unheard("Plant", "Edge")
+
+
 def test_five_hundred_living_nodes_are_asked_for_nothing_after_a_restart():
     before = [each for n in range(500) for each in births(f"N{n}")]
     first = Plant()
