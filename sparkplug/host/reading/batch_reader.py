@@ -124,7 +124,7 @@ class BatchReader:
         if state.options.describe_tags:
             decoded.metadata += describe(batch, flat, state.catalogue)
         if not state.restoring:
-            # A will is published by the server, whoever's session it is of.
+            # The server publishes a will, whichever session of the node it is of.
             speaks = batch.message_type[batch.recalled :] != CODE[MessageType.NDEATH]
             heard = batch.node[batch.recalled :][speaks]
             state.hearing.heard(heard[heard != ABSENT], batch.node[regular])

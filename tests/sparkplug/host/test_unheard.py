@@ -361,6 +361,23 @@ def test_its_silence_is_over_when_another_server_of_the_site_shows_it_alive():
     assert a.fleet.silent_nodes == ()
 
 
+def test_what_another_server_has_taken_back_is_stale_again_when_the_node_is_given_up_again():
+    a, b = Plant("north"), Plant("north")
+    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    for each in (a, b):
+        each.listens()
+        each.at(0.0, *births())
+    a.away()
+    b.answers_once()
+    b.away()
+    assert stale(b.wait(AFTER + ALL_REQUESTS)) == ["Boiler/Level", "Ramp"]
+    a.at(b.now, data(2))  # it lives, as this server shows
+    b.wait(2.0)
+    a.lost(b.now, LOST)
+    b.away()
+    assert stale(b.wait(AFTER + ALL_REQUESTS)) == ["Ramp"]
+
+
 def test_with_zero_nobody_is_asked():
     plant = Server(reorder_timeout=2.0, unheard=0.0)
     plant.at(0.0, *births())
