@@ -19,7 +19,7 @@ import numpy as np
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
-from sparkplug.host.fleet_state import NOT_BORN, FleetOptions, FleetState
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
 from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
@@ -104,6 +104,7 @@ class Fleet:
             reorder_timeout=reorder_timeout,
             unheard=unheard,
             describe_tags=describe_tags,
+            passive=passive,
         )
         self._state = state = FleetState(self.limits, options, wanted, sight)
         self.catalogue = state.catalogue
@@ -203,7 +204,7 @@ class Fleet:
         """A rebirth request was sent to a node."""
         session = self._state.by_id.get((group_id, edge_node_id))
         if session is not None:
-            self._state.unheard.asked(session.index, self._state.hearing.now)
+            self._state.asked(session)
 
     @property
     def silent_nodes(self) -> tuple[SilentNode, ...]:
@@ -341,7 +342,9 @@ class Fleet:
     def sequence_state(self) -> bytes:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
-        return nodes["next_seq"][: nodes.size].astype("<i2").tobytes()
+        expected = nodes["next_seq"][: nodes.size].astype("<i2")
+        expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
+        return expected.tobytes()
 
     def conduct_state(self) -> bytes:
         """What was learned of every node, by slot: whether it answers, its longest pause.

@@ -33,6 +33,7 @@ class MetricOwner:
         self.born = False
         self.born_ms = -1  # payload timestamp of the birth, -1 if it has none
         self.birth_number = 0  # counts the births of its node
+        self.unsure = False  # its aliases may have been given anew by a birth that was lost
         self.tags: dict[str, int] = {}
         # All tags of the birth: a name declared twice has two, the earlier by alias only.
         self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -114,6 +115,10 @@ class MetricOwner:
             if self._before is not None and self._last is not None:
                 self._steady = _common(self._before, self._last)
         return self._steady
+
+    def forget_birth_before(self) -> None:
+        """After a start only the last birth is known, however often it was taken in."""
+        self._before = self._steady = None
 
     def forget_steady(self) -> None:
         """What was held is read: `steady` may be large."""

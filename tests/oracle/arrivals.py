@@ -51,6 +51,7 @@ class Message:
     number: int = 0  # place among all arrivals
     gap: Gap | None = None  # the last that was known when it was read, or that it was missing in
     is_in_gap: bool = False  # it stands within that gap, not behind it
+    is_astray: bool = False  # it was late, and no gap explains it
 
     @property
     def is_empty(self) -> bool:
@@ -118,6 +119,27 @@ def nothing_is_missing_between(birth: Message, message: Message) -> bool:
     here = (birth.seq - gap.first) % 256
     there = (message.seq - gap.first) % 256 if message.is_in_gap else 256
     return here < there and not any(here < (seq - gap.first) % 256 < there for seq in gap.missing)
+
+
+def is_after(message: Message, birth: Message | None, born_at: int | None) -> bool:
+    """Whether a late message was sent after the birth of its owner, by its time or its gap.
+
+    Known gaps are those of the present session.
+    """
+    if born_at is not None and message.sent_at is not None and message.sent_at > born_at:
+        return True
+    gap = message.gap
+    if gap is None or not message.is_in_gap or gap.is_guessed:
+        return False
+    if message.topic.device is None:
+        return True
+    if birth is None or birth.is_astray:
+        return False
+    if birth.gap is not gap:
+        return birth.gap is None or birth.gap.order < gap.order
+    assert gap.first is not None
+    here, there = ((each.seq - gap.first) % 256 for each in (birth, message))
+    return birth.is_in_gap and here < there
 
 
 def parse_topic(topic: str) -> Topic | str | None:

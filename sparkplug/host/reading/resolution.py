@@ -130,8 +130,9 @@ class Resolution:
             size = state.nodes.size
             # Their seq confirms nothing.
             flagged |= state.nodes["partial"][:size] & ~state.nodes["confirmed"][:size]
-        if state.attentive:
-            flagged[list(state.attentive)] = True
+        for indices in (state.attentive, state.unsure):
+            if indices:
+                flagged[list(indices)] = True
         return flagged
 
     def _by_node(self, batch: Batch, positions: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -425,6 +425,18 @@ def test_nor_does_anything_before_the_first_connection_or_the_own_end():
     assert not host.displaced
 
 
+def test_nor_does_the_end_of_the_host_at_another_server_that_a_bridge_carries():
+    own = OwnTimestamps()
+    here, there = (HostState("historian", own=own) for _ in range(2))
+    here.connect(NOW)
+    there.connect(NOW + 1)
+    ended = there.stop(NOW + 5)
+    here.lost()
+    here.connect(NOW + 10)
+    here.received(ended.payload, retained=True)
+    assert not here.displaced
+
+
 def test_it_is_forgotten_with_the_connection():
     host = again(offline(NOW + 5))
     host.connect(NOW + 20)
