@@ -227,12 +227,16 @@ class FleetState:
 
     # ------------------------------------------------------------------ behind a gap
 
+    def may_wait_for_birth(self, session: EdgeNodeSession) -> bool:
+        """Whether a node is asked for births, and known to answer."""
+        return not self.options.passive and bool(self.nodes["answers"][session.index])
+
     def be_unsure(self, session: EdgeNodeSession) -> None:
         """Messages of a node are missing, and a birth may be among them.
 
         Only of nodes that are known to answer: their next birth tells what the aliases mean.
         """
-        if self.options.passive or not self.nodes["answers"][session.index]:
+        if not self.may_wait_for_birth(session):
             return
         if session.index not in self.unsure:
             self.unsure.add(session.index)

@@ -112,8 +112,10 @@ def sent_after(birth: Message, messages: Iterable[Message]) -> list[Message]:
 
 def nothing_is_missing_between(birth: Message, message: Message) -> bool:
     """Whether a birth from a gap is before a message for certain, with no hole in between."""
-    gap = birth.gap
+    gap, born, sent = birth.gap, birth.sent_at, message.sent_at
     if gap is None or gap is not message.gap or not birth.is_in_gap or gap.is_guessed:
+        return False
+    if born is not None and sent is not None and sent < born:
         return False
     assert gap.first is not None
     here = (birth.seq - gap.first) % 256

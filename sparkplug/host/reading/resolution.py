@@ -75,6 +75,7 @@ class Resolution:
             placed=recalled,
             released=np.zeros(len(screened.messages), dtype=np.bool_),
             late=np.zeros(len(screened.messages), dtype=np.bool_),
+            astray=np.zeros(len(screened.messages), dtype=np.bool_),
             counted=screened.set_aside.union(
                 position for position, entry in enumerate(recalled) if entry.counted
             ),

@@ -91,6 +91,9 @@ class SessionReader:
         is_after = (
             owner is not None and owner.born and _is_after_birth(arrival, session, owner, place)
         )
+        is_explained = place.gap is not None and not place.gap.guessed
+        if not is_explained and self._state.may_wait_for_birth(session):
+            arrival.batch.astray[arrival.position] = True  # of a later birth, perhaps
         self.read(arrival, session, place, steady=not is_after)
         if is_birth and place == NOWHERE:
             session.born_at.pop(arrival.topic.device_id or "", None)
@@ -115,7 +118,9 @@ class SessionReader:
             session.born_at[device_id] = place
             for entry in self._awaiting.take(arrival.key, device_id):
                 there = entry.seq_place or NOWHERE
-                after = place.is_next_before(there)
+                sent_ms = arrival.batch.sent_ms(entry.place)
+                is_older = sent_ms != ABSENT and sent_ms < arrival.sent_ms
+                after = place.is_next_before(there) and not is_older
                 self.read_released(arrival.batch, entry, session, after=after)
             session.devices[device_id].forget_steady()
 
@@ -189,7 +194,7 @@ class SessionReader:
         *,
         steady: bool,
     ) -> None:
-        if not steady and self._state.is_unsure(owner):
+        if not steady and (batch.astray[position] or self._state.is_unsure(owner)):
             rows = self._awaiting.hold_aliases(batch, position, owner, rows)
         unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):

@@ -120,6 +120,16 @@ def test_a_node_that_was_not_asked_yet_is_waited_for():
     assert numbers(heard.feed(AGAIN, now=121.0)) == [2, 3]
 
 
+def test_what_comes_late_without_reason_waits_too_before_it_is_known_to_be_a_gap():
+    """A birth that began to count anew was lost: that is what the next one tells."""
+    for follows, read in ((birth(timestamp=LATER + 9), [0, 201]), (OTHER_BIRTH, [0])):
+        heard = answering()
+        heard.feed(named(0, timestamp=LATER), data(201, timestamp=LATER), now=1.0)
+        assert numbers(heard.rows) == [0]
+        heard.feed(follows, now=2.0)
+        assert numbers(heard.rows) == read
+
+
 def test_it_is_not_waited_for_a_node_that_never_answered():
     heard = Listener()
     heard.feed(birth(), data(2))

@@ -190,6 +190,14 @@ def test_a_birth_with_a_hole_behind_it_explains_nothing():
     assert reasons(heard) == UNSEEN
 
 
+def test_nor_does_one_explain_what_is_older_by_its_time():
+    """Of a session before, whose seq happens to stand behind the birth."""
+    heard = listening(BIRTH, level(2, timestamp=EARLIER))
+    heard.tick(TIMEOUT)
+    assert not numbers(heard.feed(DEVICE_BIRTH, now=3.0))
+    assert reasons(heard) == UNSEEN
+
+
 def test_a_hole_that_was_filled_meanwhile_is_none():
     heard = listening(BIRTH, level(3))
     heard.tick(TIMEOUT)
