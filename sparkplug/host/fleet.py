@@ -19,7 +19,7 @@ import numpy as np
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
-from sparkplug.host.fleet_state import NOT_BORN, FleetOptions, FleetState
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
 from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
@@ -104,6 +104,7 @@ class Fleet:
             reorder_timeout=reorder_timeout,
             unheard=unheard,
             describe_tags=describe_tags,
+            passive=passive,
         )
         self._state = state = FleetState(self.limits, options, wanted, sight)
         self.catalogue = state.catalogue
@@ -206,7 +207,7 @@ class Fleet:
         if session is None:
             state.unheard.asked_stranger(key, state.hearing.now)
         else:
-            state.unheard.asked(session.index, state.hearing.now)
+            state.asked(session)
 
     def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
         """Whether a node is one that is to be asked because it is not heard after an absence."""
@@ -352,7 +353,9 @@ class Fleet:
     def sequence_state(self) -> bytes:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
-        return nodes["next_seq"][: nodes.size].astype("<i2").tobytes()
+        expected = nodes["next_seq"][: nodes.size].astype("<i2")
+        expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
+        return expected.tobytes()
 
     def conduct_state(self) -> bytes:
         """What was learned of every node, by slot: whether it answers, its longest pause.

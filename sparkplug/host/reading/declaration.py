@@ -73,6 +73,7 @@ class Declaration:
         state.live_tags += len(owner.declared) - len(before)
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
+        state.be_sure(session, owner)
         state.nodes["born"][session.index] = session.owner.born
         owner.born_ms = arrival.sent_ms
         state.topics["live"][owner.topic_index] = True
