@@ -43,7 +43,14 @@ if TYPE_CHECKING:
         reason_in_words,
         rebirth_command,
     )
-    from sparkplug.memory import BirthMemory, EndMemory, Memory, RememberedBirth, StaleMemory
+    from sparkplug.memory import (
+        BirthMemory,
+        EndMemory,
+        Memory,
+        RememberedBirth,
+        StaleMemory,
+        TakenBackMemory,
+    )
     from sparkplug.messages import (
         HOST,
         ROW_TYPES,
@@ -95,7 +102,14 @@ else:
                 "reason_in_words",
                 "rebirth_command",
             ],
-            "memory": ["BirthMemory", "EndMemory", "Memory", "RememberedBirth", "StaleMemory"],
+            "memory": [
+                "BirthMemory",
+                "EndMemory",
+                "Memory",
+                "RememberedBirth",
+                "StaleMemory",
+                "TakenBackMemory",
+            ],
             "messages": [
                 "HOST",
                 "Message",
@@ -169,6 +183,7 @@ __all__ = [
     "TagCatalogue",
     "TagMetadata",
     "TagOwner",
+    "TakenBackMemory",
     "Topic",
     "TopicProblem",
     "Unmended",

@@ -53,6 +53,7 @@ class Gap:
         history_rows: rows of history that came after it, of times within it.
         guessed: nothing came from behind the gap, but its node counts from elsewhere.
         number: for whoever keeps records; 0 if there is none.
+        order: counts the holes in seq of one node as they are found, since the start; 0: none.
     """
 
     group_id: str
@@ -71,6 +72,7 @@ class Gap:
     history_rows: int = 0
     guessed: bool = False
     number: int = 0
+    order: int = 0
 
     @property
     def key(self) -> tuple[str, str]:

@@ -44,12 +44,22 @@ class StaleMemory(NamedTuple):
     device_id: str | None
 
 
-Memory: TypeAlias = BirthMemory | EndMemory | StaleMemory
+class TakenBackMemory(NamedTuple):
+    """Some tags of a node or device that were said to be STALE have values again, by data."""
+
+    group_id: str
+    edge_node_id: str
+    device_id: str | None
+
+
+Memory: TypeAlias = BirthMemory | EndMemory | StaleMemory | TakenBackMemory
 
 
 class RememberedBirth(NamedTuple):
     """A birth as it was found on disk, with what became of its session.
 
+    `stale`: the last rows of its tags say STALE. `taken_back`: those of some of them do not any
+    more; which, is not known.
     `died_us` is for people: by it nobody can tell how long ago a death was, because the clock
     may have been set since.
     """
@@ -59,3 +69,4 @@ class RememberedBirth(NamedTuple):
     stale: bool
     dead_bd_seq: int | None = None
     died_us: int | None = None
+    taken_back: bool = False

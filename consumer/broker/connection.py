@@ -52,6 +52,10 @@ SUBSCRIBE_QOS: Final = 1
 _KEEPALIVE: Final = 30
 _HANDSHAKE_TIMEOUT: Final = 15.0
 _LONGEST_PAUSE: Final = 30.0
+_DISPLACED_PAUSE: Final = 60.0
+_SHORT_LIFE: Final = 300.0
+"""Whoever was thrown out sooner after it had thrown out another host waits longer."""
+
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
 _LONGEST_DRAIN: Final = 5
@@ -135,6 +139,7 @@ class BrokerConnection:
             made = self._connect_with_patience()
             if made is None:
                 continue
+            made_at = time.monotonic()
             try:
                 self._serve(made)
             except Exception as error:  # noqa: BLE001 - a full disk, a defect: connect again
@@ -155,8 +160,27 @@ class BrokerConnection:
                     extra={"server": self.server.name},
                 )
                 if not self._renewing:
-                    # Two clients with one id would throw each other out without pause.
-                    self.switch.barred.wait(1.0 + random.random())  # noqa: S311 - jitter
+                    self.switch.barred.wait(self._pause(time.monotonic() - made_at))
+
+    def _pause(self, lasted: float) -> float:
+        """Seconds before the next connection, after one that lasted so long.
+
+        Two clients with one id would throw each other out without pause, and two hosts would
+        be offline and online to all edge nodes each time.
+        """
+        if not self.own_state.displaced or lasted > _SHORT_LIFE:
+            return 1.0 + random.random()  # noqa: S311 - jitter
+        pause = _DISPLACED_PAUSE * (1.0 + random.random())  # noqa: S311 - jitter
+        _LOG.warning(
+            "%s: another host application with this host.id takes the connection over and over, "
+            "so it has this client id, too (%s): connecting again in %d s; give one of them "
+            "another host.id and client_id, and no copy of the other's spool",
+            self.server.name,
+            self._client_id,
+            pause,
+            extra={"server": self.server.name},
+        )
+        return pause
 
     def _connect_with_patience(self) -> Handshake | None:
         """A connection that is made and announced; None once the switch is barred."""

@@ -101,6 +101,11 @@ class OwnState:
         """How many messages on the topic said online that this host did not publish."""
         return 0 if self._state is None else self._state.foreign_births
 
+    @property
+    def displaced(self) -> bool:
+        """Whether the present connection has thrown out another host, with the same client id."""
+        return self._state is not None and self._state.displaced
+
     def take_events(self) -> list[Event]:
         """What happened since the last call, for the events of the server."""
         events = []

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sparkplug import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from consumer.pipeline.side_tables import SideTables
     from consumer.pipeline.source import Source
     from consumer.pipeline.telemetry import Telemetry
-    from sparkplug import RebirthGovernor, Unmended
+    from sparkplug import Fleet, RebirthGovernor, Unmended
 
 _LOG = logging.getLogger(__name__)
 
@@ -129,7 +130,8 @@ class Rebirths:
             if not connection.connected.is_set():
                 continue
             source.fleet.listening(time.time_ns() // 1_000)
-            for group_id, edge_node_id, reason in source.governor.due(now):
+            is_moot = partial(_is_moot, source.fleet)
+            for group_id, edge_node_id, reason in source.governor.due(now, is_moot):
                 if connection.request_rebirth(group_id, edge_node_id):
                     self._note(source, RebirthRequest(group_id, edge_node_id, reason))
 
@@ -187,6 +189,11 @@ class Rebirths:
             reason_in_words(reason),
             extra={"group_id": group_id, "edge_node_id": edge_node_id},
         )
+
+
+def _is_moot(fleet: Fleet, group_id: str, edge_node_id: str, reason: Reason) -> bool:
+    """Whether a node has spoken while the request for it waited."""
+    return reason is Reason.UNHEARD and not fleet.is_unheard(group_id, edge_node_id)
 
 
 class AlarmLog:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import pyarrow as pa
 
 from consumer.spool.gaps import HOUR_US
-from sparkplug import BirthMemory, EndMemory, Message, RememberedBirth
+from sparkplug import BirthMemory, EndMemory, Message, RememberedBirth, TakenBackMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +40,15 @@ Who is to leave is looked up among all births, which is not to be done for each 
 _STEP: Final = 4096
 _FOR_A_ROW: Final = 1024
 _SIZE_BYTES: Final = 4
+_TAKEN_BACK: Final = 2
+"""In the place of 1 in `stale`: what was said of some tags was taken back by data.
+
+An earlier release reads it as 1.
+"""
+
+_STALE_THEN: Final = "CASE WHEN ? THEN 1 ELSE stale END"
+"""An end without rows leaves STALE what was STALE: it gets no second row after a restart."""
+
 _TOTAL_KEY: Final = "birth_bytes"
 """Key of the spool's state: what births of all servers take; looked up anew if there is none."""
 
@@ -86,6 +95,12 @@ class BirthStore:
                 writing.add(node, memory)
             elif isinstance(memory, EndMemory):
                 writing.end(node, memory)
+            elif isinstance(memory, TakenBackMemory):
+                db.execute(
+                    f"UPDATE births SET stale = {_TAKEN_BACK} "  # noqa: S608 - ours
+                    f"WHERE {_OF_NODE} AND device_id = ? AND stale = 1",
+                    (*node, memory.device_id or ""),
+                )
             else:
                 db.execute(
                     f"UPDATE births SET stale = 1 WHERE {_OF_NODE} AND device_id = ?",  # noqa: S608 - ours
@@ -122,9 +137,10 @@ class BirthStore:
             yield RememberedBirth(
                 BirthMemory(slot, group_id, edge_node_id, device_id or None, message),
                 alive=bool(alive),
-                stale=bool(stale),
+                stale=bool(stale) and stale != _TAKEN_BACK,
                 dead_bd_seq=None if dead_bd_seq is None else dead_bd_seq % 2**64,
                 died_us=died_us,
+                taken_back=stale == _TAKEN_BACK,
             )
 
     def _in_order(self, db: Transaction) -> list[int]:
@@ -221,12 +237,14 @@ class _Writing:
         """The session of a node (with its devices) or device ended."""
         if end.device_id is not None:
             self._db.execute(
-                f"UPDATE births SET alive = 0, stale = ? WHERE {_OF_NODE} AND device_id = ?",  # noqa: S608 - ours
+                f"UPDATE births SET alive = 0, stale = {_STALE_THEN} "  # noqa: S608 - ours
+                f"WHERE {_OF_NODE} AND device_id = ?",
                 (end.stale, *node, end.device_id),
             )
             return
         self._db.execute(
-            f"UPDATE births SET alive = 0, stale = ? WHERE {_OF_NODE} AND alive",  # noqa: S608 - ours
+            f"UPDATE births SET alive = 0, stale = {_STALE_THEN} "  # noqa: S608 - ours
+            f"WHERE {_OF_NODE} AND alive",
             (end.stale, *node),
         )
         # A row that becomes longer is written whole, with its payload.

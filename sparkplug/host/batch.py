@@ -77,6 +77,7 @@ class Batch:
     turn: NDArray[np.int64]  # the order in which messages are read
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
     late: NDArray[np.bool_]  # messages whose metrics are read late, or were held
+    astray: NDArray[np.bool_]  # messages that are late without reason, if a birth would tell why
     counted: set[int]  # messages that are told of as quarantined or, in part, as read
     now: float  # when it is read, in seconds that pass
     structured: Structured = field(default_factory=Structured)

@@ -19,7 +19,7 @@ import numpy as np
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
-from sparkplug.host.fleet_state import NOT_BORN, FleetOptions, FleetState
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
 from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
@@ -104,6 +104,7 @@ class Fleet:
             reorder_timeout=reorder_timeout,
             unheard=unheard,
             describe_tags=describe_tags,
+            passive=passive,
         )
         self._state = state = FleetState(self.limits, options, wanted, sight)
         self.catalogue = state.catalogue
@@ -201,9 +202,17 @@ class Fleet:
 
     def asked(self, group_id: str, edge_node_id: str) -> None:
         """A rebirth request was sent to a node."""
+        state, key = self._state, (group_id, edge_node_id)
+        session = state.by_id.get(key)
+        if session is None:
+            state.unheard.asked_stranger(key, state.hearing.now)
+        else:
+            state.asked(session)
+
+    def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
+        """Whether a node is one that is to be asked because it is not heard after an absence."""
         session = self._state.by_id.get((group_id, edge_node_id))
-        if session is not None:
-            self._state.unheard.asked(session.index, self._state.hearing.now)
+        return session is not None and self._absence.is_unheard(session.index)
 
     @property
     def silent_nodes(self) -> tuple[SilentNode, ...]:
@@ -239,11 +248,12 @@ class Fleet:
         late = [each for each in state.watched() if each.late_birth is not None]
         self._end_waiting_of(late, decoded)
         decoded.add(self.flush(now))  # what follows a late birth waits no longer either
+        at_us = state.heard_us if at_us is None else at_us
+        self._absence.leave(at_us, decoded)
         state.nodes["confirmed"][:] = False
         state.hearing.missed()
         state.unheard.lost()
         state.recent.clear()
-        at_us = state.heard_us if at_us is None else at_us
         alive = sum(session.owner.born for session in state.sessions)
         for session in state.sessions:
             if session.in_doubt and not state.nodes["partial"][session.index]:
@@ -271,7 +281,9 @@ class Fleet:
         """
         state = self._state
         for tags in decoded.taken_back:
-            decoded.memories += map(stale_memory, self.liveness.stale_after_all(tags))
+            owners = self.liveness.stale_after_all(tags)
+            decoded.memories += map(stale_memory, owners)
+            decoded.memories += self.liveness.partly_stale(owners)
         readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
         lost: dict[tuple[str, str], int] = {}
         for index, count in zip(*np.unique(readers, return_counts=True), strict=True):
@@ -341,7 +353,9 @@ class Fleet:
     def sequence_state(self) -> bytes:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
-        return nodes["next_seq"][: nodes.size].astype("<i2").tobytes()
+        expected = nodes["next_seq"][: nodes.size].astype("<i2")
+        expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
+        return expected.tobytes()
 
     def conduct_state(self) -> bytes:
         """What was learned of every node, by slot: whether it answers, its longest pause.

@@ -21,7 +21,7 @@ from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
 from sparkplug.host.watch.read_times import ReadTimes
 from sparkplug.host.watch.unborn import Unborn
-from sparkplug.host.watch.unheard import Unheard
+from sparkplug.host.watch.unheard import ANSWER_SECONDS, Unheard
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType, Topic
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 NOT_BORN: Final = -1
 """In the place of the seq that is expected of a node: it has no session, or a doubtful one."""
 
+ENDED_IN_DOUBT: Final = -2
+"""The same on disk, of a node whose session ended after an absence in which it was in doubt."""
+
 _SLACK: Final = 10_000
 """Dead tags that are not worth a new generation of tag ids."""
 
@@ -53,6 +56,7 @@ class FleetOptions:
     reorder_timeout: float
     unheard: float
     describe_tags: bool
+    passive: bool
 
 
 class FleetState:
@@ -80,10 +84,12 @@ class FleetState:
         unheard: nodes that are not heard after an absence, and asked.
         unborn: whose births are waited for; nothing if deaths give no rows.
         attentive: indices of the sessions whose next messages are to be taken one by one.
+        unsure: the same, because a birth may have been lost that gave aliases anew.
         live_tags: how many tags present births declare.
         now: monotonic time in seconds.
         heard_us: when the last message came, microseconds since 1970 UTC.
         restoring: whether what is read gives nothing, because it was read before.
+        kept_births: whether it is births that a server keeps, which may not have been.
         has_news: whether a node has answered for the first time.
     """
 
@@ -140,10 +146,11 @@ class FleetState:
         self.gaps = GapAccounts(self.nodes)
         self.unborn = Unborn(self.nodes)
         self.attentive: set[int] = set()
+        self.unsure: set[int] = set()
         self.live_tags = 0
         self.now = 0.0
         self.heard_us = 0
-        self.restoring = False
+        self.restoring = self.kept_births = False
         self.has_news = False
         self.recent = RecentMessages()
         self.alarms = Alarms()
@@ -214,6 +221,64 @@ class FleetState:
         """The sessions whose next messages are to be taken one by one."""
         return [self.sessions[index] for index in sorted(self.attentive)]
 
+    def ended_in_doubt(self) -> list[int]:
+        """Nodes without session that were left in doubt, see GapAccounts.left_in_doubt."""
+        sessions = (self.by_id.get(key) for key in self.gaps.nodes_left_in_doubt)
+        return [each.index for each in sessions if each is not None and not each.owner.born]
+
+    # ------------------------------------------------------------------ behind a gap
+
+    def may_wait_for_birth(self, session: EdgeNodeSession) -> bool:
+        """Whether a node gives aliases anew, is asked for births, and known to answer."""
+        return (
+            not self.options.passive
+            and bool(self.nodes["answers"][session.index])
+            and any(owner.moves_aliases for owner in session.owners())
+        )
+
+    def be_unsure(self, session: EdgeNodeSession) -> None:
+        """Messages of a node are missing, and a birth may be among them.
+
+        Only of nodes that are known to give aliases anew, and to answer: their next birth tells
+        what the aliases mean.
+        """
+        if not self.may_wait_for_birth(session):
+            return
+        if session.index not in self.unsure:
+            self.unsure.add(session.index)
+            session.asked_unsure_at = None
+        for owner in session.owners():
+            owner.unsure = True
+
+    def be_sure(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+        """A birth tells what the aliases of its node or device mean."""
+        owner.unsure = False
+        if session.index in self.unsure and not any(
+            each.unsure and each.born for each in session.owners()
+        ):
+            self.unsure.discard(session.index)
+
+    def asked(self, session: EdgeNodeSession) -> None:
+        """A rebirth request was sent to a node."""
+        self.unheard.asked(session.index, self.hearing.now)
+        if session.index in self.unsure and session.asked_unsure_at is None:
+            session.asked_unsure_at = self.hearing.now
+
+    def is_unsure(self, owner: MetricOwner) -> bool:
+        """Whether what the aliases of a born node or device mean is to be told by its next birth.
+
+        A node that leaves a request unanswered is not waited for: it is not known to answer.
+        """
+        session = self.by_id[owner.group_id, owner.edge_node_id]
+        if session.index not in self.unsure or not owner.unsure:
+            return False
+        asked_at = session.asked_unsure_at
+        if asked_at is not None and self.hearing.now - asked_at > ANSWER_SECONDS:
+            self.unsure.discard(session.index)
+            self.nodes["answers"][session.index] = False
+            return False
+        return True
+
     def doubt(self, session: EdgeNodeSession) -> None:
         """What a node's aliases stand for now is not known: hold all until its birth."""
         session.in_doubt = True
@@ -235,7 +300,7 @@ class FleetState:
             self.nodes["partial"][index] = partial
             self.any_partial |= partial
         self.hearing.new(index)
-        self.unheard.new(index)
+        self.unheard.new(index, (topic.group_id, topic.edge_node_id))
         self.sessions.append(session)
         self.by_id[topic.group_id, topic.edge_node_id] = session
         self.add_topic(session, session.owner, MessageType.NDATA)
@@ -256,6 +321,7 @@ class FleetState:
     def end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""
         session.end()
+        self.unsure.discard(session.index)
         self.nodes["born"][session.index] = False
         session.sequence.counts_again()
         self.watch(session)
@@ -303,7 +369,9 @@ class FleetState:
         if len(self.catalogue) <= 2 * self.live_tags + _SLACK:
             return
         nothing = np.empty(0, dtype=np.int32)
-        known = (tags for owner in self.owners for tags in (owner.declared, owner.left_out))
+        known = (
+            tags for owner in self.owners for tags in (owner.declared, owner.left_out, owner.kept)
+        )
         live = np.concatenate([nothing, *known])
         renamed = self.catalogue.keep(np.unique(live))
         for owner in self.owners:

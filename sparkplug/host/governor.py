@@ -164,10 +164,14 @@ class RebirthGovernor:
         """A device's birth arrived: its data before that is complained of no longer."""
         self._complaints.device_born((group_id, edge_node_id), device_id)
 
-    def due(self, now: float) -> list[tuple[str, str, Reason]]:
+    def due(
+        self, now: float, is_moot: Callable[[str, str, Reason], bool] | None = None
+    ) -> list[tuple[str, str, Reason]]:
         """Nodes to ask now, by (group id, edge node id, reason); they count as asked.
 
-        `now` is monotonic time in seconds.
+        Args:
+            now: monotonic time in seconds.
+            is_moot: whether a node is not to be asked for that any more, now that it could be.
         """
         if self._refilled_at is not None:
             earned = (now - self._refilled_at) * self._rate
@@ -175,15 +179,20 @@ class RebirthGovernor:
         self._refilled_at = self._now = now
         self._complaints.look(now)
         requests: list[tuple[str, str, Reason]] = []
+        moot: list[tuple[str, str]] = []
         for key, wish in self._waiting.items():
             if self._budget < 1.0:
                 break
-            if now >= self._earliest(key, wish):
+            if now < self._earliest(key, wish):
+                continue
+            if is_moot is not None and is_moot(*key, wish.reason):
+                moot.append(key)
+            else:
                 self._budget -= 1.0
                 self._note_request(key, now)
                 requests.append((*key, wish.reason))
-        for group_id, edge_node_id, _ in requests:
-            del self._waiting[group_id, edge_node_id]
+        for key in [*moot, *((group_id, edge_node_id) for group_id, edge_node_id, _ in requests)]:
+            del self._waiting[key]
         return requests
 
     def _earliest(self, key: tuple[str, str], wish: _Wish) -> float:

@@ -38,7 +38,7 @@ class _Phase(Enum):
 
 
 class OwnTimestamps:
-    """Timestamps of the births of one host at all of its servers, which a bridge may connect.
+    """Timestamps that one host has used at all of its servers, which a bridge may connect.
 
     The last thousand. May be shared by threads.
     """
@@ -48,7 +48,7 @@ class OwnTimestamps:
         self._positions = itertools.count()
 
     def add(self, timestamp_ms: int) -> None:
-        """Take in the timestamp of a birth that is going to be published, or was."""
+        """Take in the timestamp of a STATE that is going to be published, or was."""
         self._kept[next(self._positions) % _MOST_OWN] = timestamp_ms
 
     def __contains__(self, timestamp_ms: object) -> bool:
@@ -70,6 +70,9 @@ class HostState:
         foreign_births: how many messages said online that this host did not publish; copies
             of one, which overlapping subscriptions bring, count once.
         last_foreign_ms: the timestamp of the last of them; 0 if there was none.
+        displaced: whether a host that this one is not was announced between this connection and
+            the one before it, and is gone since this one was made: the server has room for one
+            of them, because both have one MQTT client id.
     """
 
     def __init__(
@@ -86,11 +89,12 @@ class HostState:
         self.answers = 0
         self.foreign_births = 0
         self.last_foreign_ms = 0
+        self.displaced = False
         self._last_foreign: tuple[int, bool] | None = None
         self._own = OwnTimestamps() if own is None else own
         self._last_ms = last_timestamp_ms
         self._last_is_offline = False
-        self._connection_ms = 0
+        self._connection_ms = self._connection_before_ms = 0
         self._answered_at = -math.inf
         self._unanswered = False
         self._phase = _Phase.IDLE
@@ -125,8 +129,10 @@ class HostState:
 
         (host-topic-phid-death-payload-timestamp-connect, payloads-state-will-message-*)
         """
+        self._connection_before_ms = self._connection_ms
         self._connection_ms = self._last_ms = max(now_ms, self._last_ms + 1)
         self._own.add(self._connection_ms)
+        self.displaced = False
         self._last_is_offline = self._unanswered = False
         self._answered_at = -math.inf
         self._phase = _Phase.CONNECTING
@@ -168,6 +174,9 @@ class HostState:
                 self.last_foreign_ms, _ = self._last_foreign = foreign
             self._unanswered = self._unanswered and retained
             return None
+        if retained and state is not None and state.timestamp_ms not in self._own:
+            # Its will, which the server published when this connection was made.
+            self.displaced |= 0 < self._connection_before_ms < state.timestamp_ms
         if retained or self._phase is not _Phase.ONLINE:
             return None
         self._unanswered = True
@@ -193,6 +202,7 @@ class HostState:
         (host-topic-phid-death-payload-timestamp-disconnect-clean).
         """
         self._connection_ms = self._last_ms = max(now_ms, self._last_ms)
+        self._own.add(self._connection_ms)
         self._phase = _Phase.STOPPING
         return self._message(online=False)
 

@@ -33,11 +33,15 @@ class MetricOwner:
         self.born = False
         self.born_ms = -1  # payload timestamp of the birth, -1 if it has none
         self.birth_number = 0  # counts the births of its node
+        self.unsure = False  # its aliases may have been given anew by a birth that was lost
+        self.moves_aliases = False  # a birth gave an alias to another metric than the one before
         self.tags: dict[str, int] = {}
         # All tags of the birth: a name declared twice has two, the earlier by alias only.
         self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         # Tags that only births which give no rows have left out: the next one that does tells.
         self.left_out: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        # Those of its tags that births which a server keeps alone have declared.
+        self.kept: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         # Paths of the leaves of its templates, which are among its tags; ascending.
         self.leaves: list[str] = []
         self.own_aliases: dict[int, int] | None = None  # only if another owner uses one too
@@ -101,6 +105,9 @@ class MetricOwner:
             and np.array_equal(before[1], tags)
         ):
             aliases, tags = before  # most births repeat it: that takes no memory twice
+        elif before is not None and not self.moves_aliases:
+            _, here, there = np.intersect1d(aliases, before[0], return_indices=True)
+            self.moves_aliases = bool((tags[here] != before[1][there]).any())
         self._last = (aliases, tags)
 
     @property
@@ -114,6 +121,10 @@ class MetricOwner:
             if self._before is not None and self._last is not None:
                 self._steady = _common(self._before, self._last)
         return self._steady
+
+    def forget_birth_before(self) -> None:
+        """After a start only the last birth is known, however often it was taken in."""
+        self._before = self._steady = None
 
     def forget_steady(self) -> None:
         """What was held is read: `steady` may be large."""
@@ -129,6 +140,7 @@ class MetricOwner:
         self.tags = {name: int(renamed[tag]) for name, tag in self.tags.items()}
         self.declared = renamed[self.declared]
         self.left_out = renamed[self.left_out]
+        self.kept = renamed[self.kept]
         self.alias_tags = renamed[self.alias_tags]
         self._steady = None
         if self._before is not None:

@@ -51,6 +51,7 @@ class Message:
     number: int = 0  # place among all arrivals
     gap: Gap | None = None  # the last that was known when it was read, or that it was missing in
     is_in_gap: bool = False  # it stands within that gap, not behind it
+    is_astray: bool = False  # it was late, and no gap explains it
 
     @property
     def is_empty(self) -> bool:
@@ -111,13 +112,36 @@ def sent_after(birth: Message, messages: Iterable[Message]) -> list[Message]:
 
 def nothing_is_missing_between(birth: Message, message: Message) -> bool:
     """Whether a birth from a gap is before a message for certain, with no hole in between."""
-    gap = birth.gap
+    gap, born, sent = birth.gap, birth.sent_at, message.sent_at
     if gap is None or gap is not message.gap or not birth.is_in_gap or gap.is_guessed:
+        return False
+    if born is not None and sent is not None and sent < born:
         return False
     assert gap.first is not None
     here = (birth.seq - gap.first) % 256
     there = (message.seq - gap.first) % 256 if message.is_in_gap else 256
     return here < there and not any(here < (seq - gap.first) % 256 < there for seq in gap.missing)
+
+
+def is_after(message: Message, birth: Message | None, born_at: int | None) -> bool:
+    """Whether a late message was sent after the birth of its owner, by its time or its gap.
+
+    Known gaps are those of the present session.
+    """
+    if born_at is not None and message.sent_at is not None and message.sent_at > born_at:
+        return True
+    gap = message.gap
+    if gap is None or not message.is_in_gap or gap.is_guessed:
+        return False
+    if message.topic.device is None:
+        return True
+    if birth is None or birth.is_astray:
+        return False
+    if birth.gap is not gap:
+        return birth.gap is None or birth.gap.order < gap.order
+    assert gap.first is not None
+    here, there = ((each.seq - gap.first) % 256 for each in (birth, message))
+    return birth.is_in_gap and here < there
 
 
 def parse_topic(topic: str) -> Topic | str | None:

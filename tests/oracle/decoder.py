@@ -80,7 +80,7 @@ class Oracle(Ordering):
     def _remembered(self, before: Node) -> Node:
         node = Node(before.group, before.name, held=before.held, received=before.received)
         node.is_whole = before.is_whole
-        node.gaps, node.unhealed = before.gaps, before.unhealed
+        node.gaps, node.unhealed, node.holes = before.gaps, before.unhealed, before.holes
         if before.late_birth is not None:
             node.held.append(before.late_birth)
         for held in node.held:
@@ -106,6 +106,7 @@ class Oracle(Ordering):
         node.declared_before = before.declared_before
         for device, scope in before.declared_before.items():
             scope.greatest = before.last_sent
+            scope.birth, scope.before = None, {}
             if device in before.unborn:
                 node.unborn[device] = Unborn(scope, self.now, None)
                 node.last_birth = self.now

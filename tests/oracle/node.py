@@ -40,6 +40,7 @@ class Scope:
     tags: list[Declared] = field(default_factory=list)
     aliases: dict[int, Declared] = field(default_factory=dict)
     before: dict[int, Declared] = field(default_factory=dict)  # aliases of the birth before
+    birth: Message | None = None  # None: before a restart
 
     def behind_all_values(self, died_at: int, heard_at: int) -> int:
         """The time of a death that was heard then: later than that of any value."""
@@ -98,6 +99,7 @@ class Gap:
     healing: str = "open"
     late: int = 0
     is_guessed: bool = False  # by a late message that nothing explained
+    order: int = 0  # of the holes of one node
 
 
 @dataclass(eq=False)
@@ -116,6 +118,7 @@ class Node:
     expected_seq: int = 0
     window: list[Waiting] = field(default_factory=list)  # in order of arrival
     gaps: list[Gap] = field(default_factory=list)  # holes in seq that may be explained
+    holes: int = 0  # how many gaps those were, since the start
     unhealed: list[Gap] = field(default_factory=list)  # all that a birth would heal
     received: int = 0
     read_lately: list[tuple[int, str, int, bytes]] = field(

@@ -131,6 +131,7 @@ class Ordering(Reading):
             if not gap.missing:
                 self._healed(node, gap, "late_arrival")
             return
+        message.is_astray = True
         self.read_late(node, message)
         node.astray_seq = message.seq
         if node.astray_since is None:
@@ -156,6 +157,8 @@ class Ordering(Reading):
         if len(node.gaps) == KNOWN_GAPS:
             self._healed(node, node.gaps[0], "not_at_all")
         gap = Gap("sequence_gap", missing[0], len(missing), set(missing))
+        node.holes += 1
+        gap.order = node.holes
         node.gaps.append(gap)
         self._found(node, gap)
         return gap

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from oracle.arrivals import BIRTHS, nothing_is_missing_between
+from oracle.arrivals import BIRTHS, is_after, nothing_is_missing_between
 from oracle.holding import MEBIBYTE, Holding
 from oracle.node import Declared, Scope, Trust, Unborn
 from oracle.rows import gives_rows, is_control
@@ -84,7 +84,9 @@ class Reading(Holding):
                 died_at = message.arrival.received_at_us
             self.stale(node.scopes.pop(device), message, died_at)
         elif not message.unread:
-            self.data(node, message, is_late=is_late)
+            scope = node.scopes[device]
+            is_before = is_late and not is_after(message, scope.birth, scope.sent_at)
+            self.data(node, message, is_late=is_late, is_before=is_before)
 
     def read_late(self, node: Node, message: Message) -> None:
         """Read a message that others have overtaken."""
@@ -129,8 +131,8 @@ class Reading(Holding):
     def device_birth(self, node: Node, message: Message) -> None:
         self.birth(node, message)
         for held in self.take(node, message.topic.device):
-            is_after = held.is_whole and nothing_is_missing_between(message, held.message)
-            self.read_held(node, held, is_after=is_after)
+            explained = held.is_whole and nothing_is_missing_between(message, held.message)
+            self.read_held(node, held, is_after=explained)
 
     def is_readable_birth(self, message: Message) -> bool:
         """Whether a birth says what its metrics are."""
@@ -147,6 +149,7 @@ class Reading(Holding):
         last = node.declared_before.get(topic.device)
         before = {} if last is None else last.names
         scope.before = {} if last is None else last.aliases
+        scope.birth = message
         stale = {name for name, declared in before.items() if declared.is_stale}
         if node.unborn:
             node.unborn.pop(topic.device, None)
@@ -227,11 +230,9 @@ class Reading(Holding):
         """Read values; the metrics no birth declares are held, or given up if they were held.
 
         A late birth is read by its names alone: what its aliases meant is over. `is_before`: the
-        message is from before the birth, and so are its aliases.
+        message may be from before the birth, and its aliases, too.
         """
-        device = message.topic.device
         unknown: list[Metric] = []
-        reasons: list[str] = []
         if held is None or held.is_whole:
             self._count_time(message)
         for metric in self._flat(node, message, is_before=is_before):
@@ -242,18 +243,29 @@ class Reading(Holding):
                 self.metric(node, declared, metric, message, is_late=is_late)
             elif not is_control(metric.name):
                 unknown.append(metric)
-                reasons.append("unknown_metric" if metric.name else "unknown_alias")
         if held is None:
-            for reason in reasons:
-                self.ask_rebirth(message, reason)
-        if unknown and held is None:
-            self.hold(
-                node, message.with_metrics(unknown), reasons[0], waits_for=device, is_whole=False
-            )
+            self._unknown(node, message, unknown, is_before=is_before)
         elif unknown:
-            guessed = is_before and "unknown_alias" in reasons
-            reason = "alias_of_unseen_birth" if guessed else reasons[0]
+            reason = "unknown_metric" if unknown[0].name else "unknown_alias"
+            guessed = is_before and not all(metric.name for metric in unknown)
+            reason = "alias_of_unseen_birth" if guessed else reason
             self.give_up(message.with_metrics(unknown), reason)
+
+    def _unknown(
+        self, node: Node, message: Message, unknown: list[Metric], *, is_before: bool
+    ) -> None:
+        """Hold the metrics of data that no birth declares."""
+        if is_before:
+            lost = [metric for metric in unknown if not metric.name]
+            unknown = [metric for metric in unknown if metric.name]
+            if lost:
+                self.give_up(message.with_metrics(lost), "alias_of_unseen_birth")
+        reasons = ["unknown_metric" if metric.name else "unknown_alias" for metric in unknown]
+        for reason in reasons:
+            self.ask_rebirth(message, reason)
+        if unknown:
+            device, part = message.topic.device, message.with_metrics(unknown)
+            self.hold(node, part, reasons[0], waits_for=device, is_whole=False)
 
     def _flat(self, node: Node, message: Message, *, is_before: bool) -> Iterator[Metric]:
         """The metrics of data, with leaves in the place of templates."""

@@ -84,6 +84,19 @@ def test_what_came_before_a_restart_and_the_first_birth_counts_as_received(early
     assert received(batches) == {("Plant A", "Edge 1"): len(early) + 2}
 
 
+def test_a_second_absence_before_a_birth_that_cannot_be_read_is_a_gap_also_after_a_restart():
+    lost = (("connection_lost", 0.0),)
+    bad = Arrival("spBv1.0/Plant A/NBIRTH/Edge 1", b"{", ARRIVED)
+    assert_read_alike(
+        [
+            Batch([arrival("NBIRTH", TAG)]),
+            Batch([arrival("NDATA", CHANGE, seq=9)], before=lost),
+            Batch([bad], before=lost),
+            Batch([arrival("NBIRTH", TAG)], before=RESTART),
+        ]
+    )
+
+
 def received(batches):
     """How many messages of each node the fleet counts, restarts included."""
     columnar = Columnar("local", REORDER_TIMEOUT)

@@ -67,6 +67,7 @@ class Listener:
         self.dead_letters = []
         self.quarantined = []
         self.gaps = []
+        self.changes = []
         self.memories = []
 
     def feed(self, *messages, now=0.0):
@@ -97,6 +98,7 @@ class Listener:
         self.rebirths += [str(wish.reason) for wish in decoded.rebirths]
         self.quarantined += [(q.message, str(q.reason)) for q in decoded.quarantined]
         self.dead_letters += [(message, str(reason)) for message, reason in decoded.expired]
+        self.changes += decoded.gaps
         self.gaps += [
             (event.seq, event.missing, str(event.healing))
             for event in decoded.events

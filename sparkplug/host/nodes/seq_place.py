@@ -32,6 +32,17 @@ class SeqPlace(NamedTuple):
         between = (here < (seq - gap.first) % SEQ_MODULUS < there for seq in gap.missing)
         return here < there and not any(between)
 
+    def is_before(self, other: SeqPlace) -> bool:
+        """Whether this one is before another, which was missing in its gap, for certain."""
+        gap = other.gap
+        if gap is None or gap.first is None or gap.guessed or other.seq is None:
+            return False
+        if self.gap is not gap:
+            return self.gap is None or self.gap.order < gap.order
+        if self.seq is None:
+            return False
+        return (self.seq - gap.first) % SEQ_MODULUS < (other.seq - gap.first) % SEQ_MODULUS
+
 
 NOWHERE: Final = SeqPlace()
 """The place of a message whose seq says nothing."""

@@ -38,7 +38,8 @@ class Sequence:
 
     `lost_since` is the monotonic time of the first late message that no known gap
     explains, None when there is none; `lost_distance` is its distance, `lost_next` the
-    seq behind the last of them, `lost_until_us` when that one was sent.
+    seq behind the last of them, `lost_until_us` when that one was sent. `noted` is the number of
+    gaps that were noted so far.
     """
 
     waiting: list[Waiting] = field(default_factory=list)
@@ -48,6 +49,7 @@ class Sequence:
     lost_distance: int = 0
     lost_next: int = 0
     lost_until_us: int = 0
+    noted: int = 0
 
     @property
     def needs_attention(self) -> bool:
@@ -98,6 +100,7 @@ class Sequence:
         """Remember a gap; return the one that is forgotten for it."""
         forgotten = self.gaps.popleft() if len(self.gaps) >= _KNOWN_GAPS else None
         self.gaps.append(gap)
+        self.noted = gap.order = self.noted + 1
         return forgotten
 
     def explains(self, seq: int) -> Gap | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.host.nodes.aliases import AliasPool
+    from sparkplug.host.nodes.seq_place import SeqPlace
     from sparkplug.host.nodes.waiting import Waiting
 
 TRANSMISSION_VERSION = "Node Info/Transmission Version"
@@ -38,6 +39,7 @@ class EdgeNodeSession:
         self.index = index
         self.owner = MetricOwner(group_id, edge_node_id, None)
         self.devices: dict[str, MetricOwner] = {}
+        self.born_at: dict[str, SeqPlace] = {}  # where DBIRTHs stand, if that is known
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
         self.counted_bd_seq: int | None = None  # the same, of births that edge nodes sent
@@ -45,6 +47,7 @@ class EdgeNodeSession:
         self.sequence = Sequence()
         self.by_certificate = False  # in doubt, and what is known comes from the server
         self.in_doubt = False  # alive, but what its aliases stand for is not known
+        self.asked_unsure_at: float | None = None  # for a birth that tells what aliases mean
         self.late_birth: Waiting | None = None
         self.dead_bd_seq: int | None = None  # of the death that came last
         self.died_at = 0.0  # monotonic seconds: when that death was heard
@@ -66,6 +69,7 @@ class EdgeNodeSession:
         self.bd_seq = bd_seq
         self.in_doubt = self.by_certificate = False
         self.dead_bd_seq = None
+        self.born_at.clear()
         self._collided = False
         self.table.clear()
         for owner in self.owners():

@@ -73,9 +73,18 @@ class Absence:
         if at_us:
             self._look_at_unheard(at_us, decoded)
             self._look_at_quiet(at_us)
-            decoded.events += self.silences.take_events(at_us)
+            decoded.events += self.silences.take_events(at_us, self._is_elsewhere)
         if state.has_news or state.now - self._learned_at >= _LEARN_EVERY:
             self.learn()
+
+    def leave(self, at_us: int, decoded: Decoded) -> None:
+        """The connection is lost: when nodes were heard is forgotten behind this."""
+        decoded.events += self.silences.take_events(at_us, self._is_elsewhere)
+
+    def is_unheard(self, index: int) -> bool:
+        """Whether a node was not heard after an absence for so long that it is to be asked."""
+        overdue = self._state.unheard.overdue(self._state.hearing.now)
+        return index in overdue and self._is_missed(index)
 
     def learn(self) -> None:
         """Take down what is known of the nodes."""
@@ -153,7 +162,11 @@ class Absence:
             return False
         if session.by_certificate and not self._state.nodes["sent_us"][index]:
             return False
-        return bool(self._state.liveness.alive_nowhere_else([session.owner]))
+        return not self._is_elsewhere(session)
+
+    def _is_elsewhere(self, session: EdgeNodeSession) -> bool:
+        """Whether another server of the site shows a node alive."""
+        return not self._state.liveness.alive_nowhere_else([session.owner])
 
     def _look_at_quiet(self, at_us: int) -> None:
         """Who says nothing for longer than it ever did."""

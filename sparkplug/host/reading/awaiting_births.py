@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
 from sparkplug.host.nodes.session import LATE_SECONDS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sparkplug.messages import Message, MessageBatch
 
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
+_CODES_OF_BIRTHS: Final = tuple(CODE[each] for each in _BIRTHS)
 
 
 def give_up(entries: Iterable[Waiting], decoded: Decoded, reason: Reason | None = None) -> None:
@@ -144,14 +146,16 @@ class AwaitingBirths:
     ) -> None:
         """Metrics of data that no birth declares, without their neighbours.
 
-        Those that give no row in any case are none of them. What was held before is given up;
-        `unsteady`: its aliases may have stood for something else.
+        Those that give no row in any case are none of them. What was held before is given up.
+        `unsteady`: aliases may have stood for something else, and are given up in any case.
         """
         rows = rows[~self._never_give_rows(batch, owner, rows)]
+        if unsteady and not batch.released[position]:
+            rows = self._without_aliases(batch, position, rows)
         if len(rows) == 0:
             return
         key = (owner.group_id, owner.edge_node_id)
-        named = [batch.names is not None and bool(batch.names[row]) for row in rows.tolist()]
+        named = _are_named(batch, rows).tolist()
         reasons = [Reason.UNKNOWN_METRIC if name else Reason.UNKNOWN_ALIAS for name in named]
         part = batch.part(position, rows)
         if batch.released[position]:
@@ -176,6 +180,41 @@ class AwaitingBirths:
             counted=True,
         )
         self.hold(batch, key, entry)
+
+    def hold_aliases(
+        self, batch: Batch, position: int, owner: MetricOwner, rows: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Hold what data behind a gap has by alias alone; return the other metrics.
+
+        A birth was asked for when the gap was found.
+        """
+        aliases = validity(batch.columns.metric("alias").take(pa.array(rows)))
+        aliases &= ~_are_named(batch, rows)
+        if batch.message_type[position] in _CODES_OF_BIRTHS or not aliases.any():
+            return rows
+        held = rows[aliases]
+        entry = Waiting(
+            batch.part(position, held),
+            batch.seq(position),
+            self._state.now,
+            position,
+            held,
+            reason=Reason.ALIAS_OF_UNSEEN_BIRTH,
+            device_id=owner.device_id,
+            counted=True,
+        )
+        self.hold(batch, (owner.group_id, owner.edge_node_id), entry)
+        return rows[~aliases]
+
+    def _without_aliases(
+        self, batch: Batch, position: int, rows: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Those of some metrics of a late message that have a name; the others are given up."""
+        named = _are_named(batch, rows)
+        if not named.all():
+            part = QuarantinedPart(batch.part(position, rows[~named]), Reason.ALIAS_OF_UNSEEN_BIRTH)
+            batch.decoded.expired.append(part)
+        return rows[named]
 
     def _never_give_rows(
         self, batch: Batch, owner: MetricOwner, rows: NDArray[np.int64]
@@ -274,8 +313,16 @@ class AwaitingBirths:
     def session_ended(
         self, key: NodeKey, session: EdgeNodeSession | None, decoded: Decoded
     ) -> None:
-        """A node died: what waits for births of its session waits in vain."""
-        give_up(self._holding.take_all(key), decoded, Reason.SESSION_ENDED)
+        """A node died: what waits for births of its session waits in vain.
+
+        What waits to know its aliases does not: a birth of any later session tells.
+        """
+        taken = self._holding.take_all(key)
+        for entry in taken:
+            if entry.reason is Reason.ALIAS_OF_UNSEEN_BIRTH:
+                self._holding.put_back(key, entry)
+        ended = [entry for entry in taken if entry.reason is not Reason.ALIAS_OF_UNSEEN_BIRTH]
+        give_up(ended, decoded, Reason.SESSION_ENDED)
         if session is not None and (late := self.take_late_birth(session)):
             give_up([late], decoded, Reason.SESSION_ENDED)
 
@@ -378,6 +425,13 @@ class AwaitingBirths:
                 if read.message_type in _BIRTHS:
                     births.add(read)
         return sessions, births
+
+
+def _are_named(batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of some metrics carry a name."""
+    names = batch.names
+    named = [names is not None and bool(names[row]) for row in rows.tolist()]
+    return np.array(named, dtype=np.bool_)
 
 
 def _path(owner: MetricOwner, name: str) -> str:

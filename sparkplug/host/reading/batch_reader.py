@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.decoded import Decoded
-from sparkplug.host.batch import is_birth, one_by_one
+from sparkplug.host.batch import CODE, is_birth, one_by_one
 from sparkplug.host.observations import NO_TURNS, in_turn, observe
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
 from sparkplug.payload import ABSENT
-from sparkplug.topics import Topic, parse_topic
+from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,9 @@ class BatchReader:
         if state.options.describe_tags:
             decoded.metadata += describe(batch, flat, state.catalogue)
         if not state.restoring:
-            heard = batch.node[batch.recalled :]
+            # The server publishes a will, whichever session of the node it is of.
+            speaks = batch.message_type[batch.recalled :] != CODE[MessageType.NDEATH]
+            heard = batch.node[batch.recalled :][speaks]
             state.hearing.heard(heard[heard != ABSENT], batch.node[regular])
             state.alarms.look(
                 batch,
@@ -165,7 +167,9 @@ class BatchReader:
         if flat.returned.any():
             decoded.taken_back.append(flat.tag[flat.returned])
         if rows is not None:
-            decoded.taken_back += state.liveness.take_back(rows)
+            taken_back = state.liveness.take_back(rows)
+            decoded.taken_back += taken_back
+            decoded.memories += state.liveness.taken_back_memories(taken_back)
         return found
 
 

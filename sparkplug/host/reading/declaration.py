@@ -8,7 +8,7 @@ import numpy as np
 
 from sparkplug.datatypes import datatype_codes
 from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
-from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
+from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NEVER, NO_TAG
 from sparkplug.host.observations import SessionTags, StaleRows, said_by_host
 from sparkplug.host.structured_rows import Birth
 from sparkplug.messages import Reason
@@ -52,7 +52,8 @@ class Declaration:
         declared = owner.declare(
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
-        batch.began.append((int(batch.turn[arrival.position]), owner.declared))
+        if not state.kept_births:  # else the last rows are still those of the session before
+            batch.began.append((int(batch.turn[arrival.position]), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
         nameless = np.count_nonzero(tags == NO_TAG)
         if nameless:
@@ -60,17 +61,19 @@ class Declaration:
         state.unborn.born(session, owner, state.now)
         if not state.restoring:
             state.liveness.born(owner)
-            self._retire(arrival, owner, np.union1d(before, owner.left_out))
-            owner.left_out = before[:0]
-        else:
-            left_out = np.setdiff1d(np.union1d(owner.left_out, before), owner.declared)
-            owner.left_out = left_out[~state.catalogue.named(left_out, owner.tags)]
+            self._retire(arrival, owner, self._with_history(owner, before))
+            owner.left_out = owner.kept = before[:0]
+        elif state.kept_births:
+            known = self._with_history(owner, before)
+            owner.left_out = np.setdiff1d(known, owner.declared)
+            owner.kept = np.setdiff1d(owner.declared, known)
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
         state.live_tags += len(owner.declared) - len(before)
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
+        state.be_sure(session, owner)
         state.nodes["born"][session.index] = session.owner.born
         owner.born_ms = arrival.sent_ms
         state.topics["live"][owner.topic_index] = True
@@ -80,6 +83,21 @@ class Declaration:
             moved = state.sessions
         for each in moved:
             state.publish_table(each)
+
+    def _with_history(self, owner: MetricOwner, before: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Tags of an owner that may have rows: of the births `before` that of now.
+
+        A tag that only a server's kept birth has declared has none, unless data named it. If it
+        did, it is the one of its name.
+        """
+        catalogue = self._state.catalogue
+        never = np.isin(before, owner.kept) & (catalogue.read_us[before] == NEVER)
+        if not (never.any() or len(owner.left_out)):
+            return before
+        tags = before[~never]
+        names = {catalogue.names[tag] for tag in tags.tolist()}
+        left_out = owner.left_out[~catalogue.named(owner.left_out, names)]
+        return np.union1d(tags, left_out).astype(np.int32)
 
     def _retire(self, arrival: Arrival, owner: MetricOwner, before: NDArray[np.int32]) -> None:
         """Tags that a birth leaves out have no value any more; those that come back have one."""

@@ -149,12 +149,12 @@ class Lifecycle:
         owners = state.liveness.alive_nowhere_else(owners)
         if not owners:
             return
-        state.liveness.said_stale(owners)
         by_owner = state.liveness.with_rows_by_owner(owners)
+        for owner, of_owner in zip(owners, by_owner, strict=True):
+            state.liveness.said_stale(owner, of_owner)
         tags = np.concatenate(by_owner)
         if len(tags) == 0:
             return
-        state.catalogue.stale[tags] = True
         received_us = arrival.received_us
         seq = int(batch.columns.seq[position])
         sent_us = ABSENT if arrival.sent_ms == ABSENT else arrival.sent_ms * 1000

@@ -75,6 +75,7 @@ class Resolution:
             placed=recalled,
             released=np.zeros(len(screened.messages), dtype=np.bool_),
             late=np.zeros(len(screened.messages), dtype=np.bool_),
+            astray=np.zeros(len(screened.messages), dtype=np.bool_),
             counted=screened.set_aside.union(
                 position for position, entry in enumerate(recalled) if entry.counted
             ),
@@ -130,8 +131,9 @@ class Resolution:
             size = state.nodes.size
             # Their seq confirms nothing.
             flagged |= state.nodes["partial"][:size] & ~state.nodes["confirmed"][:size]
-        if state.attentive:
-            flagged[list(state.attentive)] = True
+        for indices in (state.attentive, state.unsure):
+            if indices:
+                flagged[list(indices)] = True
         return flagged
 
     def _by_node(self, batch: Batch, positions: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.decoded import Decoded
-from sparkplug.host.fleet_state import NOT_BORN
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN
 from sparkplug.host.reading.certificates import (
     CERTIFICATE_PREFIX,
     Certificate,
@@ -69,6 +69,8 @@ class Restoration:
         self._count_on(slots, next_seq)
         for session in self._state.sessions:
             session.counted_bd_seq = session.bd_seq
+            for owner in session.owners():
+                owner.forget_birth_before()
         by_id = self._state.by_id
         return {by_id[key].index: slot for key, slot in slots.items() if key in by_id}
 
@@ -90,7 +92,9 @@ class Restoration:
         if not (remembered.stale or remembered.alive):
             state.await_births(session, [owner], None)
         if remembered.alive and remembered.stale:
-            state.liveness.heard_stale(owner)
+            state.liveness.heard_stale(owner, owner.tags.keys())
+        if remembered.alive and remembered.taken_back:
+            state.liveness.unsettled(owner)
         if not remembered.alive and owner.born:
             if device_id is None:
                 state.end_session(session)
@@ -102,6 +106,9 @@ class Restoration:
         for key, session in self._state.by_id.items():
             slot = slots.get(key, len(next_seq))
             expected = int(next_seq[slot]) if slot < len(next_seq) else NOT_BORN
+            if expected == ENDED_IN_DOUBT:
+                self._state.gaps.left_in_doubt(key)
+                expected = NOT_BORN
             if not session.owner.born:
                 expected = NOT_BORN
             elif expected == NOT_BORN:
@@ -123,7 +130,9 @@ class Restoration:
                 for each in certificates
                 if (each.topic.device_id is not None) is of_devices and self._is_news(each)
             ]
+            self._state.kept_births = True
             self._take_silently([each.message for each in news])
+            self._state.kept_births = False
             for each in news:
                 session = self._state.session_of(each.topic)
                 if session is not None and session.owner.born:

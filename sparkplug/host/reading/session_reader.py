@@ -43,8 +43,18 @@ class SessionReader:
 
     # ------------------------------------------------------------------ in the session
 
-    def read(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
-        """A message of a born node, its seq accounted for; it stands at `place`."""
+    def read(
+        self,
+        arrival: Arrival,
+        session: EdgeNodeSession,
+        place: SeqPlace,
+        *,
+        steady: bool = False,
+    ) -> None:
+        """A message of a born node, its seq accounted for; it stands at `place`.
+
+        `steady`: data may be from before the birth of its node or device.
+        """
         arrival.take()
         if arrival.topic.message_type is MessageType.DBIRTH:
             self._device_birth(arrival, session, place)
@@ -57,7 +67,7 @@ class SessionReader:
             arrival.count_read()
             self._lifecycle.device_death(arrival, session, owner)
         else:
-            self._read_data(arrival, owner)
+            self._read_data(arrival, owner, steady=steady)
 
     def read_late(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
         """A message that others have overtaken; `place` is NOWHERE if its seq says nothing."""
@@ -78,7 +88,15 @@ class SessionReader:
         # The values of a birth that is one are as present as ever.
         is_birth = arrival.topic.message_type is MessageType.DBIRTH
         arrival.batch.late[arrival.position] = not is_birth
-        self.read(arrival, session, place)
+        is_after = (
+            owner is not None and owner.born and _is_after_birth(arrival, session, owner, place)
+        )
+        is_explained = place.gap is not None and not place.gap.guessed
+        if not is_explained and self._state.may_wait_for_birth(session):
+            arrival.batch.astray[arrival.position] = True  # of a later birth, perhaps
+        self.read(arrival, session, place, steady=not is_after)
+        if is_birth and place == NOWHERE:
+            session.born_at.pop(arrival.topic.device_id or "", None)
 
     def read_without_birth(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
         """A message of a node whose NBIRTH is not known, or not believed."""
@@ -95,10 +113,14 @@ class SessionReader:
         if not self._lifecycle.device_birth(arrival, session):
             return
         arrival.count_read()
+        session.born_at.pop(device_id, None)
         if not self._state.restoring:
+            session.born_at[device_id] = place
             for entry in self._awaiting.take(arrival.key, device_id):
                 there = entry.seq_place or NOWHERE
-                after = place.is_next_before(there)
+                sent_ms = arrival.batch.sent_ms(entry.place)
+                is_older = sent_ms != ABSENT and sent_ms < arrival.sent_ms
+                after = place.is_next_before(there) and not is_older
                 self.read_released(arrival.batch, entry, session, after=after)
             session.devices[device_id].forget_steady()
 
@@ -172,10 +194,27 @@ class SessionReader:
         *,
         steady: bool,
     ) -> None:
+        if not steady and (batch.astray[position] or self._state.is_unsure(owner)):
+            rows = self._awaiting.hold_aliases(batch, position, owner, rows)
         unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):
             self._awaiting.hold_metrics(batch, position, owner, unknown, unsteady=steady)
         self.read_structured(batch, rows)
+
+
+def _is_after_birth(
+    arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner, place: SeqPlace
+) -> bool:
+    """Whether a late message at `place` was sent after the present birth of its owner.
+
+    Its node says so by its clock, or its seq: a known gap is one of the present session, so
+    it is behind the NBIRTH.
+    """
+    if owner.born_ms != ABSENT and arrival.sent_ms > owner.born_ms:
+        return True
+    device_id = owner.device_id
+    born_at = NOWHERE if device_id is None else session.born_at.get(device_id)
+    return born_at is not None and born_at.is_before(place)
 
 
 def _outlived(owner: MetricOwner, sent_ms: int) -> bool:

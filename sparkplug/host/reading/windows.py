@@ -89,6 +89,7 @@ class Windows:
             return
         gap = self._note_gap(batch, session, _behind_holes(entries), missing, ask=ask)
         state.expect(session, following)
+        state.be_unsure(session)
         for entry in entries:
             self._read_waiting(batch, entry, session, SeqPlace(gap, entry.seq))
 

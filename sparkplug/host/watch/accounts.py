@@ -14,6 +14,7 @@ from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -75,6 +76,11 @@ class GapAccounts:
     def left_in_doubt(self, key: NodeKey) -> None:
         """The host went away while it waited for a birth that says where a node is."""
         self._left_in_doubt.add(key)
+
+    @property
+    def nodes_left_in_doubt(self) -> AbstractSet[NodeKey]:
+        """Nodes of which no NBIRTH was read since."""
+        return self._left_in_doubt
 
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A message was read in order of seq, one by one."""

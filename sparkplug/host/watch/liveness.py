@@ -19,10 +19,12 @@ import numpy as np
 from sparkplug.host.catalogue import NEVER, NO_TAG
 from sparkplug.host.observations import SessionTags
 from sparkplug.host.watch.twins import Twins
+from sparkplug.memory import TakenBackMemory
 from sparkplug.messages import ROW_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -81,21 +83,30 @@ class Liveness:
         here = _owner_in(session, owner.device_id)
         return here is not None and here.born
 
-    def said_stale(self, owners: Iterable[MetricOwner]) -> None:
-        """Rows said that these are STALE: servers that are not certain of them note it."""
-        self._any_unsettled_tag |= not self._births_give_rows
-        for peer in self.peers:
-            for each in owners:
-                peer.heard_stale(each)
+    def said_stale(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
+        """Rows say that these tags of a node or device are STALE: other servers note it.
 
-    def heard_stale(self, owner: MetricOwner, names: Iterable[str] | None = None) -> None:
-        """Another server made a node or device STALE that may be alive here, or tags of it."""
+        Only of tags that a row was given for: what is known of others here may be from before a
+        restart, and be taken back on another server since.
+        """
+        self._any_unsettled_tag |= not self._births_give_rows
+        self._catalogue.stale[tags] = True
+        self._tell_peers(owner, tags)
+
+    def _tell_peers(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
+        if self.peers:
+            names = {self._catalogue.names[tag] for tag in tags.tolist()}
+            for peer in self.peers:
+                peer.heard_stale(owner, names)
+
+    def heard_stale(self, owner: MetricOwner, names: AbstractSet[str]) -> None:
+        """Another server made tags of a node or device STALE that may be alive here."""
         key = (owner.group_id, owner.edge_node_id)
         here = _owner_in(self._sessions.get(key), owner.device_id)
         if here is None:
             return
         tags = here.declared
-        if names is not None:
+        if not here.tags.keys() <= names:
             known = [here.tags[name] for name in names if name in here.tags]
             tags = np.array(known, dtype=np.int32)
         # Of one that is not born again either: it needs no second row.
@@ -165,11 +176,10 @@ class Liveness:
             Those of them that no other server shows alive, and the tags of each.
         """
         gone = self.alive_nowhere_else(owners)
-        self.said_stale(gone)
         by_owner: list[SessionTags] = []
-        for tags in self.with_rows_by_owner(gone):
+        for owner, tags in zip(gone, self.with_rows_by_owner(gone), strict=True):
             due = tags[~self._catalogue.stale[tags]]
-            self._catalogue.stale[due] = True
+            self.said_stale(owner, due)
             by_owner.append(SessionTags(due, tags))
         return gone, by_owner
 
@@ -209,14 +219,13 @@ class Liveness:
 
     def retire(self, owner: MetricOwner, tags: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows say that tags which were left out are STALE; returns those that one is due for."""
-        gone = [self._catalogue.names[tag] for tag in tags.tolist()]
-        for name in gone:
-            self._retired[_tag_key(owner, name)] = None
+        for tag in tags.tolist():
+            self._retired[_tag_key(owner, self._catalogue.names[tag])] = None
         while len(self._retired) > _MOST_RETIRED:
             del self._retired[next(iter(self._retired))]
-        for peer in self.peers:
-            peer.heard_stale(owner, gone)
-        return tags[~self._catalogue.stale[tags]]
+        due = tags[~self._catalogue.stale[tags]]
+        self._tell_peers(owner, due)
+        return due
 
     def back(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
         """A birth declares tags that the one before did not: some may have been retired."""
@@ -255,7 +264,34 @@ class Liveness:
         taken_back = tags[self._catalogue.stale[tags]]
         self._catalogue.stale[tags] = False
         self._any_unsettled_tag = bool(self._catalogue.stale.any())
+        if not len(taken_back):
+            return []
+        for peer in self.peers:
+            for tag in taken_back.tolist():
+                peer.heard_value(self._catalogue.owners[tag], self._catalogue.names[tag])
         return [taken_back]
+
+    def heard_value(self, owner: TagOwner, name: str) -> None:
+        """Another server has a value of a tag that may be STALE here: it is not any more."""
+        here = self.find(owner)
+        if here is not None and name in here.tags:
+            self._catalogue.stale[here.tags[name]] = False
+
+    def taken_back_memories(self, taken_back: Iterable[NDArray[np.int32]]) -> list[TakenBackMemory]:
+        """For each node or device whose tags `take_back` has returned."""
+        owners = {self._catalogue.owners[tag] for tags in taken_back for tag in tags.tolist()}
+        found = (TakenBackMemory(o.group_id, o.edge_node_id, o.device_id) for o in owners)
+        return sorted(found, key=lambda each: (each[:2], each.device_id or ""))
+
+    def partly_stale(self, owners: Iterable[MetricOwner]) -> list[TakenBackMemory]:
+        """For those of some nodes and devices of whose tags some are not STALE."""
+        return self.taken_back_memories(
+            tags[~self._catalogue.stale[tags]] for tags in self.with_rows_by_owner(owners)
+        )
+
+    def unsettled(self, owner: MetricOwner) -> None:
+        """Some tags of a node or device were said to be STALE: it is asked when it goes on."""
+        self._unsettled.add((owner.group_id, owner.edge_node_id))
 
     def stale_after_all(self, tags: NDArray[np.int32]) -> list[MetricOwner]:
         """Rows that took back what was said of these tags were lost.
@@ -283,8 +319,18 @@ class Liveness:
         return sorted(found)
 
     def with_rows_by_owner(self, owners: Iterable[MetricOwner]) -> list[NDArray[np.int32]]:
-        """The declared tags that give rows, of each of some nodes and devices."""
-        return [self._with_rows(owner.declared) for owner in owners]
+        """The tags that give rows, of each of some nodes and devices.
+
+        Those that only births which a server keeps have left out had a value, too.
+        """
+        return [self._with_rows(self._all_tags(owner)) for owner in owners]
+
+    def _all_tags(self, owner: MetricOwner) -> NDArray[np.int32]:
+        left_out = owner.left_out
+        if not len(left_out):
+            return owner.declared
+        left_out = left_out[~self._catalogue.named(left_out, owner.tags)]
+        return np.union1d(owner.declared, left_out).astype(np.int32)
 
     def _with_rows(self, tags: NDArray[np.int32]) -> NDArray[np.int32]:
         return tags[self._catalogue.gives_rows(tags) & self._catalogue.is_read(tags)]

@@ -9,6 +9,8 @@ from sparkplug.events import Event, EventKind
 from sparkplug.host.watch.alarms import ALARM_OVER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sparkplug.host.batch import GrowingColumns
     from sparkplug.host.nodes.session import EdgeNodeSession
 
@@ -67,16 +69,27 @@ class Silences:
         self._silent[session] = node, now
         self._tell(node, reason, at_us, detail)
 
-    def take_events(self, at_us: int) -> list[Event]:
-        """What began or was over since the last call."""
+    def take_events(
+        self, at_us: int, is_elsewhere: Callable[[EdgeNodeSession], bool]
+    ) -> list[Event]:
+        """What began or was over since the last call.
+
+        `is_elsewhere` tells whether another server of the site shows a node alive.
+        """
         heard_at, born = self._nodes["heard_at"], self._nodes["born"]
         for session, (node, since) in list(self._silent.items()):
             if not self.may_tell:
                 break
-            if not born[session.index] or heard_at[session.index] > since:
-                del self._silent[session]
-                how = "it is heard again" if born[session.index] else "its session has ended"
-                self._tell(node, node.reason + ALARM_OVER, at_us, f"over: {how}")
+            if not born[session.index]:
+                how = "its session has ended"
+            elif heard_at[session.index] > since:
+                how = "it is heard again"
+            elif is_elsewhere(session):
+                how = "it is alive on another server of its site"
+            else:
+                continue
+            del self._silent[session]
+            self._tell(node, node.reason + ALARM_OVER, at_us, f"over: {how}")
         if self._events:
             self.nodes = tuple(node for node, _ in self._silent.values())
         told, self._events = self._events, []

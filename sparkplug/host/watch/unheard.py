@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.nodes.waiting import NodeKey
 
 ANSWER_SECONDS: Final = 60.0
 """So long a node has to answer a request."""
@@ -41,10 +42,14 @@ class Unheard:
         self._nodes = nodes
         self._after = after
         self._listening_since: float | None = None
+        self._strangers: dict[NodeKey, float] = {}  # when they were asked, oldest first
 
-    def new(self, index: int) -> None:
-        """A node became known; it was never asked."""
-        self._nodes["wanted_at"][index] = self._nodes["asked_at"][index] = -np.inf
+    def new(self, index: int, key: NodeKey) -> None:
+        """A node became known; it may have been asked for its first birth."""
+        asked_at = self._strangers.pop(key, None)
+        self._nodes["wanted_at"][index] = -np.inf
+        self._nodes["asked_at"][index] = -np.inf if asked_at is None else asked_at
+        self._nodes["requests"][index] = asked_at is not None
 
     def listening(self, now: float) -> None:
         """The connection is there: the absence is over."""
@@ -61,6 +66,15 @@ class Unheard:
         in_a_row = nodes["asked_at"][index] > self._quiet_since()[index]
         nodes["requests"][index] = nodes["requests"][index] + 1 if in_a_row else 1
         nodes["asked_at"][index] = now
+
+    def asked_stranger(self, key: NodeKey, now: float) -> None:
+        """A request was sent to a node of which no birth was read yet."""
+        self._strangers.pop(key, None)
+        self._strangers[key] = now
+        for each, asked_at in list(self._strangers.items()):
+            if now - asked_at <= ANSWER_SECONDS:
+                break
+            del self._strangers[each]
 
     def born(self, index: int, now: float) -> bool:
         """An NBIRTH came; return whether it shows for the first time that the node answers."""

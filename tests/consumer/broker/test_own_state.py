@@ -69,11 +69,11 @@ def said(client):
 
 
 @contextlib.contextmanager
-def connected(server, memory, own=None):
+def connected(server, memory, own=None, client_id=""):
     inbox = Inbox(1 << 20, BatchLimits(1_000, 1 << 20, 0.01), lambda: 0.0)
     connection = BrokerConnection(
         0,
-        Server(name="plant", url=server.url),
+        Server(name="plant", url=server.url, client_id=client_id),
         host_id="historian",
         inbox=inbox,
         memory=memory,
@@ -182,6 +182,16 @@ def test_another_host_of_the_same_id_is_an_alarm_on_both_sides_and_no_war(server
 CONNACK = bytes.fromhex("20 03 00 00 00")
 SUBACK = bytes.fromhex("90 07 00 01 00 01 01 01 00")
 PUBACK = bytes.fromhex("40 02 00 02")
+
+
+def test_two_hosts_of_one_client_id_do_not_throw_each_other_out_without_pause(
+    server, listener, caplog
+):
+    """As two consumers do that were started with copies of one spool."""
+    with connected(server, Kept(), client_id="one"), connected(server, Kept(), client_id="one"):
+        wait_until(lambda: "has this client id, too (one)" in caplog.text, what="the warning")
+        # A birth of each, then one after each was thrown out for the first time.
+        assert len([online for online, _ in said(listener) if online]) <= 4
 
 
 def publish(payload, *, retained=False):

@@ -73,6 +73,20 @@ def test_while_there_is_no_connection_nobody_is_asked(tmp_path):
         wait_until(lambda: courier.asked == [("Plant", "Edge")])
 
 
+def test_a_node_that_speaks_while_its_request_waits_is_not_asked(tmp_path):
+    with consuming(tmp_path, rebirth={"per_node": "2s"}) as (running, shelf, courier):
+        shelf.put(BIRTH)
+        wait_until(lambda: running.spooled_rows == 1)
+        [source] = running.sources
+        running.ask_rebirth(source.name, "Plant", "Edge")
+        wait_until(lambda: courier.asked == [("Plant", "Edge")])
+        shelf.lose(ARRIVED)
+        wait_until(lambda: source.governor.pending == 1)  # it was asked a moment ago
+        shelf.put(change_of(1))
+        wait_until(lambda: source.governor.pending == 0)
+        assert courier.asked == [("Plant", "Edge")]
+
+
 def test_a_passive_host_shows_who_is_silent(tmp_path):
     with consuming(tmp_path, mode="passive") as (running, shelf, courier):
         shelf.put(BIRTH)

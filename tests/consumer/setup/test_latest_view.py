@@ -73,6 +73,18 @@ class Plant:
     def loses(self, server=0):
         return self._take(self.servers[server].lost(self.seconds, self.now_us))
 
+    def passes(self, seconds, step=1.0, server=0):
+        """Time in which nothing comes; who is to be asked is, and does not answer."""
+        rows, fleet = [], self.servers[server].fleet
+        for _ in range(int(seconds / step)):
+            self.wait(int(step * SECOND_US))
+            fleet.listening(self.now_us)
+            rows += self._take(self.servers[server].tick(self.seconds))
+            for group_id, edge_node_id, _ in self.servers[server].rebirths:
+                fleet.asked(group_id, edge_node_id)
+            self.servers[server].rebirths = []
+        return rows
+
     def _take(self, rows):
         for row in rows:
             self.rows.append(row | {"arrival_number": len(self.rows) + 1})
@@ -218,6 +230,123 @@ def test_our_own_clock_is_set_back(now):
     plant.bd_seq += 1
     plant.says("NBIRTH", 0, ("Ramp", 1.5))
     assert now(plant) == {"Ramp": ("GOOD", 1.5), "Boiler/Level": ("STALE", None)}
+
+
+# Sessions that end unheard
+
+
+@any_clock
+def test_a_device_that_is_not_born_again_is_dead_until_it_is(now, ahead_us):
+    plant = Plant(ahead_us)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    plant.says("DBIRTH", 1, ("Level", 2.0))
+    since = plant.edge_ms
+    plant.wait()
+    plant.bd_seq += 1
+    plant.says("NBIRTH", 0, ("Ramp", 1.5))
+    plant.says("NDATA", 1, ("Ramp", 1.6))
+    assert now(plant) == {"Ramp": ("GOOD", 1.6), "Boiler/Level": ("GOOD", 2.0)}
+    plant.passes(11.0)
+    assert now(plant) == {"Ramp": ("GOOD", 1.6), "Boiler/Level": ("STALE", None)}
+    plant.says("DBIRTH", 2, ("Level", 2.0), at_ms=since)  # the value of before, with its time
+    assert now(plant)["Boiler/Level"] == ("GOOD", 2.0)
+
+
+@any_clock
+def test_after_a_birth_that_cannot_be_read_all_are_dead_until_the_next_one(now, ahead_us):
+    plant = Plant(ahead_us)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    plant.says("DBIRTH", 1, ("Level", 2.0))
+    plant.wait()
+    plant.hears(plant.message("NBIRTH", 0)._replace(payload=b"\xff\xff"))
+    plant.passes(11.0)
+    assert set(now(plant).values()) == {("STALE", None)}
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    assert now(plant) == {"Ramp": ("GOOD", 1.0), "Boiler/Level": ("STALE", None)}
+
+
+@any_clock
+def test_a_tag_that_a_birth_leaves_out_is_dead_until_one_declares_it(now, ahead_us):
+    plant = Plant(ahead_us)
+    since = plant.edge_ms
+    plant.says("NBIRTH", 0, ("Ramp", 1.0), ("Sine", 2.0), at_ms=since)
+    plant.wait()
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    assert now(plant) == {"Ramp": ("GOOD", 1.0), "Sine": ("STALE", None)}
+    plant.wait()
+    plant.says("NBIRTH", 0, ("Ramp", 1.0), ("Sine", 2.0), at_ms=since)
+    assert now(plant) == {"Ramp": ("GOOD", 1.0), "Sine": ("GOOD", 2.0)}
+
+
+def test_a_tag_that_one_server_of_a_site_alone_knows_of_is_dead_with_its_device(now):
+    plant = Plant(servers=2)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    plant.says("NBIRTH", 0, ("Ramp", 1.0), server=1)
+    plant.says("DBIRTH", 1, ("Level", 2.0))
+    plant.says("DBIRTH", 1, ("Level", 2.0), ("Flow", 3.0), server=1)
+    plant.bd_seq += 1
+    plant.wait()
+    for server in (0, 1):
+        plant.says("NBIRTH", 0, ("Ramp", 1.5), server=server)
+    for server in (0, 1):
+        plant.passes(11.0, server=server)
+    assert now(plant) == {
+        "Ramp": ("GOOD", 1.5),
+        "Boiler/Level": ("STALE", None),
+        "Boiler/Flow": ("STALE", None),
+    }
+
+
+# Nodes that die while we are away
+
+
+def absent(plant):
+    """A node that has answered a request before is not heard after a loss."""
+    plant.says("NDATA", 9, ("Ramp", 1.0))  # others are missing: it is asked
+    plant.passes(1.0)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0), ("Sine", 2.0))
+    plant.says("DBIRTH", 1, ("Level", 2.0))
+    plant.loses()
+
+
+@any_clock
+def test_a_node_that_is_not_heard_again_is_dead_after_three_requests(now, ahead_us):
+    plant = Plant(ahead_us, unheard=600.0)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    absent(plant)
+    plant.passes(770.0, step=5.0)
+    assert now(plant)["Ramp"] == ("GOOD", 1.0)
+    plant.passes(30.0)
+    assert set(now(plant).values()) == {("STALE", None)}
+    plant.says("NDATA", 2, ("Ramp", 3.0))  # and yet it lives
+    assert now(plant) == {
+        "Ramp": ("GOOD", 3.0),
+        "Sine": ("STALE", None),
+        "Boiler/Level": ("STALE", None),
+    }
+    plant.says("NBIRTH", 0, ("Ramp", 3.0), ("Sine", 2.0))
+    plant.says("DBIRTH", 1, ("Level", 2.0))
+    assert {quality for quality, _ in now(plant).values()} == {"GOOD"}
+
+
+def test_one_that_speaks_in_time_is_alive(now):
+    plant = Plant(unheard=600.0)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    absent(plant)
+    plant.passes(700.0, step=5.0)
+    plant.says("NDATA", 2, ("Ramp", 3.0))
+    plant.passes(2000.0, step=5.0)
+    assert {quality for quality, _ in now(plant).values()} == {"GOOD"}
+
+
+def test_one_that_is_unknown_when_it_is_asked_and_dies_while_we_are_away_is_dead(now):
+    plant = Plant(unheard=600.0)
+    plant.says("NDATA", 5, ("Ramp", 1.0))
+    plant.passes(1.0)
+    plant.says("NBIRTH", 0, ("Ramp", 1.0))
+    plant.loses()
+    plant.passes(800.0)
+    assert now(plant) == {"Ramp": ("STALE", None)}
 
 
 # What comes late

@@ -11,7 +11,7 @@ from support.spooled_rows import random_rows
 from consumer.spool import Spool, layout
 from consumer.spool.fleet import FleetStore
 from sparkplug.host.nodes.waiting import HeldMessage
-from sparkplug.memory import BirthMemory, EndMemory, StaleMemory
+from sparkplug.memory import BirthMemory, EndMemory, StaleMemory, TakenBackMemory
 from sparkplug.messages import Message, Quarantined, Reason
 
 GIB = 1 << 30
@@ -67,6 +67,31 @@ def test_tags_that_are_stale_after_a_lost_connection_leave_their_session_alive(s
     assert found == {None: (True, True), "Boiler": (True, True), "Fan": (True, False)}
     write(spool, birth(device="Boiler"))
     assert read(spool)[-1].stale is False
+
+
+def test_tags_that_data_takes_back_are_not_stale_after_a_restart(spool):
+    write(spool, birth(), birth(device="Boiler"), birth(device="Fan"))
+    write(spool, StaleMemory("Plant", "Edge", None), StaleMemory("Plant", "Edge", "Boiler"))
+    write(spool, TakenBackMemory("Plant", "Edge", None), TakenBackMemory("Plant", "Edge", "Fan"))
+
+    def found():
+        return {each.birth.device_id: (each.stale, each.taken_back) for each in read(spool)}
+
+    assert found() == {None: (False, True), "Boiler": (True, False), "Fan": (False, False)}
+    write(spool, StaleMemory("Plant", "Edge", None))
+    assert found()[None] == (True, False)
+
+
+def test_what_is_stale_stays_so_when_its_session_ends_without_rows(spool):
+    write(spool, birth(), birth(device="Boiler"), birth(device="Fan"))
+    write(spool, StaleMemory("Plant", "Edge", None), StaleMemory("Plant", "Edge", "Boiler"))
+    write(
+        spool,
+        EndMemory("Plant", "Edge", "Boiler", stale=False),
+        EndMemory("Plant", "Edge", None, stale=False),
+    )
+    found = {each.birth.device_id: (each.alive, each.stale) for each in read(spool)}
+    assert found == {None: (False, True), "Boiler": (False, True), "Fan": (False, False)}
 
 
 def test_the_death_of_a_node_is_that_of_its_living_devices(spool):

@@ -7,7 +7,7 @@ from support.host_side import Server
 
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
-from sparkplug.memory import BirthMemory, RememberedBirth, StaleMemory
+from sparkplug.memory import BirthMemory, RememberedBirth, StaleMemory, TakenBackMemory
 
 LOST = ARRIVED + 7_000_000
 BD_SEQ = metric("bdSeq", DataType.Int64, long_value=1)
@@ -191,4 +191,41 @@ def test_what_is_stale_is_remembered_over_a_restart(server):
     server.lost(5.0, LOST)
     assert [each for each in server.memories if isinstance(each, StaleMemory)] == [
         StaleMemory("Plant", "Edge", device) for device in (None, "Boiler", "Fan")
+    ]
+
+
+def test_it_is_remembered_that_data_took_some_of_it_back(server):
+    server.lost(5.0, LOST)
+    server.memories.clear()
+    server.at(6.0, data(3, 0, 5.0))
+    assert server.memories == [TakenBackMemory("Plant", "Edge", None)]
+    server.at(7.0, data(4, 0, 6.0))
+    assert len(server.memories) == 1
+
+
+def test_after_a_restart_what_was_taken_back_in_part_gets_rows_and_is_asked():
+    """Which tags are STALE is not known any more: a second row does no harm, none would."""
+    server = Server(reorder_timeout=2.0, stale_when_lost=True)
+    birth = BirthMemory(0, "Plant", "Edge", None, NODE_BIRTH)
+    remembered = RememberedBirth(birth, alive=True, stale=False, taken_back=True)
+    server.fleet.restore([remembered], b"\x02\x00")
+    assert deaths_of(server.lost(5.0, LOST)) == ["Ramp", "Sine"]
+    again = Server(reorder_timeout=2.0)
+    again.fleet.restore([remembered], b"\x02\x00")
+    again.at(6.0, data(2, 0, 5.0))
+    assert again.wishes() == [("Edge", "connection_lost")]
+
+
+def deaths_of(rows):
+    return sorted(row["metric_name"] for row in rows if row["quality"] == "STALE")
+
+
+def test_rows_that_took_it_back_and_were_lost_leave_the_others_as_they_are(server):
+    server.lost(5.0, LOST)
+    server.at(6.0, data(3, 0, 5.0))
+    decoded = server.fleet.feed([data(4, 1, 6.0)], 7.0)
+    server.fleet.lose(decoded)
+    assert decoded.memories[-2:] == [
+        StaleMemory("Plant", "Edge", None),
+        TakenBackMemory("Plant", "Edge", None),
     ]

@@ -272,3 +272,12 @@ def test_the_user_goes_before_all_others_and_is_bound_by_the_budget():
 )
 def test_reasons_have_the_words_that_operators_know(reason, words):
     assert reason_in_words(reason) == words
+
+
+def test_a_wish_that_is_moot_when_its_time_comes_is_dropped_and_costs_nothing():
+    g = governor(fleet=1.0)
+    g.want(wish("Speaks", Reason.UNHEARD))
+    g.want(wish("Silent", Reason.UNHEARD))
+    found = g.due(0.0, lambda _, node, reason: (node, reason) == ("Speaks", Reason.UNHEARD))
+    assert found == [("Plant", "Silent", Reason.UNHEARD)]
+    assert g.pending == 0

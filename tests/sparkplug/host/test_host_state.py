@@ -385,3 +385,59 @@ def test_payloads_ncmd_seq_is_absent():
     raw = pb.Payload.FromString(rebirth_command("Plant 1", "Line A", NOW)[1])
     assert not raw.HasField("seq")
     assert [each.name for each in raw.metrics] == ["Node Control/Rebirth"]
+
+
+# Two hosts with one MQTT client id, of which the server keeps one connected
+
+
+def again(kept, *, first=True):
+    """A host that connects again, and hears what the server kept meanwhile."""
+    host = connected() if first else HostState("historian")
+    host.lost()
+    host.connect(NOW + 10)
+    host.received(kept, retained=True)
+    return host
+
+
+def offline(timestamp_ms):
+    return encode(State(online=False, timestamp_ms=timestamp_ms))
+
+
+def test_a_host_knows_that_it_has_thrown_another_one_out_by_the_will_of_that():
+    assert again(offline(NOW + 5)).displaced
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [offline(NOW), offline(NOW - 1), encode(State(online=True, timestamp_ms=NOW + 5)), b"OFFLINE"],
+    ids=["its own will", "one from before", "one that lives", "no STATE"],
+)
+def test_what_else_the_server_keeps_does_not_say_so(kept):
+    assert not again(kept).displaced
+
+
+def test_nor_does_anything_before_the_first_connection_or_the_own_end():
+    assert not again(offline(NOW + 5), first=False).displaced
+    host = connected()
+    own = host.stop(NOW + 5)
+    host.connect(NOW + 10)
+    host.received(own.payload, retained=True)
+    assert not host.displaced
+
+
+def test_nor_does_the_end_of_the_host_at_another_server_that_a_bridge_carries():
+    own = OwnTimestamps()
+    here, there = (HostState("historian", own=own) for _ in range(2))
+    here.connect(NOW)
+    there.connect(NOW + 1)
+    ended = there.stop(NOW + 5)
+    here.lost()
+    here.connect(NOW + 10)
+    here.received(ended.payload, retained=True)
+    assert not here.displaced
+
+
+def test_it_is_forgotten_with_the_connection():
+    host = again(offline(NOW + 5))
+    host.connect(NOW + 20)
+    assert not host.displaced

@@ -179,6 +179,16 @@ def test_what_is_stale_already_dates_the_others_of_its_device_all_the_same():
     assert stale_at(server.lost(4.0, ARRIVED + SECOND))["Sine"] == AHEAD + 1
 
 
+def test_a_birth_that_a_server_keeps_does_not_forget_the_values_of_before():
+    server = Server()
+    server.at(0.0, born(value("Ramp", AHEAD)))
+    server.lost(1.0, ARRIVED)
+    birth = born(value("Ramp", ARRIVED), timestamp=ARRIVED // 1000)
+    topic = "$sparkplug/certificates/" + birth.topic
+    server.fleet.warm_start([birth._replace(topic=topic, retained=True)], 2.0)
+    assert stale_at(server.at(3.0, DEATH)) == {"Ramp": AHEAD + 1}
+
+
 def test_after_a_restart_a_death_is_behind_the_last_message_of_before():
     server = Server()
     birth = born(value("Ramp", ARRIVED))

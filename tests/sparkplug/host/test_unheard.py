@@ -118,6 +118,17 @@ def test_a_node_that_speaks_is_asked_for_nothing(plant):
     assert plant.rebirths == []
 
 
+def test_whoever_speaks_is_unheard_no_more_and_neither_is_a_stranger(plant):
+    plant.away()
+    plant.wait(AFTER - 5.0)
+    assert not plant.fleet.is_unheard("Plant", "Edge")
+    plant.wait(6.0)
+    assert plant.fleet.is_unheard("Plant", "Edge")
+    assert not plant.fleet.is_unheard("Plant", "Other")
+    plant.at(plant.now, data(2))
+    assert not plant.fleet.is_unheard("Plant", "Edge")
+
+
 def test_five_hundred_living_nodes_are_asked_for_nothing_after_a_restart():
     before = [each for n in range(500) for each in births(f"N{n}")]
     first = Plant()
@@ -184,6 +195,26 @@ def test_a_birth_that_nobody_asked_for_is_no_answer(plant):
     assert stale(plant.wait(AFTER + ALL_REQUESTS)) == []
 
 
+def test_a_node_that_was_unknown_when_it_was_asked_answers_with_its_first_birth():
+    """So all nodes are that run when a host starts for the first time."""
+    plant = Plant()
+    plant.listens()
+    plant.at(0.0, data(5))
+    plant.at(1.0, *births())
+    plant.away()
+    assert stale(plant.wait(AFTER + ALL_REQUESTS)) == ["Boiler/Level", "Ramp"]
+
+
+def test_a_first_birth_a_minute_after_the_request_is_no_answer():
+    plant = Plant()
+    plant.listens()
+    plant.at(0.0, data(5))
+    plant.wait(ANSWER_SECONDS + 1.0)
+    plant.at(plant.now, *births())
+    plant.away()
+    assert stale(plant.wait(AFTER + ALL_REQUESTS)) == []
+
+
 def test_a_node_that_answers_one_of_the_requests_is_alive(plant):
     plant.away()
     plant.wait(AFTER + ANSWER_SECONDS + 5.0)
@@ -226,6 +257,18 @@ def test_a_silent_node_that_is_heard_again_is_read_and_its_silence_is_over(plant
     assert plant.fleet.silent_nodes == ()
 
 
+def test_one_that_was_heard_right_before_the_next_absence_is_given_up_again(plant):
+    plant.answers_once()
+    plant.away()
+    plant.wait(AFTER + ALL_REQUESTS)
+    plant.at(plant.now + 0.3, data(2))
+    plant.told()
+    plant.away()
+    [event] = plant.told(EventKind.SILENT)
+    assert event.reason == "unheard_over"
+    assert stale(plant.wait(AFTER + ALL_REQUESTS)) == ["Ramp"]  # the other is STALE still
+
+
 BD_SEQ = metric("bdSeq", DataType.Int64, long_value=1)
 
 
@@ -242,6 +285,18 @@ def test_so_it_is_when_its_session_has_ended(plant, last):
     plant.wait(2.0)
     [event] = plant.told(EventKind.SILENT)
     assert (event.reason, event.detail) == ("unheard_over", "over: its session has ended")
+
+
+def test_a_death_of_another_session_is_no_word_of_the_node():
+    """The will of a session before it: the server publishes that."""
+    plant = Plant()
+    plant.listens()
+    plant.at(0.0, *births(session=5))
+    plant.away()
+    plant.wait(AFTER - 10.0)
+    plant.at(plant.now, message("NDEATH", BD_SEQ, seq=None))
+    plant.wait(12.0)
+    assert [node for _, node in plant.asked] == ["Edge"]
 
 
 def test_dead_nodes_are_not_asked(plant):
@@ -288,6 +343,39 @@ def test_a_node_that_another_server_of_the_site_shows_alive_is_not_asked():
     a.wait(AFTER + ALL_REQUESTS)
     assert a.asked == []
     assert a.told(EventKind.SILENT) == []
+
+
+def test_its_silence_is_over_when_another_server_of_the_site_shows_it_alive():
+    a, b = Plant("north"), Plant("north")
+    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.listens()
+    a.at(0.0, *births())
+    a.away()
+    a.wait(AFTER + ALL_REQUESTS)
+    a.told()
+    b.at(a.now, *births())
+    a.wait(2.0)
+    [event] = a.told(EventKind.SILENT)
+    assert event.reason == "unheard_over"
+    assert event.detail == "over: it is alive on another server of its site"
+    assert a.fleet.silent_nodes == ()
+
+
+def test_what_another_server_has_taken_back_is_stale_again_when_the_node_is_given_up_again():
+    a, b = Plant("north"), Plant("north")
+    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    for each in (a, b):
+        each.listens()
+        each.at(0.0, *births())
+    a.away()
+    b.answers_once()
+    b.away()
+    assert stale(b.wait(AFTER + ALL_REQUESTS)) == ["Boiler/Level", "Ramp"]
+    a.at(b.now, data(2))  # it lives, as this server shows
+    b.wait(2.0)
+    a.lost(b.now, LOST)
+    b.away()
+    assert stale(b.wait(AFTER + ALL_REQUESTS)) == ["Ramp"]
 
 
 def test_with_zero_nobody_is_asked():

@@ -28,7 +28,8 @@ from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 UNSEEN = ["alias_of_unseen_birth"]
 OTHER_BIRTH = message("NBIRTH", tag("Sine", 0), tag("Ramp", 4), timestamp=LATER)
-OTHER_LEVEL = message("DBIRTH", tag("Flow", 1), tag("Level", 2), seq=1)
+OTHER_TAGS = (tag("Flow", 1), tag("Level", 2))
+OTHER_LEVEL = message("DBIRTH", *OTHER_TAGS, seq=1)
 
 
 def again():
@@ -189,6 +190,14 @@ def test_a_birth_with_a_hole_behind_it_explains_nothing():
     assert reasons(heard) == UNSEEN
 
 
+def test_nor_does_one_explain_what_is_older_by_its_time():
+    """Of a session before, whose seq happens to stand behind the birth."""
+    heard = listening(BIRTH, level(2, timestamp=EARLIER))
+    heard.tick(TIMEOUT)
+    assert not numbers(heard.feed(DEVICE_BIRTH, now=3.0))
+    assert reasons(heard) == UNSEEN
+
+
 def test_a_hole_that_was_filled_meanwhile_is_none():
     heard = listening(BIRTH, level(3))
     heard.tick(TIMEOUT)
@@ -226,6 +235,97 @@ def test_data_of_the_session_before_is_not_explained_by_a_late_birth_of_this_one
     heard.feed(DEVICE_BIRTH, now=3.0)
     assert numbers(heard.rows) == [2]
     assert reasons(heard) == UNSEEN
+
+
+# What comes late
+
+
+def test_a_late_message_from_before_the_birth_is_not_read_by_the_numbers_of_the_birth():
+    heard = listening(BIRTH, data(1, timestamp=EARLIER), OTHER_BIRTH)
+    heard.feed(data(200), named(201))
+    assert numbers(heard.rows) == [1, 201]
+    assert reasons(heard) == UNSEEN
+
+
+def test_nor_is_one_without_a_time_or_of_a_session_that_nobody_heard():
+    heard = listening(BIRTH)
+    heard.feed(data(200, timestamp=None), data(201, timestamp=EARLIER))
+    assert not numbers(heard.rows)
+    assert reasons(heard) == UNSEEN * 2
+
+
+def test_it_is_read_if_the_last_two_births_agree():
+    heard = listening(birth(), birth(timestamp=LATER))
+    assert numbers(heard.feed(data(200))) == [200]
+    assert not reasons(heard)
+
+
+def test_or_if_it_was_sent_after_the_birth_by_its_time():
+    heard = listening(BIRTH)
+    assert numbers(heard.feed(data(200, timestamp=LATER))) == [200]
+
+
+def test_what_was_missing_before_a_birth_of_the_device_is_not_read_by_it():
+    heard = listening(BIRTH, DEVICE_BIRTH, message("DBIRTH", *OTHER_TAGS, seq=3))
+    heard.tick(TIMEOUT)
+    heard.feed(level(2), now=3.0)
+    assert not numbers(heard.rows)
+    assert reasons(heard) == UNSEEN
+
+
+def test_what_was_missing_behind_it_is():
+    heard = listening(BIRTH, DEVICE_BIRTH, message("DBIRTH", *OTHER_TAGS, seq=2), level(4))
+    heard.tick(TIMEOUT)
+    heard.feed(level(3), now=3.0)
+    assert numbers(heard.rows) == [3, 4]
+
+
+def test_what_was_missing_in_a_gap_before_that_of_the_birth_is_not_read_by_it():
+    heard = listening(BIRTH, DEVICE_BIRTH, data(3))
+    heard.tick(TIMEOUT)
+    heard.feed(message("DBIRTH", *OTHER_TAGS, seq=5), now=3.0)
+    heard.tick(3.0 + TIMEOUT)
+    heard.feed(level(2), now=6.0)
+    assert numbers(heard.rows) == [3]
+    assert reasons(heard) == UNSEEN
+
+
+def test_a_birth_that_came_late_without_reason_tells_not_what_was_sent_after_it():
+    heard = listening(BIRTH)
+    heard.feed(message("DBIRTH", *OTHER_TAGS, seq=200), data(1), data(3))
+    heard.tick(TIMEOUT)
+    heard.feed(level(2), now=3.0)
+    assert numbers(heard.rows) == [1, 3]
+    assert reasons(heard) == UNSEEN
+
+
+def test_after_a_restart_only_the_birth_of_the_node_is_known_to_be_before_its_gaps():
+    before = listening(birth(timestamp=EARLIER), DEVICE_BIRTH, data(3))
+    before.tick(TIMEOUT)
+    gaps = [change.gap for change in before.changes]
+    later = before.restarted(remembered(before))
+    later.fleet.restore_gaps(gaps, {})
+    later.feed(data(4), level(2))
+    assert numbers(later.rows) == [4]
+    assert reasons(later) == UNSEEN
+
+
+def test_a_birth_that_is_taken_in_twice_at_a_start_is_not_the_one_before_itself():
+    """So are those of nodes whose devices come first on disk."""
+    before = listening(BIRTH, DEVICE_BIRTH)
+    later = before.restarted(remembered(before)[::-1])
+    later.feed(named(2), data(200))
+    assert numbers(later.rows) == [2]
+    assert reasons(later) == UNSEEN
+
+
+def test_a_name_that_a_late_message_has_and_no_birth_is_asked_for_as_always():
+    heard = listening(BIRTH)
+    heard.feed(message("NDATA", metric("New", double_value=1.0), change(0, 2.0), seq=200))
+    assert heard.rebirths == ["unknown_metric"]
+    assert reasons(heard) == UNSEEN
+    [(letter, _)] = heard.dead_letters
+    assert aliases(letter) == [0]
 
 
 # What is known from disk, and from the server

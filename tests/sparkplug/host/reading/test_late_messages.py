@@ -70,7 +70,7 @@ def test_a_message_that_was_read_lately_is_dropped_when_it_comes_again(batches_b
 def test_a_message_with_an_old_seq_and_another_payload_is_no_duplicate():
     heard = listening(BIRTH)
     heard.feed(data(1))
-    assert numbers(heard.feed(data(1, 99.0), data(2))) == [2, 99]
+    assert numbers(heard.feed(data(1, 99.0, timestamp=LATER), data(2))) == [2, 99]
     assert heard.counts == {"late": 1}
 
 
@@ -120,8 +120,8 @@ def test_of_a_node_whose_devices_count_for_themselves_no_message_is_dropped():
 def test_after_many_batches_a_message_that_comes_again_is_late():
     heard = listening(BIRTH)
     for seq in range(1, 5):
-        heard.feed(data(seq))
-    assert numbers(heard.feed(data(1), data(5))) == [1, 5]
+        heard.feed(data(seq, timestamp=LATER))
+    assert numbers(heard.feed(data(1, timestamp=LATER), data(5))) == [1, 5]
     assert heard.counts == {"late": 1}
 
 
@@ -136,7 +136,7 @@ def test_a_late_message_that_was_not_missed_and_is_followed_by_the_next_one_is_n
 
 def test_when_counting_begins_anew_without_a_birth_that_is_a_gap_after_the_timeout():
     heard = listening(message("NBIRTH", tag("Ramp", 0), seq=49))
-    rows = heard.feed(data(0), data(1), data(2), now=1.0)
+    rows = heard.feed(*(data(seq, timestamp=LATER) for seq in range(3)), now=1.0)
     assert numbers(rows) == [0, 1, 2]
     assert not heard.rebirths
     heard.tick(1.0 + TIMEOUT)
@@ -149,7 +149,7 @@ def test_when_counting_begins_anew_without_a_birth_that_is_a_gap_after_the_timeo
 
 def test_without_a_timeout_counting_that_begins_anew_is_a_gap_at_once():
     heard = listening(message("NBIRTH", tag("Ramp", 0), seq=49), reorder_timeout=0.0)
-    assert numbers(heard.feed(data(0), data(1))) == [0, 1]
+    assert numbers(heard.feed(data(0, timestamp=LATER), data(1))) == [0, 1]
     assert heard.counts == {"late": 1, "sequence_gap": 1}
     assert heard.rebirths == ["sequence_gap"]
 

@@ -6,6 +6,7 @@ import pytest
 from oracle.messages import ARRIVED, SENT_MS
 from support.columnar import message, metric, tag
 from support.listener import TIMEOUT, bd_seq, birth, data, death
+from support.listener import remembered as kept_of
 
 from sparkplug.events import EventKind
 from sparkplug.gaps import GapReason, steps_of_bd_seq
@@ -278,6 +279,26 @@ def test_a_restart_before_the_birth_that_an_absence_was_answered_with_is_another
     again.feed(data(90), birth(bd=4))
     assert first.told() == [("away", 28, "rebirth_snapshot")]
     assert again.told() == [("away", None, "rebirth_snapshot")]
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_a_second_absence_is_told_also_if_the_birth_that_was_asked_for_cannot_be_read(restarts):
+    heard = Accounts(birth(bd=4), data(1))
+    heard.lost()
+    heard.feed(data(30))
+    heard.lost()
+    bad = message("NBIRTH")
+    heard.feed(bad._replace(payload=b"{"))
+    assert heard.told() == [("away", 28, "open")]
+    memories = heard.memories
+    for _ in range(restarts):
+        again = Accounts()
+        again.memories = memories
+        again.fleet.restore(kept_of(again), heard.fleet.sequence_state())
+        again.fleet.restore_gaps(heard.gaps, {})
+        heard = again
+    heard.feed(birth(bd=4))
+    assert heard.told()[-1] == ("away", None, "rebirth_snapshot")
 
 
 def test_a_number_that_is_taken_back_takes_with_it_what_history_came_for():
