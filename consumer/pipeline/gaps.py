@@ -10,6 +10,7 @@ says what is old.
 
 from __future__ import annotations
 
+import sys
 from collections import ChainMap, Counter
 from typing import TYPE_CHECKING, Final
 
@@ -174,21 +175,21 @@ class GapRecords:
             self._sums_of(key, last_us // HOUR_US).received += messages
             self._heard[key] = (last_us, sent_us)
 
-    def write(self, db: Transaction, room: int | None = None) -> None:
+    def write(self, db: Transaction, room: Callable[[], int] = lambda: sys.maxsize) -> None:
         """Write what is pending, inside a transaction; `settle` when it was committed.
 
-        `room` is what file and log may still grow by, together.
+        `room` tells what file and log may still grow by, together.
         """
         now_us = self._now_us()
         if self._away_us is not None:
             self._store.write_away(db, self._away_us)
         if self._changed:
-            self._store.write_gaps(db, self._changed.values(), self._newest, room)
+            self._store.write_gaps(db, self._changed.values(), self._newest, room())
         if self._trims != self._totals.trims:
             self._trims = self._totals.trims
             self._ids = {}  # some may be gone
         if self._sums:
-            self._new_ids = self._store.write_sums(db, self._sums, self._ids, room)
+            self._new_ids = self._store.write_sums(db, self._sums, self._ids, room())
             with_account = ChainMap(self._new_ids, self._ids)
             heard = {key: when for key, when in self._heard.items() if key in with_account}
             self._store.write_heard(db, heard)

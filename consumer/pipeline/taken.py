@@ -106,7 +106,7 @@ class Taken:
             self.dead_lost = store.write_dead(db, self.dead, room())
         if self.held is not None:
             self.held_lost = store.write_held(db, self.held, room())
-        self.source.gaps.write(db, room())
+        self.source.gaps.write(db, room)
 
     def written(self) -> None:
         """The transaction is committed."""
