@@ -126,8 +126,10 @@ def nothing_is_missing_between(birth: Message, message: Message) -> bool:
 def is_after(message: Message, birth: Message | None, born_at: int | None) -> bool:
     """Whether a late message was sent after the birth of its owner, by its time or its gap.
 
-    Known gaps are those of the present session.
+    Known gaps are those of the present session. Without seq only its time can say that it is not.
     """
+    if not message.payload.HasField("seq"):
+        return born_at is None or message.sent_at is None or message.sent_at >= born_at
     if born_at is not None and message.sent_at is not None and message.sent_at > born_at:
         return True
     gap = message.gap

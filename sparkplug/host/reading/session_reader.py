@@ -208,8 +208,10 @@ def _is_after_birth(
     """Whether a late message at `place` was sent after the present birth of its owner.
 
     Its node says so by its clock, or its seq: a known gap is one of the present session, so
-    it is behind the NBIRTH.
+    it is behind the NBIRTH. One without seq is late by nothing but its clock.
     """
+    if arrival.batch.columns.seq[arrival.position] == ABSENT:
+        return ABSENT in (owner.born_ms, arrival.sent_ms) or owner.born_ms <= arrival.sent_ms
     if owner.born_ms != ABSENT and arrival.sent_ms > owner.born_ms:
         return True
     device_id = owner.device_id

@@ -86,10 +86,10 @@ def test_a_birth_that_had_waited_and_is_not_committed_leaves_no_earlier_one_behi
 
 def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
     count = refusal_counter("plant", consumer.telemetry, consumer.ledger)
-    count("queue_full")
-    count("bad_topic")
+    count("queue_full", 3)
+    count("bad_topic", 1)
     assert messages(consumer) == MessageBalance(
-        received=2, discarded={"queue_full": 1, "bad_topic": 1}
+        received=4, discarded={"queue_full": 3, "bad_topic": 1}
     )
 
 

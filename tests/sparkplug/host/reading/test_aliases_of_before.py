@@ -265,6 +265,19 @@ def test_or_if_it_was_sent_after_the_birth_by_its_time():
     assert numbers(heard.feed(data(200, timestamp=LATER))) == [200]
 
 
+@pytest.mark.parametrize("timestamp", [None, SENT_MS, LATER])
+def test_one_without_seq_is_not_late_unless_its_time_says_so(timestamp):
+    heard = listening(BIRTH)
+
+    def unnumbered(value, at_ms):
+        return message("NDATA", change(0, value), seq=None, timestamp=at_ms)
+
+    assert numbers(heard.feed(unnumbered(7.0, timestamp))) == [7]
+    heard.feed(unnumbered(8.0, EARLIER))
+    assert numbers(heard.rows) == [7]
+    assert reasons(heard) == UNSEEN
+
+
 def test_what_was_missing_before_a_birth_of_the_device_is_not_read_by_it():
     heard = listening(BIRTH, DEVICE_BIRTH, message("DBIRTH", *OTHER_TAGS, seq=3))
     heard.tick(TIMEOUT)
