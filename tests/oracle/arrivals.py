@@ -135,8 +135,11 @@ def is_after(message: Message, birth: Message | None, born_at: int | None) -> bo
     gap = message.gap
     if gap is None or not message.is_in_gap or gap.is_guessed:
         return False
-    if message.topic.device is None:
-        return True
+    return message.topic.device is None or is_behind_birth_in(gap, message, birth)
+
+
+def is_behind_birth_in(gap: Gap, message: Message, birth: Message | None) -> bool:
+    """Whether a message of a known gap is behind the birth of its device."""
     if birth is None or birth.is_astray:
         return False
     if birth.gap is not gap:
