@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_M_ARENA_MAX: Final = -8
+_MOST_ARENAS: Final = 2
+"""Heaps of glibc's malloc. By default there are eight for each core, and each of them keeps what
+its threads have freed: under load 110 MiB that nobody used, in a process of 450."""
+
 
 @click.command(
     epilog="\b\nExamples:\n  sparkplug-zerobus run --config sparkplug-zerobus.yaml\n"
@@ -41,6 +47,7 @@ def command(context: click.Context, config_path: Path) -> None:
     acknowledgements, and say how many rows remain spooled. Exit code 0 after
     SIGTERM, 130 after Ctrl-C, 1 after a failure, 2 for a wrong configuration.
     """
+    share_arenas()
     configuration = load(config_path, os.environ)
     configure_logging(configuration.log)
     for warning in configuration.warnings:
@@ -76,6 +83,16 @@ def command(context: click.Context, config_path: Path) -> None:
     if consumer.failure is not None:
         context.exit(EXIT_FAILURE)
     context.exit(EXIT_INTERRUPTED if signal.SIGINT in received else 0)
+
+
+def share_arenas() -> None:
+    """Let threads share few heaps, from the next thread on: where malloc is glibc's.
+
+    Whoever sets MALLOC_ARENA_MAX has decided that for themselves.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt(_M_ARENA_MAX, _MOST_ARENAS)
 
 
 def _report_ledger(consumer: Consumer) -> None:
