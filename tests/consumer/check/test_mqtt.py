@@ -94,7 +94,8 @@ def test_a_topic_is_one_line_and_steers_no_terminal(mqtt_findings):
     # Many servers refuse such topics, not all of them.
     with scripted(b"\x20\x02\0\0", heard) as port:
         url = f"mqtt://127.0.0.1:{port}"
-        _, note = mqtt_findings(url, listen=1.0, protocol="3.1.1")
+        # Whether it counts as heard while listening depends on when it is read.
+        _, note, *_ = mqtt_findings(url, listen=1.0, protocol="3.1.1")
     assert note.endswith(r"spBv1.0/G\u202e\u2028\x07/NDATA/Edge\x1b[2J\nok   mqtt plant-a")
 
 
