@@ -59,7 +59,7 @@ _SHORT_LIFE: Final = 300.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
 _LONGEST_DRAIN: Final = 5
-_PAUSE: Final = 0.001
+_PAUSE: Final = 0.005
 """Seconds between reads that gave something: so each of them gives much, and costs once."""
 
 

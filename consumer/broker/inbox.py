@@ -72,6 +72,15 @@ def _size(topic: str, payload: bytes) -> int:
     return size
 
 
+def _size_together(topics: Sequence[str], payloads: Sequence[bytes]) -> int:
+    """The sum of `_size` of some messages."""
+    size = sum(map(len, payloads)) + _OVERHEAD * len(payloads)
+    if max(map(len, topics), default=0) > _USUAL_TOPIC:
+        long = (len(topic) - _USUAL_TOPIC for topic in topics if len(topic) > _USUAL_TOPIC)
+        size += _CHARACTER_BYTES * sum(long)
+    return size
+
+
 class Inbox:
     """Messages of all servers in order of arrival. Any thread puts, one thread takes.
 
@@ -134,29 +143,24 @@ class Inbox:
         Returns:
             How many of them there was no room for.
         """
-        if max(map(len, topics), default=0) > _USUAL_TOPIC:
-            sizes = list(map(_size, topics, payloads))
-        else:
-            sizes = [len(payload) + _OVERHEAD for payload in payloads]
+        size = _size_together(topics, payloads)
         with self._condition:
-            if self._bytes + sum(sizes) <= self._max_bytes:  # so all of them have room
-                ends = list(accumulate(sizes))
+            if self._bytes + size <= self._max_bytes:  # so all of them have room
                 start = 0
-                while start < len(sizes):
+                while start < len(topics):
                     filling = self._filling_for(server)
-                    before = ends[start - 1] if start else 0
-                    # Up to the message with which the batch is full, and that one.
-                    by_size = bisect_left(ends, self._limits.max_bytes - filling.size + before)
-                    by_count = start + self._limits.max_messages - filling.count
-                    end = min(max(by_size, start) + 1, by_count, len(sizes))
-                    filling.batch_of(server).extend(
-                        topics[start:end],
-                        payloads[start:end],
-                        received_us,
-                        retained=retained,
-                    )
-                    self._add(filling, end - start, ends[end - 1] - before)
-                    start = end
+                    end = start + self._limits.max_messages - filling.count
+                    part = topics[start:end], payloads[start:end]
+                    size = _size_together(*part)
+                    room = self._limits.max_bytes - filling.size
+                    if size > room:
+                        # Up to the message with which the batch is full, and that one.
+                        count = bisect_left(list(accumulate(map(_size, *part))), room) + 1
+                        part = part[0][:count], part[1][:count]
+                        size = _size_together(*part)
+                    filling.batch_of(server).extend(*part, received_us, retained=retained)
+                    self._add(filling, len(part[0]), size)
+                    start += len(part[0])
                 return 0
         # A small one may have room where a large one before it has none.
         messages = (
