@@ -73,7 +73,11 @@ class Taken:
         if dropping and not stale:
             self._dropped += len(events)
             return len(events)
-        rows = [EncodedRows(part) for part in events.encode()]
+        rows: list[EncodedRows] = []
+        start, arrived_us = 0, events.observations.received_us
+        for part in events.encode():
+            rows.append(EncodedRows(part, arrived_us=int(arrived_us[start])))
+            start += len(part)
         self.rows += rows
         if stale:
             self._of_deaths += rows

@@ -62,12 +62,14 @@ class SpoolSpace:
         self.reserve = reserve
         self._db = db
         self._path = path
+        self._log = spool_file.beside(path, "-wal")
         self._spare = min(_MOST_SPARE_BYTES, max_bytes // _SPARE_FRACTION)
         self.held_back = 0
         self._at_most = max_bytes  # bytes in use, as far as they were counted
         self._not_looked = 0
         self._promised = 0  # bytes of the append that was checked last
-        self._began: tuple[int, int] | None = None  # bytes in file and log before a transaction
+        self._inserted = 0  # those of them that this transaction has written
+        self._began: tuple[int, int] | None = None  # bytes in file and log before this transaction
         self._no_room = False  # on the disk, for a batch
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
@@ -75,6 +77,11 @@ class SpoolSpace:
     def is_full(self) -> bool:
         """Whether a batch was refused, and `look_for_room` has found none since."""
         return self._refused > 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether half of the room may be used up, or none was found; any thread may ask."""
+        return self._at_most > self.max_bytes // 2 or self.is_full or self.reserve.given_up
 
     @property
     def used_bytes(self) -> int:
@@ -88,16 +95,28 @@ class SpoolSpace:
         What is written is in both of them until the log is copied. What the transaction under way
         has written is in the file already, and in the log when it is committed.
         """
-        used, wrote = self.used_bytes, 0
-        if self._began is not None and self._db.in_transaction:
-            pages, log = self._began
-            wrote = max(0, self._pages_in_use() - pages)
-            used = pages + log
+        pages, wrote = self._pages_in_use(), 0
+        if self._db.in_transaction:
+            if self._began is None:
+                self._began = pages - self._inserted, self._log_bytes()
+            begun, log = self._began
+            wrote = max(0, pages - begun)
+            used = begun + log
+        else:
+            used = pages + self._log_bytes()
         return max(0, self.max_bytes - used - 2 * max(self._promised, wrote) - _COMMIT_BYTES)
 
     def note_begin(self) -> None:
-        """A transaction begins."""
-        self._began = self._pages_in_use(), self._log_bytes()
+        """A transaction begins.
+
+        What is in use then is looked at when it is asked how much room there is, which hardly any
+        transaction does.
+        """
+        self._began, self._inserted = None, 0
+
+    def note_inserted(self) -> None:
+        """What was checked is in the transaction now."""
+        self._inserted = self._promised
 
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
@@ -239,7 +258,7 @@ class SpoolSpace:
 
     def _log_bytes(self) -> int:
         try:
-            return spool_file.beside(self._path, "-wal").stat().st_size
+            return os.stat(self._log).st_size
         except FileNotFoundError:
             return 0
 

@@ -250,6 +250,7 @@ class Spool:
                     spooled.append(
                         SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
                     )
+                self._space.note_inserted()
                 self._write_state(state or {})
                 if also is not None:
                     also(self._db)
@@ -468,6 +469,11 @@ class Spool:
                 dead_letter_bytes=dead_bytes,
                 is_full=self._space.is_full,
             )
+
+    @property
+    def is_short(self) -> bool:
+        """Whether so little room is left that acknowledged batches must leave at once."""
+        return self._space.is_short
 
     @property
     def dropped_letters(self) -> int:
