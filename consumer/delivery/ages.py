@@ -20,8 +20,8 @@ class AcknowledgementAges:
     """Tells for each acknowledged batch how long ago its first row had arrived. Thread-safe.
 
     The time of arrival is read from the row itself where the rows do not know it, so that of
-    batches that an earlier run left in the spool is known as well. The first row of a batch is its oldest, unless messages were
-    held back for a missing one or for a birth.
+    batches that an earlier run left in the spool is known as well. The first row of a batch is
+    its oldest, unless messages were held back for a missing one or for a birth.
 
     Args:
         spool: knows the descriptors of the rows.

@@ -118,7 +118,7 @@ class StreamDelivery:
         self._search = self._refusals.search
         self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
-        self._awake = threading.Event()  # a wake-up is in the queue already
+        self._awake = False  # a wake-up is in the queue already
         self._stopping = threading.Event()
         self._hurried = False
         self._ages = ages
@@ -155,8 +155,8 @@ class StreamDelivery:
 
     def nudge(self) -> None:
         """Let the thread look whether there is something to do."""
-        if not self._awake.is_set():
-            self._awake.set()
+        if not self._awake:
+            self._awake = True
             self._events.put(None)
 
     def request_stop(self) -> None:
@@ -349,7 +349,7 @@ class StreamDelivery:
             event = self._events.get(timeout=patience)
             while True:
                 if event is None:
-                    self._awake.clear()
+                    self._awake = False
                 elif event.generation == stream.generation:
                     if not isinstance(event, Acknowledged):
                         raise stream.failure()
@@ -419,7 +419,7 @@ class StreamDelivery:
                 event = self._events.get_nowait()
                 if isinstance(event, Acknowledged) and event.generation == stream.generation:
                     self._acknowledge(event.offset)
-        self._awake.clear()
+        self._awake = False
         self._refusals.due = None
         self._lost = self._outbox.rewind()
 

@@ -105,7 +105,8 @@ class Taken:
             store.births.forget(db)
         if memories := self.source.unwritten + self.decoded.memories:
             self.births_left = store.births.write(db, memories, room())
-        store.forget_held(db, self.source.no_longer_held)
+        if self.source.no_longer_held:
+            store.forget_held(db, self.source.no_longer_held)
         if self.dead:
             self.dead_lost = store.write_dead(db, self.dead, room())
         if self.held is not None:

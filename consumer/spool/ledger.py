@@ -162,17 +162,20 @@ class Ledger:
     def write(self, db: sqlite3.Connection) -> None:
         """Write the batch and what waits, inside a transaction."""
         with self._lock:
-            self._writing = self._waiting.copy()
-            add(db, self._waiting)
-            add(db, self._batch)
+            if self._waiting:
+                self._writing = self._waiting.copy()
+            for amounts in (self._waiting, self._batch):
+                if amounts:
+                    add(db, amounts)
 
     def written(self) -> None:
         """The transaction was committed."""
         with self._lock:
-            self._waiting.subtract(self._writing)
-            self._waiting = Counter({key: n for key, n in self._waiting.items() if n})
-            self._writing = Counter()
-            self._batch = Counter()
+            if self._writing:
+                self._waiting.subtract(self._writing)
+                self._waiting = Counter({key: n for key, n in self._waiting.items() if n})
+                self._writing = Counter()
+            self._batch.clear()
 
     # ------------------------------------------------------------------ at the start
 

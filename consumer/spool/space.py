@@ -68,7 +68,6 @@ class SpoolSpace:
         self._at_most = max_bytes  # bytes in use, as far as they were counted
         self._not_looked = 0
         self._promised = 0  # bytes of the append that was checked last
-        self._inserted = 0  # those of them that this transaction has written
         self._began: tuple[int, int] | None = None  # bytes in file and log before this transaction
         self._no_room = False  # on the disk, for a batch
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
@@ -98,7 +97,7 @@ class SpoolSpace:
         pages, wrote = self._pages_in_use(), 0
         if self._db.in_transaction:
             if self._began is None:
-                self._began = pages - self._inserted, self._log_bytes()
+                self._began = pages, self._log_bytes()
             begun, log = self._began
             wrote = max(0, pages - begun)
             used = begun + log
@@ -109,14 +108,10 @@ class SpoolSpace:
     def note_begin(self) -> None:
         """A transaction begins.
 
-        What is in use then is looked at when it is asked how much room there is, which hardly any
-        transaction does.
+        While there is much room, what is in use is looked at when somebody asks how much that is,
+        which hardly any transaction does.
         """
-        self._began, self._inserted = None, 0
-
-    def note_inserted(self) -> None:
-        """What was checked is in the transaction now."""
-        self._inserted = self._promised
+        self._began = (self._pages_in_use(), self._log_bytes()) if self.is_short else None
 
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
@@ -147,11 +142,14 @@ class SpoolSpace:
 
         What else was written, such as births, is in log and file until the log is copied.
         """
-        grows = 2 * needed + _COMMIT_BYTES
-        is_near = self._at_most + grows > self.max_bytes - self.held_back - self._spare
-        if is_near and self._log_bytes() > self._spare and self.has_room_for_log:
+        if self.is_near(needed) and self._log_bytes() > self._spare and self.has_room_for_log:
             self._cut_log_back()
             self._not_looked = _LOOK_EVERY
+
+    def is_near(self, needed: int) -> bool:
+        """Whether an append of so many bytes may come near the end of the room."""
+        grows = 2 * needed + _COMMIT_BYTES
+        return self._at_most + grows > self.max_bytes - self.held_back - self._spare
 
     def note_refusal(self, size: int, *, by_disk: bool = False) -> None:
         """Batches of so many bytes found no room, in the spool or on the disk."""
@@ -258,7 +256,7 @@ class SpoolSpace:
 
     def _log_bytes(self) -> int:
         try:
-            return os.stat(self._log).st_size
+            return self._log.stat().st_size
         except FileNotFoundError:
             return 0
 
@@ -285,6 +283,7 @@ class Reserve:
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
         self._path = spool_file.beside(path, RESERVE_SUFFIX)
+        self._directory = path.parent
         self._size = size
         self._missing = True
         self.given_up = False
@@ -300,7 +299,7 @@ class Reserve:
     def free_bytes(self) -> int:
         """Bytes that are free on the disk of the spool."""
         try:
-            found = os.statvfs(self._path.parent)
+            found = os.statvfs(self._directory)
         except OSError:  # deleted, with the spool in it
             return 0
         return found.f_bavail * found.f_frsize

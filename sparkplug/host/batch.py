@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.structured_rows import Structured
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch
@@ -116,12 +117,16 @@ class Batch:
 
     def late_of_metrics(self) -> NDArray[np.bool_] | None:
         """Per metric whether it is read late, or was held; None if none is."""
-        if not self.later and not np.count_nonzero(self.late):
+        if not self.later and not count_nonzero(self.late):
             return None
         flags = self.columns.per_metric(self.late).copy()
         for rows, _, _ in self.later:
             flags[rows] = True
         return flags
+
+    def received_us(self) -> NDArray[np.int64]:
+        """When each message came, microseconds since 1970 UTC; not to be written to."""
+        return np.frombuffer(self.messages.received_us, dtype=np.int64)
 
     def seq(self, position: int) -> int:
         """Sequence number of a message, modulo 256; an absent one reads as 0."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
@@ -144,6 +145,8 @@ class Fleet:
     @property
     def held_whole(self) -> int:
         """Messages that wait as a whole, and are not quarantined."""
+        if not self._state.attentive:
+            return self._awaiting.uncounted
         windows = (session.sequence.waiting for session in self._state.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
@@ -152,7 +155,7 @@ class Fleet:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
         decoded, state = Decoded(), self._state
         state.drop_dead_tags()
-        if not isinstance(messages, MessageBatch):
+        if type(messages) is not MessageBatch:  # isinstance asks Sequence, in plain Python
             messages = MessageBatch(messages)
         self._end_waiting(now, decoded)
         if len(messages):
@@ -225,8 +228,9 @@ class Fleet:
         self._state.hearing.pass_time(now)
         timeout = self._state.options.reorder_timeout
         self._awaiting.late_before()
-        overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
-        self._end_waiting_of(overdue, decoded)
+        if self._state.attentive:
+            overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
+            self._end_waiting_of(overdue, decoded)
         self._awaiting.expire(decoded)
 
     def _end_waiting_of(self, sessions: Sequence[EdgeNodeSession], decoded: Decoded) -> None:
@@ -308,7 +312,7 @@ class Fleet:
         """Nodes that were alive when the host was away, and of which nothing came since."""
         nodes = self._state.nodes
         waiting = ~nodes["confirmed"][: nodes.size] & (nodes["next_seq"][: nodes.size] != NOT_BORN)
-        return int(np.count_nonzero(waiting))
+        return int(count_nonzero(waiting))
 
     def take_received(self, *, unborn: bool = False) -> list[Received]:
         """The messages of each node that took part in seq since the last call.
