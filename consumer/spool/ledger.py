@@ -13,7 +13,7 @@ memory, and after a crash the table alone knows how many messages that were.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batch: Counter[Key] = Counter()
+        self._batch: defaultdict[Key, int] = defaultdict(int)
         self._waiting: Counter[Key] = Counter()
         self._writing: Counter[Key] = Counter()
         self._held: dict[str, int] = {}
@@ -144,7 +144,7 @@ class Ledger:
     def _let_wait(self) -> None:
         for key, amount in self._batch.items():
             self._waiting[key] += amount
-        self._batch = Counter()
+        self._batch.clear()
 
     # ------------------------------------------------------------------ into the file
 

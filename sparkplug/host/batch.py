@@ -34,26 +34,25 @@ CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TY
 """Code of each message type, as in Observations.message_type."""
 
 
-class GrowingColumns:
-    """Integer and boolean columns over an index that grows one by one."""
+class GrowingColumns(dict[str, "NDArray[Any]"]):
+    """Integer and boolean columns over an index that grows one by one, by their names.
+
+    A column may be longer than `size`, and is replaced when it grows.
+    """
 
     def __init__(self, **columns: type[np.generic]) -> None:
+        super().__init__(
+            {name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()},
+        )
         self.size = 0
-        self._columns: dict[str, NDArray[Any]] = {
-            name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()
-        }
 
     def append(self) -> int:
         """Add an entry of zeros; return its index."""
-        if self.size == len(next(iter(self._columns.values()))):
-            for name, column in self._columns.items():
-                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
+        if self.size == len(next(iter(self.values()))):
+            for name, column in self.items():
+                self[name] = np.concatenate([column, np.zeros_like(column)])
         self.size += 1
         return self.size - 1
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """One column; it may be longer than `size`, and is replaced when it grows."""
-        return self._columns[name]
 
 
 @dataclass(slots=True)

@@ -167,7 +167,8 @@ class Fleet:
         for key in self.liveness.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
-        decoded.rebirths = merged(decoded.rebirths)
+        if decoded.rebirths:
+            decoded.rebirths = merged(decoded.rebirths)
         return self._without_vain_requests(decoded)
 
     def tick(self, now: float) -> Decoded:
@@ -343,6 +344,8 @@ class Fleet:
 
     def no_longer_held(self) -> set[int]:
         """Numbers on disk of restored messages that are held no longer; told once."""
+        if not self._awaiting.left:
+            return set()
         left = self._awaiting.left.copy()
         self._awaiting.left.clear()
         return left
@@ -358,7 +361,8 @@ class Fleet:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
         expected = nodes["next_seq"][: nodes.size].astype("<i2")
-        expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
+        if self._state.gaps.nodes_left_in_doubt:
+            expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
         return expected.tobytes()
 
     def conduct_state(self) -> bytes:

@@ -331,7 +331,9 @@ class AwaitingBirths:
 
     def expire(self, decoded: Decoded) -> None:
         """Give up what has waited for too long."""
-        give_up(self._holding.expired(self._state.now), decoded)
+        expired = self._holding.expired(self._state.now)
+        if expired:
+            give_up(expired, decoded)
 
     # ------------------------------------------------------------------ over a restart
 

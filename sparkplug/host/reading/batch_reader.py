@@ -176,8 +176,9 @@ class BatchReader:
             decoded.taken_back.append(flat.tag[flat.returned])
         if rows is not None:
             taken_back = state.liveness.take_back(rows)
-            decoded.taken_back += taken_back
-            decoded.memories += state.liveness.taken_back_memories(taken_back)
+            if taken_back:
+                decoded.taken_back += taken_back
+                decoded.memories += state.liveness.taken_back_memories(taken_back)
         return found
 
 

@@ -57,6 +57,7 @@ class Resolution:
             message_type[position] = CODE[read.message_type]
             ignition[position] = False
         names = columns.metric("name")
+        count = len(message_type)
         unread = columns.compressed.copy()
         unread[: len(recalled)] = True
         return Batch(
@@ -74,13 +75,13 @@ class Resolution:
             names=names.to_pylist() if names.null_count < len(names) else None,
             recalled=len(recalled),
             placed=recalled,
-            released=np.zeros(len(screened.messages), dtype=np.bool_),
-            late=np.zeros(len(screened.messages), dtype=np.bool_),
-            astray=np.zeros(len(screened.messages), dtype=np.bool_),
+            released=np.zeros(count, dtype=np.bool_),
+            late=np.zeros(count, dtype=np.bool_),
+            astray=np.zeros(count, dtype=np.bool_),
             counted=screened.set_aside
             | {position for position, entry in enumerate(recalled) if entry.counted},
-            taken=np.zeros(len(screened.messages), dtype=np.bool_),
-            turn=np.arange(len(screened.messages)) * TURNS,
+            taken=np.zeros(count, dtype=np.bool_),
+            turn=np.arange(0, count * TURNS, TURNS),
             now=self._state.now,
         )
 

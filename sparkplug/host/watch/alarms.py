@@ -138,9 +138,12 @@ class Alarms:
         if now - self._skew_at >= _SKEW_EVERY:
             self._skew_at = now
             self._measure()
+        duplicates = self.duplicates.changes(now)
+        if not clocks and not duplicates:
+            return []
         return [
             *(_of_clock(sessions[each.node], each, at_us, what) for each, at_us, what in clocks),
-            *(_of_duplicate(alarm, heard_us) for alarm in self.duplicates.changes(now)),
+            *(_of_duplicate(alarm, heard_us) for alarm in duplicates),
         ]
 
     def _measure(self) -> None:

@@ -191,6 +191,7 @@ class Clocks:
     # ------------------------------------------------------------------ inside
 
     def _reserve(self, node: NDArray[np.int64]) -> None:
+        """Have columns as long as the greatest node's index wants."""
         wanted = int(node.max()) + 1 if len(node) else 0
         if wanted <= self._size:
             return
