@@ -92,7 +92,8 @@ class Decoded:
     def add(self, other: Decoded) -> None:
         """Take in what a later part of the batch gave."""
         self.observations += other.observations
-        self.counts += other.counts
+        if other.counts:  # adding nothing to a Counter walks through all of it
+            self.counts += other.counts
         self.examples |= other.examples
         self.rebirths += other.rebirths
         self.births += other.births
@@ -105,4 +106,5 @@ class Decoded:
         self.readers += other.readers
         self.taken_back += other.taken_back
         self.read += other.read
-        self.discarded += other.discarded
+        if other.discarded:
+            self.discarded += other.discarded

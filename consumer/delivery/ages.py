@@ -19,9 +19,9 @@ _ARRIVAL: Final = "ingestion_timestamp"
 class AcknowledgementAges:
     """Tells for each acknowledged batch how long ago its first row had arrived. Thread-safe.
 
-    The time of arrival is read from the row itself, so it is known as well of batches that an
-    earlier run left in the spool. The first row of a batch is its oldest, unless messages were
-    held back for a missing one or for a birth.
+    The time of arrival is read from the row itself where the rows do not know it, so that of
+    batches that an earlier run left in the spool is known as well. The first row of a batch is
+    its oldest, unless messages were held back for a missing one or for a birth.
 
     Args:
         spool: knows the descriptors of the rows.
@@ -46,6 +46,8 @@ class AcknowledgementAges:
                 self._observe(max(0.0, now - arrival_us / 1e6))  # clocks are set back
 
     def _arrival_us(self, batch: SpooledBatch) -> int:
+        if batch.rows.arrived_us is not None:
+            return batch.rows.arrived_us
         message = self._classes.get(batch.schema_id)
         if message is None:
             message = message_class(self._spool.schema(batch.schema_id))

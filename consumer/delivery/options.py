@@ -39,7 +39,8 @@ class DeliveryOptions:
         ack_timeout: without progress for this long the stream is given up.
         handover_bytes: row bytes kept in memory between pipeline and delivery.
         read_bytes: row bytes read from the spool at once when lagging.
-        trim_interval: acknowledged batches leave the spool at most this often.
+        trim_interval: acknowledged batches leave the spool at most this often, unless they are
+            many or room is short: a trim is a commit of its own.
         retry: pauses after failures that pass by themselves.
         blocked_retry: pauses after failures that do not.
         max_reconnects: streams opened per minute; beyond it each next one waits as
@@ -56,7 +57,7 @@ class DeliveryOptions:
     ack_timeout: float = 60.0
     handover_bytes: int = 16 << 20
     read_bytes: int = 8 << 20
-    trim_interval: float = 0.2
+    trim_interval: float = 1.0
     retry: Backoff = Backoff(0.25, 30.0)
     blocked_retry: Backoff = Backoff(5.0, 300.0)
     max_reconnects: int = 30

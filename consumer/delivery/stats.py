@@ -30,7 +30,7 @@ class StreamState(enum.StrEnum):
     """Not started, or stopped."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeliveryStats:
     """Counters since the start, and what is going on now.
 
@@ -41,6 +41,8 @@ class DeliveryStats:
     there was none; `mend` says what may help. `failures_by_kind` adds up to `failures`.
 
     Of several streams the counters are sums, and the state is the worst.
+
+    Changed by the thread of a stream alone; others are given a copy.
     """
 
     state: StreamState = StreamState.CLOSED

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("consumer.delivery")
 
 _TRIM_BATCHES: Final = 64
+_TRIM_BYTES: Final = 4 << 20
+# Acknowledged batches wait no longer while the spool has not much room.
+_TRIM_WHEN_SHORT: Final = 0.2
 # A stream that lived this long may be ended by the service without being a failure.
 _LIVED_SECONDS: Final = 10.0
 # Bounds what many tiny batches cost beside their rows.
@@ -115,13 +118,14 @@ class StreamDelivery:
         self._search = self._refusals.search
         self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
-        self._awake = threading.Event()  # a wake-up is in the queue already
+        self._awake = False  # a wake-up is in the queue already
         self._stopping = threading.Event()
         self._hurried = False
         self._ages = ages
         self._changed = changed
         self._stats = DeliveryStats()
         self._finished: list[int] = []
+        self._finished_bytes = 0
         self._trimmed_at = 0.0
         self._waiting_since: float | None = None
         self._look_again_in: float | None = None
@@ -151,8 +155,8 @@ class StreamDelivery:
 
     def nudge(self) -> None:
         """Let the thread look whether there is something to do."""
-        if not self._awake.is_set():
-            self._awake.set()
+        if not self._awake:
+            self._awake = True
             self._events.put(None)
 
     def request_stop(self) -> None:
@@ -202,6 +206,8 @@ class StreamDelivery:
             finally:
                 if stream is not None:
                     self._abandon(stream)
+            with suppress(SpoolError):  # tried again behind the pause
+                self._trim(at_once=True)
             at_once = False
             if failure is not None:
                 at_once = self._fail(failure)
@@ -211,7 +217,7 @@ class StreamDelivery:
             self._update()
             self._stopping.wait(pause)
         with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
-            self._trim(everything=True)
+            self._trim(at_once=True)
         self._health.closed()
         self._update()
 
@@ -229,7 +235,9 @@ class StreamDelivery:
             raise
         self._progress_at = self._clock()
         self._health.opened(stream.generation, rows_wait=self._outbox.uncut_rows > 0)
-        self._update(last_acked_offset=-1)
+        with self._changed:
+            self._stats.last_acked_offset = -1
+            self._update()
         return stream
 
     def _serve(self, stream: ZerobusIngestStream) -> None:
@@ -242,7 +250,7 @@ class StreamDelivery:
             else:
                 self._send_ready(stream)
             self._finished += self._refusals.judge(stream.schema_id)
-            self._trim(everything=not self._outbox.inflight_calls)
+            self._trim(at_once=self._hurried)
             self._receive(stream, self._patience())
             self._watch()
 
@@ -296,10 +304,10 @@ class StreamDelivery:
             if call.refused:
                 continue
             call.offset = stream.send(call.records())
-            self._update(
-                rows_sent=self._stats.rows_sent + call.rows,
-                calls_sent=self._stats.calls_sent + 1,
-            )
+            with self._changed:
+                self._stats.rows_sent += call.rows
+                self._stats.calls_sent += 1
+                self._update()
 
     @property
     def _most_inflight(self) -> int:
@@ -330,7 +338,7 @@ class StreamDelivery:
         if self._refusals.due is not None:  # refused records wait for no acknowledgement
             deadline = self._refusals.due
         if self._finished:
-            deadline = min(deadline, self._trimmed_at + self.options.trim_interval)
+            deadline = min(deadline, self._trimmed_at + self._trim_interval)
         if self._look_again_in is not None:
             deadline = min(deadline, now + self._look_again_in)
         return max(0.0, deadline - now)
@@ -341,7 +349,7 @@ class StreamDelivery:
             event = self._events.get(timeout=patience)
             while True:
                 if event is None:
-                    self._awake.clear()
+                    self._awake = False
                 elif event.generation == stream.generation:
                     if not isinstance(event, Acknowledged):
                         raise stream.failure()
@@ -355,16 +363,17 @@ class StreamDelivery:
         finished, rows = self._outbox.settle(offset)
         self._search.passed(rows)
         self._finished += [batch.batch_id for batch in finished]
+        self._finished_bytes += sum(batch.rows.nbytes for batch in finished)
         if self._ages is not None:
             self._ages.acknowledged(finished)
         if rows:
             self._progress_at = self._clock()
             self._health.progressed()
-        self._update(
-            rows_acked=self._stats.rows_acked + rows,
-            last_acked_offset=max(offset, self._stats.last_acked_offset),
-            last_ack_time=self._wall_clock(),
-        )
+        with self._changed:
+            self._stats.rows_acked += rows
+            self._stats.last_acked_offset = max(offset, self._stats.last_acked_offset)
+            self._stats.last_ack_time = self._wall_clock()
+            self._update()
 
     def _watch(self) -> None:
         """Give a stream up that accepts but does not acknowledge.
@@ -379,14 +388,24 @@ class StreamDelivery:
                 f"no acknowledgement for {waited:.0f} s with {sent} calls in flight",
             )
 
-    def _trim(self, *, everything: bool) -> None:
+    @property
+    def _trim_interval(self) -> float:
+        """Seconds between two trims; none if room is short, and nothing else to be done."""
+        if not self._spool.is_short:
+            return self.options.trim_interval
+        if not self._outbox.inflight_calls:
+            return 0.0
+        return min(_TRIM_WHEN_SHORT, self.options.trim_interval)
+
+    def _trim(self, *, at_once: bool) -> None:
         now = self._clock()
         if self._finished and (
-            everything
+            at_once
             or len(self._finished) >= _TRIM_BATCHES
-            or now - self._trimmed_at >= self.options.trim_interval
+            or self._finished_bytes >= _TRIM_BYTES
+            or now - self._trimmed_at >= self._trim_interval
         ):
-            finished, self._finished = self._finished, []
+            finished, self._finished, self._finished_bytes = self._finished, [], 0
             self._batches.settled(finished)
             self._trimmed_at = now
             self._batches.trim()
@@ -400,7 +419,7 @@ class StreamDelivery:
                 event = self._events.get_nowait()
                 if isinstance(event, Acknowledged) and event.generation == stream.generation:
                     self._acknowledge(event.offset)
-        self._awake.clear()
+        self._awake = False
         self._refusals.due = None
         self._lost = self._outbox.rewind()
 
@@ -437,26 +456,23 @@ class StreamDelivery:
         self._update()
         return False
 
-    def _update(self, **changes: object) -> None:
-        health = self._health
+    def _update(self) -> None:
+        health, outbox, stats = self._health, self._outbox, self._stats
         with self._changed:
-            self._stats = replace(
-                self._stats,
-                state=health.state,
-                generation=health.generation,
-                reconnects=max(0, health.opened_streams - 1),
-                rotations=health.rotations,
-                failures=health.failures.total(),
-                failures_by_kind=dict(health.failures),
-                cause=health.cause,
-                cause_kind=health.cause_kind,
-                mend=health.mend,
-                rows_set_aside=self._refusals.rows_set_aside,
-                poison_probes=self._refusals.probes,
-                inflight_calls=self._outbox.inflight_calls,
-                inflight_rows=self._outbox.inflight_rows,
-                **changes,  # type: ignore[arg-type] # names and types are DeliveryStats'
-            )
+            stats.state = health.state
+            stats.generation = health.generation
+            stats.reconnects = max(0, health.opened_streams - 1)
+            stats.rotations = health.rotations
+            if health.failures and stats.failures != (total := health.failures.total()):
+                stats.failures = total
+                stats.failures_by_kind = dict(health.failures)
+            stats.cause = health.cause
+            stats.cause_kind = health.cause_kind
+            stats.mend = health.mend
+            stats.rows_set_aside = self._refusals.rows_set_aside
+            stats.poison_probes = self._refusals.probes
+            stats.inflight_calls = outbox.inflight_calls
+            stats.inflight_rows = outbox.inflight_rows
             self._changed.notify_all()
 
 

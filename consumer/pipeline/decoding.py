@@ -134,6 +134,7 @@ class Decoding:
                 )
         else:
             self._failed_batches = 0
+            self._taken = []  # freed now, and not when the next batch comes: it is in the cache
 
     def _take(self, batch: InboxBatch) -> None:
         """Decode one batch of every server and commit its rows to the spool."""
@@ -218,10 +219,13 @@ class Decoding:
 
     def _tell_of_lost(self, taken: Taken) -> None:
         """What belonged to a batch and found no room beside it."""
-        self._telemetry.add_dead_messages_lost(taken.dead_lost)
-        for server, count in Counter(server for server, *_ in taken.births_left).items():
-            example = next("/".join(node) for name, *node in taken.births_left if name == server)
-            self._telemetry.add_reason(_BIRTH_LEFT, count, server, example)
+        if taken.dead_lost:
+            self._telemetry.add_dead_messages_lost(taken.dead_lost)
+        if taken.births_left:
+            counts = Counter(server for server, *_ in taken.births_left)
+            for server, count in counts.items():
+                example = next("/".join(n) for name, *n in taken.births_left if name == server)
+                self._telemetry.add_reason(_BIRTH_LEFT, count, server, example)
         if taken.held_lost:
             reason, server = str(Reason.SPOOL_FULL), taken.source.name
             self._telemetry.add_discarded(taken.held_lost, reason, server)

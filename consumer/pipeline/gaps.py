@@ -11,7 +11,7 @@ says what is old.
 from __future__ import annotations
 
 import sys
-from collections import ChainMap, Counter
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.steady_clock import SteadyClock
@@ -180,7 +180,6 @@ class GapRecords:
 
         `room` tells what file and log may still grow by, together.
         """
-        now_us = self._now_us()
         if self._away_us is not None:
             self._store.write_away(db, self._away_us)
         if self._changed:
@@ -190,13 +189,16 @@ class GapRecords:
             self._ids = {}  # some may be gone
         if self._sums:
             self._new_ids = self._store.write_sums(db, self._sums, self._ids, room())
-            with_account = ChainMap(self._new_ids, self._ids)
-            heard = {key: when for key, when in self._heard.items() if key in with_account}
+            heard = {
+                key: when
+                for key, when in self._heard.items()
+                if key in self._ids or key in self._new_ids
+            }
             self._store.write_heard(db, heard)
             self._hours.update(hour for _, hour in self._sums)
         over = self._clock() >= self._trim_due or len(self._hours) > _NEW_HOURS
         if self._store.has_grown or (self._sums and over):
-            self._trim(db, now_us)
+            self._trim(db, self._now_us())
 
     def settle(self) -> None:
         """What was written is committed."""

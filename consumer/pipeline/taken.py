@@ -73,7 +73,11 @@ class Taken:
         if dropping and not stale:
             self._dropped += len(events)
             return len(events)
-        rows = [EncodedRows(part) for part in events.encode()]
+        rows: list[EncodedRows] = []
+        start, arrived_us = 0, events.observations.received_us
+        for part in events.encode():
+            rows.append(EncodedRows(part, arrived_us=int(arrived_us[start])))
+            start += len(part)
         self.rows += rows
         if stale:
             self._of_deaths += rows
@@ -101,7 +105,8 @@ class Taken:
             store.births.forget(db)
         if memories := self.source.unwritten + self.decoded.memories:
             self.births_left = store.births.write(db, memories, room())
-        store.forget_held(db, self.source.no_longer_held)
+        if self.source.no_longer_held:
+            store.forget_held(db, self.source.no_longer_held)
         if self.dead:
             self.dead_lost = store.write_dead(db, self.dead, room())
         if self.held is not None:

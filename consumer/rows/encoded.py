@@ -27,25 +27,32 @@ class EncodedRows:
 
     Args:
         array: a `pa.BinaryArray`; every element is one encoded message.
+        arrived_us: when what the first row tells had arrived, microseconds since 1970 UTC, if
+            that is known without reading the row.
+
+    Attributes:
+        nbytes: bytes of the encoded messages, framing not counted.
 
     Raises:
         ValueError: the array is no binary array, or holds a null: a null is no
             message, and an empty one would fail only at Databricks.
     """
 
-    __slots__ = ("_array", "_offsets")
+    __slots__ = ("_array", "_offsets", "arrived_us", "nbytes")
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, *, arrived_us: int | None = None) -> None:
         if not isinstance(array, pa.BinaryArray) or array.type != pa.binary():
             raise ValueError(f"encoded rows are a pa.BinaryArray, not {type(array).__name__}")
         if array.null_count:
             raise ValueError(f"{array.null_count} of {len(array)} encoded rows are null")
         self._array = array
+        self.arrived_us = arrived_us
         if len(array):
             every = np.frombuffer(array.buffers()[1], dtype=np.int32)
             self._offsets = every[array.offset : array.offset + len(array) + 1]
         else:
             self._offsets = np.zeros(1, dtype=np.int32)
+        self.nbytes = int(self._offsets[-1]) - int(self._offsets[0])
 
     @classmethod
     def from_messages(cls, messages: list[bytes]) -> EncodedRows:
@@ -63,11 +70,6 @@ class EncodedRows:
     def array(self) -> Any:
         """The rows as `pa.BinaryArray`, without copying."""
         return self._array
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the encoded messages, framing not counted."""
-        return int(self._offsets[-1]) - int(self._offsets[0])
 
     def slice(self, start: int, stop: int) -> list[bytes]:
         """Rows `start` to `stop` as Python objects, the form the SDK takes."""

@@ -55,6 +55,8 @@ _CHUNK: Final = 2048
 
 _FEW: Final = 256
 """Texts that are hashed as they are; among more it pays to find the distinct ones first."""
+_FEW_RECORDS: Final = 400
+"""Up to so many rows are hashed one by one."""
 
 
 def identity(
@@ -128,6 +130,8 @@ def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> 
     A record is an identity (columns of `identities`) and the four words that follow it.
     """
     rows = len(w2)
+    if rows <= _FEW_RECORDS:
+        return _few_record_digests(identity_of_row, w2, w3, w4, w5)
     digests = np.empty((rows, 2), dtype=">u8")
     for start in range(0, rows, _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -135,6 +139,17 @@ def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> 
             identity_of_row[:, part], w2[part], w3[part], w4[part], w5[part]
         )
     return digests
+
+
+def _few_record_digests(identity_words: U64, *words: U64) -> NDArray[np.uint64]:
+    """The same one by one, by the library: the columns would be some fifty operations on little."""
+    records = np.empty((len(words[0]), 6), dtype="<u8")
+    records[:, :2] = identity_words[:2].T
+    for number, word in enumerate(words, start=2):
+        records[:, number] = word
+    each = records.view("V48").ravel().tolist()
+    digests = b"".join(map(xxhash.xxh3_128_digest, each))
+    return np.frombuffer(digests, dtype=">u8").reshape(-1, 2)
 
 
 def _value_words(observations: Observations) -> U64:

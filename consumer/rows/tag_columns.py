@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
 
 _DATATYPE_NAMES: Final = {int(each): each.name for each in DataType}
+_INT32: Final = pa.int32()
 _TAKE: Final = pc.get_function("array_take")
 _MOST_SMALL_BYTES: Final = 2**31 - 1
 _PIECE: Final = 10_000
@@ -176,7 +177,11 @@ class _Records:
                 self._size,
                 [None, pa.py_buffer(self._offsets), pa.py_buffer(self._data)],
             )
-        taken = _TAKE.call([self._view, pa.array(positions)])
+        # Built by hand: pa.array(positions) costs as much as the rest.
+        indices = pa.Array.from_buffers(
+            _INT32, len(positions), [None, pa.py_buffer(np.ascontiguousarray(positions))]
+        )
+        taken = _TAKE.call([self._view, indices])
         return taken if taken.type == pa.binary() else taken.cast(pa.binary())
 
 

@@ -143,22 +143,28 @@ class TagEvents:
             NullInRequiredColumnError: a NOT NULL column holds a null; the encoder would
                 write a record that Zerobus rejects with everything behind it.
         """
+        columns = self.variable.columns
         for index in _REQUIRED_INDICES:
-            if self.variable.column(index).null_count:
+            if columns[index].null_count:
                 name = self.variable.schema.names[index]
                 raise NullInRequiredColumnError(f"column {name} holds a null")
+        if 0 < len(self) <= _PIECE:
+            return [self._piece(self.variable, slice(0, len(self)))]
         return [
-            _JOIN.call(
-                [
-                    self.tags.prefixes(self.observations.tag[start : start + _PIECE]),
-                    _CIRCUMSTANCES.encode(self.observations, slice(start, start + _PIECE)),
-                    TAG_EVENTS.encode(self.variable.slice(start, _PIECE)),
-                    _NOTHING,
-                ],
-                _JOIN_OPTIONS,
-            )
+            self._piece(self.variable.slice(start, _PIECE), slice(start, start + _PIECE))
             for start in range(0, len(self), _PIECE)
         ]
+
+    def _piece(self, variable: pa.RecordBatch, part: slice) -> pa.BinaryArray:
+        return _JOIN.call(
+            [
+                self.tags.prefixes(self.observations.tag[part]),
+                _CIRCUMSTANCES.encode(self.observations, part),
+                TAG_EVENTS.encode(variable),
+                _NOTHING,
+            ],
+            _JOIN_OPTIONS,
+        )
 
 
 def normalize(observations: Observations, tags: TagColumns, first_arrival: int) -> TagEvents:

@@ -87,15 +87,11 @@ class Database:
             SpoolError: the file cannot be read, or is closed.
         """
         with self.mutex:
-            if self.closed:
-                raise SpoolError(f"the spool {self._path} is closed")
+            self._refuse_closed()
             try:
                 yield
             except sqlite3.Error as error:
-                meaning = spool_file.spool_error(error, self._path)
-                if isinstance(meaning, SpoolDamaged):
-                    self.note_damage(meaning)
-                raise meaning from error
+                raise self._meaning_of(error) from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -106,20 +102,35 @@ class Database:
             SpoolDiskFull: its disk is full.
             SpoolError: it cannot be written.
         """
-        with self.reading():
+        with self.mutex:  # and all that `reading` does, without another generator in between
+            self._refuse_closed()
             if self.gone is not None:
                 raise SpoolFileGone(str(self.gone), kept=self.gone.kept)
-            self.connection.execute("BEGIN IMMEDIATE")
             try:
-                self._space.note_begin()
-                yield
-                self._space.claim(self._lock.fileno())
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self._taken_back()
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
-                raise
+                self.connection.execute("BEGIN IMMEDIATE")
+                try:
+                    self._space.note_begin()
+                    yield
+                    self._space.claim(self._lock.fileno())
+                    self.connection.execute("COMMIT")
+                except BaseException:
+                    self._taken_back()
+                    if self.connection.in_transaction:
+                        self.connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise self._meaning_of(error) from error
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise SpoolError(f"the spool {self._path} is closed")
+
+    def _meaning_of(self, error: sqlite3.Error) -> SpoolError:
+        """What an error of SQLite means; that the file is damaged is noted."""
+        meaning = spool_file.spool_error(error, self._path)
+        if isinstance(meaning, SpoolDamaged):
+            self.note_damage(meaning)
+        return meaning
 
     def try_twice(self, write: Callable[[], Result]) -> Result:
         """Write; if the log cannot grow, once more from its beginning."""

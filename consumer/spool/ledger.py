@@ -13,7 +13,7 @@ memory, and after a crash the table alone knows how many messages that were.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batch: Counter[Key] = Counter()
+        self._batch: defaultdict[Key, int] = defaultdict(int)
         self._waiting: Counter[Key] = Counter()
         self._writing: Counter[Key] = Counter()
         self._held: dict[str, int] = {}
@@ -144,7 +144,7 @@ class Ledger:
     def _let_wait(self) -> None:
         for key, amount in self._batch.items():
             self._waiting[key] += amount
-        self._batch = Counter()
+        self._batch.clear()
 
     # ------------------------------------------------------------------ into the file
 
@@ -162,17 +162,20 @@ class Ledger:
     def write(self, db: sqlite3.Connection) -> None:
         """Write the batch and what waits, inside a transaction."""
         with self._lock:
-            self._writing = self._waiting.copy()
-            add(db, self._waiting)
-            add(db, self._batch)
+            if self._waiting:
+                self._writing = self._waiting.copy()
+            for amounts in (self._waiting, self._batch):
+                if amounts:
+                    add(db, amounts)
 
     def written(self) -> None:
         """The transaction was committed."""
         with self._lock:
-            self._waiting.subtract(self._writing)
-            self._waiting = Counter({key: n for key, n in self._waiting.items() if n})
-            self._writing = Counter()
-            self._batch = Counter()
+            if self._writing:
+                self._waiting.subtract(self._writing)
+                self._waiting = Counter({key: n for key, n in self._waiting.items() if n})
+                self._writing = Counter()
+            self._batch.clear()
 
     # ------------------------------------------------------------------ at the start
 

@@ -77,7 +77,8 @@ class PutOff:
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write schemas and changes, inside a transaction; `written` when it is committed."""
-        db.executemany("INSERT OR IGNORE INTO schemas VALUES (?, ?)", self.schemas.items())
+        if self.schemas:
+            db.executemany("INSERT OR IGNORE INTO schemas VALUES (?, ?)", self.schemas.items())
         for change in self._changes:
             change(db)
 

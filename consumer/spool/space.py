@@ -62,12 +62,13 @@ class SpoolSpace:
         self.reserve = reserve
         self._db = db
         self._path = path
+        self._log = spool_file.beside(path, "-wal")
         self._spare = min(_MOST_SPARE_BYTES, max_bytes // _SPARE_FRACTION)
         self.held_back = 0
         self._at_most = max_bytes  # bytes in use, as far as they were counted
         self._not_looked = 0
         self._promised = 0  # bytes of the append that was checked last
-        self._began: tuple[int, int] | None = None  # bytes in file and log before a transaction
+        self._began: tuple[int, int] | None = None  # bytes in file and log before this transaction
         self._no_room = False  # on the disk, for a batch
         self._refused = 0  # bytes of the batches that found no room, 0 while there is some
 
@@ -75,6 +76,11 @@ class SpoolSpace:
     def is_full(self) -> bool:
         """Whether a batch was refused, and `look_for_room` has found none since."""
         return self._refused > 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether half of the room may be used up, or none was found; any thread may ask."""
+        return self._at_most > self.max_bytes // 2 or self.is_full or self.reserve.given_up
 
     @property
     def used_bytes(self) -> int:
@@ -88,16 +94,24 @@ class SpoolSpace:
         What is written is in both of them until the log is copied. What the transaction under way
         has written is in the file already, and in the log when it is committed.
         """
-        used, wrote = self.used_bytes, 0
-        if self._began is not None and self._db.in_transaction:
-            pages, log = self._began
-            wrote = max(0, self._pages_in_use() - pages)
-            used = pages + log
+        pages, wrote = self._pages_in_use(), 0
+        if self._db.in_transaction:
+            if self._began is None:
+                self._began = pages, self._log_bytes()
+            begun, log = self._began
+            wrote = max(0, pages - begun)
+            used = begun + log
+        else:
+            used = pages + self._log_bytes()
         return max(0, self.max_bytes - used - 2 * max(self._promised, wrote) - _COMMIT_BYTES)
 
     def note_begin(self) -> None:
-        """A transaction begins."""
-        self._began = self._pages_in_use(), self._log_bytes()
+        """A transaction begins.
+
+        While there is much room, what is in use is looked at when somebody asks how much that is,
+        which hardly any transaction does.
+        """
+        self._began = (self._pages_in_use(), self._log_bytes()) if self.is_short else None
 
     def check(self, needed: int, *, spare: bool) -> None:
         """Refuse what does not fit.
@@ -128,11 +142,14 @@ class SpoolSpace:
 
         What else was written, such as births, is in log and file until the log is copied.
         """
-        grows = 2 * needed + _COMMIT_BYTES
-        is_near = self._at_most + grows > self.max_bytes - self.held_back - self._spare
-        if is_near and self._log_bytes() > self._spare and self.has_room_for_log:
+        if self.is_near(needed) and self._log_bytes() > self._spare and self.has_room_for_log:
             self._cut_log_back()
             self._not_looked = _LOOK_EVERY
+
+    def is_near(self, needed: int) -> bool:
+        """Whether an append of so many bytes may come near the end of the room."""
+        grows = 2 * needed + _COMMIT_BYTES
+        return self._at_most + grows > self.max_bytes - self.held_back - self._spare
 
     def note_refusal(self, size: int, *, by_disk: bool = False) -> None:
         """Batches of so many bytes found no room, in the spool or on the disk."""
@@ -239,7 +256,7 @@ class SpoolSpace:
 
     def _log_bytes(self) -> int:
         try:
-            return spool_file.beside(self._path, "-wal").stat().st_size
+            return self._log.stat().st_size
         except FileNotFoundError:
             return 0
 
@@ -266,6 +283,7 @@ class Reserve:
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
         self._path = spool_file.beside(path, RESERVE_SUFFIX)
+        self._directory = path.parent
         self._size = size
         self._missing = True
         self.given_up = False
@@ -281,7 +299,7 @@ class Reserve:
     def free_bytes(self) -> int:
         """Bytes that are free on the disk of the spool."""
         try:
-            found = os.statvfs(self._path.parent)
+            found = os.statvfs(self._directory)
         except OSError:  # deleted, with the spool in it
             return 0
         return found.f_bavail * found.f_frsize

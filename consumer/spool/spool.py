@@ -31,7 +31,7 @@ from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
 if TYPE_CHECKING:
     import sqlite3
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
 
@@ -240,7 +240,8 @@ class Spool:
 
         def append() -> list[SpooledBatch]:
             spooled: list[SpooledBatch] = []
-            self._file.shorten_log(needed)
+            if self._space.is_near(needed):
+                self._file.shorten_log(needed)
             with self._file.transaction():
                 self._space.check(needed, spare=spare)
                 self._put_off.write(self._db)
@@ -258,10 +259,15 @@ class Spool:
             return spooled
 
         # Nobody may see the file changed and the count not.
-        with self._mutex, self._noting_refusal(sum(map(len, blobs))):
-            if blobs and not spare and self._waits and self.gone is None:
-                self._space.keep_for_trims()
-            spooled = self._file.try_twice(append)
+        with self._mutex:
+            try:
+                if blobs and not spare and self._waits and self.gone is None:
+                    self._space.keep_for_trims()
+                spooled = self._file.try_twice(append)
+            except SpoolFull as error:
+                size = sum(map(len, blobs))
+                self._space.note_refusal(size, by_disk=isinstance(error, SpoolDiskFull))
+                raise
             for each in spooled:
                 self._batches.add(each.table, len(each.rows), each.rows.nbytes)
         return spooled
@@ -470,6 +476,11 @@ class Spool:
             )
 
     @property
+    def is_short(self) -> bool:
+        """Whether so little room is left that acknowledged batches must leave at once."""
+        return self._space.is_short
+
+    @property
     def dropped_letters(self) -> int:
         """Rows that could neither be delivered nor kept, since the file was opened."""
         return self._letters.dropped_rows
@@ -567,12 +578,3 @@ class Spool:
             self._aside.put_damaged(batch_id, table, schema_id, blob, error)
             return None
         return SpooledBatch(batch_id, table, schema_id, appended_at, rows)
-
-    @contextlib.contextmanager
-    def _noting_refusal(self, size: int) -> Iterator[None]:
-        try:
-            yield
-        except SpoolFull as error:
-            with self._mutex:
-                self._space.note_refusal(size, by_disk=isinstance(error, SpoolDiskFull))
-            raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.structured_rows import Structured
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch
@@ -33,26 +34,25 @@ CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TY
 """Code of each message type, as in Observations.message_type."""
 
 
-class GrowingColumns:
-    """Integer and boolean columns over an index that grows one by one."""
+class GrowingColumns(dict[str, "NDArray[Any]"]):
+    """Integer and boolean columns over an index that grows one by one, by their names.
+
+    A column may be longer than `size`, and is replaced when it grows.
+    """
 
     def __init__(self, **columns: type[np.generic]) -> None:
+        super().__init__(
+            {name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()},
+        )
         self.size = 0
-        self._columns: dict[str, NDArray[Any]] = {
-            name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()
-        }
 
     def append(self) -> int:
         """Add an entry of zeros; return its index."""
-        if self.size == len(next(iter(self._columns.values()))):
-            for name, column in self._columns.items():
-                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
+        if self.size == len(next(iter(self.values()))):
+            for name, column in self.items():
+                self[name] = np.concatenate([column, np.zeros_like(column)])
         self.size += 1
         return self.size - 1
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """One column; it may be longer than `size`, and is replaced when it grows."""
-        return self._columns[name]
 
 
 @dataclass(slots=True)
@@ -116,12 +116,16 @@ class Batch:
 
     def late_of_metrics(self) -> NDArray[np.bool_] | None:
         """Per metric whether it is read late, or was held; None if none is."""
-        if not self.later and not np.count_nonzero(self.late):
+        if not self.later and not count_nonzero(self.late):
             return None
         flags = self.columns.per_metric(self.late).copy()
         for rows, _, _ in self.later:
             flags[rows] = True
         return flags
+
+    def received_us(self) -> NDArray[np.int64]:
+        """When each message came, microseconds since 1970 UTC; not to be written to."""
+        return np.frombuffer(self.messages.received_us, dtype=np.int64)
 
     def seq(self, position: int) -> int:
         """Sequence number of a message, modulo 256; an absent one reads as 0."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
@@ -144,6 +145,8 @@ class Fleet:
     @property
     def held_whole(self) -> int:
         """Messages that wait as a whole, and are not quarantined."""
+        if not self._state.attentive:
+            return self._awaiting.uncounted
         windows = (session.sequence.waiting for session in self._state.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
@@ -152,7 +155,7 @@ class Fleet:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
         decoded, state = Decoded(), self._state
         state.drop_dead_tags()
-        if not isinstance(messages, MessageBatch):
+        if type(messages) is not MessageBatch:  # isinstance asks Sequence, in plain Python
             messages = MessageBatch(messages)
         self._end_waiting(now, decoded)
         if len(messages):
@@ -164,7 +167,8 @@ class Fleet:
         for key in self.liveness.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
-        decoded.rebirths = merged(decoded.rebirths)
+        if decoded.rebirths:
+            decoded.rebirths = merged(decoded.rebirths)
         return self._without_vain_requests(decoded)
 
     def tick(self, now: float) -> Decoded:
@@ -225,8 +229,9 @@ class Fleet:
         self._state.hearing.pass_time(now)
         timeout = self._state.options.reorder_timeout
         self._awaiting.late_before()
-        overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
-        self._end_waiting_of(overdue, decoded)
+        if self._state.attentive:
+            overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
+            self._end_waiting_of(overdue, decoded)
         self._awaiting.expire(decoded)
 
     def _end_waiting_of(self, sessions: Sequence[EdgeNodeSession], decoded: Decoded) -> None:
@@ -308,7 +313,7 @@ class Fleet:
         """Nodes that were alive when the host was away, and of which nothing came since."""
         nodes = self._state.nodes
         waiting = ~nodes["confirmed"][: nodes.size] & (nodes["next_seq"][: nodes.size] != NOT_BORN)
-        return int(np.count_nonzero(waiting))
+        return int(count_nonzero(waiting))
 
     def take_received(self, *, unborn: bool = False) -> list[Received]:
         """The messages of each node that took part in seq since the last call.
@@ -339,6 +344,8 @@ class Fleet:
 
     def no_longer_held(self) -> set[int]:
         """Numbers on disk of restored messages that are held no longer; told once."""
+        if not self._awaiting.left:
+            return set()
         left = self._awaiting.left.copy()
         self._awaiting.left.clear()
         return left
@@ -354,7 +361,8 @@ class Fleet:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
         expected = nodes["next_seq"][: nodes.size].astype("<i2")
-        expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
+        if self._state.gaps.nodes_left_in_doubt:
+            expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
         return expected.tobytes()
 
     def conduct_state(self) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from sparkplug import quality
+from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import READINGS, Reading, reading_and_width
 from sparkplug.decoded import Observations
 from sparkplug.messages import HOST, MESSAGE_TYPES, ROW_TYPES, Reason
@@ -104,7 +105,7 @@ def observe(
     _leave_out(wanted, columns, reading, emit_transient=emit_transient, counts=counts)
     if not emit_births:
         wanted &= columns.per_metric(~np.isin(message_type, _BIRTHS))
-    count = np.count_nonzero(wanted)
+    count = count_nonzero(wanted)
     if count == 0:
         return None
     rows = None if count == len(tag) else np.flatnonzero(wanted)
@@ -121,7 +122,7 @@ def observe(
         return of(columns.per_metric(by_message))
 
     tag, datatype, reading, width = of(tag), of(datatype), of(reading), of(width)
-    ready = {
+    ready = texts and {
         row if rows is None else int(np.searchsorted(rows, row)): texts[row]
         for row in texts
         if wanted[row]
@@ -130,13 +131,13 @@ def observe(
 
     payload_us = in_microseconds(columns.timestamp_ms)
     metric_ms, unusable = timestamps(field("timestamp"))
-    event_time_us = in_microseconds(metric_ms)
+    event_time_us = metric_ms * _US_PER_MS
     if metric_ms.min() == ABSENT:
         fallback_us = of_message(np.where(payload_us == ABSENT, received_us, payload_us))
         event_time_us = np.where(metric_ms == ABSENT, fallback_us, event_time_us)
 
     code = quality.codes(field("properties"))
-    if np.count_nonzero(values.misfit):
+    if count_nonzero(values.misfit):
         code[values.misfit] = quality.DOES_NOT_FIT
     _count(
         counts,
@@ -209,14 +210,16 @@ def _leave_out(
         transient = wanted & booleans(is_transient)
         _count(counts, (Reason.TRANSIENT, transient))
         wanted &= ~transient
-    not_scalar = wanted & (reading == _COMPLEX)
-    _count(counts, (Reason.DATATYPE_NOT_SUPPORTED, not_scalar))
-    wanted &= ~not_scalar
+    not_scalar = reading == _COMPLEX
+    if count_nonzero(not_scalar):
+        not_scalar &= wanted
+        _count(counts, (Reason.DATATYPE_NOT_SUPPORTED, not_scalar))
+        wanted &= ~not_scalar
 
 
 def _count(counts: Counter[Reason], *found: tuple[Reason, NDArray[np.bool_]]) -> None:
     for reason, where in found:
-        count = np.count_nonzero(where)
+        count = count_nonzero(where)
         if count:  # a reason that never was has no entry
             counts[reason] += int(count)
 

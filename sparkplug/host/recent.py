@@ -58,7 +58,7 @@ class RecentMessages:
             _Read(
                 self._number,
                 batch.node,
-                batch.columns.seq,
+                batch.columns.seq.copy(),  # all columns of a batch share their memory
                 batch.taken,
                 messages.topics,
                 messages.payloads,

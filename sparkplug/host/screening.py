@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.messages import Message, MessageBatch, Quarantined, Reason, RebirthRequest
 from sparkplug.payload import ABSENT, MAX_INFLATED_BYTES, PayloadColumns, read_payloads
 from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse_topic
@@ -92,7 +93,7 @@ def screen(
         odd |= np.array([_is_too_large(payload, limits) for payload in messages.payloads])
     parsed: dict[int, Topic] = {}
     kept = messages
-    if np.count_nonzero(odd):
+    if count_nonzero(odd):
         positions: list[int] = []
         for position, message in enumerate(messages):
             if odd[position]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 from ptars import HandlerPool
 
+from sparkplug.counting import count_nonzero
 from sparkplug.messages import is_suspect
 from sparkplug.pb import sparkplug_b_columns_pb2
 
@@ -97,7 +98,7 @@ class PayloadColumns:
     def __post_init__(self) -> None:
         self.counts = self.offsets[1:] - self.offsets[:-1]
         same = len(self._metrics) == len(self.counts)
-        self._is_one_each = same and np.count_nonzero(self.counts) == len(self.counts)
+        self._is_one_each = same and count_nonzero(self.counts) == len(self.counts)
 
     def per_metric(self, by_message: NDArray[T]) -> NDArray[T]:
         """What holds for each message, for each of its metrics; not to be written to."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.messages import Reason
 from sparkplug.payload.columns import PayloadColumns, decode
 from sparkplug.payload.envelope import EnvelopeProblem, open_envelope
@@ -60,7 +61,7 @@ def read_payloads(
     """
     columns, bad = decode(payloads, suspects)
     read = ReadPayloads(columns)
-    if not bad and not np.count_nonzero(columns.compressed):
+    if not bad and not count_nonzero(columns.compressed):
         return read
     plain = payloads.copy()
     _read_json(read, plain, bad)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import READINGS, DataType, Reading
 from sparkplug.payload.columns import booleans, numbers, validity
 from sparkplug.payload.complex.arrays import ARRAYS, array_text
@@ -143,7 +144,7 @@ class _Wire:
     def doubly_set(self) -> Mask:
         """Rows that set more than one member, which no valid payload does; `none` if none do."""
         members = sum(self.rows - self.arrays[name].null_count for name in self.present)
-        if members == np.count_nonzero(self.found):
+        if members == count_nonzero(self.found):
             return self.none
         return sum(mask.astype(np.uint8) for mask in self.present.values()) > 1  # type: ignore[return-value]
 
@@ -164,7 +165,7 @@ def read_values(
     wire = _Wire(field)
     explicit_null = booleans(field("is_null"))
     count = np.bincount(reading, minlength=len(READINGS)).tolist()
-    if count[_ENCODED] or np.count_nonzero(wire.found | explicit_null) < wire.rows:
+    if count[_ENCODED] or count_nonzero(wire.found | explicit_null) < wire.rows:
         wire.look_further()
     valued = wire.found & ~explicit_null
     values = Values(
@@ -185,12 +186,14 @@ def read_values(
     if rows.count[_ENCODED]:
         _read_encoded(values, texts, wire, rows, ready)
     values.misfit = valued & (values.kind == ValueKind.NULL)
-    texts.put(values.misfit, lambda row: _raw_text(wire, row))
+    any_misfit = count_nonzero(values.misfit) > 0
+    if any_misfit:
+        texts.put(values.misfit, lambda row: _raw_text(wire, row))
     doubly_set = wire.doubly_set()
     if doubly_set is not wire.none:
         _settle(values, wire, np.flatnonzero(doubly_set & valued), rows, texts)
     values.text = texts.merged_into(values.text)
-    if np.count_nonzero(values.misfit):
+    if any_misfit:
         # The raw value, where it can be shown, is what such a row carries.
         values.kind[values.misfit & validity(values.text)] = ValueKind.TEXT
     return values
@@ -255,7 +258,7 @@ def _read_floats(values: Values, texts: _Texts, wire: _Wire, rows: _Rows) -> Non
             np.copyto(values.number, numbers(wire.arrays[name], dtype), where=here)
             accepted |= here
     whole = floating & wire.has_integer
-    if np.count_nonzero(whole):
+    if count_nonzero(whole):
         whole &= rows.reading == _FLOATING
         np.copyto(values.number, wire.raw, where=whole, casting="same_kind")
         accepted |= whole
@@ -263,7 +266,7 @@ def _read_floats(values: Values, texts: _Texts, wire: _Wire, rows: _Rows) -> Non
     np.copyto(values.kind, ValueKind.NUMERIC, where=accepted)
     values.has_number |= finite
     unnumbered = accepted & ~finite
-    if np.count_nonzero(unnumbered):
+    if count_nonzero(unnumbered):
         values.kind[unnumbered] = ValueKind.TEXT
         number = values.number
         texts.put(unnumbered, lambda row: _not_finite(float(number[row])))
@@ -278,7 +281,7 @@ def _read_booleans(values: Values, wire: _Wire, rows: _Rows) -> None:
         np.copyto(values.integer, booleans(wire.arrays["boolean_value"]), where=here)
         np.copyto(values.kind, ValueKind.BOOLEAN, where=here)
     bit = boolean & wire.has_integer
-    if np.count_nonzero(bit):
+    if count_nonzero(bit):
         bit &= (rows.reading == _BOOLEAN) & (wire.raw <= 1)
         np.copyto(values.integer, wire.raw.view(np.int64), where=bit)
         np.copyto(values.kind, ValueKind.BOOLEAN, where=bit)
@@ -345,7 +348,7 @@ def _integers(
 def _only(array: pa.StringArray, rows: Mask) -> pa.StringArray:
     if array.null_count == len(array):
         return array
-    if np.count_nonzero(rows) == len(array) - array.null_count:
+    if count_nonzero(rows) == len(array) - array.null_count:
         return array  # rows are a subset of the valid ones, hence the same
     return pc.if_else(pa.array(rows), array, pa.scalar(None, array.type))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from sparkplug.counting import count_nonzero
 from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
@@ -69,6 +70,8 @@ class AwaitingBirths:
 
     @property
     def _late_births(self) -> int:
+        if not self._state.attentive:
+            return 0
         return sum(session.late_birth is not None for session in self._state.watched())
 
     @property
@@ -235,7 +238,7 @@ class AwaitingBirths:
     def hold_unresolved(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """The metrics of regular messages that no birth declares."""
         unknown = batch.tag == NO_TAG
-        if not np.count_nonzero(unknown):
+        if not count_nonzero(unknown):
             return
         message = batch.columns.per_metric(np.arange(len(batch.messages)))
         rows = np.flatnonzero(unknown & regular[message])
@@ -328,7 +331,9 @@ class AwaitingBirths:
 
     def expire(self, decoded: Decoded) -> None:
         """Give up what has waited for too long."""
-        give_up(self._holding.expired(self._state.now), decoded)
+        expired = self._holding.expired(self._state.now)
+        if expired:
+            give_up(expired, decoded)
 
     # ------------------------------------------------------------------ over a restart
 

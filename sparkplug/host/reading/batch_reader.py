@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.decoded import Decoded
 from sparkplug.host.batch import CODE, is_birth, one_by_one
 from sparkplug.host.observations import NO_TURNS, in_turn, observe
@@ -99,7 +100,7 @@ class BatchReader:
         """Read what is in order; return which messages that are."""
         regular = self._resolution.regular(batch)
         batch.taken |= regular
-        batch.decoded.read += int(np.count_nonzero(regular))
+        batch.decoded.read += int(count_nonzero(regular))
         self._resolution.resolve_regular(batch, regular)
         if self._state.catalogue.any_structured:
             rows = np.flatnonzero(batch.columns.per_metric(regular))
@@ -113,10 +114,14 @@ class BatchReader:
     def _finish(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """All metrics that are read have their tags: make rows of them."""
         state, decoded = self._state, batch.decoded
-        decoded.readers.append(batch.node[batch.taken & _HAS_VALUES[batch.message_type]])
-        unusable = np.count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
-        if unusable:
-            decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
+        in_order = count_nonzero(regular) == len(regular)  # as a rule: data and nothing else
+        decoded.readers.append(
+            batch.node if in_order else batch.node[batch.taken & _HAS_VALUES[batch.message_type]]
+        )
+        if count_nonzero(batch.columns.timestamp_unusable):
+            unusable = count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
+            if unusable:
+                decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
         flat = state.structured.flatten(batch, decoded)
         observed = self._observe(batch, flat)
         # What the edge node itself calls history: rows that came late are not flushed.
@@ -124,10 +129,13 @@ class BatchReader:
         if state.options.describe_tags:
             decoded.metadata += describe(batch, flat, state.catalogue)
         if not state.restoring:
-            # The server publishes a will, whichever session of the node it is of.
-            speaks = batch.message_type[batch.recalled :] != CODE[MessageType.NDEATH]
-            heard = batch.node[batch.recalled :][speaks]
-            state.hearing.heard(heard[heard != ABSENT], batch.node[regular])
+            if in_order:
+                state.hearing.heard(batch.node, batch.node)
+            else:
+                # The server publishes a will, whichever session of the node it is of.
+                speaks = batch.message_type[batch.recalled :] != CODE[MessageType.NDEATH]
+                heard = batch.node[batch.recalled :][speaks]
+                state.hearing.heard(heard[heard != ABSENT], batch.node[regular])
             state.alarms.look(
                 batch,
                 regular,
@@ -151,7 +159,7 @@ class BatchReader:
             tag=flat.tag,
             catalogue=state.catalogue,
             message_type=batch.message_type,
-            received_us=np.array(batch.messages.received_us),
+            received_us=batch.received_us(),
             ignition=flat.of(batch.ignition_of_metrics()),
             returned=flat.returned,
             late=None if late is None else flat.of(late),
@@ -164,12 +172,13 @@ class BatchReader:
         rows = state.read_times.look(found, batch.began, batch.stale)
         turns = NO_TURNS if found is None else found.turns
         decoded.observations += in_turn(rows, turns, batch.stale)
-        if flat.returned.any():
+        if count_nonzero(flat.returned):
             decoded.taken_back.append(flat.tag[flat.returned])
         if rows is not None:
             taken_back = state.liveness.take_back(rows)
-            decoded.taken_back += taken_back
-            decoded.memories += state.liveness.taken_back_memories(taken_back)
+            if taken_back:
+                decoded.taken_back += taken_back
+                decoded.memories += state.liveness.taken_back_memories(taken_back)
         return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import datatype_codes
 from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NEVER, NO_TAG
@@ -55,7 +56,7 @@ class Declaration:
         if not state.kept_births:  # else the last rows are still those of the session before
             batch.began.append((int(batch.turn[arrival.position]), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
-        nameless = np.count_nonzero(tags == NO_TAG)
+        nameless = count_nonzero(tags == NO_TAG)
         if nameless:
             batch.decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
         state.unborn.born(session, owner, state.now)

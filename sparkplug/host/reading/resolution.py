@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import datatype_codes
 from sparkplug.host.batch import CODE, TURNS, Batch, look_up
 from sparkplug.host.catalogue import NO_TAG
@@ -56,6 +57,7 @@ class Resolution:
             message_type[position] = CODE[read.message_type]
             ignition[position] = False
         names = columns.metric("name")
+        count = len(message_type)
         unread = columns.compressed.copy()
         unread[: len(recalled)] = True
         return Batch(
@@ -68,19 +70,18 @@ class Resolution:
             message_type=message_type,
             unread=unread,
             ignition=ignition,
-            tag=np.full(columns.metric_count, NO_TAG, dtype=np.int32),
+            tag=_no_tags(columns.metric_count),
             returned=np.zeros(columns.metric_count, dtype=np.bool_),
             names=names.to_pylist() if names.null_count < len(names) else None,
             recalled=len(recalled),
             placed=recalled,
-            released=np.zeros(len(screened.messages), dtype=np.bool_),
-            late=np.zeros(len(screened.messages), dtype=np.bool_),
-            astray=np.zeros(len(screened.messages), dtype=np.bool_),
-            counted=screened.set_aside.union(
-                position for position, entry in enumerate(recalled) if entry.counted
-            ),
-            taken=np.zeros(len(screened.messages), dtype=np.bool_),
-            turn=np.arange(len(screened.messages)) * TURNS,
+            released=np.zeros(count, dtype=np.bool_),
+            late=np.zeros(count, dtype=np.bool_),
+            astray=np.zeros(count, dtype=np.bool_),
+            counted=screened.set_aside
+            | {position for position, entry in enumerate(recalled) if entry.counted},
+            taken=np.zeros(count, dtype=np.bool_),
+            turn=np.arange(0, count * TURNS, TURNS),
             now=self._state.now,
         )
 
@@ -88,7 +89,7 @@ class Resolution:
         """Which messages are data in sequence of a born node; their seq is accounted for."""
         known: NDArray[np.bool_] = batch.topic != ABSENT
         known[: batch.recalled] = False
-        count = np.count_nonzero(known)
+        count = count_nonzero(known)
         if not count:
             return known
         next_seq = self._state.nodes["next_seq"]
@@ -109,7 +110,7 @@ class Resolution:
             broken = broken[~self._state.nodes["partial"][node[broken]]]
         if len(broken):
             flagged[node[broken]] = True
-        if np.count_nonzero(flagged):
+        if count_nonzero(flagged):
             last = last[~flagged[node[last]]]
             known &= ~flagged[batch.node]
         next_seq[node[last]] = following[last]
@@ -121,7 +122,7 @@ class Resolution:
         state = self._state
         flagged = np.zeros(state.nodes.size, dtype=np.bool_)
         closed = known & (~state.topics["live"][batch.topic] | batch.unread)
-        if np.count_nonzero(closed):
+        if count_nonzero(closed):
             flagged[batch.node[closed]] = True
         for read in batch.parsed.values():
             session = state.session_of(read)
@@ -146,7 +147,7 @@ class Resolution:
 
     def resolve_regular(self, batch: Batch, regular: NDArray[np.bool_]) -> None:
         """Tags of all metrics of regular messages, for all nodes at once."""
-        count = np.count_nonzero(regular)
+        count = count_nonzero(regular)
         if not count:
             return
         state, per_metric = self._state, batch.columns.per_metric
@@ -159,11 +160,11 @@ class Resolution:
         if alias_column.null_count:
             inside &= validity(alias_column)
         position = alias.view(np.int64) + per_metric(base)
-        if np.count_nonzero(inside) < len(inside):
+        if count_nonzero(inside) < len(inside):
             position *= inside
         batch.tag = state.pool.tags[position]
         special = regular & state.topics["special"][batch.topic]
-        if np.count_nonzero(special):
+        if count_nonzero(special):
             rows = np.flatnonzero(per_metric(special) & validity(alias_column))
             self._resolve_special(batch, special, rows, alias[rows].tolist())
         if batch.names is not None:
@@ -249,3 +250,9 @@ class Resolution:
         tags[validity(column) & (codes != self._state.catalogue.datatype_of(tags))] = NO_TAG
         batch.tag[rows] = tags
         return bool((tags != NO_TAG).any())
+
+
+def _no_tags(count: int) -> NDArray[np.int32]:
+    tags = np.empty(count, dtype=np.int32)
+    tags.fill(NO_TAG)
+    return tags

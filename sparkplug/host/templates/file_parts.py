@@ -85,7 +85,8 @@ class FileParts:
         """Forget files that have waited too long, and count what came to nothing."""
         if len(self._assembler):
             self._assembler.expire(_passed_us(batch))
-        self._report(batch.structured.counts)
+        if self._assembler.problems:
+            self._report(batch.structured.counts)
 
     def _report(self, counts: Counter[Reason]) -> None:
         for problem, count in self._assembler.problems.items():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import DataType, datatype_codes
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
 from sparkplug.host.owner import MetricOwner
@@ -148,7 +149,7 @@ class StructuredMetrics:
         """A birth was taken in; its leaves have tags now."""
         leaves, owner, state = birth.leaves, birth.owner, batch.structured
         state.births.append(birth)
-        too_long = int(np.count_nonzero(birth.tags == NO_TAG))
+        too_long = int(count_nonzero(birth.tags == NO_TAG))
         if too_long:
             state.counts[Reason.METRIC_WITHOUT_NAME] += too_long
         self._characters -= sum(map(len, owner.leaves))
@@ -386,7 +387,8 @@ class StructuredMetrics:
         self._parts.end_batch(batch)
         plain = Flattened(batch.columns, batch.tag, batch.returned, state.texts)
         flattened = spliced(batch) if state.dropped else plain
-        decoded.counts += state.counts
+        if state.counts:
+            decoded.counts += state.counts
         return flattened
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.events import Healing
 from sparkplug.gaps import HEALABLE_GAPS, Gap, GapChange, GapReason, steps_of_bd_seq
 from sparkplug.host.catalogue import NO_TAG
@@ -124,8 +125,8 @@ class GapAccounts:
     ) -> None:
         """Look at a batch that was read: at what was in order, and whether history came."""
         node, sent_ms = batch.node, batch.columns.timestamp_ms
-        received_us = np.frombuffer(batch.messages.received_us, dtype=np.int64)
-        if not regular.all():
+        received_us = batch.received_us()
+        if count_nonzero(regular) < len(regular):
             node, sent_ms, received_us = node[regular], sent_ms[regular], received_us[regular]
         if len(node):
             nodes = self._nodes

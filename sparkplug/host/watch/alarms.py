@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
 from sparkplug.events import Event, EventKind
 from sparkplug.host.watch.clocks import ClockChange, ClockProblem, Clocks, doubtful
 from sparkplug.host.watch.duplicates import DuplicateAlarm, DuplicateDetector, Evidence
@@ -101,9 +102,9 @@ class Alarms:
             if (batch.node[regular] == sessions[key].index).any():
                 self.duplicates.in_order(*key, now)
         timed = batch.taken & (batch.columns.timestamp_ms != ABSENT)
-        count = np.count_nonzero(timed)
+        count = count_nonzero(timed)
         if count:
-            received_us = np.array(batch.messages.received_us)
+            received_us = batch.received_us()
             node, sent_ms = batch.node, batch.columns.timestamp_ms
             if count < len(timed):
                 received_us, node, sent_ms = received_us[timed], node[timed], sent_ms[timed]
@@ -137,9 +138,12 @@ class Alarms:
         if now - self._skew_at >= _SKEW_EVERY:
             self._skew_at = now
             self._measure()
+        duplicates = self.duplicates.changes(now)
+        if not clocks and not duplicates:
+            return []
         return [
             *(_of_clock(sessions[each.node], each, at_us, what) for each, at_us, what in clocks),
-            *(_of_duplicate(alarm, heard_us) for alarm in self.duplicates.changes(now)),
+            *(_of_duplicate(alarm, heard_us) for alarm in duplicates),
         ]
 
     def _measure(self) -> None:

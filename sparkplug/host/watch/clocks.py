@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -107,7 +109,7 @@ class Clocks:
     @property
     def active(self) -> int:
         """Problems of all nodes that have begun and not ended."""
-        return int(np.count_nonzero(self._active))
+        return int(count_nonzero(self._active))
 
     def messages(
         self,
@@ -138,9 +140,9 @@ class Clocks:
         if len(node) == 0:
             return changes
         difference = (received_us - payload_time_us).astype(np.float64)
-        if not np.count_nonzero(self._active):
+        if not count_nonzero(self._active):
             telling = difference < self._second[node]
-            if not np.count_nonzero(telling):  # nearly always: nothing new is known
+            if not count_nonzero(telling):  # nearly always: nothing new is known
                 return changes
             node, difference = node[telling], difference[telling]
         smallest, second = _two_smallest(node, difference, self._size)
@@ -177,7 +179,7 @@ class Clocks:
 
     def ended(self, now: float) -> list[ClockChange]:
         """Problems that did not show for QUIET seconds."""
-        if not self._active.any():
+        if not self.active:
             return []
         over = self._active & (now - self._seen_at >= QUIET)
         self._active &= ~over
@@ -189,6 +191,7 @@ class Clocks:
     # ------------------------------------------------------------------ inside
 
     def _reserve(self, node: NDArray[np.int64]) -> None:
+        """Have columns as long as the greatest node's index wants."""
         wanted = int(node.max()) + 1 if len(node) else 0
         if wanted <= self._size:
             return

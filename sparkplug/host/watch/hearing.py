@@ -62,7 +62,7 @@ class Hearing:
         """Messages of nodes came; those `in_order` continue a session, and end a pause of it."""
         heard_at, pause = self._nodes["heard_at"], self._nodes["pause"]
         observed = self._nodes["observed"]
-        silence = np.nan_to_num(self.now - heard_at[in_order])
+        silence = np.fmax(self.now - heard_at[in_order], 0.0)  # NaN, and what is fresh, is 0
         # Where an index is there more than once, it gets the same value each time.
         pause[in_order] = np.maximum(silence, pause[in_order] * np.exp(-silence / _FORGOTTEN_IN))
         observed[in_order] += silence

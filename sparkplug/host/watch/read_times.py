@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sparkplug.counting import count_nonzero
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -94,7 +96,7 @@ class ReadTimes:
         """Note the greatest time of each tag."""
         tags, times = rows.tag[part], rows.event_time_us[part]
         ahead = times > rows.received_us[part] + MOST_AHEAD_US
-        if np.count_nonzero(ahead):
+        if count_nonzero(ahead):
             tags, times = tags[~ahead], times[~ahead]
         np.maximum.at(self._catalogue.greatest_us, tags, times)
 
@@ -112,7 +114,7 @@ class ReadTimes:
             behind = self._behind(rows, present, late)
             older = behind if older is None else older | behind
         # Where a tag is there more than once, its last value stays.
-        if np.count_nonzero(present) == len(present):
+        if count_nonzero(present) == len(present):
             self._catalogue.read_us[rows.tag] = rows.event_time_us
         else:
             self._catalogue.read_us[rows.tag[present]] = rows.event_time_us[present]
@@ -148,7 +150,7 @@ class ReadTimes:
         these: its node's clock was set back.
         """
         behind = present & (rows.event_time_us < self._liveness.read_elsewhere(rows.tag))
-        if not np.count_nonzero(behind):
+        if not count_nonzero(behind):
             return behind
         order = np.flatnonzero(present)
         order = order[np.argsort(rows.tag[order], kind="stable")]

@@ -99,6 +99,8 @@ class Unborn:
 
     def overdue(self, now: float) -> list[Overdue]:
         """What is not waited for any longer."""
+        if not self._waiting:
+            return []
         found: list[Overdue] = []
         for session, waiting in list(self._waiting.items()):
             if self._is_unheard(session):

@@ -88,6 +88,15 @@ def test_what_an_earlier_run_left_counts_with_all_the_time_that_it_waited(spool,
     assert ages == pytest.approx([7200.0])
 
 
+def test_rows_that_know_when_they_arrived_are_not_asked(spool, server):
+    ages = []
+    with delivering(spool, server, ages, seconds_later=2) as delivery:
+        rows = EncodedRows(events(0, ROWS).array, arrived_us=START_US - 3_000_000)
+        delivery.submit(append(spool, rows))
+        assert delivery.drain(PATIENCE) == 0
+    assert ages == pytest.approx([5.0])
+
+
 def test_a_batch_that_is_not_acknowledged_has_no_age(spool, server):
     server.faults.drop_acks()
     ages = []

@@ -153,6 +153,42 @@ class TestInOrder:
         plant.wait_for(StreamState.OPENED)
         assert plant.stats().generation == 1
 
+    def test_what_is_acknowledged_leaves_the_spool_in_one_commit_now_and_then(
+        self, server, plant_for
+    ):
+        plant = plant_for(server, options=replace(QUICK, trim_interval=60.0))
+        plant.add()
+        wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
+        for number in (2, 3, 4):
+            plant.add()
+            wait_until(lambda number=number: plant.stats().rows_acked == number * 100)
+        assert plant.spool.stats().rows >= 200
+        plant.landed_once()
+        assert plant.spool.stats().rows == 0
+
+    def test_what_is_acknowledged_leaves_a_spool_at_once_that_has_not_much_room(
+        self, server, plant_for
+    ):
+        plant = plant_for(server, options=replace(QUICK, trim_interval=60.0))
+        plant.add()
+        wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
+        plant.spool.note_full()
+        plant.add()
+        wait_until(lambda: plant.spool.stats().rows == 0)
+
+    def test_what_is_acknowledged_does_not_wait_for_the_next_stream(self, server, plant_for):
+        plant = plant_for(
+            server, options=replace(QUICK, trim_interval=60.0, retry=Backoff(600, 600))
+        )
+        plant.add()
+        wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
+        plant.add()
+        wait_until(lambda: plant.stats().rows_acked == 200)
+        server.faults.fail_stream("UNAVAILABLE", "not today", times=None)
+        plant.add(rows=1)  # which is not acknowledged
+        plant.wait_for(StreamState.BACKING_OFF)
+        assert plant.spool.stats().rows == 1
+
     def test_a_lone_row_does_not_wait_for_company(self, server, plant_for):
         plant = plant_for(server, options=DeliveryOptions(max_delay=60.0))
         plant.wait_for(StreamState.OPENED)

@@ -221,9 +221,10 @@ CASES = st.one_of(
 )
 
 
-@given(st.lists(CASES, min_size=1, max_size=40), st.text(max_size=5))
-def test_any_record_has_the_hash_that_the_xxhash_library_gives(cases, site):
-    found = [row["event_id"] for row in rows_of(*cases, site=site)]
+@given(st.lists(CASES, min_size=1, max_size=40), st.text(max_size=5), st.sampled_from([0, 500]))
+def test_any_record_has_the_hash_that_the_xxhash_library_gives(cases, site, others):
+    batch = [*cases, *[GOLDEN["double"]] * others]  # among few rows, and among many
+    found = [row["event_id"] for row in rows_of(*batch, site=site)][: len(cases)]
     assert found == [
         expected_id(case, f"Ramp{number or ''}", site=site) for number, case in enumerate(cases)
     ]
