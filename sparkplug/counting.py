@@ -1,9 +1,12 @@
 """How many elements of a mask are set, asked some forty times a batch.
 
-`np.count_nonzero` is two Python functions around this one in C; with fifty messages in a batch
-they cost more than the counting.
+`np.count_nonzero` is two Python functions around one in C; with fifty messages in a batch
+they cost more than the counting. That one is private to numpy, and may be elsewhere one day.
 """
 
-from numpy._core.multiarray import count_nonzero
+try:
+    from numpy._core.multiarray import count_nonzero
+except ImportError:
+    from numpy import count_nonzero
 
 __all__ = ["count_nonzero"]
