@@ -156,7 +156,7 @@ class TestInOrder:
     def test_what_is_acknowledged_leaves_the_spool_in_one_commit_now_and_then(
         self, server, plant_for
     ):
-        plant = plant_for(server, options=replace(QUICK, trim_interval=60.0))
+        plant = plant_for(server, options=replace(QUICK, trim_interval=3600.0))
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
         for number in (2, 3, 4):
@@ -169,7 +169,7 @@ class TestInOrder:
     def test_what_is_acknowledged_leaves_a_spool_at_once_that_has_not_much_room(
         self, server, plant_for
     ):
-        plant = plant_for(server, options=replace(QUICK, trim_interval=60.0))
+        plant = plant_for(server, options=replace(QUICK, trim_interval=3600.0))
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
         plant.spool.note_full()
@@ -178,7 +178,7 @@ class TestInOrder:
 
     def test_what_is_acknowledged_does_not_wait_for_the_next_stream(self, server, plant_for):
         plant = plant_for(
-            server, options=replace(QUICK, trim_interval=60.0, retry=Backoff(600, 600))
+            server, options=replace(QUICK, trim_interval=3600.0, retry=Backoff(600, 600))
         )
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
