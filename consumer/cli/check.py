@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   sparkplug-zerobus check --config consumer.yaml
+  sparkplug-zerobus check --config consumer.yaml --listen 60
   sparkplug-zerobus check --config consumer.yaml --listen 0 --json
 """
 
@@ -41,7 +42,7 @@ Examples:
     default=DEFAULT_LISTEN,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a first message of each MQTT server.",
+    help="How long to listen on each MQTT server: for a first message, and how much comes.",
 )
 def command(config_path: Path, as_json: bool, timeout: float, listen: float) -> int:
     """Connect everything that the configuration names; say what is wrong and how to mend it.
