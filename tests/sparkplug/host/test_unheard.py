@@ -79,6 +79,15 @@ class Plant(Server):
         self.told()
 
 
+def that_answered(**options):
+    """A plant whose node was born, and has answered a request once."""
+    plant = Plant(**options)
+    plant.listens()
+    plant.at(0.0, *births())
+    plant.answers_once()
+    return plant
+
+
 @pytest.fixture
 def plant():
     plant = Plant()
@@ -312,10 +321,7 @@ def test_without_an_absence_nobody_is_asked(plant):
 
 
 def test_a_passive_host_asks_nobody_and_writes_no_rows():
-    plant = Plant(passive=True)
-    plant.listens()
-    plant.at(0.0, *births())
-    plant.answers_once()
+    plant = that_answered(passive=True)
     plant.away()
     assert plant.wait(AFTER + ALL_REQUESTS) == []
     assert plant.asked == []
@@ -324,10 +330,7 @@ def test_a_passive_host_asks_nobody_and_writes_no_rows():
 
 
 def test_without_stale_rows_such_a_node_is_only_silent():
-    plant = Plant(emit_stale=False)
-    plant.listens()
-    plant.at(0.0, *births())
-    plant.answers_once()
+    plant = that_answered(emit_stale=False)
     plant.away()
     assert plant.wait(AFTER + ALL_REQUESTS) == []
     assert len(plant.told(EventKind.SILENT)) == 1
