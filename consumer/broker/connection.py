@@ -59,7 +59,7 @@ _SHORT_LIFE: Final = 300.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
 _LONGEST_DRAIN: Final = 5
-_PAUSE: Final = 0.005
+_BETWEEN_READS: Final = 0.005
 """Seconds between reads that gave something: so each of them gives much, and costs once."""
 
 
@@ -276,7 +276,7 @@ class BrokerConnection:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return
             if self._received != before:
-                time.sleep(_PAUSE)
+                time.sleep(_BETWEEN_READS)
             while self._requests:
                 topic, payload = self._requests.popleft()
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)
