@@ -1,7 +1,7 @@
 """Landing: requests of all streams of a table become Delta commits, then acknowledgements.
 
-One thread per table writes to it. It commits at most every `commit_interval`,
-and only after a commit does it tell the streams how far they have landed.
+One thread per table writes to it. It commits at most every `commit_interval`, or when there
+is `ENOUGH_RECORDS`, and only after a commit does it tell the streams how far they have landed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ log = logging.getLogger(__name__)
 
 CHUNK_RECORDS = 4000
 """Records per conversion: enough to amortise the call, few enough to stay in the cache."""
+ENOUGH_RECORDS = 40_000
+"""Records that do not wait for the interval, which keeps few from making many files.
+
+Clients that have 100,000 under way at most (100 calls of 1,000) would wait for it in vain.
+"""
 COMMIT_ATTEMPTS = 4
 FIRST_RETRY_SECONDS = 0.1
 
@@ -123,7 +128,8 @@ class LandingOptions:
     """How rows are landed.
 
     Attributes:
-        commit_interval: seconds between the starts of two commits of a table.
+        commit_interval: seconds between the starts of two commits of a table, unless
+            `ENOUGH_RECORDS` wait.
         max_uncommitted_bytes: what may be received and not committed, over all tables.
         compact_every: commits between two compactions of a table.
     """
@@ -195,6 +201,7 @@ class TableWriter:
         self._transaction = delta.transaction_version(_APPLICATION) or 0
         self._shared = shared
         self._pending: list[Request] = []
+        self._pending_records = 0
         self._wake = threading.Condition()
         self._hurried = False
         self._closing = False
@@ -208,6 +215,7 @@ class TableWriter:
             return False
         with self._wake:
             self._pending.append(request)
+            self._pending_records += len(request.records)
             self._wake.notify()
         return True
 
@@ -244,11 +252,17 @@ class TableWriter:
             due = self._last_start + self._shared.options.commit_interval
             self._wake.wait_for(self._in_haste, max(0.0, due - time.monotonic()))
             requests, self._pending = self._pending, []
+            self._pending_records = 0
         self._last_start = time.monotonic()
         return requests
 
     def _in_haste(self) -> bool:
-        return self._hurried or self._closing or self._shared.budget.tight
+        return (
+            self._hurried
+            or self._closing
+            or self._pending_records >= ENOUGH_RECORDS
+            or self._shared.budget.tight
+        )
 
     def _land(self, requests: list[Request]) -> None:
         by_stream: dict[Stream, list[Request]] = {}

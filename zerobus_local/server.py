@@ -50,7 +50,8 @@ class LocalZerobus:
         grpc_address: `host:port` for streams; port 0 takes a free one.
         http_address: `host:port` for tokens and health.
         credentials: secret per client id; None accepts any.
-        commit_interval: seconds between two commits of a table under load.
+        commit_interval: seconds between two commits of a table under load, unless
+            many records wait.
         token_lifetime: seconds that an access token is good for.
         max_streams: streams served at once; more are refused with RESOURCE_EXHAUSTED.
         max_uncommitted_bytes: received and not yet committed, over all tables;

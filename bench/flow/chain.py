@@ -40,7 +40,6 @@ listener {plain} 127.0.0.1
 {encrypted}
 allow_anonymous true
 persistence false
-set_tcp_nodelay true
 max_queued_messages 0
 max_queued_bytes 268435456
 sys_interval 1

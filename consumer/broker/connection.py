@@ -59,6 +59,8 @@ _SHORT_LIFE: Final = 300.0
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
 _LONGEST_DRAIN: Final = 5
+_LONGEST_WAIT: Final = 0.25
+"""Seconds until it is seen what others ask of a connection on which nothing comes."""
 _BETWEEN_READS: Final = 0.005
 """Seconds between reads that gave something: so each of them gives much, and costs once."""
 
@@ -271,7 +273,7 @@ class BrokerConnection:
         client = made.client
         while not self.switch.barred.is_set():
             before = self._received
-            code = client.loop(LOOP_TIMEOUT)
+            code = client.loop(_LONGEST_WAIT)
             if code != mqtt.MQTT_ERR_SUCCESS:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return

@@ -40,7 +40,6 @@ _MOSQUITTO_CONF: Final = """\
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
-set_tcp_nodelay true
 max_queued_messages 0
 max_queued_bytes 268435456
 log_dest stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _LEAVING_SECONDS: Final = 2
 """After that a stop waits for no answer any more."""
+_TICK: Final = 1.0
+"""Seconds between two looks at the date that answers bear."""
 
 
 class HttpServer:
@@ -61,7 +64,7 @@ class HttpServer:
             ws="none",
             timeout_graceful_shutdown=_LEAVING_SECONDS,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._add_metrics(consumer)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
@@ -76,7 +79,7 @@ class HttpServer:
 
     def stop(self, timeout: float) -> None:
         """Stop answering."""
-        self._server.should_exit = True
+        self._server.leave()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         self._socket.close()
@@ -100,6 +103,30 @@ class HttpServer:
     async def _answer(self) -> None:
         asyncio.get_running_loop().set_exception_handler(_on_failure)
         await self._server.serve(sockets=[self._socket])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but told to stop: by itself it asks for that ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def leave(self) -> None:
+        """Stop answering, soon. From any thread."""
+        self.should_exit = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        """As of uvicorn."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._told.wait()
 
 
 def _on_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

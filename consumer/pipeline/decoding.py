@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 _BIRTH_LEFT: Final = "birth_not_kept"
 """Reason: the births of a node are not on disk any more; the next run asks for them."""
 _MOST_FAILED_BATCHES: Final = 10
-_TAKE_TIMEOUT: Final = 0.2
+_TAKE_TIMEOUT: Final = 0.25
 _RETRY_EVERY: Final = 5.0
 _LEDGER_EVERY: Final = 1.0
 

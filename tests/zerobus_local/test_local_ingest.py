@@ -22,6 +22,8 @@ from support.local_rig import (
 from support.services import PATIENCE, PROMPT
 from zerobus.sdk.sync import ZerobusException
 
+from zerobus_local.landing import ENOUGH_RECORDS
+
 
 def test_single_and_batch_records_land_in_order(client, rows):
     stream = client.stream()
@@ -173,6 +175,19 @@ def test_stopping_lands_and_acknowledges_what_was_received(make_server, make_cli
     assert time.monotonic() - start < PROMPT
     assert len(rows()) == 11
     assert server.counters().acks_sent == 2
+
+
+def test_many_records_do_not_wait_for_the_interval(make_server, make_client, rows):
+    server = make_server(commit_interval=10 * PATIENCE)
+    stream = make_client(server).stream()
+    stream.wait_for_offset(stream.ingest_record_offset(READING("first")))  # starts the interval
+    start = time.monotonic()
+    for n in range(ENOUGH_RECORDS // 1000):
+        last = stream.ingest_records_offset([READING(n)] * 1000)
+    stream.wait_for_offset(last)
+    assert time.monotonic() - start < PATIENCE
+    assert len(rows()) == ENOUGH_RECORDS + 1
+    server.stop(grace=PROMPT)
 
 
 def test_a_restarted_server_serves_the_tables_it_finds(make_server, make_client, rows):

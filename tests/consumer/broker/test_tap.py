@@ -256,7 +256,18 @@ def test_paho_hears_nothing_when_nothing_comes():
     assert drained(tap) == b""
 
 
-def test_a_turn_ends_though_more_can_be_read_and_nothing_is_lost_by_it():
+def test_a_turn_ends_when_a_read_took_all_that_was_there():
+    sock = Scripted(*[PLAIN] * 3)  # as from a server that has written one more each time
+    tap, runs = tapped(sock)
+    assert tap.recv(1000) == PINGRESP
+    for read in range(1, 4):
+        assert number_of(runs) == read
+        with pytest.raises(BlockingIOError):
+            tap.recv(1000)
+
+
+def test_a_turn_ends_though_more_can_be_read_and_nothing_is_lost_by_it(monkeypatch):
+    monkeypatch.setattr(tap_module, "_CHUNK", len(PLAIN))  # so there may be more behind each
     sock = Scripted(*[PLAIN] * 100)
     tap, runs = tapped(sock, Clock(step=0.003))
     turns = 0
@@ -302,6 +313,7 @@ def test_a_server_that_sends_more_than_there_are_packet_ids_is_left(monkeypatch)
     drained(tap)
     tap.acknowledge()  # the socket takes nothing
     sock.pieces.append(data)
+    drained(tap)
     with pytest.raises(ConnectionError):
         drained(tap)
     assert number_of(runs) == 12
