@@ -260,8 +260,8 @@ def test_a_turn_ends_when_a_read_took_all_that_was_there():
     sock = Scripted(*[PLAIN] * 3)  # as from a server that has written one more each time
     tap, runs = tapped(sock)
     assert tap.recv(1000) == PINGRESP
-    for read in range(1, 4):
-        assert number_of(runs) == read
+    for number in range(1, 4):
+        assert number_of(runs) == number
         with pytest.raises(BlockingIOError):
             tap.recv(1000)
 
