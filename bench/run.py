@@ -129,7 +129,7 @@ def birth_cost(metrics: int = 10_000) -> float:
         gc.collect()
         started = time.process_time()
         (observations,) = fleet.feed(birth).observations
-        normalize(observations, tags, 1).encode()
+        list(normalize(observations, tags, 1).encode())
         costs.append((time.process_time() - started) * 1e3)
     return statistics.median(costs)
 

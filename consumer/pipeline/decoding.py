@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFileGone, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
 from consumer.pipeline.rebirths import AlarmLog
-from consumer.pipeline.taken import Taken, write_all
+from consumer.pipeline.taken import Taken, committed, in_pieces, write_all
 from consumer.spool import NewBatch
 from sparkplug import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from consumer.broker import InboxBatch
     from consumer.delivery import Deliveries
@@ -40,6 +40,8 @@ _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.25
 _RETRY_EVERY: Final = 5.0
 _LEDGER_EVERY: Final = 1.0
+_PIECE_BYTES: Final = 32 << 20
+"""Row bytes that are in memory, and committed, at a time: a few bytes may give many rows."""
 
 
 class Decoding:
@@ -192,12 +194,8 @@ class Decoding:
             self._postpone()
             return
         started = time.perf_counter()
-        table = self._table
-        schema_id = self._side.schema_id(table)
-        batches = [NewBatch(table, schema_id, part) for each in taken for part in each.rows]
-        state = self._state(written)
         try:
-            spooled = self._append(batches + side_batches, state, written, dropping=dropping)
+            spooled = self._append_all(taken, written, side_batches, dropping=dropping)
         except SpoolFull as error:
             if dropping:
                 self.lose(str(Reason.SPOOL_FULL))
@@ -237,6 +235,54 @@ class Decoding:
             state |= each.state
         return state | self._overflow.state()
 
+    def _append_all(
+        self,
+        taken: list[Taken],
+        written: list[Taken],
+        side_batches: list[NewBatch],
+        *,
+        dropping: bool,
+    ) -> list[SpooledBatch]:
+        """Commit a batch, in pieces if it has many bytes; return those of the last one.
+
+        What is remembered of the batch goes with the last piece. Whoever is killed before has
+        some of its rows twice, or too early, but none of them for nothing: the messages are
+        missing, as if nothing of them had come.
+
+        Raises:
+            SpoolFull: a piece found no room. Those before it are committed.
+        """
+        schema_id = self._side.schema_id(self._table)
+        for piece, last in in_pieces(taken, _PIECE_BYTES):
+            batches = [NewBatch(self._table, schema_id, rows) for _, rows in piece]
+            if last:
+                state = self._state(written)
+                return self._append(batches + side_batches, state, written, dropping=dropping)
+            self._deliveries.submit(self._append_piece(batches, spare=dropping))
+            committed(piece)
+        raise AssertionError("no piece was the last")
+
+    def _append_piece(self, batches: list[NewBatch], *, spare: bool) -> list[SpooledBatch]:
+        """Commit rows of a batch before the rest of it.
+
+        Raises:
+            SpoolFull: they do not fit.
+        """
+        rows = sum(len(batch.rows) for batch in batches)
+
+        def append() -> list[SpooledBatch]:
+            return self._spool.append_many(
+                batches,
+                state={ARRIVAL_KEY: self._next_arrival},
+                also=lambda db: self._ledger.write_piece(db, self._table, rows),
+                spare=spare,
+            )
+
+        with self._spool.alone():
+            spooled = self._within(append)
+            self._ledger.piece_written(self._table, rows)
+        return spooled
+
     def _append(
         self,
         batches: list[NewBatch],
@@ -245,7 +291,7 @@ class Decoding:
         *,
         dropping: bool = False,
     ) -> list[SpooledBatch]:
-        """Commit; what does not fit at first may fit once the gate closes.
+        """Commit rows, and what is remembered with them.
 
         Raises:
             SpoolFull: it does not.
@@ -267,6 +313,10 @@ class Decoding:
                 self._ledger.written()
             return spooled
 
+        return self._within(append)
+
+    def _within(self, append: Callable[[], list[SpooledBatch]]) -> list[SpooledBatch]:
+        """Append; what does not fit at first may fit once the gate closes."""
         try:
             return append()
         except SpoolFull as error:

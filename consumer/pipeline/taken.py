@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,9 +11,10 @@ from consumer.rows import EncodedRows, normalize
 from sparkplug import HOST, ROW_TYPES, BirthMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from consumer.pipeline.source import Source
+    from consumer.rows import TagEvents
     from consumer.spool import KeptNode, Ledger, StateValue, Transaction
     from sparkplug import Decoded, HeldMessage, Observations
 
@@ -22,13 +24,42 @@ _MOST_UNWRITTEN: Final = 20_000
 _MOST_UNWRITTEN_BYTES: Final = 64 << 20
 
 
+@dataclass(slots=True)
+class Made:
+    """Rows that were made of observations, encoded when they are asked for.
+
+    `committed` is how many of them, from the first on, are in the spool. `of_deaths`: each says
+    STALE.
+    """
+
+    events: TagEvents
+    of_deaths: bool
+    committed: int = 0
+
+    @property
+    def left(self) -> int:
+        """Rows that are to be committed."""
+        return len(self.events) - self.committed
+
+    def encode(self) -> Iterator[EncodedRows]:
+        """What is left, a few MiB at a time."""
+        start, arrived_us = self.committed, self.events.observations.received_us
+        for part in self.events.encode(start):
+            yield EncodedRows(part, arrived_us=int(arrived_us[start]))
+            start += len(part)
+
+
+Piece = list[tuple[Made, EncodedRows]]
+"""Rows that are committed together."""
+
+
 class Taken:
     """What one server's part of a batch gave, on its way to the spool."""
 
     def __init__(self, source: Source, decoded: Decoded) -> None:
         self.source = source
         self.decoded = decoded
-        self.rows: list[EncodedRows] = []
+        self.made: list[Made] = []
         self.held: list[HeldMessage] | None = None
         self.sequence = source.fleet.sequence_state()
         self.conduct = source.fleet.conduct_state()
@@ -36,7 +67,6 @@ class Taken:
         self.dead_lost = 0
         self.held_lost = 0
         self.dead = decoded.quarantined + decoded.expired
-        self._of_deaths: list[EncodedRows] = []
         self._dropped = 0
         source.gaps.take(decoded.gaps)
         source.gaps.collect()
@@ -46,7 +76,7 @@ class Taken:
     def is_worth_a_commit(self) -> bool:
         """Whether anything is to be written."""
         return bool(
-            self.rows
+            self.made
             or self.decoded.memories
             or self.dead
             or self.held is not None
@@ -73,26 +103,20 @@ class Taken:
         if dropping and not stale:
             self._dropped += len(events)
             return len(events)
-        rows: list[EncodedRows] = []
-        start, arrived_us = 0, events.observations.received_us
-        for part in events.encode():
-            rows.append(EncodedRows(part, arrived_us=int(arrived_us[start])))
-            start += len(part)
-        self.rows += rows
-        if stale:
-            self._of_deaths += rows
+        if len(events):
+            self.made.append(Made(events, stale))
         return len(events)
 
     def drop_values(self) -> int:
         """Keep only the rows of what died; return how many others there were."""
-        dropped = self._dropped + self.rows_left - sum(map(len, self._of_deaths))
-        self.rows, self._dropped = self._of_deaths, 0
+        dropped = self._dropped + sum(each.left for each in self.made if not each.of_deaths)
+        self.made, self._dropped = [each for each in self.made if each.of_deaths], 0
         return dropped
 
     @property
     def rows_left(self) -> int:
         """Rows that are to be committed."""
-        return sum(map(len, self.rows))
+        return sum(each.left for each in self.made)
 
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
         """Write what goes with the rows, inside their transaction.
@@ -140,3 +164,28 @@ def write_all(db: Transaction, taken: list[Taken], ledger: Ledger, room: Callabl
     for each in taken:
         each.write(db, room)
     ledger.write(db)
+
+
+def in_pieces(taken: Iterable[Taken], most_bytes: int) -> Iterator[tuple[Piece, bool]]:
+    """The rows of all servers' parts in their order, and of each piece whether it is the last.
+
+    A piece is full when it has `most_bytes`, and is made when it is asked for: what was encoded
+    before may have been freed by then. The last one may be empty.
+    """
+    piece: Piece = []
+    size = 0
+    for each in taken:
+        for made in each.made:
+            for rows in made.encode():
+                if size >= most_bytes:
+                    yield piece, False
+                    piece, size = [], 0
+                piece.append((made, rows))
+                size += rows.nbytes
+    yield piece, True
+
+
+def committed(piece: Piece) -> None:
+    """The rows of a piece are in the spool."""
+    for made, rows in piece:
+        made.committed += len(rows)

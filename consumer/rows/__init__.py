@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from consumer.rows.table import Table
     from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
     from consumer.rows.tag_columns import TagColumns
-    from consumer.rows.tag_events import normalize
+    from consumer.rows.tag_events import TagEvents, normalize
     from consumer.rows.tag_metadata import MetadataRows
     from consumer.rows.templates import SourceNames
 else:
@@ -31,7 +31,7 @@ else:
             "table": ["Table"],
             "tables": ["COLUMNS", "SPARKPLUG_EVENTS", "TAG_EVENTS", "TAG_METADATA"],
             "tag_columns": ["TagColumns"],
-            "tag_events": ["normalize"],
+            "tag_events": ["TagEvents", "normalize"],
             "tag_metadata": ["MetadataRows"],
             "templates": ["SourceNames"],
         },
@@ -48,6 +48,7 @@ __all__ = [
     "SourceNames",
     "Table",
     "TagColumns",
+    "TagEvents",
     "VersionStore",
     "descriptor_bytes",
     "message_class",

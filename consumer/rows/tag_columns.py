@@ -76,6 +76,15 @@ class TagColumns:
         """The encoded constant fields of each row."""
         return self._prefixes.take(tags)
 
+    @property
+    def longest_prefix(self) -> int:
+        """Bytes of the longest of all prefixes that there were."""
+        return self._prefixes.longest
+
+    def prefix_sizes(self, tags: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many bytes the prefix of each row has."""
+        return self._prefixes.sizes(tags)
+
     def identities(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
         """The identity of each row, for `event_ids`: shape (3, n)."""
         return self._identities.take(tags, axis=1)
@@ -147,6 +156,7 @@ class _Records:
     """
 
     def __init__(self) -> None:
+        self.longest = 0
         self._size = 0
         self._data = bytearray()
         self._offsets = np.zeros(1024, dtype=np.int32)
@@ -159,6 +169,7 @@ class _Records:
         ends = np.frombuffer(records.buffers()[1], dtype=np.int32)
         ends = ends[records.offset : records.offset + len(records) + 1]
         begin, end = int(ends[0]), int(ends[-1])
+        self.longest = max(self.longest, int(np.diff(ends).max(initial=0)))
         if len(self._data) + end - begin > _MOST_SMALL_BYTES:
             self._offsets = self._offsets.astype(np.int64)
         if last >= len(self._offsets):
@@ -167,6 +178,12 @@ class _Records:
         self._offsets[first + 1 : last + 1] = ends[1:].astype(np.int64) + (len(self._data) - begin)
         self._data += memoryview(records.buffers()[2])[begin:end]
         self._size = last
+
+    def sizes(self, positions: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Bytes of the records at these positions."""
+        sizes: NDArray[np.int64] = self._offsets[positions + 1].astype(np.int64)
+        sizes -= self._offsets[positions]
+        return sizes
 
     def take(self, positions: NDArray[np.int32]) -> pa.BinaryArray:
         """Copies of the records at these positions."""

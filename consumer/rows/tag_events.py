@@ -23,6 +23,8 @@ from consumer.rows.tables import COLUMNS, TAG_EVENTS
 from sparkplug import QUALITY_NAMES, ROW_TYPES, ValueKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from consumer.rows.tag_columns import TagColumns
@@ -58,6 +60,10 @@ _JOIN: Final = pc.get_function("binary_join_element_wise")
 _JOIN_OPTIONS: Final = pc.JoinOptions()
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
+_PIECE_BYTES: Final = 8 << 20
+"""Bytes of them, of which every row repeats the name of its tag: it may be a long one."""
+_OWN_BYTES: Final = 200
+"""What is encoded for each row takes less than this, its text aside."""
 
 _MOST_CIRCUMSTANCES: Final = 4096
 
@@ -136,8 +142,11 @@ class TagEvents:
     def __len__(self) -> int:
         return len(self.observations)
 
-    def encode(self) -> list[pa.BinaryArray]:
-        """Encoded TagEvents, in pieces that fit into the processor's cache.
+    def encode(self, start: int = 0) -> Iterator[pa.BinaryArray]:
+        """Encoded TagEvents from this row on, in pieces that fit into the processor's cache.
+
+        A piece is made when it is asked for, and has no more than 8 MiB, but for a row that is
+        larger.
 
         Raises:
             NullInRequiredColumnError: a NOT NULL column holds a null; the encoder would
@@ -148,12 +157,30 @@ class TagEvents:
             if columns[index].null_count:
                 name = self.variable.schema.names[index]
                 raise NullInRequiredColumnError(f"column {name} holds a null")
-        if 0 < len(self) <= _PIECE:
-            return [self._piece(self.variable, slice(0, len(self)))]
-        return [
-            self._piece(self.variable.slice(start, _PIECE), slice(start, start + _PIECE))
-            for start in range(0, len(self), _PIECE)
-        ]
+        if not start and 0 < len(self) <= _PIECE and self._most_bytes() <= _PIECE_BYTES:
+            return iter((self._piece(self.variable, slice(0, len(self))),))
+        return self._pieces(start)
+
+    def _pieces(self, start: int) -> Iterator[pa.BinaryArray]:
+        ends = np.cumsum(self._sizes())
+        while start < len(self):
+            before = int(ends[start - 1]) if start else 0
+            within = int(np.searchsorted(ends, before + _PIECE_BYTES, side="right"))
+            stop = min(max(within, start + 1), start + _PIECE, len(self))
+            yield self._piece(self.variable.slice(start, stop - start), slice(start, stop))
+            start = stop
+
+    def _most_bytes(self) -> int:
+        """No less than the bytes of all rows together."""
+        each = self.tags.longest_prefix + _OWN_BYTES
+        return len(self) * each + int(self.observations.values.text.nbytes)
+
+    def _sizes(self) -> NDArray[np.int64]:
+        """About the bytes of each row."""
+        lengths = pc.fill_null(pc.binary_length(self.observations.values.text), 0)
+        sizes = self.tags.prefix_sizes(self.observations.tag) + _OWN_BYTES
+        sizes += lengths.to_numpy(zero_copy_only=False)
+        return sizes
 
     def _piece(self, variable: pa.RecordBatch, part: slice) -> pa.BinaryArray:
         return _JOIN.call(

@@ -168,6 +168,15 @@ class Ledger:
                 if amounts:
                     add(db, amounts)
 
+    def write_piece(self, db: sqlite3.Connection, table: str, rows: int) -> None:
+        """Write some rows of the batch, which are committed before the rest of it."""
+        add(db, {(ROWS + table, PRODUCED): rows})
+
+    def piece_written(self, table: str, rows: int) -> None:
+        """They were committed: the batch has so many rows less."""
+        with self._lock:
+            self._batch[ROWS + table, PRODUCED] -= rows
+
     def written(self) -> None:
         """The transaction was committed."""
         with self._lock:

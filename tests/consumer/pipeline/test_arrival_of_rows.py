@@ -30,7 +30,7 @@ def test_each_piece_of_rows_knows_when_its_first_row_arrived(tmp_path):
         taken = Taken(source, decoded)
         for observations in decoded.observations:
             taken.add(observations, 1, dropping=False)
-        pieces = taken.rows
+        pieces = [rows for made in taken.made for rows in made.encode()]
         assert len(pieces) == 2
         told = [TagEvent.FromString(piece.slice(0, 1)[0]).ingestion_timestamp for piece in pieces]
         assert [piece.arrived_us for piece in pieces] == told == [1_000_000, 2_000_000]

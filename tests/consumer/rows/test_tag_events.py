@@ -150,12 +150,42 @@ def test_large_batches_are_encoded_in_pieces_in_order(rows):
     birth = message("NBIRTH", tag("Ramp", 0, -1.0))
     data = message("NDATA", *(change(0, number) for number in numbers), seq=1)
     events = Columnar(emit_births=False).events(birth, data)
-    pieces = events.encode()
+    pieces = list(events.encode())
     assert sum(len(piece) for piece in pieces) == len(events) == rows
     assert max(len(piece) for piece in pieces) <= 10_000
     found = [TagEvent.FromString(raw) for piece in pieces for raw in piece.to_pylist()]
     assert [event.numeric_value for event in found] == numbers
     assert [event.arrival_number for event in found] == list(range(1, rows + 1))
+
+
+def test_rows_with_long_names_are_encoded_a_few_mebibytes_at_a_time():
+    names = [f"{number:04}{'x' * 4092}" for number in range(3)]
+    birth = message("NBIRTH", *(tag(name, alias) for alias, name in enumerate(names)))
+    data = message("NDATA", *(change(number % 3, float(number)) for number in range(4000)), seq=1)
+    columnar = Columnar(emit_births=False)
+    events = columnar.events(birth, data)
+    pieces = [piece.to_pylist() for piece in events.encode()]
+    assert max(sum(map(len, piece)) for piece in pieces) <= 8 << 20
+    assert sum(map(len, pieces[0])) > 7 << 20
+    rows = [raw for piece in pieces for raw in piece]
+    for start in (0, 1, 2000, 3999):  # from any row on
+        assert [raw for piece in events.encode(start) for raw in piece.to_pylist()] == rows[start:]
+    found = [TagEvent.FromString(raw) for raw in rows]
+    assert [event.numeric_value for event in found] == [float(number) for number in range(4000)]
+    assert [event.metric_name for event in found[:4]] == [names[0], names[1], names[2], names[0]]
+
+
+def test_a_row_that_is_longer_than_a_piece_is_one_by_itself():
+    declared = [metric(f"Text {alias}", DataType.String, alias=alias) for alias in range(3)]
+    birth = message("NBIRTH", *declared)
+    texts = ["a" * 100, "b" * (9 << 20), "c" * 100]
+    changes = [metric(alias=alias, string_value=text) for alias, text in enumerate(texts)]
+    data = message("NDATA", *changes, seq=1)
+    pieces = [
+        [TagEvent.FromString(raw).string_value for raw in piece.to_pylist()]
+        for piece in Columnar(emit_births=False).events(birth, data).encode()
+    ]
+    assert pieces == [texts[:1], texts[1:2], texts[2:]]
 
 
 def test_pieces_are_arrays_of_small_binaries_without_nulls():
