@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, overload
 
+from sparkplug.names import COMPRESSED_UUID
 from sparkplug.topics import MessageType
 
 MESSAGE_TYPES: Final = tuple(MessageType)
@@ -20,6 +21,9 @@ ROW_TYPES: Final[tuple[str, ...]] = (*MESSAGE_TYPES, HOST)
 
 _SHALLOW: Final = 16 * 1024
 """Bytes of a payload whose groups, nested as deeply as can be, do no harm (1.3 MB of stack)."""
+
+_ENVELOPE: Final = COMPRESSED_UUID.encode()
+"""What a compressed envelope contains."""
 
 _LONG_RUN: Final = b"\xff" * 5
 """What the varint of a length contains that could wrap around 2^64."""
@@ -39,13 +43,15 @@ class MessageBatch(Sequence[Message]):
 
     `any_empty` says whether a payload has no bytes. `size` is the sum of all payloads' bytes,
     `largest` the most bytes of one payload, `deaths` the positions of what looks like an
-    NDEATH or DDEATH, `suspects` those of payloads that need a careful look (see is_suspect).
+    NDEATH or DDEATH, `suspects` those of payloads that need a careful look (see is_suspect),
+    `enveloped` those of payloads that may be compressed.
     """
 
     __slots__ = (
         "any_empty",
         "any_retained",
         "deaths",
+        "enveloped",
         "largest",
         "payloads",
         "received_us",
@@ -64,6 +70,7 @@ class MessageBatch(Sequence[Message]):
         self.any_retained = False
         self.deaths: list[int] = []
         self.suspects: list[int] = []
+        self.enveloped: list[int] = []
         self.size = 0
         self.largest = 0
         for message in messages:
@@ -76,6 +83,8 @@ class MessageBatch(Sequence[Message]):
             self.deaths.append(len(self.topics))
         if is_suspect(payload):
             self.suspects.append(len(self.topics))
+        if _ENVELOPE in payload:
+            self.enveloped.append(len(self.topics))
         self.topics.append(topic)
         self.payloads.append(payload)
         self.received_us.append(received_us)
@@ -107,9 +116,14 @@ class MessageBatch(Sequence[Message]):
         start = len(self.topics)
         sizes = list(map(len, payloads))
         largest = max(sizes, default=0)
-        if largest > _SHALLOW or _LONG_RUN in b"".join(payloads):
+        together = b"".join(payloads)
+        if largest > _SHALLOW or _LONG_RUN in together:
             self.suspects += [
                 start + index for index, payload in enumerate(payloads) if is_suspect(payload)
+            ]
+        if _ENVELOPE in together:
+            self.enveloped += [
+                start + index for index, payload in enumerate(payloads) if _ENVELOPE in payload
             ]
         self.topics += topics
         self.payloads += payloads
@@ -193,6 +207,7 @@ class Reason(StrEnum):
     HOLD_FULL = "hold_full"
     TOO_MANY_NODES = "too_many_nodes"
     TOO_MANY_TAGS = "too_many_tags"
+    TOO_MANY_ROW_BYTES = "too_many_row_bytes"
     CONNECTION_LOST = "connection_lost"
     UNHEARD = "unheard"
     SPOOL_FULL = "spool_full"

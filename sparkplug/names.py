@@ -8,3 +8,6 @@ BD_SEQ: Final = "bdSeq"
 REBIRTH: Final = "Node Control/Rebirth"
 QUALITY: Final = "Quality"
 SEQ_MODULUS: Final = 256
+
+COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
+"""The uuid of a payload whose body is another payload, compressed (Eclipse Tahu, PayloadUtil)."""

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from consumer.broker import InboxBatch
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFileGone, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
 from consumer.pipeline.rebirths import AlarmLog
@@ -17,9 +18,8 @@ from consumer.spool import NewBatch
 from sparkplug import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from consumer.broker import InboxBatch
     from consumer.delivery import Deliveries
     from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.intake import Connection, Intake
@@ -94,7 +94,8 @@ class Decoding:
         try:
             while (batch := self._intake.take(_TAKE_TIMEOUT)) is not None:
                 self._overflow.look(self._sources)
-                self._take_whatever_it_is(batch)
+                for part in self._in_portions(batch):
+                    self._take_whatever_it_is(part)
                 self._watch.look()
                 self._tend_gate()
                 self._tell_of_other_hosts()
@@ -107,6 +108,22 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
+
+    def _in_portions(self, batch: InboxBatch) -> Iterator[InboxBatch]:
+        """The batch, divided if it would take much memory to be decoded at once."""
+        portions = {
+            index: list(self._sources[index].fleet.portions(messages))
+            for index, messages in batch.by_server.items()
+        }
+        if all(len(each) == 1 for each in portions.values()):
+            yield batch
+            return
+        if batch.certificates:
+            yield InboxBatch(certificates=batch.certificates)
+        for index, each in portions.items():
+            yield from (InboxBatch({index: messages}) for messages in each)
+        if batch.lost:
+            yield InboxBatch(lost=batch.lost)
 
     def _take_whatever_it_is(self, batch: InboxBatch) -> None:
         """Let one batch that cannot be decoded cost no more than itself.

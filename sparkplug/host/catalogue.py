@@ -74,6 +74,7 @@ class TagCatalogue:
     """Columns over tag ids. `len()` is the number of ids handed out in this generation.
 
     `wanted` is asked once per tag whether `group/node[/device]/metric` is to give rows.
+    `characters` are those of all names together.
     """
 
     def __init__(self, wanted: Callable[[str], bool] | None = None) -> None:
@@ -82,9 +83,12 @@ class TagCatalogue:
         self.names: list[str] = []
         self.owners: list[TagOwner] = []
         self.any_structured = False
+        self.longest_name = 0
+        self.characters = 0
         self._size = 0
         self._datatype = np.zeros(1024, dtype=np.uint8)
         self._emitted = np.zeros(1024, dtype=np.bool_)
+        self._name_length = np.zeros(1024, dtype=np.int16)
         self._stale = np.zeros(1024, dtype=np.bool_)
         self._description = np.zeros((1024, 2), dtype=np.int64)
         self._read_us = np.full(1024, NEVER)
@@ -149,6 +153,11 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
+    def name_lengths(self, tags: NDArray[np.int32]) -> NDArray[np.int16]:
+        """How many characters the name of each of these tags has; anything for NO_TAG."""
+        found: NDArray[np.int16] = self._name_length[tags]
+        return found
+
     def named(self, tags: NDArray[np.int32], names: Container[str]) -> NDArray[np.bool_]:
         """Whether the name of each of these tags is among some names."""
         return np.fromiter((self.names[tag] in names for tag in tags.tolist()), np.bool_, len(tags))
@@ -204,6 +213,10 @@ class TagCatalogue:
                 e and self._wanted(f"{place}/{n}") for e, n in zip(emitted, names, strict=True)
             ]
         self._emitted[first : first + len(names)] = emitted
+        lengths = list(map(len, names))
+        self._name_length[first : first + len(names)] = lengths
+        self.longest_name = max(self.longest_name, max(lengths, default=0))
+        self.characters += sum(lengths)
         self._stale[first : first + len(names)] = False
         self._description[first : first + len(names)] = 0
         self._read_us[first : first + len(names)] = NEVER
@@ -221,6 +234,9 @@ class TagCatalogue:
         self._datatype = np.concatenate([self._datatype[live], np.zeros(1024, dtype=np.uint8)])
         self._emitted = np.concatenate([self._emitted[live], np.zeros(1024, dtype=np.bool_)])
         self._stale = np.concatenate([self._stale[live], np.zeros(1024, dtype=np.bool_)])
+        lengths = self._name_length[live]
+        self._name_length = np.concatenate([lengths, np.zeros(1024, dtype=np.int16)])
+        self.longest_name, self.characters = int(lengths.max(initial=0)), int(lengths.sum())
         fresh = np.zeros((1024, 2), dtype=np.int64)
         self._description = np.concatenate([self._description[live], fresh])
         self._read_us = np.concatenate([self._read_us[live], np.full(1024, NEVER)])
@@ -238,6 +254,7 @@ class TagCatalogue:
             grown = max(size, 2 * len(self._datatype))
             self._datatype = np.resize(self._datatype, grown)
             self._emitted = np.resize(self._emitted, grown)
+            self._name_length = np.resize(self._name_length, grown)
             self._stale = np.resize(self._stale, grown)
             self._description = np.resize(self._description, (grown, 2))
             self._read_us = np.resize(self._read_us, grown)

@@ -22,6 +22,7 @@ from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
 from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
+from sparkplug.host.portions import portions
 from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
 from sparkplug.host.reading.batch_reader import BatchReader
@@ -35,7 +36,7 @@ from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sparkplug.filters import NodeSight
     from sparkplug.gaps import Gap
@@ -150,6 +151,13 @@ class Fleet:
         windows = (session.sequence.waiting for session in self._state.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
+
+    def portions(self, messages: MessageBatch) -> Iterator[MessageBatch]:
+        """The messages as they are to be fed: in portions that take little memory to be read."""
+        limits = self.limits
+        return portions(
+            messages, limits.max_portion_memory, max_inflated_bytes=limits.max_inflated_bytes
+        )
 
     def feed(self, messages: Sequence[Message], now: float = 0.0) -> Decoded:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""

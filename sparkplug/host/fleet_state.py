@@ -44,6 +44,9 @@ ENDED_IN_DOUBT: Final = -2
 _SLACK: Final = 10_000
 """Dead tags that are not worth a new generation of tag ids."""
 
+_SLACK_CHARACTERS: Final = 1_000_000
+"""The same of the characters of their names."""
+
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
@@ -85,7 +88,7 @@ class FleetState:
         unborn: whose births are waited for; nothing if deaths give no rows.
         attentive: indices of the sessions whose next messages are to be taken one by one.
         unsure: the same, because a birth may have been lost that gave aliases anew.
-        live_tags: how many tags present births declare.
+        live_tags: how many tags present births declare; their names have `live_characters`.
         now: monotonic time in seconds.
         heard_us: when the last message came, microseconds since 1970 UTC.
         restoring: whether what is read gives nothing, because it was read before.
@@ -147,7 +150,7 @@ class FleetState:
         self.unborn = Unborn(self.nodes)
         self.attentive: set[int] = set()
         self.unsure: set[int] = set()
-        self.live_tags = 0
+        self.live_tags = self.live_characters = 0
         self.now = 0.0
         self.heard_us = 0
         self.restoring = self.kept_births = False
@@ -366,7 +369,8 @@ class FleetState:
 
     def drop_dead_tags(self) -> None:
         """Hand out tag ids anew, without those that no birth declares, if these are many."""
-        if len(self.catalogue) <= 2 * self.live_tags + _SLACK:
+        few = len(self.catalogue) <= 2 * self.live_tags + _SLACK
+        if few and self.catalogue.characters <= 2 * self.live_characters + _SLACK_CHARACTERS:
             return
         nothing = np.empty(0, dtype=np.int32)
         known = (

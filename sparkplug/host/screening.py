@@ -38,7 +38,9 @@ class FleetLimits:
 
     `max_metrics` is per payload; a metric takes two bytes at least on the wire, and some
     hundred in memory. `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
-    `sparkplug.payload.forms`.
+    `sparkplug.payload.forms`. `max_row_bytes` is for the rows of one message. The names of all
+    tags have `max_name_characters` together. Messages are read in portions of
+    `max_portion_memory`.
     """
 
     max_payload_bytes: int = 16 * 1024 * 1024
@@ -47,6 +49,9 @@ class FleetLimits:
     max_opened_memory: int = 12 * MAX_INFLATED_BYTES
     max_nodes: int = 10_000
     max_tags: int = 2_000_000
+    max_name_characters: int = 64_000_000
+    max_row_bytes: int = 256 * 1024 * 1024
+    max_portion_memory: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

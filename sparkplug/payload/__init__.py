@@ -30,6 +30,7 @@ from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
+from sparkplug.payload.weight import METRIC_MEMORY, weight_of, weight_of_envelope
 
 __all__ = [
     "ABSENT",
@@ -39,6 +40,7 @@ __all__ = [
     "MAX_MEMBERS",
     "MAX_PATH_CHARACTERS",
     "MAX_TEMPLATE_BYTES",
+    "METRIC_MEMORY",
     "DefinitionLibrary",
     "Expansion",
     "PartAssembler",
@@ -60,4 +62,6 @@ __all__ = [
     "text_of",
     "timestamps",
     "validity",
+    "weight_of",
+    "weight_of_envelope",
 ]

@@ -18,6 +18,7 @@ from ptars import HandlerPool
 
 from sparkplug.counting import count_nonzero
 from sparkplug.messages import is_suspect
+from sparkplug.names import COMPRESSED_UUID
 from sparkplug.pb import sparkplug_b_columns_pb2
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 
 BEYOND_SEQ: Final = 2**31
 """From here on a seq does not fit the column of the table, which then holds null."""
-
-COMPRESSED_UUID: Final = "SPBV1.0_COMPRESSED"
 
 _HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
 _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import zlib
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from sparkplug.payload.columns import COMPRESSED_UUID
+from sparkplug.names import COMPRESSED_UUID
 from sparkplug.pb.sparkplug_b_head_pb2 import PayloadHead
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAX_INFLATED_BYTES: Final = 64 * 1024 * 1024
+
+_STEP: Final = 256 * 1024
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -60,6 +65,26 @@ def open_envelope(payload: bytes, max_bytes: int = MAX_INFLATED_BYTES) -> bytes 
         wins.timestamp = outer.timestamp
     # Two payloads, one behind the other, are one payload in which the later scalars count.
     return inner + wins.SerializeToString()
+
+
+def inflated(payload: bytes, max_bytes: int) -> Iterator[bytes]:
+    """What is in an envelope, piece by piece, up to `max_bytes`; nothing if it is none."""
+    outer = _head(payload)
+    if outer is None or outer.uuid != COMPRESSED_UUID:
+        return
+    body = outer.body
+    stream = zlib.decompressobj(_window(body))
+    left = max_bytes
+    while body and left > 0:
+        try:
+            piece = stream.decompress(body, min(_STEP, left))
+        except zlib.error:
+            return
+        if not piece:
+            return
+        yield piece
+        left -= len(piece)
+        body = stream.unconsumed_tail
 
 
 def _head(payload: bytes) -> PayloadHead | None:

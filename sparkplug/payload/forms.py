@@ -17,14 +17,10 @@ from sparkplug.messages import Reason
 from sparkplug.payload.columns import PayloadColumns, decode
 from sparkplug.payload.envelope import EnvelopeProblem, open_envelope
 from sparkplug.payload.json_payload import from_json, is_json
+from sparkplug.payload.weight import weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-_METRIC_TAG: Final = b"\x12"
-"""What each metric of a payload begins with; other bytes may have that value, too."""
-_METRIC_MEMORY: Final = 150
-"""Bytes that a metric takes in all columns of a batch, however few it has on the wire."""
 
 _REASON: Final = {
     EnvelopeProblem.BAD_ENVELOPE: Reason.BAD_ENVELOPE,
@@ -97,7 +93,7 @@ def _open_envelopes(
         position = positions[index]
         found = open_envelope(plain[position], min(max_inflated_bytes, memory))
         if isinstance(found, bytes):
-            cost = len(found) + _METRIC_MEMORY * found.count(_METRIC_TAG)
+            cost = weight_of(found)
             if cost <= memory:
                 memory -= cost
                 outside[position], plain[position] = plain[position], found

@@ -9,11 +9,12 @@ import numpy as np
 from sparkplug.counting import count_nonzero
 from sparkplug.decoded import Decoded
 from sparkplug.host.batch import CODE, is_birth, one_by_one
+from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.observations import NO_TURNS, in_turn, observe
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
-from sparkplug.payload import ABSENT
+from sparkplug.payload import ABSENT, METRIC_MEMORY
 from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sparkplug.messages import Quarantined
 
 _HAS_VALUES: Final = np.array([not each.endswith("DEATH") for each in MESSAGE_TYPES])
+_NAMES_PER_ROW: Final = 2
 _IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 
 
@@ -122,7 +124,7 @@ class BatchReader:
             unusable = count_nonzero(batch.columns.timestamp_unusable & ~batch.unread)
             if unusable:
                 decoded.counts[Reason.TIMESTAMP_OUT_OF_RANGE] += int(unusable)
-        flat = state.structured.flatten(batch, decoded)
+        flat = self._without_giants(batch, state.structured.flatten(batch, decoded))
         observed = self._observe(batch, flat)
         # What the edge node itself calls history: rows that came late are not flushed.
         observations = observed.rows if observed is not None else None
@@ -148,6 +150,31 @@ class BatchReader:
         state.recent.add(batch)
         for entry in batch.placed:
             entry.leave()
+
+    def _without_giants(self, batch: Batch, flat: Flattened) -> Flattened:
+        """Leave out the values of messages that few bytes make too many rows, or too long ones.
+
+        An alias stands for a name, which every row repeats: as the metric's, and in a path.
+        """
+        catalogue, most = self._state.catalogue, self._state.limits.max_row_bytes
+        if len(flat.tag) * (_NAMES_PER_ROW * catalogue.longest_name + METRIC_MEMORY) <= most:
+            return flat
+        sizes = _NAMES_PER_ROW * catalogue.name_lengths(flat.tag).astype(np.int64) + METRIC_MEMORY
+        sizes[flat.tag == NO_TAG] = 0
+        message = np.repeat(np.arange(len(batch.messages)), flat.columns.counts)
+        giants = np.bincount(message, weights=sizes, minlength=len(batch.messages)) > most
+        if not count_nonzero(giants):
+            return flat
+        for position in np.flatnonzero(giants).tolist():
+            topic = self._state.arrival(batch, position).topic
+            batch.decoded.counts[Reason.TOO_MANY_ROW_BYTES] += 1
+            batch.decoded.examples[Reason.TOO_MANY_ROW_BYTES] = (
+                f"{topic.group_id}/{topic.edge_node_id}"
+            )
+        left_out = giants[message]
+        tag, returned = flat.tag.copy(), flat.returned & ~left_out
+        tag[left_out] = NO_TAG
+        return flat._replace(tag=tag, returned=returned)
 
     def _observe(self, batch: Batch, flat: Flattened) -> Observed | None:
         """Give the rows of a batch; return those of values, as they came."""

@@ -39,7 +39,11 @@ class Declaration:
         leaves = state.structured.open(arrival.batch, arrival.position, owner)
         wanted = state.live_tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
         owners = len(state.owners) + (owner.topic_index < 0)
-        if wanted + owners <= state.limits.max_tags and state.structured.fits(leaves, owner):
+        names = () if arrival.batch.names is None else arrival.batch.names[rows]
+        characters = state.live_characters - owner.characters + leaves.characters
+        characters += sum(map(len, filter(None, names)))
+        limits = state.limits
+        if wanted + owners <= limits.max_tags and characters <= limits.max_name_characters:
             return True
         arrival.refuse(Reason.TOO_MANY_TAGS)
         return False
@@ -49,7 +53,7 @@ class Declaration:
         state, batch, rows = self._state, arrival.batch, arrival.rows
         names, codes = _names_and_codes(arrival)
         leaves = batch.structured.opened[arrival.position]
-        before = owner.declared
+        before, characters_before = owner.declared, owner.characters
         declared = owner.declare(
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
@@ -72,6 +76,7 @@ class Declaration:
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
         state.live_tags += len(owner.declared) - len(before)
+        state.live_characters += owner.characters - characters_before
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
         state.be_sure(session, owner)

@@ -78,8 +78,6 @@ _MOST_NULL_LEAVES: Final = 500_000
 """That null instances of one batch are expanded to: few bytes may stand for all of a node."""
 _MOST_PARAMETERS: Final = 16 * 1024 * 1024
 """Characters of the parameters of one birth, repeated for each leaf."""
-_CHARACTERS_PER_TAG: Final = 128
-"""How much all paths of leaves may take, in proportion to the limit of tags."""
 _AFTER_SLASH: Final = "0"
 
 
@@ -107,7 +105,6 @@ class StructuredMetrics:
         self._with_parameters = with_parameters
         self._library = DefinitionLibrary()
         self._parts = FileParts(catalogue, emit_births=emit_births, emit_transient=emit_transient)
-        self._characters = 0
 
     # ------------------------------------------------------------------ births
 
@@ -140,11 +137,6 @@ class StructuredMetrics:
         self._collect(opened, known)
         return opened
 
-    def fits(self, leaves: BirthLeaves, owner: MetricOwner) -> bool:
-        """Whether there is room for the paths of a birth's leaves."""
-        held = self._characters - sum(map(len, owner.leaves))
-        return held + leaves.characters <= _CHARACTERS_PER_TAG * self._limits.max_tags
-
     def declared(self, batch: Batch, birth: Birth) -> None:
         """A birth was taken in; its leaves have tags now."""
         leaves, owner, state = birth.leaves, birth.owner, batch.structured
@@ -152,9 +144,7 @@ class StructuredMetrics:
         too_long = int(count_nonzero(birth.tags == NO_TAG))
         if too_long:
             state.counts[Reason.METRIC_WITHOUT_NAME] += too_long
-        self._characters -= sum(map(len, owner.leaves))
         owner.leaves = sorted({name for name in leaves.names if name})
-        self._characters += sum(map(len, owner.leaves))
         start = 0
         for row, expansion in leaves.instances:
             tags = birth.tags[start : start + len(expansion.members)]

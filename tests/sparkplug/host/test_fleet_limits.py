@@ -223,6 +223,72 @@ def test_a_metric_with_an_endless_name_is_not_declared_and_its_neighbours_are():
     assert seen.counts == {"metric_without_name": 1}
 
 
+# Names
+
+
+def long_names(count, prefix="N"):
+    return [tag(f"{prefix}{number:03}{'x' * 96}", number) for number in range(count)]
+
+
+def test_a_birth_whose_names_are_too_much_beside_the_others_is_refused():
+    seen = fed(
+        message("NBIRTH", *long_names(10), node="A"),
+        message("NBIRTH", *long_names(6), node="B"),
+        message("NBIRTH", *long_names(5), node="C"),
+        max_name_characters=1500,
+    )
+    assert seen.counts == {"too_many_tags": 1}
+    assert [m.topic for m, _ in seen.quarantined] == ["spBv1.0/Plant/NBIRTH/B"]
+    assert {row["edge_node_id"] for row in seen.rows} == {"A", "C"}
+
+
+def test_what_a_birth_does_not_declare_any_more_makes_room_for_other_names():
+    seen = fed(
+        message("NBIRTH", *long_names(10)),
+        message("NBIRTH", *long_names(15, "M")),
+        message("NBIRTH", *long_names(2)),
+        message("NBIRTH", *long_names(13), node="B"),
+        max_name_characters=1500,
+    )
+    assert not seen.counts
+    assert fed(message("NBIRTH", *long_names(16)), max_name_characters=1500).counts == {
+        "too_many_tags": 1
+    }
+
+
+def test_names_that_nobody_declares_any_more_are_forgotten_though_they_are_few():
+    seen = fed(message("NBIRTH", tag("Ramp", 0), node="Keep"))
+    for number in range(20):
+        names = [tag(f"{number:03}{each:03}{'x' * 4000}", each) for each in range(100)]
+        seen.feed(message("NBIRTH", *names))
+    assert seen.fleet.catalogue.characters < 2_500_000
+    assert values(seen.feed(message("NDATA", change(0, 2.0), node="Keep", seq=1))) == [
+        ("Ramp", 2.0)
+    ]
+
+
+# Rows
+
+
+def test_a_message_whose_rows_would_be_endless_is_read_for_its_seq_alone():
+    seen = fed(message("NBIRTH", tag("x" * 4000, 0), tag("Ramp", 1)), max_row_bytes=100_000)
+    rows = seen.feed(
+        message("NDATA", change(1, 1.0), seq=1),
+        message("NDATA", *[change(0, 2.0)] * 20, seq=2),
+        message("NDATA", change(1, 3.0), *[change(0, 3.0)] * 5, seq=3),
+        message("NDATA", *[change(1, 4.0)] * 20, seq=4),
+    )
+    assert [row["numeric_value"] for row in rows] == [1.0] + [3.0] * 6 + [4.0] * 20
+    assert seen.counts == {"too_many_row_bytes": 1}
+    assert not seen.rebirths
+
+
+def test_a_birth_whose_rows_would_be_endless_declares_its_tags_all_the_same():
+    seen = fed(message("NBIRTH", *long_names(50)), max_row_bytes=10_000)
+    assert (seen.rows, seen.counts) == ([], {"too_many_row_bytes": 1})
+    assert len(seen.feed(message("NDATA", change(3, 1.0), seq=1))) == 1
+
+
 def test_a_topic_of_endless_ids_is_not_read():
     seen = fed(message("NBIRTH", tag("Ramp", 0), node="E" * 2100))
     assert seen.rows == []

@@ -397,7 +397,7 @@ def test_leaves_of_a_definition_count_as_tags_too():
 def test_a_long_name_is_not_repeated_for_all_members_of_a_plant():
     members = [member(f"m{n}") for n in range(1000)]
     birth = message("NBIRTH", instance("x" * 4000, *members))
-    limits = FleetLimits(max_tags=10_000)
+    limits = FleetLimits(max_name_characters=1_000_000)
     assert fed(birth, limits=limits).counts == {"too_many_tags": 1}
     assert not fed(message("NBIRTH", instance("x" * 400, *members)), limits=limits).counts
 

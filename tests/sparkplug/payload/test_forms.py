@@ -281,7 +281,7 @@ def test_commands_and_retained_messages_are_not_even_opened():
 
 
 def test_what_envelopes_of_one_batch_take_together_is_bounded():
-    # Each holds a thousand metrics with nothing in them, some 150 kB of columns.
+    # Each holds a thousand metrics with nothing in them, some 250 kB in memory.
     inner = b"\x12\x00" * 1000
     bombs = [
         message("NDATA", seq=seq)._replace(
@@ -291,7 +291,7 @@ def test_what_envelopes_of_one_batch_take_together_is_bounded():
         )
         for seq in range(251, 255)
     ]
-    seen = Columnar(FleetLimits(max_opened_memory=400_000))
+    seen = Columnar(FleetLimits(max_opened_memory=600_000))
     seen.feed(SESSION[0])
     seen.feed(*bombs, message("NDATA", change(0, 9.0), seq=255))
     assert seen.counts == {"unknown_alias": 2000, "envelope_too_large": 2}
