@@ -118,7 +118,7 @@ def main() -> None:
     configuration = parse(found)
     limits = configuration.batch
     inbox = Inbox(
-        configuration.limits.queue_bytes,
+        configuration.limits.budget.queue_bytes,
         BatchLimits(limits.max_messages, limits.max_bytes, limits.max_delay),
         time.monotonic,
     )

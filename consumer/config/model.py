@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from consumer.config.addresses import bare, split_url
+from consumer.config.budget import Budget, budget_of
 from consumer.config.databricks import Zerobus
 from consumer.config.host import Host
 from consumer.config.section import (
@@ -176,6 +177,12 @@ class Log(Section):
 class Limits(Section):
     """Bounds that protect the consumer against what it is sent."""
 
+    memory: Size = Field(
+        default=512 * MIB,
+        ge=256 * MIB,
+        description="Most memory that the consumer takes. What is bounded below has its share of "
+        "it, and so have messages that are read, held or sent.",
+    )
     max_payload: Size = Field(
         default=16 * MIB,
         ge=KIB,
@@ -186,13 +193,32 @@ class Limits(Section):
         default=10_000, ge=1, le=1_000_000, description="Most edge nodes that are remembered."
     )
     max_tags: int = Field(
-        default=2_000_000, ge=1, le=100_000_000, description="Most tags that are remembered."
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="Most tags that are remembered, of all servers together, with names of 32 "
+        "characters on average. 0: as many as `memory` has room for, 190,000 by default.",
     )
     queue_bytes: Size = Field(
-        default=256 * MIB,
-        ge=MIB,
-        description="Most payload bytes in memory between MQTT and the spool.",
+        default=0,
+        ge=0,
+        description="Most payload bytes in memory between MQTT and the spool. 0: a twelfth of "
+        "`memory`.",
     )
+
+    @property
+    def budget(self) -> Budget:
+        """What the memory is divided into.
+
+        Raises:
+            ConflictError: it does not suffice.
+        """
+        return budget_of(
+            self.memory,
+            max_payload=self.max_payload,
+            max_tags=self.max_tags,
+            queue_bytes=self.queue_bytes,
+        )
 
 
 class Configuration(Section):
@@ -231,7 +257,8 @@ class Configuration(Section):
                 raise ConflictError(
                     f"servers[{index}].name", "is used twice; give each server a name of its own"
                 )
-        if self.limits.max_payload > self.limits.queue_bytes:
+        budget = self.limits.budget
+        if self.limits.max_payload > budget.queue_bytes:
             raise ConflictError("limits.queue_bytes", "must not be less than limits.max_payload")
         if self.spool.low_watermark >= self.spool.high_watermark:
             raise ConflictError("spool.low_watermark", "must be less than spool.high_watermark")
@@ -250,7 +277,7 @@ class Configuration(Section):
 
     @property
     def _wanted_reserve(self) -> int:
-        return self.limits.queue_bytes + 2 * self.batch.max_bytes
+        return self.limits.budget.queue_bytes + 2 * self.batch.max_bytes
 
     @property
     def gate_reserve(self) -> int:

@@ -29,7 +29,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
     telemetry, ledger = Telemetry(), Ledger()
     batch = configuration.batch
     inbox = Inbox(
-        configuration.limits.queue_bytes,
+        configuration.limits.budget.queue_bytes,
         BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
         time.monotonic,
     )

@@ -25,6 +25,7 @@ from consumer.pipeline.side_tables import SideTables
 from consumer.pipeline.source import Source, join_sites
 from consumer.pipeline.spool_watch import SpoolWatch
 from consumer.spool import read_balance
+from sparkplug import TagRoom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,8 +80,9 @@ class Consumer:
         )
         self.delivery = self.deliveries.main
         self.gaps = GapTotals()
+        room = TagRoom()
         self.sources = [
-            Source(server, configuration, self.gaps) for server in configuration.servers
+            Source(server, configuration, self.gaps, room) for server in configuration.servers
         ]
         join_sites(self.sources)
         for source in self.sources:

@@ -14,7 +14,7 @@ from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
-from sparkplug import ANY_ID, Fleet, FleetLimits, RebirthGovernor, sight_of
+from sparkplug import ANY_ID, Fleet, FleetLimits, HoldLimits, RebirthGovernor, sight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
     from consumer.spool import Ledger, Spool
-    from sparkplug import Memory, NodeSight
+    from sparkplug import Memory, NodeSight, TagRoom
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,8 +33,11 @@ _MOST_REMEMBERED: Final = 10_000
 class Source:
     """Everything that one MQTT server's messages need on the decoding thread."""
 
-    def __init__(self, server: Server, configuration: Configuration, totals: GapTotals) -> None:
-        limits = configuration.limits
+    def __init__(
+        self, server: Server, configuration: Configuration, totals: GapTotals, room: TagRoom
+    ) -> None:
+        limits, budget = configuration.limits, configuration.limits.budget
+        held = budget.held_bytes // len(configuration.servers)
         host = configuration.host
         self.name = server.name
         self.site = server.site
@@ -43,8 +46,11 @@ class Source:
             FleetLimits(
                 max_payload_bytes=limits.max_payload,
                 max_nodes=limits.max_nodes,
-                max_tags=limits.max_tags,
+                max_tags=budget.tags,
+                max_name_characters=budget.name_characters,
             ),
+            hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
+            room=room,
             wanted=_wanted(server.include, server.exclude),
             emit_births=configuration.normalize.emit_births,
             emit_stale=configuration.normalize.emit_stale != "none",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.holding import HoldLimits
     from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
     from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
-    from sparkplug.host.screening import FleetLimits
+    from sparkplug.host.screening import FleetLimits, TagRoom
     from sparkplug.host.watch.alarms import ALARM_OVER
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
@@ -35,7 +35,7 @@ else:
             "nodes.holding": ["HoldLimits"],
             "nodes.waiting": ["HeldMessage", "NodeKey"],
             "reading.certificates": ["CERTIFICATE_PREFIX"],
-            "screening": ["FleetLimits"],
+            "screening": ["FleetLimits", "TagRoom"],
             "watch.alarms": ["ALARM_OVER"],
         },
     )
@@ -54,6 +54,7 @@ __all__ = [
     "RebirthGovernor",
     "TagCatalogue",
     "TagOwner",
+    "TagRoom",
     "Unmended",
     "reason_in_words",
     "rebirth_command",

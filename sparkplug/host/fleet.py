@@ -32,7 +32,7 @@ from sparkplug.host.reading.resolution import Resolution
 from sparkplug.host.reading.restoring import Restoration
 from sparkplug.host.reading.session_reader import SessionReader
 from sparkplug.host.reading.windows import Windows
-from sparkplug.host.screening import FleetLimits
+from sparkplug.host.screening import FleetLimits, TagRoom
 from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Fleet:
         unheard: float = 0.0,
         silent_after: float = 0.0,
         passive: bool = False,
+        room: TagRoom | None = None,
     ) -> None:
         """Make a fleet without nodes.
 
@@ -96,6 +97,7 @@ class Fleet:
             silent_after: for how many times its longest pause a node may say nothing until it
                 is silent; 0: for ever.
             passive: nobody is asked. Who is not heard after an absence is silent.
+            room: what is taken of the limits of tags; None: shared with no other fleet.
         """
         self.limits = limits or FleetLimits()
         options = FleetOptions(
@@ -108,7 +110,7 @@ class Fleet:
             describe_tags=describe_tags,
             passive=passive,
         )
-        self._state = state = FleetState(self.limits, options, wanted, sight)
+        self._state = state = FleetState(self.limits, options, wanted, sight, room)
         self.catalogue = state.catalogue
         self.alarms = state.alarms
         self.liveness = state.liveness

@@ -14,6 +14,7 @@ from sparkplug.host.nodes.aliases import AliasPool
 from sparkplug.host.nodes.sequence import distance
 from sparkplug.host.nodes.session import EdgeNodeSession
 from sparkplug.host.recent import RecentMessages
+from sparkplug.host.screening import TagRoom
 from sparkplug.host.templates.structured import StructuredMetrics
 from sparkplug.host.watch.accounts import GapAccounts
 from sparkplug.host.watch.alarms import Alarms
@@ -70,6 +71,7 @@ class FleetState:
         options: of the fleet.
         wanted: as for TagCatalogue.
         sight: what is seen of a node, by group id and edge node id; None: all of every one.
+        room: what is taken of the limits of tags, shared with other fleets; None: with none.
 
     Attributes:
         sessions: by their index; `by_id` has the same by group id and edge node id.
@@ -102,8 +104,10 @@ class FleetState:
         options: FleetOptions,
         wanted: Callable[[str], bool] | None,
         sight: Callable[[str, str], NodeSight] | None = None,
+        room: TagRoom | None = None,
     ) -> None:
         self.limits = limits
+        self.room = room or TagRoom()
         self.sight = sight
         self.any_partial = False
         self.options = options
@@ -316,6 +320,7 @@ class FleetState:
         index = self.topics.append()
         owner.topic_index = index
         self.owners.append(owner)
+        self.room.tags += 1
         self.topics["node"][index] = session.index
         self.topics["type"][index] = CODE[message_type]
         topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
@@ -366,6 +371,13 @@ class FleetState:
         for owner in session.owners():
             if owner.own_aliases is not None:
                 self.topics["special"][owner.topic_index] = True
+
+    def took(self, tags: int, characters: int) -> None:
+        """A birth declares so many tags more than the one before it, with names of so many more."""
+        self.live_tags += tags
+        self.live_characters += characters
+        self.room.tags += tags
+        self.room.characters += characters
 
     def drop_dead_tags(self) -> None:
         """Hand out tag ids anew, without those that no birth declares, if these are many."""

@@ -44,14 +44,22 @@ class FleetLimits:
     """
 
     max_payload_bytes: int = 16 * 1024 * 1024
-    max_metrics: int = 500_000
+    max_metrics: int = 250_000
     max_inflated_bytes: int = MAX_INFLATED_BYTES
-    max_opened_memory: int = 12 * MAX_INFLATED_BYTES
+    max_opened_memory: int = 3 * MAX_INFLATED_BYTES
     max_nodes: int = 10_000
     max_tags: int = 2_000_000
     max_name_characters: int = 64_000_000
     max_row_bytes: int = 256 * 1024 * 1024
     max_portion_memory: int = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class TagRoom:
+    """What is taken of the limits of tags and names, by all fleets that share them."""
+
+    tags: int = 0
+    characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sparkplug.pb.sparkplug_b_head_pb2 import PayloadHead
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_INFLATED_BYTES: Final = 64 * 1024 * 1024
+MAX_INFLATED_BYTES: Final = 32 * 1024 * 1024
 
 _STEP: Final = 256 * 1024
 

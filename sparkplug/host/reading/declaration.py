@@ -37,13 +37,13 @@ class Declaration:
         """
         state, rows = self._state, arrival.rows
         leaves = state.structured.open(arrival.batch, arrival.position, owner)
-        wanted = state.live_tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
-        owners = len(state.owners) + (owner.topic_index < 0)
+        tags = state.room.tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
+        tags += owner.topic_index < 0
         names = () if arrival.batch.names is None else arrival.batch.names[rows]
-        characters = state.live_characters - owner.characters + leaves.characters
+        characters = state.room.characters - owner.characters + leaves.characters
         characters += sum(map(len, filter(None, names)))
         limits = state.limits
-        if wanted + owners <= limits.max_tags and characters <= limits.max_name_characters:
+        if tags <= limits.max_tags and characters <= limits.max_name_characters:
             return True
         arrival.refuse(Reason.TOO_MANY_TAGS)
         return False
@@ -75,8 +75,7 @@ class Declaration:
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
-        state.live_tags += len(owner.declared) - len(before)
-        state.live_characters += owner.characters - characters_before
+        state.took(len(owner.declared) - len(before), owner.characters - characters_before)
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
         state.be_sure(session, owner)

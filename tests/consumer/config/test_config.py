@@ -76,7 +76,7 @@ def test_the_contract_of_names_and_nesting_is_kept():
         ],
         "http": ["listen", "source_system_id", "token", "token_file"],
         "log": ["format", "level"],
-        "limits": ["max_nodes", "max_payload", "max_tags", "queue_bytes"],
+        "limits": ["max_nodes", "max_payload", "max_tags", "memory", "queue_bytes"],
     }
 
 
@@ -261,7 +261,7 @@ def test_a_gate_keeps_room_for_what_is_queued_and_leaves_room_to_close_in():
     gated = parse(changed(("host.gate_on_sink", True)))
     assert (gated.host.gate.min_closed, gated.host.gate.ack_timeout) == (60.0, 0.0)
     assert gated.host.gate.drain == 2.0
-    assert gated.gate_reserve == (256 + 2 * 8) * 1024**2
+    assert gated.gate_reserve == gated.limits.budget.queue_bytes + 2 * 8 * 1024**2
     assert gated.warnings == ()
     spool = {"max_bytes": "16MiB", "high_watermark": 0.5, "low_watermark": 0.2}
     assert parse(changed(("spool", spool))).gate_reserve == 4 * 1024**2

@@ -222,8 +222,8 @@ def test_every_table_needs_a_name_of_its_own():
         ([("normalize.tag_path", "{device_id}")], "normalize.tag_path: has no {metric}"),
         ([("http.listen", "0.0.0.0:8099")], "http.listen: others than this machine"),
         (
-            [("host.gate_on_sink", True), ("spool.max_bytes", "1GiB")],
-            "the spool has 102MiB for what arrives while the gate closes, limits.queue_bytes and",
+            [("host.gate_on_sink", True), ("spool.max_bytes", "256MiB")],
+            "the spool has 25MiB for what arrives while the gate closes, limits.queue_bytes and",
         ),
     ],
 )

@@ -1,0 +1,79 @@
+"""What `limits.memory` is divided into (docs/decisions/0024-memory.md).
+
+Every bound on what a publisher can make the consumer keep, or take to read it, is a share of
+one number. Shares are bounds of parts that are hardly ever full together; the tests that attack
+the consumer say whether their sum holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from consumer.config.section import ConflictError
+from consumer.config.units import MIB
+
+PROGRAM: Final = 160 * MIB
+"""The program with its libraries, at rest, with a few thousand tags."""
+READING: Final = 64 * MIB
+"""A portion of a batch, or one message of as many metrics as it may have, while it is read."""
+SENDING: Final = 120 * MIB
+"""Rows that are committed, handed over, and under way to Zerobus."""
+TAG: Final = 440
+"""Bytes of one tag, with a name of NAME characters."""
+NAME: Final = 32
+
+_QUEUE_SHARE: Final = 12
+_HELD_SHARE: Final = 12
+_USUAL_PAYLOAD: Final = 16 * MIB
+_COPIES: Final = 3
+"""A large payload is there as it came, as columns, and as what a dead letter keeps."""
+_LEAST_TAGS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Shares of the memory.
+
+    Attributes:
+        tags: most tags of all servers.
+        name_characters: most characters of all their names.
+        queue_bytes: most payload bytes between MQTT and the spool.
+        held_bytes: most bytes of messages that wait for births, of all servers.
+    """
+
+    tags: int
+    name_characters: int
+    queue_bytes: int
+    held_bytes: int
+
+
+def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: int = 0) -> Budget:
+    """The shares that a memory of so many bytes is divided into.
+
+    `max_tags` and `queue_bytes` are wishes; 0 stands for none.
+
+    Raises:
+        ConflictError: they do not fit into the memory.
+    """
+    queue = queue_bytes or max(memory // _QUEUE_SHARE, max_payload)
+    held = memory // _HELD_SHARE
+    large = _COPIES * max(0, max_payload - _USUAL_PAYLOAD)
+    others = PROGRAM + READING + SENDING + queue + held + large
+    tags = max_tags or max(_LEAST_TAGS, (memory - others) // TAG)
+    wanted = others + TAG * tags
+    if wanted > memory:
+        fixed = (PROGRAM + READING + SENDING + held + large) // MIB
+        raise ConflictError(
+            "limits.memory",
+            f"{memory // MIB}MiB are too few: {tags} tags take {TAG * tags // MIB}MiB, the queue "
+            f"{queue // MIB}MiB, all else {fixed}MiB; raise it to {_rounded_up(wanted)}MiB, or "
+            "lower limits.max_tags, limits.queue_bytes or limits.max_payload",
+        )
+    return Budget(tags, NAME * tags, queue, held)
+
+
+def _rounded_up(size: int) -> int:
+    """A number of MiB in which that fits, though some shares grow with the whole."""
+    grown = size * _QUEUE_SHARE // (_QUEUE_SHARE - 2)
+    return -(-grown // (64 * MIB)) * 64
