@@ -275,24 +275,29 @@ class Decoding:
             if last:
                 state = self._state(written)
                 return self._append(batches + side_batches, state, written, dropping=dropping)
-            self._deliveries.submit(self._append_piece(batches, spare=dropping))
+            left = sum(each.rows_left for each in taken)
+            self._deliveries.submit(self._append_piece(batches, left, dropping=dropping))
             committed(piece)
         raise AssertionError("no piece was the last")
 
-    def _append_piece(self, batches: list[NewBatch], *, spare: bool) -> list[SpooledBatch]:
-        """Commit rows of a batch before the rest of it.
+    def _append_piece(
+        self, batches: list[NewBatch], left: int, *, dropping: bool
+    ) -> list[SpooledBatch]:
+        """Commit rows of a batch, of which so many are left, before the rest of it.
 
         Raises:
             SpoolFull: they do not fit.
         """
         rows = sum(len(batch.rows) for batch in batches)
+        # Whoever is killed now gives the numbers of those that are not committed again.
+        next_arrival = self._next_arrival - (0 if dropping else left - rows)
 
         def append() -> list[SpooledBatch]:
             return self._spool.append_many(
                 batches,
-                state={ARRIVAL_KEY: self._next_arrival},
+                state={ARRIVAL_KEY: next_arrival},
                 also=lambda db: self._ledger.write_piece(db, self._table, rows),
-                spare=spare,
+                spare=dropping,
             )
 
         with self._spool.alone():

@@ -22,7 +22,7 @@ from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
 from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
-from sparkplug.host.portions import portions
+from sparkplug.host.portions import Scale
 from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
 from sparkplug.host.reading.batch_reader import BatchReader
@@ -111,6 +111,7 @@ class Fleet:
             passive=passive,
         )
         self._state = state = FleetState(self.limits, options, wanted, sight, room)
+        self._scale = Scale(state)
         self.catalogue = state.catalogue
         self.alarms = state.alarms
         self.liveness = state.liveness
@@ -156,10 +157,7 @@ class Fleet:
 
     def portions(self, messages: MessageBatch) -> Iterator[MessageBatch]:
         """The messages as they are to be fed: in portions that take little memory to be read."""
-        limits = self.limits
-        return portions(
-            messages, limits.max_portion_memory, max_inflated_bytes=limits.max_inflated_bytes
-        )
+        return self._scale.portions(messages)
 
     def feed(self, messages: Sequence[Message], now: float = 0.0) -> Decoded:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""

@@ -38,7 +38,7 @@ class MetricOwner:
         self.tags: dict[str, int] = {}
         # All tags of the birth: a name declared twice has two, the earlier by alias only.
         self.declared: NDArray[np.int32] = np.empty(0, dtype=np.int32)
-        self.characters = 0  # of the names that its birth declared
+        self.characters = self.longest_name = 0  # of the names that its birth declared
         # Tags that only births which give no rows have left out: the next one that does tells.
         self.left_out: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         # Those of its tags that births which a server keeps alone have declared.
@@ -86,7 +86,8 @@ class MetricOwner:
                     name = names[index]
                     tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG
         self.tags = {name: tag for name, tag in zip(names, tags.tolist(), strict=True) if name}
-        self.characters = sum(map(len, filter(None, names)))
+        lengths = [len(name) for name in names if name]
+        self.characters, self.longest_name = sum(lengths), max(lengths, default=0)
         self.declared = np.unique(tags[tags != NO_TAG])
         return tags
 

@@ -1,44 +1,86 @@
 """A batch in portions, none of which takes much memory while it is read.
 
 Limits on what comes in do not bound what becomes of it: a metric that only repeats an alias
-has four bytes, compressed hardly any.
+has four bytes, compressed hardly any, and gives a row with the name that the alias stands for;
+a death is a row for each tag.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sparkplug.payload import METRIC_MEMORY, weight_of, weight_of_envelope
+from sparkplug.payload import METRIC_MEMORY, metrics_in, metrics_in_envelope
+from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sparkplug.host.fleet_state import FleetState
     from sparkplug.messages import MessageBatch
 
 _LEAST_METRIC: Final = 2
 """Bytes that a metric has on the wire at least."""
+NAMES_PER_ROW: Final = 2
+"""A row has the name of its metric twice: the second time in its path."""
 
 
-def portions(
-    messages: MessageBatch, most_memory: int, *, max_inflated_bytes: int
-) -> Iterator[MessageBatch]:
-    """The messages in their order, so that reading a portion takes about `most_memory` bytes.
+class Scale:
+    """Weighs what a fleet is about to read."""
 
-    A message that takes more is a portion by itself.
-    """
-    most = messages.size * (1 + METRIC_MEMORY // _LEAST_METRIC)
-    if most <= most_memory and not messages.enveloped:
-        yield messages
-        return
-    enveloped = set(messages.enveloped)
-    start, memory = 0, 0
-    for position, payload in enumerate(messages.payloads):
-        if position in enveloped:
-            weight = weight_of_envelope(payload, max_inflated_bytes)
-        else:
-            weight = weight_of(payload)
-        if memory + weight > most_memory and position > start:
-            yield messages.pick(range(start, position))
-            start, memory = position, 0
-        memory += weight
-    yield messages.pick(range(start, len(messages))) if start else messages
+    def __init__(self, state: FleetState) -> None:
+        self._state = state
+
+    def portions(self, messages: MessageBatch) -> Iterator[MessageBatch]:
+        """The messages in their order, so that a portion takes little memory.
+
+        A message that takes more is a portion by itself.
+        """
+        most_memory = self._state.limits.max_portion_memory
+        of_metric = METRIC_MEMORY + NAMES_PER_ROW * self._state.catalogue.longest_name
+        most = messages.size * (1 + of_metric // _LEAST_METRIC)
+        if most <= most_memory and not (messages.enveloped or messages.deaths):
+            yield messages
+            return
+        start, memory = 0, 0
+        for position, weight in enumerate(self._weights(messages)):
+            if memory + weight > most_memory and position > start:
+                yield messages.pick(range(start, position))
+                start, memory = position, 0
+            memory += weight
+        yield messages.pick(range(start, len(messages))) if start else messages
+
+    def _weights(self, messages: MessageBatch) -> Iterator[int]:
+        """Bytes that each message takes, with the rows that it gives, on the safe side."""
+        enveloped, deaths = set(messages.enveloped), set(messages.deaths)
+        inflated = self._state.limits.max_inflated_bytes
+        for position, (topic, payload) in enumerate(
+            zip(messages.topics, messages.payloads, strict=True)
+        ):
+            if position in deaths:
+                yield len(payload) + self._of_death(topic)
+                continue
+            size, metrics = len(payload), metrics_in(payload)
+            if position in enveloped:
+                inner, count = metrics_in_envelope(payload, inflated)
+                size, metrics = size + inner, metrics + count
+            yield size + metrics * (METRIC_MEMORY + NAMES_PER_ROW * self._longest_name(topic))
+
+    def _longest_name(self, topic: str) -> int:
+        """Of the metrics that data on a topic may have; a birth brings its names along."""
+        index = self._state.data_topics.get(topic)
+        return 0 if index is None else self._state.owners[index].longest_name
+
+    def _of_death(self, text: str) -> int:
+        """What the rows of a death take."""
+        topic = parse_topic(text)
+        if not isinstance(topic, Topic):
+            return 0
+        session = self._state.session_of(topic)
+        if session is None:
+            return 0
+        owners = session.owners()
+        if topic.device_id is not None:
+            owners = [each for each in owners if each.device_id == topic.device_id]
+        return sum(
+            len(each.declared) * METRIC_MEMORY + NAMES_PER_ROW * each.characters for each in owners
+        )

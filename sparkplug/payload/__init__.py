@@ -30,7 +30,7 @@ from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
-from sparkplug.payload.weight import METRIC_MEMORY, weight_of, weight_of_envelope
+from sparkplug.payload.weight import METRIC_MEMORY, metrics_in, metrics_in_envelope, weight_of
 
 __all__ = [
     "ABSENT",
@@ -54,6 +54,8 @@ __all__ = [
     "expand",
     "json_text",
     "metadata_of",
+    "metrics_in",
+    "metrics_in_envelope",
     "numbers",
     "quality_of",
     "read_payloads",
@@ -63,5 +65,4 @@ __all__ = [
     "timestamps",
     "validity",
     "weight_of",
-    "weight_of_envelope",
 ]

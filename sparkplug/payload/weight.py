@@ -1,4 +1,4 @@
-"""What a payload takes in memory while it is read: two bytes on the wire may be a metric."""
+"""How many metrics a payload may have: two bytes on the wire may be one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ _OBJECT: Final = b"{"
 """What a payload in JSON begins with, and each metric in it. No protobuf payload does."""
 
 
+def metrics_in(payload: bytes) -> int:
+    """At most how many metrics a payload has. Of an envelope, what is outside."""
+    return payload.count(_OBJECT if payload.startswith(_OBJECT) else _METRIC_TAG)
+
+
+def metrics_in_envelope(payload: bytes, max_bytes: int) -> tuple[int, int]:
+    """Bytes that are in a compressed envelope, as far as `max_bytes`, and their metrics."""
+    size = metrics = 0
+    for piece in inflated(payload, max_bytes):
+        size += len(piece)
+        metrics += metrics_in(piece)
+    return size, metrics
+
+
 def weight_of(payload: bytes) -> int:
-    """Bytes that a payload takes while it is read, on the safe side.
-
-    Of an envelope, see `weight_of_envelope`, that is the outside alone.
-    """
-    metrics = payload.count(_OBJECT if payload.startswith(_OBJECT) else _METRIC_TAG)
-    return len(payload) + METRIC_MEMORY * metrics
-
-
-def weight_of_envelope(payload: bytes, max_bytes: int) -> int:
-    """The same of what is in a compressed envelope, as far as `max_bytes` of it."""
-    return weight_of(payload) + sum(map(weight_of, inflated(payload, max_bytes)))
+    """Bytes that a payload takes while it is read, on the safe side."""
+    return len(payload) + METRIC_MEMORY * metrics_in(payload)

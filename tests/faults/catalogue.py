@@ -56,6 +56,9 @@ SCENARIOS = {
     "killed_among_births": Scenario(
         kills.killed_among_births, Size(times=1), Soak(seconds_each=4.0, least_times=40)
     ),
+    "killed_between_pieces": Scenario(
+        kills.killed_between_pieces, Size(times=2), Soak(seconds_each=4.0, least_times=20)
+    ),
     "killed_zerobus": Scenario(
         kills.killed_zerobus, Size(times=3), Soak(seconds_each=1.5, least_times=20)
     ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from support.services import wait_until
 
 from faults.rig import Size, rig
+from faults.spool_evidence import rows_of_group, wait_rows
 from faults.stranger import GROUP, stranger
 
 if TYPE_CHECKING:
@@ -83,6 +85,36 @@ def killed_among_births(directory: Path, size: Size, say: Callable[[str], None])
         verdict.require(reasons["birth_not_kept"] > 0, "no births had to leave")
         verdict.require(not reasons["spool_full"], f"rows found no room: {reasons}")
         verdict.require(fill <= 1, "the file took more than spool.max_bytes")
+        return verdict
+
+
+def killed_between_pieces(directory: Path, size: Size, say: Callable[[str], None]) -> Verdict:
+    """The consumer is killed when some pieces of a message's rows are committed, and others not.
+
+    The message is a stranger's, whose names are long: 66 MB of rows. What the plant says meanwhile
+    is as it always is.
+    """
+    with rig(directory, size, say) as system:
+        system.strangers = GROUP
+        system.start()
+        system.zerobus.fault("delay_commits", seconds=0.5)
+        torn = 0
+        with stranger(system.server.port) as somebody:
+            for number in range(1, size.times + 1):
+                system.consumer.wait_for(lambda: system.consumer.answers("/readyz"), "ready again")
+                somebody.giant_birth()
+                begin = int(time.time() * 1000) / 1000
+                whole = somebody.giant_data()
+                wait_rows(system.spool, whole // 4, begin)
+                system.kill_consumer()
+                there = rows_of_group(system.spool, GROUP, "NDATA", begin)
+                torn += 0 < there < whole
+                say(f"kill {number} of {size.times}: {there} of {whole} rows in the spool")
+                system.consumer.start()
+        system.zerobus.clear_faults()
+        verdict = system.verdict()
+        verdict.notes.append(f"{torn} of {size.times} kills were between pieces")
+        verdict.require(torn, "no kill was between the pieces of a message")
         return verdict
 
 

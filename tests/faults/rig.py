@@ -65,6 +65,8 @@ class Rig:
     dropped: int = 0
     destroyed: set[str] = field(default_factory=set)
     numbered: bool = True
+    strangers: str = ""
+    """Group id of edge nodes of which nobody keeps a notebook."""
 
     def configure(self, **changes: Any) -> None:
         """Change sections of the consumer's configuration, for its next start."""
@@ -200,9 +202,10 @@ class Rig:
         found = evidence(self.spool)
         table = self.table.read()
         numbers = pc.count_distinct(table["arrival_number"]).as_py()
+        known = table.filter(pc.not_equal(table["group_id"], self.strangers))
         verdict = examine(
             self.plant.notebook.nodes(),
-            table,
+            known,
             found.dead_ids(),
             destroyed=self.destroyed,
             numbered=self.numbered,
@@ -231,7 +234,7 @@ class Rig:
             verdict,
             gaps_report(self.consumer.config_file),
             self.plant.notebook.nodes(),
-            received_keys(table),
+            received_keys(known),
             all_landed=not (self.dropped or self.destroyed or found.dead),
             lost_when_killed=balance.totals()[0].discarded.get(LOST_WHEN_KILLED, 0),
         )

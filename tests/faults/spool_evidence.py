@@ -9,10 +9,12 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from end_to_end.consumer_process import TABLE
+from support.services import PATIENCE
 
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.encoded import EncodedRows
@@ -70,6 +72,31 @@ def spooled_ids(spool: Path) -> set[str]:
         dead = _dead_rows(db)
     waiting = {each for (blob,) in blobs for each in event_ids(blob)}
     return waiting.union(*(each.event_ids for each in dead))
+
+
+def rows_of_group(spool: Path, group_id: str, message_type: str, since: float) -> int:
+    """Rows that wait of a group's messages of a type, sent since then, seconds since 1970 UTC."""
+    with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+        blobs = db.execute(
+            "SELECT rows FROM batches WHERE table_name = ? AND appended_at >= ?", (TABLE, since)
+        ).fetchall()
+    return sum(
+        each.group_id == group_id
+        and each.message_type == message_type
+        and each.payload_timestamp >= round(since * 1e6)
+        for (blob,) in blobs
+        for each in _events(blob)
+    )
+
+
+def wait_rows(spool: Path, rows: int, since: float) -> None:
+    """Return within milliseconds when so many rows were committed since then."""
+    until = time.monotonic() + PATIENCE
+    with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+        query = "SELECT total(row_count) FROM batches WHERE appended_at >= ?"
+        while db.execute(query, (since,)).fetchone()[0] < rows:
+            assert time.monotonic() < until, f"not {rows} rows within {PATIENCE} s"
+            time.sleep(0.002)
 
 
 def _read(db: sqlite3.Connection) -> Evidence:

@@ -6,20 +6,28 @@ import contextlib
 import itertools
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
-from support.columnar import message, tag
+from support.columnar import change, message, tag
 from support.services import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GROUP = "Stranger"
+_GIANT = "Giant"
 _LARGE_METRICS = 600
 _NAME_BYTES = 1_000
 """A large birth has 1.2 MB of names that compress to half of that."""
+
+
+_GIANT_TAGS = 400
+_GIANT_NAME = 4_000
+_GIANT_CHANGES = 20
+"""Of each tag in a giant: its rows have 66 MB, which is some pieces."""
 
 
 def _birth(node: str, metrics: int, name_bytes: int) -> bytes:
@@ -37,11 +45,32 @@ class Stranger:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._publish_large, daemon=True)
         self.large = 0
+        self._seq = 0
 
     def many(self, count: int) -> None:
         """Publish so many small births, each of a node of its own."""
         for number in range(count):
             self._publish(f"spBv1.0/{GROUP}/NBIRTH/Small{number}", _birth(f"Small{number}", 3, 20))
+
+    def giant_birth(self) -> None:
+        """Begin a session in which a few bytes are many: names are long."""
+        tags = [tag(f"{n:04}".ljust(_GIANT_NAME, "x"), n) for n in range(_GIANT_TAGS)]
+        self._seq = 0
+        birth = message("NBIRTH", *tags, group=GROUP, node=_GIANT)
+        self._publish(f"spBv1.0/{GROUP}/NBIRTH/{_GIANT}", birth.payload)
+
+    def giant_data(self) -> int:
+        """All tags of that session, some times over, in one message; returns its rows."""
+        self._seq = (self._seq + 1) % 256
+        at = int(time.time() * 1000)
+        changes = [
+            {**change(n, float(each)), "timestamp": at + each}
+            for each in range(_GIANT_CHANGES)
+            for n in range(_GIANT_TAGS)
+        ]
+        data = message("NDATA", *changes, seq=self._seq, timestamp=at)
+        self._publish(f"spBv1.0/{GROUP}/NDATA/{_GIANT}", data.payload)
+        return len(changes)
 
     def start(self) -> None:
         """Begin with large ones."""

@@ -8,7 +8,14 @@ from faults.catalogue import SCENARIOS, play
 
 
 @pytest.mark.parametrize(
-    "name", ["killed_consumer", "killed_among_births", "killed_zerobus", "killed_broker"]
+    "name",
+    [
+        "killed_consumer",
+        "killed_among_births",
+        "killed_between_pieces",
+        "killed_zerobus",
+        "killed_broker",
+    ],
 )
 def test_what_was_committed_lands_and_what_was_not_is_known_to_be_missing(name, tmp_path):
     verdict = play(name, tmp_path, SCENARIOS[name].bounded, print)

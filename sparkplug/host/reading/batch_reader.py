@@ -11,6 +11,7 @@ from sparkplug.decoded import Decoded
 from sparkplug.host.batch import CODE, is_birth, one_by_one
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.observations import NO_TURNS, in_turn, observe
+from sparkplug.host.portions import NAMES_PER_ROW
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from sparkplug.messages import Quarantined
 
 _HAS_VALUES: Final = np.array([not each.endswith("DEATH") for each in MESSAGE_TYPES])
-_NAMES_PER_ROW: Final = 2
 _IN_ENVELOPE: Final = (Reason.BAD_ENVELOPE, Reason.ENVELOPE_TOO_LARGE)
 
 
@@ -157,9 +157,9 @@ class BatchReader:
         An alias stands for a name, which every row repeats: as the metric's, and in a path.
         """
         catalogue, most = self._state.catalogue, self._state.limits.max_row_bytes
-        if len(flat.tag) * (_NAMES_PER_ROW * catalogue.longest_name + METRIC_MEMORY) <= most:
+        if len(flat.tag) * (NAMES_PER_ROW * catalogue.longest_name + METRIC_MEMORY) <= most:
             return flat
-        sizes = _NAMES_PER_ROW * catalogue.name_lengths(flat.tag).astype(np.int64) + METRIC_MEMORY
+        sizes = NAMES_PER_ROW * catalogue.name_lengths(flat.tag).astype(np.int64) + METRIC_MEMORY
         sizes[flat.tag == NO_TAG] = 0
         message = np.repeat(np.arange(len(batch.messages)), flat.columns.counts)
         giants = np.bincount(message, weights=sizes, minlength=len(batch.messages)) > most

@@ -156,7 +156,7 @@ def test_who_is_killed_between_two_pieces_has_heard_nothing_of_the_batch(
         present = {row.event_id for row in rows}
         assert len(set(ids)) < len(ids)
         assert present <= set(ids)
-        assert len({row.arrival_number for row in rows_of(again)}) == len(ids)
+        assert numbered(rows_of(again))
         assert balance(again).balanced
 
 

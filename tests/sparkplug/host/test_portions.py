@@ -5,10 +5,12 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.columnar import change, message, tag
 
-from sparkplug.host.portions import portions
+from sparkplug.host.fleet import Fleet
+from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message, MessageBatch
-from sparkplug.payload import METRIC_MEMORY, weight_of, weight_of_envelope
+from sparkplug.payload import METRIC_MEMORY, metrics_in, metrics_in_envelope
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 ALIASES = b"\x12\x02\x10\x01"
@@ -29,8 +31,12 @@ def batch_of(*payloads):
     )
 
 
-def divided(batch, most=100_000, inflated=10_000_000):
-    return list(portions(batch, most, max_inflated_bytes=inflated))
+def fleet(most=100_000):
+    return Fleet(FleetLimits(max_portion_memory=most, max_inflated_bytes=10_000_000))
+
+
+def divided(batch, most=100_000):
+    return list(fleet(most).portions(batch))
 
 
 def test_a_batch_that_cannot_take_much_is_handed_on_as_it_is():
@@ -57,8 +63,8 @@ def test_envelopes_are_weighed_by_what_is_in_them():
 
 def test_a_bomb_is_weighed_no_further_than_it_would_be_opened():
     bomb = envelope(of_metrics(1_000_000))
-    assert weight_of_envelope(bomb, 400_000) < 110_000 * METRIC_MEMORY
-    assert weight_of_envelope(bomb, 10_000_000) > 1_000_000 * METRIC_MEMORY
+    assert metrics_in_envelope(bomb, 400_000) == (400_000, 100_000)
+    assert metrics_in_envelope(bomb, 10_000_000) == (4_000_000, 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +77,35 @@ def test_a_bomb_is_weighed_no_further_than_it_would_be_opened():
     ],
 )
 def test_what_is_no_envelope_weighs_what_it_has(payload):
-    assert weight_of_envelope(payload, 1000) >= len(payload)
+    metrics_in_envelope(payload, 1000)
     assert len(divided(batch_of(payload, payload))) == 1
 
 
 def test_json_is_weighed_by_its_objects():
-    assert weight_of(b'{"metrics":[' + b'{"alias":1},' * 100) > 100 * METRIC_MEMORY
+    assert metrics_in(b'{"metrics":[' + b'{"alias":1},' * 100) == 101
+
+
+def test_aliases_are_weighed_with_the_names_that_they_stand_for():
+    heard = fleet(most=1_000_000)
+    heard.feed([message("NBIRTH", tag("x" * 4000, 1))])
+    data = [message("NDATA", *[change(1, 2.0)] * 40, seq=seq) for seq in range(1, 9)]
+    others = [message("NDATA", *[change(1, 2.0)] * 40, seq=seq, node="Other") for seq in range(9)]
+    sizes = [len(each) for each in heard.portions(MessageBatch([*data, *others]))]
+    assert max(sizes[:-1]) <= 3
+    assert sizes[-1] >= len(others)
+    assert sum(sizes) == len(data) + len(others)
+
+
+def test_a_death_is_weighed_by_the_tags_of_its_node_or_device():
+    heard = fleet(most=1_000_000)
+    names = [tag(f"{alias:04}{'x' * 2000}", alias) for alias in range(300)]
+    heard.feed([message("NBIRTH", tag("Ramp", 9999)), message("DBIRTH", *names, seq=1)])
+    data = [message("NDATA", change(9999, 2.0), seq=seq) for seq in range(2, 5)]
+    for verb, device in (("NDEATH", None), ("DDEATH", None), ("DDEATH", "Other")):
+        death = message(verb, seq=5, device=device)
+        found = list(heard.portions(MessageBatch([*data, death, *data])))
+        sizes = [3, 1, 3] if device is None else [7]
+        assert [len(each) for each in found] == sizes
 
 
 @given(
@@ -97,8 +126,9 @@ def test_portions_are_the_batch_in_its_order_and_small_where_they_can_be(payload
     assert all(portion for portion in found) or not payloads
     for portion in found:
         compressed = set(portion.enveloped)
-        weights = [
-            weight_of_envelope(payload, 10_000_000) if at in compressed else weight_of(payload)
+        metrics = sum(
+            metrics_in(payload)
+            + (metrics_in_envelope(payload, 10_000_000)[1] if at in compressed else 0)
             for at, payload in enumerate(portion.payloads)
-        ]
-        assert len(portion) <= 1 or sum(weights) <= most or portion is batch
+        )
+        assert len(portion) <= 1 or metrics * METRIC_MEMORY <= most or portion is batch
