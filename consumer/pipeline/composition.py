@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration
+    from consumer.log_budget import LogBudget
 
 
 def make_consumer(configuration: Configuration) -> Consumer:
@@ -25,8 +26,8 @@ def make_consumer(configuration: Configuration) -> Consumer:
     Raises:
         SpoolError: the spool cannot be opened.
     """
-    spool = open_spool(configuration)
     telemetry, ledger = Telemetry(), Ledger()
+    spool = open_spool(configuration, telemetry.log_budget)
     batch = configuration.batch
     inbox = Inbox(
         configuration.limits.queue_bytes,
@@ -44,6 +45,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
             memory=spool,
             count_refused=refusal_counter(server.name, telemetry, ledger),
             own_births=own_births,
+            budget=telemetry.log_budget,
         )
         for index, server in enumerate(configuration.servers)
     ]
@@ -52,7 +54,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
     )
 
 
-def open_spool(configuration: Configuration) -> Spool:
+def open_spool(configuration: Configuration, budget: LogBudget | None = None) -> Spool:
     """The configured spool, with the tables' descriptors should it have lost them.
 
     Raises:
@@ -64,6 +66,7 @@ def open_spool(configuration: Configuration) -> Spool:
         sync=options.sync,
         max_bytes=options.max_bytes,
         max_dead_letter_bytes=options.max_dead_letter_bytes,
+        log_budget=budget,
         descriptors=[
             descriptor_bytes(table.descriptor)
             for table in configured_tables(configuration.zerobus).values()

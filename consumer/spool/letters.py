@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import enum
 import logging
-import math
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from consumer.log_budget import ONCE_A_MINUTE
 from consumer.rows import EncodedRows
 from consumer.spool.shares import (
     FREE_OF_CHARGE,
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from consumer.log_budget import LogBudget
+
 _LOG = logging.getLogger(__name__)
 
 _AGAIN_BYTES: Final = 16 << 20
 """So much is sent again at a time."""
-
-_LOG_EVERY: Final = 60.0
 
 
 def _takes(blob: bytes, error: str, topic: str | None, payload: bytes | None) -> int:
@@ -61,10 +60,16 @@ class LetterStore:
         max_bytes: bound of what is kept, payloads included.
         spool_bytes: bound of the whole spool.
         clock: seconds since 1970.
+        budget: says how often it is logged that there is no room.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, max_bytes: int, spool_bytes: int, clock: Callable[[], float]
+        self,
+        db: sqlite3.Connection,
+        max_bytes: int,
+        spool_bytes: int,
+        clock: Callable[[], float],
+        budget: LogBudget,
     ) -> None:
         self.shares = dead_letter_shares(max_bytes, spool_bytes)
         self.dropped_rows: Counter[LetterKind] = Counter()
@@ -73,7 +78,7 @@ class LetterStore:
         self._counted: tuple[int, dict[LetterKind, Use]] | None = (
             None  # in this version of the file
         )
-        self._logged_at: dict[LetterKind, float] = {}
+        self._budget = budget
 
     def count(self) -> dict[LetterKind, Use]:
         """What is kept now, by kind; `deadletter drop` may have been at work."""
@@ -131,9 +136,7 @@ class LetterStore:
         table, _, batch_id, first_row, rows = place
         kind = kind_of(reason)
         self.dropped_rows[kind] += rows
-        now = time.monotonic()
-        if now - self._logged_at.get(kind, -math.inf) >= _LOG_EVERY:
-            self._logged_at[kind] = now
+        if self._budget.allows("dead_letters_full", kind, ONCE_A_MINUTE):
             _LOG.error(
                 "no room for more dead letters of %s rows (%d bytes, their share of "
                 "spool.max_dead_letter_bytes): %d of them were dropped since the start, the last "

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone, SpoolFull
+from consumer.log_budget import LogBudget
 from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
@@ -72,11 +73,12 @@ class Spool:
         reserve: Reserve,
         max_dead_letter_bytes: int,
         salvage: Salvage | None,
+        log_budget: LogBudget,
     ) -> None:
         self.path = path
         self.salvage = salvage
         self._db = connection
-        self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock)
+        self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock, log_budget)
         self._space = SpoolSpace(connection, path, max_bytes, reserve)
         self._put_off = PutOff(time.monotonic)
         self._clock = clock
@@ -84,7 +86,7 @@ class Spool:
         self._mutex = self._file.mutex
         with self._file.reading():
             self._batches = BatchStore(connection)
-        self._aside = SettingAside(connection, self._file, self._batches, self._letters)
+        self._aside = SettingAside(connection, self._file, self._batches, self._letters, log_budget)
 
     @classmethod
     def open(
@@ -97,6 +99,7 @@ class Spool:
         reserve_bytes: int = RESERVE_BYTES,
         max_dead_letter_bytes: int = MAX_BYTES,
         descriptors: Sequence[bytes] = (),
+        log_budget: LogBudget | None = None,
     ) -> Spool:
         """Open the spool at `path`, making it and its directory when there is none.
 
@@ -114,6 +117,7 @@ class Spool:
             max_dead_letter_bytes: bound of what is kept as dead letters; never more than a
                 quarter of `max_bytes`. Each kind of them has its share.
             descriptors: schemas that are known anyway, should the file have lost them.
+            log_budget: says how many lines there are of what may occur often.
 
         Raises:
             SpoolLocked: another consumer has it open.
@@ -137,6 +141,7 @@ class Spool:
                     reserve=Reserve(file, reserve_bytes),
                     max_dead_letter_bytes=max_dead_letter_bytes,
                     salvage=salvage,
+                    log_budget=log_budget or LogBudget(),
                 )
             except SpoolError:
                 connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.broker.drops import BrokerDrops
+from consumer.log_budget import LogBudget
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def now():
 
 @pytest.fixture
 def drops(now):
-    return BrokerDrops("plant-a", clock=lambda: now[0])
+    return BrokerDrops("plant-a", LogBudget(lambda: now[0]))
 
 
 def test_only_what_is_discarded_while_connected_counts(drops):

@@ -8,11 +8,13 @@ import sqlite3
 import pytest
 from support.spooled_rows import TABLE, random_rows
 
+from consumer.log_budget import LogBudget
 from consumer.spool import LetterKind, NewBatch, Spool
 from consumer.spool.fleet import FleetStore
 from sparkplug.messages import Message, Quarantined, Reason
 
 MIB = 1 << 20
+GIB = 1 << 30
 MOST = 4 * MIB
 
 
@@ -136,3 +138,30 @@ def test_a_transaction_that_is_taken_back_leaves_the_count_as_it_was(path):
                 [NewBatch(TABLE, spool.add_schema(b"descriptor"), random_rows(1, 10))], also=fail
             )
         assert sizes(spool) == before
+
+
+def test_dropped_ones_are_said_once_a_minute_for_each_kind(path, caplog):
+    now = [0.0]
+    budget = LogBudget(lambda: now[0])
+    options = {"sync": "off", "max_dead_letter_bytes": 20_000, "log_budget": budget}
+    with contextlib.closing(Spool.open(path, **options)) as spool:
+        set_aside(spool, "too_large", 20, 1_000)
+        set_aside(spool, "poison", 20, 1_000)
+        now[0] = 60.0
+        set_aside(spool, "poison", 1, 1_000)
+    texts = [text for text in caplog.messages if "no room for more" in text]
+    assert [text.partition(" of them were")[0].split()[-1] for text in texts] == ["1", "1", "12"]
+    assert budget.left_out == {"dead_letters_full": 25}
+
+
+def test_many_damaged_batches_are_some_lines(path, caplog):
+    budget = LogBudget(lambda: 0.0)
+    with contextlib.closing(Spool.open(path, sync="off", log_budget=budget)) as spool:
+        schema_id = spool.add_schema(b"descriptor")
+        for number in range(30):
+            spool.append(TABLE, random_rows(1, 100, number), schema_id=schema_id)
+        spool.write(lambda db: db.execute("UPDATE batches SET rows = substr(rows, 1, 60)"))
+        assert spool.batches_after(0, GIB, table=TABLE) == []
+        assert spool.stats().dead_letters == 30
+    assert len([text for text in caplog.messages if "is damaged and was set aside" in text]) == 10
+    assert budget.left_out == {"damaged_batch": 20}
