@@ -44,7 +44,7 @@ TELL_EVERY: Final = 10.0
 _FOR_NEWS: Final = 10
 """So many lines of `ALL_KINDS` are for kinds that have said nothing for long."""
 
-_MOST_KINDS: Final = 1_000
+_MOST_KINDS: Final = 10_000
 _ROUNDING: Final = 1e-6
 _REST: Final = "others"
 _MOST_TOLD: Final = 20
@@ -84,13 +84,15 @@ class LogBudget:
             ours: a fault of our own, which does not wait for what others cause.
         """
         with self._lock:
-            if self._take(kind, of, rate, ours=ours):
-                return True
-            self.left_out[kind] += 1
-            if not self._untold:
-                self._untold_since = self._clock()
-            self._untold[kind, of] += 1
-        return False
+            is_allowed = self._take(kind, of, rate, ours=ours)
+            if not is_allowed:
+                self.left_out[kind] += 1
+                if not self._untold:
+                    self._untold_since = self._clock()
+                self._untold[kind, of] += 1
+        if is_allowed:
+            self.tell()
+        return is_allowed
 
     def is_due(self, kind: str, of: str = "", rate: Rate = EACH_KIND) -> bool:
         """The same for who says later what he does not say now: nothing is left out."""
@@ -98,7 +100,10 @@ class LogBudget:
             return self._take(kind, of, rate, ours=False)
 
     def tell(self, *, at_once: bool = False) -> None:
-        """Say what was left out, some seconds after the first of it; call it now and then."""
+        """Say what was left out, some seconds after the first of it.
+
+        Call it now and then, for it is said before the next line otherwise.
+        """
         if not self._untold:
             return
         with self._lock:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from consumer.log_budget import LogBudget
 
 
-def make_consumer(configuration: Configuration) -> Consumer:
+def make_consumer(configuration: Configuration, budget: LogBudget | None = None) -> Consumer:
     """A consumer with its spool, an inbox, and a connection for each configured server.
+
+    `budget` bounds what others may cause of the log.
 
     Raises:
         SpoolError: the spool cannot be opened.
     """
-    telemetry, ledger = Telemetry(), Ledger()
+    telemetry, ledger = Telemetry(budget=budget), Ledger()
     spool = open_spool(configuration, telemetry.log_budget)
     batch = configuration.batch
     inbox = Inbox(

@@ -54,16 +54,19 @@ class Telemetry:
 
     Args:
         clock: monotonic seconds.
+        budget: that of the log; one of its own if there is none.
 
     Attributes:
         log_budget: what all parts of the consumer may log of what others cause.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, budget: LogBudget | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
         self._lock = threading.Lock()
-        self.log_budget = LogBudget(clock)
+        self.log_budget = budget or LogBudget(clock)
         # How often a reason of a server occurred that was not said yet, with an example.
         self._untold: dict[tuple[str, str], tuple[int, str]] = {}
         self._tell_at = -math.inf
