@@ -129,14 +129,16 @@ class FleetStore:
         """
         left, room_left = min(_MOST_BYTES_AT_ONCE, self._most_dead), room // 2
         kept: list[tuple[Any, ...]] = []
+        lost = list(dead[_MOST_AT_ONCE:])
         now = time.time()
         for each in dead[:_MOST_AT_ONCE]:
             message, reason = each
             size = _size_of(message)
+            if len(message.payload) > left or size > min(room_left, self._most_dead):
+                lost.append(each)  # a smaller one may fit in
+                continue
             left -= len(message.payload)
             room_left -= size
-            if min(left, room_left) < 0 or size > self._most_dead:
-                break
             kept.append(
                 (
                     now,
@@ -155,10 +157,10 @@ class FleetStore:
         )
         if dead:  # also when there is no room for these: a release before this one kept more
             _keep_the_latest(db, self._most_dead)
-        lost = sum(not isinstance(each, QuarantinedPart) for each in dead[len(kept) :])
-        if lost:
-            ledger.discard_messages(db, self._server, lost, ledger.DEAD_LETTERS_FULL)
-        return len(dead) - len(kept)
+        uncounted = sum(not isinstance(each, QuarantinedPart) for each in lost)
+        if uncounted:
+            ledger.discard_messages(db, self._server, uncounted, ledger.DEAD_LETTERS_FULL)
+        return len(lost)
 
     def take_retries(self, db: Transaction) -> list[HeldMessage]:
         """Dead messages of the server that are to wait for a birth once more.

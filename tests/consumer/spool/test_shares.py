@@ -165,3 +165,24 @@ def test_many_damaged_batches_are_some_lines(path, caplog):
         assert spool.stats().dead_letters == 30
     assert len([text for text in caplog.messages if "is damaged and was set aside" in text]) == 10
     assert budget.left_out == {"damaged_batch": 20}
+
+
+def test_one_message_that_is_too_long_leaves_room_for_others_of_its_batch(path):
+    long, short = (Message("spBv1.0/Plant/NDATA/Edge", b"?" * size, 5) for size in (5 * MIB, 10))
+    dead = [Quarantined(each, Reason.BAD_PAYLOAD) for each in (long, short)]
+    lost = []
+    with opened(path) as spool:
+        store = FleetStore("plant", 64 * MIB, MOST)
+        spool.append_many([], also=lambda db: lost.append(store.write_dead(db, dead, spool.room())))
+        assert lost == [1]
+        assert spool.dead_letter_shares()[LetterKind.UNREADABLE].count == 1
+
+
+def test_without_any_room_nothing_is_kept_and_all_is_counted(path):
+    with contextlib.closing(Spool.open(path, max_dead_letter_bytes=0)) as spool:
+        assert set_aside(spool, "poison", 2, 10) == [False, False]
+        store = FleetStore("plant", GIB, 0)
+        dead = [Quarantined(Message("t", b"?", 5), Reason.BAD_PAYLOAD)]
+        lost = []
+        spool.append_many([], also=lambda db: lost.append(store.write_dead(db, dead, spool.room())))
+        assert (lost, spool.dropped_letters) == ([1], 2)
