@@ -4,66 +4,63 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.foreign import escaped, escaped_lines, json_text
+from consumer.log_budget import ONCE_A_MINUTE, LogBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from consumer.config import Log
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_MOST_CHARACTERS: Final = 4_000
+"""Of a message, or of a field; a topic alone may have 65,535 bytes."""
+_MOST_OF_TRACEBACK: Final = 20_000
+
 _STRANGERS: Final = ("asyncio", "uvicorn.error")
 """Loggers of libraries that write a line for each bad request or connection."""
 
-_SELDOM: Final = 60.0
 
+def configure_logging(log: Log, budget: LogBudget | None = None) -> None:
+    """Send all log records of the process to stderr, as configured.
 
-def configure_logging(log: Log) -> None:
-    """Send all log records of the process to stderr, as configured."""
+    `budget` is what the consumer has for lines that others cause.
+    """
     send_log(log.level, JsonLines() if log.format == "json" else TextLines())
     # Per-request lines of the HTTP server are noise beside a scrape every few seconds.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    seldom = Seldom(budget or LogBudget())
     for name in _STRANGERS:
-        logging.getLogger(name).filters[:] = [Seldom()]
+        logging.getLogger(name).filters[:] = [seldom]
 
 
 class Seldom(logging.Filter):
-    """Lets each warning or error of a library pass once a minute, with how many there were.
+    """Lets each warning or error of a library pass once a minute; the budget tells of the others.
 
     They are told apart by the first line of their text, before anything is put into it; of
     more different ones than a library has, the rest count as one.
-
-    Args:
-        clock: monotonic seconds.
     """
 
     _MOST: Final = 100
+    _MOST_CHARACTERS: Final = 80
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, budget: LogBudget) -> None:
         super().__init__()
-        self._clock = clock
-        self._passed: dict[str, tuple[float, int]] = {}  # when, and how many did not since
+        self._budget = budget
+        self._known: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is to be written; those left out are added to the next."""
+        """Whether a record is to be written."""
         if record.levelno < logging.WARNING:
             return True
-        first = str(record.msg).partition("\n")[0]
-        kind = first if first in self._passed or len(self._passed) < self._MOST else ""
-        now = self._clock()
-        passed_at, left_out = self._passed.get(kind, (now - _SELDOM, 0))
-        if now - passed_at < _SELDOM:
-            self._passed[kind] = (passed_at, left_out + 1)
-            return False
-        self._passed[kind] = (now, 0)
-        if left_out:
-            record.msg = f"{record.msg} ({left_out} more since the last such line)"
-        return True
+        text = str(record.msg).partition("\n")[0][: self._MOST_CHARACTERS]
+        if text not in self._known:
+            if len(self._known) >= self._MOST:
+                text = ""
+            self._known.add(text)
+        return self._budget.allows(record.name, text, ONCE_A_MINUTE)
 
 
 def send_log(level: str, lines: logging.Formatter | None = None) -> None:
@@ -89,10 +86,10 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, followed by a traceback if there is one."""
-        text = escaped(record.getMessage())
+        text = escaped(_cut(record.getMessage()))
         line = f"{_time(record)} {record.levelname.lower():7} {text}"
         if record.exc_info:
-            line += "\n" + indented(self.formatException(record.exc_info))
+            line += "\n" + indented(_traceback(self, record))
         return line
 
 
@@ -105,12 +102,25 @@ class JsonLines(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _cut(record.getMessage()),
         }
-        fields.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+        own = ((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+        fields.update((k, _cut(v) if isinstance(v, str) else v) for k, v in own)
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = _traceback(self, record)
         return json_text(fields)
+
+
+def _cut(text: str, most: int = _MOST_CHARACTERS) -> str:
+    """The text, or its beginning and how much is missing."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]} ... ({len(text) - most} characters more)"
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    assert record.exc_info
+    return _cut(formatter.formatException(record.exc_info), _MOST_OF_TRACEBACK)
 
 
 def indented(traceback: str) -> str:

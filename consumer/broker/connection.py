@@ -33,6 +33,7 @@ from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_
 from consumer.broker.own_state import OwnState
 from consumer.broker.switch import ConnectionSwitch
 from consumer.errors import SpoolFull
+from consumer.log_budget import LogBudget
 from sparkplug import CERTIFICATE_PREFIX, COMMAND_QOS, Message, OwnTimestamps, rebirth_command
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class BrokerConnection:
         memory: keeps the client id and the last STATE timestamps over restarts.
         count_refused: called with a reason, and how many messages went nowhere for it.
         own_births: timestamps of this host's births, shared by its connections.
+        budget: says how often it is logged what clients with our id, or a server, do to us.
     """
 
     def __init__(
@@ -91,19 +93,21 @@ class BrokerConnection:
         memory: Memory,
         count_refused: Callable[[str, int], None],
         own_births: OwnTimestamps | None = None,
+        budget: LogBudget | None = None,
     ) -> None:
         self.server = server
         self.connected = threading.Event()
         self.connections = 0
         self.last_error = ""
-        self.drops = BrokerDrops(server.name)
+        self._budget = budget or LogBudget()
+        self.drops = BrokerDrops(server.name, self._budget)
         self.switch = ConnectionSwitch()
         self._index = index
         self._inbox = inbox
         self._memory = memory
         self._count_refused = count_refused
         own = OwnTimestamps() if own_births is None else own_births
-        self.own_state = OwnState(host_id, server.name, memory, own)
+        self.own_state = OwnState(host_id, server.name, memory, own, budget=self._budget)
         self._client_id = server.client_id or self._remembered_client_id()
         self._requests: deque[tuple[str, bytes]] = deque()
         self._renewing = False
@@ -155,12 +159,13 @@ class BrokerConnection:
                 return
             self._tell_lost()
             if not self.switch.barred.is_set():
-                _LOG.warning(
-                    "connection to %s ended: %s",
-                    self.server.name,
-                    self.last_error or "closed by the server",
-                    extra={"server": self.server.name},
-                )
+                if self._may_log("connection_ended"):
+                    _LOG.warning(
+                        "connection to %s ended: %s",
+                        self.server.name,
+                        self.last_error or "closed by the server",
+                        extra={"server": self.server.name},
+                    )
                 if not self._renewing:
                     self.switch.barred.wait(self._pause(time.monotonic() - made_at))
 
@@ -173,15 +178,16 @@ class BrokerConnection:
         if not self.own_state.displaced or lasted > _SHORT_LIFE:
             return 1.0 + random.random()  # noqa: S311 - jitter
         pause = _DISPLACED_PAUSE * (1.0 + random.random())  # noqa: S311 - jitter
-        _LOG.warning(
-            "%s: another host application with this host.id takes the connection over and over, "
-            "so it has this client id, too (%s): connecting again in %d s; give one of them "
-            "another host.id and client_id, and no copy of the other's spool",
-            self.server.name,
-            self._client_id,
-            pause,
-            extra={"server": self.server.name},
-        )
+        if self._may_log("connection_displaced"):
+            _LOG.warning(
+                "%s: another host application with this host.id takes the connection over and "
+                "over, so it has this client id, too (%s): connecting again in %d s; give one of "
+                "them another host.id and client_id, and no copy of the other's spool",
+                self.server.name,
+                self._client_id,
+                pause,
+                extra={"server": self.server.name},
+            )
         return pause
 
     def _connect_with_patience(self) -> Handshake | None:
@@ -199,7 +205,8 @@ class BrokerConnection:
 
     def _log_attempt(self, state: RetryCallState) -> None:
         self.last_error = str(state.outcome.exception()) if state.outcome else ""
-        if state.attempt_number in (1, 2, 4, 8) or state.attempt_number % 16 == 0:
+        worth = state.attempt_number in (1, 2, 4, 8) or state.attempt_number % 16 == 0
+        if worth and self._may_log("cannot_connect"):
             _LOG.warning(
                 "cannot connect to %s (%s), attempt %d: %s",
                 self.server.name,
@@ -254,13 +261,18 @@ class BrokerConnection:
         self.last_error = ""
         self._renewing = False
         self.connected.set()
-        _LOG.info(
-            "connected to %s, subscribed to %s",
-            self.server.name,
-            ", ".join(self.server.topics),
-            extra={"server": self.server.name},
-        )
+        if _LOG.isEnabledFor(logging.INFO) and self._may_log("connected"):
+            _LOG.info(
+                "connected to %s, subscribed to %s",
+                self.server.name,
+                ", ".join(self.server.topics),
+                extra={"server": self.server.name},
+            )
         return attempt
+
+    def _may_log(self, kind: str) -> bool:
+        """Whether a line about the connection is due: others may end it as often as it is made."""
+        return self._budget.allows(kind, self.server.name, ours=True)
 
     def _tell_lost(self) -> None:
         """What comes next may not follow what came: say so, in order with the messages."""

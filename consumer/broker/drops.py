@@ -8,18 +8,14 @@ has changed. Servers that have no such topic, or do not let us read it, say noth
 from __future__ import annotations
 
 import logging
-import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from consumer.log_budget import ONCE_A_MINUTE, LogBudget
 
 _LOG = logging.getLogger(__name__)
 
 DROPPED_TOPIC: Final = "$SYS/broker/publish/messages/dropped"
 """Of Mosquitto (mosquitto(8), "Broker status"); other servers have it for compatibility."""
-
-_LOG_EVERY: Final = 60.0
 
 
 class BrokerDrops:
@@ -27,19 +23,18 @@ class BrokerDrops:
 
     Args:
         server: name for the log.
-        clock: monotonic seconds.
+        budget: says how often it is logged.
 
     Attributes:
         total: messages that the server discarded since the start, while we were connected.
     """
 
-    def __init__(self, server: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, server: str, budget: LogBudget | None = None) -> None:
         self.total = 0
         self._server = server
-        self._clock = clock
+        self._budget = budget or LogBudget()
         self._last: int | None = None
         self._unlogged = 0
-        self._logged_at: float | None = None
 
     def connected(self) -> None:
         """A new connection: the next number says where the count is now."""
@@ -56,10 +51,8 @@ class BrokerDrops:
             return
         self.total += count - last
         self._unlogged += count - last
-        now = self._clock()
-        if self._logged_at is not None and now - self._logged_at < _LOG_EVERY:
+        if not self._budget.allows("broker_drops", self._server, ONCE_A_MINUTE):
             return
-        self._logged_at = now
         _LOG.warning(
             "%s discarded %d messages, of all its clients together; if some were ours, gaps in seq "
             "show it. Let it queue more (Mosquitto: max_queued_messages 0 with "

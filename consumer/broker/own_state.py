@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from consumer.errors import SpoolError, SpoolFull
+from consumer.log_budget import ONCE_A_MINUTE, LogBudget
 from sparkplug import Event, EventKind, HostState
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _RENEW_EVERY: Final = 60.0
-_TELL_EVERY: Final = 60.0
 _MOST_UNTOLD: Final = 100
 LIVE: Final = "live"
 """`reason` of the event that another host published that it is online."""
@@ -51,6 +51,7 @@ class OwnState:
         own: timestamps of this host's births at all of its servers.
         clock: monotonic seconds.
         now_ms: milliseconds since 1970 UTC.
+        budget: says how often others are logged, and told in an event.
 
     Attributes:
         topic: where it is published; empty for a passive host.
@@ -65,6 +66,7 @@ class OwnState:
         *,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        budget: LogBudget | None = None,
     ) -> None:
         self._host_id = host_id
         self._server = server
@@ -76,7 +78,7 @@ class OwnState:
         self._state: HostState | None = None
         self._remembered_ms = 0
         self._renewed_at = -math.inf
-        self._told_at: dict[str, float] = {}
+        self._budget = budget or LogBudget(clock)
         self._untold: deque[Event] = deque(maxlen=_MOST_UNTOLD)
         if host_id is not None:
             last, born = (self._remembered(key) for key in (self._timestamp_key, self._birth_key))
@@ -202,10 +204,10 @@ class OwnState:
 
     def _tell_of_foreign(self, state: HostState, reason: str) -> None:
         """Two hosts of one id: edge nodes believe the one when the other has ended."""
-        now = self._clock()
-        if now - self._told_at.get(reason, -math.inf) < _TELL_EVERY:
+        if not self._budget.allows(
+            f"duplicate_host_{reason}", self._server, ONCE_A_MINUTE, ours=True
+        ):
             return
-        self._told_at[reason] = now
         if reason == LIVE:
             text = f"another host application with the id {self._host_id} says that it is online"
             mend = (

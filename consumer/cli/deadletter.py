@@ -12,7 +12,7 @@ import click
 from consumer import config
 from consumer.cli.options import config_option
 from consumer.cli.output import echo, echo_json
-from consumer.spool import dead_letters_of
+from consumer.spool import dead_letter_shares, dead_letters_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,7 +41,11 @@ def command() -> None:
 
 
 def _opened(config_path: Path) -> AbstractContextManager[DeadLetters]:
-    return dead_letters_of(config.load(config_path, os.environ, secrets=False).spool.path)
+    return dead_letters_of(_spool_section(config_path).path)
+
+
+def _spool_section(config_path: Path) -> config.Spool:
+    return config.load(config_path, os.environ, secrets=False).spool
 
 
 def _time(seconds: float) -> str:
@@ -64,8 +68,9 @@ def _line(letter: DeadLetter) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_letters(config_path: Path, reason: str | None, as_json: bool) -> None:
     """List dead letters, oldest first."""
-    with _opened(config_path) as letters:
-        found = letters.list(reason)
+    section = _spool_section(config_path)
+    with dead_letters_of(section.path) as letters:
+        found, kept = letters.list(reason), letters.kept()
     for letter in found:
         if as_json:
             echo_json(asdict(letter))
@@ -73,6 +78,9 @@ def list_letters(config_path: Path, reason: str | None, as_json: bool) -> None:
             echo(_line(letter))
     if not found:
         echo("no dead letters", err=True)
+    most = dead_letter_shares(section.max_dead_letter_bytes, section.max_bytes)
+    used = (f"{kind} {use.size} of {most[kind]} bytes" for kind, use in kept.items())
+    echo(f"shares of spool.max_dead_letter_bytes: {', '.join(used)}", err=True)
 
 
 @command.command()

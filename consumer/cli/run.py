@@ -16,6 +16,7 @@ from consumer.cli.options import config_option
 from consumer.config import load
 from consumer.errors import SpoolError
 from consumer.http import HttpServer
+from consumer.log_budget import LogBudget
 from consumer.logs import configure_logging
 from consumer.monitor import status_of
 from consumer.pipeline import make_consumer
@@ -49,7 +50,8 @@ def command(context: click.Context, config_path: Path) -> None:
     """
     share_arenas()
     configuration = load(config_path, os.environ)
-    configure_logging(configuration.log)
+    budget = LogBudget()
+    configure_logging(configuration.log, budget)
     for warning in configuration.warnings:
         _LOG.warning("configuration: %s", warning)
     stopped = threading.Event()
@@ -62,7 +64,7 @@ def command(context: click.Context, config_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
 
-    consumer = make_consumer(configuration)
+    consumer = make_consumer(configuration, budget)
     address = configuration.http.address
     http = HttpServer(consumer, address) if address is not None else None
     consumer.start()

@@ -122,9 +122,11 @@ class Spool(Section):
     max_dead_letter_bytes: Size = Field(
         default=256 * MIB,
         ge=0,
-        description="Most bytes of rows that Zerobus refuses, or that are damaged, and are kept "
-        "as dead letters; never more than a quarter of `max_bytes`. Further ones are dropped and "
-        "counted.",
+        description="Most bytes of what is kept as dead letters; never more than a quarter of "
+        "`max_bytes`. Half of it is for rows that Zerobus refuses, or that are damaged, a quarter "
+        "for rows that no call to Zerobus can carry, and a quarter for messages that cannot be "
+        "read; none lends to another. Further rows are dropped, of messages the latest are kept, "
+        "and what goes is counted.",
     )
     sync: Literal["full", "normal"] = Field(
         default="full",

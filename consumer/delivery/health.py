@@ -32,6 +32,8 @@ _BLOCKING: Final = frozenset(
         FailureKind.TOO_LARGE,
     }
 )
+_OF_RECORDS: Final = frozenset({"poison", "search", "set_aside"})
+"""Trouble that a single record makes."""
 _LEVELS: Final = {
     StreamState.BACKING_OFF: logging.WARNING,
     StreamState.BLOCKED: logging.ERROR,
@@ -99,6 +101,7 @@ class StreamHealth:
         probes = self.probing and rows_wait
         self.state = StreamState.PROBING if probes else StreamState.OPENED
         self._say(
+            "opened",
             logging.INFO,
             "stream to %s opened (generation %d)%s",
             self.name,
@@ -111,6 +114,7 @@ class StreamHealth:
         if self.cause is not None:
             before, self.state = self.state, StreamState.OPENED
             self._say(
+                "works_again",
                 logging.INFO,
                 "delivery to %s works again (%s), after: %s",
                 self.name,
@@ -127,7 +131,10 @@ class StreamHealth:
         """The service ended the stream in order."""
         self.rotations += 1
         self._say(
-            logging.INFO, "the service ended the stream to %s in order, opening the next", self.name
+            "rotated",
+            logging.INFO,
+            "the service ended the stream to %s in order, opening the next",
+            self.name,
         )
 
     def searching(self) -> None:
@@ -156,7 +163,7 @@ class StreamHealth:
         self.state = StreamState.BLOCKED if blocked else StreamState.BACKING_OFF
         advice = mend(kind, str(failure))
         self.warn(
-            f"{self.state} {kind}",
+            f"{self.state}_{kind}".lower(),
             "delivery to %s failed (%s, attempt %d, %s -> %s), rows stay spooled: %s%s",
             self.name,
             kind.value,
@@ -193,7 +200,8 @@ class StreamHealth:
     def closed(self) -> None:
         """Nothing is sent any more."""
         if self.state is not StreamState.CLOSED:
-            self._say(logging.INFO, "stream to %s: %s -> CLOSED, stopped", self.name, self.state)
+            text = "stream to %s: %s -> CLOSED, stopped"
+            self._say("closed", logging.INFO, text, self.name, self.state)
         self.state = StreamState.CLOSED
 
     def warn(self, key: str, text: str, *values: object, level: int = logging.WARNING) -> None:
@@ -202,9 +210,18 @@ class StreamHealth:
         logged_at = self._logged_at.get(key)
         if logged_at is None or now - logged_at >= self._options.log_interval:
             self._logged_at[key] = now
-            self._say(level, text, *values)
+            self._say(key, level, text, *values)
 
-    def _say(self, level: int, text: str, *values: Any) -> None:
+    def _say(self, key: str, level: int, text: str, *values: Any) -> None:
+        """Log a line, if there are not too many with that key.
+
+        A record that is refused costs some streams, and may be the work of whoever publishes.
+        """
+        if not _LOG.isEnabledFor(level):
+            return
+        ours = key not in _OF_RECORDS
+        if not self._options.log_budget.allows(f"delivery_{key}", self.name, ours=ours):
+            return
         _LOG.log(
             level,
             text,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from consumer.delivery.in_flight import CallLimits
+from consumer.log_budget import LogBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,8 @@ class DeliveryOptions:
         blocked_retry: pauses after failures that do not.
         max_reconnects: streams opened per minute; beyond it each next one waits as
             long as after many failures, even if they made progress in between.
-        log_interval: the same trouble is logged at most this often.
+        log_interval: the same trouble is logged at most this often, until rows flow again.
+        log_budget: says how many lines there are of each kind in any case.
         lone_refusal: so long refused records wait for one behind them that gets through,
             before they are taken for bad by themselves.
     """
@@ -62,4 +64,5 @@ class DeliveryOptions:
     blocked_retry: Backoff = Backoff(5.0, 300.0)
     max_reconnects: int = 30
     log_interval: float = 30.0
+    log_budget: LogBudget = field(default_factory=LogBudget, compare=False)
     lone_refusal: float = 5.0

@@ -201,7 +201,8 @@ class StreamDelivery:
                 failure = SinkFailure(FailureKind.PERMANENT, str(error))
             except Exception as error:  # noqa: BLE001 - see below
                 # A defect of ours must not end the delivery for good.
-                _LOG.exception("delivery to %s: unexpected error", self._health.name)
+                if self.options.log_budget.allows("delivery_defect", self._health.name, ours=True):
+                    _LOG.exception("delivery to %s: unexpected error", self._health.name)
                 failure = SinkFailure(FailureKind.PERMANENT, f"{type(error).__name__}: {error}")
             finally:
                 if stream is not None:

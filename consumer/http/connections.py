@@ -11,7 +11,6 @@ import errno
 import logging
 import resource
 import socket
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,16 +18,16 @@ from weakref import WeakSet
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from consumer.log_budget import ONCE_A_MINUTE, LogBudget
+
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
 _LOG = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS: Final = 200
 _PART_OF_DESCRIPTORS: Final = 4
 _LEAVING_SECONDS: Final = 1.0
-_LOG_EVERY: Final = 60.0
 _OUT_OF_DESCRIPTORS: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # those that asyncio pauses for
 )
@@ -76,18 +75,17 @@ class Connections:
 
     Args:
         limits: what clients may take.
-        clock: monotonic seconds.
+        budget: says how often it is logged that there are too many.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: Limits, budget: LogBudget | None = None) -> None:
         self.limits = limits
         # Weakly: asyncio leaves one that it cannot serve to the garbage.
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.closed = Counter(dict.fromkeys(Closed, 0))
-        self._clock = clock
+        self._budget = budget or LogBudget()
         self._waiting: dict[Connection, None] = {}  # for their clients, longest first
         self._working: set[Connection] = set()  # their requests are being answered
-        self._logged_at: float | None = None
         self._untold: Counter[Closed] = Counter()
 
     def waits(self, connection: Connection) -> None:
@@ -131,10 +129,8 @@ class Connections:
         if why is Closed.TIMEOUT:  # browsers connect for later, too
             return
         self._untold[why] += 1
-        now = self._clock()
-        if self._logged_at is not None and now - self._logged_at < _LOG_EVERY:
+        if not self._budget.allows("http_connections", rate=ONCE_A_MINUTE):
             return
-        self._logged_at = now
         told = dict(self._untold)
         self._untold.clear()
         _LOG.warning(

@@ -51,7 +51,9 @@ class HttpServer:
                 f"http.listen: cannot listen on {host}:{port}: {reason}; "
                 "choose another port, or '' to switch HTTP off"
             ) from error
-        self._connections = Connections(limits or Limits.of_process())
+        self._connections = Connections(
+            limits or Limits.of_process(), consumer.telemetry.log_budget
+        )
         self._socket = Listener(made, self._connections)
         config = uvicorn.Config(
             make_app(consumer),

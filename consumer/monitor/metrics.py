@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from consumer.delivery import StreamState
 from consumer.errors import FailureKind, SpoolError
 from consumer.pipeline import ClosedBy, Gate, GateState
-from consumer.spool import damaged_files
+from consumer.spool import LetterKind, damaged_files
 from sparkplug import GapReason, Healing
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from consumer.delivery import Delivery
     from consumer.pipeline import Consumer, GapTotals
-    from consumer.spool import Balance, MessageBalance, RowBalance
+    from consumer.spool import Balance, MessageBalance, RowBalance, Spool
 
 _PREFIX: Final = "sparkplug_zerobus"
 _PLACE: Final = ["table", "stream"]
@@ -159,6 +159,7 @@ def add_metrics(consumer: Consumer) -> None:
         consumer.telemetry.registry.register(
             _GateMetrics(consumer.back_pressure.gate, time.monotonic)
         )
+    consumer.telemetry.registry.register(_DeadLetterMetrics(consumer.spool))
     consumer.telemetry.registry.register(StreamMetrics(consumer.deliveries))
     consumer.telemetry.registry.register(_LedgerMetrics(consumer.balance))
     if side := consumer.deliveries.side:
@@ -274,6 +275,37 @@ class _SideTableMetrics(Collector):
             for name, family in families.items():
                 family.add_metric([delivery.table], values[name])
         yield from families.values()
+
+
+class _DeadLetterMetrics(Collector):
+    """What each kind of dead letters takes of its share."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def collect(self) -> Iterator[Metric]:
+        """All kinds, of one moment."""
+        try:
+            shares = self._spool.dead_letter_shares()
+        except SpoolError:
+            return  # /status says what is wrong
+        size = GaugeMetricFamily(
+            f"{_PREFIX}_dead_letter_kind_bytes", "bytes of dead letters of a kind", labels=["kind"]
+        )
+        most = GaugeMetricFamily(
+            f"{_PREFIX}_dead_letter_kind_max_bytes", "bytes that they may have", labels=["kind"]
+        )
+        dropped = CounterMetricFamily(
+            f"{_PREFIX}_dead_letter_rows_dropped",
+            "rows of a kind that found no room there",
+            labels=["kind"],
+        )
+        for kind, share in shares.items():
+            size.add_metric([kind], share.size)
+            most.add_metric([kind], share.max_bytes)
+            if kind is not LetterKind.UNREADABLE:
+                dropped.add_metric([kind], share.dropped)
+        yield from (size, most, dropped)
 
 
 class _GateMetrics(Collector):

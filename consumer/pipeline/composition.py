@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.config import Configuration
+    from consumer.log_budget import LogBudget
 
 
-def make_consumer(configuration: Configuration) -> Consumer:
+def make_consumer(configuration: Configuration, budget: LogBudget | None = None) -> Consumer:
     """A consumer with its spool, an inbox, and a connection for each configured server.
+
+    `budget` bounds what others may cause of the log.
 
     Raises:
         SpoolError: the spool cannot be opened.
     """
-    spool = open_spool(configuration)
-    telemetry, ledger = Telemetry(), Ledger()
+    telemetry, ledger = Telemetry(budget=budget), Ledger()
+    spool = open_spool(configuration, telemetry.log_budget)
     batch = configuration.batch
     inbox = Inbox(
         configuration.limits.budget.queue_bytes,
@@ -44,6 +47,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
             memory=spool,
             count_refused=refusal_counter(server.name, telemetry, ledger),
             own_births=own_births,
+            budget=telemetry.log_budget,
         )
         for index, server in enumerate(configuration.servers)
     ]
@@ -52,7 +56,7 @@ def make_consumer(configuration: Configuration) -> Consumer:
     )
 
 
-def open_spool(configuration: Configuration) -> Spool:
+def open_spool(configuration: Configuration, budget: LogBudget | None = None) -> Spool:
     """The configured spool, with the tables' descriptors should it have lost them.
 
     Raises:
@@ -64,6 +68,7 @@ def open_spool(configuration: Configuration) -> Spool:
         sync=options.sync,
         max_bytes=options.max_bytes,
         max_dead_letter_bytes=options.max_dead_letter_bytes,
+        log_budget=budget,
         descriptors=[
             descriptor_bytes(table.descriptor)
             for table in configured_tables(configuration.zerobus).values()

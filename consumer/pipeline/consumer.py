@@ -70,7 +70,13 @@ class Consumer:
         self.telemetry = telemetry
         self.ledger = ledger
         zerobus, host = configuration.zerobus, configuration.host
-        self.side = SideTables(zerobus, spool, _now_us, spool_bytes=configuration.spool.max_bytes)
+        self.side = SideTables(
+            zerobus,
+            spool,
+            _now_us,
+            spool_bytes=configuration.spool.max_bytes,
+            budget=telemetry.log_budget,
+        )
         first_arrival = next_arrival(spool, _now_us())
         self.deliveries = wiring.deliveries(
             spool,
@@ -154,6 +160,7 @@ class Consumer:
         with contextlib.suppress(SpoolError):
             self._last_balance = self.balance()
         self.spool.close()
+        self.telemetry.tell(at_once=True)
         return remaining
 
     def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:

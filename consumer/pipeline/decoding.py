@@ -83,7 +83,8 @@ class Decoding:
         self._rebirths = rebirths
         self._next_arrival = next_arrival
         self._ledger_at = 0.0
-        self._alarm_logs = {source: AlarmLog() for source in sources}
+        budget = telemetry.log_budget
+        self._alarm_logs = {source: AlarmLog(source.name, budget) for source in sources}
         self._failed_batches = 0
         self._taken: list[Taken] = []  # what the batch gave that is taken in
         self._retry_at = 0.0
@@ -101,6 +102,7 @@ class Decoding:
                 self._tell_of_other_hosts()
                 self._rebirths.send()
                 self._retry_dead_letters()
+                self._telemetry.tell()
             self._take_leave()
         except (SpoolDamaged, SpoolFileGone) as error:
             _LOG.error("decoding ended: %s", error)
@@ -140,7 +142,8 @@ class Decoding:
             self.lose("decoding_failed")
             if self._failed_batches >= _MOST_FAILED_BATCHES:
                 raise
-            _LOG.exception("a batch was lost: decoding failed")
+            if self._telemetry.log_budget.allows("decoding_failed_batch", ours=True):
+                _LOG.exception("a batch was lost: decoding failed")
             touched = {self._sources[index] for index in batch.by_server}
             # Time passed for the others, too: births that had waited may have been read.
             touched |= {each.source for each in self._taken if each.decoded.memories}

@@ -6,7 +6,6 @@ Decoding, or a person, wants that. `AlarmLog` logs alarms, and tells the governo
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from functools import partial
@@ -23,9 +22,10 @@ from sparkplug import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
+    from consumer.log_budget import LogBudget
     from consumer.pipeline.intake import Connection
     from consumer.pipeline.side_tables import SideTables
     from consumer.pipeline.source import Source
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _MOST_ASKED: Final = 10_000
-_MOST_ALARMS: Final = 20
-_ALARMS_EVERY: Final = 10.0
-"""So many alarms of a server's nodes are logged in so many seconds."""
 
 _WHAT_TO_DO: Final = {
     EventKind.DUPLICATE_NODE: (
@@ -94,8 +91,6 @@ class Rebirths:
         self._telemetry = telemetry
         self._passive = passive
         self._asked_by_user: deque[tuple[int, RebirthRequest]] = deque(maxlen=_MOST_ASKED)
-        self._telling_since = -math.inf
-        self._told = 0
 
     def ask(self, server: str, group_id: str, edge_node_id: str) -> None:
         """Ask an edge node because a person wants it.
@@ -126,7 +121,7 @@ class Rebirths:
             index, request = self._asked_by_user.popleft()
             self._sources[index].governor.want(request)
         for source, connection in zip(self._sources, self._connections, strict=True):
-            self._tell(source.governor.take_unmended(), now)
+            self._tell(source.governor.take_unmended(), source.name)
             if not connection.connected.is_set():
                 continue
             source.fleet.listening(time.time_ns() // 1_000)
@@ -151,11 +146,11 @@ class Rebirths:
             for each in source.governor.unmended
         ]
 
-    def _tell(self, news: Sequence[Unmended], now: float) -> None:
-        """Say once what is wrong with nodes, and how to mend it; of many at once, of some."""
-        if news and now - self._telling_since >= _ALARMS_EVERY:
-            self._telling_since, self._told = now, 0
-        for each in news[: max(0, _MOST_ALARMS - self._told)]:
+    def _tell(self, news: Sequence[Unmended], server: str) -> None:
+        """Say once what is wrong with nodes, and how to mend it."""
+        for each in news:
+            if not self._telemetry.log_budget.allows("unmended", server):
+                continue
             problem, mend = _UNMENDED[each.reason]
             _LOG.warning(
                 "%s/%s %s %s, and its births do not mend that: it is asked ever more rarely; %s",
@@ -170,7 +165,6 @@ class Rebirths:
                     "reason": str(each.reason),
                 },
             )
-        self._told += len(news)
 
     def _note(self, source: Source, sent: RebirthRequest) -> None:
         """Count a request that was sent, and tell of it."""
@@ -182,13 +176,15 @@ class Rebirths:
             source.tags.names,
             Event(EventKind.REBIRTH_REQUEST, now_us, group_id, edge_node_id, reason=str(reason)),
         )
-        _LOG.info(
-            "asked %s/%s for a rebirth: %s",
-            group_id,
-            edge_node_id,
-            reason_in_words(reason),
-            extra={"group_id": group_id, "edge_node_id": edge_node_id},
-        )
+        budget = self._telemetry.log_budget
+        if _LOG.isEnabledFor(logging.INFO) and budget.allows("rebirth_request", source.name):
+            _LOG.info(
+                "asked %s/%s for a rebirth: %s",
+                group_id,
+                edge_node_id,
+                reason_in_words(reason),
+                extra={"group_id": group_id, "edge_node_id": edge_node_id},
+            )
 
 
 def _is_moot(fleet: Fleet, group_id: str, edge_node_id: str, reason: Reason) -> bool:
@@ -203,14 +199,13 @@ class AlarmLog:
     are events, and counted.
 
     Args:
-        clock: monotonic seconds.
+        server: name of the MQTT server.
+        budget: says how many are logged.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._since = -math.inf
-        self._told = 0
-        self._untold = 0
+    def __init__(self, server: str, budget: LogBudget) -> None:
+        self._server = server
+        self._budget = budget
 
     def heed(
         self,
@@ -223,7 +218,6 @@ class AlarmLog:
         Births of one publisher make the other one's data unreadable: asking only feeds that.
         The governor is told of the births of devices, too.
         """
-        self._begin_anew()
         for event in events:
             if event.kind is EventKind.DEVICE_BIRTH:
                 born = (event.group_id or "", event.edge_node_id or "", event.device_id or "")
@@ -234,24 +228,23 @@ class AlarmLog:
             key = (event.group_id, event.edge_node_id)
             if event.kind is EventKind.DUPLICATE_NODE:
                 (governor.suspend if key in duplicates else governor.resume)(*key)
-            if self._told >= _MOST_ALARMS:
-                self._untold += 1
-                continue
-            self._told += 1
-            extra = {"group_id": key[0], "edge_node_id": key[1], "reason": event.reason}
-            if (event.reason or "").endswith(ALARM_OVER):
-                _LOG.info("%s/%s: %s", *key, event.detail, extra=extra)
-            else:
-                _LOG.warning("%s/%s: %s; %s", *key, event.detail, advice, extra=extra)
+            self._log(event, f"{key[0]}/{key[1]}", advice)
 
-    def _begin_anew(self) -> None:
-        now = self._clock()
-        if now - self._since < _ALARMS_EVERY:
+    def _log(self, event: Event, node: str, advice: str) -> None:
+        over = (event.reason or "").endswith(ALARM_OVER)
+        level = logging.INFO if over else logging.WARNING
+        kind = f"{event.kind}{ALARM_OVER}" if over else str(event.kind)
+        if not _LOG.isEnabledFor(level) or not self._budget.allows(kind, self._server):
             return
-        if self._untold:
-            _LOG.warning(
-                "alarms of edge nodes began or ended %d times more than was logged: they are in "
-                "the table of events; see who may publish",
-                self._untold,
-            )
-        self._since, self._told, self._untold = now, 0, 0
+        _LOG.log(
+            level,
+            "%s: %s%s",
+            node,
+            event.detail,
+            "" if over else f"; {advice}",
+            extra={
+                "group_id": event.group_id,
+                "edge_node_id": event.edge_node_id,
+                "reason": event.reason,
+            },
+        )

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from consumer.config import configured_tables
+from consumer.log_budget import LogBudget
 from consumer.rows import (
     EncodedRows,
     EventRows,
@@ -34,15 +35,6 @@ _LOG = logging.getLogger(__name__)
 _MOST_PENDING_EVENTS: Final = 10_000
 
 
-@contextlib.contextmanager
-def _without_harm(what: str) -> Iterator[None]:
-    """Let a defect here not cost the rows of tag_events that are committed together."""
-    try:
-        yield
-    except Exception:  # noqa: BLE001 - said in the log, and all that is lost is side rows
-        _LOG.exception("%s could not be written to their side table", what)
-
-
 class SideTables:
     """Collects the side rows of a batch.
 
@@ -51,6 +43,7 @@ class SideTables:
         spool: keeps the versions of metadata, and the schemas.
         clock_us: microseconds since 1970 UTC.
         spool_bytes: bound of the whole spool.
+        budget: says how many of the same faults are logged.
     """
 
     def __init__(
@@ -60,6 +53,7 @@ class SideTables:
         clock_us: Callable[[], int],
         *,
         spool_bytes: int = 4 << 30,
+        budget: LogBudget | None = None,
     ) -> None:
         self._events_table = zerobus.events_table
         self._metadata_table = zerobus.metadata_table
@@ -69,7 +63,8 @@ class SideTables:
             name: spool.add_schema(descriptor_bytes(table.descriptor))
             for name, table in configured_tables(zerobus).items()
         }
-        self._versions = VersionStore(spool.get_state)
+        self._budget = budget or LogBudget()
+        self._versions = VersionStore(spool.get_state, self._budget)
         self._kept_versions = KeptVersions(spool_bytes)
         self._told = False  # that there is no room for all versions
         self._event_rows: dict[str, EventRows] = {}
@@ -97,7 +92,7 @@ class SideTables:
             rows = self._metadata_rows.get(names.server)
             if rows is None:
                 rows = self._metadata_rows[names.server] = MetadataRows(tags, self._versions)
-            with _without_harm("what births say of tags"):
+            with self._without_harm("what births say of tags"):
                 for metadata in decoded.metadata:
                     stamp_us = self._next_stamp(1)
                     for piece in rows.encode(metadata, stamp_us):
@@ -153,9 +148,18 @@ class SideTables:
                 self._event_rows[names.server] = EventRows(names)
             by_server.setdefault(names.server, []).append(event)
         for server, events in by_server.items():
-            with _without_harm("events"):
+            with self._without_harm("events"):
                 rows = self._event_rows[server].encode(events, self._next_stamp(len(events)))
                 self._rows.append((self._events_table, rows))
+
+    @contextlib.contextmanager
+    def _without_harm(self, what: str) -> Iterator[None]:
+        """Let a defect here not cost the rows of tag_events that are committed together."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - said in the log, and all that is lost is side rows
+            if self._budget.allows("side_table_failed", what, ours=True):
+                _LOG.exception("%s could not be written to their side table", what)
 
     def _next_stamp(self, count: int) -> int:
         """The first of `count` stamps that are greater than all before."""

@@ -41,7 +41,8 @@ class Source:
         host = configuration.host
         self.name = server.name
         self.site = server.site
-        self.store = FleetStore(server.name, configuration.spool.max_bytes)
+        spool = configuration.spool
+        self.store = FleetStore(server.name, spool.max_bytes, spool.max_dead_letter_bytes)
         self.fleet = Fleet(
             FleetLimits(
                 max_payload_bytes=limits.max_payload,

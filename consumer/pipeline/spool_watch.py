@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,10 +112,18 @@ class SpoolWatch:
             "dead_letter_rows": stats.dead_letters,
             "dead_letter_bytes": stats.dead_letter_bytes,
             "dead_letter_rows_dropped": self._spool.dropped_letters,
+            "dead_letter_shares": _shares(self._spool),
             "damage": str(self._spool.damage or ""),
             "gone": str(self._spool.gone or ""),
             "salvage": salvage.as_dict() if salvage is not None else None,
         }
+
+
+def _shares(spool: Spool) -> dict[str, Any]:
+    """What each kind of dead letters takes, and may take; empty if the file cannot be read."""
+    with contextlib.suppress(SpoolError):
+        return {str(kind): asdict(share) for kind, share in spool.dead_letter_shares().items()}
+    return {}
 
 
 @dataclass(slots=True)

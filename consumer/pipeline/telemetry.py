@@ -8,6 +8,7 @@ in rows_dropped_total.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from functools import cache
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from consumer.log_budget import LogBudget, Rate
 from sparkplug import Reason
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _PREFIX: Final = "sparkplug_zerobus"
-_LOG_EVERY: Final = 10.0
+_EACH_REASON: Final = Rate(1, 10.0)
+_TELL_EVERY: Final = 1.0
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _AGES: Final = (
     *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
@@ -47,14 +50,26 @@ _EXPECTED: Final = frozenset(
 
 
 class Telemetry:
-    """Counters of one consumer. Thread-safe; `add_*` is called once per batch."""
+    """Counters of one consumer. Thread-safe; `add_*` is called once per batch.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        clock: monotonic seconds.
+        budget: that of the log; one of its own if there is none.
+
+    Attributes:
+        log_budget: what all parts of the consumer may log of what others cause.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, budget: LogBudget | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
         self._lock = threading.Lock()
-        self._logged_at: dict[str, float] = {}
-        self._unlogged: dict[str, int] = {}
+        self.log_budget = budget or LogBudget(clock)
+        # How often a reason of a server occurred that was not said yet, with an example.
+        self._untold: dict[tuple[str, str], tuple[int, str]] = {}
+        self._tell_at = -math.inf
         self.reasons: dict[str, int] = {}
         self.totals = {
             "messages_received": 0,
@@ -83,6 +98,12 @@ class Telemetry:
         self._dropped = make("rows_dropped", "rows that were lost, by reason", "reason")
         self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
         self._dead_lost = make("dead_messages_lost", "dead messages beyond what is kept")
+        self.counter_by(
+            "log_lines_left_out",
+            "lines that the log has not, because there were too many of their kind",
+            "kind",
+            lambda: dict(self.log_budget.left_out),
+        )
         self._decode = Histogram(
             f"{_PREFIX}_decode_seconds",
             "time from a batch of payloads to encoded rows",
@@ -174,7 +195,7 @@ class Telemetry:
     ) -> None:
         """Reasons of a batch, with a topic or edge node where one is known.
 
-        Each reason is logged at most every ten seconds.
+        Each reason of a server is logged at most every ten seconds.
         """
         for reason, count in counts.items():
             self.add_reason(str(reason), count, server, examples.get(reason, ""))
@@ -186,25 +207,47 @@ class Telemetry:
             self.reasons[reason] = self.reasons.get(reason, 0) + count
             if reason in _EXPECTED:
                 return
-            pending = self._unlogged.get(reason, 0) + count
-            now = self._clock()
-            last = self._logged_at.get(reason)
-            if last is not None and now - last < _LOG_EVERY:
-                self._unlogged[reason] = pending
+            key = (reason, server)
+            count, example = self._with_untold(key, count, example)
+            if not self.log_budget.is_due(reason, server, _EACH_REASON):
+                self._untold[key] = (count, example)
                 return
-            self._logged_at[reason] = now
-            self._unlogged[reason] = 0
-        _LOG.warning(
-            "%s: %d from %s%s",
-            reason,
-            pending,
-            server,
-            f", for example on {example}" if example else "",
-            extra={"reason": reason, "count": pending, "server": server},
-        )
+        _log_reason(reason, count, server, example)
+
+    def _with_untold(self, key: tuple[str, str], count: int, example: str) -> tuple[int, str]:
+        before, earlier_example = self._untold.pop(key, (0, ""))
+        return before + count, example or earlier_example
+
+    def tell(self, *, at_once: bool = False) -> None:
+        """Log what was put off, if it is time: call it now and then, also when nothing occurs.
+
+        `at_once`: at the end, whether it is time or not.
+        """
+        self.log_budget.tell(at_once=at_once)
+        if not self._untold or (self._clock() < self._tell_at and not at_once):
+            return
+        with self._lock:
+            self._tell_at = self._clock() + _TELL_EVERY
+            due = [
+                key for key in self._untold if at_once or self.log_budget.is_due(*key, _EACH_REASON)
+            ]
+            told = [(key, self._untold.pop(key)) for key in due]
+        for (reason, server), (count, example) in told:
+            _log_reason(reason, count, server, example)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+
+
+def _log_reason(reason: str, count: int, server: str, example: str) -> None:
+    _LOG.warning(
+        "%s: %d from %s%s",
+        reason,
+        count,
+        server,
+        f", for example on {example}" if example else "",
+        extra={"reason": reason, "count": count, "server": server},
+    )
 
 
 class _KeptElsewhere(Collector):

@@ -42,7 +42,7 @@ def deliveries(
     tables = {
         table: TableOptions(
             schema_id,
-            _options(zerobus, side=table != zerobus.table),
+            _options(zerobus, telemetry, side=table != zerobus.table),
             zerobus.streams if table == zerobus.table else 1,
         )
         for table, schema_id in schema_ids.items()
@@ -61,11 +61,12 @@ def sight_of(spool: Spool, delivery: Delivery) -> Callable[[], Sight]:
     return sight
 
 
-def _options(zerobus: Zerobus, *, side: bool) -> DeliveryOptions:
+def _options(zerobus: Zerobus, telemetry: Telemetry, *, side: bool) -> DeliveryOptions:
     options = DeliveryOptions(
         limits=CallLimits(zerobus.batch.max_records, zerobus.batch.max_bytes),
         max_delay=zerobus.batch.max_delay,
         max_inflight=zerobus.batch.max_inflight,
+        log_budget=telemetry.log_budget,
     )
     share = 8 if side else zerobus.streams
     return replace(

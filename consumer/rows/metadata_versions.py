@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from consumer.errors import SpoolDamaged
+from consumer.log_budget import LogBudget
 from consumer.rows.encoded import EncodedRows
 
 if TYPE_CHECKING:
@@ -103,10 +104,16 @@ class VersionStore:
 
     Args:
         read: the value of a state in the spool, None where there is none.
+        budget: says how many damaged ones are logged.
     """
 
-    def __init__(self, read: Callable[[str], int | float | str | bytes | None]) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], int | float | str | bytes | None],
+        budget: LogBudget | None = None,
+    ) -> None:
         self._read = read
+        self._budget = budget or LogBudget()
         self._changed: dict[str, Versions] = {}
 
     def get(self, key: str) -> Versions:
@@ -120,7 +127,8 @@ class VersionStore:
         try:
             return Versions.from_blob(blob)
         except SpoolDamaged as error:
-            _LOG.warning("metadata versions %s are damaged, they begin anew: %s", key, error)
+            if self._budget.allows("metadata_versions_damaged", ours=True):
+                _LOG.warning("metadata versions %s are damaged, they begin anew: %s", key, error)
             return Versions.none()
 
     def put(self, key: str, versions: Versions) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from consumer.spool.ledger import Ledger
     from consumer.spool.lock import holder_of, refuse_foreign
     from consumer.spool.opening import damaged_files
+    from consumer.spool.shares import LetterKind, dead_letter_shares
     from consumer.spool.spool import Spool
     from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue, Transaction
     from consumer.spool.versions import KeptVersions
@@ -52,6 +53,7 @@ else:
             "ledger": ["Ledger"],
             "lock": ["holder_of", "refuse_foreign"],
             "opening": ["damaged_files"],
+            "shares": ["LetterKind", "dead_letter_shares"],
             "spool": ["Spool"],
             "types": ["NewBatch", "SpoolStats", "SpooledBatch", "StateValue", "Transaction"],
             "versions": ["KeptVersions"],
@@ -71,6 +73,7 @@ __all__ = [
     "KeptNode",
     "KeptVersions",
     "Ledger",
+    "LetterKind",
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
@@ -82,6 +85,7 @@ __all__ = [
     "Transaction",
     "balance_of_file",
     "damaged_files",
+    "dead_letter_shares",
     "dead_letters_of",
     "holder_of",
     "latest_us",

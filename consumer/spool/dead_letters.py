@@ -20,12 +20,15 @@ from consumer.errors import SpoolError
 from consumer.rows import EncodedRows, message_class
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
+from consumer.spool.shares import all_kept
 from sparkplug import Reason
 from sparkplug.pb import sparkplug_b_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from consumer.spool.shares import LetterKind, Use
 
 _ROWS: Final = "row"
 _MESSAGES: Final = "message"
@@ -110,6 +113,10 @@ class DeadLetters:
             (reason,),
         )
         return [DeadLetter(*row) for row in rows]
+
+    def kept(self) -> dict[LetterKind, Use]:
+        """How many letters of each kind there are, in rows or messages, and bytes."""
+        return all_kept(self._db)
 
     def show(self, name: str) -> dict[str, Any]:
         """One letter with its content, as far as it can be read.

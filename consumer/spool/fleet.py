@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.spool import ledger
+from consumer.spool import ledger, shares
 from consumer.spool.births import BirthStore
 from sparkplug import (
     HeldMessage,
@@ -29,16 +29,9 @@ if TYPE_CHECKING:
 
 _HELD_OF_SPOOL: Final = 8
 """Messages that wait for a birth over a restart take this part of the spool at most."""
-_DEAD_OF_SPOOL: Final = 8
-"""And so do messages that cannot be read."""
 _MOST_DEAD_MESSAGES: Final = 10_000
-_MOST_DEAD_BYTES: Final = 64 << 20
 _MOST_AT_ONCE: Final = 100
 _MOST_BYTES_AT_ONCE: Final = 4 << 20
-_FOR_A_ROW: Final = 256
-_BESIDE_PAYLOAD: Final = f"length(CAST(topic AS BLOB)) + {_FOR_A_ROW}"
-_TOPICS_OF_DEAD: Final = 4
-"""What dead messages take beside their payloads is this part of what these may take."""
 
 
 class FleetStore:
@@ -47,16 +40,21 @@ class FleetStore:
     Args:
         server: the name of the MQTT server.
         spool_bytes: bound of the whole spool.
+        dead_letter_bytes: bound of dead letters, of which dead messages have their share.
 
     Attributes:
         births: what is kept of births.
     """
 
-    def __init__(self, server: str, spool_bytes: int) -> None:
+    def __init__(
+        self, server: str, spool_bytes: int, dead_letter_bytes: int = shares.MAX_BYTES
+    ) -> None:
         self.births = BirthStore(server, spool_bytes)
         self._server = server
         self._most_held = spool_bytes // _HELD_OF_SPOOL
-        self._most_dead = min(_MOST_DEAD_BYTES, spool_bytes // _DEAD_OF_SPOOL)
+        self._most_dead = shares.dead_letter_shares(dead_letter_bytes, spool_bytes)[
+            shares.LetterKind.UNREADABLE
+        ]
 
     def sequence_key(self) -> str:
         """Key of the spool's state under which the server's sequence numbers are kept."""
@@ -131,13 +129,16 @@ class FleetStore:
         """
         left, room_left = min(_MOST_BYTES_AT_ONCE, self._most_dead), room // 2
         kept: list[tuple[Any, ...]] = []
+        lost = list(dead[_MOST_AT_ONCE:])
         now = time.time()
         for each in dead[:_MOST_AT_ONCE]:
             message, reason = each
+            size = _size_of(message)
+            if len(message.payload) > left or size > min(room_left, self._most_dead):
+                lost.append(each)  # a smaller one may fit in
+                continue
             left -= len(message.payload)
-            room_left -= _size_of(message)
-            if min(left, room_left) < 0:
-                break
+            room_left -= size
             kept.append(
                 (
                     now,
@@ -156,10 +157,10 @@ class FleetStore:
         )
         if dead:  # also when there is no room for these: a release before this one kept more
             _keep_the_latest(db, self._most_dead)
-        lost = sum(not isinstance(each, QuarantinedPart) for each in dead[len(kept) :])
-        if lost:
-            ledger.discard_messages(db, self._server, lost, ledger.DEAD_LETTERS_FULL)
-        return len(dead) - len(kept)
+        uncounted = sum(not isinstance(each, QuarantinedPart) for each in lost)
+        if uncounted:
+            ledger.discard_messages(db, self._server, uncounted, ledger.DEAD_LETTERS_FULL)
+        return len(lost)
 
     def take_retries(self, db: Transaction) -> list[HeldMessage]:
         """Dead messages of the server that are to wait for a birth once more.
@@ -205,34 +206,26 @@ def _write_one_held(db: Transaction, server: str, held: HeldMessage) -> int | No
 
 
 def _keep_the_latest(db: Transaction, most_bytes: int) -> None:
-    """Delete the oldest while they are too many, or their payloads or their topics too long.
-
-    Topics have a bound of their own: they may be longer than payloads, and are for nobody to read.
-    """
-    count, payloads, topics = db.execute(
-        "SELECT count(*), coalesce(sum(length(payload)), 0), "  # noqa: S608 - ours
-        f"coalesce(sum({_BESIDE_PAYLOAD}), 0) FROM dead_messages"
-    ).fetchone()
-    most_topics = most_bytes // _TOPICS_OF_DEAD
-    while count > _MOST_DEAD_MESSAGES or payloads > most_bytes or topics > most_topics:
+    """Delete the oldest while they are too many, or take too much."""
+    count, size = shares.messages_kept(db)
+    while count > _MOST_DEAD_MESSAGES or size > most_bytes:
         gone = db.execute(
             "DELETE FROM dead_messages WHERE dead_message_id IN "  # noqa: S608 - ours
             "(SELECT dead_message_id FROM dead_messages ORDER BY dead_message_id LIMIT ?) "
-            f"RETURNING server, counted, length(payload), {_BESIDE_PAYLOAD}",
+            f"RETURNING server, counted, {shares.MESSAGE_TAKES}",
             (max(1, count - _MOST_DEAD_MESSAGES),),
         ).fetchall()
-        uncounted = Counter(server for server, counted, *_ in gone if not counted)
+        uncounted = Counter(server for server, counted, _ in gone if not counted)
         for server, lost in uncounted.items():
             ledger.discard_messages(db, server, lost, ledger.DEAD_LETTERS_FULL)
         count -= len(gone)
-        payloads -= sum(payload for _, _, payload, _ in gone)
-        topics -= sum(topic for *_, topic in gone)
+        size -= sum(taken for *_, taken in gone)
 
 
 def _size_of(message: Message) -> int:
     """What a message takes in the file."""
     topic = message.topic.encode("utf-8", "surrogatepass")
-    return len(message.payload) + len(topic) + _FOR_A_ROW
+    return len(message.payload) + len(topic) + shares.FOR_A_MESSAGE
 
 
 def _device_of(topic: str) -> str | None:

@@ -1,5 +1,6 @@
 """Rows that cannot be delivered, in the spool's file: what goes in, and what is tried again.
 
+Those that Zerobus refuses and those that no call can carry have shares of their own (shares.py).
 What is kept stays until somebody decides about it (`deadletter retry` or `drop`), so it is the
 new ones that find no room when there are too many. They are counted and said, never kept
 back: the rows behind them are to go on.
@@ -9,40 +10,36 @@ from __future__ import annotations
 
 import enum
 import logging
-import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from consumer.log_budget import ONCE_A_MINUTE
 from consumer.rows import EncodedRows
+from consumer.spool.shares import (
+    FREE_OF_CHARGE,
+    LetterKind,
+    Use,
+    dead_letter_shares,
+    kind_of,
+    rows_kept,
+)
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from consumer.log_budget import LogBudget
+
 _LOG = logging.getLogger(__name__)
-
-MAX_BYTES: Final = 256 << 20
-"""Most bytes of dead letters, by default."""
-
-_MOST_OF_SPOOL: Final = 4
-"""Dead letters may take this part of the spool at most, or nothing else would fit in."""
 
 _AGAIN_BYTES: Final = 16 << 20
 """So much is sent again at a time."""
 
-_LOG_EVERY: Final = 60.0
-
-_FREE_OF_CHARGE: Final = 1024
-# Topics and what Zerobus said of a row may be longer than the row: what is long of them counts.
-_TAKES: Final = (
-    "length(rows) + coalesce(length(payload), 0) + max(0, coalesce(length(CAST(topic AS BLOB)), 0) "
-    f"+ length(CAST(error AS BLOB)) - {_FREE_OF_CHARGE})"
-)
-
 
 def _takes(blob: bytes, error: str, topic: str | None, payload: bytes | None) -> int:
-    """What `_TAKES` says of a letter that is not in the table yet."""
+    """What a letter takes that is not in the table yet; see `rows_kept`."""
     words = sum(len(each.encode("utf-8", "surrogatepass")) for each in (error, topic or ""))
-    return len(blob) + len(payload or b"") + max(0, words - _FREE_OF_CHARGE)
+    return len(blob) + len(payload or b"") + max(0, words - FREE_OF_CHARGE)
 
 
 class Kept(enum.Enum):
@@ -63,28 +60,32 @@ class LetterStore:
         max_bytes: bound of what is kept, payloads included.
         spool_bytes: bound of the whole spool.
         clock: seconds since 1970.
+        budget: says how often it is logged that there is no room.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, max_bytes: int, spool_bytes: int, clock: Callable[[], float]
+        self,
+        db: sqlite3.Connection,
+        max_bytes: int,
+        spool_bytes: int,
+        clock: Callable[[], float],
+        budget: LogBudget,
     ) -> None:
-        self.max_bytes = min(max_bytes, spool_bytes // _MOST_OF_SPOOL)
-        self.dropped_rows = 0
+        self.shares = dead_letter_shares(max_bytes, spool_bytes)
+        self.dropped_rows: Counter[LetterKind] = Counter()
         self._db = db
         self._clock = clock
-        self._counted: tuple[int, int, int] | None = None  # version of the file, rows, bytes
-        self._logged_at: float | None = None
+        self._counted: tuple[int, dict[LetterKind, Use]] | None = (
+            None  # in this version of the file
+        )
+        self._budget = budget
 
-    def count(self) -> tuple[int, int]:
-        """Rows and bytes that are kept now; `deadletter drop` may have been at work."""
+    def count(self) -> dict[LetterKind, Use]:
+        """What is kept now, by kind; `deadletter drop` may have been at work."""
         version = self._version()
         if self._counted is None or self._counted[0] != version:
-            rows, size = self._db.execute(
-                f"SELECT coalesce(sum(row_count), 0), coalesce(sum({_TAKES}), 0) "  # noqa: S608 - ours
-                "FROM dead_letters"
-            ).fetchone()
-            self._counted = (version, rows, size)
-        return self._counted[1], self._counted[2]
+            self._counted = (version, rows_kept(self._db))
+        return self._counted[1]
 
     def count_again(self) -> None:
         """A transaction was taken back: what was counted may be wrong."""
@@ -100,11 +101,17 @@ class LetterStore:
     ) -> Kept:
         """Keep rows; `place` is table, schema id, batch id, first row, number of rows.
 
-        `origin` is topic and payload of the message that they come from, where that is known.
+        `origin` is topic and payload of the message that they come from, where that is known. The
+        payload may be much more than the rows: where it finds no room they are kept without it.
         """
-        rows, before = self.count()
+        kind = kind_of(reason)
+        before = self.count()[kind]
+        room = self.shares[kind] - before.size
         size = _takes(blob, error, *origin)
-        if before + size > self.max_bytes and not self._has(place):
+        if size > room:
+            origin = (origin[0], None)
+            size = _takes(blob, error, *origin)
+        if size > room and not self._has(place):
             return Kept.NOT_AT_ALL
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO dead_letters (set_aside_at, table_name, schema_id, batch_id, "
@@ -114,7 +121,8 @@ class LetterStore:
         )
         if cursor.rowcount != 1:
             return Kept.BEFORE
-        self._counted = (self._version(), rows + place[-1], before + size)
+        now = Use(before.number + place[-1], before.size + size)
+        self._counted = (self._version(), self.count() | {kind: now})
         return Kept.NOW
 
     def _has(self, place: tuple[str, str, int, int, int]) -> bool:
@@ -126,16 +134,17 @@ class LetterStore:
     def note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
         """Rows were not kept, and that is committed: count them, and say so now and then."""
         table, _, batch_id, first_row, rows = place
-        self.dropped_rows += rows
-        now = time.monotonic()
-        if self._logged_at is None or now - self._logged_at >= _LOG_EVERY:
-            self._logged_at = now
+        kind = kind_of(reason)
+        self.dropped_rows[kind] += rows
+        if self._budget.allows("dead_letters_full", kind, ONCE_A_MINUTE):
             _LOG.error(
-                "no room for more dead letters (spool.max_dead_letter_bytes, %d bytes): %d rows "
-                "were dropped since the start, the last from row %d of batch %d for %s (%s: %s); "
-                "look at them with `deadletter list`, then `retry` or `drop` them",
-                self.max_bytes,
-                self.dropped_rows,
+                "no room for more dead letters of %s rows (%d bytes, their share of "
+                "spool.max_dead_letter_bytes): %d of them were dropped since the start, the last "
+                "from row %d of batch %d for %s (%s: %s); look at what is kept with `deadletter "
+                "list`, then `retry` or `drop` it",
+                kind,
+                self.shares[kind],
+                self.dropped_rows[kind],
                 first_row,
                 batch_id,
                 table,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from consumer.errors import SpoolDamaged
+    from consumer.log_budget import LogBudget
     from consumer.spool.batches import BatchStore
     from consumer.spool.database import Database
     from consumer.spool.letters import LetterStore
@@ -35,15 +36,22 @@ class SettingAside:
         file: the same with its lock.
         batches: what is spooled.
         letters: what is set aside.
+        budget: says how many damaged batches are logged.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, file: Database, batches: BatchStore, letters: LetterStore
+        self,
+        db: sqlite3.Connection,
+        file: Database,
+        batches: BatchStore,
+        letters: LetterStore,
+        budget: LogBudget,
     ) -> None:
         self._db = db
         self._file = file
         self._batches = batches
         self._letters = letters
+        self._budget = budget
 
     def put(
         self,
@@ -87,14 +95,15 @@ class SettingAside:
         self._batches.take_off(removed)
         if kept is Kept.NOT_AT_ALL:
             self._note_dropped(place, "damaged", str(error))
-        _LOG.error(
-            "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
-            batch_id,
-            removed.rows,
-            table,
-            error,
-            extra={"batch_id": batch_id, "rows": removed.rows, "table": table},
-        )
+        if self._budget.allows("damaged_batch", table, ours=True):
+            _LOG.error(
+                "spooled batch %d (%d rows for %s) is damaged and was set aside: %s",
+                batch_id,
+                removed.rows,
+                table,
+                error,
+                extra={"batch_id": batch_id, "rows": removed.rows, "table": table},
+            )
 
     def _keep(
         self,

@@ -15,18 +15,26 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone, SpoolFull
+from consumer.log_budget import LogBudget
 from consumer.rows import EncodedRows, schema_id_of
 from consumer.spool import file as spool_file
 from consumer.spool import ledger
 from consumer.spool.batches import BatchStore, Content, Removed
 from consumer.spool.database import Database
-from consumer.spool.letters import MAX_BYTES, LetterStore
+from consumer.spool.letters import LetterStore
 from consumer.spool.lock import FileLock
 from consumer.spool.opening import open_sound
 from consumer.spool.put_off import PutOff
 from consumer.spool.setting_aside import SettingAside
+from consumer.spool.shares import MAX_BYTES, LetterKind, messages_kept
 from consumer.spool.space import RESERVE_BYTES, Reserve, SpoolSpace, pages_of
-from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue
+from consumer.spool.types import (
+    DeadLetterShare,
+    NewBatch,
+    SpooledBatch,
+    SpoolStats,
+    StateValue,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,11 +73,12 @@ class Spool:
         reserve: Reserve,
         max_dead_letter_bytes: int,
         salvage: Salvage | None,
+        log_budget: LogBudget,
     ) -> None:
         self.path = path
         self.salvage = salvage
         self._db = connection
-        self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock)
+        self._letters = LetterStore(connection, max_dead_letter_bytes, max_bytes, clock, log_budget)
         self._space = SpoolSpace(connection, path, max_bytes, reserve)
         self._put_off = PutOff(time.monotonic)
         self._clock = clock
@@ -77,7 +86,7 @@ class Spool:
         self._mutex = self._file.mutex
         with self._file.reading():
             self._batches = BatchStore(connection)
-        self._aside = SettingAside(connection, self._file, self._batches, self._letters)
+        self._aside = SettingAside(connection, self._file, self._batches, self._letters, log_budget)
 
     @classmethod
     def open(
@@ -90,6 +99,7 @@ class Spool:
         reserve_bytes: int = RESERVE_BYTES,
         max_dead_letter_bytes: int = MAX_BYTES,
         descriptors: Sequence[bytes] = (),
+        log_budget: LogBudget | None = None,
     ) -> Spool:
         """Open the spool at `path`, making it and its directory when there is none.
 
@@ -104,9 +114,10 @@ class Spool:
             max_bytes: bound of the pages in use plus the write-ahead log.
             clock: seconds since 1970, for `appended_at`.
             reserve_bytes: space that is kept for a full disk, in `<path>.reserve`.
-            max_dead_letter_bytes: bound of the rows that are kept as dead letters; never
-                more than a quarter of `max_bytes`.
+            max_dead_letter_bytes: bound of what is kept as dead letters; never more than a
+                quarter of `max_bytes`. Each kind of them has its share.
             descriptors: schemas that are known anyway, should the file have lost them.
+            log_budget: says how many lines there are of what may occur often.
 
         Raises:
             SpoolLocked: another consumer has it open.
@@ -130,6 +141,7 @@ class Spool:
                     reserve=Reserve(file, reserve_bytes),
                     max_dead_letter_bytes=max_dead_letter_bytes,
                     salvage=salvage,
+                    log_budget=log_budget or LogBudget(),
                 )
             except SpoolError:
                 connection.close()
@@ -460,7 +472,7 @@ class Spool:
         with self._file.reading():
             oldest_at = self._batches.oldest_at()
             batches, rows, row_bytes = self._batches.totals
-            dead_rows, dead_bytes = self._letters.count()
+            dead = self._letters.count().values()
             return SpoolStats(
                 batches=batches,
                 rows=rows,
@@ -468,10 +480,10 @@ class Spool:
                 used_bytes=self._space.used_bytes,
                 max_bytes=self._space.max_bytes,
                 oldest_age=0.0 if oldest_at is None else max(0.0, self._clock() - oldest_at),
-                dead_letters=dead_rows,
+                dead_letters=sum(use.number for use in dead),
                 disk_free_bytes=self._space.reserve.free_bytes,
                 disk_is_full=self._space.disk_is_full,
-                dead_letter_bytes=dead_bytes,
+                dead_letter_bytes=sum(use.size for use in dead),
                 is_full=self._space.is_full,
             )
 
@@ -483,7 +495,21 @@ class Spool:
     @property
     def dropped_letters(self) -> int:
         """Rows that could neither be delivered nor kept, since the file was opened."""
-        return self._letters.dropped_rows
+        return self._letters.dropped_rows.total()
+
+    def dead_letter_shares(self) -> dict[LetterKind, DeadLetterShare]:
+        """What dead letters of each kind take, may take, and have cost since the file was opened.
+
+        Messages are counted when it is asked for. Those that found no room are in the ledger.
+        """
+        with self._file.reading():
+            kept = self._letters.count() | {LetterKind.UNREADABLE: messages_kept(self._db)}
+        return {
+            kind: DeadLetterShare(
+                *use, self._letters.shares[kind], self._letters.dropped_rows[kind]
+            )
+            for kind, use in kept.items()
+        }
 
     def has_room(self) -> bool:
         """Whether batches are taken; once one was refused, not before there is room for more.

@@ -49,6 +49,20 @@ class SpooledBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetterShare:
+    """What dead letters of one kind take, may take, and how many rows found no room.
+
+    `count` is rows, or messages of the kind `unreadable`; `dropped` is rows since the file was
+    opened: the ledger counts messages that were not kept.
+    """
+
+    count: int
+    size: int
+    max_bytes: int
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolStats:
     """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.broker.drops import BrokerDrops
+from consumer.log_budget import LogBudget
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def now():
 
 @pytest.fixture
 def drops(now):
-    return BrokerDrops("plant-a", clock=lambda: now[0])
+    return BrokerDrops("plant-a", LogBudget(lambda: now[0]))
 
 
 def test_only_what_is_discarded_while_connected_counts(drops):
@@ -43,7 +44,7 @@ def test_it_is_said_once_per_minute_with_all_that_was_discarded_since(drops, now
     for second, payload in ((0, b"0"), (1, b"2"), (2, b"5"), (59, b"6"), (61, b"10")):
         now[0] = float(second)
         drops.received(payload)
-    found = [record.getMessage() for record in caplog.records]
+    found = [r.getMessage() for r in caplog.records if r.name == "consumer.broker.drops"]
     assert [text.split(",")[0] for text in found] == [
         "plant-a discarded 2 messages",
         "plant-a discarded 8 messages",

@@ -67,6 +67,19 @@ def test_all_letters_are_listed_with_what_is_wrong(tmp_path):
 
 
 @pytest.mark.usefixtures("letters")
+def test_the_list_says_what_each_kind_takes_of_its_share(tmp_path):
+    done = run_command(tmp_path, "deadletter", "list")
+    [line] = [line for line in done.stderr.splitlines() if "max_dead_letter_bytes" in line]
+    kinds = [each.split() for each in line.partition(": ")[2].split(", ")]
+    assert [(kind, most) for kind, _, _, most, _ in kinds] == [
+        ("refused", str(128 << 20)),
+        ("oversized", str(64 << 20)),
+        ("unreadable", str(64 << 20)),
+    ]
+    assert [int(size) > 0 for _, size, *_ in kinds] == [True, False, True]
+
+
+@pytest.mark.usefixtures("letters")
 def test_a_row_is_shown_as_it_would_land(tmp_path):
     shown = json.loads(run(tmp_path, "show", "row-2"))
     assert (shown["reason"], shown["batch_id"], shown["first_row"]) == ("poison", 1, 2)

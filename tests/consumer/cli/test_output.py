@@ -147,3 +147,23 @@ def test_ids_of_publishers_are_listed_one_a_line(tmp_path):
 def test_click_itself_prints_no_foreign_text(capsys):
     output.show_refusal(click.UsageError("no such thing: \x1b[2J"))
     assert capsys.readouterr().err == "Error: no such thing: \\x1b[2J\n"
+
+
+@pytest.mark.parametrize("formatter", [TextLines(), JsonLines()])
+def test_a_topic_as_long_as_may_be_makes_no_line_of_that_length(formatter):
+    topic = "\x01" * 65_535
+    record = logging.LogRecord("l", logging.WARNING, "", 1, "example on %s", (topic,), None)
+    record.edge_node_id = topic
+    line = formatter.format(record)
+    assert len(line) < 60_000
+    assert line.isascii()
+    assert "(61546 characters more)" in line
+
+
+def test_a_traceback_that_quotes_others_is_cut_as_well():
+    try:
+        raise ValueError("x" * 100_000)  # noqa: TRY301
+    except ValueError:
+        record = logging.LogRecord("l", logging.ERROR, "", 1, "lost", (), sys.exc_info())
+    for formatter in (TextLines(), JsonLines()):
+        assert len(formatter.format(record)) < 25_000

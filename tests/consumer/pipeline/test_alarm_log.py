@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 
+from consumer.log_budget import LogBudget
 from consumer.pipeline.rebirths import AlarmLog
 from sparkplug import Event, EventKind, RebirthGovernor
 
@@ -19,14 +20,26 @@ def alarms(*nodes):
 def test_of_many_alarms_at_once_some_are_logged_and_the_others_counted(caplog):
     caplog.set_level(logging.INFO)
     now = [0.0]
-    log = AlarmLog(lambda: now[0])
+    budget = LogBudget(lambda: now[0])
+    log = AlarmLog("plant", budget)
     governor = RebirthGovernor(1.0, 10.0, random.random)
     for start in range(0, 1_000, 100):
         names = [f"N{number}" for number in range(start, start + 100)]
         log.heed(alarms(*names), governor, {("Plant", name) for name in names})
-    assert len(caplog.messages) == 20
+    assert len(caplog.messages) == 10
     now[0] = 10.0
+    budget.tell()
     log.heed(alarms("Honest"), governor, {("Plant", "Honest")})
-    assert len(caplog.messages) == 22
-    assert "980 times more" in caplog.messages[-2]
+    assert len(caplog.messages) == 12
+    assert "990 duplicate_node of plant" in caplog.messages[-2]
     assert caplog.messages[-1].startswith("Plant/Honest: two publishers")
+
+
+def test_the_end_of_an_alarm_is_said_though_many_began(caplog):
+    caplog.set_level(logging.INFO)
+    log = AlarmLog("plant", LogBudget(lambda: 0.0))
+    governor = RebirthGovernor(1.0, 10.0, random.random)
+    log.heed(alarms(*map(str, range(100))), governor, set())
+    [over] = alarms("0")
+    log.heed([over._replace(reason="seq_over", detail="it is over")], governor, set())
+    assert caplog.messages[-1] == "Plant/0: it is over"

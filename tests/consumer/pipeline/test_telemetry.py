@@ -193,6 +193,36 @@ def test_a_reason_is_logged_once_in_ten_seconds_with_all_that_was_counted(teleme
     assert lines()[2:] == ["bad_topic: 1 from a"]
 
 
+def test_what_was_put_off_is_logged_though_nothing_more_occurs(telemetry, clock, lines):
+    telemetry.add_reason("bad_topic", 1, "a", "plant/x")
+    telemetry.add_reason("bad_topic", 4, "a", "plant/y")
+    telemetry.add_reason("bad_topic", 3, "a")
+    telemetry.tell()
+    clock.now += 10.0
+    telemetry.tell()
+    telemetry.tell()
+    assert lines()[1:] == ["bad_topic: 7 from a, for example on plant/y"]
+
+
+def test_a_reason_of_one_server_does_not_silence_that_of_another(telemetry, lines):
+    telemetry.add_reason("bad_topic", 1, "a")
+    telemetry.add_reason("bad_topic", 2, "b")
+    assert lines() == ["bad_topic: 1 from a", "bad_topic: 2 from b"]
+
+
+def test_at_the_end_all_that_was_put_off_is_logged(telemetry, lines):
+    for count in (1, 2):
+        telemetry.add_reason("bad_topic", count, "a")
+    telemetry.tell(at_once=True)
+    assert lines() == ["bad_topic: 1 from a", "bad_topic: 2 from a"]
+
+
+def test_lines_that_are_left_out_are_counted_by_kind(telemetry):
+    for _ in range(12):
+        telemetry.log_budget.allows("clock", "a")
+    assert sample(telemetry, "log_lines_left_out_total", kind="clock") == 2
+
+
 def test_reasons_do_not_silence_each_other(telemetry, lines):
     telemetry.add_reason("bad_topic", 1, "a")
     telemetry.add_reason("bad_payload", 1, "a")

@@ -190,7 +190,7 @@ def test_topics_of_dead_letters_leave_room_for_rows(tmp_path):
                 )
             spool.trim([batch.batch_id])
         assert spool.dropped_letters > 0
-        assert spool.stats().dead_letters > 500
+        assert spool.stats().dead_letters > 400
         assert spool.stats().used_bytes < small * 3 / 4
 
 
@@ -208,13 +208,13 @@ def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
             [], also=lambda db: FleetStore(SERVER, GIB).write_dead(db, dead(1, 4 << 20), GIB)
         )
     count, size = kept(spool)
-    assert (count, size) == (16, 64 << 20)
+    assert (count, size) == (15, 60 << 20)  # one more, with their topics, is more than their share
     [(lowest, highest)] = spool.read(
         lambda db: db.execute(
             "SELECT min(dead_message_id), max(dead_message_id) FROM dead_messages"
         ).fetchall()
     )
-    assert (lowest, highest) == (15, 30)
+    assert (lowest, highest) == (16, 30)
 
 
 def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, monkeypatch):

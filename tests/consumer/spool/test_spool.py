@@ -411,7 +411,7 @@ def test_a_reader_of_another_program_does_not_stop_the_consumer(spool, schema_id
 class TestDeadLetters:
     @pytest.fixture
     def small(self, path):
-        options = {"sync": "off", "max_dead_letter_bytes": 10_000}
+        options = {"sync": "off", "max_dead_letter_bytes": 20_000}
         with contextlib.closing(Spool.open(path, **options)) as opened:
             yield opened
 
@@ -474,7 +474,8 @@ class TestDeadLetters:
         with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
             schema_id = spool.add_schema(b"descriptor")
             batch = spool.append(TABLE, random_rows(6, 1 << 20), schema_id=schema_id)
-            assert [self.put(spool, batch, row) for row in range(6)] == [True] * 3 + [False] * 3
+            assert [self.put(spool, batch, row) for row in range(6)] == [True] + [False] * 5
+            assert sum(share.max_bytes for share in spool.dead_letter_shares().values()) == 4 << 20
 
     def test_many_that_are_sent_again_are_sent_in_portions(self, path):
         with contextlib.closing(Spool.open(path, sync="off")) as spool:
