@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from consumer.broker.shares import sender_of, size_of
+from consumer.broker.shares import size_of
 from sparkplug import Message, MessageBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from consumer.broker.shares import Eviction, Rank
+    from consumer.broker.shares import Eviction, Rank, Senders
 
 
 @dataclass(slots=True)
@@ -54,44 +54,46 @@ class Filling:
         for server, kept in self.taken.certificates.items():
             yield server, [each.topic for each in kept], [each.payload for each in kept]
 
-    def evict(self, rank: Rank, eviction: Eviction) -> None:
+    def evict(self, rank: Rank, eviction: Eviction, senders_of: Callable[[int], Senders]) -> None:
         """Let messages of a rank go, the newest first, as far as is to go."""
         taken = self.taken
         for server, batch in list(taken.by_server.items()):
-            if gone := self._leaving(server, batch.topics, batch.payloads, rank, eviction):
+            if gone := self._leaving(
+                senders_of(server), batch.topics, batch.payloads, rank, eviction
+            ):
                 batch.leave_out(gone)
                 if not batch.topics:
                     del taken.by_server[server]
         for server, kept in list(taken.certificates.items()):
             topics, payloads = [m.topic for m in kept], [m.payload for m in kept]
-            for position in self._leaving(server, topics, payloads, rank, eviction):
+            for position in self._leaving(senders_of(server), topics, payloads, rank, eviction):
                 del kept[position]  # the last one first
             if not kept:
                 del taken.certificates[server]
 
     def _leaving(
         self,
-        server: int,
+        senders: Senders,
         topics: Sequence[str],
         payloads: Sequence[bytes],
         rank: Rank,
         eviction: Eviction,
     ) -> list[int]:
         """Positions of what goes, the last one first."""
-        read = {topic: sender_of(server, topic) for topic in set(topics)}
-        senders = {
-            topic: sender
-            for topic, (sender, its_rank) in read.items()
-            if its_rank is rank and sender in eviction.over
-        }
+        over = eviction.over
+        leaving = {}
+        for topic in set(topics):
+            sender, its_rank = senders[topic]
+            if its_rank is rank and sender in over:
+                leaving[topic] = sender
         gone: list[int] = []
-        if not senders:
+        if not leaving:
             return gone
         for position in range(len(topics) - 1, -1, -1):
-            sender = senders.get(topics[position])
-            if sender is not None and sender in eviction.over:
+            whose = leaving.get(topics[position])
+            if whose is not None and whose in over:
                 size = size_of(topics[position], payloads[position])
-                eviction.note(sender, size)
+                eviction.note(whose, size)
                 gone.append(position)
                 self.count -= 1
                 self.size -= size

@@ -13,9 +13,9 @@ from consumer.broker.filling import Filling, InboxBatch
 from consumer.broker.shares import (
     Eviction,
     Rank,
+    Senders,
     Shares,
     node_of,
-    sender_of,
     size_of,
     size_together,
 )
@@ -77,6 +77,7 @@ class Inbox:
         self._filling: Filling | None = None
         self._bytes = 0
         self._shares: Shares | None = None  # while the queue is, or was just, full
+        self._senders: dict[int, Senders] = {}  # by server, as long
         self._taken_bytes = 0  # since the fair level was worked out
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
         self._closed = False
@@ -102,7 +103,7 @@ class Inbox:
             if fits:
                 self._bytes += size
             else:
-                fits = self._admit(*sender_of(server, topic), size, refused)
+                fits = self._admit(*self._senders_of(server)[topic], size, refused)
             if fits:
                 filling = self._filling_for(server)
                 if certificate:
@@ -138,19 +139,15 @@ class Inbox:
                 self._append(server, topics, payloads, received_us, retained=retained)
                 return 0
             count = 0
-            senders: dict[str, tuple[str, Rank, int]] = {}
+            senders = self._senders_of(server)
             part: tuple[list[str], list[bytes]] = [], []
             for topic, payload in zip(topics, payloads, strict=True):
-                if (known := senders.get(topic)) is None:
-                    known = (*sender_of(server, topic), size_of(topic, b""))
-                    senders[topic] = known
-                sender, rank, size = known
-                size += len(payload)
+                size = size_of(topic, payload)
                 if self._bytes + size > self._max_bytes and part[0]:
                     # What was admitted must be in the queue, where it may have to go again.
                     self._append(server, *part, received_us, retained=retained)
                     part = [], []
-                if self._admit(sender, rank, size, refused):
+                if self._admit(*senders[topic], size, refused):
                     part[0].append(topic)
                     part[1].append(payload)
                 else:
@@ -252,10 +249,17 @@ class Inbox:
         """Count who has how much in the whole queue. Under the lock."""
         shares = Shares()
         for filling in self._waiting():
-            for columns in filling.columns():
-                shares.add_all(*columns)
+            for server, topics, payloads in filling.columns():
+                shares.add_all(self._senders_of(server), topics, payloads)
         self._work_out_level(shares)
         return shares
+
+    def _senders_of(self, server: int) -> Senders:
+        """Whose the topics of a server are. Under the lock."""
+        senders = self._senders.get(server)
+        if senders is None:
+            senders = self._senders[server] = Senders(server)
+        return senders
 
     def _work_out_level(self, shares: Shares) -> None:
         shares.level = shares.level_for(self._max_bytes - self._spare_bytes)
@@ -282,7 +286,7 @@ class Inbox:
                 for filling in reversed(self._waiting()):
                     if eviction.is_done:
                         break
-                    filling.evict(each, eviction)
+                    filling.evict(each, eviction, self._senders_of)
             for whose, gone in eviction.sizes.items():
                 self._bytes -= gone
                 shares.take(whose, gone)
@@ -352,9 +356,10 @@ class Inbox:
         """A batch waits no longer. Under the lock."""
         if self._bytes < self._max_bytes // _COUNTED_ABOVE:
             self._shares = None
+            self._senders.clear()
             return
-        for columns in filled.columns():
-            shares.take_all(*columns)
+        for server, topics, payloads in filled.columns():
+            shares.take_all(self._senders_of(server), topics, payloads)
         self._taken_bytes += filled.size
         if self._taken_bytes >= self._spare_bytes:
             self._work_out_level(shares)

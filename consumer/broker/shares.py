@@ -22,6 +22,8 @@ _OVERHEAD: Final = 400
 _USUAL_TOPIC: Final = 200
 _CHARACTER_BYTES: Final = 4
 """A character takes one, two or four bytes in memory."""
+_MOST_TOPICS: Final = 1 << 16
+"""Topics of which it is remembered whose they are, at some 300 bytes each."""
 
 
 class Rank(IntEnum):
@@ -50,6 +52,20 @@ def sender_of(server: int, topic: str) -> tuple[str, Rank]:
     if len(tokens) in (4, 5) and tokens[0] == NAMESPACE and len(topic) <= MAX_TOPIC_CHARACTERS:
         return f"{server}/{tokens[1]}/{tokens[3]}", _RANKS.get(tokens[2], Rank.VALUE)
     return f"{server}/", Rank.VALUE
+
+
+class Senders(dict[str, tuple[str, Rank]]):
+    """`sender_of` for the topics of one server, each read once; what is very many, each time."""
+
+    def __init__(self, server: int) -> None:
+        super().__init__()
+        self._server = server
+
+    def __missing__(self, topic: str) -> tuple[str, Rank]:
+        found = sender_of(self._server, topic)
+        if len(self) < _MOST_TOPICS and len(topic) <= _USUAL_TOPIC:
+            self[topic] = found
+        return found
 
 
 def node_of(sender: str) -> tuple[int, str]:
@@ -110,14 +126,14 @@ class Shares:
         """So many bytes of a sender wait now."""
         self._of[sender] = self._of.get(sender, 0) + size
 
-    def add_all(self, server: int, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
-        """Messages of a server wait now. Topics are read once each, not with each message."""
-        for sender, size in _sizes(server, topics, payloads):
+    def add_all(self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
+        """Messages of a server wait now."""
+        for sender, size in _sizes(senders, topics, payloads):
             self.add(sender, size)
 
-    def take_all(self, server: int, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
+    def take_all(self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
         """Messages of a server wait no longer."""
-        for sender, size in _sizes(server, topics, payloads):
+        for sender, size in _sizes(senders, topics, payloads):
             self.take(sender, size)
 
     def take(self, sender: str, size: int) -> None:
@@ -169,11 +185,11 @@ class Eviction:
 
 
 def _sizes(
-    server: int, topics: Sequence[str], payloads: Sequence[bytes]
+    senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]
 ) -> Iterable[tuple[str, int]]:
     """What messages count, by sender; a sender may come several times."""
     by_topic: dict[str, int] = {}
     for topic, payload in zip(topics, payloads, strict=True):
         by_topic[topic] = by_topic.get(topic, 0) + len(payload)
     for topic, count in Counter(topics).items():
-        yield sender_of(server, topic)[0], by_topic[topic] + count * size_of(topic, b"")
+        yield senders[topic][0], by_topic[topic] + count * size_of(topic, b"")
