@@ -231,7 +231,11 @@ class Inbox:
             shares = self._shares = self._count_shares()
         if size > self._max_bytes:
             fits = False
-        elif shares is None or after <= self._max_bytes - self._spare_bytes:
+        elif shares is None:
+            fits = True
+        elif after <= self._max_bytes - self._spare_bytes:
+            # All that waits fits as it is: the level is the largest share.
+            shares.level = max(shares.level, shares.of(sender) + size)
             fits = True
         elif rank is Rank.VALUE and shares.of(sender) + size > shares.level:
             fits = False

@@ -123,6 +123,36 @@ def test_a_birth_of_the_loudest_has_room_in_the_place_of_its_values():
     assert numbers(full.taken()[0], "Loud") == [*range(70), 80, 81]
 
 
+def test_what_was_taken_counts_for_nobody_any_longer():
+    full = Full(room=80 * (100 + OVERHEAD), messages=10)
+    for node, count in (("Was loud", 60), ("Loud", 20)):
+        for number in range(count):
+            assert full.put(node, number)
+    assert not full.put("Was loud", 60)
+    for _ in range(3):
+        full.inbox.take(0.0)
+    for number in range(20, 40):
+        assert full.put("Loud", number)
+    for number in range(60, 70):
+        assert full.put("Was loud", number)
+    assert not full.put("Loud", 40)
+    assert full.refused == {(0, "Plant/Was loud"): 1, (0, "Plant/Loud"): 1}
+
+
+def test_a_node_may_have_more_again_when_others_have_less():
+    full = Full(room=80 * (100 + OVERHEAD), messages=10)
+    for number in range(80):
+        assert full.put(f"Edge {number % 8}", number)
+    assert not full.put("Edge 0", 80)  # all of them have too much
+    for _ in range(3):
+        full.inbox.take(0.0)
+    for number in range(20):
+        assert full.put("Loud", number)
+    for number in range(4):
+        assert full.put("Edge 7", 80 + number)  # it has ten again, and the loudest has twenty
+    assert full.refused == {(0, "Plant/Edge 0"): 1}
+
+
 def test_nodes_of_the_same_name_behind_two_servers_are_two():
     full = Full(room=80 * (100 + OVERHEAD))
     for number in range(78):
@@ -225,7 +255,10 @@ class Model:
             return False
         if self.level is None and after > self.room:
             self.level, self.taken = self.fair(self.room - self.spare), 0
-        if self.level is None or after <= self.room - self.spare:
+        if self.level is None:
+            return True
+        if after <= self.room - self.spare:
+            self.level = max(self.level, self.bytes(node) + size)
             return True
         if after > self.room:
             return self.make_room(node, rank, size)
