@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from sparkplug.payload import ValueKind, Values
     from sparkplug.quality import QUALITY_NAMES
     from sparkplug.topics import (
+        MAX_TOPIC_CHARACTERS,
         NAMESPACE,
         MessageType,
         StateTopic,
@@ -127,6 +128,7 @@ else:
             "payload": ["ValueKind", "Values"],
             "quality": ["QUALITY_NAMES"],
             "topics": [
+                "MAX_TOPIC_CHARACTERS",
                 "MessageType",
                 "NAMESPACE",
                 "StateTopic",
@@ -147,6 +149,7 @@ __all__ = [
     "HEALABLE_GAPS",
     "HOST",
     "INTEGER_WIDTH",
+    "MAX_TOPIC_CHARACTERS",
     "NAMESPACE",
     "QUALITY_NAMES",
     "ROW_TYPES",

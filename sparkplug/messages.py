@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import compress
 from typing import Final, NamedTuple, overload
 
 from sparkplug.names import COMPRESSED_UUID
@@ -135,6 +137,25 @@ class MessageBatch(Sequence[Message]):
             self.any_empty = True
         self.size += sum(sizes)
         self.largest = max(self.largest, largest)
+
+    def leave_out(self, positions: Iterable[int]) -> None:
+        """Take the messages at these positions out; the others keep their order."""
+        gone = sorted(set(positions))
+        kept = bytearray(b"\1") * len(self.topics)
+        for position in gone:
+            kept[position] = 0
+        self.topics = list(compress(self.topics, kept))
+        self.payloads = list(compress(self.payloads, kept))
+        self.received_us = array("q", compress(self.received_us, kept))
+        self.retained = list(compress(self.retained, kept))
+        self.any_retained = any(self.retained)
+        self.deaths = [each - bisect_left(gone, each) for each in self.deaths if kept[each]]
+        self.suspects = [each - bisect_left(gone, each) for each in self.suspects if kept[each]]
+        self.enveloped = [each - bisect_left(gone, each) for each in self.enveloped if kept[each]]
+        sizes = list(map(len, self.payloads))
+        self.any_empty = 0 in sizes
+        self.size = sum(sizes)
+        self.largest = max(sizes, default=0)
 
     def pick(self, positions: Iterable[int]) -> MessageBatch:
         """A batch of the messages at these positions."""

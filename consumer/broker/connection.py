@@ -76,9 +76,9 @@ class BrokerConnection:
         index: position of the server in the configuration; marks its messages.
         server: its configuration.
         host_id: the host application's id; None for a passive host, which never publishes.
-        inbox: where messages go.
+        inbox: where messages go; it counts those that it refuses.
         memory: keeps the client id and the last STATE timestamps over restarts.
-        count_refused: called with a reason, and how many messages went nowhere for it.
+        count_refused: called with a reason, and how many messages went not even there for it.
         own_births: timestamps of this host's births, shared by its connections.
         budget: says how often it is logged what clients with our id, or a server, do to us.
     """
@@ -382,10 +382,7 @@ class BrokerConnection:
         self._heard = True
         self._received += 1
         received = Message(topic, payload, time.time_ns() // 1000, message.retain)
-        if not self._inbox.put(
-            self._index, received, certificate=topic.startswith(CERTIFICATE_PREFIX)
-        ):
-            self._count_refused("queue_full", 1)
+        self._inbox.put(self._index, received, certificate=topic.startswith(CERTIFICATE_PREFIX))
 
     def _plain_topic(self, raw: bytes) -> str | None:
         """The topic, if with messages on it nothing is to be done but to put them in the inbox."""
@@ -406,15 +403,13 @@ class BrokerConnection:
         """Messages on plain topics. Never raises: that would end the connection."""
         self._heard = True
         self._received += len(run.topics)
-        refused = self._inbox.put_many(
+        self._inbox.put_many(
             self._index,
             run.topics,
             run.payloads,
             time.time_ns() // 1000,
             retained=run.retained,
         )
-        if refused:
-            self._count_refused("queue_full", refused)
 
     # ------------------------------------------------------------------ bookkeeping
 

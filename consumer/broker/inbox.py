@@ -5,20 +5,30 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from sparkplug import Message, MessageBatch
+from consumer.broker.filling import Filling, InboxBatch
+from consumer.broker.shares import (
+    Eviction,
+    Rank,
+    Senders,
+    Shares,
+    node_of,
+    size_of,
+    size_together,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-_OVERHEAD: Final = 400
-"""Bytes that a queued message costs beside its payload, with a topic of usual length."""
-_USUAL_TOPIC: Final = 200
-_CHARACTER_BYTES: Final = 4
-"""A character takes one, two or four bytes in memory."""
+    from sparkplug import Message
+
+_KEPT_FREE: Final = 8
+"""One part of so many is free again after messages were let go, and is for the quieter senders."""
+_COUNTED_ABOVE: Final = 2
+"""Until less than one part of so many is full, it is known who has how much waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,76 +40,45 @@ class BatchLimits:
     max_delay: float
 
 
-@dataclass(slots=True)
-class InboxBatch:
-    """What one `take` hands over; false when it is nothing.
-
-    `certificates` are births that servers keep; they go before the messages. `lost` holds
-    the servers whose connection ended after these messages, and when:
-    microseconds since 1970 UTC.
-    """
-
-    by_server: dict[int, MessageBatch] = field(default_factory=dict)
-    certificates: dict[int, list[Message]] = field(default_factory=dict)
-    lost: dict[int, int] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.by_server or self.certificates or self.lost)
-
-
-class _Filling:
-    """The batch that messages are being added to."""
-
-    def __init__(self, started_at: float) -> None:
-        self.started_at = started_at
-        self.taken = InboxBatch()
-        self.count = 0
-        self.size = 0
-
-    def batch_of(self, server: int) -> MessageBatch:
-        """The messages of a server."""
-        batch = self.taken.by_server.get(server)
-        if batch is None:
-            batch = self.taken.by_server[server] = MessageBatch()
-        return batch
-
-
-def _size(topic: str, payload: bytes) -> int:
-    """What a queued message counts."""
-    size = len(payload) + _OVERHEAD
-    if len(topic) > _USUAL_TOPIC:
-        size += _CHARACTER_BYTES * (len(topic) - _USUAL_TOPIC)
-    return size
-
-
-def _size_together(topics: Sequence[str], payloads: Sequence[bytes]) -> int:
-    """The sum of `_size` of some messages."""
-    size = sum(map(len, payloads)) + _OVERHEAD * len(payloads)
-    if max(map(len, topics), default=0) > _USUAL_TOPIC:
-        long = (len(topic) - _USUAL_TOPIC for topic in topics if len(topic) > _USUAL_TOPIC)
-        size += _CHARACTER_BYTES * sum(long)
-    return size
-
-
 class Inbox:
     """Messages of all servers in order of arrival. Any thread puts, one thread takes.
 
-    A message that does not fit is refused, never waited for: a blocked MQTT reader
-    would make the server drop messages without a trace, and miss its keep-alive.
+    A message that does not fit is never waited for: a blocked MQTT reader would make the
+    server drop messages without a trace, and miss its keep-alive. Something is refused, and
+    that is taken from the senders (see shares.py) with most bytes waiting: the arriving
+    message if it is one of theirs, else the newest of what they have in the queue, values
+    before births before deaths, until an eighth of the room is free. That eighth is for
+    those who have less waiting, so that letting go, which looks through the whole queue, is
+    rare. Who has how much is counted only from the moment the queue is full until it is half
+    empty; before, a message costs no more than its place in a column.
 
     Args:
         max_bytes: bound of everything queued.
         limits: when a batch is handed over.
         clock: monotonic seconds.
+        count_refused: called by whoever puts, with the index of a server, and how many
+            messages of each of its edge nodes (`group id/edge node id`; empty for what is of
+            none) were refused, arriving or already queued.
     """
 
-    def __init__(self, max_bytes: int, limits: BatchLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        limits: BatchLimits,
+        clock: Callable[[], float],
+        count_refused: Callable[[int, Mapping[str, int]], None] = lambda _server, _nodes: None,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._spare_bytes = max_bytes // _KEPT_FREE
         self._limits = limits
         self._clock = clock
-        self._full: deque[_Filling] = deque()
-        self._filling: _Filling | None = None
+        self._count_refused = count_refused
+        self._full: deque[Filling] = deque()
+        self._filling: Filling | None = None
         self._bytes = 0
+        self._shares: Shares | None = None  # while the queue is, or was just, full
+        self._senders: dict[int, Senders] = {}  # by server, as long
+        self._taken_bytes = 0  # since the fair level was worked out
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
         self._closed = False
         self._condition = threading.Condition()
@@ -109,22 +88,31 @@ class Inbox:
         """Bytes waiting to be taken."""
         return self._bytes
 
+    # ------------------------------------------------------------------ in
+
     def put(self, server: int, message: Message, *, certificate: bool = False) -> bool:
-        """Add one message of a server (its index); False if there is no room for it.
+        """Add one message of a server (its index); False if it is refused.
 
         A certificate is a birth that the server keeps.
         """
-        size = _size(message.topic, message.payload)
+        topic, payload = message.topic, message.payload
+        size = size_of(topic, payload)
+        refused: dict[str, int] = {}
         with self._condition:
-            if self._bytes + size > self._max_bytes:
-                return False
-            filling = self._filling_for(server)
-            if certificate:
-                filling.taken.certificates.setdefault(server, []).append(message)
+            fits = self._shares is None and self._bytes + size <= self._max_bytes
+            if fits:
+                self._bytes += size
             else:
-                filling.batch_of(server).append(message)
-            self._add(filling, 1, size)
-        return True
+                fits = self._admit(*self._senders_of(server)[topic], size, refused)
+            if fits:
+                filling = self._filling_for(server)
+                if certificate:
+                    filling.taken.certificates.setdefault(server, []).append(message)
+                else:
+                    filling.batch_of(server).append(message)
+                self._add(filling, 1, size)
+        self._tell(refused)
+        return fits
 
     def put_many(
         self,
@@ -141,46 +129,70 @@ class Inbox:
         `MessageBatch.extend`.
 
         Returns:
-            How many of them there was no room for.
+            How many of them were refused when they arrived.
         """
-        size = _size_together(topics, payloads)
+        size = size_together(topics, payloads)
+        refused: dict[str, int] = {}
         with self._condition:
-            if self._bytes + size <= self._max_bytes:  # so all of them have room
-                start = 0
-                while start < len(topics):
-                    filling = self._filling_for(server)
-                    end = start + self._limits.max_messages - filling.count
-                    part = topics[start:end], payloads[start:end]
-                    size = _size_together(*part)
-                    room = self._limits.max_bytes - filling.size
-                    if size > room:
-                        # Up to the message with which the batch is full, and that one.
-                        count = bisect_left(list(accumulate(map(_size, *part))), room) + 1
-                        part = part[0][:count], part[1][:count]
-                        size = _size_together(*part)
-                    filling.batch_of(server).extend(*part, received_us, retained=retained)
-                    self._add(filling, len(part[0]), size)
-                    start += len(part[0])
+            if self._shares is None and self._bytes + size <= self._max_bytes:
+                self._bytes += size  # so all of them have room
+                self._append(server, topics, payloads, received_us, retained=retained)
                 return 0
-        # A small one may have room where a large one before it has none.
-        messages = (
-            Message(topic, payload, received_us, retained)
-            for topic, payload in zip(topics, payloads, strict=True)
-        )
-        return sum(not self.put(server, message) for message in messages)
+            count = 0
+            senders = self._senders_of(server)
+            part: tuple[list[str], list[bytes]] = [], []
+            for topic, payload in zip(topics, payloads, strict=True):
+                size = size_of(topic, payload)
+                if self._bytes + size > self._max_bytes and part[0]:
+                    # What was admitted must be in the queue, where it may have to go again.
+                    self._append(server, *part, received_us, retained=retained)
+                    part = [], []
+                if self._admit(*senders[topic], size, refused):
+                    part[0].append(topic)
+                    part[1].append(payload)
+                else:
+                    count += 1
+            self._append(server, *part, received_us, retained=retained)
+        self._tell(refused)
+        return count
 
-    def _filling_for(self, server: int) -> _Filling:
+    def _append(
+        self,
+        server: int,
+        topics: Sequence[str],
+        payloads: Sequence[bytes],
+        received_us: int,
+        *,
+        retained: bool,
+    ) -> None:
+        """Put messages that have room into batches. Under the lock."""
+        start = 0
+        while start < len(topics):
+            filling = self._filling_for(server)
+            end = start + self._limits.max_messages - filling.count
+            part = topics[start:end], payloads[start:end]
+            size = size_together(*part)
+            room = self._limits.max_bytes - filling.size
+            if size > room:
+                # Up to the message with which the batch is full, and that one.
+                count = bisect_left(list(accumulate(map(size_of, *part))), room) + 1
+                part = part[0][:count], part[1][:count]
+                size = size_together(*part)
+            filling.batch_of(server).extend(*part, received_us, retained=retained)
+            self._add(filling, len(part[0]), size)
+            start += len(part[0])
+
+    def _filling_for(self, server: int) -> Filling:
         """The batch that a message of a server goes to. Under the lock."""
         self._lost.discard(server)
         filling = self._filling
         if filling is None:
-            filling = self._filling = _Filling(self._clock())
+            filling = self._filling = Filling(self._clock())
             self._condition.notify()
         return filling
 
-    def _add(self, filling: _Filling, count: int, size: int) -> None:
+    def _add(self, filling: Filling, count: int, size: int) -> None:
         """Count what went to the batch, and hand it over if it is full. Under the lock."""
-        self._bytes += size
         filling.count += count
         filling.size += size
         limits = self._limits
@@ -200,11 +212,118 @@ class Inbox:
             if server in self._lost:
                 return
             self._lost.add(server)
-            filling = self._filling or _Filling(self._clock())
+            filling = self._filling or Filling(self._clock())
             filling.taken.lost[server] = at_us
             self._full.append(filling)  # what comes next is of another connection
             self._filling = None
             self._condition.notify()
+
+    # ------------------------------------------------------------------ when it is full
+
+    def _admit(self, sender: str, rank: Rank, size: int, refused: dict[str, int]) -> bool:
+        """Whether a message has room, or is given some; its bytes are counted then.
+
+        Messages that are refused are added to `refused`, by sender. Under the lock.
+        """
+        after = self._bytes + size
+        shares = self._shares
+        if shares is None and size <= self._max_bytes < after:
+            shares = self._shares = self._count_shares()
+        if size > self._max_bytes:
+            fits = False
+        elif shares is None:
+            fits = True
+        elif after <= self._max_bytes - self._spare_bytes:
+            # All that waits fits as it is: the level is the largest share.
+            shares.level = max(shares.level, shares.of(sender) + size)
+            fits = True
+        elif rank is Rank.VALUE and shares.of(sender) + size > shares.level:
+            fits = False
+        else:
+            fits = after <= self._max_bytes or self._make_room(shares, sender, rank, size, refused)
+        if fits:
+            self._bytes += size
+            if shares is not None:
+                shares.add(sender, size)
+        else:
+            refused[sender] = refused.get(sender, 0) + 1
+        return fits
+
+    def _count_shares(self) -> Shares:
+        """Count who has how much in the whole queue. Under the lock."""
+        shares = Shares()
+        for filling in self._waiting():
+            for server, topics, payloads in filling.columns():
+                shares.add_all(self._senders_of(server), topics, payloads)
+        self._work_out_level(shares)
+        return shares
+
+    def _senders_of(self, server: int) -> Senders:
+        """Whose the topics of a server are. Under the lock."""
+        senders = self._senders.get(server)
+        if senders is None:
+            senders = self._senders[server] = Senders(server)
+        return senders
+
+    def _work_out_level(self, shares: Shares) -> None:
+        shares.level = shares.level_for(self._max_bytes - self._spare_bytes)
+        self._taken_bytes = 0
+
+    def _waiting(self) -> list[Filling]:
+        return [*self._full, self._filling] if self._filling is not None else [*self._full]
+
+    def _make_room(
+        self, shares: Shares, sender: str, rank: Rank, size: int, refused: dict[str, int]
+    ) -> bool:
+        """Let messages of those with most waiting go; whether the arriving one then fits.
+
+        It does not if its sender is one of them, unless it is a birth or a death. Each time an
+        eighth of the room, or as much as the message takes, has come since the last time.
+        Under the lock.
+        """
+        left = self._max_bytes - max(self._spare_bytes, size)
+        level = shares.level_for(left)
+        fits = rank is not Rank.VALUE or shares.of(sender) + size <= level
+        if fits or size <= self._spare_bytes:
+            eviction = Eviction(shares.beyond(level), self._bytes - left)
+            for each in Rank:
+                for filling in reversed(self._waiting()):
+                    if eviction.is_done:
+                        break
+                    filling.evict(each, eviction, self._senders_of)
+            for whose, gone in eviction.sizes.items():
+                self._bytes -= gone
+                shares.take(whose, gone)
+            for whose, messages in eviction.messages.items():
+                refused[whose] = refused.get(whose, 0) + messages
+            shares.level = level
+            self._taken_bytes = 0
+            self._close_ranks()
+        return fits
+
+    def _close_ranks(self) -> None:
+        """Forget batches of which nothing is left, and ends that are one now. Under the lock."""
+        lost: set[int] = set()
+        for filling in self._waiting():
+            taken = filling.taken
+            lost -= taken.by_server.keys() | taken.certificates.keys()
+            taken.lost = {each: at_us for each, at_us in taken.lost.items() if each not in lost}
+            lost |= taken.lost.keys()
+        self._lost = lost
+        self._full = deque(filling for filling in self._full if filling.taken)
+        if self._filling is not None and not self._filling.taken:
+            self._filling = None
+
+    def _tell(self, refused: dict[str, int]) -> None:
+        """Have it counted what was refused. Not under the lock."""
+        by_server: dict[int, dict[str, int]] = {}
+        for sender, messages in refused.items():
+            server, node = node_of(sender)
+            by_server.setdefault(server, {})[node] = messages
+        for server, nodes in by_server.items():
+            self._count_refused(server, nodes)
+
+    # ------------------------------------------------------------------ out
 
     def close(self) -> None:
         """No more messages will come; `take` empties the queue, then returns None."""
@@ -232,5 +351,19 @@ class Inbox:
             else:
                 return None if self._closed else InboxBatch()
             self._bytes -= filled.size
+            if self._shares is not None:
+                self._count_off(filled, self._shares)
             self._lost.difference_update(filled.taken.lost)
             return filled.taken
+
+    def _count_off(self, filled: Filling, shares: Shares) -> None:
+        """A batch waits no longer. Under the lock."""
+        if self._bytes < self._max_bytes // _COUNTED_ABOVE:
+            self._shares = None
+            self._senders.clear()
+            return
+        for server, topics, payloads in filled.columns():
+            shares.take_all(self._senders_of(server), topics, payloads)
+        self._taken_bytes += filled.size
+        if self._taken_bytes >= self._spare_bytes:
+            self._work_out_level(shares)

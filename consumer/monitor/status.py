@@ -33,6 +33,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
         "failure": delivery.cause or "",
         "failure_kind": str(delivery.cause_kind or ""),
         "mend": delivery.mend,
+        "queue": {"bytes": consumer.intake.queued_bytes, **telemetry.noisiest.status()},
         "waiting_messages": consumer.waiting_messages,
         "spooled_rows": consumer.spooled_rows,
         "spool": consumer.watch.status() | {"overflow": consumer.overflow.status()},

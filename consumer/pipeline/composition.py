@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from consumer.broker import BatchLimits, BrokerConnection, Inbox
 from consumer.config import configured_tables
 from consumer.pipeline.consumer import Consumer
-from consumer.pipeline.telemetry import Telemetry
+from consumer.pipeline.telemetry import QUEUE_FULL, Telemetry
 from consumer.rows import descriptor_bytes
 from consumer.spool import Ledger, Spool
 from sparkplug import OwnTimestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from consumer.config import Configuration
     from consumer.log_budget import LogBudget
@@ -35,6 +35,7 @@ def make_consumer(configuration: Configuration, budget: LogBudget | None = None)
         configuration.limits.budget.queue_bytes,
         BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
         time.monotonic,
+        queue_counter([server.name for server in configuration.servers], telemetry, ledger),
     )
     host_id = configuration.host.id if configuration.host.mode == "active" else None
     own_births = OwnTimestamps()
@@ -84,5 +85,18 @@ def refusal_counter(
     def count(reason: str, messages: int) -> None:
         telemetry.add_reason(reason, messages, server)
         ledger.refuse(server, reason, messages)
+
+    return count
+
+
+def queue_counter(
+    servers: Sequence[str], telemetry: Telemetry, ledger: Ledger
+) -> Callable[[int, Mapping[str, int]], None]:
+    """Counts messages that the inbox refused, by server and edge node."""
+
+    def count(server: int, nodes: Mapping[str, int]) -> None:
+        name = servers[server]
+        telemetry.add_queue_full(name, nodes)
+        ledger.refuse(name, QUEUE_FULL, sum(nodes.values()))
 
     return count

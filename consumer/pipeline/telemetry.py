@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from consumer.log_budget import LogBudget, Rate
+from consumer.pipeline.noisiest import Noisiest
 from sparkplug import Reason
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _PREFIX: Final = "sparkplug_zerobus"
+QUEUE_FULL: Final = "queue_full"
+"""Reason: a message was refused because more comes than can be read."""
+
 _EACH_REASON: Final = Rate(1, 10.0)
 _TELL_EVERY: Final = 1.0
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -82,6 +86,7 @@ class Telemetry:
             "dead_messages": 0,
         }
         self.side_rows: dict[str, int] = {}
+        self.noisiest = Noisiest()
         make = self._counter
         # Looking one up by its label costs more than counting: those of every batch are kept.
         self._received = cache(
@@ -174,6 +179,11 @@ class Telemetry:
         """Whole messages that were lost, knowingly; an example is an edge node."""
         self.totals["messages_discarded"] += messages
         self.add_reason(reason, messages, server, example)
+
+    def add_queue_full(self, server: str, nodes: Mapping[str, int]) -> None:
+        """Messages of a server that the queue refused, by edge node; empty for those of none."""
+        self.noisiest.add(server, nodes)
+        self.add_reason(QUEUE_FULL, sum(nodes.values()), server, max(nodes, key=nodes.__getitem__))
 
     def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
         """Messages that were held and could not be read."""

@@ -155,9 +155,13 @@ def test_what_is_left_over_comes_with_the_next_batch():
 
 
 def several(numbers_and_sizes):
-    """Topics and payloads, some of the topics longer than they usually are."""
+    """Topics and payloads of some nodes, some of the topics longer than they usually are."""
     return (
-        ["topic/" + "x" * (300 if number % 7 == 3 else 0) for number, _ in numbers_and_sizes],
+        [
+            f"spBv1.0/P/{'NBIRTH' if number % 11 == 5 else 'NDATA'}/{number % 4 // 2}"
+            + "x" * (300 if number % 7 == 3 else 0)
+            for number, _ in numbers_and_sizes
+        ],
         [bytes(size) for _, size in numbers_and_sizes],
     )
 
@@ -322,7 +326,7 @@ def test_a_message_that_does_not_fit_is_refused():
     assert box.put(0, message(1, size=100))
     assert box.put(0, message(2, size=100))
     assert not box.put(0, message(3, size=100))
-    assert not box.put(1, message(4, size=0))
+    assert not box.put(0, message(4, size=0))
     assert box.queued_bytes == 2 * (100 + OVERHEAD)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 
 import pytest
@@ -11,7 +12,9 @@ from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
 from consumer.errors import SpoolDiskFull
-from consumer.pipeline.composition import refusal_counter
+from consumer.monitor import status_of
+from consumer.pipeline.composition import queue_counter, refusal_counter
+from consumer.pipeline.noisiest import Noisiest
 from consumer.spool.balance import MessageBalance, RowBalance
 from consumer.spool.dead_letters import DeadLetters
 from consumer.spool.fleet import FleetStore
@@ -86,11 +89,41 @@ def test_a_birth_that_had_waited_and_is_not_committed_leaves_no_earlier_one_behi
 
 def test_what_is_refused_before_it_is_decoded_is_in_the_ledger(consumer):
     count = refusal_counter("plant", consumer.telemetry, consumer.ledger)
-    count("queue_full", 3)
     count("bad_topic", 1)
-    assert messages(consumer) == MessageBalance(
-        received=4, discarded={"queue_full": 3, "bad_topic": 1}
-    )
+    assert messages(consumer) == MessageBalance(received=1, discarded={"bad_topic": 1})
+
+
+def test_what_the_queue_refuses_is_in_the_ledger_and_shown_by_edge_node(consumer, caplog):
+    count = queue_counter(["plant"], consumer.telemetry, consumer.ledger)
+    with caplog.at_level(logging.WARNING):
+        count(0, {"Plant/Edge": 1, "Plant/Loud": 3, "": 2})
+    assert "queue_full: 6 from plant, for example on Plant/Loud" in caplog.text
+    count(0, {"Plant/Loud": 4})
+    assert messages(consumer) == MessageBalance(received=10, discarded={"queue_full": 10})
+    assert consumer.telemetry.reasons == {"queue_full": 10}
+    shown = status_of(consumer)["queue"]
+    assert shown["messages_refused"] == 10
+    assert [
+        (each["messages"], each["group_id"], each["edge_node_id"]) for each in shown["most_refused"]
+    ] == [(7, "Plant", "Loud"), (2, "", ""), (1, "Plant", "Edge")]
+
+
+def test_of_nodes_without_end_those_are_remembered_that_most_was_refused_of():
+    noisiest = Noisiest()
+    for number in range(20_000):
+        noisiest.add("plant", {f"Plant/{number}": 1})
+        if number % 100 == 0:
+            noisiest.add("plant", {"Plant/Loud": 50})
+    assert len(noisiest._nodes) <= 1_000
+    shown = noisiest.status()
+    assert shown["messages_refused"] == 30_000
+    assert len(shown["most_refused"]) == 20
+    assert shown["most_refused"][0] == {
+        "messages": 10_000,
+        "server": "plant",
+        "group_id": "Plant",
+        "edge_node_id": "Loud",
+    }
 
 
 def test_births_that_a_server_keeps_are_messages_too(consumer):
