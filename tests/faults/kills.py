@@ -52,9 +52,9 @@ def killed_among_births(directory: Path, size: Size, say: Callable[[str], None])
     """The consumer is killed while large births come, while some leave, and while it reads them.
 
     The births are a stranger's. They take what births may take of the spool, so that with each
-    large one others leave.
+    large one others leave. In memory they have room, else they would be refused.
     """
-    with rig(directory, size, say) as system:
+    with rig(directory, size, say, limits={"memory": "2GiB"}) as system:
         system.configure(spool={"max_bytes": "64MiB"})
         [server] = system.consumer.configuration["servers"]
         system.consumer.configure({"servers": [{**server, "exclude": [f"{GROUP}/*"]}]})
