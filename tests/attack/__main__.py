@@ -24,14 +24,13 @@ from attack.shapes import SHAPES
 from attack.strangers import DEEDS
 
 _NODES, _RATE = 20, 3_000.0
-_LEAST_SECONDS = 60.0
 
 
 def main() -> int:
     """Attack; 1 if a promise was not kept."""
     names = [*SHAPES, *DEEDS]
     parser = argparse.ArgumentParser(prog="python -m attack", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="for all of it")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for the mix with the fleet")
     parser.add_argument(
         "--only",
         action="append",
@@ -58,8 +57,7 @@ def main() -> int:
     costs = each_alone(directory, names, arguments.memory, _bare, part=arguments.part, seed=seed)
     kept = all(each.kept for each in costs)
     if not arguments.alone:
-        left = arguments.minutes * 60 - (time.monotonic() - started)
-        seconds = max(_LEAST_SECONDS, left)
+        seconds = arguments.minutes * 60
         size = Size(seconds=seconds, nodes=_NODES, rate=_RATE, seed=seed)
         say(f"all of them beside {_NODES} honest edge nodes, for {seconds:.0f} s")
         try:

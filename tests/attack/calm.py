@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 from end_to_end.consumer_process import configuration, consumer
 from faults.plant import HOST_ID
 from faults.zerobus_process import zerobus_process
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from attack.assailant import Assailant
     from attack.gauge import Watch
 
-_QUIET_SECONDS = 0.25
+_QUIET_SECONDS = 0.15
 _QUIET_SHARE = 0.1
 """Of a processor: a consumer that takes less has nothing to do."""
+_GONE = (AssertionError, OSError, httpx.TransportError)
+"""What is raised when a consumer ends, or does not come so far."""
 _DIGESTION = 300.0
 """Seconds that a consumer may take before it is given up."""
 
@@ -81,7 +84,7 @@ class Calm:
             if shape is not None and shape.lasts > _QUIET_SECONDS:
                 self._let(cost, lambda: time.sleep(shape.lasts))
             cost.peak = self._gauge.peak()
-        except (AssertionError, OSError) as error:
+        except _GONE as error:
             cost.peak = self._watch.peaks[-1]
             beyond = self._consumer.process.pid in self._watch.killed
             cost.problems.append(
@@ -100,7 +103,7 @@ class Calm:
             cost.restart = self._gauge.peak()
             code = self._consumer.stop()
             cost.require(code == 0, f"the consumer ended with {code}")
-        except (AssertionError, OSError) as error:
+        except _GONE as error:
             cost.restart = self._watch.peaks[-1]
             cost.problems.append(f"the restart: {error!s:.200}")
             self._consumer.kill()
@@ -136,9 +139,10 @@ class Calm:
         """Wait until the consumer has nothing to do, and nothing on its way."""
         deadline = time.monotonic() + _DIGESTION
         while True:
-            before = self._gauge.cpu()
+            before = sum(self._gauge.by_thread().values())
             time.sleep(_QUIET_SECONDS)
-            idle = self._gauge.cpu() - before < _QUIET_SECONDS * _QUIET_SHARE
+            spent = sum(self._gauge.by_thread().values()) - before
+            idle = abs(spent) < _QUIET_SECONDS * _QUIET_SHARE  # a thread that ended takes its share
             if idle and self._consumer.status()["spooled_rows"] == 0:
                 return
             assert time.monotonic() < deadline, f"not digested within {_DIGESTION:.0f} s"

@@ -89,7 +89,7 @@ def long_strings(part: float, _: random.Random) -> Iterator[Blow]:
 def death_of_many(part: float, _: random.Random) -> Iterator[Blow]:
     """A death of a few bytes, of a node whose devices have 210,000 tags of long names."""
     yield birth("Mortal", tag("Level"))
-    names = b"".join(map(tag, long_names(of(15_000, part), 4_096)))
+    names = b"".join(map(tag, long_names(of(15_000, part), 2_048)))
     for seq in range(1, 15):
         content = envelope(payload(names, seq=seq), seq=seq)
         yield Blow(topic("DBIRTH", "Mortal", f"Device{seq}"), content)
@@ -136,7 +136,7 @@ def empty_metrics(part: float, _: random.Random) -> Iterator[Blow]:
     """As many metrics as are allowed, and more, that say nothing at all."""
     node = "Empty"
     yield birth(node, tag("Level", alias=1))
-    for seq, total in ((1, 500_000), (2, 30_000_000)):
+    for seq, total in ((1, 500_000), (2, 3_000_000), (3, 30_000_000)):
         content = payload(b"\x12\x00" * of(total, part), seq=seq)
         yield Blow(topic("NDATA", node), envelope(content, seq=seq))
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GROUP = "Attack"
+_LARGE = 65 << 20
+"""Bytes that are compressed in haste: more than the consumer inflates."""
 SENT_MS = 1_790_000_000_000
 
 
@@ -98,7 +100,7 @@ def envelope(
     content: bytes, *, seq: int = 0, wbits: int = -15, algorithm: str = "DEFLATE"
 ) -> bytes:
     """A compressed envelope; `wbits` is zlib's word for the format."""
-    stream = zlib.compressobj(9, wbits=wbits)
+    stream = zlib.compressobj(9 if len(content) < _LARGE else 1, wbits=wbits)
     return wrapped(stream.compress(content) + stream.flush(), seq=seq, algorithm=algorithm)
 
 
