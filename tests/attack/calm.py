@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from attack.gauge import Watch
 
 _QUIET_SECONDS = 0.15
-_QUIET_SHARE = 0.1
+_QUIET_SHARE = 0.25
 """Of a processor: a consumer that takes less has nothing to do."""
 _GONE = (AssertionError, OSError, httpx.TransportError)
 """What is raised when a consumer ends, or does not come so far."""

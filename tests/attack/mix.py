@@ -7,6 +7,7 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING
 
+import httpx
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from end_to_end.consumer_process import TABLE
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
     from attack.gauge import Bound, Watch
 
-_LANDING_SECONDS = 300.0
+_PATIENCE = 180.0
+"""Seconds that the consumer may be behind."""
 _SLACK = 1.25
 """What the kernel's bound has above the budget: it counts pages of files, too."""
 
@@ -44,14 +46,20 @@ class Mix:
     def __init__(self, system: Rig, watch: Watch, bound: Bound | None) -> None:
         self.rig = system
         self.watch = watch
-        self.deaths = 0
+        self.problems: list[str] = []
         self._bound = bound
 
     def start(self) -> None:
         """Start the consumer once more, and wait until rows flow."""
+        self._start()
+        self._wait(lambda: self.rig.consumer.answers("/readyz"), "/readyz")
+
+    def _start(self) -> None:
         self.rig.consumer.start()
-        self._look()
-        self.rig.consumer.wait_for(lambda: self.rig.consumer.answers("/readyz"), "/readyz")
+        pid = self.rig.consumer.process.pid
+        self.watch.look_at(pid)
+        if self._bound is not None:
+            self._bound.put(pid)
 
     def begin(self) -> None:
         """Start the consumer and the fleet."""
@@ -61,20 +69,28 @@ class Mix:
         self.rig.plant.wait_online()
         self.rig.plant.wait_heard_from_all()
 
-    def _look(self) -> None:
-        pid = self.rig.consumer.process.pid
-        self.watch.look_at(pid)
-        if self._bound is not None:
-            self._bound.put(pid)
+    def _wait(self, condition: Callable[[], object], what: str) -> None:
+        """Wait, at most so long; a consumer that dies is started again, as a supervisor does."""
+        until = time.monotonic() + _PATIENCE
+        while not self._holds(condition):
+            if time.monotonic() > until:
+                self.problems.append(f"not within {_PATIENCE:.0f} s: {what}")
+                return
+            time.sleep(0.05)
+
+    def _holds(self, condition: Callable[[], object]) -> bool:
+        process = self.rig.consumer.process
+        if process.poll() is not None:
+            self.problems.append(f"the consumer ended with {process.returncode}")
+            self.rig.say(self.problems[-1])
+            self._start()
+        return bool(condition())
 
     def go_on(self, seconds: float) -> None:
-        """Let time pass; a consumer that dies is started again, as a supervisor does."""
+        """Let the attack go on for so long."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if self.rig.consumer.process.poll() is not None:
-                self.deaths += 1
-                self.rig.say(f"the consumer ended with {self.rig.consumer.process.returncode}")
-                self.start()
+            self._holds(lambda: True)
             time.sleep(0.1)
 
     def pause(self) -> None:
@@ -84,12 +100,20 @@ class Mix:
             ids[0] for sent in self.rig.plant.notebook.last_data().values() for ids in sent.values
         }
         begun = time.monotonic()
-        self.rig.consumer.wait_for(
-            lambda: last <= self.rig.table.ids_of_values(),
-            "the fleet's last values",
-            _LANDING_SECONDS,
-        )
-        self.rig.say(f"the fleet's last values landed after {time.monotonic() - begun:.1f} s")
+        self._wait(lambda: last <= self.rig.table.ids_of_values(), "the fleet's last values landed")
+        self.rig.say(f"the fleet's last values: {time.monotonic() - begun:.1f} s")
+
+    def stop(self) -> None:
+        """Let the consumer send what it has, and end in order."""
+        self._wait(self._is_delivered, "no rows spooled")
+        code = self.rig.consumer.stop()
+        if code:
+            self.problems.append(f"the consumer ended with {code} when it was to stop")
+
+    def _is_delivered(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return bool(self.rig.consumer.status()["spooled_rows"] == 0)
+        return False
 
     def resume(self) -> None:
         """Let the fleet speak again, and wait until all of it did."""
@@ -175,19 +199,13 @@ def mixed(
             mix.go_on(size.seconds / 2)
         mix.pause()
         say("stopping")
-        codes = [system.consumer.stop()]
+        mix.stop()
         mix.start()
         mix.resume()
         mix.pause()
-        system.consumer.wait_for(
-            lambda: system.consumer.status()["spooled_rows"] == 0,
-            "no rows spooled",
-            _LANDING_SECONDS,
-        )
-        codes.append(system.consumer.stop())
+        mix.stop()
         verdict = _account(system)
-        verdict.require(codes == [0, 0], f"the consumer ended with {codes}")
-        verdict.require(not mix.deaths, f"the consumer died {mix.deaths} times")
+        verdict.problems += mix.problems
         _judge(verdict, watch.peaks, most_lines(_logs(system)), budget)
         return verdict
 

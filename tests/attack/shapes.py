@@ -176,7 +176,7 @@ SHAPES = {
     "wrong_order": Shape(wrong_order, flood=True, lasts=3.0, in_suite=0.1),
     "wide_templates": Shape(wide_templates),
     "nested_templates": Shape(nested_templates, in_suite=0.1),
-    "data_sets": Shape(data_sets, in_suite=0.05),
+    "data_sets": Shape(data_sets),
     "wide_properties": Shape(wide_properties),
     "nested_properties": Shape(nested_properties, in_suite=0.1),
     "deep_json": Shape(deep_json, in_suite=0.1),
