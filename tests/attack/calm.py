@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from attack.gauge import Watch
 
 _QUIET_SECONDS = 0.15
+_LOOKS = 6
 _QUIET_SHARE = 0.25
 """Of a processor: a consumer that takes less has nothing to do."""
 _GONE = (AssertionError, OSError, httpx.TransportError)
@@ -140,9 +141,13 @@ class Calm:
         deadline = time.monotonic() + _DIGESTION
         while True:
             before = sum(self._gauge.by_thread().values())
-            time.sleep(_QUIET_SECONDS)
+            works = 0
+            for _ in range(_LOOKS):
+                time.sleep(_QUIET_SECONDS / _LOOKS)
+                works += self._gauge.works()
             spent = sum(self._gauge.by_thread().values()) - before
-            idle = abs(spent) < _QUIET_SECONDS * _QUIET_SHARE  # a thread that ended takes its share
+            # A thread that ended takes its share along. One that gets no processor is at work.
+            idle = abs(spent) < _QUIET_SECONDS * _QUIET_SHARE and works < _LOOKS // 2
             if idle and self._consumer.status()["spooled_rows"] == 0:
                 return
             assert time.monotonic() < deadline, f"not digested within {_DIGESTION:.0f} s"

@@ -44,6 +44,15 @@ class Gauge:
                 found[task.name] = int(nanoseconds) / 1e9
         return found
 
+    def works(self) -> bool:
+        """Whether any of its threads runs, would if there were a processor, or waits for a disk."""
+        for task in (self._proc / "task").iterdir():
+            with contextlib.suppress(OSError):
+                stat = (task / "stat").read_text("utf-8")
+                if stat.rpartition(")")[2].split()[0] in "RD":
+                    return True
+        return False
+
     def resident(self) -> float:
         return self._memory("VmRSS")
 
