@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from attack.gauge import Bound, Watch
 
-_PATIENCE = 180.0
+_PATIENCE = 120.0
 """Seconds that the consumer may be behind."""
 _SLACK = 1.25
 """What the kernel's bound has above the budget: it counts pages of files, too."""

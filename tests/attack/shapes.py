@@ -164,7 +164,7 @@ SHAPES = {
     "long_strings": Shape(long_strings, in_suite=0.2),
     "death_of_many": Shape(death_of_many, in_suite=0.3),
     "huge_births": Shape(huge_births, in_suite=1.0),
-    "retold_births": Shape(retold_births, in_suite=0.5),
+    "retold_births": Shape(retold_births, in_suite=0.05),
     "large_values": Shape(large_values, in_suite=0.1),
     "wrong_clocks": Shape(wrong_clocks, flood=True, in_suite=0.1),
     "many_nodes": Shape(many_nodes, flood=True),

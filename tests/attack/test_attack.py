@@ -42,7 +42,7 @@ def test_no_shape_takes_more_than_it_may(tmp_path):
 
 
 def test_the_fleet_loses_nothing_beside_attackers(tmp_path):
-    size = Size(seconds=6.0, nodes=8, rate=1_000.0)
+    size = Size(seconds=4.0, nodes=8, rate=1_000.0)
     verdict = mixed(tmp_path, size, PLAYED, BUDGET, print, part=0.01)
     assert verdict.kept, str(verdict)
 
