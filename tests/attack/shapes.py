@@ -115,7 +115,7 @@ def large_values(part: float, chance: random.Random) -> Iterator[Blow]:
     node = "Large"
     yield birth(node, metric("Text", b"", alias=1, datatype=DataType.String))
     for seq in range(1, 1 + of(40, part)):
-        value = text(b"%d" % seq + bytes([chance.randrange(97, 123)]) * 10_420_000)
+        value = text(b"%d" % seq + bytes([chance.randrange(97, 123)]) * 10_430_000)
         content = payload(metric(value=value, alias=1), seq=seq)
         yield Blow(topic("NDATA", node), envelope(content, seq=seq))
 
