@@ -12,12 +12,13 @@ GATEWAYS ?= 3
 FUZZ_SECONDS ?= 60
 EXPLORE_SECONDS ?= 60
 SOAK_MINUTES ?= 15
+ATTACK_MINUTES ?= 10
 
 # Compiled modules are kept, whatever the environment says: the tests start hundreds of programs.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak conformance lint format bench fuzz explore proto lock broker test-compose clean
+.PHONY: help setup demo test soak attack conformance lint format bench fuzz explore proto lock broker test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -50,6 +51,9 @@ test: setup broker ## The test suite, the same every time, in parallel, against 
 soak: setup broker ## Every fault under load for SOAK_MINUTES in all, and what became of each row
 	@sh scripts/ensure-openssl.sh
 	@PYTHONPATH=tests $(BIN)/python -m faults --minutes $(SOAK_MINUTES) $(ARGS)
+
+attack: setup broker ## Hostile traffic, shape by shape, then all of it beside an honest fleet for ATTACK_MINUTES
+	@PYTHONPATH=tests $(BIN)/python -m attack --minutes $(ATTACK_MINUTES) $(ARGS)
 
 conformance: setup broker ## The specification's assertions, one by one; writes docs/conformance.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance.report -q -n $(PYTEST_WORKERS) $(ARGS)

@@ -318,9 +318,13 @@ class Fleet:
 
     @property
     def unheard_nodes(self) -> int:
-        """Nodes that were alive when the host was away, and of which nothing came since."""
+        """Nodes that were alive when the host was away, and of which nothing came since.
+
+        May be asked by another thread while nodes are added.
+        """
         nodes = self._state.nodes
-        waiting = ~nodes["confirmed"][: nodes.size] & (nodes["next_seq"][: nodes.size] != NOT_BORN)
+        size = nodes.size  # once: it grows meanwhile
+        waiting = ~nodes["confirmed"][:size] & (nodes["next_seq"][:size] != NOT_BORN)
         return int(count_nonzero(waiting))
 
     def take_received(self, *, unborn: bool = False) -> list[Received]:

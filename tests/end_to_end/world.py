@@ -36,10 +36,13 @@ class LandedTable:
         name: str = TABLE,
         schema: pa.Schema = TAG_EVENTS_SCHEMA,
         order: str = "arrival_number",
+        group: str = "",
     ) -> None:
+        """With a `group` only the rows of that one are there, however many others landed."""
         self._path = data_dir.joinpath(*name.split("."))
         self._schema = schema
         self._order = order
+        self._filters = [("group_id", "=", group)] if group else None
         self._files: dict[str, pa.Table] = {}
         self._commit = ""
         self._content = schema.empty_table()
@@ -50,7 +53,9 @@ class LandedTable:
         if not last or last != self._commit:
             present = DeltaTable(self._path).file_uris()
             self._files = {
-                each: self._files[each] if each in self._files else pq.read_table(each)
+                each: self._files[each]
+                if each in self._files
+                else pq.read_table(each, filters=self._filters)
                 for each in present
             }
             self._content = pa.concat_tables([self._schema.empty_table(), *self._files.values()])

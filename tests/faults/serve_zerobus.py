@@ -32,7 +32,7 @@ server = LocalZerobus(
     Path(options["data_dir"]),
     grpc_address=f"127.0.0.1:{options['grpc_port']}",
     http_address=f"127.0.0.1:{options['http_port']}",
-    commit_interval=0.05,
+    commit_interval=options["commit_interval"],
     compact_every=options["compact_every"],
     credentials=options["credentials"],
     token_lifetime=options["token_lifetime"],

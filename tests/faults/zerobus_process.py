@@ -43,6 +43,7 @@ class ZerobusProcess:
     narrow: bool = False
     token_lifetime: float = 3600.0
     compact_every: int = 100
+    commit_interval: float = 0.05
     certificate: Certificate | None = None
     ca_file: Path | None = None
     grpc_port: int = field(default_factory=free_port)
@@ -89,6 +90,7 @@ class ZerobusProcess:
             "http_port": self.http_port,
             "token_lifetime": self.token_lifetime,
             "compact_every": self.compact_every,
+            "commit_interval": self.commit_interval,
             "credentials": {CLIENT_ID: SECRET},
             "tls": [str(self.certificate.cert_file), str(self.certificate.key_file)]
             if self.certificate

@@ -12,6 +12,7 @@ A death makes tags STALE, and the next birth takes that back. Two things are not
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -67,7 +68,7 @@ class Liveness:
         self._births_give_rows = births_give_rows
         self._unsettled: set[tuple[str, str]] = set()
         self._any_unsettled_tag = False
-        self._retired: dict[int, None] = {}  # oldest first
+        self._retired = OrderedDict[int, None]()  # oldest first
 
     # ------------------------------------------------------------------ deaths and births
 
@@ -222,7 +223,7 @@ class Liveness:
         for tag in tags.tolist():
             self._retired[_tag_key(owner, self._catalogue.names[tag])] = None
         while len(self._retired) > _MOST_RETIRED:
-            del self._retired[next(iter(self._retired))]
+            self._retired.popitem(last=False)  # of a dict each would be looked for anew
         due = tags[~self._catalogue.stale[tags]]
         self._tell_peers(owner, due)
         return due

@@ -1,5 +1,6 @@
 """What deaths say about tags, and how births take it back (docs/decoding.md)."""
 
+import time
 from pathlib import Path
 
 import duckdb
@@ -9,6 +10,7 @@ from oracle.messages import ARRIVED, MEASURED_MS, SENT_MS
 from support.columnar import Columnar, change, deaths, message, metric, tag, values, without_deaths
 
 from sparkplug.datatypes import DataType
+from sparkplug.host.fleet import Fleet
 
 TABLE_PAGE = Path(__file__).parents[3] / "docs" / "table.md"
 LATER = ARRIVED + 5_000_000
@@ -265,3 +267,15 @@ def test_it_does_so_when_rows_are_replayed(order):
     rows = (seen.rows + seen.rows)[::order]
     expected = {"Ramp": ("GOOD", 0.0), "Sine": ("GOOD", 0.0)}
     assert {name: latest(rows)[name] for name in expected} == expected
+
+
+def test_a_birth_that_leaves_everything_out_costs_no_more_when_much_is_retired_already():
+    fleet, seconds = Fleet(), []
+    for birth in range(6):
+        tags = [tag(f"{birth}/{number}") for number in range(30_000)]
+        births = (message("NBIRTH", BD_SEQ, *tags),)
+        begun = time.thread_time()
+        fleet.feed(births, 0.0)
+        seconds.append(time.thread_time() - begun)
+    # More than 100,000 are retired from the fifth birth on, and the oldest are forgotten.
+    assert max(seconds[4:]) < 5 * min(seconds[1:4]), seconds

@@ -10,6 +10,8 @@ from support.host_side import Server
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
 from sparkplug.filters import sight_of
+from sparkplug.host.batch import GrowingColumns
+from sparkplug.host.fleet import Fleet
 from sparkplug.host.watch.unheard import ANSWER_SECONDS
 from sparkplug.memory import BirthMemory, RememberedBirth, StaleMemory
 
@@ -401,3 +403,22 @@ def test_a_node_that_is_seen_in_part_is_neither_asked_nor_silent():
     assert plant.wait(AFTER + ALL_REQUESTS) == []
     assert plant.asked == []
     assert plant.told(EventKind.SILENT) == []
+
+
+class Busy(GrowingColumns):
+    """Columns that another thread adds to whenever they are looked at."""
+
+    def __getitem__(self, name):
+        self.append()
+        return super().__getitem__(name)
+
+
+def test_who_counts_the_unheard_need_not_wait_until_no_node_is_added():
+    fleet = Fleet()
+    fleet.feed(births(), 0.0)
+    fleet.connection_lost(1.0)
+    nodes = Busy()
+    nodes.update(fleet._state.nodes)
+    nodes.size = fleet._state.nodes.size
+    fleet._state.nodes = nodes
+    assert fleet.unheard_nodes == 1

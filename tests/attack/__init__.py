@@ -1,0 +1,1 @@
+"""Hostile traffic beside an honest fleet: what it costs, and whom."""
