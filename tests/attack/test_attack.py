@@ -32,7 +32,7 @@ def _part(name: str) -> float:
 def test_no_shape_takes_more_than_it_may(tmp_path):
     with calm(tmp_path, BUDGET) as system:
         system.start()
-        costs = [system.play(name, _part(name)) for name in PLAYED]
+        costs = [system.play(name, _part(name), delivered=False) for name in PLAYED]
         costs.append(after := Cost("restart"))
         system.restart(after)
     for each in costs:
