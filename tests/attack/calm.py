@@ -64,8 +64,11 @@ class Calm:
         self._consumer.wait_for(lambda: self._consumer.answers("/readyz"), "/readyz")
         self._gauge = Gauge(self._consumer.process.pid)
 
-    def play(self, name: str, part: float, seed: int = 1) -> Cost:
-        """Let the running consumer have one shape, message by message."""
+    def play(self, name: str, part: float, seed: int = 1, *, delivered: bool = True) -> Cost:
+        """Let the running consumer have one shape, message by message.
+
+        Unless told else, wait at the end until its rows are `delivered`.
+        """
         chance = random.Random(seed)
         shape = SHAPES.get(name)
         flood = shape is None or shape.flood
@@ -84,6 +87,7 @@ class Calm:
                     cost.largest = max(cost.largest, found[1])
             if shape is not None and shape.lasts > _QUIET_SECONDS:
                 self._let(cost, lambda: time.sleep(shape.lasts))
+            self.digest(delivered=delivered)
             cost.peak = self._gauge.peak()
         except _GONE as error:
             cost.peak = self._watch.peaks[-1]
@@ -127,7 +131,7 @@ class Calm:
         """Act, wait until it is digested, and note what that took."""
         before, threads = self._gauge.cpu(), self._gauge.by_thread()
         found = act()
-        self.digest()
+        self.digest(delivered=False)  # what is acknowledged leaves the spool once a second
         cpu, after = self._gauge.cpu() - before, self._gauge.by_thread()
         busiest = max(seconds - threads.get(tid, 0.0) for tid, seconds in after.items())
         if cost.flood:
@@ -136,8 +140,8 @@ class Calm:
             cost.cpu, cost.decode = max(cost.cpu, cpu), max(cost.decode, busiest)
         return found if isinstance(found, tuple) else (0, 0, 0)
 
-    def digest(self) -> None:
-        """Wait until the consumer has nothing to do, and nothing on its way."""
+    def digest(self, *, delivered: bool = True) -> None:
+        """Wait until the consumer has nothing to do, and nothing in its spool if that is asked."""
         deadline = time.monotonic() + _DIGESTION
         while True:
             before = sum(self._gauge.by_thread().values())
@@ -148,7 +152,7 @@ class Calm:
             spent = sum(self._gauge.by_thread().values()) - before
             # A thread that ended takes its share along. One that gets no processor is at work.
             idle = abs(spent) < _QUIET_SECONDS * _QUIET_SHARE and works < _LOOKS // 2
-            if idle and self._consumer.status()["spooled_rows"] == 0:
+            if idle and not (delivered and self._consumer.status()["spooled_rows"]):
                 return
             assert time.monotonic() < deadline, f"not digested within {_DIGESTION:.0f} s"
 
@@ -157,7 +161,7 @@ class Calm:
 def calm(directory: Path, budget: float) -> Iterator[Calm]:
     """Everything but the start of the consumer."""
     directory.mkdir(parents=True, exist_ok=True)
-    zerobus = {"commit_interval": 0.2, "compact_every": 1_000_000}
+    zerobus = {"compact_every": 1_000_000}
     settings = {"host": {"id": HOST_ID}, **limits(budget)}
     with (
         zerobus_process(directory / "lake", **zerobus) as service,

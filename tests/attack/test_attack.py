@@ -29,10 +29,12 @@ def _part(name: str) -> float:
     return SHAPES[name].in_suite if name in SHAPES else 0.05
 
 
-def test_no_shape_takes_more_than_it_may(tmp_path):
+# Two halves, for two workers.
+@pytest.mark.parametrize("names", [PLAYED[::2], PLAYED[1::2]], ids=["one", "other"])
+def test_no_shape_takes_more_than_it_may(names, tmp_path):
     with calm(tmp_path, BUDGET) as system:
         system.start()
-        costs = [system.play(name, _part(name)) for name in PLAYED]
+        costs = [system.play(name, _part(name), delivered=False) for name in names]
         costs.append(after := Cost("restart"))
         system.restart(after)
     for each in costs:
