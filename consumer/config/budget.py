@@ -40,12 +40,14 @@ class Budget:
         name_characters: most characters of all their names.
         queue_bytes: most payload bytes between MQTT and the spool.
         held_bytes: most bytes of messages that wait for births, of all servers.
+        waiting_bytes: the same of messages that wait for a missing one.
     """
 
     tags: int
     name_characters: int
     queue_bytes: int
     held_bytes: int
+    waiting_bytes: int
 
 
 def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: int = 0) -> Budget:
@@ -70,7 +72,8 @@ def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: 
             f"{queue // MIB}MiB, all else {fixed}MiB; raise it to {_rounded_up(wanted)}MiB, or "
             "lower limits.max_tags, limits.queue_bytes or limits.max_payload",
         )
-    return Budget(tags, NAME * tags, queue, held)
+    waiting = held // 3
+    return Budget(tags, NAME * tags, queue, held - waiting, waiting)
 
 
 def _rounded_up(size: int) -> int:

@@ -37,7 +37,8 @@ class Source:
         self, server: Server, configuration: Configuration, totals: GapTotals, room: TagRoom
     ) -> None:
         limits, budget = configuration.limits, configuration.limits.budget
-        held = budget.held_bytes // len(configuration.servers)
+        servers = len(configuration.servers)
+        held = budget.held_bytes // servers
         host = configuration.host
         self.name = server.name
         self.site = server.site
@@ -49,6 +50,7 @@ class Source:
                 max_nodes=limits.max_nodes,
                 max_tags=budget.tags,
                 max_name_characters=budget.name_characters,
+                max_waiting_bytes=budget.waiting_bytes // servers,
             ),
             hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
             room=room,

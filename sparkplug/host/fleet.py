@@ -147,6 +147,11 @@ class Fleet:
         return len(self._awaiting) + sum(map(len, windows))
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the messages that wait for a missing one."""
+        return self._state.windows.taken
+
+    @property
     def held_whole(self) -> int:
         """Messages that wait as a whole, and are not quarantined."""
         if not self._state.attentive:

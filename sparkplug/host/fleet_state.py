@@ -11,7 +11,7 @@ from sparkplug.host.arrival import Arrival
 from sparkplug.host.batch import CODE, GrowingColumns
 from sparkplug.host.catalogue import TagCatalogue
 from sparkplug.host.nodes.aliases import AliasPool
-from sparkplug.host.nodes.sequence import distance
+from sparkplug.host.nodes.sequence import WindowRoom, distance
 from sparkplug.host.nodes.session import EdgeNodeSession
 from sparkplug.host.recent import RecentMessages
 from sparkplug.host.screening import TagRoom
@@ -120,6 +120,7 @@ class FleetState:
             with_parameters=options.describe_tags,
         )
         self.pool = AliasPool()
+        self.windows = WindowRoom(limits.max_waiting_bytes)
         self.sessions: list[EdgeNodeSession] = []
         self.by_id: dict[NodeKey, EdgeNodeSession] = {}
         self.owners: list[MetricOwner] = []
@@ -300,7 +301,9 @@ class FleetState:
     def new_session(self, topic: Topic) -> EdgeNodeSession:
         """Get to know a node."""
         index = self.nodes.append()
-        session = EdgeNodeSession(topic.group_id, topic.edge_node_id, index, self.pool)
+        session = EdgeNodeSession(
+            topic.group_id, topic.edge_node_id, index, self.pool, self.windows
+        )
         self.nodes["next_seq"][index] = NOT_BORN
         if self.sight is not None:
             partial = not self.sight(topic.group_id, topic.edge_node_id).whole

@@ -40,7 +40,7 @@ class FleetLimits:
     hundred in memory. `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
     `sparkplug.payload.forms`. `max_row_bytes` is for the rows of one message. The names of all
     tags have `max_name_characters` together. Messages are read in portions of
-    `max_portion_memory`.
+    `max_portion_memory`. `max_waiting_bytes` is for what waits for a missing message, of all nodes.
     """
 
     max_payload_bytes: int = 16 * 1024 * 1024
@@ -52,6 +52,7 @@ class FleetLimits:
     max_name_characters: int = 64_000_000
     max_row_bytes: int = 256 * 1024 * 1024
     max_portion_memory: int = 32 * 1024 * 1024
+    max_waiting_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)

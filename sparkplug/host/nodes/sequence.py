@@ -32,6 +32,14 @@ def distance(seq: int, expected: int) -> int:
     return (seq - expected) % SEQ_MODULUS
 
 
+@dataclass(slots=True)
+class WindowRoom:
+    """Bytes that the windows of all nodes of a fleet may have together, and what they have."""
+
+    most: int
+    taken: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class Sequence:
     """What of one node waits for a missing message, and which messages never came.
@@ -42,6 +50,7 @@ class Sequence:
     gaps that were noted so far.
     """
 
+    room: WindowRoom
     waiting: list[Waiting] = field(default_factory=list)
     waiting_bytes: int = 0
     gaps: deque[Gap] = field(default_factory=deque)
@@ -75,23 +84,33 @@ class Sequence:
         )
 
     def wait(self, entry: Waiting) -> bool:
-        """Put a message into the window; return whether the window is full now."""
+        """Put a message into the window; return whether the window is full now.
+
+        It may have as much as the windows of all nodes leave free: so many large ones leave
+        room for small ones.
+        """
         self.waiting.append(entry)
-        self.waiting_bytes += len(entry.message.payload)
-        return len(self.waiting) > MAX_WAITING or self.waiting_bytes > MAX_WAITING_BYTES
+        self._take(entry.size)
+        most = min(MAX_WAITING_BYTES, self.room.most - self.room.taken)
+        return len(self.waiting) > MAX_WAITING or self.waiting_bytes > most
+
+    def _take(self, size: int) -> None:
+        self.waiting_bytes += size
+        self.room.taken += size
 
     def next_waiting(self, expected: int) -> Waiting | None:
         """Take the first waiting message of this seq out of the window."""
         for entry in self.waiting:
             if entry.seq == expected:
                 self.waiting.remove(entry)
-                self.waiting_bytes -= len(entry.message.payload)
+                self._take(-entry.size)
                 return entry
         return None
 
     def take_waiting(self) -> list[Waiting]:
         """Empty the window; the messages in order of arrival."""
-        taken, self.waiting, self.waiting_bytes = self.waiting, [], 0
+        taken, self.waiting = self.waiting, []
+        self._take(-self.waiting_bytes)
         return taken
 
     # ------------------------------------------------------------------ gaps

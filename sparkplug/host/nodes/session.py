@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sparkplug.host.nodes.aliases import AliasPool
     from sparkplug.host.nodes.seq_place import SeqPlace
+    from sparkplug.host.nodes.sequence import WindowRoom
     from sparkplug.host.nodes.waiting import Waiting
 
 TRANSMISSION_VERSION = "Node Info/Transmission Version"
@@ -35,7 +36,9 @@ class EdgeNodeSession:
     The sequence counter lives in the fleet's columns, because every message needs it.
     """
 
-    def __init__(self, group_id: str, edge_node_id: str, index: int, pool: AliasPool) -> None:
+    def __init__(
+        self, group_id: str, edge_node_id: str, index: int, pool: AliasPool, windows: WindowRoom
+    ) -> None:
         self.index = index
         self.owner = MetricOwner(group_id, edge_node_id, None)
         self.devices: dict[str, MetricOwner] = {}
@@ -44,7 +47,7 @@ class EdgeNodeSession:
         self.bd_seq: int | None = None
         self.counted_bd_seq: int | None = None  # the same, of births that edge nodes sent
         self._other_bd_seqs: frozenset[int] = frozenset()  # of the session before, and its death
-        self.sequence = Sequence()
+        self.sequence = Sequence(windows)
         self.by_certificate = False  # in doubt, and what is known comes from the server
         self.in_doubt = False  # alive, but what its aliases stand for is not known
         self.asked_unsure_at: float | None = None  # for a birth that tells what aliases mean

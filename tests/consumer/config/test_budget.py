@@ -77,5 +77,6 @@ def test_shares_never_exceed_the_memory_and_what_is_advised_suffices(memory, pay
         assume(advised > memory)
         budget = budget_of(advised * MIB, **wishes)
         memory = advised
-    known = PROGRAM + READING + SENDING + budget.queue_bytes + budget.held_bytes
+    waits = budget.queue_bytes + budget.held_bytes + budget.waiting_bytes
+    known = PROGRAM + READING + SENDING + waits
     assert known + TAG * budget.tags <= memory * MIB

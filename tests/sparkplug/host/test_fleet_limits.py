@@ -267,6 +267,25 @@ def test_names_that_nobody_declares_any_more_are_forgotten_though_they_are_few()
     ]
 
 
+# Windows
+
+
+def test_what_waits_for_missing_messages_of_all_nodes_together_is_bounded():
+    nodes = [f"N{number}" for number in range(20)]
+    seen = Columnar(FleetLimits(max_waiting_bytes=100_000), reorder_timeout=60.0)
+    seen.feed(*(message("NBIRTH", tag("Ramp", 0), node=node) for node in nodes))
+    large = [change(0, float(number)) for number in range(20)]
+    for seq in range(2, 6):  # 1 is missing
+        seen.feed(*(message("NDATA", *large, seq=seq, node=node) for node in nodes))
+        assert seen.fleet.waiting_bytes <= 100_000
+    assert seen.fleet.held_messages > 0
+    assert seen.counts["sequence_gap"] > 10
+    small = message("NDATA", change(0, 9.0), seq=2, node="Late")
+    seen.feed(message("NBIRTH", tag("Ramp", 0), node="Late"), small)
+    rows = seen.feed(message("NDATA", change(0, 8.0), seq=1, node="Late"))
+    assert values(rows) == [("Ramp", 8.0), ("Ramp", 9.0)]  # its window had room
+
+
 # Rows
 
 
