@@ -15,10 +15,10 @@ from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
 from consumer.pipeline.rebirths import AlarmLog
 from consumer.pipeline.taken import Taken, committed, in_pieces, write_all
 from consumer.spool import NewBatch
-from sparkplug import Reason
+from sparkplug import MessageBatch, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from consumer.delivery import Deliveries
     from consumer.pipeline.back_pressure import BackPressure
@@ -113,19 +113,24 @@ class Decoding:
 
     def _in_portions(self, batch: InboxBatch) -> Iterator[InboxBatch]:
         """The batch, divided if it would take much memory to be decoded at once."""
-        portions = {
-            index: list(self._sources[index].fleet.portions(messages))
-            for index, messages in batch.by_server.items()
-        }
-        if all(len(each) == 1 for each in portions.values()):
+        kept = self._portions({i: MessageBatch(each) for i, each in batch.certificates.items()})
+        heard = self._portions(batch.by_server)
+        if len(kept) == len(batch.certificates) and len(heard) == len(batch.by_server):
             yield batch
             return
-        if batch.certificates:
-            yield InboxBatch(certificates=batch.certificates)
-        for index, each in portions.items():
-            yield from (InboxBatch({index: messages}) for messages in each)
+        for index, messages in kept:
+            yield InboxBatch(certificates={index: list(messages)})
+        for index, messages in heard:
+            yield InboxBatch({index: messages})
         if batch.lost:
             yield InboxBatch(lost=batch.lost)
+
+    def _portions(self, by_server: Mapping[int, MessageBatch]) -> list[tuple[int, MessageBatch]]:
+        return [
+            (index, portion)
+            for index, messages in by_server.items()
+            for portion in self._sources[index].fleet.portions(messages)
+        ]
 
     def _take_whatever_it_is(self, batch: InboxBatch) -> None:
         """Let one batch that cannot be decoded cost no more than itself.

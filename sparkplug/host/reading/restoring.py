@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _RESTORED_AT_ONCE: Final = 64
 _RESTORED_BYTES: Final = 4 << 20
 _MOST_EARLY: Final = 1000
+_MOST_EARLY_BYTES: Final = 4 << 20
 
 
 class Restoration:
@@ -144,12 +145,18 @@ class Restoration:
         session = self._state.session_of(certificate.topic)
         if session is None and certificate.topic.device_id is not None:
             # Its node's may come yet.
-            self.early_certificates = [
-                *self.early_certificates[1 - _MOST_EARLY :],
-                certificate.message._replace(topic=CERTIFICATE_PREFIX + certificate.message.topic),
-            ]
+            early = certificate.message
+            self._keep_early(early._replace(topic=CERTIFICATE_PREFIX + early.topic))
         confirmed = session is not None and bool(self._state.nodes["confirmed"][session.index])
         return tells_more(certificate, session, confirmed=confirmed)
+
+    def _keep_early(self, message: Message) -> None:
+        """Keep a certificate for a while; older ones may have to go."""
+        early = [*self.early_certificates[1 - _MOST_EARLY :], message]
+        size = sum(len(each.payload) for each in early)
+        while size > _MOST_EARLY_BYTES:
+            size -= len(early.pop(0).payload)
+        self.early_certificates = early
 
     # ------------------------------------------------------------------ both
 

@@ -15,7 +15,7 @@ from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import decoding
 from consumer.rows import TagEvents
 from consumer.spool.balance import read_balance
-from sparkplug.messages import MessageBatch
+from sparkplug.messages import Message, MessageBatch
 
 MAIN = "main.ot.tag_events"
 TAGS = 300
@@ -206,3 +206,19 @@ def test_what_cannot_be_encoded_behind_some_pieces_is_lost_and_booked(consumer, 
     found = balance(consumer)
     assert found.balanced
     assert found.rows[MAIN].dropped == {"decoding_failed": TAGS - landed}
+
+
+def test_births_that_a_server_keeps_are_read_in_portions_and_before_all_else(consumer):
+    swarm = message("NBIRTH").payload + b"\x12\x00" * 100_000
+    births = [
+        Message(f"$sparkplug/certificates/spBv1.0/Plant/NBIRTH/N{number}", swarm, 0, retained=True)
+        for number in range(4)
+    ]
+    batch = InboxBatch({0: MessageBatch([data(1, 2.0)])}, {0: births}, {0: 7})
+    found = list(consumer.decoding._in_portions(batch))
+    assert [len(part.certificates.get(0, [])) for part in found] == [1, 1, 1, 1, 0, 0]
+    assert [len(part.by_server.get(0, [])) for part in found] == [0, 0, 0, 0, 1, 0]
+    assert [part.lost for part in found] == [{}, {}, {}, {}, {}, {0: 7}]
+    assert list(consumer.decoding._in_portions(InboxBatch(lost={0: 7}))) == [
+        InboxBatch(lost={0: 7})
+    ]

@@ -248,6 +248,16 @@ def test_devices_that_wait_for_their_node_are_bounded():
     assert len(server.fleet._restoration.early_certificates) == 1000
 
 
+def test_large_births_of_devices_that_wait_for_their_node_are_bounded_by_their_bytes():
+    server = Server()
+    birth = dbirth(node="Nowhere")
+    filling = birth.payload + b"\x2a\x80\x80\x40" + bytes(1 << 20)  # a body of a mebibyte
+    for _ in range(9):
+        warm(server, birth._replace(payload=filling))
+    kept_bytes = [len(each.payload) for each in server.fleet._restoration.early_certificates]
+    assert 3 << 20 < sum(kept_bytes) <= 4 << 20
+
+
 # What cannot be used
 
 
