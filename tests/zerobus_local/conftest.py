@@ -8,6 +8,7 @@ os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 import pyarrow as pa
 import pytest
+from support.garbage import _no_garbage  # noqa: F401 - a fixture
 from support.local_rig import READING, TABLE, Client
 
 from zerobus_local import LocalZerobus
