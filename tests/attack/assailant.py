@@ -23,6 +23,9 @@ _PINGREQ, _PINGRESP = b"\xc0\x00", b"\xd0\x00"
 _BREATH = 0.25
 """Seconds of messages that go out together."""
 
+_BETWEEN_DEEDS = 1.0
+"""Seconds: the pace of an attacker at the sockets. Nothing is waited for."""
+
 
 class Pace(NamedTuple):
     """The most that an attacker publishes in a second: messages, and bytes of payload."""
@@ -101,7 +104,7 @@ def assail(target: Target, names: Sequence[str], part: float, seed: int, pace: P
             for name in chance.sample(names, len(names)):
                 if name in DEEDS:
                     DEEDS[name](target, part, chance)
-                    time.sleep(1.0)
+                    time.sleep(_BETWEEN_DEEDS)
                     continue
                 with contextlib.suppress(ConnectionError):
                     somebody.hurl(SHAPES[name].blows(part, chance))

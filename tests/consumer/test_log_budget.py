@@ -8,18 +8,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
 
 from consumer.log_budget import ALL_KINDS, EACH_KIND, ONCE_A_MINUTE, TELL_EVERY, LogBudget
 
 MOST_A_SECOND = 50
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

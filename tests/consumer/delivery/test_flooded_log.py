@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from support.clock import Clock
 
 from consumer.delivery import DeliveryOptions
 from consumer.delivery.health import StreamHealth
@@ -12,14 +13,6 @@ from consumer.errors import FailureKind, SinkFailure
 from consumer.log_budget import EACH_KIND, LogBudget
 
 TABLE = "main.ot.tag_events"
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

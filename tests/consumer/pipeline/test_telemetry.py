@@ -7,19 +7,12 @@ from collections import Counter
 
 import pytest
 from prometheus_client import generate_latest
+from support.clock import Clock
 
 from consumer.pipeline.telemetry import Telemetry
 from sparkplug.messages import Reason
 
 LOGGER = "consumer.pipeline.telemetry"
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
