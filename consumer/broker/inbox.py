@@ -31,13 +31,21 @@ _COUNTED_ABOVE: Final = 2
 """Until less than one part of so many is full, it is known who has how much waiting."""
 
 
+FEW_MESSAGES: Final = 100
+"""A batch costs the same whether it has one message or so many: it may wait a little for more."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """A batch is handed over when the first of these is reached: count, bytes, seconds."""
+    """A batch is handed over when the first of these is reached: count, bytes, seconds.
+
+    While it has fewer than `FEW_MESSAGES` it waits for `quiet_delay` seconds, if that is longer.
+    """
 
     max_messages: int
     max_bytes: int
     max_delay: float
+    quiet_delay: float = 0.0
 
 
 class Inbox:
@@ -81,6 +89,7 @@ class Inbox:
         self._taken_bytes = 0  # since the fair level was worked out
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
         self._closed = False
+        self._waits_for_more = False  # whoever takes, although its batch has waited long enough
         self._condition = threading.Condition()
 
     @property
@@ -199,6 +208,8 @@ class Inbox:
         if filling.count >= limits.max_messages or filling.size >= limits.max_bytes:
             self._full.append(filling)
             self._filling = None
+            self._condition.notify()
+        elif self._waits_for_more and filling.count >= FEW_MESSAGES:
             self._condition.notify()
 
     def put_lost(self, server: int, at_us: int) -> None:
@@ -340,10 +351,11 @@ class Inbox:
             if not self._full and self._filling is None and not self._closed:
                 self._condition.wait(timeout)
             while not self._full and self._filling is not None and not self._closed:
-                left = self._filling.started_at + self._limits.max_delay - self._clock()
+                left = self._left(self._filling)
                 if left <= 0:
                     break
                 self._condition.wait(left)
+            self._waits_for_more = False
             if self._full:
                 filled = self._full.popleft()
             elif self._filling is not None:
@@ -355,6 +367,13 @@ class Inbox:
                 self._count_off(filled, self._shares)
             self._lost.difference_update(filled.taken.lost)
             return filled.taken
+
+    def _left(self, filling: Filling) -> float:
+        """Seconds for which a batch is to wait before it is looked at again. Under the lock."""
+        limits, waited = self._limits, self._clock() - filling.started_at
+        left = limits.max_delay - waited
+        self._waits_for_more = left <= 0 and filling.count < FEW_MESSAGES
+        return limits.quiet_delay - waited if self._waits_for_more else left
 
     def _count_off(self, filled: Filling, shares: Shares) -> None:
         """A batch waits no longer. Under the lock."""

@@ -33,7 +33,9 @@ def make_consumer(configuration: Configuration, budget: LogBudget | None = None)
     batch = configuration.batch
     inbox = Inbox(
         configuration.limits.budget.queue_bytes,
-        BatchLimits(batch.max_messages, batch.max_bytes, batch.max_delay),
+        BatchLimits(
+            batch.max_messages, batch.max_bytes, batch.max_delay, batch.longest_quiet_delay
+        ),
         time.monotonic,
         queue_counter([server.name for server in configuration.servers], telemetry, ledger),
     )

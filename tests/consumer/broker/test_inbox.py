@@ -33,8 +33,8 @@ def message(number, size=10):
     return Message(f"topic/{number}", bytes(size), number)
 
 
-def inbox(clock=None, *, room=PLENTY, messages=1000, size=PLENTY, delay=0.05):
-    return Inbox(room, BatchLimits(messages, size, delay), clock or Clock())
+def inbox(clock=None, *, room=PLENTY, messages=1000, size=PLENTY, delay=0.05, quiet=0.0):
+    return Inbox(room, BatchLimits(messages, size, delay, quiet), clock or Clock())
 
 
 def numbers(batch):
@@ -99,6 +99,43 @@ def test_a_batch_is_not_handed_over_before_that():
     started = clock.now
     assert numbers(box.take(0.0)) == {0: [1]}
     assert clock.now - started == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("messages", "waited"), [(1, 0.2), (99, 0.2), (100, 0.05), (150, 0.05)])
+def test_a_batch_of_few_messages_waits_for_longer(messages, waited):
+    clock = Clock(step=0.01)
+    box = inbox(clock, delay=0.05, quiet=0.2)
+    for number in range(messages):
+        box.put(0, message(number))
+    started = clock.now
+    assert numbers(box.take(0.0)) == {0: list(range(messages))}
+    assert clock.now - started == pytest.approx(waited)
+
+
+def test_a_batch_of_few_messages_waits_no_shorter_than_others():
+    clock = Clock(step=0.01)
+    box = inbox(clock, delay=0.05, quiet=0.01)
+    box.put(0, message(1))
+    started = clock.now
+    box.take(0.0)
+    assert clock.now - started == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_batch_that_waits_for_more_is_handed_over_when_that_has_come(together):
+    clock = Clock()
+    box = inbox(clock, delay=0.05, quiet=10_000.0)
+    box.put(0, message(0))
+    clock.now += 0.06
+    thread, found = waiting_take(box)
+    more = [message(number) for number in range(1, 100)]
+    if together:
+        box.put_many(0, [m.topic for m in more], [m.payload for m in more], 0)
+    else:
+        for each in more:
+            box.put(0, each)
+    joined(thread)
+    assert len(found[0].by_server[0]) == 100
 
 
 def test_a_full_batch_does_not_wait_for_its_delay():

@@ -52,7 +52,7 @@ def test_the_contract_of_names_and_nesting_is_kept():
             "unheard",
         ],
         "normalize": ["emit_births", "emit_stale", "emit_transient", "profile", "tag_path"],
-        "batch": ["max_bytes", "max_delay", "max_messages"],
+        "batch": ["max_bytes", "max_delay", "max_messages", "quiet_delay"],
         "spool": [
             "high_watermark",
             "low_watermark",

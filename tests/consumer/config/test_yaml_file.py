@@ -108,7 +108,7 @@ def test_variables_put_in_no_more_than_a_file_may_hold(tmp_path):
     [10**400, 10**5000, -(10**5000), "1" * 100_000 + "MiB"],
     ids=["large", "larger", "negative", "text"],
 )
-@pytest.mark.parametrize("key", ["max_bytes", "max_delay", "max_messages"])
+@pytest.mark.parametrize("key", ["max_bytes", "max_delay", "max_messages", "quiet_delay"])
 def test_a_number_of_many_digits_is_refused_like_another(number, key):
     said = refusal((f"batch.{key}", number))
     assert said.startswith(f"c.yaml: batch.{key}: must be")
