@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +17,7 @@ from consumer.errors import SpoolError
 from consumer.http import HttpServer
 from consumer.log_budget import LogBudget
 from consumer.logs import configure_logging
+from consumer.malloc import share_arenas
 from consumer.monitor import status_of
 from consumer.pipeline import make_consumer
 
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from consumer.pipeline import Consumer
 
 _LOG = logging.getLogger(__name__)
-
-_M_ARENA_MAX: Final = -8
-_MOST_ARENAS: Final = 2
-"""Heaps of glibc's malloc. By default there are eight for each core, and each of them keeps what
-its threads have freed: under load 110 MiB that nobody used, in a process of 450."""
 
 
 @click.command(
@@ -85,16 +80,6 @@ def command(context: click.Context, config_path: Path) -> None:
     if consumer.failure is not None:
         context.exit(EXIT_FAILURE)
     context.exit(EXIT_INTERRUPTED if signal.SIGINT in received else 0)
-
-
-def share_arenas() -> None:
-    """Let threads share few heaps, from the next thread on: where malloc is glibc's.
-
-    Whoever sets MALLOC_ARENA_MAX has decided that for themselves.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
-        mallopt(_M_ARENA_MAX, _MOST_ARENAS)
 
 
 def _report_ledger(consumer: Consumer) -> None:

@@ -7,13 +7,14 @@ the consumer say whether their sum holds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from consumer.config.section import ConflictError
 from consumer.config.units import MIB
 
-PROGRAM: Final = 160 * MIB
+PROGRAM: Final = 128 * MIB
 """The program with its libraries, at rest, with a few thousand tags."""
 READING: Final = 64 * MIB
 """A portion of a batch, or one message of as many metrics as it may have, while it is read."""
@@ -25,6 +26,12 @@ NAME: Final = 32
 
 _QUEUE_SHARE: Final = 12
 _HELD_SHARE: Final = 12
+_FILES_SHARE: Final = 32
+_DEFINITIONS_SHARE: Final = 32
+_GROWING: Final = 1 / _QUEUE_SHARE + 1 / _HELD_SHARE + 1 / _FILES_SHARE + 1 / _DEFINITIONS_SHARE
+"""The part of the memory that grows with it."""
+MEMBER: Final = 140
+"""Bytes of one member of a template definition, beside what it has on the wire."""
 _USUAL_PAYLOAD: Final = 16 * MIB
 _COPIES: Final = 3
 """A large payload is there as it came, as columns, and as what a dead letter keeps."""
@@ -40,7 +47,10 @@ class Budget:
         name_characters: most characters of all their names.
         queue_bytes: most payload bytes between MQTT and the spool.
         held_bytes: most bytes of messages that wait for births, of all servers.
-        waiting_bytes: the same of messages that wait for a missing one.
+        waiting_bytes: the same of messages that wait for a missing one, and of late births.
+        file_bytes: most bytes of unfinished files, of all servers.
+        definition_members: most members of template definitions, of all servers.
+        definition_bytes: most bytes of the definitions on the wire.
     """
 
     tags: int
@@ -48,6 +58,9 @@ class Budget:
     queue_bytes: int
     held_bytes: int
     waiting_bytes: int
+    file_bytes: int
+    definition_members: int
+    definition_bytes: int
 
 
 def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: int = 0) -> Budget:
@@ -60,23 +73,32 @@ def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: 
     """
     queue = queue_bytes or max(memory // _QUEUE_SHARE, max_payload)
     held = memory // _HELD_SHARE
+    files, definitions = memory // _FILES_SHARE, memory // _DEFINITIONS_SHARE
     large = _COPIES * max(0, max_payload - _USUAL_PAYLOAD)
-    others = PROGRAM + READING + SENDING + queue + held + large
+    rest = PROGRAM + READING + SENDING + held + large + files + definitions
+    others = rest + queue
     tags = max_tags or max(_LEAST_TAGS, (memory - others) // TAG)
     wanted = others + TAG * tags
     if wanted > memory:
-        fixed = (PROGRAM + READING + SENDING + held + large) // MIB
         raise ConflictError(
             "limits.memory",
             f"{memory // MIB}MiB are too few: {tags} tags take {TAG * tags // MIB}MiB, the queue "
-            f"{queue // MIB}MiB, all else {fixed}MiB; raise it to {_rounded_up(wanted)}MiB, or "
-            "lower limits.max_tags, limits.queue_bytes or limits.max_payload",
+            f"{queue // MIB}MiB, all else {rest // MIB}MiB; raise it to {_rounded_up(wanted)}MiB, "
+            "or lower limits.max_tags, limits.queue_bytes or limits.max_payload",
         )
     waiting = held // 3
-    return Budget(tags, NAME * tags, queue, held - waiting, waiting)
+    return Budget(
+        tags=tags,
+        name_characters=NAME * tags,
+        queue_bytes=queue,
+        held_bytes=held - waiting,
+        waiting_bytes=waiting,
+        file_bytes=files,
+        definition_members=definitions // 2 // MEMBER,
+        definition_bytes=definitions // 2,
+    )
 
 
 def _rounded_up(size: int) -> int:
     """A number of MiB in which that fits, though some shares grow with the whole."""
-    grown = size * _QUEUE_SHARE // (_QUEUE_SHARE - 2)
-    return -(-grown // (64 * MIB)) * 64
+    return math.ceil(size / (1 - _GROWING) / (64 * MIB)) * 64

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from consumer.config import configured_tables
 from consumer.errors import SpoolError
+from consumer.malloc import FreedMemory
 from consumer.pipeline import wiring
 from consumer.pipeline.arrival_numbers import next_arrival
 from consumer.pipeline.back_pressure import BackPressure
+from consumer.pipeline.commits import Commits
 from consumer.pipeline.decoding import Decoding
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.overflow import Overflow
@@ -102,6 +104,18 @@ class Consumer:
         self._rebirths = Rebirths(
             self.sources, connections, self.side, telemetry, passive=host.mode == "passive"
         )
+        self.commits = Commits(
+            zerobus.table,
+            sources=self.sources,
+            spool=spool,
+            side=self.side,
+            ledger=ledger,
+            telemetry=telemetry,
+            deliveries=self.deliveries,
+            overflow=self.overflow,
+            back_pressure=self.back_pressure,
+            next_arrival=first_arrival,
+        )
         self.decoding = Decoding(
             zerobus.table,
             intake=intake,
@@ -116,7 +130,8 @@ class Consumer:
             watch=self.watch,
             back_pressure=self.back_pressure,
             rebirths=self._rebirths,
-            next_arrival=first_arrival,
+            commits=self.commits,
+            freed=FreedMemory(configuration.limits.memory, time.monotonic),
         )
 
     @property
@@ -155,8 +170,8 @@ class Consumer:
         patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
         remaining = self.deliveries.stop(patience)
         if self.failure is not None:
-            self.decoding.lose("decoding_failed")
-        self.decoding.write_ledger()
+            self.commits.lose("decoding_failed")
+        self.commits.write_ledger()
         with contextlib.suppress(SpoolError):
             self._last_balance = self.balance()
         self.spool.close()

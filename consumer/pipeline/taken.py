@@ -11,7 +11,7 @@ from consumer.rows import EncodedRows, normalize
 from sparkplug import HOST, ROW_TYPES, BirthMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from consumer.pipeline.source import Source
     from consumer.rows import TagEvents
@@ -41,6 +41,10 @@ class Made:
         """Rows that are to be committed."""
         return len(self.events) - self.committed
 
+    def number(self, first_arrival: int) -> None:
+        """Give those that are left the arrival numbers from this one on."""
+        self.events = self.events.numbered(first_arrival - self.committed)
+
     def encode(self) -> Iterator[EncodedRows]:
         """What is left, a few MiB at a time."""
         start, arrived_us = self.committed, self.events.observations.received_us
@@ -54,23 +58,32 @@ Piece = list[tuple[Made, EncodedRows]]
 
 
 class Taken:
-    """What one server's part of a batch gave, on its way to the spool."""
+    """What one server's part of a batch gave, on its way to the spool.
+
+    `conclude` it before it is written.
+    """
 
     def __init__(self, source: Source, decoded: Decoded) -> None:
         self.source = source
         self.decoded = decoded
         self.made: list[Made] = []
         self.held: list[HeldMessage] | None = None
-        self.sequence = source.fleet.sequence_state()
-        self.conduct = source.fleet.conduct_state()
+        self.sequence = source.written_sequence
+        self.conduct = source.written_conduct
         self.births_left: list[KeptNode] = []
         self.dead_lost = 0
         self.held_lost = 0
         self.dead = decoded.quarantined + decoded.expired
         self._dropped = 0
-        source.gaps.take(decoded.gaps)
-        source.gaps.collect()
-        source.no_longer_held |= source.fleet.no_longer_held()
+
+    def conclude(self, *, leaving: bool = False) -> None:
+        """What is remembered with the rows is what is known now. `leaving`: there is no later."""
+        source, fleet = self.source, self.source.fleet
+        self.sequence, self.conduct = fleet.sequence_state(), fleet.conduct_state()
+        source.gaps.take(self.decoded.gaps)
+        if not fleet.has_unfinished:  # else it might be of what is not kept yet
+            source.gaps.collect(leaving=leaving)
+            source.no_longer_held |= fleet.no_longer_held()
 
     @property
     def is_worth_a_commit(self) -> bool:
@@ -166,23 +179,29 @@ def write_all(db: Transaction, taken: list[Taken], ledger: Ledger, room: Callabl
     ledger.write(db)
 
 
-def in_pieces(taken: Iterable[Taken], most_bytes: int) -> Iterator[tuple[Piece, bool]]:
+def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, bool]]:
     """The rows of all servers' parts in their order, and of each piece whether it is the last.
 
     A piece is full when it has `most_bytes`, and is made when it is asked for: what was encoded
     before may have been freed by then. The last one may be empty.
     """
     piece: Piece = []
-    size = 0
+    size, left = 0, sum(each.rows_left for each in taken)
     for each in taken:
         for made in each.made:
             for rows in made.encode():
-                if size >= most_bytes:
-                    yield piece, False
-                    piece, size = [], 0
                 piece.append((made, rows))
                 size += rows.nbytes
+                left -= len(rows)
+                if size >= most_bytes and left:
+                    yield piece, False
+                    piece, size = [], 0
     yield piece, True
+
+
+def rows_in(piece: Piece) -> int:
+    """How many rows a piece has."""
+    return sum(len(rows) for _, rows in piece)
 
 
 def committed(piece: Piece) -> None:

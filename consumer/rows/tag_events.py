@@ -9,7 +9,7 @@ bytes are what any protobuf library would write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -142,6 +142,12 @@ class TagEvents:
     def __len__(self) -> int:
         return len(self.observations)
 
+    def numbered(self, first_arrival: int) -> TagEvents:
+        """The same rows with other arrival numbers, from this one on."""
+        index = _VARIABLE_SCHEMA.get_field_index("arrival_number")
+        numbers = _numbers(first_arrival, len(self))
+        return replace(self, variable=self.variable.set_column(index, "arrival_number", numbers))
+
     def encode(self, start: int = 0) -> Iterator[pa.BinaryArray]:
         """Encoded TagEvents from this row on, in pieces that fit into the processor's cache.
 
@@ -228,10 +234,14 @@ def normalize(observations: Observations, tags: TagColumns, first_arrival: int) 
         _booleans(values.integer, kind == ValueKind.BOOLEAN),
         _column(_INT32, observations.seq.astype(np.int32), observations.seq >= 0),
         _column(_INT64, observations.payload_time_us, observations.payload_time_us >= 0),
-        _column(_INT64, np.arange(first_arrival, first_arrival + rows, dtype=np.int64)),
+        _numbers(first_arrival, rows),
     ]
     variable = pa.RecordBatch.from_arrays(columns, schema=_VARIABLE_SCHEMA)
     return TagEvents(observations, tags, variable)
+
+
+def _numbers(first: int, count: int) -> pa.Array:
+    return _column(_INT64, np.arange(first, first + count, dtype=np.int64))
 
 
 def _column(

@@ -12,13 +12,14 @@ memory, and after a crash the table alone knows how many messages that were.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from consumer.spool.types import NewBatch
     from sparkplug import Decoded
@@ -136,6 +137,18 @@ class Ledger:
         """The batch gave nothing to commit: it goes with the next one."""
         with self._lock:
             self._let_wait()
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """The batch is not finished, and others are put together meanwhile, each to its end."""
+        with self._lock:
+            unfinished, self._batch = self._batch, defaultdict(int)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for key, amount in unfinished.items():
+                    self._batch[key] += amount
 
     def _set_held(self, server: str, held: int) -> None:
         self._batch[MESSAGES + server, HELD] += held - self._held.get(server, 0)

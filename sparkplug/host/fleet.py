@@ -12,6 +12,7 @@ deaths), `SessionReader` (one message in its session), `Windows` (what is out of
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from sparkplug.events import Event, EventKind
 from sparkplug.host.batch import apart_from_deaths
 from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
-from sparkplug.host.portions import Scale
+from sparkplug.host.portions import Portion, Scale
 from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
 from sparkplug.host.reading.batch_reader import BatchReader
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from sparkplug.gaps import Gap
     from sparkplug.host.nodes.holding import HoldLimits
     from sparkplug.host.nodes.session import EdgeNodeSession
-    from sparkplug.host.nodes.waiting import HeldMessage
+    from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
     from sparkplug.host.watch.accounts import Received
     from sparkplug.host.watch.silence import SilentNode
     from sparkplug.memory import RememberedBirth
@@ -111,11 +112,12 @@ class Fleet:
             passive=passive,
         )
         self._state = state = FleetState(self.limits, options, wanted, sight, room)
-        self._scale = Scale(state)
+        self._unfinished: tuple[NodeKey, int] | None = None
         self.catalogue = state.catalogue
         self.alarms = state.alarms
         self.liveness = state.liveness
         self._awaiting = AwaitingBirths(state, hold_limits)
+        self._scale = Scale(state, self._awaiting)
         resolution, lifecycle = Resolution(state), Lifecycle(state)
         reader = SessionReader(state, resolution, self._awaiting, lifecycle)
         windows = Windows(state, reader)
@@ -160,14 +162,15 @@ class Fleet:
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
 
-    def portions(self, messages: MessageBatch) -> Iterator[MessageBatch]:
+    def portions(self, messages: MessageBatch) -> Iterator[Portion]:
         """The messages as they are to be fed: in portions that take little memory to be read."""
         return self._scale.portions(messages)
 
     def feed(self, messages: Sequence[Message], now: float = 0.0) -> Decoded:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
         decoded, state = Decoded(), self._state
-        state.drop_dead_tags()
+        if self._unfinished is None:
+            state.drop_dead_tags()
         if type(messages) is not MessageBatch:  # isinstance asks Sequence, in plain Python
             messages = MessageBatch(messages)
         self._end_waiting(now, decoded)
@@ -183,6 +186,27 @@ class Fleet:
         if decoded.rebirths:
             decoded.rebirths = merged(decoded.rebirths)
         return self._without_vain_requests(decoded)
+
+    @contextlib.contextmanager
+    def unfinished(self, group_id: str, edge_node_id: str) -> Iterator[None]:
+        """Nothing that is fed of a node meanwhile is kept before the end, what is of others is.
+
+        Until then `sequence_state` has the node's seq of before, and tag ids stay what they
+        are. Feed one message of the node at first, and no more.
+        """
+        key = (group_id, edge_node_id)
+        session = self._state.by_id.get(key)
+        before = np.frombuffer(self.sequence_state(), dtype="<i2")
+        self._unfinished = key, NOT_BORN if session is None else int(before[session.index])
+        try:
+            yield
+        finally:
+            self._unfinished = None
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether what was fed of a node is not kept yet."""
+        return self._unfinished is not None
 
     def tick(self, now: float) -> Decoded:
         """Let time pass: what waited for too long goes on, or is given up."""
@@ -380,6 +404,10 @@ class Fleet:
         expected = nodes["next_seq"][: nodes.size].astype("<i2")
         if self._state.gaps.nodes_left_in_doubt:
             expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
+        if self._unfinished is not None:
+            key, before = self._unfinished
+            if session := self._state.by_id.get(key):
+                expected[session.index] = before
         return expected.tobytes()
 
     def conduct_state(self) -> bytes:

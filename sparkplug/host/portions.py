@@ -7,47 +7,63 @@ a death is a row for each tag.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sparkplug.payload import METRIC_MEMORY, metrics_in, metrics_in_envelope
+from sparkplug.payload import METRIC_MEMORY, NAMES_PER_ROW, metrics_in, metrics_in_envelope
 from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.waiting import NodeKey
+    from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.messages import MessageBatch
 
 _LEAST_METRIC: Final = 2
 """Bytes that a metric has on the wire at least."""
-NAMES_PER_ROW: Final = 2
-"""A row has the name of its metric twice: the second time in its path."""
+
+
+class Portion(NamedTuple):
+    """Messages that are read together. `is_giant`: it is a single one that takes more memory."""
+
+    messages: MessageBatch
+    is_giant: bool
 
 
 class Scale:
     """Weighs what a fleet is about to read."""
 
-    def __init__(self, state: FleetState) -> None:
+    def __init__(self, state: FleetState, awaiting: AwaitingBirths) -> None:
         self._state = state
+        self._awaiting = awaiting
 
-    def portions(self, messages: MessageBatch) -> Iterator[MessageBatch]:
+    def portions(self, messages: MessageBatch) -> Iterator[Portion]:
         """The messages in their order, so that a portion takes little memory.
 
-        A message that takes more is a portion by itself.
+        A message that takes more is a portion by itself. What waits, and is read together with
+        a message of its node, is weighed with the first one of a portion.
         """
         most_memory = self._state.limits.max_portion_memory
         of_metric = METRIC_MEMORY + NAMES_PER_ROW * self._state.catalogue.longest_name
-        most = messages.size * (1 + of_metric // _LEAST_METRIC)
+        most = messages.size * (1 + of_metric // _LEAST_METRIC) + self._awaiting.memory
         if most <= most_memory and not (messages.enveloped or messages.deaths):
-            yield messages
+            yield Portion(messages, is_giant=False)
             return
+        recalled = self._awaiting.recalled_memory(messages)
+        seen: set[NodeKey | None] = set()
         start, memory = 0, 0
-        for position, weight in enumerate(self._weights(messages)):
+        for position, own in enumerate(self._weights(messages)):
+            node = _node_of(messages.topics[position]) if recalled else None
+            weight = own if node in seen else own + recalled[node]
             if memory + weight > most_memory and position > start:
-                yield messages.pick(range(start, position))
-                start, memory = position, 0
+                yield Portion(messages.pick(range(start, position)), memory > most_memory)
+                start, memory, weight = position, 0, own + recalled[node]
+                seen.clear()
             memory += weight
-        yield messages.pick(range(start, len(messages))) if start else messages
+            seen.add(node)
+        last = messages.pick(range(start, len(messages))) if start else messages
+        yield Portion(last, memory > most_memory)
 
     def _weights(self, messages: MessageBatch) -> Iterator[int]:
         """Bytes that each message takes, with the rows that it gives, on the safe side."""
@@ -84,3 +100,8 @@ class Scale:
         return sum(
             len(each.declared) * METRIC_MEMORY + NAMES_PER_ROW * each.characters for each in owners
         )
+
+
+def _node_of(topic: str) -> NodeKey | None:
+    read = parse_topic(topic)
+    return (read.group_id, read.edge_node_id) if isinstance(read, Topic) else None

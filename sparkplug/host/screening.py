@@ -40,7 +40,9 @@ class FleetLimits:
     hundred in memory. `max_opened_memory` is for all compressed payloads of a batch, in bytes, see
     `sparkplug.payload.forms`. `max_row_bytes` is for the rows of one message. The names of all
     tags have `max_name_characters` together. Messages are read in portions of
-    `max_portion_memory`. `max_waiting_bytes` is for what waits for a missing message, of all nodes.
+    `max_portion_memory`. `max_waiting_bytes` is for what waits for a missing message, of all nodes,
+    and for late births; `max_file_bytes` for files of which parts are missing. The different
+    template definitions have `max_definition_members` together, and `max_definition_bytes`.
     """
 
     max_payload_bytes: int = 16 * 1024 * 1024
@@ -53,6 +55,9 @@ class FleetLimits:
     max_row_bytes: int = 256 * 1024 * 1024
     max_portion_memory: int = 32 * 1024 * 1024
     max_waiting_bytes: int = 64 * 1024 * 1024
+    max_file_bytes: int = 64 * 1024 * 1024
+    max_definition_members: int = 500_000
+    max_definition_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)

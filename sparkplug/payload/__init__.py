@@ -30,7 +30,14 @@ from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
-from sparkplug.payload.weight import METRIC_MEMORY, metrics_in, metrics_in_envelope, weight_of
+from sparkplug.payload.weight import (
+    METRIC_MEMORY,
+    NAMES_PER_ROW,
+    metrics_in,
+    metrics_in_envelope,
+    weight_of,
+    weight_opened,
+)
 
 __all__ = [
     "ABSENT",
@@ -41,6 +48,7 @@ __all__ = [
     "MAX_PATH_CHARACTERS",
     "MAX_TEMPLATE_BYTES",
     "METRIC_MEMORY",
+    "NAMES_PER_ROW",
     "DefinitionLibrary",
     "Expansion",
     "PartAssembler",
@@ -65,4 +73,5 @@ __all__ = [
     "timestamps",
     "validity",
     "weight_of",
+    "weight_opened",
 ]

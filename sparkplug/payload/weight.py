@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sparkplug.payload.envelope import inflated
+from sparkplug.names import COMPRESSED_UUID
+from sparkplug.payload.envelope import MAX_INFLATED_BYTES, inflated
 
 METRIC_MEMORY: Final = 250
 """Bytes that a metric takes while it is read, in columns and as a row, its name aside."""
+NAMES_PER_ROW: Final = 2
+"""A row has the name of its metric twice: the second time in its path."""
 
+_ENVELOPE: Final = COMPRESSED_UUID.encode()
 _METRIC_TAG: Final = b"\x12"
 """What each metric of a payload begins with; other bytes may have that value, too."""
 _OBJECT: Final = b"{"
@@ -32,3 +36,12 @@ def metrics_in_envelope(payload: bytes, max_bytes: int) -> tuple[int, int]:
 def weight_of(payload: bytes) -> int:
     """Bytes that a payload takes while it is read, on the safe side."""
     return len(payload) + METRIC_MEMORY * metrics_in(payload)
+
+
+def weight_opened(payload: bytes) -> int:
+    """The same, with what is in it if it is a compressed envelope."""
+    weight = weight_of(payload)
+    if _ENVELOPE in payload:
+        size, metrics = metrics_in_envelope(payload, MAX_INFLATED_BYTES)
+        weight += size + METRIC_MEMORY * metrics
+    return weight

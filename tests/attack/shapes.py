@@ -27,6 +27,13 @@ from attack.structures import (
     wide_properties,
     wide_templates,
 )
+from attack.waits import (
+    births_that_wait,
+    files_in_parts,
+    held_metrics,
+    late_births,
+    many_definitions,
+)
 from attack.wire import (
     Blow,
     birth,
@@ -171,6 +178,11 @@ SHAPES = {
     "many_names": Shape(many_names, flood=True, in_suite=0.05),
     "births_of_nobody": Shape(births_of_nobody, flood=True, in_suite=0.1),
     "waiting_windows": Shape(waiting_windows, flood=True, lasts=2.3, in_suite=0.05),
+    "births_that_wait": Shape(births_that_wait, lasts=2.3, in_suite=0.3),
+    "late_births": Shape(late_births, lasts=6.0, in_suite=0.1),
+    "held_metrics": Shape(held_metrics, in_suite=0.05),
+    "files_in_parts": Shape(files_in_parts, in_suite=0.05),
+    "many_definitions": Shape(many_definitions, in_suite=0.02),
     "wrong_order": Shape(wrong_order, flood=True, lasts=2.3, in_suite=0.1),
     "wide_templates": Shape(wide_templates),
     "nested_templates": Shape(nested_templates, in_suite=0.1),

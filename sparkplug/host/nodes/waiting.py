@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sparkplug.payload import weight_of
+from sparkplug.payload import weight_opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ NodeKey = tuple[str, str]
 
 _OVERHEAD: Final = 1200
 """Bytes that a held message costs beside its payload and topic."""
-_WHILE_READ: Final = 4
+WHILE_READ: Final = 4
 """How many times what waits may take when it is read."""
 
 
@@ -48,16 +48,19 @@ class Waiting:
     counted: bool = False
     kept: int | None = None
     seq_place: SeqPlace | None = None
+    _size: int = field(default=0, init=False, repr=False)
 
     @property
     def size(self) -> int:
-        """Bytes that it takes; of many small metrics a quarter of what they take to be read.
+        """Bytes that it takes, or a quarter of what it takes to be read, if that is more.
 
-        What waits for one birth is read together once that comes.
+        What waits for one birth, or for one missing message, is read together.
         """
-        payload = self.message.payload
-        taken = max(len(payload), weight_of(payload) // _WHILE_READ)
-        return taken + len(self.message.topic) + _OVERHEAD
+        if not self._size:
+            payload = self.message.payload
+            taken = max(len(payload), weight_opened(payload) // WHILE_READ)
+            self._size = taken + len(self.message.topic) + _OVERHEAD
+        return self._size
 
     @property
     def place(self) -> int:

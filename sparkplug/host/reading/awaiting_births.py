@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.nodes.holding import Holding, HoldLimits
 from sparkplug.host.nodes.session import LATE_SECONDS
-from sparkplug.host.nodes.waiting import HeldMessage, Waiting
+from sparkplug.host.nodes.waiting import WHILE_READ, HeldMessage, Waiting
 from sparkplug.messages import MOST_SUBJECTS, Quarantined, QuarantinedPart, Reason, RebirthRequest
 from sparkplug.payload import ABSENT, validity
 from sparkplug.topics import MessageType, Topic, parse_topic
@@ -272,20 +273,32 @@ class AwaitingBirths:
         )
         self.hold(batch, key, entry)
 
-    def keep_late_birth(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """Its session has ended, for all we know: wait for what follows, but not for long."""
-        arrival.skip()
-        arrival.decoded.counts[Reason.LATE_BIRTH] += 1
-        arrival.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
-        self._state.nodes["confirmed"][session.index] = True  # nothing is missed while it waits
-        session.late_birth = Waiting(
+    def keep_late_birth(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
+        """Its session has ended, for all we know: wait for what follows, but not for long.
+
+        It shares the room of the windows. False: there is none, and it does not wait.
+        """
+        entry = Waiting(
             arrival.message,
             arrival.seq,
             self._state.now,
             arrival.position,
             reason=Reason.LATE_BIRTH,
         )
-        arrival.batch.placed.append(session.late_birth)
+        room = self._state.windows
+        if room.taken + entry.size > room.most:
+            return False
+        arrival.skip()
+        arrival.decoded.counts[Reason.LATE_BIRTH] += 1
+        arrival.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
+        self._state.nodes["confirmed"][session.index] = True  # nothing is missed while it waits
+        arrival.batch.placed.append(entry)
+        self._let_wait(entry, session)
+        return True
+
+    def _let_wait(self, birth: Waiting, session: EdgeNodeSession) -> None:
+        session.late_birth = birth
+        self._state.windows.taken += birth.size
         self._state.watch(session)
 
     # ------------------------------------------------------------------ no longer held
@@ -297,6 +310,8 @@ class AwaitingBirths:
     def take_late_birth(self, session: EdgeNodeSession) -> Waiting | None:
         """The late birth of a node, which waits no longer; None if there is none."""
         birth, session.late_birth = session.late_birth, None
+        if birth is not None:
+            self._state.windows.taken -= birth.size
         self._state.watch(session)
         return birth
 
@@ -310,8 +325,8 @@ class AwaitingBirths:
             if session is None or session.owner.born or session.late_birth is not None:
                 continue  # it is held until the next birth
             if self._holding.remove(key, entry):
-                session.late_birth, session.died_at = entry, entry.since
-                self._state.watch(session)
+                session.died_at = entry.since
+                self._let_wait(entry, session)
 
     def session_ended(
         self, key: NodeKey, session: EdgeNodeSession | None, decoded: Decoded
@@ -334,6 +349,20 @@ class AwaitingBirths:
         expired = self._holding.expired(self._state.now)
         if expired:
             give_up(expired, decoded)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that all that waits takes when it is read, that of the windows included."""
+        return WHILE_READ * (self._holding.size + self._state.windows.taken)
+
+    def recalled_memory(self, messages: MessageBatch) -> Counter[NodeKey | None]:
+        """Bytes that what is read together with some messages takes, by node."""
+        memory: Counter[NodeKey | None] = Counter()
+        for entry in self.recall(messages, ()):
+            read = parse_topic(entry.message.topic)
+            if isinstance(read, Topic):
+                memory[read.group_id, read.edge_node_id] += WHILE_READ * entry.size
+        return memory
 
     # ------------------------------------------------------------------ over a restart
 

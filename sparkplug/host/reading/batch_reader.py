@@ -11,11 +11,10 @@ from sparkplug.decoded import Decoded
 from sparkplug.host.batch import CODE, is_birth, one_by_one
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.observations import NO_TURNS, in_turn, observe
-from sparkplug.host.portions import NAMES_PER_ROW
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
-from sparkplug.payload import ABSENT, METRIC_MEMORY
+from sparkplug.payload import ABSENT, METRIC_MEMORY, NAMES_PER_ROW
 from sparkplug.topics import MessageType, Topic, parse_topic
 
 if TYPE_CHECKING:

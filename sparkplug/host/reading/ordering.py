@@ -124,8 +124,9 @@ class Ordering:
     def _node_birth(self, arrival: Arrival) -> None:
         known = self._state.session_of(arrival.topic)
         if known is not None and self._is_late(arrival, known):
-            self._awaiting.keep_late_birth(arrival, known)
-            return
+            if self._awaiting.keep_late_birth(arrival, known):
+                return
+            arrival.ask_for_birth(Reason.LATE_BIRTH)  # it is a birth, for all we know
         if known is not None and _waits_already(arrival, known):
             arrival.discard(Reason.DUPLICATE)
             self._state.gaps.came(arrival, known, -1)

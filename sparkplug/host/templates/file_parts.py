@@ -29,12 +29,14 @@ _BIRTHS: Final = [MESSAGE_TYPES.index(t) for t in (MessageType.NBIRTH, MessageTy
 class FileParts:
     """The unfinished files of one MQTT server, by node, device and metric."""
 
-    def __init__(self, catalogue: TagCatalogue, *, emit_births: bool, emit_transient: bool) -> None:
-        """What is not emitted is not put together."""
+    def __init__(
+        self, catalogue: TagCatalogue, max_bytes: int, *, emit_births: bool, emit_transient: bool
+    ) -> None:
+        """What is not emitted is not put together; what is has `max_bytes` in all."""
         self._catalogue = catalogue
         self._emit_births = emit_births
         self._emit_transient = emit_transient
-        self._assembler = PartAssembler()
+        self._assembler = PartAssembler(max_bytes)
 
     def take_rows(self, batch: Batch, rows: NDArray[np.int64]) -> None:
         """Take in these metrics of Bytes and File tags; what they are goes to the batch."""

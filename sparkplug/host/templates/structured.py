@@ -103,8 +103,15 @@ class StructuredMetrics:
         self._emit_births = emit_births
         self._emit_transient = emit_transient
         self._with_parameters = with_parameters
-        self._library = DefinitionLibrary()
-        self._parts = FileParts(catalogue, emit_births=emit_births, emit_transient=emit_transient)
+        self._library = DefinitionLibrary(
+            limits.max_definition_members, limits.max_definition_bytes
+        )
+        self._parts = FileParts(
+            catalogue,
+            limits.max_file_bytes,
+            emit_births=emit_births,
+            emit_transient=emit_transient,
+        )
 
     # ------------------------------------------------------------------ births
 

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from consumer.config import parse
-from consumer.config.budget import NAME, PROGRAM, READING, SENDING, TAG, budget_of
+from consumer.config.budget import MEMBER, NAME, PROGRAM, READING, SENDING, TAG, budget_of
 from consumer.config.section import ConflictError
 from consumer.config.units import MIB
 from consumer.errors import ConfigurationError
@@ -79,4 +79,6 @@ def test_shares_never_exceed_the_memory_and_what_is_advised_suffices(memory, pay
         memory = advised
     waits = budget.queue_bytes + budget.held_bytes + budget.waiting_bytes
     known = PROGRAM + READING + SENDING + waits
+    assert known + TAG * budget.tags <= memory * MIB
+    known += budget.file_bytes + budget.definition_bytes + MEMBER * budget.definition_members
     assert known + TAG * budget.tags <= memory * MIB

@@ -59,7 +59,7 @@ class System:
         """As the pipeline does it; `size` bytes that cannot be compressed."""
         rows = EncodedRows.from_messages([self.chance.randbytes(size)])
         batch = NewBatch(TABLE, self.consumer.side.schema_id(TABLE), rows)
-        self.appended += [each.batch_id for each in self.consumer.decoding._append([batch], {}, [])]
+        self.appended += [each.batch_id for each in self.consumer.commits._append([batch], {}, [])]
 
     def barred(self):
         return [each.switch.barred.is_set() for each in self.consumer.connections]

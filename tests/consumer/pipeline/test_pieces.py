@@ -12,7 +12,7 @@ from support.unconnected import unconnected
 from consumer.broker.inbox import InboxBatch
 from consumer.errors import SpoolFull
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.pipeline import decoding
+from consumer.pipeline import commits
 from consumer.rows import TagEvents
 from consumer.spool.balance import read_balance
 from sparkplug.messages import Message, MessageBatch
@@ -26,7 +26,7 @@ SENT = 1_795_443_214_000
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch):
     """Fifty rows or so."""
-    monkeypatch.setattr(decoding, "_PIECE_BYTES", 100_000)
+    monkeypatch.setattr(commits, "_PIECE_BYTES", 100_000)
     monkeypatch.setattr("consumer.rows.tag_events._PIECE_BYTES", 50_000)
 
 
@@ -108,12 +108,12 @@ def test_a_batch_is_committed_in_pieces_and_none_of_them_is_large(consumer):
 def test_a_batch_in_pieces_gives_the_rows_that_it_gives_as_a_whole(tmp_path, monkeypatch):
     found = []
     for size in (100_000, 1 << 30):
-        monkeypatch.setattr(decoding, "_PIECE_BYTES", size)
+        monkeypatch.setattr(commits, "_PIECE_BYTES", size)
         with unconnected(tmp_path / str(size)) as consumer:
             take(consumer, birth(), data(1, 2.0), message("NDEATH", timestamp=SENT, seq=None))
             rows = rows_of(consumer)
             for row in rows:
-                row.arrival_number -= consumer.decoding._next_arrival
+                row.arrival_number -= consumer.commits.next_arrival
             found.append((rows, consumer.sources[0].written_sequence, balance(consumer).to_dict()))
     assert found[0] == found[1]
 
@@ -215,10 +215,10 @@ def test_births_that_a_server_keeps_are_read_in_portions_and_before_all_else(con
         for number in range(4)
     ]
     batch = InboxBatch({0: MessageBatch([data(1, 2.0)])}, {0: births}, {0: 7})
-    found = list(consumer.decoding._in_portions(batch))
+    found = list(consumer.decoding._portions.divided(batch))
     assert [len(part.certificates.get(0, [])) for part in found] == [1, 1, 1, 1, 0, 0]
     assert [len(part.by_server.get(0, [])) for part in found] == [0, 0, 0, 0, 1, 0]
     assert [part.lost for part in found] == [{}, {}, {}, {}, {}, {0: 7}]
-    assert list(consumer.decoding._in_portions(InboxBatch(lost={0: 7}))) == [
+    assert list(consumer.decoding._portions.divided(InboxBatch(lost={0: 7}))) == [
         InboxBatch(lost={0: 7})
     ]

@@ -36,7 +36,7 @@ def fleet(most=100_000):
 
 
 def divided(batch, most=100_000):
-    return list(fleet(most).portions(batch))
+    return [each.messages for each in fleet(most).portions(batch)]
 
 
 def test_a_batch_that_cannot_take_much_is_handed_on_as_it_is():
@@ -51,8 +51,9 @@ def test_many_small_metrics_are_read_some_messages_at_a_time():
 
 
 def test_a_message_that_takes_more_than_a_portion_is_one_by_itself():
-    found = divided(batch_of(of_metrics(1), of_metrics(1000), of_metrics(1)))
-    assert [len(each) for each in found] == [1, 1, 1]
+    batch = batch_of(of_metrics(1), of_metrics(1000), of_metrics(1))
+    found = [(len(messages), is_giant) for messages, is_giant in fleet(100_000).portions(batch)]
+    assert found == [(1, False), (1, True), (1, False)]
 
 
 def test_envelopes_are_weighed_by_what_is_in_them():
@@ -90,7 +91,7 @@ def test_aliases_are_weighed_with_the_names_that_they_stand_for():
     heard.feed([message("NBIRTH", tag("x" * 4000, 1))])
     data = [message("NDATA", *[change(1, 2.0)] * 40, seq=seq) for seq in range(1, 9)]
     others = [message("NDATA", *[change(1, 2.0)] * 40, seq=seq, node="Other") for seq in range(9)]
-    sizes = [len(each) for each in heard.portions(MessageBatch([*data, *others]))]
+    sizes = [len(messages) for messages, _ in heard.portions(MessageBatch([*data, *others]))]
     assert max(sizes[:-1]) <= 3
     assert sizes[-1] >= len(others)
     assert sum(sizes) == len(data) + len(others)
@@ -104,8 +105,8 @@ def test_a_death_is_weighed_by_the_tags_of_its_node_or_device():
     for verb, device in (("NDEATH", None), ("DDEATH", None), ("DDEATH", "Other")):
         death = message(verb, seq=5, device=device)
         found = list(heard.portions(MessageBatch([*data, death, *data])))
-        sizes = [3, 1, 3] if device is None else [7]
-        assert [len(each) for each in found] == sizes
+        sizes = [(3, False), (1, True), (3, False)] if device is None else [(7, False)]
+        assert [(len(messages), is_giant) for messages, is_giant in found] == sizes
 
 
 @given(

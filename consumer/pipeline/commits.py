@@ -1,0 +1,294 @@
+"""Commits to the spool: the rows of a batch, with all that is remembered of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from consumer.errors import SpoolError, SpoolFull
+from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
+from consumer.pipeline.taken import committed, in_pieces, rows_in, write_all
+from consumer.spool import NewBatch
+from sparkplug import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from consumer.delivery import Deliveries
+    from consumer.pipeline.back_pressure import BackPressure
+    from consumer.pipeline.overflow import Overflow
+    from consumer.pipeline.side_tables import SideTables
+    from consumer.pipeline.source import Source
+    from consumer.pipeline.taken import Piece, Taken
+    from consumer.pipeline.telemetry import Telemetry
+    from consumer.spool import Ledger, Spool, SpooledBatch, StateValue, Transaction
+
+_BIRTH_LEFT: Final = "birth_not_kept"
+"""Reason: the births of a node are not on disk any more; the next run asks for them."""
+_LEDGER_EVERY: Final = 1.0
+_PIECE_BYTES: Final = 32 << 20
+"""Row bytes that are in memory, and committed, at a time: a few bytes may give many rows."""
+
+
+class Commits:
+    """Puts into the spool what batches gave, and hands it over to delivery.
+
+    Used by the decoding thread.
+
+    Attributes:
+        next_arrival: the arrival number of the next row.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        sources: Sequence[Source],
+        spool: Spool,
+        side: SideTables,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        deliveries: Deliveries,
+        overflow: Overflow,
+        back_pressure: BackPressure,
+        next_arrival: int,
+    ) -> None:
+        self.next_arrival = next_arrival
+        self._table = table
+        self._sources = sources
+        self._spool = spool
+        self._side = side
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._deliveries = deliveries
+        self._overflow = overflow
+        self._back_pressure = back_pressure
+        self._ledger_at = 0.0
+
+    def commit(
+        self, taken: Sequence[Taken], last: Piece | None = None, *, leaving: bool = False
+    ) -> None:
+        """One transaction for the rows of a batch and all that is remembered with them.
+
+        If these have many bytes, some of the rows are committed before. When there is no room the
+        rows are dropped, and the rest is written for itself.
+
+        Args:
+            taken: what the batch gave.
+            last: the last piece of its rows, if those before are committed.
+            leaving: nothing comes after it.
+        """
+        for each in taken:
+            each.conclude(leaving=leaving)
+        self._commit(taken, last=last)
+
+    def _commit(
+        self, taken: Sequence[Taken], *, last: Piece | None = None, again: bool = False
+    ) -> None:
+        """Commit what is concluded. `again`: the first attempt showed that there is no room."""
+        dropping = self._overflow.active
+        side_batches = self._side.batches()
+        if not again:
+            self._ledger.batches(side_batches)
+        if dropping:
+            self._drop(taken, side_batches)
+            side_batches = []
+        written = [each for each in taken if each.is_worth_a_commit]
+        if not written and not side_batches:
+            self._side.settle()
+            self._postpone()
+            return
+        started = time.perf_counter()
+        try:
+            if last is None or dropping:
+                last = self._append_pieces(taken, dropping=dropping)
+            batches = self._batches_of(last) + side_batches
+            spooled = self._append(batches, self._state(written), written, dropping=dropping)
+        except SpoolFull as error:
+            if dropping:
+                self.lose(str(Reason.SPOOL_FULL))
+                self._overflow.drop_rest(taken)
+                return
+            self._overflow.begin(error)
+            self._commit(taken, again=True)
+            return
+        finally:
+            self._side.settle()
+        self._overflow.settle()
+        self._telemetry.add_spooled(time.perf_counter() - started)
+        for each in written:
+            each.written()
+            self._tell_of_lost(each)
+        for batch in side_batches:
+            self._telemetry.add_side_rows(batch.table, len(batch.rows))
+        self._deliveries.submit(spooled)
+
+    def _tell_of_lost(self, taken: Taken) -> None:
+        """What belonged to a batch and found no room beside it."""
+        if taken.dead_lost:
+            self._telemetry.add_dead_messages_lost(taken.dead_lost)
+        if taken.births_left:
+            counts = Counter(server for server, *_ in taken.births_left)
+            for server, count in counts.items():
+                example = next("/".join(n) for name, *n in taken.births_left if name == server)
+                self._telemetry.add_reason(_BIRTH_LEFT, count, server, example)
+        if taken.held_lost:
+            reason, server = str(Reason.SPOOL_FULL), taken.source.name
+            self._telemetry.add_discarded(taken.held_lost, reason, server)
+
+    def _state(self, written: list[Taken]) -> dict[str, StateValue]:
+        """What the next run must know of this batch."""
+        state: dict[str, StateValue] = {ARRIVAL_KEY: self.next_arrival}
+        for each in written:
+            state |= each.state
+        return state | self._overflow.state()
+
+    def in_pieces(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
+        """Commit the rows of a giant but for the last piece, which is given at the end.
+
+        Others may be committed whenever None is given. When there is no room it ends early.
+        """
+        # Rows are numbered when they are committed: others come in between.
+        self.next_arrival -= sum(each.rows_left for each in taken)
+        while not self._overflow.active:
+            self._number(taken)
+            piece, is_last = next(in_pieces(taken, _PIECE_BYTES))
+            if is_last:
+                yield piece
+                break
+            try:
+                self._append_piece(piece, self.next_arrival + rows_in(piece))
+            except SpoolFull as error:
+                self._overflow.begin(error)
+                break
+            self.next_arrival += rows_in(piece)
+            del piece  # it may take as much memory as the next one
+            yield None
+        self.next_arrival = self._number(taken)
+
+    def _number(self, taken: Sequence[Taken]) -> int:
+        """Number the rows that are left anew; return the number behind them."""
+        first = self.next_arrival
+        for each in taken:
+            for made in each.made:
+                made.number(first)
+                first += made.left
+        return first
+
+    def _append_pieces(self, taken: Sequence[Taken], *, dropping: bool) -> Piece:
+        """Commit rows of a batch if they have many bytes; return the last piece, which is not.
+
+        What is remembered of the batch goes with that one. Whoever is killed before has
+        some of its rows twice, or too early, but none of them for nothing: the messages are
+        missing, as if nothing of them had come.
+
+        Raises:
+            SpoolFull: a piece found no room. Those before it are committed.
+        """
+        left = sum(each.rows_left for each in taken)
+        for piece, is_last in in_pieces(taken, _PIECE_BYTES):
+            if is_last:
+                return piece
+            left -= rows_in(piece)
+            # Whoever is killed now gives the numbers of those that are not committed again.
+            following = self.next_arrival - (0 if dropping else left)
+            self._append_piece(piece, following, dropping=dropping)
+        raise AssertionError("no piece was the last")
+
+    def _append_piece(self, piece: Piece, next_arrival: int, *, dropping: bool = False) -> None:
+        """Commit rows of a batch before the rest of it.
+
+        Raises:
+            SpoolFull: they do not fit.
+        """
+        rows = rows_in(piece)
+
+        def append() -> list[SpooledBatch]:
+            return self._spool.append_many(
+                self._batches_of(piece),
+                state={ARRIVAL_KEY: next_arrival},
+                also=lambda db: self._ledger.write_piece(db, self._table, rows),
+                spare=dropping,
+            )
+
+        with self._spool.alone():
+            spooled = self._within(append)
+            self._ledger.piece_written(self._table, rows)
+        self._deliveries.submit(spooled)
+        committed(piece)
+
+    def _batches_of(self, piece: Piece) -> list[NewBatch]:
+        schema_id = self._side.schema_id(self._table)
+        return [NewBatch(self._table, schema_id, rows) for _, rows in piece]
+
+    def _append(
+        self,
+        batches: list[NewBatch],
+        state: dict[str, StateValue],
+        written: list[Taken],
+        *,
+        dropping: bool = False,
+    ) -> list[SpooledBatch]:
+        """Commit rows, and what is remembered with them.
+
+        Raises:
+            SpoolFull: it does not.
+        """
+
+        def also(db: Transaction) -> None:
+            write_all(db, written, self._ledger, self._spool.room)
+            if not dropping:
+                self._side.write(db, self._spool.room)
+
+        def append() -> list[SpooledBatch]:
+            with self._spool.alone():
+                spooled = self._spool.append_many(
+                    batches,
+                    state=state,
+                    also=also,
+                    spare=dropping,
+                )
+                self._ledger.written()
+            return spooled
+
+        return self._within(append)
+
+    def _within(self, append: Callable[[], list[SpooledBatch]]) -> list[SpooledBatch]:
+        """Append; what does not fit at first may fit once the gate closes."""
+        try:
+            return append()
+        except SpoolFull as error:
+            if not self._back_pressure.make_room(error):
+                raise
+            return append()
+
+    def _drop(self, taken: Sequence[Taken], side_batches: list[NewBatch]) -> None:
+        """Drop the rows of a batch, but for those of deaths, and say so in the ledger."""
+        reason = str(Reason.SPOOL_FULL)
+        side_rows = sum(len(batch.rows) for batch in side_batches)
+        for server, messages, rows in self._overflow.drop(taken, side_rows):
+            self._ledger.drop(self._table, rows, reason)
+            self._ledger.take_back(server, messages, reason)
+        for batch in side_batches:
+            self._ledger.drop(batch.table, len(batch.rows), reason)
+
+    def lose(self, reason: str) -> None:
+        """Book the batch that is being taken in as lost, with all its messages and rows."""
+        self._ledger.lose(reason, {each.name: each.fleet.held_whole for each in self._sources})
+
+    def _postpone(self) -> None:
+        """Book a batch that gave nothing to commit, at most a second later than it was taken."""
+        self._ledger.postpone()
+        if time.monotonic() - self._ledger_at >= _LEDGER_EVERY:
+            self.write_ledger()
+
+    def write_ledger(self) -> None:
+        """Commit what is in the ledger's memory, and in no batch."""
+        self._ledger_at = time.monotonic()
+        if self._ledger.is_waiting:
+            # On a full disk it goes on waiting.
+            with contextlib.suppress(SpoolError), self._spool.alone():
+                self._spool.write(self._ledger.write)
+                self._ledger.written()
