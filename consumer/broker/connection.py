@@ -289,7 +289,7 @@ class BrokerConnection:
             if code != mqtt.MQTT_ERR_SUCCESS:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return
-            if self._received != before:
+            if self._received != before and not client.has_more:
                 time.sleep(_BETWEEN_READS)
             while self._requests:
                 topic, payload = self._requests.popleft()

@@ -127,17 +127,23 @@ class Tap:
         if self._unacknowledged:
             self._unsent += _PUBACK + _PUBACK.join(self._unacknowledged)
             self._unacknowledged.clear()
-        if self._unsent:
-            with contextlib.suppress(OSError):  # later; of a connection that ended, reading tells
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        with contextlib.suppress(OSError):  # of a connection that ended, reading tells
+            self._send_unsent()
 
     def send(self, buffer: bytes | bytearray) -> int:
-        """As of a socket; what was begun before goes first."""
+        """As of a socket; what was begun before goes first.
+
+        What was taken since then comes behind it: it may be an acknowledgement of an earlier one.
+        """
+        self._send_unsent()
         if self._unsent:
-            self.acknowledge()
-            if self._unsent:
-                raise BlockingIOError
+            raise BlockingIOError
         return self._sock.send(buffer)
+
+    def _send_unsent(self) -> None:
+        if self._unsent:
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
 
     def close(self) -> None:
         """As of a socket."""
@@ -223,6 +229,12 @@ class TappedClient(mqtt.Client):
         if isinstance(tap, Tap) and not self.want_write():
             tap.acknowledge()
         return code
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something was read that paho, which takes one packet in a turn, has not got."""
+        tap = self.socket()
+        return isinstance(tap, Tap) and tap.pending() > 0
 
     def _create_socket(self) -> Tap:
         return Tap(super()._create_socket(), self._cutter, self._deliver)

@@ -112,6 +112,21 @@ def test_what_was_delivered_comes_before_the_end_of_the_connection_and_a_part_of
         assert lost
 
 
+@pytest.mark.parametrize("between", [False, True], ids=["alone", "between others"])
+def test_what_is_not_plain_is_read_without_a_pause_after_each(monkeypatch, between):
+    monkeypatch.setattr("consumer.broker.connection._BETWEEN_READS", PATIENCE / 20)
+    deaths = [publish(f"spBv1.0/P/NDEATH/E{n}", b"", is_5=True) for n in range(300)]
+    sent = [each for death in deaths for each in (death, *numbered(between))]
+    with (
+        scripted(CONNACK, SUBACK, b"".join(sent)) as port,
+        connection(url=f"mqtt://127.0.0.1:{port}") as (made, inbox, _),
+    ):
+        wait_until(lambda: made._received == len(sent), what="all messages")
+        found, _ = taken(inbox)
+    topics = [each.topic for each in found]
+    assert topics == [t for n in range(300) for t in (f"spBv1.0/P/NDEATH/E{n}", "a")[: 1 + between]]
+
+
 def test_own_state_is_answered_at_its_place_between_messages_in_bulk():
     sent = [
         *numbered(3),

@@ -294,6 +294,39 @@ def test_what_the_socket_does_not_take_of_acknowledgements_goes_later_and_before
     assert sock.sent == bytes.fromhex("40020001 40020002 40020003") + b"PINGREQ"
 
 
+def test_what_comes_behind_a_packet_of_paho_is_acknowledged_behind_it():
+    first, third = (publish("a", is_5=False, qos=1, packet_id=number) for number in (1, 3))
+    own = publish(OWN_TOPIC, is_5=False, qos=2, packet_id=2)
+    sock = Scripted(first + own, takes=[0, 0])
+    tap, _ = tapped(sock)
+    drained(tap)
+    tap.acknowledge()  # the socket takes nothing
+    assert drained(tap).startswith(own)
+    of_own = bytes.fromhex("50 02 00 02")
+    with pytest.raises(BlockingIOError):
+        tap.send(of_own)
+    sock.pieces.append(third)
+    drained(tap)
+    tap.send(of_own)
+    tap.acknowledge()
+    assert sock.sent == bytes.fromhex("40020001 50020002 40020003")
+
+
+def test_paho_hears_of_a_socket_that_takes_nothing_because_it_is_broken():
+    sock = Scripted(publish("a", is_5=False, qos=1, packet_id=1), takes=[0])
+    tap, _ = tapped(sock)
+    drained(tap)
+    tap.acknowledge()  # the socket takes nothing
+
+    def broken(_data):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    sock.send = broken
+    tap.acknowledge()
+    with pytest.raises(ConnectionResetError):
+        tap.send(b"PINGREQ")
+
+
 def test_paho_gets_nothing_while_something_before_it_is_not_acknowledged():
     data = publish("a", is_5=False, qos=1, packet_id=1) + b"\x20\x02\x00\x00"
     tap, runs = tapped(Scripted(data))
