@@ -191,9 +191,10 @@ class Fleet:
     def unfinished(self, group_id: str, edge_node_id: str) -> Iterator[None]:
         """Nothing that is fed of a node meanwhile is kept before the end, what is of others is.
 
-        Until then `sequence_state` has the node's seq of before, and tag ids stay what they
-        are. Feed one message of the node at first, and no more.
+        Until then `sequence_state` has the node's seq of before, tag ids stay what they are, and
+        no time passes for what waits of the node. Feed one message of it at first, and no more.
         """
+        self._state.drop_dead_tags()
         key = (group_id, edge_node_id)
         session = self._state.by_id.get(key)
         before = np.frombuffer(self.sequence_state(), dtype="<i2")
@@ -268,6 +269,9 @@ class Fleet:
         self._awaiting.late_before()
         if self._state.attentive:
             overdue = [each for each in self._state.watched() if each.due(timeout) <= now]
+            if self._unfinished is not None:
+                unfinished = self._state.by_id.get(self._unfinished[0])
+                overdue = [each for each in overdue if each is not unfinished]
             self._end_waiting_of(overdue, decoded)
         self._awaiting.expire(decoded)
 

@@ -42,6 +42,9 @@ NOT_BORN: Final = -1
 ENDED_IN_DOUBT: Final = -2
 """The same on disk, of a node whose session ended after an absence in which it was in doubt."""
 
+OWNER_TAGS: Final = 6
+"""A node or device takes as much memory as so many tags."""
+
 _SLACK: Final = 10_000
 """Dead tags that are not worth a new generation of tag ids."""
 
@@ -323,11 +326,13 @@ class FleetState:
         index = self.topics.append()
         owner.topic_index = index
         self.owners.append(owner)
-        self.room.tags += 1
+        self.room.tags += OWNER_TAGS
         self.topics["node"][index] = session.index
         self.topics["type"][index] = CODE[message_type]
         topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
-        self.data_topics[str(topic)] = index
+        text = str(topic)
+        self.data_topics[text] = index
+        self.room.characters += len(text)
 
     def end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""
@@ -375,8 +380,9 @@ class FleetState:
             if owner.own_aliases is not None:
                 self.topics["special"][owner.topic_index] = True
 
-    def took(self, tags: int, characters: int) -> None:
-        """A birth declares so many tags more than the one before it, with names of so many more."""
+    def took(self, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """A birth changes what is remembered of its owner: tags, and characters of their names."""
+        tags, characters = after[0] - before[0], after[1] - before[1]
         self.live_tags += tags
         self.live_characters += characters
         self.room.tags += tags

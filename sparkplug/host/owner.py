@@ -53,6 +53,11 @@ class MetricOwner:
         self._before: Aliases | None = None
         self._steady: dict[int, int] | None = None
 
+    def remembered(self, catalogue: TagCatalogue) -> tuple[int, int]:
+        """How many tags are remembered for it, and how many characters their names have."""
+        left_out = int(catalogue.name_lengths(self.left_out).sum())
+        return len(self.declared) + len(self.left_out), self.characters + left_out
+
     def declare(
         self, catalogue: TagCatalogue, names: Sequence[str | None], codes: NDArray[np.uint8]
     ) -> NDArray[np.int32]:

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sparkplug.payload import METRIC_MEMORY, NAMES_PER_ROW, metrics_in, metrics_in_envelope
+from sparkplug.payload import (
+    METRIC_MEMORY,
+    NAMES_PER_ROW,
+    json_memory,
+    metrics_in,
+    metrics_in_envelope,
+)
 from sparkplug.topics import Topic, parse_topic
 
 if TYPE_CHECKING:
@@ -45,7 +51,8 @@ class Scale:
         a message of its node, is weighed with the first one of a portion.
         """
         most_memory = self._state.limits.max_portion_memory
-        of_metric = METRIC_MEMORY + NAMES_PER_ROW * self._state.catalogue.longest_name
+        longest = self._state.catalogue.longest_name + max(map(len, messages.topics), default=0)
+        of_metric = METRIC_MEMORY + NAMES_PER_ROW * longest
         most = messages.size * (1 + of_metric // _LEAST_METRIC) + self._awaiting.memory
         if most <= most_memory and not (messages.enveloped or messages.deaths):
             yield Portion(messages, is_giant=False)
@@ -75,11 +82,12 @@ class Scale:
             if position in deaths:
                 yield len(payload) + self._of_death(topic)
                 continue
-            size, metrics = len(payload), metrics_in(payload)
+            size, metrics = len(payload) + json_memory(payload), metrics_in(payload)
             if position in enveloped:
                 inner, count = metrics_in_envelope(payload, inflated)
                 size, metrics = size + inner, metrics + count
-            yield size + metrics * (METRIC_MEMORY + NAMES_PER_ROW * self._longest_name(topic))
+            names = NAMES_PER_ROW * (len(topic) + self._longest_name(topic))
+            yield size + metrics * (METRIC_MEMORY + names)
 
     def _longest_name(self, topic: str) -> int:
         """Of the metrics that data on a topic may have; a birth brings its names along."""
@@ -94,11 +102,16 @@ class Scale:
         session = self._state.session_of(topic)
         if session is None:
             return 0
-        owners = session.owners()
-        if topic.device_id is not None:
-            owners = [each for each in owners if each.device_id == topic.device_id]
+        if topic.device_id is None:
+            owners = session.owners()
+        else:
+            owner = session.owner_of(topic.device_id)
+            owners = [] if owner is None else [owner]
+        of_row = METRIC_MEMORY + NAMES_PER_ROW * len(text)
         return sum(
-            len(each.declared) * METRIC_MEMORY + NAMES_PER_ROW * each.characters for each in owners
+            len(each.declared) * of_row + NAMES_PER_ROW * each.characters
+            for each in owners
+            if each.born
         )
 
 

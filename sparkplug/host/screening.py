@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,15 @@ import numpy as np
 
 from sparkplug.counting import count_nonzero
 from sparkplug.messages import Message, MessageBatch, Quarantined, Reason, RebirthRequest
-from sparkplug.payload import ABSENT, MAX_INFLATED_BYTES, PayloadColumns, read_payloads
+from sparkplug.payload import (
+    ABSENT,
+    MAX_INFLATED_BYTES,
+    METRIC_MEMORY,
+    PayloadColumns,
+    json_memory,
+    metrics_in,
+    read_payloads,
+)
 from sparkplug.topics import MessageType, StateTopic, Topic, TopicProblem, parse_topic
 
 if TYPE_CHECKING:
@@ -20,10 +29,8 @@ if TYPE_CHECKING:
 
     from sparkplug.decoded import Decoded
 
-_LARGE_BYTES: Final = 1 << 20
-_METRIC_TAG: Final = b"\x12"
-"""What each metric of a payload begins with; other bytes may have that value, too."""
-
+_LEAST_METRIC: Final = 2
+"""Bytes that a metric has on the wire at least."""
 _EMPTY_IS_NONE: Final = frozenset(
     {MessageType.NBIRTH, MessageType.DBIRTH, MessageType.NDATA, MessageType.DDATA}
 )
@@ -58,6 +65,11 @@ class FleetLimits:
     max_file_bytes: int = 64 * 1024 * 1024
     max_definition_members: int = 500_000
     max_definition_bytes: int = 64 * 1024 * 1024
+
+    @property
+    def small_payload_bytes(self) -> int:
+        """Bytes of a payload that cannot have too many metrics."""
+        return _LEAST_METRIC * self.max_metrics
 
 
 @dataclass(slots=True)
@@ -108,7 +120,7 @@ def screen(
     if messages.any_empty:
         empty[recalled:] = [not payload for payload in messages.payloads[recalled:]]
         odd |= empty
-    if messages.largest > min(limits.max_payload_bytes, _LARGE_BYTES):
+    if messages.largest > min(limits.max_payload_bytes, limits.small_payload_bytes):
         odd |= np.array([_is_too_large(payload, limits) for payload in messages.payloads])
     parsed: dict[int, Topic] = {}
     kept = messages
@@ -128,6 +140,7 @@ def screen(
         kept.suspects,
         max_inflated_bytes=limits.max_inflated_bytes,
         max_opened_memory=limits.max_opened_memory,
+        max_metrics=limits.max_metrics,
     )
     unread = forms.refused | forms.unopened
     unread = {position: why for position, why in unread.items() if position >= recalled}
@@ -136,10 +149,8 @@ def screen(
     set_aside = {position for position in forms.unopened if position >= recalled}
     if forms.refused:
         kept, topic, parsed = _without(forms.refused, kept, topic, parsed)
-        set_aside = {
-            position - sum(refused < position for refused in forms.refused)
-            for position in set_aside
-        }
+        gone = sorted(forms.refused)
+        set_aside = {position - bisect_left(gone, position) for position in set_aside}
     return Screened(kept, topic, parsed, forms.columns, set_aside)
 
 
@@ -176,7 +187,10 @@ def _is_too_large(payload: bytes, limits: FleetLimits) -> bool:
     """Whether a payload has too many bytes, or may have too many metrics."""
     if len(payload) > limits.max_payload_bytes:
         return True
-    return len(payload) > _LARGE_BYTES and payload.count(_METRIC_TAG) > limits.max_metrics
+    if len(payload) <= limits.small_payload_bytes:
+        return False
+    most = METRIC_MEMORY * limits.max_metrics
+    return metrics_in(payload) > limits.max_metrics or json_memory(payload) > most
 
 
 def _set_aside(

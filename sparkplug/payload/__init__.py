@@ -33,9 +33,9 @@ from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.payload.weight import (
     METRIC_MEMORY,
     NAMES_PER_ROW,
+    json_memory,
     metrics_in,
     metrics_in_envelope,
-    weight_of,
     weight_opened,
 )
 
@@ -60,6 +60,7 @@ __all__ = [
     "booleans",
     "decode",
     "expand",
+    "json_memory",
     "json_text",
     "metadata_of",
     "metrics_in",
@@ -72,6 +73,5 @@ __all__ = [
     "text_of",
     "timestamps",
     "validity",
-    "weight_of",
     "weight_opened",
 ]

@@ -17,7 +17,7 @@ from sparkplug.messages import Reason
 from sparkplug.payload.columns import PayloadColumns, decode
 from sparkplug.payload.envelope import EnvelopeProblem, open_envelope
 from sparkplug.payload.json_payload import from_json, is_json
-from sparkplug.payload.weight import weight_of
+from sparkplug.payload.weight import METRIC_MEMORY, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,12 +47,13 @@ def read_payloads(
     *,
     max_inflated_bytes: int,
     max_opened_memory: int,
+    max_metrics: int,
 ) -> ReadPayloads:
     """Decode a batch.
 
-    One envelope may inflate to `max_inflated_bytes`; all envelopes of the batch together
-    may take `max_opened_memory` when they are decoded, which is estimated from their
-    size and, on the safe side, the number of their metrics. `payloads` stays as it is;
+    One envelope may inflate to `max_inflated_bytes`, and to `max_metrics`; all envelopes of
+    the batch together may take `max_opened_memory` when they are decoded, which is estimated
+    from their size and, on the safe side, the number of their metrics. `payloads` stays as it is;
     `suspects` are the indices that `decode` wants to know.
     """
     columns, bad = decode(payloads, suspects)
@@ -61,7 +62,7 @@ def read_payloads(
         return read
     plain = payloads.copy()
     _read_json(read, plain, bad)
-    _open_envelopes(read, plain, max_inflated_bytes, max_opened_memory)
+    _open_envelopes(read, plain, max_inflated_bytes, max_opened_memory, max_metrics)
     return read
 
 
@@ -83,7 +84,11 @@ def _read_json(read: ReadPayloads, plain: list[bytes], bad: Iterable[int]) -> No
 
 
 def _open_envelopes(
-    read: ReadPayloads, plain: list[bytes], max_inflated_bytes: int, memory: int
+    read: ReadPayloads,
+    plain: list[bytes],
+    max_inflated_bytes: int,
+    memory: int,
+    max_metrics: int,
 ) -> None:
     if not read.columns.compressed.any():
         return
@@ -94,7 +99,7 @@ def _open_envelopes(
         found = open_envelope(plain[position], min(max_inflated_bytes, memory))
         if isinstance(found, bytes):
             cost = weight_of(found)
-            if cost <= memory:
+            if cost <= memory and cost - len(found) <= METRIC_MEMORY * max_metrics:
                 memory -= cost
                 outside[position], plain[position] = plain[position], found
                 continue

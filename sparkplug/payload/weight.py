@@ -6,22 +6,26 @@ from typing import Final
 
 from sparkplug.names import COMPRESSED_UUID
 from sparkplug.payload.envelope import MAX_INFLATED_BYTES, inflated
+from sparkplug.payload.json_payload import is_json
 
 METRIC_MEMORY: Final = 250
 """Bytes that a metric takes while it is read, in columns and as a row, its name aside."""
 NAMES_PER_ROW: Final = 2
-"""A row has the name of its metric twice: the second time in its path."""
+"""A row has the name of its metric, and those of node and device, twice: again in its path."""
 
 _ENVELOPE: Final = COMPRESSED_UUID.encode()
 _METRIC_TAG: Final = b"\x12"
 """What each metric of a payload begins with; other bytes may have that value, too."""
-_OBJECT: Final = b"{"
-"""What a payload in JSON begins with, and each metric in it. No protobuf payload does."""
+_JSON_OBJECT: Final = 80
+"""Bytes of a list, or of an object, that JSON is read to; with its place in another one."""
+_JSON_ITEM: Final = 60
 
 
 def metrics_in(payload: bytes) -> int:
     """At most how many metrics a payload has. Of an envelope, what is outside."""
-    return payload.count(_OBJECT if payload.startswith(_OBJECT) else _METRIC_TAG)
+    count = payload.count(_METRIC_TAG)
+    # Protobuf may look like JSON at its beginning: a group that nobody reads.
+    return max(count, payload.count(b"{")) if is_json(payload) else count
 
 
 def metrics_in_envelope(payload: bytes, max_bytes: int) -> tuple[int, int]:
@@ -29,18 +33,26 @@ def metrics_in_envelope(payload: bytes, max_bytes: int) -> tuple[int, int]:
     size = metrics = 0
     for piece in inflated(payload, max_bytes):
         size += len(piece)
-        metrics += metrics_in(piece)
+        metrics += piece.count(_METRIC_TAG)
     return size, metrics
 
 
 def weight_of(payload: bytes) -> int:
-    """Bytes that a payload takes while it is read, on the safe side."""
-    return len(payload) + METRIC_MEMORY * metrics_in(payload)
+    """Bytes that a payload in protobuf takes while it is read, on the safe side."""
+    return len(payload) + METRIC_MEMORY * payload.count(_METRIC_TAG)
+
+
+def json_memory(payload: bytes) -> int:
+    """Bytes that Python's objects take to which a payload in JSON is read; 0 if it is none."""
+    if not is_json(payload):
+        return 0
+    objects = payload.count(b"[") + payload.count(b"{")
+    return _JSON_OBJECT * objects + _JSON_ITEM * payload.count(b",")
 
 
 def weight_opened(payload: bytes) -> int:
-    """The same, with what is in it if it is a compressed envelope."""
-    weight = weight_of(payload)
+    """Bytes that a payload takes while it is read, also one in JSON or in an envelope."""
+    weight = len(payload) + METRIC_MEMORY * metrics_in(payload) + json_memory(payload)
     if _ENVELOPE in payload:
         size, metrics = metrics_in_envelope(payload, MAX_INFLATED_BYTES)
         weight += size + METRIC_MEMORY * metrics

@@ -39,6 +39,15 @@ def many_names(part: float, _: random.Random) -> Iterator[Blow]:
         yield birth(f"Names{node}", (tag(f"Area/{node}/{number:06d}") for number in range(each)))
 
 
+def many_devices(part: float, _: random.Random) -> Iterator[Blow]:
+    """200,000 devices that have no metric, of 40 nodes."""
+    for node in range(40):
+        yield birth(f"Devices{node}", tag("Level", alias=1))
+        for number in range(of(5_000, part)):
+            device = payload(seq=(1 + number) % 256)
+            yield Blow(topic("DBIRTH", f"Devices{node}", f"Device{number}"), device)
+
+
 def births_of_nobody(part: float, chance: random.Random) -> Iterator[Blow]:
     """Births that come again and again, of few nodes: each ends a session and begins one."""
     for number in range(of(5_000, part)):

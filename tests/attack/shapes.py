@@ -12,6 +12,7 @@ from attack.floods import (
     births_of_nobody,
     data_of_nobody,
     held_data,
+    many_devices,
     many_names,
     many_nodes,
     waiting_windows,
@@ -83,6 +84,17 @@ def alias_echo(part: float, _: random.Random) -> Iterator[Blow]:
     yield birth(node, tag("n" * 4_096, alias=1))
     echoes = metric(value=double(1.0), alias=1) * of(500_000, part)
     yield Blow(topic("NDATA", node), envelope(payload(echoes, seq=1), seq=1))
+
+
+def long_ids(part: float, _: random.Random) -> Iterator[Blow]:
+    """The same with ids of node and device, which every row repeats, and a short name."""
+    node, device = "N" * 950, "D" * 950
+    yield birth(node, tag("Level"))
+    yield Blow(topic("DBIRTH", node, device), payload(tag("n", alias=1), seq=1))
+    echoes = metric(value=double(1.0), alias=1) * of(60_000, part)
+    for seq in range(2, 6):
+        content = envelope(payload(echoes, seq=seq), seq=seq)
+        yield Blow(topic("DDATA", node, device), content)
 
 
 def long_strings(part: float, _: random.Random) -> Iterator[Blow]:
@@ -176,6 +188,8 @@ SHAPES = {
     "wrong_clocks": Shape(wrong_clocks, flood=True, in_suite=0.1),
     "many_nodes": Shape(many_nodes, flood=True),
     "many_names": Shape(many_names, flood=True, in_suite=0.05),
+    "many_devices": Shape(many_devices, flood=True, in_suite=0.01),
+    "long_ids": Shape(long_ids, in_suite=0.1),
     "births_of_nobody": Shape(births_of_nobody, flood=True, in_suite=0.1),
     "waiting_windows": Shape(waiting_windows, flood=True, lasts=2.3, in_suite=0.05),
     "births_that_wait": Shape(births_that_wait, lasts=2.3, in_suite=0.3),

@@ -113,5 +113,6 @@ def deep_json(part: float, _: random.Random) -> Iterator[Blow]:
         ("Exponent", shallow % b'{"name":"a","dataType":"Int64","value":1e999999999}'),
         ("Spaces", b" " * total + b"{"),
         ("Metrics", shallow % b",".join([b'{"name":"a","value":1}'] * (total // 25))),
+        ("Empty", shallow % b",".join([b"{}"] * total)),
     ):
         yield Blow(topic("NBIRTH", node), content)

@@ -153,14 +153,18 @@ class BatchReader:
     def _without_giants(self, batch: Batch, flat: Flattened) -> Flattened:
         """Leave out the values of messages that few bytes make too many rows, or too long ones.
 
-        An alias stands for a name, which every row repeats: as the metric's, and in a path.
+        An alias stands for a name, which every row repeats: as the metric's, and in a path. So it
+        does those of node and device, which are in the topic.
         """
         catalogue, most = self._state.catalogue, self._state.limits.max_row_bytes
-        if len(flat.tag) * (NAMES_PER_ROW * catalogue.longest_name + METRIC_MEMORY) <= most:
+        topics = np.fromiter(map(len, batch.messages.topics), np.int64, len(batch.messages))
+        longest = catalogue.longest_name + int(topics.max(initial=0))
+        if len(flat.tag) * (NAMES_PER_ROW * longest + METRIC_MEMORY) <= most:
             return flat
-        sizes = NAMES_PER_ROW * catalogue.name_lengths(flat.tag).astype(np.int64) + METRIC_MEMORY
-        sizes[flat.tag == NO_TAG] = 0
         message = np.repeat(np.arange(len(batch.messages)), flat.columns.counts)
+        names = catalogue.name_lengths(flat.tag).astype(np.int64) + topics[message]
+        sizes = NAMES_PER_ROW * names + METRIC_MEMORY
+        sizes[flat.tag == NO_TAG] = 0
         giants = np.bincount(message, weights=sizes, minlength=len(batch.messages)) > most
         if not count_nonzero(giants):
             return flat

@@ -10,6 +10,7 @@ from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import datatype_codes
 from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NEVER, NO_TAG
+from sparkplug.host.fleet_state import OWNER_TAGS
 from sparkplug.host.observations import SessionTags, StaleRows, said_by_host
 from sparkplug.host.structured_rows import Birth
 from sparkplug.messages import Reason
@@ -33,15 +34,16 @@ class Declaration:
     def fits(self, arrival: Arrival, owner: MetricOwner) -> bool:
         """Whether there is room for the tags of a birth; it is refused if there is not.
 
-        One place is for the owner itself.
+        A new node or device takes room itself, too.
         """
         state, rows = self._state, arrival.rows
         leaves = state.structured.open(arrival.batch, arrival.position, owner)
         tags = state.room.tags - len(owner.declared) + rows.stop - rows.start + len(leaves)
-        tags += owner.topic_index < 0
+        is_new = owner.topic_index < 0
+        tags += OWNER_TAGS * is_new
         names = () if arrival.batch.names is None else arrival.batch.names[rows]
         characters = state.room.characters - owner.characters + leaves.characters
-        characters += sum(map(len, filter(None, names)))
+        characters += sum(map(len, filter(None, names))) + is_new * len(arrival.message.topic)
         limits = state.limits
         if tags <= limits.max_tags and characters <= limits.max_name_characters:
             return True
@@ -53,7 +55,7 @@ class Declaration:
         state, batch, rows = self._state, arrival.batch, arrival.rows
         names, codes = _names_and_codes(arrival)
         leaves = batch.structured.opened[arrival.position]
-        before, characters_before = owner.declared, owner.characters
+        before, remembered = owner.declared, owner.remembered(state.catalogue)
         declared = owner.declare(
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
@@ -75,7 +77,7 @@ class Declaration:
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
-        state.took(len(owner.declared) - len(before), owner.characters - characters_before)
+        state.took(remembered, owner.remembered(state.catalogue))
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
         state.be_sure(session, owner)

@@ -1,5 +1,7 @@
 """What a publisher can make us keep is bounded, and bounds cost the others nothing."""
 
+import zlib
+
 import pytest
 from support.columnar import Columnar, change, message, metric, tag, values
 from support.listener import LATER, listening, told
@@ -40,7 +42,7 @@ def test_a_node_that_is_known_may_be_born_again_at_the_limit():
     assert seen.feed(message("NDATA", change(0, 1.0), seq=1))
 
 
-# Tags; one place is taken by each node and device itself
+# Tags; six places are taken by each node and device itself
 
 
 def tags(count, prefix="T", first_alias=0):
@@ -51,7 +53,7 @@ def test_a_birth_beyond_the_limit_of_tags_is_refused_and_the_others_go_on():
     seen = fed(
         message("NBIRTH", *tags(5), node="A"),
         message("NBIRTH", *tags(5), node="B"),
-        max_tags=11,
+        max_tags=21,
     )
     rows = seen.feed(
         message("NDATA", change(0, 1.0), node="B", seq=1),
@@ -64,14 +66,14 @@ def test_a_birth_beyond_the_limit_of_tags_is_refused_and_the_others_go_on():
 
 def test_as_many_tags_as_the_limit_allows_are_taken():
     seen = fed(
-        message("NBIRTH", *tags(5), node="A"), message("NBIRTH", *tags(5), node="B"), max_tags=12
+        message("NBIRTH", *tags(5), node="A"), message("NBIRTH", *tags(5), node="B"), max_tags=22
     )
     assert not seen.counts
     assert seen.fleet.live_tags == 10
 
 
 def test_a_device_beyond_the_limit_is_refused_and_its_node_goes_on():
-    seen = fed(message("NBIRTH", *tags(3)), message("DBIRTH", *tags(3, "D", 3), seq=1), max_tags=5)
+    seen = fed(message("NBIRTH", *tags(3)), message("DBIRTH", *tags(3, "D", 3), seq=1), max_tags=17)
     rows = seen.feed(
         message("DDATA", change(3, 1.0), seq=2), message("NDATA", change(0, 1.0), seq=3)
     )
@@ -81,12 +83,12 @@ def test_a_device_beyond_the_limit_is_refused_and_its_node_goes_on():
 
 def test_devices_without_metrics_are_bounded_too():
     births = [message("DBIRTH", seq=n % 256, device=f"D{n}") for n in range(1, 50)]
-    seen = fed(message("NBIRTH"), *births, max_tags=10)
+    seen = fed(message("NBIRTH"), *births, max_tags=60)
     assert seen.counts == {"too_many_tags": 40}
 
 
 def test_tags_that_a_rebirth_no_longer_declares_make_room():
-    seen = fed(message("NBIRTH", *tags(9)), message("NBIRTH", *tags(2)), max_tags=12)
+    seen = fed(message("NBIRTH", *tags(9)), message("NBIRTH", *tags(2)), max_tags=22)
     seen.feed(message("NBIRTH", *tags(8), node="B"))
     assert not seen.counts
     assert seen.fleet.live_tags == 10
@@ -110,7 +112,7 @@ def test_after_a_refused_birth_of_a_device_its_old_aliases_stand_for_nothing():
         message("NBIRTH", *tags(1)),
         message("DBIRTH", *tags(2, "D", 1), seq=1),
         message("DBIRTH", *tags(50, "New", 1), seq=2),
-        max_tags=10,
+        max_tags=20,
     )
     rows = seen.feed(
         message("DDATA", change(1, 1.0), seq=3), message("NDATA", change(0, 2.0), seq=4)
@@ -235,7 +237,7 @@ def test_a_birth_whose_names_are_too_much_beside_the_others_is_refused():
         message("NBIRTH", *long_names(10), node="A"),
         message("NBIRTH", *long_names(6), node="B"),
         message("NBIRTH", *long_names(5), node="C"),
-        max_name_characters=1500,
+        max_name_characters=1600,
     )
     assert seen.counts == {"too_many_tags": 1}
     assert [m.topic for m, _ in seen.quarantined] == ["spBv1.0/Plant/NBIRTH/B"]
@@ -248,10 +250,10 @@ def test_what_a_birth_does_not_declare_any_more_makes_room_for_other_names():
         message("NBIRTH", *long_names(15, "M")),
         message("NBIRTH", *long_names(2)),
         message("NBIRTH", *long_names(13), node="B"),
-        max_name_characters=1500,
+        max_name_characters=1600,
     )
     assert not seen.counts
-    assert fed(message("NBIRTH", *long_names(16)), max_name_characters=1500).counts == {
+    assert fed(message("NBIRTH", *long_names(16)), max_name_characters=1600).counts == {
         "too_many_tags": 1
     }
 
@@ -314,6 +316,76 @@ def test_a_topic_of_endless_ids_is_not_read():
     assert seen.counts == {"bad_topic": 1}
 
 
+def test_ids_that_every_row_repeats_count_as_its_name_does():
+    node = "E" * 1900
+    seen = fed(message("NBIRTH", tag("Ramp", 0), node=node), max_row_bytes=100_000)
+    assert not seen.feed(message("NDATA", *[change(0, 2.0)] * 50, node=node, seq=1))
+    assert seen.counts == {"too_many_row_bytes": 1}
+    assert len(seen.feed(message("NDATA", *[change(0, 2.0)] * 10, node=node, seq=2))) == 10
+
+
+JSON = b'{"timestamp":5,"seq":1,"metrics":[%b]}'
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        JSON % b",".join([b"{}"] * 300_000),
+        b" " + JSON % b",".join([b"{}"] * 300_000),
+        JSON % b",".join([b"[]"] * 2_000_000),
+        JSON % (b'{"name":"a","value":' + b"[" * 2_000_000),
+    ],
+    ids=["metrics", "behind a space", "lists", "deep"],
+)
+def test_json_of_endless_objects_is_set_aside_before_it_is_parsed(payload):
+    swarm = Message("spBv1.0/Plant/NDATA/Edge", payload, 0)
+    seen = fed(message("NBIRTH", tag("Ramp", 0)), swarm)
+    assert seen.counts == {"too_large": 1}
+    assert seen.quarantined == [(swarm, "too_large")]
+
+
+@pytest.mark.parametrize("before", [b"", b"\x7b\x7c"], ids=["plain", "that begins as JSON does"])
+def test_an_envelope_of_endless_metrics_is_not_opened(before):
+    inner = before + b"\x08\x05" + b"\x12\x00" * 300_000
+    packed = Payload(uuid="SPBV1.0_COMPRESSED", seq=1, body=zlib.compress(inner))
+    seen = fed(
+        message("NBIRTH", tag("Ramp", 0)),
+        Message("spBv1.0/Plant/NDATA/Edge", packed.SerializeToString(), 0),
+    )
+    assert seen.counts == {"envelope_too_large": 1}
+
+
+def test_tags_that_a_kept_birth_leaves_out_count_as_long_as_they_are_remembered():
+    seen = fed(message("NBIRTH", *long_names(50), *tags(150)), max_tags=400)
+    seen.fleet.connection_lost(1.0)
+    kept = message("NBIRTH", tag("Ramp", 0), timestamp=LATER)
+    topic = "$sparkplug/certificates/spBv1.0/Plant/NBIRTH/Edge"
+    seen.fleet.warm_start([Message(topic, kept.payload, 0, retained=True)], 2.0)
+    assert seen.fleet.live_tags == 201
+    seen.feed(message("NBIRTH", *tags(200), node="Other"))
+    assert seen.counts["too_many_tags"] == 1
+    generation = seen.fleet.catalogue.generation
+    for seq in range(1, 4):
+        seen.feed(message("NDATA", seq=seq, node="Nobody"))
+    assert seen.fleet.catalogue.generation == generation
+    seen.feed(message("NBIRTH", tag("Ramp", 0), timestamp=LATER + 1))
+    assert seen.fleet.live_tags == 1
+
+
+def test_names_left_out_by_a_kept_birth_do_not_move_all_tags_with_every_batch(monkeypatch):
+    for slack in ("_SLACK", "_SLACK_CHARACTERS"):
+        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+    seen = fed(message("NBIRTH", *long_names(50)))
+    seen.fleet.connection_lost(1.0)
+    kept = message("NBIRTH", tag("Ramp", 0), timestamp=LATER)
+    topic = "$sparkplug/certificates/spBv1.0/Plant/NBIRTH/Edge"
+    seen.fleet.warm_start([Message(topic, kept.payload, 0, retained=True)], 2.0)
+    generation = seen.fleet.catalogue.generation
+    for seq in range(1, 6):
+        seen.feed(message("NDATA", seq=seq, node="Nobody"))
+    assert seen.fleet.catalogue.generation - generation <= 1
+
+
 def test_a_payload_of_endless_metrics_is_set_aside_before_it_is_decoded():
     swarm = Message("spBv1.0/Plant/NBIRTH/Edge", b"\x12\x00" * 600_000, 0)
     seen = fed(swarm, message("NBIRTH", tag("Ramp", 0), node="Other"))
@@ -323,7 +395,7 @@ def test_a_payload_of_endless_metrics_is_set_aside_before_it_is_decoded():
 
 
 def test_what_follows_a_birth_that_does_not_fit_waits_for_one_that_does():
-    heard = listening(message("NBIRTH", *tags(2)), limits=FleetLimits(max_tags=5))
+    heard = listening(message("NBIRTH", *tags(2)), limits=FleetLimits(max_tags=10))
     heard.feed(message("NDATA", change(0, 7.0), seq=7, timestamp=LATER))  # before its birth
     assert not heard.feed(message("NBIRTH", *tags(9), seq=6, timestamp=LATER - 1))
     assert heard.counts == {"too_many_tags": 1, "data_before_birth": 1}

@@ -382,8 +382,8 @@ def test_members_are_chosen_by_their_own_paths():
 
 def test_leaves_count_as_tags():
     birth = message("NBIRTH", instance("M", *(member(f"m{n}") for n in range(10))))
-    assert fed(birth, limits=FleetLimits(max_tags=12)).fleet.live_tags == 11
-    refused = fed(birth, limits=FleetLimits(max_tags=11))
+    assert fed(birth, limits=FleetLimits(max_tags=17)).fleet.live_tags == 11
+    refused = fed(birth, limits=FleetLimits(max_tags=16))
     assert refused.fleet.live_tags == 0
     assert refused.counts == {"too_many_tags": 1}
 
@@ -391,7 +391,7 @@ def test_leaves_count_as_tags():
 def test_leaves_of_a_definition_count_as_tags_too():
     members = [member(f"m{n}") for n in range(10)]
     birth = message("NBIRTH", definition("Motor", *members), instance("M"))
-    assert fed(birth, limits=FleetLimits(max_tags=12)).counts == {"too_many_tags": 1}
+    assert fed(birth, limits=FleetLimits(max_tags=17)).counts == {"too_many_tags": 1}
 
 
 def test_a_long_name_is_not_repeated_for_all_members_of_a_plant():

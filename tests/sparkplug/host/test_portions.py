@@ -11,6 +11,7 @@ from sparkplug.host.fleet import Fleet
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message, MessageBatch
 from sparkplug.payload import METRIC_MEMORY, metrics_in, metrics_in_envelope
+from sparkplug.payload.weight import weight_of
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
 ALIASES = b"\x12\x02\x10\x01"
@@ -46,7 +47,7 @@ def test_a_batch_that_cannot_take_much_is_handed_on_as_it_is():
 
 
 def test_many_small_metrics_are_read_some_messages_at_a_time():
-    found = divided(batch_of(*[of_metrics(100)] * 10), most=80_000)
+    found = divided(batch_of(*[of_metrics(100)] * 10), most=95_000)
     assert [len(each) for each in found] == [3, 3, 3, 1]
 
 
@@ -107,6 +108,58 @@ def test_a_death_is_weighed_by_the_tags_of_its_node_or_device():
         found = list(heard.portions(MessageBatch([*data, death, *data])))
         sizes = [(3, False), (1, True), (3, False)] if device is None else [(7, False)]
         assert [(len(messages), is_giant) for messages, is_giant in found] == sizes
+
+
+def test_a_death_of_who_is_dead_weighs_nothing():
+    heard = fleet(most=1_000_000)
+    names = [tag(f"{alias:04}{'x' * 2000}", alias) for alias in range(300)]
+    death = message("NDEATH", seq=None)
+    heard.feed([message("NBIRTH", *names)])
+    (portion,) = heard.portions(MessageBatch([death]))
+    assert portion.is_giant
+    heard.feed([death])
+    (portion,) = heard.portions(MessageBatch([death] * 10))
+    assert not portion.is_giant
+
+
+def test_ids_are_weighed_as_often_as_rows_repeat_them():
+    payload = of_metrics(1000)
+    short, long = Message("spBv1.0/G/NDATA/E", payload, 0), f"spBv1.0/G/NDATA/{'E' * 1900}"
+    batch = MessageBatch([short, short, short._replace(topic=long), short])
+    found = [(len(messages), is_giant) for messages, is_giant in fleet(1_000_000).portions(batch)]
+    assert found == [(2, False), (1, True), (1, False)]
+
+
+def test_protobuf_that_looks_like_json_weighs_what_its_metrics_do():
+    batch = batch_of(b"\x7b\x7c" + of_metrics(1000))
+    (portion,) = fleet(100_000).portions(batch)
+    assert portion.is_giant
+    assert weight_of(b"\x7b\x7c" + of_metrics(1000)) > 250_000
+
+
+def test_what_waits_is_weighed_with_what_it_is_read_together_with():
+    heard = Fleet(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
+    nodes = ("A", "B", "C")
+    heard.feed([message("NBIRTH", tag("Ramp", 0), node=node) for node in nodes])
+    waiting = [message("NDATA", *[change(0, 1.0)] * 1000, seq=2, node=node) for node in nodes]
+    for each in waiting:  # behind a message that is missing
+        heard.feed([each])
+    missing = [message("NDATA", change(0, 1.0), seq=1, node=node) for node in nodes]
+    assert [len(messages) for messages, _ in heard.portions(MessageBatch(missing))] == [1, 1, 1]
+    others = [message("NDATA", change(0, 1.0), seq=1, node="D")] * 3
+    assert [len(messages) for messages, _ in heard.portions(MessageBatch(others))] == [3]
+
+
+def test_envelopes_that_wait_weigh_what_is_in_them():
+    heard = Fleet(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
+    heard.feed([message("NBIRTH", tag("Ramp", 0), node="E", group="G")])
+    packed = envelope(Payload(seq=2).SerializeToString() + of_metrics(3000))
+    heard.feed([Message("spBv1.0/G/NDATA/E", packed, 0)])
+    assert heard.waiting_bytes > 150_000
+    (portion,) = heard.portions(
+        MessageBatch([message("NDATA", change(0, 1.0), seq=1, node="E", group="G")])
+    )
+    assert portion.is_giant
 
 
 @given(

@@ -176,7 +176,7 @@ TOO_LARGE = node_birth(2, *(tag(f"T{n}", n) for n in range(20)), received_us=REB
     "birth", [torn(node_birth()), NAMELESS, TOO_LARGE], ids=["unreadable", "nameless", "too large"]
 )
 def test_a_birth_that_is_not_read_makes_its_node_and_devices_stale_after_ten_seconds(birth):
-    server = server_with(*births(), limits=FleetLimits(max_tags=12))
+    server = server_with(*births(), limits=FleetLimits(max_tags=27))
     server.at(1.0, birth)
     server.at(6.0, birth)  # once more puts nothing off
     rows = server.tick(11.0)
@@ -202,7 +202,7 @@ def test_the_rebirth_that_is_asked_for_then_makes_none(server):
     ids=["unreadable", "nameless", "too large"],
 )
 def test_a_birth_of_a_device_that_is_not_read_makes_the_device_stale(birth):
-    server = server_with(*births(), limits=FleetLimits(max_tags=12))
+    server = server_with(*births(), limits=FleetLimits(max_tags=27))
     server.at(1.0, birth)
     assert server.tick(10.9) == []
     assert stale(server.tick(11.0)) == ["Boiler/Level"]

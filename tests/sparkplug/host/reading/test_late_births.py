@@ -201,10 +201,24 @@ def test_a_death_that_is_told_after_the_next_birth_of_one_bd_seq_is_not_believed
 
 def test_a_late_birth_that_there_is_no_room_for_is_set_aside_when_it_has_waited():
     large = message("NBIRTH", bd_seq(1), *(tag(f"Tag {n}", n) for n in range(9)))
-    heard = after_its_death(large, limits=FleetLimits(max_tags=5))
+    heard = after_its_death(large, limits=FleetLimits(max_tags=10))
     assert not heard.tick(LATE)
     assert heard.quarantined == [(large, "too_many_tags")]
     assert heard.fleet.held_messages == 0
+
+
+def test_a_late_birth_does_not_wait_where_too_much_waits_already():
+    heard = after_its_death(birth(seq=5), limits=FleetLimits(max_waiting_bytes=1_000))
+    assert heard.fleet.held_messages == 0
+    assert heard.rebirths == ["late_birth"]
+    assert numbers(heard.feed(data(6), now=1.0)) == [6]
+
+
+def test_late_births_that_wait_no_longer_leave_their_room_to_others():
+    heard = after_its_death(birth(seq=5))
+    assert heard.fleet.waiting_bytes > 1_000
+    heard.tick(LATE)
+    assert heard.fleet.waiting_bytes == 0
 
 
 # The connection, and a restart
