@@ -10,6 +10,7 @@ from consumer.broker.drops import BrokerDrops
 from consumer.broker.filling import InboxBatch
 from consumer.broker.inbox import BatchLimits, Inbox
 from consumer.broker.own_state import OwnState
+from consumer.broker.shares import size_together
 from consumer.broker.switch import ConnectionSwitch
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Inbox",
     "InboxBatch",
     "OwnState",
+    "size_together",
 ]

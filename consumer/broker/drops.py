@@ -51,7 +51,7 @@ class BrokerDrops:
             return
         self.total += count - last
         self._unlogged += count - last
-        if not self._budget.allows("broker_drops", self._server, ONCE_A_MINUTE):
+        if not self._budget.is_due("broker_drops", self._server, ONCE_A_MINUTE):
             return
         _LOG.warning(
             "%s discarded %d messages, of all its clients together; if some were ours, gaps in seq "

@@ -342,15 +342,16 @@ class Inbox:
             self._closed = True
             self._condition.notify_all()
 
-    def take(self, timeout: float) -> InboxBatch | None:
+    def take(self, timeout: float, *, at_once: bool = False) -> InboxBatch | None:
         """The next batch; empty when nothing came within `timeout` seconds.
 
-        Returns None when the inbox is closed and empty.
+        Returns None when the inbox is closed and empty. `at_once`: as it is, though it might
+        fill up.
         """
         with self._condition:
             if not self._full and self._filling is None and not self._closed:
                 self._condition.wait(timeout)
-            while not self._full and self._filling is not None and not self._closed:
+            while not (self._full or self._filling is None or self._closed or at_once):
                 left = self._left(self._filling)
                 if left <= 0:
                     break

@@ -24,6 +24,8 @@ TAG: Final = 440
 """Bytes of one tag, with a name of NAME characters."""
 NAME: Final = 32
 
+QUEUED_BESIDE: Final = MIB
+"""More than a queued message takes beside its payload: its place, and its topic."""
 _QUEUE_SHARE: Final = 12
 _HELD_SHARE: Final = 12
 _FILES_SHARE: Final = 32
@@ -71,7 +73,7 @@ def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: 
     Raises:
         ConflictError: they do not fit into the memory.
     """
-    queue = queue_bytes or max(memory // _QUEUE_SHARE, max_payload)
+    queue = queue_bytes or max(memory // _QUEUE_SHARE, max_payload + QUEUED_BESIDE)
     held = memory // _HELD_SHARE
     files, definitions = memory // _FILES_SHARE, memory // _DEFINITIONS_SHARE
     large = _COPIES * max(0, max_payload - _USUAL_PAYLOAD)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from consumer.config.addresses import bare, split_url
-from consumer.config.budget import Budget, budget_of
+from consumer.config.budget import QUEUED_BESIDE, Budget, budget_of
 from consumer.config.databricks import Zerobus
 from consumer.config.host import Host
 from consumer.config.section import (
@@ -275,8 +275,10 @@ class Configuration(Section):
                     f"servers[{index}].name", "is used twice; give each server a name of its own"
                 )
         budget = self.limits.budget
-        if self.limits.max_payload > budget.queue_bytes:
-            raise ConflictError("limits.queue_bytes", "must not be less than limits.max_payload")
+        if self.limits.max_payload + QUEUED_BESIDE > budget.queue_bytes:
+            raise ConflictError(
+                "limits.queue_bytes", "must be 1MiB more than limits.max_payload, or more"
+            )
         if self.spool.low_watermark >= self.spool.high_watermark:
             raise ConflictError("spool.low_watermark", "must be less than spool.high_watermark")
         if self.host.gate_on_sink and self.host.mode == "passive":

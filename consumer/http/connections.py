@@ -129,7 +129,7 @@ class Connections:
         if why is Closed.TIMEOUT:  # browsers connect for later, too
             return
         self._untold[why] += 1
-        if not self._budget.allows("http_connections", rate=ONCE_A_MINUTE):
+        if not self._budget.is_due("http_connections", rate=ONCE_A_MINUTE):
             return
         told = dict(self._untold)
         self._untold.clear()

@@ -81,6 +81,7 @@ class Commits:
             leaving: nothing comes after it.
         """
         for each in taken:
+            self._side.take(each.source.tags, each.decoded)
             each.conclude(leaving=leaving)
         self._commit(taken, last=last)
 
@@ -158,12 +159,13 @@ class Commits:
             if is_last:
                 yield piece
                 break
+            first, self.next_arrival = self.next_arrival, self.next_arrival + rows_in(piece)
             try:
-                self._append_piece(piece, self.next_arrival + rows_in(piece))
+                self._append_piece(piece, self.next_arrival)
             except SpoolFull as error:
+                self.next_arrival = first
                 self._overflow.begin(error)
                 break
-            self.next_arrival += rows_in(piece)
             del piece  # it may take as much memory as the next one
             yield None
         self.next_arrival = self._number(taken)
@@ -216,8 +218,8 @@ class Commits:
         with self._spool.alone():
             spooled = self._within(append)
             self._ledger.piece_written(self._table, rows)
-        self._deliveries.submit(spooled)
         committed(piece)
+        self._deliveries.submit(spooled)
 
     def _batches_of(self, piece: Piece) -> list[NewBatch]:
         schema_id = self._side.schema_id(self._table)

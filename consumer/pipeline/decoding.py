@@ -91,16 +91,10 @@ class Decoding:
     def _decode_all(self) -> None:
         try:
             while self._portions.take(_TAKE_TIMEOUT):
-                self._overflow.look(self._sources)
                 for portion in self._portions:
+                    self._overflow.look(self._sources)
                     self._take_whatever_it_is(portion)
-                    self._freed.look()
-                self._watch.look()
-                self._tend_gate()
-                self._tell_of_other_hosts()
-                self._rebirths.send()
-                self._retry_dead_letters()
-                self._telemetry.tell()
+                    self._see_to_the_rest()
             self._take_leave()
         except (SpoolDamaged, SpoolFileGone) as error:
             _LOG.error("decoding ended: %s", error)
@@ -109,7 +103,17 @@ class Decoding:
             _LOG.exception("decoding ended")
             self.failure = error
 
-    def _take_whatever_it_is(self, portion: InboxBatch | Giant) -> None:
+    def _see_to_the_rest(self) -> None:
+        """What is to be done from time to time, also while one giant follows the other."""
+        self._freed.look()
+        self._watch.look()
+        self._tend_gate()
+        self._tell_of_other_hosts()
+        self._rebirths.send()
+        self._retry_dead_letters()
+        self._telemetry.tell()
+
+    def _take_whatever_it_is(self, portion: InboxBatch | Giant, now: float | None = None) -> None:
         """Let one portion that cannot be decoded cost no more than itself.
 
         That is a defect of ours, or memory that ran out: it is said loudly and counted, and
@@ -120,7 +124,7 @@ class Decoding:
             if isinstance(portion, Giant):
                 self._take_giant(portion)
             else:
-                self._take(portion)
+                self._take(portion, now)
         except (SpoolDamaged, SpoolFileGone):
             raise
         except Exception:
@@ -135,6 +139,7 @@ class Decoding:
             touched |= {each.source for each in self._taken if each.decoded.memories}
             for source in touched:
                 source.forgotten = True
+                source.tags.forget_last_rows()
                 source.fleet.catalogue.describe_again()
             for index, messages in batch.by_server.items():
                 self._telemetry.add_reason(
@@ -155,10 +160,12 @@ class Decoding:
         killed before has not heard it.
         """
         now = time.monotonic()
-        self._take(InboxBatch(), now)  # so that what time alone gives is not the giant's
+        self._take_whatever_it_is(InboxBatch(), now)  # so that what time gives is not the giant's
         beside = self._portions.beside(giant)
         try:
-            with self._sources[giant.server].fleet.unfinished(*giant.node):
+            with contextlib.ExitStack() as unfinished:
+                for source in self._sources:
+                    unfinished.enter_context(source.fleet.unfinished(*giant.node))
                 taken, last = self._read(giant.batch, now), None
                 for last in self._commits.in_pieces(taken):
                     if last is None:
@@ -248,7 +255,6 @@ class Decoding:
             repeated += len(observations) - rows
         if repeated:
             telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
-        self._side.take(source.tags, decoded)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
             self._ledger.rows(self._table, produced + repeated, repeated)

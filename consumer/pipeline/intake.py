@@ -22,8 +22,10 @@ class Intake(Protocol):
     def queued_bytes(self) -> int:
         """Bytes that wait to be taken."""
 
-    def take(self, timeout: float) -> InboxBatch | None:
+    def take(self, timeout: float, *, at_once: bool = False) -> InboxBatch | None:
         """The next batch, false when nothing came within `timeout` seconds.
+
+        `at_once`: what there is, though more might come to it.
 
         None when the intake is closed and empty: nothing more will come.
         """

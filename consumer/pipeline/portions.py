@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from consumer.broker import InboxBatch
+from consumer.broker import InboxBatch, size_together
 from sparkplug import MessageBatch, Topic, parse_topic
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sparkplug import NodeKey
 
 _MOST_PUT_OFF: Final = 4 << 20
-"""Payload bytes of those that wait for the end of a giant, besides what was taken already."""
+"""Bytes of messages that wait for the end of a giant: with more no further batch is taken."""
 
 
 class Giant(NamedTuple):
@@ -43,11 +43,18 @@ class Portions:
         self._upcoming: deque[InboxBatch | Giant] = deque()
 
     def take(self, timeout: float) -> bool:
-        """Take the next batch, which may be empty; False: there will be none any more."""
-        batch = self._intake.take(timeout)
-        if batch is not None:
-            self._upcoming.extend(self.divided(batch))
-        return batch is not None
+        """Take the next batch, which may be empty; False: there will be none any more.
+
+        It is not waited for that it fills up if `timeout` is 0.
+        """
+        batch = self._intake.take(timeout, at_once=timeout == 0)
+        if batch is None:
+            return False
+        try:
+            self._upcoming.extend(list(self.divided(batch)))
+        except Exception:  # noqa: BLE001 - of memory; reading it is prepared for anything
+            self._upcoming.append(batch)
+        return True
 
     def __iter__(self) -> Iterator[InboxBatch | Giant]:
         """Portions of what was taken, each given once."""
@@ -151,7 +158,10 @@ class Beside:
 
     def _put(self, portion: InboxBatch | Giant, batch: InboxBatch) -> None:
         self._put_off.append(portion)
-        self._size += sum(messages.size for messages in batch.by_server.values())
+        for messages in batch.by_server.values():
+            self._size += size_together(messages.topics, messages.payloads)
+        for kept in batch.certificates.values():
+            self._size += size_together([m.topic for m in kept], [m.payload for m in kept])
 
 
 def _node_of(topic: str) -> NodeKey | None:

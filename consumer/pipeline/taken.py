@@ -74,6 +74,7 @@ class Taken:
         self.dead_lost = 0
         self.held_lost = 0
         self.dead = decoded.quarantined + decoded.expired
+        self._released = source.fleet.no_longer_held()
         self._dropped = 0
 
     def conclude(self, *, leaving: bool = False) -> None:
@@ -81,9 +82,9 @@ class Taken:
         source, fleet = self.source, self.source.fleet
         self.sequence, self.conduct = fleet.sequence_state(), fleet.conduct_state()
         source.gaps.take(self.decoded.gaps)
+        source.no_longer_held |= self._released
         if not fleet.has_unfinished:  # else it might be of what is not kept yet
             source.gaps.collect(leaving=leaving)
-            source.no_longer_held |= fleet.no_longer_held()
 
     @property
     def is_worth_a_commit(self) -> bool:

@@ -58,8 +58,8 @@ def consumer(tmp_path):
         yield made
 
 
-def birth(node="Giant", seq=0, names=NAMES, sent=SENT):
-    metrics = [tag(name, alias, 1.0) for alias, name in enumerate(names)]
+def birth(node="Giant", seq=0, names=NAMES, sent=SENT, value=1.0):
+    metrics = [tag(name, alias, value) for alias, name in enumerate(names)]
     return message("NBIRTH", *metrics, node=node, seq=seq, timestamp=sent)
 
 
@@ -458,3 +458,149 @@ def test_what_time_alone_gives_is_not_in_the_pieces_of_a_giant(tmp_path):
         assert nodes == ["Small"] + ["Giant"] * TAGS
         # It was decoded before anything of the giant was: with the first commit.
         assert balances[0].messages["plant"].decoded == 3
+
+
+def test_what_waits_of_a_giants_node_goes_on_waiting_until_its_end(tmp_path):
+    with consuming(tmp_path, host={"reorder_timeout": "300ms"}) as consumer:
+        before = born(consumer)
+        hear(consumer, small(3, 9.0, "Giant"))  # 2 is missing
+        begun = time.monotonic()
+
+        def talk(number):
+            if number == 1:
+                put(consumer, small(1))
+                time.sleep(max(0.0, begun + 0.31 - time.monotonic()))
+
+        with after_each_commit(consumer, talk):
+            hear(consumer, giant(1))
+            consumer.decoding._take_whatever_it_is(InboxBatch())
+        rows = of_node(rows_of(consumer)[before:], "Giant")
+        assert [row.numeric_value for row in rows] == [2.0] * TAGS + [9.0]
+        assert consumer.gaps.found == {"sequence_gap": 1}
+
+
+def test_the_same_node_behind_another_server_waits_no_less_for_what_it_misses(tmp_path):
+    with consuming(tmp_path, host={"reorder_timeout": "300ms"}, **TWO_SERVERS) as consumer:
+        born(consumer)
+        hear(consumer, birth(sent=SENT + 1), server=1)
+        before = len(rows_of(consumer))
+        hear(consumer, small(3, 9.0, "Giant"), server=1)  # 1 and 2 are missing
+        begun = time.monotonic()
+
+        def talk(number):
+            if number == 1:
+                put(consumer, small(1))
+                time.sleep(max(0.0, begun + 0.31 - time.monotonic()))
+
+        with after_each_commit(consumer, talk):
+            hear(consumer, giant(1))
+            consumer.decoding._take_whatever_it_is(InboxBatch())
+        rows = of_node(rows_of(consumer)[before:], "Giant")
+        assert [row.numeric_value for row in rows] == [2.0] * TAGS + [9.0]
+
+
+def test_giants_that_keep_coming_leave_time_for_all_else(consumer, monkeypatch):
+    born(consumer)
+    looks = []
+    monkeypatch.setattr(consumer.watch, "look", lambda: looks.append(1))
+    left = [giant(seq, float(seq)) for seq in range(2, 12)]
+
+    def talk(_number):
+        if left:
+            put(consumer, left.pop(0))
+        if not left:
+            consumer.intake.close()
+
+    put(consumer, giant(1))
+    with after_each_commit(consumer, talk):
+        consumer.decoding._decode_all()
+    assert consumer.failure is None
+    assert len(looks) >= 11
+
+
+def test_births_that_are_giants_let_tags_be_forgotten(consumer, monkeypatch):
+    for slack in ("_SLACK", "_SLACK_CHARACTERS"):
+        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+    left = [
+        birth(sent=SENT + number, names=[f"{number:02}{n:04}{'x' * 1000}" for n in range(TAGS)])
+        for number in range(10)
+    ]
+
+    def talk(_number):
+        if left:
+            put(consumer, left.pop(0))
+
+    with after_each_commit(consumer, talk):
+        hear(consumer, birth())
+    assert not left
+    assert len(consumer.sources[0].fleet.catalogue) <= 4 * TAGS
+
+
+def test_what_others_had_waiting_is_booked_once_if_a_giant_is_killed_behind_it(tmp_path):
+    with consuming(tmp_path) as consumer:
+        born(consumer)
+        hear(consumer, small(1, node="Late"), small(2, node="Late"))
+        consumer.decoding._take_leave()
+
+    def talk(number):
+        if number == 1:
+            put(again, birth("Late", names=["Ramp"]))
+        if number == 2:
+            shutil.copytree(tmp_path, tmp_path / "killed", ignore=lambda *_: {"killed"})
+
+    with consuming(tmp_path) as again, after_each_commit(again, talk):
+        hear(again, giant(1))
+    with consuming(tmp_path / "killed") as killed:
+        assert killed.sources[0].fleet.held_messages == 0
+        found = balance(killed)
+        assert found.balanced
+        assert found.messages["plant"].received == 5
+        assert len(of_node(rows_of(killed), "Late")) == 3
+
+
+def test_values_of_a_birth_that_were_lost_are_given_by_the_next_one(consumer):
+    append, count = consumer.spool.append_many, 0
+
+    def failing(*args, **options):
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise MemoryError
+        return append(*args, **options)
+
+    consumer.spool.append_many = failing
+    hear(consumer, birth())
+    consumer.spool.append_many = append
+    landed = len(rows_of(consumer))
+    assert 0 < landed < TAGS
+    hear(consumer, birth(sent=SENT + 1))
+    assert {row.metric_name for row in rows_of(consumer)} == set(NAMES)
+
+
+def test_a_giant_is_told_of_in_the_side_tables_with_its_last_piece(tmp_path):
+    tables = {"events_table": "main.ot.sparkplug_events"}
+    with consuming(tmp_path, zerobus=tables) as consumer:
+        born(consumer)
+        seen = []
+
+        def talk(number):
+            if number == 1:
+                put(consumer, small(1), birth("Other", names=["Ramp"]))
+            events = consumer.spool.batches_after(0, 1 << 30, table=tables["events_table"])
+            seen.append(
+                sum(b"Giant" in row for e in events for row in e.rows.slice(0, len(e.rows)))
+            )
+
+        with after_each_commit(consumer, talk):
+            hear(consumer, birth(sent=SENT + 1, value=2.0))
+    assert len(seen) > 3
+    assert seen[0] == seen[-2] < seen[-1]
+
+
+def test_weighing_that_fails_leaves_the_batch_to_be_read_as_it_is(consumer, monkeypatch):
+    def failing(_messages):
+        raise MemoryError
+
+    monkeypatch.setattr(consumer.sources[0].fleet, "portions", failing)
+    hear(consumer, birth("Small", names=["Ramp"]))
+    assert len(rows_of(consumer)) == 1
