@@ -3,7 +3,7 @@
 A `ZerobusSink` opens streams; their events go into the queue of who opened them.
 """
 
-from consumer.sinks.meanings import difference, mend
+from consumer.sinks.meanings import difference, is_of_network, meaning_of, mend
 from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, StreamEvent
 from consumer.sinks.zerobus import StreamOptions, ZerobusIngestStream, ZerobusSink, try_stream
 
@@ -15,6 +15,8 @@ __all__ = [
     "ZerobusIngestStream",
     "ZerobusSink",
     "difference",
+    "is_of_network",
+    "meaning_of",
     "mend",
     "try_stream",
 ]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from consumer.credentials import masked
 from consumer.errors import FailureKind, SinkFailure
 from consumer.network import TRUST_ZEROBUS, trouble_with
+from consumer.sinks.meanings import UNDECIDED, is_of_network, meaning_of
 from consumer.sinks.sink import Acknowledged, Failed, StreamEvent
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 # in vain, because the SDK keeps a token when it learns of its refusal in the wrong way.
 _ATTEMPTS_PER_SDK: Final = 2
 
-_NETWORK: Final = re.compile(r"(?i)network|transport|tls|connect|sending request|timed out")
 _PROBE_TIMEOUT: Final = 3.0
 _MOST_WORDS: Final = 4_000
 _MOST_ASKED: Final = 3
@@ -62,44 +61,6 @@ class StreamOptions:
     recovery_backoff: float = 1.0
 
 
-# The SDK's own words, and the status, come first in its texts. What the service says follows, and
-# may quote what somebody published: nobody is to steer a class with the value of a tag. So a
-# refused argument is told before the service's words are looked at.
-_UNDECIDED: Final = "Flush timed out"
-_CODE: Final = r"^[^']*code: '"
-_CLASSES: Final[tuple[tuple[re.Pattern[str], FailureKind], ...]] = tuple(
-    (re.compile(pattern), kind)
-    for pattern, kind in (
-        ("^(Invalid argument: )?Ingest payload too large: ", FailureKind.TOO_LARGE),
-        ("^(Invalid argument: )?Invalid durability ACK offset ", FailureKind.RETRIABLE),
-        (f"^Invalid argument|{_CODE}Client specified an invalid argument'", FailureKind.POISON),
-        (f"{_CODE}The operation completed successfully'", FailureKind.ENDED),
-        # Noticed first by the half that was sending, which says no reason: a lasting one
-        # shows when the next stream is opened.
-        (f'{_CODE}Internal error\', message: "Failed to send batch"', FailureKind.ENDED),
-        # The same, when the other half has not noticed yet.
-        (f"{_CODE}[^']*', message: \"{_UNDECIDED}\"", FailureKind.ENDED),
-        # OAuth. The SDK calls every 4xx final, 429 included.
-        (r"Client error \(429\)", FailureKind.RETRIABLE),
-        (r"Client error \(4\d\d\)", FailureKind.AUTHENTICATION),
-        (f"{_CODE}[^']*does not have valid authentication credentials", FailureKind.AUTHENTICATION),
-        ("does not have permission to execute", FailureKind.AUTHENTICATION),
-        # Said to be internal, and retried by the SDK, but caused by the table's layout
-        # or an endpoint of another workspace: it stays.
-        (r"Error Code: 1521\b", FailureKind.PERMANENT),
-        # With UNAVAILABLE, about every quarter of an hour: a stream has lived long enough.
-        (r"Error Code: 6002\b", FailureKind.ENDED),
-    )
-)
-
-
-_AT_OPENING: Final = {
-    FailureKind.POISON: FailureKind.CONTRACT,
-    # A stream that never was has not ended in order: without a pause there would be no end.
-    FailureKind.ENDED: FailureKind.RETRIABLE,
-}
-
-
 def classify(error: Exception, *, opening: bool) -> FailureKind:
     """What an exception of the SDK means, from its text, then from its type.
 
@@ -108,10 +69,9 @@ def classify(error: Exception, *, opening: bool) -> FailureKind:
         opening: raised while the stream was opened: a refused argument is then the
             schema, later it is a record; and no end of a stream is in order.
     """
-    text = str(error)
-    for pattern, kind in _CLASSES:
-        if pattern.search(text):
-            return _AT_OPENING.get(kind, kind) if opening else kind
+    kind = meaning_of(str(error), opening=opening).kind
+    if kind is not None:
+        return kind
     # NonRetriableException is a subclass of the retriable ZerobusException.
     if isinstance(error, (_sdk_module().NonRetriableException, TypeError, ValueError)):
         return FailureKind.PERMANENT
@@ -186,7 +146,7 @@ class ZerobusIngestStream:
         of the end before the other: then flushing takes its time, and is done again.
         """
         for _ in range(_MOST_ASKED):
-            if self.cause is not None and _UNDECIDED not in str(self.cause):
+            if self.cause is not None and UNDECIDED not in str(self.cause):
                 break
             try:
                 self._stream.flush()
@@ -292,7 +252,7 @@ class ZerobusSink:
 
     def _below(self, text: str) -> str:
         """What the SDK leaves out when the network or TLS fails, as a further sentence."""
-        if not _NETWORK.search(text):
+        if not is_of_network(text):
             return ""
         for url, key in ((self._workspace_url, "workspace_url"), (self.endpoint, "endpoint")):
             found = trouble_with(

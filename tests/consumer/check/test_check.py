@@ -246,7 +246,7 @@ def test_a_table_with_other_columns_is_reported(tmp_path, lake):
         (
             "PERMISSION_DENIED",
             "No.",
-            ["permission denied (No.)", "MODIFY and SELECT", "USE SCHEMA"],
+            ["permission denied (No.)", "SELECT and MODIFY", "USE SCHEMA"],
         ),
         ("UNAUTHENTICATED", "No.", ["the token was not accepted", "workspace_url names"]),
         ("UNIMPLEMENTED", "No.", ["not supported (No.)", "without liquid clustering"]),

@@ -381,7 +381,7 @@ class TestShown:
         assert status["failures"] == {"permanent": 1}
         assert "no such kind of table" in status["failure"]
         assert status["failure_kind"] == "permanent"
-        assert "check" in status["mend"]
+        assert "managed Delta table" in status["mend"]
 
     @pytest.mark.parametrize("rotate", ["close_streams", "time_out_streams"])
     def test_rotation_is_no_failure(self, server, way, rotate):

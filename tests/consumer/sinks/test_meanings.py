@@ -15,7 +15,7 @@ from support.check_cases import mapping
 from consumer.check.endpoint import explain
 from consumer.config import parse
 from consumer.errors import FailureKind
-from consumer.sinks import mend
+from consumer.sinks import is_of_network, mend
 from consumer.sinks.zerobus import classify
 
 RETRIABLE = FailureKind.RETRIABLE
@@ -54,7 +54,7 @@ FINAL = {
     "UNIMPLEMENTED",
 }
 GRANTS = (
-    "grant USE CATALOG, USE SCHEMA and, on the table itself, MODIFY and SELECT to the application "
+    "grant USE CATALOG, USE SCHEMA and, on the table itself, SELECT and MODIFY to the application "
     "id of the service principal: `sparkplug-zerobus ddl` prints the statements"
 )
 COLUMNS = (
@@ -66,22 +66,24 @@ FEATURES = (
 )
 LOOK_UP = "look up the text in the error list of Zerobus Ingest"
 TRUST = "name the PEM file of the authority that signed it in SSL_CERT_FILE"
-SAME_WORKSPACE = "zerobus.endpoint must be of the workspace that zerobus.workspace_url names; "
-MAKE_TABLE = "make the table with what `sparkplug-zerobus ddl` prints, or mend zerobus.table"
+SAME_WORKSPACE = (
+    "zerobus.endpoint must be of the workspace that zerobus.workspace_url names; " + GRANTS
+)
 CREATE_TABLE = (
     "create it with `sparkplug-zerobus ddl`, or correct its name in the configuration; "
     "if it is there, " + GRANTS
 )
-LOOK_AT_GRANTS = (
-    "look at the service principal's secret, and at its grants: USE CATALOG, USE SCHEMA, and "
-    "SELECT and MODIFY on the table itself; `sparkplug-zerobus ddl` prints them"
+LAYOUT = (
+    "zerobus.endpoint may be of another workspace than the table: it and zerobus.workspace_url "
+    "must name the same workspace and region; if they do, the table has liquid clustering, or "
+    "another layout that the service does not take: " + FEATURES
 )
-COMPARE = "compare the table with what `sparkplug-zerobus ddl` prints"
 CHECK = "`sparkplug-zerobus check` looks at endpoint, table and grants"
 CREDENTIALS = (
     "zerobus.client_id or zerobus.client_secret is wrong, or the secret has expired: "
-    "`sparkplug-zerobus check` tries them"
+    "`sparkplug-zerobus check` tries them; if they are right, " + SAME_WORKSPACE
 )
+NO_TOKEN = "the SDK got no token"
 WORKSPACE = "correct zerobus.workspace_url, or try again later"
 SCHEME = "correct the scheme and the port of zerobus.endpoint"
 NO_GRPC = "what listens on the endpoint does not speak gRPC, or speaks it over TLS only"
@@ -118,11 +120,10 @@ class Known(NamedTuple):
     words: str
     final: bool
     kind: FailureKind
-    text: str
-    mend: str
-    """What `check` advises."""
-    advice: str
-    """What a running consumer advises; empty where it passes by itself."""
+    text: str = ""
+    mend: str = LOOK_UP
+    advice: str | None = None
+    """What a running consumer says instead of `mend`: nothing where it passes by itself."""
 
 
 def opening(status, words="Words here.", source=""):
@@ -146,34 +147,21 @@ def of_the_network(words, text, mend):
     return Known(words, False, RETRIABLE, text, mend, "")
 
 
-UNACCEPTED = (AUTHENTICATION, "the token was not accepted", SAME_WORKSPACE + GRANTS)
 AT_OPENING = {
     "4024": at_opening(
         "INVALID_ARGUMENT",
         CONTRACT,
         "the table is of a kind that Zerobus does not write to",
-        "create the catalog with a storage location of its own, not in default storage, and "
-        "the table in it; if it is, " + GRANTS,
-        "the table must be a managed Delta table outside of default storage: make it anew "
-        "in a catalog with storage of its own; look also at the grants on the table",
+        "the table must be a managed Delta table: create the catalog with a storage location of "
+        "its own, not in default storage, and the table in it; if it is, " + GRANTS,
         words=STORAGE,
     ),
-    "1521": at_opening(
-        "INTERNAL",
-        PERMANENT,
-        "internal error 1521",
-        "zerobus.endpoint and zerobus.workspace_url must name the same workspace and region; "
-        "if they do, the table has liquid clustering: " + FEATURES,
-        "either zerobus.endpoint is of another workspace than the table, or the table has "
-        "a layout that the service does not take: try it without liquid clustering",
-        words=INTERNAL_1521,
-    ),
+    "1521": at_opening("INTERNAL", PERMANENT, "internal error 1521", LAYOUT, words=INTERNAL_1521),
     "1015": at_opening(
         "INVALID_ARGUMENT",
         CONTRACT,
         "the table has generated columns",
         FEATURES,
-        "the table has generated columns, which the service does not take",
         words="Error Code: 1015.",
     ),
     "8001": at_opening(
@@ -181,7 +169,6 @@ AT_OPENING = {
         CONTRACT,
         "the table's columns are not those of the rows",
         COLUMNS,
-        COMPARE,
         words=SCHEMA,
     ),
     "4044": at_opening(
@@ -189,11 +176,24 @@ AT_OPENING = {
         CONTRACT,
         "the table's columns are not those of the rows",
         COLUMNS,
-        COMPARE,
         words=UNKNOWN_FIELD,
     ),
+    "a schema without a number": at_opening(
+        "INVALID_ARGUMENT",
+        CONTRACT,
+        "the table's columns are not those of the rows",
+        COLUMNS,
+        words="Wrong\nschema.",
+    ),
     "INVALID_ARGUMENT": at_opening(
-        "INVALID_ARGUMENT", CONTRACT, "the table was refused", COLUMNS + "; " + FEATURES, COMPARE
+        "INVALID_ARGUMENT", CONTRACT, "the table was refused", f"{COLUMNS}; {FEATURES}"
+    ),
+    "INVALID_ARGUMENT that quotes": at_opening(
+        "INVALID_ARGUMENT",
+        CONTRACT,
+        "the table was refused",
+        f"{COLUMNS}; {FEATURES}",
+        words=QUOTED,
     ),
     "6002": at_opening("UNAVAILABLE", RETRIABLE, "", LOOK_UP, "", words=TIMEOUT_6002),
     "OK": at_opening("OK", RETRIABLE, "", LOOK_UP, "", words="Stream closed gracefully by server"),
@@ -202,31 +202,30 @@ AT_OPENING = {
         PERMANENT,
         "there is no such table, or the service principal may not see it",
         CREATE_TABLE,
-        MAKE_TABLE,
         words=r"Table \"main.plant.none\" cannot be found.",
     ),
     "NOT_FOUND of a schema": at_opening(
         "NOT_FOUND",
         PERMANENT,
-        "the table's columns are not those of the rows",
-        COLUMNS,
-        MAKE_TABLE,
+        "there is no such table, or the service principal may not see it",
+        CREATE_TABLE,
         words="Schema 'main.plant' does not exist.",
     ),
     "PERMISSION_DENIED": at_opening(
-        "PERMISSION_DENIED", AUTHENTICATION, "permission denied", GRANTS, LOOK_AT_GRANTS
+        "PERMISSION_DENIED", AUTHENTICATION, "permission denied", GRANTS
     ),
     "PERMISSION_DENIED on a schema": at_opening(
         "PERMISSION_DENIED",
         AUTHENTICATION,
-        "the table's columns are not those of the rows",
-        COLUMNS,
-        LOOK_AT_GRANTS,
+        "permission denied",
+        GRANTS,
         words="No USE SCHEMA on schema 'main.plant'.",
     ),
-    "UNAUTHENTICATED": at_opening("UNAUTHENTICATED", *UNACCEPTED, LOOK_AT_GRANTS),
+    "UNAUTHENTICATED": at_opening(
+        "UNAUTHENTICATED", AUTHENTICATION, "the token was not accepted", SAME_WORKSPACE
+    ),
     "UNIMPLEMENTED": at_opening(
-        "UNIMPLEMENTED", PERMANENT, "the table or the call is not supported", FEATURES, CHECK
+        "UNIMPLEMENTED", PERMANENT, "the table or the call is not supported", FEATURES
     ),
     "OUT_OF_RANGE": at_opening("OUT_OF_RANGE", PERMANENT, "", LOOK_UP, CHECK),
     "RESOURCE_EXHAUSTED": at_opening(
@@ -250,44 +249,36 @@ AT_OPENING = {
             "DATA_LOSS",
         )
     },
-    "INVALID_ARGUMENT that quotes": at_opening(
-        "INVALID_ARGUMENT",
-        CONTRACT,
-        "internal error 1521",
-        "zerobus.endpoint and zerobus.workspace_url must name the same workspace and region; "
-        "if they do, the table has liquid clustering: " + FEATURES,
-        "either zerobus.endpoint is of another workspace than the table, or the table has "
-        "a layout that the service does not take: try it without liquid clustering",
-        words=QUOTED,
-    ),
-    "token 400": Known(token("Client error (400): {}"), True, *UNACCEPTED, CREDENTIALS),
-    "token 401": Known(token("Client error (401): {}"), True, *UNACCEPTED, CREDENTIALS),
-    "token 403": Known(token("Client error (403): {}"), True, *UNACCEPTED, CREDENTIALS),
-    "token 404": Known(token("Client error (404): {}"), True, *UNACCEPTED, LOOK_AT_GRANTS),
-    "token 418": Known(token("Client error (418): {}"), True, *UNACCEPTED, LOOK_AT_GRANTS),
+    **{
+        f"token {status}": Known(
+            token(f"Client error ({status}): {{}}"),
+            True,
+            AUTHENTICATION,
+            "the SDK was refused a token",
+            CREDENTIALS,
+        )
+        for status in (400, 401, 403, 404, 418)
+    },
     "token 429": Known(
         token("Client error (429): {}"),
         True,
         RETRIABLE,
-        "the token was not accepted",
-        SAME_WORKSPACE + GRANTS,
+        "too many tokens were asked for",
         "the workspace limits token requests; this passes, unless other programs ask too often",
     ),
     "token redirected": Known(
-        token("Client error (302): {}"), True, PERMANENT, *UNACCEPTED[1:], CHECK
+        token("Client error (302): {}"), True, PERMANENT, NO_TOKEN, WORKSPACE
     ),
     "no address": Known(
-        token("Request failed: builder error"), True, PERMANENT, *UNACCEPTED[1:], CHECK
+        token("Request failed: builder error"), True, PERMANENT, NO_TOKEN, WORKSPACE
     ),
     "token 503": of_the_network(
-        "Token fetch failed: Unity catalog server error (503): {}",
-        "the SDK got no token",
-        WORKSPACE,
+        "Token fetch failed: Unity catalog server error (503): {}", NO_TOKEN, WORKSPACE
     ),
     "no workspace": of_the_network(
         "Token fetch failed: Network error: error sending request for url "
         "(http://127.0.0.1:9/oidc/v1/token)",
-        "the SDK got no token",
+        NO_TOKEN,
         WORKSPACE,
     ),
     "no table name": Known(
@@ -295,9 +286,7 @@ AT_OPENING = {
         "(catalog.schema.table), found 2 parts.",
         True,
         PERMANENT,
-        "the table's columns are not those of the rows",
-        COLUMNS,
-        CHECK,
+        advice=CHECK,
     ),
     "nobody listens": of_the_network(
         transport(
@@ -391,7 +380,8 @@ def test_a_text_at_the_opening_of_a_stream_has_its_meaning(configuration, name):
     known = AT_OPENING[name]
     kind = classify(error(known.words, final=known.final), opening=True)
     assert kind is known.kind
-    assert mend(kind, known.words) == known.advice
+    advice = known.mend if known.advice is None else known.advice
+    assert mend(kind, known.words) == advice
     explained = explain(known.words, configuration)
     before = f"{configuration.table} on {configuration.endpoint}: "
     assert explained.text.startswith(f"{before}{known.text} (" if known.text else before)
@@ -439,37 +429,35 @@ IN_MID_STREAM = {
     "INVALID_ARGUMENT": refused("Words here."),
     "INVALID_ARGUMENT, told as a status": Later(closed("INVALID_ARGUMENT"), True, POISON),
     "4044": refused(UNPARSABLE),
-    "NOT_FOUND": Later(closed("NOT_FOUND"), True, PERMANENT, MAKE_TABLE),
+    "NOT_FOUND": Later(closed("NOT_FOUND"), True, PERMANENT, CREATE_TABLE),
     "OUT_OF_RANGE": Later(closed("OUT_OF_RANGE"), True, PERMANENT, CHECK),
-    "UNIMPLEMENTED": Later(closed("UNIMPLEMENTED"), True, PERMANENT, CHECK),
-    "UNAUTHENTICATED": Later(closed("UNAUTHENTICATED"), True, AUTHENTICATION, LOOK_AT_GRANTS),
+    "UNIMPLEMENTED": Later(closed("UNIMPLEMENTED"), True, PERMANENT, FEATURES),
+    "UNAUTHENTICATED": Later(closed("UNAUTHENTICATED"), True, AUTHENTICATION, SAME_WORKSPACE),
     "UNAUTHENTICATED without words": Later(
         f"Stream is closed: code: '{STATUS['UNAUTHENTICATED']}'",
         True,
         AUTHENTICATION,
-        LOOK_AT_GRANTS,
+        SAME_WORKSPACE,
     ),
-    "PERMISSION_DENIED": Later(closed("PERMISSION_DENIED"), True, AUTHENTICATION, LOOK_AT_GRANTS),
-    "1521": Later(
-        closed("INTERNAL", INTERNAL_1521),
-        False,
-        PERMANENT,
-        "either zerobus.endpoint is of another workspace than the table, or the table has "
-        "a layout that the service does not take: try it without liquid clustering",
-    ),
+    "PERMISSION_DENIED": Later(closed("PERMISSION_DENIED"), True, AUTHENTICATION, GRANTS),
+    "1521": Later(closed("INTERNAL", INTERNAL_1521), False, PERMANENT, LAYOUT),
     "closed": Later(closed("INTERNAL", "Stream closed"), False, RETRIABLE),
     # What somebody published is quoted by the service.
-    "quoted": refused(QUOTED)._replace(
-        advice="either zerobus.endpoint is of another workspace than the table, or the table has "
-        "a layout that the service does not take: try it without liquid clustering"
-    ),
-    "quoted, told as a status": Later(
-        closed("INVALID_ARGUMENT", QUOTED),
-        True,
-        POISON,
-        "either zerobus.endpoint is of another workspace than the table, or the table has "
-        "a layout that the service does not take: try it without liquid clustering",
-    ),
+    "quoted": refused(QUOTED),
+    "quoted, told as a status": Later(closed("INVALID_ARGUMENT", QUOTED), True, POISON),
+    **{
+        f"{value} in {status}": Later(
+            closed(status, f"Bad value '{value}'."), status in FINAL, kind, advice
+        )
+        for status, value, kind, advice in (
+            ("INTERNAL", "Client error (429)", RETRIABLE, ""),
+            ("INTERNAL", "Client error (401)", RETRIABLE, ""),
+            ("DATA_LOSS", "does not have permission to execute", RETRIABLE, ""),
+            ("ABORTED", "default storage, schema, dns error, not found", RETRIABLE, ""),
+            ("NOT_FOUND", "Error Code: 6002", PERMANENT, CREATE_TABLE),
+            ("OUT_OF_RANGE", "dns error, Error Code: 4024", PERMANENT, CHECK),
+        )
+    },
 }
 
 
@@ -479,6 +467,24 @@ def test_a_text_in_mid_stream_has_its_meaning(name):
     kind = classify(error(known.words, final=known.final), opening=False)
     assert kind is known.kind
     assert mend(kind, known.words) == known.advice
+
+
+MISMATCH = "100 records one after the other are refused, so it is the table that does not fit: "
+
+
+@pytest.mark.parametrize("quoted", [QUOTED, STORAGE, "'dns error'", "column 'not found'"])
+def test_what_refused_records_quote_does_not_decide_what_is_advised(quoted):
+    words = f"{MISMATCH}Invalid argument: {quoted} (the service names no column)"
+    assert mend(CONTRACT, words) == COLUMNS
+
+
+@pytest.mark.parametrize("name", [each for each in AT_OPENING if "quotes" not in each])
+def test_whether_a_text_is_about_the_way_is_told_in_one_place(name):
+    of_the_way = {
+        *("token 503", "no workspace", "nobody listens", "unknown name", "silence", "HTTP/1"),
+        *("no TLS", "no TLS for IPv6", "untrusted", "another host", "expired"),
+    }
+    assert is_of_network(AT_OPENING[name].words) == (name in of_the_way)
 
 
 @pytest.mark.parametrize("raised", [TypeError("no bytes"), ValueError("no descriptor")])
