@@ -25,6 +25,33 @@ class BrokerError(SparkplugZerobusError):
     """An MQTT server refused the connection or a subscription."""
 
 
+class TlsFileError(BrokerError):
+    """A file of an MQTT server's `tls` cannot be used. Nothing was sent to the server.
+
+    Attributes:
+        key: which one, below the server: tls.ca_file, tls.cert_file or tls.key_file.
+        what: the file, and what is wrong with it: a piece of a sentence.
+    """
+
+    def __init__(self, key: str, what: str) -> None:
+        super().__init__(f"{what}; {self._mend(key)}")
+        self.key = key
+        self.what = what
+
+    def mend(self, where: str) -> str:
+        """What to do about it.
+
+        Args:
+            where: the server in the configuration, such as servers[0].
+        """
+        return self._mend(f"{where}.{self.key}")
+
+    @staticmethod
+    def _mend(key: str) -> str:
+        more = ", with the key of the certificate, unencrypted" if key.endswith("key_file") else ""
+        return f"let {key} name a PEM file that this user may read{more}"
+
+
 class SpoolLocked(SpoolError):  # noqa: N818 - the state of the file, said as operators say it
     """Another consumer has the spool file open."""
 

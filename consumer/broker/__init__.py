@@ -5,6 +5,7 @@ A `BrokerConnection` reads and never waits for anybody; what it receives goes in
 whoever has most waiting.
 """
 
+from consumer.broker.client import mqtt_client
 from consumer.broker.connection import BrokerConnection
 from consumer.broker.drops import BrokerDrops
 from consumer.broker.filling import InboxBatch
@@ -21,5 +22,6 @@ __all__ = [
     "Inbox",
     "InboxBatch",
     "OwnState",
+    "mqtt_client",
     "size_together",
 ]

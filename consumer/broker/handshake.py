@@ -6,15 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from consumer.broker.client import mqtt_client
 from consumer.broker.publish_cutter import PublishCutter
 from consumer.broker.tap import TappedClient, are_plain
 from consumer.errors import BrokerError
-from consumer.network import check_pem_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from paho.mqtt.enums import MQTTErrorCode
 
     from consumer.broker.publish_cutter import Run
     from consumer.config import Server
@@ -38,6 +39,9 @@ class Handshake:
     `announced` is True when all three are done, `thrown_out` when the server ended the
     connection instead of acknowledging the subscriptions. Later on `farewell` holds what the server
     said when it ended the connection, which only MQTT 5 can say.
+
+    Raises:
+        TlsFileError: a file of `server.tls` cannot be used; nothing was connected.
     """
 
     def __init__(
@@ -62,28 +66,11 @@ class Handshake:
         self._subscribing = False
         self.problem = ""
         self.farewell = ""
-        is_5 = server.protocol == "5"
-        self.client = client = TappedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            # MQTT 5 starts clean by a flag of CONNECT, which a new client object sets.
-            clean_session=None if is_5 else True,
-            protocol=mqtt.MQTTv5 if is_5 else mqtt.MQTTv311,
-            reconnect_on_failure=False,
+        self.client = client = mqtt_client(server, client_id, TappedClient)
+        cutter = PublishCutter(
+            is_5=server.protocol == "5", plain_topic=plain_topic, are_plain=are_plain
         )
-        cutter = PublishCutter(is_5=is_5, plain_topic=plain_topic, are_plain=are_plain)
         client.tap(cutter, receive_run)
-        if server.username or server.password.get_secret_value():
-            client.username_pw_set(
-                server.username or None, server.password.get_secret_value() or None
-            )
-        if server.uses_tls:
-            check_pem_files(server.tls.ca_file, server.tls.cert_file, server.tls.key_file)
-            client.tls_set(
-                ca_certs=server.tls.ca_file or None,
-                certfile=server.tls.cert_file or None,
-                keyfile=server.tls.key_file or None,
-            )
         if will is not None:
             client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
         client.on_connect = self._on_connect

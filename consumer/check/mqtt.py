@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import queue
 import secrets
-import ssl
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from paho.mqtt.client import Client, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion
-
+from consumer.broker import mqtt_client
 from consumer.check.report import Finding, PartError, Status
-from consumer.network import check_pem_files, unreachable
+from consumer.errors import TlsFileError
+from consumer.network import unreachable
 from sparkplug import StateTopic, Topic, parse_topic
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -114,49 +112,18 @@ class _Visit:
         return [Finding(Status.OK, self._part, text), *heard]
 
     def _client(self) -> Client:
-        server = self._server
-        is_five = server.protocol == "5"
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            # Not the consumer's own id: that would end its connection.
-            client_id=f"{server.client_id or 'sparkplug-zerobus'}-check-{secrets.token_hex(4)}",
-            clean_session=None if is_five else True,
-            protocol=MQTTv5 if is_five else MQTTv311,
-            reconnect_on_failure=False,
-        )
+        # Not the consumer's own id: that would end its connection.
+        own = f"{self._server.client_id or 'sparkplug-zerobus'}-check-{secrets.token_hex(4)}"
+        try:
+            client = mqtt_client(self._server, own)
+        except TlsFileError as error:
+            raise PartError(error.what, error.mend(self._key)) from None
         client.connect_timeout = self._timeout
-        password = server.password.get_secret_value()
-        if server.username or password:
-            client.username_pw_set(server.username, password or None)
-        if server.uses_tls:
-            client.tls_set_context(self._tls())
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         return client
-
-    def _tls(self) -> ssl.SSLContext:
-        tls = self._server.tls
-        try:
-            check_pem_files(tls.ca_file)
-            context = ssl.create_default_context(cafile=tls.ca_file or None)
-        except (OSError, ssl.SSLError) as error:
-            raise self._unusable("tls.ca_file", tls.ca_file, error) from None
-        if tls.cert_file:
-            try:
-                check_pem_files(tls.cert_file, tls.key_file)
-                # The empty password makes an encrypted key an error, not a question.
-                context.load_cert_chain(tls.cert_file, tls.key_file, password="")
-            except (OSError, ssl.SSLError) as error:
-                files = f"{tls.cert_file} with {tls.key_file}"
-                raise self._unusable("tls.cert_file", files, error) from None
-        return context
-
-    def _unusable(self, key: str, files: str, error: OSError) -> PartError:
-        reason = getattr(error, "reason", None) or error.strerror or "not PEM"
-        mend = f"let {self._key}.{key} name PEM files that this user may read, keys unencrypted"
-        return PartError(f"{files} cannot be used: {reason}", mend)
 
     def _connect(self, client: Client) -> None:
         server = self._server

@@ -103,7 +103,9 @@ class Server(Section):
         examples=["mqtt://localhost:1883"],
     )
     username: Annotated[str, UserName] = Field(
-        default="", description="User name. Empty: none is sent.", examples=["consumer"]
+        default="",
+        description="User name. Empty: none is sent, or an empty one beside a password.",
+        examples=["consumer"],
     )
     password: SecretStr = Field(
         default=SecretStr(""),

@@ -42,6 +42,17 @@ class Authority:
             *("-keyout", str(self._key), "-out", str(self.ca_file)),
         )
 
+    def encrypted(self, pair: Certificate, *form: str) -> Certificate:
+        """The same certificate, its key encrypted with a passphrase.
+
+        Args:
+            pair: certificate and key.
+            form: command of openssl that writes the key, with its options.
+        """
+        key = pair.key_file.with_suffix(f".{form[0]}.encrypted")
+        _openssl(*form, "-in", str(pair.key_file), "-passout", "pass:secret", "-out", str(key))
+        return Certificate(pair.cert_file, key)
+
     def issue(
         self, name: str, names: str = "IP:127.0.0.1,DNS:localhost", days: int = 1
     ) -> Certificate:

@@ -297,13 +297,27 @@ def test_tls_to_a_port_without_it_is_reported(tmp_path, mqtt_findings):
     [
         ({"ca_file": "/nowhere/ca.pem"}, "/nowhere/ca.pem cannot be used: No such file"),
         ({"ca_file": __file__}, "test_mqtt.py cannot be used: "),
-        ({"cert_file": "/nowhere/c.pem", "key_file": "/nowhere/k.pem"}, "/nowhere/c.pem with "),
+        (
+            {"cert_file": "/nowhere/c.pem", "key_file": "/nowhere/k.pem"},
+            "/nowhere/c.pem cannot be used: No such file",
+        ),
     ],
 )
 def test_certificates_that_cannot_be_used_are_named(mqtt_findings, tls, words):
     (fail,) = mqtt_findings("mqtts://127.0.0.1:1", tls=tls)
     assert words in fail
     assert "-> let servers[0].tls." in fail
+
+
+def test_an_encrypted_key_is_named(authority, mqtt_findings):
+    own = authority.encrypted(authority.issue("own"), "pkcs8", "-topk8")
+    pair = {"cert_file": str(own.cert_file), "key_file": str(own.key_file)}
+    (fail,) = mqtt_findings("mqtts://127.0.0.1:1", tls=pair)
+    assert fail == (
+        f"FAIL mqtt plant-a  {own.key_file} cannot be used: the key is encrypted -> "
+        "let servers[0].tls.key_file name a PEM file that this user may read, "
+        "with the key of the certificate, unencrypted"
+    )
 
 
 def test_every_server_is_checked(tmp_path):
