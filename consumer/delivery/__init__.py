@@ -8,7 +8,7 @@ from consumer.delivery.delivery import Deliveries, TableOptions
 from consumer.delivery.in_flight import CallLimits
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import RecentMessages
-from consumer.delivery.stats import StreamState
+from consumer.delivery.stats import DeliveryStats, StreamState, together
 from consumer.delivery.table import Delivery
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "Deliveries",
     "Delivery",
     "DeliveryOptions",
+    "DeliveryStats",
     "RecentMessages",
     "StreamState",
     "TableOptions",
+    "together",
 ]

@@ -68,11 +68,6 @@ class Deliveries:
         return iter(self._by_table.values())
 
     @property
-    def side(self) -> list[Delivery]:
-        """The deliveries of the side tables."""
-        return [delivery for delivery in self if delivery is not self.main]
-
-    @property
     def all_open(self) -> bool:
         """Whether every table's stream is open."""
         return all(delivery.is_open for delivery in self)

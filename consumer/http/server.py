@@ -13,6 +13,8 @@ import uvicorn
 from consumer.errors import ConfigurationError
 from consumer.http.app import make_app
 from consumer.http.connections import Connection, Connections, Limits, Listener
+from consumer.http.numbers import NUMBERS
+from consumer.monitor import expose
 
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
@@ -67,7 +69,7 @@ class HttpServer:
             timeout_graceful_shutdown=_LEAVING_SECONDS,
         )
         self._server = _Server(config)
-        self._add_metrics(consumer)
+        expose(consumer.telemetry.registry, [NUMBERS], lambda: self._connections)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     @property
@@ -85,18 +87,6 @@ class HttpServer:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         self._socket.close()
-
-    def _add_metrics(self, consumer: Consumer) -> None:
-        held = self._connections
-        consumer.telemetry.gauge(
-            "http_connections", "HTTP connections that are open", lambda: held.open
-        )
-        consumer.telemetry.counter_by(
-            "http_connections_closed",
-            "HTTP connections that the server closed or refused, by reason",
-            "reason",
-            lambda: {str(why): count for why, count in held.closed.items()},
-        )
 
     def _serve(self) -> None:
         # Not uvicorn's choice of a loop: another one would not ask our socket for connections.

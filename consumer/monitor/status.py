@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.errors import SpoolError
-from sparkplug import GapReason, Healing
+from consumer.monitor.numbers import NUMBERS
+from consumer.monitor.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from consumer.delivery import Delivery
-    from consumer.pipeline import Consumer, GapTotals
+    from consumer.delivery import DeliveryStats
+    from consumer.monitor.number import Key
+    from consumer.pipeline import Consumer
 
 _SHOWN_NODES: Final = 20
 
 
 def status_of(consumer: Consumer) -> dict[str, Any]:
     """Totals since the start, plus the state of every part. JSON-compatible."""
-    delivery = consumer.delivery.stats()
+    now = Snapshot(consumer)
+    numbers = _numbers(now)
     telemetry = consumer.telemetry
     return {
         **telemetry.totals,
-        "reasons": dict(telemetry.reasons),
-        "stream_state": str(delivery.state),
-        "rows_sent": delivery.rows_sent,
-        "rows_acked": delivery.rows_acked,
-        "batches": delivery.calls_sent,
-        "failures": delivery.failures,
-        "last_acked_offset": delivery.last_acked_offset,
-        "failure": delivery.cause or "",
-        "failure_kind": str(delivery.cause_kind or ""),
-        "mend": delivery.mend,
-        "queue": {"bytes": consumer.intake.queued_bytes, **telemetry.noisiest.status()},
-        "waiting_messages": consumer.waiting_messages,
-        "spooled_rows": consumer.spooled_rows,
-        "spool": consumer.watch.status() | {"overflow": consumer.overflow.status()},
-        "side_tables": _side_tables_status(
-            consumer.deliveries.side, consumer.spool.pending_rows, telemetry.side_rows
-        ),
-        "gate": consumer.back_pressure.status(),
-        "streams": streams_status(consumer.deliveries),
-        "gaps": _gaps_status(consumer.gaps),
-        "silent_nodes": _silent_nodes(consumer),
-        "ledger": _ledger(consumer),
+        "reasons": telemetry.reasons,
+        **numbers["", ()],
+        "stream_state": str(now.main.state),
+        "last_acked_offset": now.main.last_acked_offset,
+        **_failure(now.main),
+        "queue": numbers["queue", ()] | telemetry.noisiest.status(),
+        "spool": {
+            **numbers["spool", ()],
+            **consumer.watch.status(),
+            "dead_letter_shares": {
+                str(kind): asdict(share) for (kind,), share in (now.letters or {}).items()
+            },
+            "overflow": consumer.overflow.status(),
+        },
+        "side_tables": [
+            {
+                "table": table,
+                "rows_produced": telemetry.side_rows.get(table, 0),
+                "rows_sent": side.stats.rows_sent,
+                **numbers["side_tables[]", (table,)],
+                "stream_state": str(side.stats.state),
+                "failure": side.stats.cause or "",
+            }
+            for (table,), side in (now.side or {}).items()
+        ],
+        "gate": consumer.back_pressure.status() | numbers["gate", ()],
+        "streams": [
+            _stream(place, stats) | numbers["streams[]", place]
+            for place, stats in now.streams.items()
+        ],
+        "gaps": numbers["gaps", ()],
+        "silent_nodes": numbers["silent_nodes", ()] | {"longest": _silent_longest(consumer)},
+        "ledger": _ledger(now),
         "unmended_nodes": consumer.unmended_nodes,
         "servers": [
             {
@@ -52,106 +68,70 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
                 "connected": connection.connected.is_set(),
                 "connections": connection.connections,
                 "last_error": connection.last_error,
-                "broker_dropped_messages": connection.drops.total,
-                "state_answers": connection.own_state.answers,
-                "foreign_host_births": connection.own_state.foreign_births,
+                **numbers["servers[]", place],
             }
-            for connection in consumer.connections
+            for place, connection in now.servers.items()
         ],
     }
 
 
-def streams_status(deliveries: Iterable[Delivery]) -> list[dict[str, Any]]:
-    """One object per stream of every table, for /status."""
-    found = []
-    for delivery in deliveries:
-        for number, stream in enumerate(delivery.streams, start=1):
-            stats = stream.stats()
-            found.append(
-                {
-                    "table": delivery.table,
-                    "stream": number,
-                    "state": str(stats.state),
-                    "generation": stats.generation,
-                    "rows_sent": stats.rows_sent,
-                    "rows_acked": stats.rows_acked,
-                    "rows_set_aside": stats.rows_set_aside,
-                    "inflight_rows": stats.inflight_rows,
-                    "rotations": stats.rotations,
-                    "failures": {str(kind): n for kind, n in stats.failures_by_kind.items()},
-                    "failure": stats.cause or "",
-                    "failure_kind": str(stats.cause_kind or ""),
-                    "mend": stats.mend,
-                }
-            )
+def _numbers(now: Snapshot) -> Mapping[tuple[str, Key], dict[str, Any]]:
+    """What the table has for /status, by its place there and, in a list, the labels of the item."""
+    found: defaultdict[tuple[str, Key], dict[str, Any]] = defaultdict(dict)
+    for numbers in NUMBERS:
+        for labels, part in (numbers.parts(now) or {}).items():
+            for number in numbers.rows.values():
+                if number.status:
+                    place, key = numbers.place(number)
+                    found[place, labels][key] = number.read_status(part)
     return found
 
 
-def _gaps_status(totals: GapTotals) -> dict[str, Any]:
-    """Gaps found, open and healed, and the messages missing in them, for /status."""
+def _stream(place: Key, stats: DeliveryStats) -> dict[str, Any]:
+    """What of a stream is no number, or no metric."""
+    table, number = place
     return {
-        "found": {str(reason): totals.found[reason] for reason in GapReason},
-        "open": {str(reason): totals.open[reason] for reason in GapReason},
-        "healed": {
-            str(healing): totals.healed[healing]
-            for healing in [each for each in Healing if each is not Healing.OPEN]
-        },
-        "messages_missing": totals.missing,
-        "messages_late": totals.late,
-        "history_rows": totals.history_rows,
-        "sessions_missed": totals.sessions_missed,
-        "unlisted": totals.unlisted,
+        "table": table,
+        "stream": int(number),
+        "state": str(stats.state),
+        "generation": stats.generation,
+        "rows_sent": stats.rows_sent,
+        "rows_set_aside": stats.rows_set_aside,
+        "inflight_rows": stats.inflight_rows,
+        "failures": {str(kind): n for kind, n in stats.failures_by_kind.items()},
+        **_failure(stats),
     }
 
 
-def _silent_nodes(consumer: Consumer) -> dict[str, Any]:
-    """How many edge nodes are silent, and which ones, those that have been for longest first."""
+def _failure(stats: DeliveryStats) -> dict[str, str]:
+    """The first cause of what is wrong, of which kind it is, and what may help."""
+    return {
+        "failure": stats.cause or "",
+        "failure_kind": str(stats.cause_kind or ""),
+        "mend": stats.mend,
+    }
+
+
+def _silent_longest(consumer: Consumer) -> list[dict[str, Any]]:
+    """The edge nodes that are silent, those that have been for longest first."""
     silent = [
         (node, source.name) for source in consumer.sources for node in source.fleet.silent_nodes
     ]
     silent.sort(key=lambda each: each[0].since_us)
-    return {
-        "count": len(silent),
-        "longest": [
-            {
-                "server": server,
-                "group_id": node.group_id,
-                "edge_node_id": node.edge_node_id,
-                "reason": str(node.reason),
-                "since": datetime.fromtimestamp(node.since_us / 1e6, UTC).isoformat(),
-            }
-            for node, server in silent[:_SHOWN_NODES]
-        ],
-    }
+    return [
+        {
+            "server": server,
+            "group_id": node.group_id,
+            "edge_node_id": node.edge_node_id,
+            "reason": str(node.reason),
+            "since": datetime.fromtimestamp(node.since_us / 1e6, UTC).isoformat(),
+        }
+        for node, server in silent[:_SHOWN_NODES]
+    ]
 
 
-def _side_tables_status(
-    deliveries: Sequence[Delivery],
-    pending_rows: Callable[[str], int],
-    produced: Mapping[str, int],
-) -> list[dict[str, Any]]:
-    """One object per side table, for /status."""
-    found = []
-    for delivery in deliveries:
-        stats = delivery.stats()
-        found.append(
-            {
-                "table": delivery.table,
-                "rows_produced": produced.get(delivery.table, 0),
-                "rows_sent": stats.rows_sent,
-                "rows_acked": stats.rows_acked,
-                "spooled_rows": pending_rows(delivery.table),
-                "stream_state": str(stats.state),
-                "failures": stats.failures,
-                "failure": stats.cause or "",
-            }
-        )
-    return found
-
-
-def _ledger(consumer: Consumer) -> dict[str, Any]:
+def _ledger(now: Snapshot) -> dict[str, Any]:
     """The two balances; what is wrong with the spool if they cannot be read."""
-    try:
-        return consumer.balance().to_dict()
-    except SpoolError as error:
-        return {"balanced": False, "error": str(error)}
+    if isinstance(now.ledger, SpoolError):
+        return {"balanced": False, "error": str(now.ledger)}
+    return now.ledger.to_dict()

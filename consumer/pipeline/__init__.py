@@ -1,12 +1,21 @@
 """One consumer: what it consists of, and what its decoding thread does.
 
 `make_consumer` puts a `Consumer` together from a configuration. The other names are for those
-who tell of it: what was found missing, and how the gate stands.
+who tell of it: its parts, what it counts, and how its metrics are named.
 """
 
+from consumer.pipeline.back_pressure import BackPressure
 from consumer.pipeline.composition import make_consumer
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.gaps import GapTotals
-from consumer.pipeline.gate import ClosedBy, Gate, GateState
+from consumer.pipeline.intake import Connection
+from consumer.pipeline.telemetry import METRICS_PREFIX
 
-__all__ = ["ClosedBy", "Consumer", "GapTotals", "Gate", "GateState", "make_consumer"]
+__all__ = [
+    "METRICS_PREFIX",
+    "BackPressure",
+    "Connection",
+    "Consumer",
+    "GapTotals",
+    "make_consumer",
+]

@@ -73,6 +73,16 @@ class BackPressure:
             return ""
         return f"{gate.state}: {gate.why}; it opens {gate.opens}"
 
+    @property
+    def closed_seconds(self) -> float:
+        """How long the gate was closing or closed, in all."""
+        return 0.0 if self.gate is None else self.gate.closed_seconds(self._clock())
+
+    @property
+    def closings(self) -> dict[str, int]:
+        """How often the gate closed, by what closed it; empty without a gate."""
+        return {} if self.gate is None else {str(by): self.gate.closings[by] for by in ClosedBy}
+
     def start(self) -> None:
         """Decide how to begin. Called before anything is connected."""
         if self.gate is None:
@@ -116,7 +126,7 @@ class BackPressure:
         return True
 
     def status(self) -> dict[str, Any]:
-        """For /status. JSON-compatible."""
+        """How the gate stands and why, for /status. JSON-compatible."""
         gate = self.gate
         if gate is None:
             return {"state": "off"}
@@ -125,8 +135,6 @@ class BackPressure:
             "reason": str(gate.closed_by or ""),
             "why": gate.why,
             "opens": gate.opens,
-            "closings": {str(by): gate.closings[by] for by in ClosedBy},
-            "closed_seconds": round(gate.closed_seconds(self._clock()), 3),
             "reserved_bytes": self._reserved_bytes,
         }
 

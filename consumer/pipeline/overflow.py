@@ -217,7 +217,7 @@ class Overflow:
         counts.sort(reverse=True)
         return {
             "full": self.active,
-            "messages_discarded": self._telemetry.totals["messages_discarded"],
+            "messages_discarded": self._telemetry.messages_discarded,
             "edge_nodes": sum(map(len, self._discarded.values())),
             "most_discarded": [
                 {"messages": count, "server": server, "group_id": group, "edge_node_id": node}

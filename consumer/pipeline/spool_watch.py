@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,32 +95,17 @@ class SpoolWatch:
             self._letters_dropped = dropped
 
     def status(self) -> dict[str, Any]:
-        """For /status."""
+        """What is wrong with the spool, and what it may take, for /status. JSON-compatible."""
         stats, salvage = self.stats, self._spool.salvage
         return {
-            "used_bytes": stats.used_bytes,
             "max_bytes": stats.max_bytes,
-            "fill_ratio": round(stats.fill, 4),
-            "above_watermark": self.above,
             "why": self._marks.why(stats) if self.above else "",
-            "disk_free_bytes": stats.disk_free_bytes,
             "reserve_missing": stats.disk_is_full,
-            "oldest_seconds": round(stats.oldest_age, 1),
-            "dead_letter_rows": stats.dead_letters,
-            "dead_letter_bytes": stats.dead_letter_bytes,
             "dead_letter_rows_dropped": self._spool.dropped_letters,
-            "dead_letter_shares": _shares(self._spool),
             "damage": str(self._spool.damage or ""),
             "gone": str(self._spool.gone or ""),
             "salvage": salvage.as_dict() if salvage is not None else None,
         }
-
-
-def _shares(spool: Spool) -> dict[str, Any]:
-    """What each kind of dead letters takes, and may take; empty if the file cannot be read."""
-    with contextlib.suppress(SpoolError):
-        return {str(kind): asdict(share) for kind, share in spool.dead_letter_shares().items()}
-    return {}
 
 
 @dataclass(slots=True)

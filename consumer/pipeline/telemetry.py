@@ -2,7 +2,8 @@
 
 Naming rule: `sparkplug_zerobus_<what>_<unit>`, counters end in `_total`. What is not read,
 or only with a remark, is counted under its `reason` in remarks_total; rows that were lost
-in rows_dropped_total.
+in rows_dropped_total. All that is counted here is declared in `COUNTED`; what is only read when
+somebody asks is declared by the room `monitor`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ import math
 import threading
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from consumer.log_budget import LogBudget, Rate
 from consumer.pipeline.noisiest import Noisiest
@@ -24,17 +23,17 @@ from sparkplug import Reason
 
 if TYPE_CHECKING:
     from collections import Counter as Counts
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _LOG = logging.getLogger(__name__)
 
-_PREFIX: Final = "sparkplug_zerobus"
+METRICS_PREFIX: Final = "sparkplug_zerobus_"
 QUEUE_FULL: Final = "queue_full"
 """Reason: a message was refused because more comes than can be read."""
 
 _EACH_REASON: Final = Rate(1, 10.0)
 _TELL_EVERY: Final = 1.0
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _AGES: Final = (
     *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
     *(30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
@@ -53,6 +52,54 @@ _EXPECTED: Final = frozenset(
 """Reasons that are ordinary traffic: counted, not worth a warning."""
 
 
+class Counted(NamedTuple):
+    """A number that is counted while messages flow.
+
+    Args:
+        help: what it means.
+        labels: what its values are told apart by, at most one thing.
+        status: key in /status of the sum over all values of the label; empty if it is not there.
+        buckets: their upper bounds, in seconds, which make it a histogram.
+    """
+
+    help: str
+    labels: tuple[str, ...] = ()
+    status: str = ""
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> Literal["counter", "histogram"]:
+        """How Prometheus calls it."""
+        return "histogram" if self.buckets else "counter"
+
+
+COUNTED: Final[Mapping[str, Counted]] = {
+    "messages_received": Counted(
+        "MQTT messages taken from the queue", ("server",), "messages_received"
+    ),
+    "received_bytes": Counted("payload bytes of those messages", ("server",), "bytes_received"),
+    "rows_produced": Counted("rows made from metrics", ("server",), "rows_produced"),
+    "side_rows_produced": Counted("rows made for side tables", ("table",)),
+    "batches_decoded": Counted("batches decoded", (), "batches_decoded"),
+    "remarks": Counted("messages or metrics not read, by reason", ("reason",)),
+    "rebirths_requested": Counted("rebirth requests sent", ("reason",), "rebirths_requested"),
+    "rows_dropped": Counted("rows that were lost, by reason", ("reason",), "rows_dropped"),
+    "dead_messages": Counted(
+        "messages held in vain, now dead letters", ("reason",), "dead_messages"
+    ),
+    "dead_messages_lost": Counted("dead messages beyond what is kept"),
+    "decode_seconds": Counted(
+        "time from a batch of payloads to encoded rows", buckets=_BATCH_SECONDS
+    ),
+    "spool_commit_seconds": Counted("time to commit a batch to the spool", buckets=_BATCH_SECONDS),
+    "acknowledgement_seconds": Counted(
+        "time from the arrival of a batch's first row to the acknowledgement of its last",
+        buckets=_AGES,
+    ),
+}
+"""All that is counted here, by names without `METRICS_PREFIX` and the `_total` of a counter."""
+
+
 class Telemetry:
     """Counters of one consumer. Thread-safe; `add_*` is called once per batch.
 
@@ -61,7 +108,10 @@ class Telemetry:
         budget: that of the log; one of its own if there is none.
 
     Attributes:
+        registry: of everything that is exposed of this consumer.
         log_budget: what all parts of the consumer may log of what others cause.
+        messages_discarded: whole messages that were lost since the start, knowingly.
+        noisiest: whose messages the queue refused.
     """
 
     def __init__(
@@ -74,110 +124,84 @@ class Telemetry:
         # How often a reason of a server occurred that was not said yet, with an example.
         self._untold: dict[tuple[str, str], tuple[int, str]] = {}
         self._tell_at = -math.inf
-        self.reasons: dict[str, int] = {}
-        self.totals = {
-            "messages_received": 0,
-            "bytes_received": 0,
-            "rows_produced": 0,
-            "batches_decoded": 0,
-            "rebirths_requested": 0,
-            "rows_dropped": 0,
-            "messages_discarded": 0,
-            "dead_messages": 0,
-        }
-        self.side_rows: dict[str, int] = {}
+        self.messages_discarded = 0
         self.noisiest = Noisiest()
-        make = self._counter
-        # Looking one up by its label costs more than counting: those of every batch are kept.
-        self._received = cache(
-            make("messages_received", "MQTT messages taken from the queue", "server").labels
-        )
-        self._bytes = cache(
-            make("received_bytes", "payload bytes of those messages", "server").labels
-        )
-        self._rows = cache(make("rows_produced", "rows made from metrics", "server").labels)
-        self._batches = make("batches_decoded", "batches decoded")
-        self._remarks = make("remarks", "messages or metrics not read, by reason", "reason")
-        self._rebirths = make("rebirths_requested", "rebirth requests sent", "reason")
-        self._side_rows = make("side_rows_produced", "rows made for side tables", "table")
-        self._dropped = make("rows_dropped", "rows that were lost, by reason", "reason")
-        self._dead = make("dead_messages", "messages held in vain, now dead letters", "reason")
-        self._dead_lost = make("dead_messages_lost", "dead messages beyond what is kept")
-        self.counter_by(
-            "log_lines_left_out",
-            "lines that the log has not, because there were too many of their kind",
-            "kind",
-            lambda: dict(self.log_budget.left_out),
-        )
-        self._decode = Histogram(
-            f"{_PREFIX}_decode_seconds",
-            "time from a batch of payloads to encoded rows",
-            registry=self.registry,
-            buckets=_SECONDS,
-        )
-        self._spooling = Histogram(
-            f"{_PREFIX}_spool_commit_seconds",
-            "time to commit a batch to the spool",
-            registry=self.registry,
-            buckets=_SECONDS,
-        )
-        self._acknowledgement = Histogram(
-            f"{_PREFIX}_acknowledgement_seconds",
-            "time from the arrival of a batch's first row to the acknowledgement of its last",
-            registry=self.registry,
-            buckets=_AGES,
-        )
+        self._counters = counters = {
+            name: Counter(METRICS_PREFIX + name, each.help, each.labels, registry=self.registry)
+            for name, each in COUNTED.items()
+            if each.kind == "counter"
+        }
+        self._histograms = {
+            name: Histogram(
+                METRICS_PREFIX + name, each.help, registry=self.registry, buckets=each.buckets
+            )
+            for name, each in COUNTED.items()
+            if each.kind == "histogram"
+        }
+        # Looking one up by its label costs more than counting.
+        self._labelled = cache(lambda name, label: counters[name].labels(label))
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A value that is read when metrics are asked for."""
-        Gauge(f"{_PREFIX}_{name}", text, registry=self.registry).set_function(read)
+    @property
+    def totals(self) -> dict[str, int]:
+        """Sums over all labels since the start, by their keys in /status."""
+        return {
+            **{
+                each.status: sum(self._by_label(name).values())
+                for name, each in COUNTED.items()
+                if each.status
+            },
+            "messages_discarded": self.messages_discarded,
+        }
 
-    def counter(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A count that somebody else keeps, read when metrics are asked for."""
-        self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read))
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How often something was not read, or with a remark, by reason."""
+        return self._by_label("remarks")
 
-    def counter_by(
-        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
-    ) -> None:
-        """Counts that somebody else keeps, one for each value of a label."""
-        self.registry.register(_KeptElsewhere(f"{_PREFIX}_{name}", text, read, label))
+    @property
+    def side_rows(self) -> dict[str, int]:
+        """Rows that were made for side tables, by table; those of which there are any."""
+        return self._by_label("side_rows_produced")
+
+    def _by_label(self, counter: str) -> dict[str, int]:
+        """The values of a counter by that of its label, by an empty text if it has none."""
+        return {
+            next(iter(sample.labels.values()), ""): int(sample.value)
+            for family in self._counters[counter].collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
 
     def add_received(self, server: str, messages: int, size: int) -> None:
         """Messages of one server in a batch, and their payload bytes."""
-        self._received(server).inc(messages)
-        self._bytes(server).inc(size)
-        self.totals["messages_received"] += messages
-        self.totals["bytes_received"] += size
+        self._labelled("messages_received", server).inc(messages)
+        self._labelled("received_bytes", server).inc(size)
 
     def add_decoded(self, server: str, rows: int, seconds: float) -> None:
         """Rows that a batch of one server gave."""
-        self._rows(server).inc(rows)
-        self._batches.inc()
-        self._decode.observe(seconds)
-        self.totals["rows_produced"] += rows
-        self.totals["batches_decoded"] += 1
+        self._labelled("rows_produced", server).inc(rows)
+        self._counters["batches_decoded"].inc()
+        self._histograms["decode_seconds"].observe(seconds)
 
     def add_spooled(self, seconds: float) -> None:
         """One commit to the spool."""
-        self._spooling.observe(seconds)
+        self._histograms["spool_commit_seconds"].observe(seconds)
 
     def add_acknowledged(self, seconds: float) -> None:
         """A batch of rows that was acknowledged so long after its first row had arrived."""
-        self._acknowledgement.observe(seconds)
+        self._histograms["acknowledgement_seconds"].observe(seconds)
 
     def add_side_rows(self, table: str, rows: int) -> None:
         """Rows for a side table that were committed to the spool."""
-        self._side_rows.labels(table).inc(rows)
-        self.side_rows[table] = self.side_rows.get(table, 0) + rows
+        self._labelled("side_rows_produced", table).inc(rows)
 
     def add_dropped(self, rows: int, reason: str) -> None:
         """Rows that were lost, knowingly."""
-        self._dropped.labels(reason).inc(rows)
-        self.totals["rows_dropped"] += rows
+        self._labelled("rows_dropped", reason).inc(rows)
 
     def add_discarded(self, messages: int, reason: str, server: str, example: str = "") -> None:
         """Whole messages that were lost, knowingly; an example is an edge node."""
-        self.totals["messages_discarded"] += messages
+        self.messages_discarded += messages
         self.add_reason(reason, messages, server, example)
 
     def add_queue_full(self, server: str, nodes: Mapping[str, int]) -> None:
@@ -188,17 +212,15 @@ class Telemetry:
     def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
         """Messages that were held and could not be read."""
         for reason, count in reasons.items():
-            self._dead.labels(reason).inc(count)
-            self.totals["dead_messages"] += count
+            self._labelled("dead_messages", reason).inc(count)
 
     def add_dead_messages_lost(self, count: int) -> None:
         """Messages that could not be read, and are not kept either: there are too many."""
-        self._dead_lost.inc(count)
+        self._counters["dead_messages_lost"].inc(count)
 
     def add_rebirth(self, reason: str) -> None:
         """A rebirth request that was sent."""
-        self._rebirths.labels(reason).inc()
-        self.totals["rebirths_requested"] += 1
+        self._labelled("rebirths_requested", reason).inc()
 
     def add_reasons(
         self, counts: Counts[Reason], server: str, examples: Mapping[Reason, str]
@@ -213,8 +235,7 @@ class Telemetry:
     def add_reason(self, reason: str, count: int, server: str, example: str = "") -> None:
         """One reason, with how often it occurred and an example's topic or edge node."""
         with self._lock:
-            self._remarks.labels(reason).inc(count)
-            self.reasons[reason] = self.reasons.get(reason, 0) + count
+            self._labelled("remarks", reason).inc(count)
             if reason in _EXPECTED:
                 return
             key = (reason, server)
@@ -245,9 +266,6 @@ class Telemetry:
         for (reason, server), (count, example) in told:
             _log_reason(reason, count, server, example)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
-
 
 def _log_reason(reason: str, count: int, server: str, example: str) -> None:
     _LOG.warning(
@@ -258,30 +276,3 @@ def _log_reason(reason: str, count: int, server: str, example: str) -> None:
         f", for example on {example}" if example else "",
         extra={"reason": reason, "count": count, "server": server},
     )
-
-
-class _KeptElsewhere(Collector):
-    """A counter whose value is read from another part; with a label one for each of its values."""
-
-    def __init__(
-        self,
-        name: str,
-        text: str,
-        read: Callable[[], float | Mapping[str, float]],
-        label: str = "",
-    ) -> None:
-        self._name = name
-        self._text = text
-        self._read = read
-        self._label = label
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """The counter with its present value."""
-        value = self._read()
-        if isinstance(value, (int, float)):
-            yield CounterMetricFamily(self._name, self._text, value=value)
-            return
-        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
-        for key, count in value.items():
-            family.add_metric([key], count)
-        yield family

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from consumer.spool.opening import damaged_files
     from consumer.spool.shares import LetterKind, dead_letter_shares
     from consumer.spool.spool import Spool
-    from consumer.spool.types import NewBatch, SpooledBatch, SpoolStats, StateValue, Transaction
+    from consumer.spool.types import (
+        DeadLetterShare,
+        NewBatch,
+        SpooledBatch,
+        SpoolStats,
+        StateValue,
+        Transaction,
+    )
     from consumer.spool.versions import KeptVersions
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
@@ -55,7 +62,14 @@ else:
             "opening": ["damaged_files"],
             "shares": ["LetterKind", "dead_letter_shares"],
             "spool": ["Spool"],
-            "types": ["NewBatch", "SpoolStats", "SpooledBatch", "StateValue", "Transaction"],
+            "types": [
+                "DeadLetterShare",
+                "NewBatch",
+                "SpoolStats",
+                "SpooledBatch",
+                "StateValue",
+                "Transaction",
+            ],
             "versions": ["KeptVersions"],
         },
     )
@@ -64,6 +78,7 @@ __all__ = [
     "HOUR_US",
     "Balance",
     "DeadLetter",
+    "DeadLetterShare",
     "DeadLetters",
     "FleetStore",
     "GapReport",

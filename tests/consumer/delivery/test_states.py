@@ -11,16 +11,16 @@ import queue
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from support.services import PATIENCE, free_port, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, events, landed, sink_for
+from support.unconnected import unconnected
 
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.stats import StreamState
 from consumer.delivery.table import Delivery
 from consumer.errors import FailureKind
-from consumer.monitor.metrics import StreamMetrics
-from consumer.monitor.status import streams_status
+from consumer.monitor import add_metrics, status_of
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.zerobus import StreamOptions
 from consumer.spool import Spool
@@ -362,21 +362,22 @@ class TestShown:
         assert "the reason in words" in down[0]
         assert len([text for text in texts if "works again" in text]) == 1
 
-    def test_the_same_is_in_metrics_and_status(self, server, way_for):
+    def test_the_same_is_in_metrics_and_status(self, server, way_for, tmp_path_factory):
         way = way_for(PATIENT)
         server.faults.fail_creation("UNIMPLEMENTED", "no such kind of table", times=None)
         way.delivery.start()
         way.wait_for(FailureKind.PERMANENT, StreamState.BLOCKED)
-        registry = CollectorRegistry()
-        registry.register(StreamMetrics([way.delivery]))
-        lines = generate_latest(registry).decode().splitlines()
+        with unconnected(tmp_path_factory.mktemp("shown")) as consumer:
+            consumer.delivery, consumer.deliveries = way.delivery, [way.delivery]
+            add_metrics(consumer)
+            lines = generate_latest(consumer.telemetry.registry).decode().splitlines()
+            [status] = status_of(consumer)["streams"]
         place = f'stream="1",table="{way.table}"'
         prefix = "sparkplug_zerobus_stream"
         assert f'{prefix}_state{{state="BLOCKED",{place}}} 1.0' in lines
         assert f'{prefix}_state{{state="OPENED",{place}}} 0.0' in lines
         assert f'{prefix}_failures_total{{kind="permanent",{place}}} 1.0' in lines
         assert f'{prefix}_failures_total{{kind="retriable",{place}}} 0.0' in lines
-        [status] = streams_status([way.delivery])
         assert status["state"] == "BLOCKED"
         assert status["failures"] == {"permanent": 1}
         assert "no such kind of table" in status["failure"]

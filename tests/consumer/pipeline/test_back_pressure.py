@@ -106,7 +106,7 @@ def test_what_would_need_the_reserve_closes_the_gate_and_gets_it(system):
     [event] = system.look()
     assert event.reason == "spool"
     assert "do not fit" in event.detail
-    assert system.gate.status()["closings"] == {"spool": 1, "disk": 0, "no_acknowledgement": 0}
+    assert system.gate.closings == {"spool": 1, "disk": 0, "no_acknowledgement": 0}
 
 
 def test_what_does_not_fit_at_all_is_refused_and_closes_the_gate(system):

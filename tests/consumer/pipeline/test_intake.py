@@ -9,8 +9,7 @@ from support.hand_fed import Courier, Shelf, consuming
 from support.services import wait_until
 
 from consumer.broker import OwnState
-from consumer.monitor.metrics import add_metrics
-from consumer.monitor.status import status_of
+from consumer.monitor import add_metrics, status_of
 from sparkplug import OwnTimestamps
 
 TABLE = "main.ot.tag_events"

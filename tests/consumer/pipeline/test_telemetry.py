@@ -101,19 +101,6 @@ def test_reasons_of_a_batch_are_counted_by_name(telemetry):
     assert sample(telemetry, "remarks_total", reason="command") == 1
 
 
-def test_a_gauge_is_read_when_it_is_asked_for(telemetry):
-    depth = [1.0]
-    telemetry.gauge("queued_bytes", "bytes waiting", lambda: depth[0])
-    assert sample(telemetry, "queued_bytes") == 1.0
-    depth[0] = 7.0
-    assert sample(telemetry, "queued_bytes") == 7.0
-
-
-def test_a_count_that_another_part_keeps_is_a_counter(telemetry):
-    telemetry.counter("rows_sent", "rows sent", lambda: 42.0)
-    assert sample(telemetry, "rows_sent_total") == 42.0
-
-
 def test_two_consumers_in_one_process_count_for_themselves(clock):
     first, second = Telemetry(clock), Telemetry(clock)
     first.add_received("a", 1, 1)
@@ -208,12 +195,6 @@ def test_at_the_end_all_that_was_put_off_is_logged(telemetry, lines):
         telemetry.add_reason("bad_topic", count, "a")
     telemetry.tell(at_once=True)
     assert lines() == ["bad_topic: 1 from a", "bad_topic: 2 from a"]
-
-
-def test_lines_that_are_left_out_are_counted_by_kind(telemetry):
-    for _ in range(12):
-        telemetry.log_budget.allows("clock", "a")
-    assert sample(telemetry, "log_lines_left_out_total", kind="clock") == 2
 
 
 def test_reasons_do_not_silence_each_other(telemetry, lines):
