@@ -25,7 +25,7 @@ Key: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Number(Generic[Part]):
-    """A number that is read when somebody asks.
+    """A number that is read when somebody asks: a row of the table in docs/operating.md.
 
     Args:
         help: what it means.

@@ -9,9 +9,10 @@ from consumer.pipeline.composition import make_consumer
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.intake import Connection
-from consumer.pipeline.telemetry import METRICS_PREFIX
+from consumer.pipeline.telemetry import COUNTED, METRICS_PREFIX
 
 __all__ = [
+    "COUNTED",
     "METRICS_PREFIX",
     "BackPressure",
     "Connection",

@@ -53,7 +53,7 @@ _EXPECTED: Final = frozenset(
 
 
 class Counted(NamedTuple):
-    """A number that is counted while messages flow.
+    """A number that is counted while messages flow: a row of the table in docs/operating.md.
 
     Args:
         help: what it means.

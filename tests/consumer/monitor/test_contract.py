@@ -1,6 +1,11 @@
-"""What dashboards and scripts rely on: metrics with their types and labels, keys of the status."""
+"""What dashboards and scripts rely on: metrics with their types and labels, keys of the status.
+
+`python -m consumer.http docs/operating.md` writes the page.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from support.columnar import message, tag
@@ -8,8 +13,11 @@ from support.unconnected import unconnected
 
 from consumer.broker import InboxBatch
 from consumer.http import HttpServer
-from consumer.monitor import status_of
+from consumer.http.numbers import NUMBERS as OF_HTTP
+from consumer.monitor import status_of, with_table
 from sparkplug import MessageBatch
+
+PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
 
 METRICS = """\
 acknowledgement_seconds histogram
@@ -278,9 +286,34 @@ def count_something(consumer):
 
 def families(consumer):
     """(name without prefix, type, labels) of all that is exposed."""
+    for name, kind, labels, _ in described(consumer):
+        yield name, kind, " ".join(sorted(labels))
+
+
+def described(consumer):
+    """The same, and the help text; labels are in no order."""
     for family in consumer.telemetry.registry.collect():
         labels = {each for sample in family.samples for each in sample.labels} - {"le"}
-        yield family.name.removeprefix("sparkplug_zerobus_"), family.type, " ".join(sorted(labels))
+        name = family.name.removeprefix("sparkplug_zerobus_")
+        yield name, family.type, frozenset(labels), family.documentation
+
+
+def rows_of(page):
+    """(metric, type, labels, meaning, place in /status) of the page's table of metrics."""
+    table = page.partition("| metric | type |")[2].partition("<!--")[0]
+    for line in table.splitlines()[2:]:
+        name, kind, labels, text, status = (each.strip() for each in line.strip("|").split("|"))
+        parts = frozenset(each.strip("` ") for each in labels.split(",") if each)
+        yield name.strip("`"), kind, parts, text, status.strip("`")
+
+
+def with_those_above(found):
+    """Paths, and those of all objects that hold them."""
+    return {
+        ".".join(path.split(".")[:depth])
+        for path in found
+        for depth in range(1, path.count(".") + 2)
+    }
 
 
 def paths(value, path=""):
@@ -315,3 +348,27 @@ def test_what_is_not_there_has_no_metrics(tmp_path):
 
 def test_keys_of_the_status_are_what_they_were(whole):
     assert lines(paths(status_of(whole))) == STATUS
+
+
+def test_the_page_is_what_is_generated():
+    page = PAGE.read_text("utf-8")
+    assert with_table(page, [OF_HTTP]) == page
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(ValueError, match="lacks the marks"):
+        with_table("# Operating it\n")
+
+
+def test_the_page_says_what_is_exposed(whole):
+    shown = {
+        (name.removesuffix("_total"), *more) for name, *more, _ in rows_of(PAGE.read_text("utf-8"))
+    }
+    assert shown == set(described(whole))
+
+
+def test_the_page_says_what_is_in_the_status(whole):
+    told = with_those_above(path for path, _ in paths(status_of(whole)))
+    shown = {status for *_, status in rows_of(PAGE.read_text("utf-8"))} - {""}
+    assert len(shown) > 30
+    assert shown - told == set()
