@@ -64,6 +64,9 @@ _LONGEST_WAIT: Final = 0.25
 """Seconds until it is seen what others ask of a connection on which nothing comes."""
 _BETWEEN_READS: Final = 0.005
 """Seconds between reads that gave something: so each of them gives much, and costs once."""
+_FEW: Final = 2
+_BETWEEN_FEW: Final = 0.04
+"""The same after a read that brought hardly a message: each read costs as much as many of them."""
 
 
 class BrokerConnection:
@@ -290,7 +293,8 @@ class BrokerConnection:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return
             if self._received != before and not client.has_more:
-                time.sleep(_BETWEEN_READS)
+                few = self._received - before <= _FEW
+                time.sleep(_BETWEEN_FEW if few else _BETWEEN_READS)
             while self._requests:
                 topic, payload = self._requests.popleft()
                 client.publish(topic, payload, qos=COMMAND_QOS, retain=False)

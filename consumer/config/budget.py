@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.config.section import ConflictError
-from consumer.config.units import MIB
+from consumer.config.units import KIB, MIB
 
 PROGRAM: Final = 128 * MIB
 """The program with its libraries, at rest, with a few thousand tags."""
@@ -24,8 +24,8 @@ TAG: Final = 440
 """Bytes of one tag, with a name of NAME characters."""
 NAME: Final = 32
 
-QUEUED_BESIDE: Final = MIB
-"""More than a queued message takes beside its payload: its place, and its topic."""
+QUEUED_BESIDE: Final = 300 * KIB
+"""No message takes more in the queue beside its payload: its place, and a topic of 64 KiB."""
 _QUEUE_SHARE: Final = 12
 _HELD_SHARE: Final = 12
 _FILES_SHARE: Final = 32

@@ -214,7 +214,8 @@ class Limits(Section):
         ge=0,
         le=100_000_000,
         description="Most tags that are remembered, of all servers together, with names of 32 "
-        "characters on average. 0: as many as `memory` has room for, 190,000 by default.",
+        "characters on average; an edge node or device takes the room of six. 0: as many as "
+        "`memory` has room for, 190,000 by default.",
     )
     queue_bytes: Size = Field(
         default=0,
@@ -277,7 +278,7 @@ class Configuration(Section):
         budget = self.limits.budget
         if self.limits.max_payload + QUEUED_BESIDE > budget.queue_bytes:
             raise ConflictError(
-                "limits.queue_bytes", "must be 1MiB more than limits.max_payload, or more"
+                "limits.queue_bytes", "must be 300KiB more than limits.max_payload, or more"
             )
         if self.spool.low_watermark >= self.spool.high_watermark:
             raise ConflictError("spool.low_watermark", "must be less than spool.high_watermark")

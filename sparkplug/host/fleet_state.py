@@ -347,7 +347,7 @@ class FleetState:
         """A device is offline until its next birth."""
         session.end_device(owner)
         self.topics["live"][owner.topic_index] = False
-        self.publish_table(session)
+        self.publish_table(session, owner)
 
     def _leave_the_usual_way(self, session: EdgeNodeSession) -> None:
         """No message of a node is in order until its birth."""
@@ -370,15 +370,19 @@ class FleetState:
 
     # ------------------------------------------------------------------ aliases and tags
 
-    def publish_table(self, session: EdgeNodeSession) -> None:
-        """Tell the columns where a node's alias table is now."""
-        topics = [owner.topic_index for owner in session.owners()]
-        self.topics["base"][topics] = session.table.base
-        self.topics["size"][topics] = session.table.size
-        self.topics["special"][topics] = session.table.scattered is not None
-        for owner in session.owners():
-            if owner.own_aliases is not None:
-                self.topics["special"][owner.topic_index] = True
+    def publish_table(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+        """Tell the columns where a node's alias table is: those of an owner have changed."""
+        table = session.table
+        where = (table.base, table.size, table.scattered is not None, session.collided)
+        owners = [owner] if where == session.published else session.owners()
+        session.published = where
+        topics = [each.topic_index for each in owners]
+        self.topics["base"][topics] = table.base
+        self.topics["size"][topics] = table.size
+        self.topics["special"][topics] = table.scattered is not None
+        for each in owners:
+            if each.own_aliases is not None:
+                self.topics["special"][each.topic_index] = True
 
     def took(self, before: tuple[int, int], after: tuple[int, int]) -> None:
         """A birth changes what is remembered of its owner: tags, and characters of their names."""

@@ -55,7 +55,8 @@ class EdgeNodeSession:
         self.dead_bd_seq: int | None = None  # of the death that came last
         self.died_at = 0.0  # monotonic seconds: when that death was heard
         self._births = 0
-        self._collided = False
+        self.collided = False  # an alias stood for two tags: owners look in their own first
+        self.published: tuple[int, int, bool, bool] | None = None  # see FleetState.publish_table
 
     def owners(self) -> list[MetricOwner]:
         """The node itself and its devices."""
@@ -73,7 +74,7 @@ class EdgeNodeSession:
         self.in_doubt = self.by_certificate = False
         self.dead_bd_seq = None
         self.born_at.clear()
-        self._collided = False
+        self.collided = False
         self.table.clear()
         for owner in self.owners():
             owner.born = False
@@ -137,9 +138,9 @@ class EdgeNodeSession:
         taken = aliases[(standing != NO_TAG) & ~np.isin(standing, tags)]
         owner.take_aliases(aliases, tags, silent=silent)
         self.table.update(aliases, tags)
-        self._collided = self._collided or len(taken) > 0
-        if self._collided:
-            for other in self.owners():
+        had_collided, self.collided = self.collided, self.collided or len(taken) > 0
+        if self.collided:
+            for other in (owner,) if had_collided else self.owners():
                 other.own_aliases = dict(
                     zip(other.aliases.tolist(), other.alias_tags.tolist(), strict=True)
                 )
@@ -148,7 +149,7 @@ class EdgeNodeSession:
         self.table.remove(owner.aliases, owner.alias_tags)
         owner.forget_aliases()
         owner.own_aliases = None
-        if self._collided:  # what it hid comes to light again, the latest birth on top
+        if self.collided:  # what it hid comes to light again, the latest birth on top
             self.table.clear()
             for other in sorted(self.owners(), key=lambda each: each.birth_number):
                 self.table.update(other.aliases, other.alias_tags)

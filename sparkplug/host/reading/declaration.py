@@ -89,7 +89,7 @@ class Declaration:
             state.pool.compact()
             moved = state.sessions
         for each in moved:
-            state.publish_table(each)
+            state.publish_table(each, owner if each is session else each.owner)
 
     def _with_history(self, owner: MetricOwner, before: NDArray[np.int32]) -> NDArray[np.int32]:
         """Tags of an owner that may have rows: of the births `before` that of now.

@@ -26,7 +26,7 @@ def of_server(directory, url):
     return configuration(
         directory,
         servers=[{"name": "plant", "url": url}],
-        limits={"queue_bytes": ROOM, "max_payload": ROOM},
+        limits={"queue_bytes": ROOM, "max_payload": 1 << 16},
         host={"mode": "passive"},
         shutdown_timeout="1ms",
     )

@@ -233,7 +233,7 @@ def test_a_key_given_twice_is_refused_with_both_lines(tmp_path):
         (("spool.sync", "off"), "spool.sync: must be one of full, normal"),
         (("http.listen", "8099"), "http.listen: must be host:port"),
         (("http.listen", "localhost:99999"), "http.listen: "),
-        (("limits.queue_bytes", "8MiB"), "limits.queue_bytes: must be 1MiB more than"),
+        (("limits.queue_bytes", "8MiB"), "limits.queue_bytes: must be 300KiB more than"),
         (("zerobus.client_id", " "), "zerobus.client_id: must not be empty"),
     ],
 )
