@@ -53,7 +53,13 @@ def run(data: bytes) -> None:
         expected = [value for each in good for value in each.metric(name).to_pylist()]
         assert repr(column.to_pylist()) == repr(expected)
     suspects = [index for index, payload in enumerate(payloads) if is_suspect(payload)]
-    forms = read_payloads(payloads, suspects, max_inflated_bytes=2**16, max_opened_memory=2**20)
+    forms = read_payloads(
+        payloads,
+        suspects,
+        max_inflated_bytes=2**16,
+        max_opened_memory=2**20,
+        max_metrics=10_000,
+    )
     assert len(forms.columns.seq) == len(payloads) - len(forms.refused)
     assert forms.refused.keys() <= set(bad)
 
