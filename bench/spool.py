@@ -54,7 +54,7 @@ def marginal_cost(metrics_per_message: int, messages: int, batches: int) -> dict
             decoding.append(time.process_time() - started)
             started = time.process_time()
             new = [NewBatch(_TABLE, schema_id, part) for part in encoded]
-            spooled = spool.append_many(new, state={"next_arrival_number": arrival})
+            spooled = spool.commit(new, state={"next_arrival_number": arrival})
             waiting += [each.batch_id for each in spooled]
             if len(waiting) >= _TRIM_EVERY:
                 spool.trim(waiting)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
-from consumer.pipeline.taken import committed, in_pieces, rows_in, write_all
+from consumer.pipeline.taken import committed, in_pieces, rows_in
 from consumer.spool import NewBatch
 from sparkplug import Reason
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from consumer.pipeline.source import Source
     from consumer.pipeline.taken import Piece, Taken
     from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool import Ledger, Spool, SpooledBatch, StateValue, Transaction
+    from consumer.spool import Ledger, Participant, Spool, SpooledBatch
 
 _BIRTH_LEFT: Final = "birth_not_kept"
 """Reason: the births of a node are not on disk any more; the next run asks for them."""
@@ -83,44 +83,58 @@ class Commits:
         for each in taken:
             self._side.take(each.source.tags, each.decoded)
             each.conclude(leaving=leaving)
-        self._commit(taken, last=last)
+        side_batches = self._side.batches()
+        self._ledger.batches(side_batches)
+        try:
+            if not self._overflow.active:
+                try:
+                    self._commit(taken, side_batches, last)
+                except SpoolFull as error:
+                    self._overflow.begin(error)
+                else:
+                    return
+            self._drop(taken, side_batches)
+            try:
+                self._commit(taken, [], dropping=True)
+            except SpoolFull:
+                self.lose(str(Reason.SPOOL_FULL))
+                self._overflow.drop_rest(taken)
+        finally:
+            self._side.settle()
 
     def _commit(
-        self, taken: Sequence[Taken], *, last: Piece | None = None, again: bool = False
+        self,
+        taken: Sequence[Taken],
+        side_batches: list[NewBatch],
+        last: Piece | None = None,
+        *,
+        dropping: bool = False,
     ) -> None:
-        """Commit what is concluded. `again`: the first attempt showed that there is no room."""
-        dropping = self._overflow.active
-        side_batches = self._side.batches()
-        if not again:
-            self._ledger.batches(side_batches)
-        if dropping:
-            self._drop(taken, side_batches)
-            side_batches = []
+        """Commit what is concluded. `dropping`: in the last room, and nothing for side tables.
+
+        Raises:
+            SpoolFull: it does not fit.
+        """
         written = [each for each in taken if each.is_worth_a_commit]
         if not written and not side_batches:
-            self._side.settle()
             self._postpone()
             return
         started = time.perf_counter()
-        try:
-            if last is None or dropping:
-                last = self._append_pieces(taken, dropping=dropping)
-            batches = self._batches_of(last) + side_batches
-            spooled = self._append(batches, self._state(written), written, dropping=dropping)
-        except SpoolFull as error:
-            if dropping:
-                self.lose(str(Reason.SPOOL_FULL))
-                self._overflow.drop_rest(taken)
-                return
-            self._overflow.begin(error)
-            self._commit(taken, again=True)
-            return
-        finally:
-            self._side.settle()
-        self._overflow.settle()
+        if last is None:
+            last = self._append_pieces(taken, dropping=dropping)
+        participants: list[Participant] = [*written, self._overflow, self._ledger]
+        if not dropping:
+            participants.append(self._side)
+        spooled = self._within(
+            lambda: self._spool.commit(
+                self._batches_of(last) + side_batches,
+                participants,
+                state={ARRIVAL_KEY: self.next_arrival},
+                spare=dropping,
+            )
+        )
         self._telemetry.add_spooled(time.perf_counter() - started)
         for each in written:
-            each.written()
             self._tell_of_lost(each)
         for batch in side_batches:
             self._telemetry.add_side_rows(batch.table, len(batch.rows))
@@ -138,13 +152,6 @@ class Commits:
         if taken.held_lost:
             reason, server = str(Reason.SPOOL_FULL), taken.source.name
             self._telemetry.add_discarded(taken.held_lost, reason, server)
-
-    def _state(self, written: list[Taken]) -> dict[str, StateValue]:
-        """What the next run must know of this batch."""
-        state: dict[str, StateValue] = {ARRIVAL_KEY: self.next_arrival}
-        for each in written:
-            state |= each.state
-        return state | self._overflow.state()
 
     def in_pieces(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
         """Commit the rows of a giant but for the last piece, which is given at the end.
@@ -207,17 +214,14 @@ class Commits:
         """
         rows = rows_in(piece)
 
-        def append() -> list[SpooledBatch]:
-            return self._spool.append_many(
+        spooled = self._within(
+            lambda: self._spool.commit(
                 self._batches_of(piece),
+                [self._ledger.piece(self._table, rows)],
                 state={ARRIVAL_KEY: next_arrival},
-                also=lambda db: self._ledger.write_piece(db, self._table, rows),
                 spare=dropping,
             )
-
-        with self._spool.alone():
-            spooled = self._within(append)
-            self._ledger.piece_written(self._table, rows)
+        )
         committed(piece)
         self._deliveries.submit(spooled)
 
@@ -225,46 +229,14 @@ class Commits:
         schema_id = self._side.schema_id(self._table)
         return [NewBatch(self._table, schema_id, rows) for _, rows in piece]
 
-    def _append(
-        self,
-        batches: list[NewBatch],
-        state: dict[str, StateValue],
-        written: list[Taken],
-        *,
-        dropping: bool = False,
-    ) -> list[SpooledBatch]:
-        """Commit rows, and what is remembered with them.
-
-        Raises:
-            SpoolFull: it does not.
-        """
-
-        def also(db: Transaction) -> None:
-            write_all(db, written, self._ledger, self._spool.room)
-            if not dropping:
-                self._side.write(db, self._spool.room)
-
-        def append() -> list[SpooledBatch]:
-            with self._spool.alone():
-                spooled = self._spool.append_many(
-                    batches,
-                    state=state,
-                    also=also,
-                    spare=dropping,
-                )
-                self._ledger.written()
-            return spooled
-
-        return self._within(append)
-
-    def _within(self, append: Callable[[], list[SpooledBatch]]) -> list[SpooledBatch]:
-        """Append; what does not fit at first may fit once the gate closes."""
+    def _within(self, commit: Callable[[], list[SpooledBatch]]) -> list[SpooledBatch]:
+        """Commit; what does not fit at first may fit once the gate closes."""
         try:
-            return append()
+            return commit()
         except SpoolFull as error:
             if not self._back_pressure.make_room(error):
                 raise
-            return append()
+            return commit()
 
     def _drop(self, taken: Sequence[Taken], side_batches: list[NewBatch]) -> None:
         """Drop the rows of a batch, but for those of deaths, and say so in the ledger."""
@@ -291,6 +263,5 @@ class Commits:
         self._ledger_at = time.monotonic()
         if self._ledger.is_waiting:
             # On a full disk it goes on waiting.
-            with contextlib.suppress(SpoolError), self._spool.alone():
-                self._spool.write(self._ledger.write)
-                self._ledger.written()
+            with contextlib.suppress(SpoolError):
+                self._spool.commit([], [self._ledger], spare=True)

@@ -205,11 +205,13 @@ class Consumer:
         Raises:
             SpoolError: the spool cannot be read.
         """
-        with self.spool.alone():
-            if self._last_balance is not None:
-                return self._last_balance
-            waiting, spooled = self.ledger.waiting(), self.spool.pending()
-            return self.spool.read(lambda db: read_balance(db, waiting, spooled))
+        try:
+            with self.spool.reading() as db:
+                return read_balance(db, self.ledger.waiting(), self.spool.pending())
+        except SpoolError:
+            if self._last_balance is None:
+                raise
+            return self._last_balance
 
     @property
     def spooled_rows(self) -> int:

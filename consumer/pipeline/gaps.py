@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.steady_clock import SteadyClock
-from consumer.spool import HOUR_US, GapStore, HourlySums
+from consumer.spool import HOUR_US, GapStore, HourlySums, Participant
 from sparkplug import Healing
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class GapTotals:
         self.history_rows += change.history_rows
 
 
-class GapRecords:
-    """Takes what a fleet tells, and writes it inside the transactions of the spool.
+class GapRecords(Participant):
+    """Takes what a fleet tells, and writes it with the commits of its batches.
 
     Args:
         server: name of the MQTT server.
@@ -176,10 +176,7 @@ class GapRecords:
             self._heard[key] = (last_us, sent_us)
 
     def write(self, db: Transaction, room: Callable[[], int] = lambda: sys.maxsize) -> None:
-        """Write what is pending, inside a transaction; `settle` when it was committed.
-
-        `room` tells what file and log may still grow by, together.
-        """
+        """Write what is pending."""
         if self._away_us is not None:
             self._store.write_away(db, self._away_us)
         if self._changed:
@@ -200,8 +197,13 @@ class GapRecords:
         if self._store.has_grown or (self._sums and over):
             self._trim(db, self._now_us())
 
-    def settle(self) -> None:
-        """What was written is committed."""
+    def failed(self) -> None:
+        """What is old is still there, too."""
+        self._new_ids = {}
+        self._trim_due = 0.0
+
+    def committed(self) -> None:
+        """What was written waits no longer."""
         self._ids.update(self._new_ids)
         self._new_ids = {}
         self._changed.clear()

@@ -18,6 +18,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.errors import SpoolDiskFull
+from consumer.spool import Participant
 from sparkplug import Reason, RebirthRequest
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _OF_SPOOL: Final = 128
 _MOST_KEPT_BYTES: Final = 1 << 20
 
 
-class Overflow:
+class Overflow(Participant):
     """Drops what finds no room in the spool, and has it made good afterwards.
 
     Used by the decoding thread; `status` by any. What is remembered per node is bounded like the
@@ -191,14 +192,15 @@ class Overflow:
 
     # ------------------------------------------------------------------ kept and shown
 
+    @property
     def state(self) -> dict[str, StateValue]:
-        """Who is to be asked, for a run that begins before they were: with the next commit."""
+        """Who is to be asked, for a run that begins before they were."""
         if not self._changed:
             return {}
         return {_key(server): _as_text(nodes, self._most) for server, nodes in self._to_ask.items()}
 
-    def settle(self) -> None:
-        """`state` was committed."""
+    def committed(self) -> None:
+        """It is known on disk who is to be asked."""
         self._changed = False
 
     def _remembered(self, server: str) -> set[NodeKey]:

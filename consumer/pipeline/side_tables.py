@@ -20,7 +20,7 @@ from consumer.rows import (
     descriptor_bytes,
     quarantine_events,
 )
-from consumer.spool import KeptVersions, NewBatch
+from consumer.spool import KeptVersions, NewBatch, Participant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +35,8 @@ _LOG = logging.getLogger(__name__)
 _MOST_PENDING_EVENTS: Final = 10_000
 
 
-class SideTables:
-    """Collects the side rows of a batch.
+class SideTables(Participant):
+    """Collects the side rows of a batch, and keeps the versions of metadata that they begin.
 
     Args:
         zerobus: says which tables there are.
@@ -108,23 +108,16 @@ class SideTables:
             self._pending_events.append((names, event))
 
     def batches(self) -> list[NewBatch]:
-        """What is to be committed, together with `state`."""
+        """What is to be committed with the versions; `settle` when it was, or was lost."""
         self._encode_events()
         return [NewBatch(table, self._schema_ids[table], rows) for table, rows in self._rows]
 
-    def state(self) -> dict[str, bytes]:
-        """The versions of metadata that hold after the commit."""
-        return self._versions.state()
-
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
-        """Write what `state` gives, as far as it may be kept, inside the transaction of the rows.
-
-        `room` tells how much the file may still grow by.
-        """
-        state = self.state()
-        if not state:
+        """Write the versions of metadata that hold after the commit, as far as there is room."""
+        versions = self._versions.state()
+        if not versions:
             return
-        left = self._kept_versions.write(db, state, room())
+        left = self._kept_versions.write(db, versions, room())
         if left and not self._told:
             self._told = True
             _LOG.warning(
@@ -136,7 +129,7 @@ class SideTables:
             )
 
     def settle(self) -> None:
-        """What `batches` and `state` gave was committed, or was lost."""
+        """What `batches` gave was committed, or was lost; so were the versions."""
         self._rows.clear()
         self._versions.settle()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from consumer.rows import EncodedRows, normalize
+from consumer.spool import Participant
 from sparkplug import HOST, ROW_TYPES, BirthMemory
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from consumer.pipeline.source import Source
     from consumer.rows import TagEvents
-    from consumer.spool import KeptNode, Ledger, StateValue, Transaction
+    from consumer.spool import KeptNode, StateValue, Transaction
     from sparkplug import Decoded, HeldMessage, Observations
 
 _OF_DEATHS: Final = np.array([each.endswith("DEATH") or each == HOST for each in ROW_TYPES])
@@ -57,10 +58,10 @@ Piece = list[tuple[Made, EncodedRows]]
 """Rows that are committed together."""
 
 
-class Taken:
+class Taken(Participant):
     """What one server's part of a batch gave, on its way to the spool.
 
-    `conclude` it before it is written.
+    `conclude` it before it takes part in a commit.
     """
 
     def __init__(self, source: Source, decoded: Decoded) -> None:
@@ -133,10 +134,10 @@ class Taken:
         return sum(each.left for each in self.made)
 
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
-        """Write what goes with the rows, inside their transaction.
+        """Write what goes with the rows.
 
-        `room` tells how much the file may still grow by: births, messages that are kept, and
-        accounts of new nodes are left out rather than written beyond that.
+        Births, messages that are kept, and accounts of new nodes are left out where there is no
+        room.
         """
         store = self.source.store
         if self.source.forgotten:
@@ -151,14 +152,18 @@ class Taken:
             self.held_lost = store.write_held(db, self.held, room())
         self.source.gaps.write(db, room)
 
-    def written(self) -> None:
-        """The transaction is committed."""
+    def committed(self) -> None:
+        """It is known on disk what holds now."""
         self.source.written_sequence = self.sequence
         self.source.written_conduct = self.conduct
         self.source.forgotten = False
         self.source.unwritten = []
-        self.source.gaps.settle()
+        self.source.gaps.committed()
         self.source.no_longer_held.clear()
+
+    def failed(self) -> None:
+        """It may be tried again without the rows of values."""
+        self.source.gaps.failed()
 
     def keep_for_later(self) -> None:
         """The transaction failed: write the memories with the next one, unless they are many."""
@@ -171,13 +176,6 @@ class Taken:
         ):
             self.source.forgotten, unwritten = True, []
         self.source.unwritten = unwritten
-
-
-def write_all(db: Transaction, taken: list[Taken], ledger: Ledger, room: Callable[[], int]) -> None:
-    """Write what all servers' parts of a batch gave beside rows, inside their transaction."""
-    for each in taken:
-        each.write(db, room)
-    ledger.write(db)
 
 
 def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, bool]]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from consumer.spool.types import (
         DeadLetterShare,
         NewBatch,
+        Participant,
         SpooledBatch,
         SpoolStats,
         StateValue,
@@ -65,6 +66,7 @@ else:
             "types": [
                 "DeadLetterShare",
                 "NewBatch",
+                "Participant",
                 "SpoolStats",
                 "SpooledBatch",
                 "StateValue",
@@ -92,6 +94,7 @@ __all__ = [
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
+    "Participant",
     "RowBalance",
     "Spool",
     "SpoolStats",

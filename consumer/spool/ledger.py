@@ -17,11 +17,13 @@ import threading
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
+from consumer.spool.types import Participant
+
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from consumer.spool.types import NewBatch
+    from consumer.spool.types import NewBatch, Transaction
     from sparkplug import Decoded
 
 MESSAGES: Final = "messages/"
@@ -54,12 +56,12 @@ Key = tuple[str, str]
 """Scope and account."""
 
 
-class Ledger:
+class Ledger(Participant):
     """What is not in the file yet. Balanced at any time; thread-safe.
 
-    A batch is put together with `received`, `messages` and `rows`. Then either `write` is
-    called in the transaction that commits it, and `written` after that; or `lose` says that
-    it was lost, or `postpone` that it is not worth a commit: it goes with the next one.
+    A batch is put together with `received`, `messages` and `rows`. Then either it takes part in
+    the commit of its rows; or `lose` says that it was lost, or `postpone` that it is not worth a
+    commit: it goes with the next one.
     """
 
     def __init__(self) -> None:
@@ -172,7 +174,7 @@ class Ledger:
         with self._lock:
             return dict(self._waiting)
 
-    def write(self, db: sqlite3.Connection) -> None:
+    def write(self, db: Transaction, _room: Callable[[], int] | None = None) -> None:
         """Write the batch and what waits, inside a transaction."""
         with self._lock:
             if self._waiting:
@@ -181,16 +183,16 @@ class Ledger:
                 if amounts:
                     add(db, amounts)
 
-    def write_piece(self, db: sqlite3.Connection, table: str, rows: int) -> None:
-        """Write some rows of the batch, which are committed before the rest of it."""
-        add(db, {(ROWS + table, PRODUCED): rows})
+    def piece(self, table: str, rows: int) -> Participant:
+        """So many rows of the batch, which are committed before the rest of it."""
+        return _Piece(self, table, rows)
 
-    def piece_written(self, table: str, rows: int) -> None:
-        """They were committed: the batch has so many rows less."""
+    def piece_committed(self, table: str, rows: int) -> None:
+        """They were: the batch has so many rows less."""
         with self._lock:
             self._batch[ROWS + table, PRODUCED] -= rows
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """The transaction was committed."""
         with self._lock:
             if self._writing:
@@ -233,6 +235,19 @@ class Ledger:
         """So many quarantined messages wait again; their transaction says so itself."""
         with self._lock:
             self._held[server] = self._held.get(server, 0) + count
+
+
+class _Piece(Participant):
+    """Rows of a batch that are committed before the rest of it."""
+
+    def __init__(self, ledger: Ledger, table: str, rows: int) -> None:
+        self._ledger, self._table, self._rows = ledger, table, rows
+
+    def write(self, db: Transaction, _room: Callable[[], int]) -> None:
+        add(db, {(ROWS + self._table, PRODUCED): self._rows})
+
+    def committed(self) -> None:
+        self._ledger.piece_committed(self._table, self._rows)
 
 
 # ---------------------------------------------------------------------- inside transactions

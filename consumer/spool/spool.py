@@ -38,14 +38,13 @@ from consumer.spool.types import (
 
 if TYPE_CHECKING:
     import sqlite3
-    import threading
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
 
     from consumer.spool.layout import Sync
     from consumer.spool.salvage import Salvage
-    from consumer.spool.types import Transaction
+    from consumer.spool.types import Participant, Transaction
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +52,19 @@ Result = TypeVar("Result")
 
 # So many batches whose trim was put off are deleted in one transaction.
 _TRIM_AGAIN: Final = 64
+
+
+@contextlib.contextmanager
+def _telling(participants: Iterable[Participant]) -> Iterator[None]:
+    """Participants hear what becomes of what is done meanwhile."""
+    try:
+        yield
+    except BaseException:
+        for each in participants:
+            each.failed()
+        raise
+    for each in participants:
+        each.committed()
 
 
 class Spool:
@@ -186,7 +198,7 @@ class Spool:
         return self._file.gone
 
     def hold_back(self, size: int) -> None:
-        """Keep so many of `max_bytes` from `append_many`, until told otherwise."""
+        """Keep so many of `max_bytes` from what is committed, until told otherwise."""
         with self._mutex:
             self._space.held_back = size
 
@@ -218,23 +230,35 @@ class Spool:
         schema_id: str,
         state: Mapping[str, StateValue] | None = None,
     ) -> SpooledBatch:
-        """Commit one batch; see `append_many`."""
-        return self.append_many([NewBatch(table, schema_id, rows)], state=state)[0]
+        """Commit one batch.
 
-    def append_many(
+        Raises:
+            SpoolError, ValueError: as `commit` does.
+        """
+        return self.commit([NewBatch(table, schema_id, rows)], state=state)[0]
+
+    def commit(
         self,
         batches: Sequence[NewBatch],
+        participants: Sequence[Participant] = (),
         *,
         state: Mapping[str, StateValue] | None = None,
-        also: Callable[[Transaction], None] | None = None,
         spare: bool = False,
     ) -> list[SpooledBatch]:
         """Commit batches, and what belongs to them, in one transaction.
 
-        `state` is written beside them, and `also` is called to write to other tables.
-        On return all is durable as `sync` promises; on an error nothing was written.
-        With `spare` also the last room may be used, which is there for what must not be lost
-        while the spool is full.
+        On return all is durable as `sync` promises; on an error nothing was written. Either way
+        the participants have heard it.
+
+        Args:
+            batches: rows; there may be none.
+            participants: write beside them, in this order.
+            state: is kept, too.
+            spare: also the last room may be used, which is there for what must not be lost while
+                the spool is full.
+
+        Returns:
+            The batches as they are in the file.
 
         Raises:
             SpoolFull: they do not fit within `max_bytes` without what is held back, or on
@@ -249,6 +273,9 @@ class Spool:
         # disk last three times as long, and wears it less.
         blobs = [batch.rows.to_blob(compress=True) for batch in batches]
         needed = sum(map(pages_of, map(len, blobs)))
+        kept = dict(state or {})
+        for each in participants:
+            kept |= each.state
 
         def append() -> list[SpooledBatch]:
             spooled: list[SpooledBatch] = []
@@ -263,15 +290,15 @@ class Spool:
                     spooled.append(
                         SpooledBatch(batch_id, batch.table, batch.schema_id, now, batch.rows)
                     )
-                self._write_state(state or {})
-                if also is not None:
-                    also(self._db)
+                self._write_state(kept)
+                for each in participants:
+                    each.write(self._db, self.room)
             self._put_off.written()
             self._space.note_taken(batches=len(spooled))
             return spooled
 
         # Nobody may see the file changed and the count not.
-        with self._mutex:
+        with self._mutex, _telling(participants):
             try:
                 if blobs and not spare and self._waits and self.gone is None:
                     self._space.keep_for_trims()
@@ -280,8 +307,8 @@ class Spool:
                 size = sum(map(len, blobs))
                 self._space.note_refusal(size, by_disk=isinstance(error, SpoolDiskFull))
                 raise
-            for each in spooled:
-                self._batches.add(each.table, len(each.rows), each.rows.nbytes)
+            for batch in spooled:
+                self._batches.add(batch.table, len(batch.rows), batch.rows.nbytes)
         return spooled
 
     def trim(self, batch_ids: Iterable[int]) -> None:
@@ -398,7 +425,7 @@ class Spool:
     def room(self) -> int:
         """Bytes that file and log together may still grow by, within `max_bytes`.
 
-        Inside of `append_many` what its batches take is taken off.
+        Inside of `commit` what its batches take is taken off.
         """
         with self._file.reading():
             return self._space.room
@@ -537,19 +564,31 @@ class Spool:
         """Commit one value by itself."""
         self.write(lambda _: self._write_state({key: value}))
 
-    def read(self, query: Callable[[Transaction], Result]) -> Result:
-        """What a function reads from other tables of the file, all of it of one moment."""
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """What is read from other tables of the file, all of it of one moment.
+
+        Meanwhile no other thread reads or writes: what participants keep is of that moment, too.
+
+        Raises:
+            SpoolError: the file cannot be read, or is closed.
+        """
         with self._file.reading():
             self._db.execute("BEGIN")
             try:
-                return query(self._db)
+                yield self._db
             finally:
                 if self._db.in_transaction:
                     self._db.execute("COMMIT")
 
-    def alone(self) -> threading.RLock:
-        """A lock: while it is held, no other thread reads or writes."""
-        return self._mutex
+    def read(self, query: Callable[[Transaction], Result]) -> Result:
+        """What a function reads so.
+
+        Raises:
+            SpoolError: as `reading` does.
+        """
+        with self.reading() as db:
+            return query(db)
 
     def write(self, change: Callable[[Transaction], Result]) -> Result:
         """Commit what a function writes to other tables of the file."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -18,6 +19,32 @@ Transaction: TypeAlias = "sqlite3.Connection"
 
 StateValue = int | float | str | bytes
 """What a state key may hold: SQLite's own types."""
+
+
+class Participant:
+    """Takes part in commits: it writes beside the batches, and hears what became of that.
+
+    It is called under the spool's lock, so that nobody sees the file changed and the participant
+    not. Whoever inherits from it says only what differs.
+    """
+
+    @property
+    def state(self) -> Mapping[str, StateValue]:
+        """What is to be kept under keys of the state."""
+        return {}
+
+    def write(self, db: Transaction, room: Callable[[], int]) -> None:
+        """Write to tables of the file, inside the transaction.
+
+        It may be called again before one of the others is: on a full disk a commit is tried
+        twice. `room` tells how many bytes file and log may still grow by.
+        """
+
+    def committed(self) -> None:
+        """All that was written is durable."""
+
+    def failed(self) -> None:
+        """Nothing of it was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.participants import Writes
 from support.spool_command import run_command
 from support.tag_events import DESCRIPTOR, TABLE, event
 
@@ -37,7 +38,7 @@ def letters(spool):
         Quarantined(Message(topic, b"\x18\x05", 7), Reason.DATA_BEFORE_BIRTH),
         Quarantined(Message(topic, b"\xff", 8), Reason.BAD_PAYLOAD),
     ]
-    spool.append_many([], also=lambda db: FleetStore("plant-a", GIB).write_dead(db, dead, GIB))
+    spool.commit([], [Writes(lambda db: FleetStore("plant-a", GIB).write_dead(db, dead, GIB))])
     return spool
 
 
@@ -125,7 +126,7 @@ def test_all_that_may_help_is_retried(tmp_path):
 
 def test_what_publishers_wrote_does_not_steer_the_terminal(spool, tmp_path):
     dead = [Quarantined(Message("spBv1.0/A\x1b[2J/NDATA/B\nC", b"", 7), Reason.BAD_PAYLOAD)]
-    spool.append_many([], also=lambda db: FleetStore("plant-a", GIB).write_dead(db, dead, GIB))
+    spool.commit([], [Writes(lambda db: FleetStore("plant-a", GIB).write_dead(db, dead, GIB))])
     [line] = run(tmp_path, "list").splitlines()
     assert "spBv1.0/A\\x1b[2J/NDATA/B\\nC" in line
 

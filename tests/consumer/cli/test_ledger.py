@@ -41,8 +41,7 @@ def ledger(spool):
     ledger.rows(TABLE, 5, suppressed=2)
     rows = EncodedRows.from_messages([event(number) for number in range(3)])
     batch = NewBatch(TABLE, spool.add_schema(DESCRIPTOR), rows)
-    spool.append_many([batch], also=ledger.write)
-    ledger.written()
+    spool.commit([batch], [ledger])
     return ledger
 
 

@@ -11,6 +11,7 @@ import click
 import pytest
 from rich.table import Table
 from rich.text import Text
+from support.participants import Writes
 from support.program import run
 from support.spool_command import run_command
 
@@ -130,8 +131,8 @@ def test_ids_of_publishers_are_listed_one_a_line(tmp_path):
     topic = "spBv1.0/A\u202e\u2028\x1b[2J/NDATA/B\nrow-1 all is well"
     dead = [Quarantined(Message(topic, b"", 7), Reason.BAD_PAYLOAD)]
     spool = Spool.open(tmp_path / "spool.db")
-    spool.append_many(
-        [], also=lambda db: FleetStore("plant-a", 1 << 30).write_dead(db, dead, 1 << 30)
+    spool.commit(
+        [], [Writes(lambda db: FleetStore("plant-a", 1 << 30).write_dead(db, dead, 1 << 30))]
     )
     spool.close()
     done = run_command(tmp_path, "deadletter", "list")

@@ -146,7 +146,7 @@ def test_side_tables_are_not_among_them(spool, server):
     deliveries.start()
     rows = events(0, ROWS)
     deliveries.submit(
-        spool.append_many([NewBatch(TABLE, schema_id, rows), NewBatch(SIDE, schema_id, rows)])
+        spool.commit([NewBatch(TABLE, schema_id, rows), NewBatch(SIDE, schema_id, rows)])
     )
     assert deliveries.stop(PATIENCE) == 0
     assert len(ages) == 1

@@ -59,7 +59,9 @@ class System:
         """As the pipeline does it; `size` bytes that cannot be compressed."""
         rows = EncodedRows.from_messages([self.chance.randbytes(size)])
         batch = NewBatch(TABLE, self.consumer.side.schema_id(TABLE), rows)
-        self.appended += [each.batch_id for each in self.consumer.commits._append([batch], {}, [])]
+        spool = self.consumer.spool
+        kept = self.consumer.commits._within(lambda: spool.commit([batch], [self.consumer.ledger]))
+        self.appended += [each.batch_id for each in kept]
 
     def barred(self):
         return [each.switch.barred.is_set() for each in self.consumer.connections]

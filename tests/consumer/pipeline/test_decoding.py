@@ -8,6 +8,7 @@ import time
 
 import pytest
 from support.columnar import message, tag
+from support.participants import Writes
 from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
@@ -62,7 +63,7 @@ def test_a_defect_that_hits_every_batch_ends_the_decoding(consumer, monkeypatch)
 
 def test_rows_whose_batch_cannot_be_committed_are_dropped_and_known(consumer, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
+        patched.setattr(consumer.spool, "commit", lambda *_, **__: 1 // 0)
         consumer.decoding._take_whatever_it_is(batch())
     assert messages(consumer) == MessageBalance(received=1, discarded={"decoding_failed": 1})
     assert consumer.balance().rows == {
@@ -78,7 +79,7 @@ def test_a_birth_that_had_waited_and_is_not_committed_leaves_no_earlier_one_behi
     behind_a_hole = message("DBIRTH", tag("Flow", 1), seq=3)  # the alias means something else now
     consumer.decoding._take(InboxBatch({0: MessageBatch([behind_a_hole])}))
     with monkeypatch.context() as patched:
-        patched.setattr(consumer.spool, "append_many", lambda *_, **__: 1 // 0)
+        patched.setattr(consumer.spool, "commit", lambda *_, **__: 1 // 0)
         later = time.monotonic() + 60.0
         patched.setattr(time, "monotonic", lambda: later)
         consumer.decoding._take_whatever_it_is(InboxBatch())  # it waits no longer
@@ -137,8 +138,8 @@ def test_a_full_disk_only_delays_dead_letters_that_are_to_be_tried_again(
     consumer, monkeypatch, tmp_path
 ):
     dead = [Quarantined(message("NDATA", tag("Ramp", 1)), Reason.DATA_BEFORE_BIRTH)]
-    consumer.spool.append_many(
-        [], also=lambda db: FleetStore("plant", GIB).write_dead(db, dead, GIB)
+    consumer.spool.commit(
+        [], [Writes(lambda db: FleetStore("plant", GIB).write_dead(db, dead, GIB))]
     )
     with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
         letters.retry(["message-1"])

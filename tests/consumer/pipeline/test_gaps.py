@@ -76,7 +76,7 @@ class Kept:
 
     def commit(self):
         self.spool.write(self.records.write)
-        self.records.settle()
+        self.records.committed()
         self.sequence = self.fleet.sequence_state()
 
     def stop(self):
@@ -423,7 +423,7 @@ def test_what_one_server_forgets_costs_the_nodes_of_another_no_later_account(kep
         records.take(other.feed([received], kept.now).gaps)
         records.collect()
         kept.spool.write(records.write)
-        records.settle()
+        records.committed()
 
     for seq in range(2):  # its id is known from the second commit on
         verb = "NDATA" if seq else "NBIRTH"

@@ -107,7 +107,7 @@ class Plant:
 
     def _write(self):
         self.spool.write(self.records.write)
-        self.records.settle()
+        self.records.committed()
 
     def report(self, hours=24):
         now = self.machine.wall_us()

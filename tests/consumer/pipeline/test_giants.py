@@ -93,7 +93,7 @@ def hear(consumer, *messages, server=0):
 @contextlib.contextmanager
 def after_each_commit(consumer, act):
     """Calls `act` with the number of each commit of rows, after it."""
-    append, count = consumer.spool.append_many, 0
+    append, count = consumer.spool.commit, 0
 
     def counting(*args, **options):
         nonlocal count
@@ -102,11 +102,11 @@ def after_each_commit(consumer, act):
         act(count)
         return done
 
-    consumer.spool.append_many = counting
+    consumer.spool.commit = counting
     try:
         yield
     finally:
-        consumer.spool.append_many = append
+        consumer.spool.commit = append
 
 
 def rows_of(consumer):
@@ -308,19 +308,19 @@ def test_who_cannot_be_read_between_two_pieces_costs_no_more_than_itself(consume
 def test_a_giant_that_finds_no_room_is_dropped_from_there_on(tmp_path, failing_at):
     with consuming(tmp_path) as consumer:
         before = born(consumer)
-        append, count = consumer.spool.append_many, 0
+        append, count = consumer.spool.commit, 0
 
-        def failing(batches, **options):
+        def failing(*args, **options):
             nonlocal count
             count += 1
             if count >= failing_at and not options["spare"]:
                 raise SpoolFull("no room")
-            return append(batches, **options)
+            return append(*args, **options)
 
-        consumer.spool.append_many = failing
+        consumer.spool.commit = failing
         put(consumer, giant(1), small(1))
         work(consumer)
-        consumer.spool.append_many = append
+        consumer.spool.commit = append
         assert consumer.overflow.active
         landed = len(rows_of(consumer)) - before
         assert 0 < landed < TAGS
@@ -559,7 +559,7 @@ def test_what_others_had_waiting_is_booked_once_if_a_giant_is_killed_behind_it(t
 
 
 def test_values_of_a_birth_that_were_lost_are_given_by_the_next_one(consumer):
-    append, count = consumer.spool.append_many, 0
+    append, count = consumer.spool.commit, 0
 
     def failing(*args, **options):
         nonlocal count
@@ -568,9 +568,9 @@ def test_values_of_a_birth_that_were_lost_are_given_by_the_next_one(consumer):
             raise MemoryError
         return append(*args, **options)
 
-    consumer.spool.append_many = failing
+    consumer.spool.commit = failing
     hear(consumer, birth())
-    consumer.spool.append_many = append
+    consumer.spool.commit = append
     landed = len(rows_of(consumer))
     assert 0 < landed < TAGS
     hear(consumer, birth(sent=SENT + 1))

@@ -59,7 +59,7 @@ class Books:
             FleetStore(SERVER, GIB).write_held(self.disk, held, GIB)
         self.ledger.write(self.disk)
         self.disk.execute("COMMIT")
-        self.ledger.written()
+        self.ledger.committed()
         self.sequence_state = self.fleet.sequence_state()
         self.look()
 

@@ -71,7 +71,7 @@ def balance(consumer):
 @contextlib.contextmanager
 def each_append(consumer, act):
     """Calls `act` with the number of each commit of rows, after it."""
-    append, count = consumer.spool.append_many, 0
+    append, count = consumer.spool.commit, 0
 
     def counting(*args, **options):
         nonlocal count
@@ -80,11 +80,11 @@ def each_append(consumer, act):
         act(count)
         return done
 
-    consumer.spool.append_many = counting
+    consumer.spool.commit = counting
     try:
         yield
     finally:
-        consumer.spool.append_many = append
+        consumer.spool.commit = append
 
 
 def test_a_batch_is_committed_in_pieces_and_none_of_them_is_large(consumer):
@@ -164,18 +164,18 @@ def test_pieces_that_find_no_room_are_dropped_and_those_before_them_stay(tmp_pat
     with unconnected(tmp_path) as consumer:
         take(consumer, birth())
         whole = len(rows_of(consumer))
-        append, count = consumer.spool.append_many, 0
+        append, count = consumer.spool.commit, 0
 
-        def failing(batches, **options):
+        def failing(*args, **options):
             nonlocal count
             count += 1
             if count == 3:
                 raise SpoolFull("no room")
-            return append(batches, **options)
+            return append(*args, **options)
 
-        consumer.spool.append_many = failing
+        consumer.spool.commit = failing
         take(consumer, data(1, 2.0))
-        consumer.spool.append_many = append
+        consumer.spool.commit = append
         assert consumer.overflow.active
         landed = len(rows_of(consumer)) - whole
         assert 0 < landed < TAGS

@@ -75,7 +75,7 @@ class Plant:
 
     def commit(self):
         """What is spooled for each table, as messages."""
-        spooled = self.spool.append_many(self.side.batches(), state=self.side.state())
+        spooled = self.spool.commit(self.side.batches(), [self.side])
         self.side.settle()
         found = {EVENTS: [], METADATA: []}
         kinds = {EVENTS: SparkplugEvent, METADATA: Row}

@@ -7,6 +7,7 @@ import os
 
 import pytest
 from support.columnar import message, tag
+from support.participants import Writes
 from support.spooled_rows import random_rows
 
 from consumer.spool import FleetStore, Spool
@@ -45,11 +46,15 @@ def write(spool, *memories, server=SERVER):
     """Commit memories, each by itself; returns the nodes that left."""
     left = []
     for each in memories:
-        spool.append_many(
+        spool.commit(
             [],
-            also=lambda db, each=each: left.extend(
-                store(server).births.write(db, [each], spool.room())
-            ),
+            [
+                Writes(
+                    lambda db, each=each: left.extend(
+                        store(server).births.write(db, [each], spool.room())
+                    )
+                )
+            ],
         )
         assert spool.stats().used_bytes <= SPOOL
     return [node for _, _, node in left]
@@ -162,7 +167,7 @@ def plant(spool, count):
     """A fleet whose births are in the spool."""
     fleet = Fleet()
     decoded = fleet.feed([message("NBIRTH", tag("Ramp", 0), node=f"N{i}") for i in range(count)])
-    spool.append_many([], also=lambda db: store().births.write(db, decoded.memories, SPOOL))
+    spool.commit([], [Writes(lambda db: store().births.write(db, decoded.memories, SPOOL))])
     return fleet
 
 
@@ -175,7 +180,7 @@ def restart(spool, sequence):
 def test_nodes_keep_their_slots_so_that_a_start_writes_no_birth(spool):
     before = plant(spool, 70)
     again = before.feed([message("NBIRTH", tag("Ramp", 0), node="N3", timestamp=9)])
-    spool.append_many([], also=lambda db: store().births.write(db, again.memories, SPOOL))
+    spool.commit([], [Writes(lambda db: store().births.write(db, again.memories, SPOOL))])
     _, slots = restart(spool, before.sequence_state())
     assert slots == {("Plant", f"N{i}"): i for i in range(70)}
     db = spool._db
@@ -213,11 +218,15 @@ def test_births_are_read_back_a_few_at_a_time(spool):
         large = message("NBIRTH", tag("Ramp", 0), node=f"N{number}")
         memory = BirthMemory(number, "Plant", f"N{number}", None, large)
         blown_up = large._replace(payload=large.payload + b"\xfa\x01" + bytes(3 * MIB))
-        spool.append_many(
+        spool.commit(
             [],
-            also=lambda db, m=memory, b=blown_up: store().births.write(
-                db, [m._replace(message=b)], SPOOL
-            ),
+            [
+                Writes(
+                    lambda db, m=memory, b=blown_up: store().births.write(
+                        db, [m._replace(message=b)], SPOOL
+                    )
+                )
+            ],
         )
     alive = []
 
@@ -291,6 +300,6 @@ def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_pat
                 each.births.write(db, [birth(f"N{number}", 0.9)], spool.room())
                 each.write_dead(db, dead * 3, spool.room())
 
-        spool.append_many([], also=write)
+        spool.commit([], [Writes(write)])
         assert spool.stats().used_bytes <= small
         assert sum(len(kept(spool, f"plant-{number}")) for number in range(4)) >= 1

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 
 import pytest
+from support.participants import Writes
 from support.spooled_rows import random_rows
 
 from consumer.spool import Spool, layout
@@ -32,7 +33,7 @@ def birth(node="Edge", device=None, payload=b"birth", slot=0):
 
 
 def write(spool, *memories, server=SERVER):
-    spool.append_many([], also=lambda db: FleetStore(server, GIB).births.write(db, memories, GIB))
+    spool.commit([], [Writes(lambda db: FleetStore(server, GIB).births.write(db, memories, GIB))])
 
 
 def read(spool, server=SERVER):
@@ -121,8 +122,13 @@ def test_the_death_of_a_device_leaves_its_node_alive(spool):
 
 def test_slots_are_renumbered_and_nodes_without_one_forgotten(spool):
     write(spool, birth("A", slot=4), birth("A", "Boiler", slot=4), birth("B", slot=9))
-    spool.append_many(
-        [], also=lambda db: FleetStore(SERVER, GIB).births.write_slots(db, {("Plant", "A"): 0}, GIB)
+    spool.commit(
+        [],
+        [
+            Writes(
+                lambda db: FleetStore(SERVER, GIB).births.write_slots(db, {("Plant", "A"): 0}, GIB)
+            )
+        ],
     )
     assert [(each.birth.edge_node_id, each.birth.slot) for each in read(spool)] == [
         ("A", 0),
@@ -143,12 +149,12 @@ def test_held_messages_come_back_with_what_they_wait_for(spool):
         HeldMessage(Message("spBv1.0/Plant/DDATA/Edge/D", b"", 6), "D", Reason.UNKNOWN_ALIAS),
     ]
     for _ in range(2):  # what is kept replaces what was
-        spool.append_many([], also=lambda db: FleetStore(SERVER, GIB).write_held(db, held, GIB))
+        spool.commit([], [Writes(lambda db: FleetStore(SERVER, GIB).write_held(db, held, GIB))])
     again = spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db))
     assert [each._replace(kept=None) for each in again] == held
     spool.write(lambda db: FleetStore(SERVER, GIB).forget_held(db, [again[0].kept]))
     assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == again[1:]
-    spool.append_many([], also=lambda db: FleetStore(SERVER, GIB).write_held(db, [], GIB))
+    spool.commit([], [Writes(lambda db: FleetStore(SERVER, GIB).write_held(db, [], GIB))])
     assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == []
 
 
@@ -169,7 +175,7 @@ def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
         topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"  # 6 kB; the payload is one byte
         dead = [Quarantined(Message(topic, b"?", 5), Reason.BAD_PAYLOAD)] * 100
         for _ in range(15):
-            spool.append_many([], also=lambda db: store.write_dead(db, dead, spool.room()))
+            spool.commit([], [Writes(lambda db: store.write_dead(db, dead, spool.room()))])
         query = "SELECT count(*), sum(length(CAST(topic AS BLOB))) FROM dead_messages"
         count, size = spool.read(lambda db: db.execute(query).fetchone())
         assert count > 50
@@ -196,16 +202,16 @@ def test_topics_of_dead_letters_leave_room_for_rows(tmp_path):
 
 def test_of_many_dead_messages_at_once_some_are_kept_and_the_others_counted(spool):
     lost = []
-    spool.append_many(
-        [], also=lambda db: lost.append(FleetStore(SERVER, GIB).write_dead(db, dead(150), GIB))
+    spool.commit(
+        [], [Writes(lambda db: lost.append(FleetStore(SERVER, GIB).write_dead(db, dead(150), GIB)))]
     )
     assert (lost, kept(spool)) == ([50], (100, 1000))
 
 
 def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
     for _ in range(30):
-        spool.append_many(
-            [], also=lambda db: FleetStore(SERVER, GIB).write_dead(db, dead(1, 4 << 20), GIB)
+        spool.commit(
+            [], [Writes(lambda db: FleetStore(SERVER, GIB).write_dead(db, dead(1, 4 << 20), GIB))]
         )
     count, size = kept(spool)
     assert (count, size) == (15, 60 << 20)  # one more, with their topics, is more than their share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.participants import Writes
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
@@ -40,10 +41,7 @@ class Books:
         """Commit a batch of rows."""
         self.ledger.rows(TABLE, rows + suppressed, suppressed)
         encoded = EncodedRows.from_messages([event(number) for number in range(rows)])
-        [batch] = self.spool.append_many(
-            [NewBatch(TABLE, self.schema_id, encoded)], also=self.ledger.write
-        )
-        self.ledger.written()
+        [batch] = self.spool.commit([NewBatch(TABLE, self.schema_id, encoded)], [self.ledger])
         return batch
 
     def receive(self, count: int, held: int = 0, **fields) -> Decoded:
@@ -59,7 +57,7 @@ class Books:
             self.ledger.write(db)
 
         self.spool.write(write)
-        self.ledger.written()
+        self.ledger.committed()
 
     @property
     def balance(self):
@@ -209,11 +207,11 @@ def test_what_waits_for_a_commit_is_written_once(books):
     books.ledger.postpone()
     assert books.messages == MessageBalance(3, 2, 0, 0, {"queue_full": 1})
     with pytest.raises(ZeroDivisionError):
-        books.spool.append_many([], also=lambda db: (books.ledger.write(db), 1 // 0))
+        books.spool.commit([], [books.ledger, Writes(lambda _: 1 // 0)])
     assert books.ledger.is_waiting
     books.spool.write(books.ledger.write)
     books.ledger.refuse(SERVER, "queue_full")  # while the commit went on
-    books.ledger.written()
+    books.ledger.committed()
     assert books.messages == MessageBalance(4, 2, 0, 0, {"queue_full": 2})
     books.append(1)
     assert not books.ledger.is_waiting

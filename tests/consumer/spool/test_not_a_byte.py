@@ -123,7 +123,7 @@ def test_the_room_of_a_reserve_that_was_given_up_is_not_for_ordinary_batches(dis
             with pytest.raises(SpoolDiskFull, match="its reserve is there for what is acknowl"):
                 spool.append(TABLE, random_rows(1, 10), schema_id=schema_id)
             assert not spool.has_room()
-            assert spool.append_many([], state={"birth": 1}, spare=True) == []
+            assert spool.commit([], state={"birth": 1}, spare=True) == []
             reader.close()
             waiting = [each.batch_id for each in spool.batches_after(0, MIB << 10, table=TABLE)]
             spool.trim(waiting)

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 
 import pytest
+from support.participants import Writes
 from support.spooled_rows import TABLE, random_rows
 
 from consumer.log_budget import LogBudget
@@ -46,7 +47,7 @@ def cannot_read(spool, count, size=MIB // 4):
     message = Message("spBv1.0/Plant/NDATA/Edge", b"?" * size, 5)
     lost, dead = [], [Quarantined(message, Reason.BAD_PAYLOAD)]
     for _ in range(count):
-        spool.append_many([], also=lambda db: lost.append(store.write_dead(db, dead, spool.room())))
+        spool.commit([], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.room())))])
     return sum(lost)
 
 
@@ -134,8 +135,9 @@ def test_a_transaction_that_is_taken_back_leaves_the_count_as_it_was(path):
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            spool.append_many(
-                [NewBatch(TABLE, spool.add_schema(b"descriptor"), random_rows(1, 10))], also=fail
+            spool.commit(
+                [NewBatch(TABLE, spool.add_schema(b"descriptor"), random_rows(1, 10))],
+                [Writes(fail)],
             )
         assert sizes(spool) == before
 
@@ -173,7 +175,7 @@ def test_one_message_that_is_too_long_leaves_room_for_others_of_its_batch(path):
     lost = []
     with opened(path) as spool:
         store = FleetStore("plant", 64 * MIB, MOST)
-        spool.append_many([], also=lambda db: lost.append(store.write_dead(db, dead, spool.room())))
+        spool.commit([], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.room())))])
         assert lost == [1]
         assert spool.dead_letter_shares()[LetterKind.UNREADABLE].count == 1
 
@@ -184,5 +186,5 @@ def test_without_any_room_nothing_is_kept_and_all_is_counted(path):
         store = FleetStore("plant", GIB, 0)
         dead = [Quarantined(Message("t", b"?", 5), Reason.BAD_PAYLOAD)]
         lost = []
-        spool.append_many([], also=lambda db: lost.append(store.write_dead(db, dead, spool.room())))
+        spool.commit([], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.room())))])
         assert (lost, spool.dropped_letters) == ([1], 2)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.participants import Writes
 from support.services import PATIENCE, wait_until
 from support.spooled_rows import TABLE, random_rows, rows_of, texts_in
 
@@ -24,7 +25,7 @@ from consumer.errors import (
     SpoolLocked,
 )
 from consumer.rows.encoded import EncodedRows
-from consumer.spool import NewBatch, Spool
+from consumer.spool import NewBatch, Participant, Spool
 from consumer.spool import space as spool_space
 
 messages = st.lists(st.binary(max_size=200), max_size=50)
@@ -145,7 +146,7 @@ class TestKeeping:
         assert len(spool.batches_after(first.batch_id, 1, table=TABLE)) == 1
 
     def test_tables_are_read_apart(self, spool, schema_id):
-        spool.append_many(
+        spool.commit(
             [
                 NewBatch(TABLE, schema_id, rows_of("a")),
                 NewBatch("main.plant.events", schema_id, rows_of("x", "y")),
@@ -448,9 +449,9 @@ class TestDeadLetters:
 
         def add_while_somebody_looks(*batch) -> None:
             def look() -> None:
-                seen.append(small.alone().acquire(timeout=0.05))
+                seen.append(small._mutex.acquire(timeout=0.05))
                 if seen[-1]:
-                    small.alone().release()
+                    small._mutex.release()
 
             other = threading.Thread(target=look)
             other.start()
@@ -512,7 +513,7 @@ class TestSmallSpool:
             def fill(*, spare):
                 for number in range(1_000):
                     with contextlib.suppress(SpoolFull):
-                        spool.append_many(batches, spare=spare)
+                        spool.commit(batches, spare=spare)
                         continue
                     return number
                 return math.inf
@@ -521,5 +522,55 @@ class TestSmallSpool:
             assert spool.stats().is_full
             assert 0 < fill(spare=True) < 20
             assert spool.stats().used_bytes <= 16 << 20
-            spool.append_many([], state={"n": 1})
+            spool.commit([], state={"n": 1})
             assert not spool.has_room()
+
+
+class Heard(Participant):
+    """Notes what it hears; `fails` so many times when it is to write."""
+
+    def __init__(self, fails=0):
+        self.fails = fails
+        self.heard = []
+
+    @property
+    def state(self):
+        return {"of the participant": len(self.heard)}
+
+    def write(self, db, room):
+        self.heard.append("write")
+        assert room() > 0
+        db.execute("INSERT OR REPLACE INTO state VALUES ('by its write', 1)")
+        if self.fails:
+            self.fails -= 1
+            raise SpoolDiskFull("no space left")
+
+    def committed(self):
+        self.heard.append("committed")
+
+    def failed(self):
+        self.heard.append("failed")
+
+
+def test_who_takes_part_in_a_commit_writes_beside_it_and_hears_what_became_of_it(spool):
+    heard = Heard()
+    spool.commit([], [heard], state={"given": 2})
+    assert heard.heard == ["write", "committed"]
+    kept = [spool.get_state(key) for key in ("of the participant", "given", "by its write")]
+    assert kept == [0, 2, 1]
+
+
+def test_who_takes_part_in_a_commit_that_fails_has_written_nothing_and_hears_it(spool):
+    first, second = Heard(), Heard()
+    with pytest.raises(ZeroDivisionError):
+        spool.commit([], [first, Writes(lambda _: 1 // 0), second], state={"given": 2})
+    assert first.heard == ["write", "failed"]
+    assert second.heard == ["failed"]
+    assert spool.get_state("given") is None
+    assert spool.get_state("by its write") is None
+
+
+def test_a_commit_that_is_tried_again_on_a_full_disk_is_written_twice_and_heard_of_once(spool):
+    heard = Heard(fails=1)
+    spool.commit([], [heard])
+    assert heard.heard == ["write", "write", "committed"]
