@@ -82,9 +82,10 @@ def poison_records(directory: Path, size: Size, say: Callable[[str], None]) -> V
         system.start()
         wait_until(lambda: len(system.plant.notebook.poison) >= size.times, 600, "poison")
         say("load ends")
-        verdict = system.verdict()
-        dead = system.dead_letters()
         poison = system.plant.notebook.poison
+        # To find one takes some ten streams, which end.
+        verdict = system.verdict(timeout=120.0 + 3.0 * len(poison))
+        dead = system.dead_letters()
         verdict.notes.append(f"{len(poison)} poison records")
         verdict.require(
             sorted(each.event_ids[0] for each in dead) == sorted(poison)
