@@ -1,4 +1,4 @@
-"""A batch on its way through the fleet, and columns that grow with the plant."""
+"""A batch on its way through the fleet."""
 
 from __future__ import annotations
 
@@ -32,27 +32,6 @@ TURNS: Final = 2**20
 
 CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 """Code of each message type, as in Observations.message_type."""
-
-
-class GrowingColumns(dict[str, "NDArray[Any]"]):
-    """Integer and boolean columns over an index that grows one by one, by their names.
-
-    A column may be longer than `size`, and is replaced when it grows.
-    """
-
-    def __init__(self, **columns: type[np.generic]) -> None:
-        super().__init__(
-            {name: np.zeros(64, dtype=dtype) for name, dtype in columns.items()},
-        )
-        self.size = 0
-
-    def append(self) -> int:
-        """Add an entry of zeros; return its index."""
-        if self.size == len(next(iter(self.values()))):
-            for name, column in self.items():
-                self[name] = np.concatenate([column, np.zeros_like(column)])
-        self.size += 1
-        return self.size - 1
 
 
 @dataclass(slots=True)

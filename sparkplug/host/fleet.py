@@ -296,13 +296,13 @@ class Fleet:
         decoded.add(self.flush(now))  # what follows a late birth waits no longer either
         at_us = state.heard_us if at_us is None else at_us
         self._absence.leave(at_us, decoded)
-        state.nodes["confirmed"][:] = False
+        state.nodes.confirmed[:] = False
         state.hearing.missed()
         state.unheard.lost()
         state.recent.clear()
         alive = sum(session.owner.born for session in state.sessions)
         for session in state.sessions:
-            if session.in_doubt and not state.nodes["partial"][session.index]:
+            if session.in_doubt and not state.nodes.partial[session.index]:
                 state.gaps.left_in_doubt((session.owner.group_id, session.owner.edge_node_id))
         decoded.events.append(
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
@@ -357,7 +357,7 @@ class Fleet:
         """
         nodes = self._state.nodes
         size = nodes.size  # once: it grows meanwhile
-        waiting = ~nodes["confirmed"][:size] & (nodes["next_seq"][:size] != NOT_BORN)
+        waiting = ~nodes.confirmed[:size] & (nodes.next_seq[:size] != NOT_BORN)
         return int(count_nonzero(waiting))
 
     def take_received(self, *, unborn: bool = False) -> list[Received]:
@@ -405,7 +405,7 @@ class Fleet:
     def sequence_state(self) -> bytes:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
-        expected = nodes["next_seq"][: nodes.size].astype("<i2")
+        expected = nodes.next_seq[: nodes.size].astype("<i2")
         if self._state.gaps.nodes_left_in_doubt:
             expected[self._state.ended_in_doubt()] = ENDED_IN_DOUBT
         if self._unfinished is not None:

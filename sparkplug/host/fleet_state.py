@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.host.arrival import Arrival
-from sparkplug.host.batch import CODE, GrowingColumns
+from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import TagCatalogue
+from sparkplug.host.node_table import NodeTable, TopicTable
 from sparkplug.host.nodes.aliases import AliasPool
 from sparkplug.host.nodes.sequence import WindowRoom, distance
 from sparkplug.host.nodes.session import EdgeNodeSession
@@ -80,12 +81,8 @@ class FleetState:
         sessions: by their index; `by_id` has the same by group id and edge node id.
         owners: nodes and devices, by the index of their data topic; `data_topics` has that
             index by topic.
-        topics: per data topic its node, whether its birth came, whether its aliases need a
-            look of their own, the region of its alias table, its message type.
-        nodes: per session the seq that is expected next (or NOT_BORN), whether Ignition
-            began it, whether a message has continued the seq since the births came from disk,
-            whether it is seen in part only, so that its seq says nothing, whether it is in a
-            session, and the columns of `gaps`, `hearing` and `unheard`.
+        topics: a row per data topic, by the same index as `owners`.
+        nodes: a row per session, by the same index as `sessions`.
         any_partial: whether any node is seen in part only.
         gaps: what came of each node, and what did not.
         hearing: when nodes were heard, and how long they are used to be silent.
@@ -128,30 +125,8 @@ class FleetState:
         self.by_id: dict[NodeKey, EdgeNodeSession] = {}
         self.owners: list[MetricOwner] = []
         self.data_topics: dict[str, int] = {}
-        self.topics = GrowingColumns(
-            node=np.int64,
-            live=np.bool_,
-            special=np.bool_,
-            base=np.int64,
-            size=np.int64,
-            type=np.uint8,
-        )
-        self.nodes = GrowingColumns(
-            next_seq=np.int64,
-            ignition=np.bool_,
-            confirmed=np.bool_,
-            partial=np.bool_,
-            received=np.int64,
-            sent_us=np.int64,
-            born=np.bool_,
-            heard_at=np.float64,
-            pause=np.float64,
-            observed=np.float64,
-            answers=np.bool_,
-            wanted_at=np.float64,
-            asked_at=np.float64,
-            requests=np.int64,
-        )
+        self.topics = TopicTable()
+        self.nodes = NodeTable()
         self.hearing = Hearing(self.nodes)
         self.unheard = Unheard(self.nodes, options.unheard)
         self.gaps = GapAccounts(self.nodes)
@@ -187,7 +162,7 @@ class FleetState:
         if read is None:
             index = int(batch.topic[position])
             owner = self.owners[index]
-            message_type = MESSAGE_TYPES[self.topics["type"][index]]
+            message_type = MESSAGE_TYPES[self.topics.message_type[index]]
             read = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
         return Arrival(batch, position, read)
 
@@ -201,23 +176,23 @@ class FleetState:
     def assign(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """Note which session a message is read in."""
         arrival.batch.node[arrival.position] = session.index
-        arrival.batch.ignition[arrival.position] = self.nodes["ignition"][session.index]
+        arrival.batch.ignition[arrival.position] = self.nodes.ignition[session.index]
 
     # ------------------------------------------------------------------ the seq of nodes
 
     def expected(self, session: EdgeNodeSession) -> int:
         """The seq of a node's next message, NOT_BORN if none is expected."""
-        return int(self.nodes["next_seq"][session.index])
+        return int(self.nodes.next_seq[session.index])
 
     def ahead(self, session: EdgeNodeSession, seq: int) -> int:
         """The distance of a seq from the expected one, see docs/decoding.md."""
-        if self.nodes["partial"][session.index]:
+        if self.nodes.partial[session.index]:
             return 0
         return distance(seq, self.expected(session))
 
     def expect(self, session: EdgeNodeSession, seq: int) -> None:
         """Count on from here."""
-        self.nodes["next_seq"][session.index] = seq % SEQ_MODULUS
+        self.nodes.next_seq[session.index] = seq % SEQ_MODULUS
         session.sequence.counts_again()
         self.watch(session)
 
@@ -243,7 +218,7 @@ class FleetState:
         """Whether a node gives aliases anew, is asked for births, and known to answer."""
         return (
             not self.options.passive
-            and bool(self.nodes["answers"][session.index])
+            and bool(self.nodes.answers[session.index])
             and any(owner.moves_aliases for owner in session.owners())
         )
 
@@ -286,7 +261,7 @@ class FleetState:
         asked_at = session.asked_unsure_at
         if asked_at is not None and self.hearing.now - asked_at > ANSWER_SECONDS:
             self.unsure.discard(session.index)
-            self.nodes["answers"][session.index] = False
+            self.nodes.answers[session.index] = False
             return False
         return True
 
@@ -307,10 +282,10 @@ class FleetState:
         session = EdgeNodeSession(
             topic.group_id, topic.edge_node_id, index, self.pool, self.windows
         )
-        self.nodes["next_seq"][index] = NOT_BORN
+        self.nodes.next_seq[index] = NOT_BORN
         if self.sight is not None:
             partial = not self.sight(topic.group_id, topic.edge_node_id).whole
-            self.nodes["partial"][index] = partial
+            self.nodes.partial[index] = partial
             self.any_partial |= partial
         self.hearing.new(index)
         self.unheard.new(index, (topic.group_id, topic.edge_node_id))
@@ -327,8 +302,8 @@ class FleetState:
         owner.topic_index = index
         self.owners.append(owner)
         self.room.tags += OWNER_TAGS
-        self.topics["node"][index] = session.index
-        self.topics["type"][index] = CODE[message_type]
+        self.topics.node[index] = session.index
+        self.topics.message_type[index] = CODE[message_type]
         topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
         text = str(topic)
         self.data_topics[text] = index
@@ -338,7 +313,7 @@ class FleetState:
         """Node and devices are offline until their next birth."""
         session.end()
         self.unsure.discard(session.index)
-        self.nodes["born"][session.index] = False
+        self.nodes.born[session.index] = False
         session.sequence.counts_again()
         self.watch(session)
         self._leave_the_usual_way(session)
@@ -346,14 +321,14 @@ class FleetState:
     def end_device(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
         """A device is offline until its next birth."""
         session.end_device(owner)
-        self.topics["live"][owner.topic_index] = False
+        self.topics.live[owner.topic_index] = False
         self.publish_table(session, owner)
 
     def _leave_the_usual_way(self, session: EdgeNodeSession) -> None:
         """No message of a node is in order until its birth."""
         for owner in session.owners():
-            self.topics["live"][owner.topic_index] = False
-        self.nodes["next_seq"][session.index] = NOT_BORN
+            self.topics.live[owner.topic_index] = False
+        self.nodes.next_seq[session.index] = NOT_BORN
 
     def ended_unheard(
         self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
@@ -365,7 +340,7 @@ class FleetState:
         self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
     ) -> None:
         """These are unborn, see Unborn; births of a node that is seen in part may not be seen."""
-        if self.options.emit_stale and not self.nodes["partial"][session.index]:
+        if self.options.emit_stale and not self.nodes.partial[session.index]:
             self.unborn.ended(session, owners, self.now, at_us)
 
     # ------------------------------------------------------------------ aliases and tags
@@ -377,12 +352,12 @@ class FleetState:
         owners = [owner] if where == session.published else session.owners()
         session.published = where
         topics = [each.topic_index for each in owners]
-        self.topics["base"][topics] = table.base
-        self.topics["size"][topics] = table.size
-        self.topics["special"][topics] = table.scattered is not None
+        self.topics.alias_base[topics] = table.base
+        self.topics.alias_count[topics] = table.size
+        self.topics.special[topics] = table.scattered is not None
         for each in owners:
             if each.own_aliases is not None:
-                self.topics["special"][each.topic_index] = True
+                self.topics.special[each.topic_index] = True
 
     def took(self, before: tuple[int, int], after: tuple[int, int]) -> None:
         """A birth changes what is remembered of its owner: tags, and characters of their names."""

@@ -141,7 +141,7 @@ class Absence:
             detail = "not heard since an absence of this host"
             if not self._passive:
                 detail += f", and {UNANSWERED} rebirth requests were not answered"
-                if state.nodes["answers"][index] and state.options.emit_stale:
+                if state.nodes.answers[index] and state.options.emit_stale:
                     detail += ": its tags are STALE"
                     self._give_up(session, at_us, decoded)
             self.silences.begin(session, Silence.UNHEARD, now, at_us, detail)
@@ -158,9 +158,9 @@ class Absence:
         What a node says that is seen in part may not be seen.
         """
         session = self._state.sessions[index]
-        if self._state.nodes["partial"][index]:
+        if self._state.nodes.partial[index]:
             return False
-        if session.by_certificate and not self._state.nodes["sent_us"][index]:
+        if session.by_certificate and not self._state.nodes.sent_us[index]:
             return False
         return not self._is_elsewhere(session)
 
@@ -178,7 +178,7 @@ class Absence:
             if not self.silences.may_tell:
                 return
             if self.silences.reason_of(session) is None and self._is_missed(index):
-                quiet = timedelta(seconds=round(hearing.now - self._state.nodes["heard_at"][index]))
-                usual = timedelta(seconds=math.ceil(self._state.nodes["pause"][index]))
+                quiet = timedelta(seconds=round(hearing.now - self._state.nodes.heard_at[index]))
+                usual = timedelta(seconds=math.ceil(self._state.nodes.pause[index]))
                 detail = f"it has said nothing for {quiet}, and its longest pause was {usual}"
                 self.silences.begin(session, Silence.QUIET, hearing.now, at_us, detail)

@@ -291,7 +291,7 @@ class AwaitingBirths:
         arrival.skip()
         arrival.decoded.counts[Reason.LATE_BIRTH] += 1
         arrival.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
-        self._state.nodes["confirmed"][session.index] = True  # nothing is missed while it waits
+        self._state.nodes.confirmed[session.index] = True  # nothing is missed while it waits
         arrival.batch.placed.append(entry)
         self._let_wait(entry, session)
         return True
@@ -448,7 +448,7 @@ class AwaitingBirths:
             map(state.data_topics.get, messages.topics, repeat(ABSENT)), np.int64, len(messages)
         )
         known = indices[indices != ABSENT]
-        sessions = set(np.unique(state.topics["node"][known]).tolist())
+        sessions = set(np.unique(state.topics.node[known]).tolist())
         births: set[Topic] = set()
         for position in np.flatnonzero(indices == ABSENT).tolist():
             read = parse_topic(messages.topics[position])

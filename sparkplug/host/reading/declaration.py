@@ -81,9 +81,9 @@ class Declaration:
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
         state.be_sure(session, owner)
-        state.nodes["born"][session.index] = session.owner.born
+        state.nodes.born[session.index] = session.owner.born
         owner.born_ms = arrival.sent_ms
-        state.topics["live"][owner.topic_index] = True
+        state.topics.live[owner.topic_index] = True
         moved = [session]
         if state.pool.wasteful:
             state.pool.compact()

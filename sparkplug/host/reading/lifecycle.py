@@ -60,10 +60,10 @@ class Lifecycle:
             state.has_news |= state.unheard.born(session.index, state.hearing.now)
             state.alarms.duplicates.born(*arrival.key, session.bd_seq, state.now)
         for owner in session.owners():
-            state.topics["live"][owner.topic_index] = False
+            state.topics.live[owner.topic_index] = False
         self._declaration.declare(arrival, session, session.owner)
         is_ignition = TRANSMISSION_VERSION in session.owner.tags
-        state.nodes["ignition"][session.index] = batch.ignition[arrival.position] = is_ignition
+        state.nodes.ignition[session.index] = batch.ignition[arrival.position] = is_ignition
         self._remember(arrival, session, None)
         return True
 

@@ -108,12 +108,12 @@ class Ordering:
         """Whether a node's birth is known, and this seq does not show that there was another."""
         if not session.owner.born or session.in_doubt:
             return False
-        confirmed = self._state.nodes["confirmed"]
+        confirmed = self._state.nodes.confirmed
         if not confirmed[session.index]:
             ahead = self._state.ahead(session, arrival.seq)
             if ahead:
                 self._state.gaps.away(arrival, session, ahead)
-            if ahead or self._state.nodes["partial"][session.index]:
+            if ahead or self._state.nodes.partial[session.index]:
                 self._state.doubt(session)
                 return False
             confirmed[session.index] = True
@@ -145,7 +145,7 @@ class Ordering:
                 self._take_sequenced(self._state.returned(arrival.batch, entry, session), session)
             return
         arrival.count_read()
-        self._state.nodes["confirmed"][session.index] = True
+        self._state.nodes.confirmed[session.index] = True
         self._state.expect(session, arrival.seq + 1)
         if self._state.restoring:
             return
@@ -161,9 +161,9 @@ class Ordering:
 
     def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
         """Whether nothing continued the session before an NBIRTH, see GapAccounts.born."""
-        if not session.owner.born or self._state.nodes["partial"][session.index]:
+        if not session.owner.born or self._state.nodes.partial[session.index]:
             return False
-        confirmed = self._state.nodes["confirmed"][session.index]
+        confirmed = self._state.nodes.confirmed[session.index]
         return session.in_doubt or bool(not confirmed and self._state.ahead(session, birth.seq))
 
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
@@ -193,15 +193,15 @@ class Ordering:
         """A late birth waits no longer: it is a birth, but not for certain the last one."""
         if session.late_birth is None:
             return
-        confirmed, owner = self._state.nodes["confirmed"], session.owner
-        was_away = not confirmed[session.index]
+        nodes, owner = self._state.nodes, session.owner
+        was_away = not nodes.confirmed[session.index]
         batch.decoded.rebirths.append(
             RebirthRequest(owner.group_id, owner.edge_node_id, Reason.LATE_BIRTH)
         )
         self._begin_late(batch, session)
         if was_away:  # it came before a restart: what was sent since then is not known
             self._windows.stop_waiting(batch, session)
-            confirmed[session.index] = False
+            nodes.confirmed[session.index] = False
 
     def _begin_late(self, batch: Batch, session: EdgeNodeSession) -> None:
         """The session of a late birth begins after all."""

@@ -50,8 +50,8 @@ class Resolution:
         """
         columns, topic = screened.columns, screened.topic
         topics, nodes = self._state.topics, self._state.nodes
-        node, message_type = topics["node"][topic], topics["type"][topic]
-        ignition = nodes["ignition"][node]
+        node, message_type = topics.node[topic], topics.message_type[topic]
+        ignition = nodes.ignition[node]
         for position, read in screened.parsed.items():
             node[position] = ABSENT
             message_type[position] = CODE[read.message_type]
@@ -92,7 +92,7 @@ class Resolution:
         count = count_nonzero(known)
         if not count:
             return known
-        next_seq = self._state.nodes["next_seq"]
+        next_seq = self._state.nodes.next_seq
         flagged = self._irregular_nodes(batch, known)
         positions = self._by_node(batch, None if count == len(known) else np.flatnonzero(known))
         # An encoder that drops zeros leaves out seq 0.
@@ -107,21 +107,21 @@ class Resolution:
         expected[first] = next_seq[node[first]]
         broken = (seq != expected).nonzero()[0]
         if len(broken) and self._state.any_partial:
-            broken = broken[~self._state.nodes["partial"][node[broken]]]
+            broken = broken[~self._state.nodes.partial[node[broken]]]
         if len(broken):
             flagged[node[broken]] = True
         if count_nonzero(flagged):
             last = last[~flagged[node[last]]]
             known &= ~flagged[batch.node]
         next_seq[node[last]] = following[last]
-        self._state.nodes["confirmed"][node[last]] = True
+        self._state.nodes.confirmed[node[last]] = True
         return known
 
     def _irregular_nodes(self, batch: Batch, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Per node: whether its messages are taken one by one, whatever their seq."""
         state = self._state
         flagged = np.zeros(state.nodes.size, dtype=np.bool_)
-        closed = known & (~state.topics["live"][batch.topic] | batch.unread)
+        closed = known & (~state.topics.live[batch.topic] | batch.unread)
         if count_nonzero(closed):
             flagged[batch.node[closed]] = True
         for read in batch.parsed.values():
@@ -131,7 +131,7 @@ class Resolution:
         if state.any_partial:
             size = state.nodes.size
             # Their seq confirms nothing.
-            flagged |= state.nodes["partial"][:size] & ~state.nodes["confirmed"][:size]
+            flagged |= state.nodes.partial[:size] & ~state.nodes.confirmed[:size]
         for indices in (state.attentive, state.unsure):
             if indices:
                 flagged[list(indices)] = True
@@ -151,7 +151,7 @@ class Resolution:
         if not count:
             return
         state, per_metric = self._state, batch.columns.per_metric
-        base, size = state.topics["base"][batch.topic], state.topics["size"][batch.topic]
+        base, size = state.topics.alias_base[batch.topic], state.topics.alias_count[batch.topic]
         if count < len(regular):
             size *= regular
         alias_column = batch.columns.metric("alias")
@@ -163,7 +163,7 @@ class Resolution:
         if count_nonzero(inside) < len(inside):
             position *= inside
         batch.tag = state.pool.tags[position]
-        special = regular & state.topics["special"][batch.topic]
+        special = regular & state.topics.special[batch.topic]
         if count_nonzero(special):
             rows = np.flatnonzero(per_metric(special) & validity(alias_column))
             self._resolve_special(batch, special, rows, alias[rows].tolist())

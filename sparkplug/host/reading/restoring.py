@@ -114,10 +114,10 @@ class Restoration:
                 expected = NOT_BORN
             elif expected == NOT_BORN:
                 self._state.doubt(session)
-                if not self._state.nodes["partial"][session.index]:
+                if not self._state.nodes.partial[session.index]:
                     self._state.gaps.left_in_doubt(key)
-            self._state.nodes["next_seq"][session.index] = expected
-            self._state.nodes["confirmed"][session.index] = False
+            self._state.nodes.next_seq[session.index] = expected
+            self._state.nodes.confirmed[session.index] = False
 
     # ------------------------------------------------------------------ from the server
 
@@ -139,7 +139,7 @@ class Restoration:
                 if session is not None and session.owner.born:
                     session.by_certificate = True
                     self._state.doubt(session)
-                    self._state.nodes["confirmed"][session.index] = False
+                    self._state.nodes.confirmed[session.index] = False
 
     def _is_news(self, certificate: Certificate) -> bool:
         session = self._state.session_of(certificate.topic)
@@ -147,7 +147,7 @@ class Restoration:
             # Its node's may come yet.
             early = certificate.message
             self._keep_early(early._replace(topic=CERTIFICATE_PREFIX + early.topic))
-        confirmed = session is not None and bool(self._state.nodes["confirmed"][session.index])
+        confirmed = session is not None and bool(self._state.nodes.confirmed[session.index])
         return tells_more(certificate, session, confirmed=confirmed)
 
     def _keep_early(self, message: Message) -> None:

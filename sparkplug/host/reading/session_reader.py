@@ -136,7 +136,7 @@ class SessionReader:
         position = entry.place
         batch.node[position] = session.index
         batch.released[position] = True
-        is_ignition = bool(self._state.nodes["ignition"][session.index])
+        is_ignition = bool(self._state.nodes.ignition[session.index])
         if entry.members is not None:
             if position < batch.recalled and entry.rows is not None:  # else: read where it came
                 batch.take_rows(entry.rows, ignition=is_ignition)

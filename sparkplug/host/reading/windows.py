@@ -125,7 +125,7 @@ class Windows:
             state.expected(session),
             len(missing),
             missing,
-            from_us=int(state.nodes["sent_us"][session.index]) or None,
+            from_us=int(state.nodes.sent_us[session.index]) or None,
             to_us=until_us,
             guessed=behind is None,
         )

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from sparkplug.decoded import Decoded, Observations
     from sparkplug.host.arrival import Arrival
-    from sparkplug.host.batch import Batch, GrowingColumns
+    from sparkplug.host.batch import Batch
     from sparkplug.host.catalogue import TagCatalogue
+    from sparkplug.host.node_table import NodeTable
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey
 
@@ -45,11 +46,11 @@ class Received(NamedTuple):
 class GapAccounts:
     """What came, what did not, and how that was made up for (docs/gaps.md).
 
-    Columns of `nodes`: `received`, messages since they were asked for; `sent_us`, when the
-    last message in order was sent, by its payload timestamp, 0 if none came yet.
+    Args:
+        nodes: of the fleet; `received` and `sent_us` are its own, `next_seq` is read.
     """
 
-    def __init__(self, nodes: GrowingColumns) -> None:
+    def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._healable: dict[NodeKey, deque[Gap]] = {}
         self._unborn: dict[NodeKey, int] = {}
@@ -64,7 +65,7 @@ class GapAccounts:
         """A message that takes part in seq came, one by one; -1: it was there twice."""
         if session is not None:
             count += self._unborn.pop(arrival.key, 0)
-            self._nodes["received"][session.index] += count
+            self._nodes.received[session.index] += count
             self._any_received = True
         elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
             self._unborn[arrival.key] = self._unborn.get(arrival.key, 0) + count
@@ -85,7 +86,7 @@ class GapAccounts:
 
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A message was read in order of seq, one by one."""
-        self._nodes["sent_us"][session.index] = sent_us(arrival.batch, arrival.position)
+        self._nodes.sent_us[session.index] = sent_us(arrival.batch, arrival.position)
         self._read_since.add(session.index)
 
     def take_received(
@@ -103,12 +104,12 @@ class GapAccounts:
             return []
         self._any_received = False
         size = self._nodes.size
-        received = self._nodes["received"][:size]
+        received = self._nodes.received[:size]
         heard = received != 0
         heard[list(self._read_since)] = True
         self._read_since.clear()
         found = np.flatnonzero(heard)
-        columns = (found, received[found], self._nodes["sent_us"][found])
+        columns = (found, received[found], self._nodes.sent_us[found])
         taken = [
             Received(sessions[i].owner.group_id, sessions[i].owner.edge_node_id, count, at_us)
             for i, count, at_us in zip(*(column.tolist() for column in columns), strict=True)
@@ -130,9 +131,9 @@ class GapAccounts:
             node, sent_ms, received_us = node[regular], sent_ms[regular], received_us[regular]
         if len(node):
             nodes = self._nodes
-            nodes["received"][: nodes.size] += np.bincount(node, minlength=nodes.size)
+            nodes.received[: nodes.size] += np.bincount(node, minlength=nodes.size)
             # Where an index is there more than once, its last value stays.
-            nodes["sent_us"][node] = np.where(sent_ms == ABSENT, received_us, sent_ms * _US_PER_MS)
+            nodes.sent_us[node] = np.where(sent_ms == ABSENT, received_us, sent_ms * _US_PER_MS)
             self._any_received = True
         if self._healable and observations is not None and observations.historical.any():
             self._history(observations, catalogue, batch.decoded)
@@ -180,7 +181,7 @@ class GapAccounts:
         That holds if it is still in the same session, which its next birth tells.
         """
         gap = self._gap(arrival, session, GapReason.AWAY)
-        gap.first = int(self._nodes["next_seq"][session.index])
+        gap.first = int(self._nodes.next_seq[session.index])
         gap.count = ahead
         self.found(gap, arrival.decoded)
 
@@ -205,7 +206,7 @@ class GapAccounts:
         before it.
         """
         key, decoded, healed_us = arrival.key, arrival.decoded, arrival.received_us
-        self._nodes["received"][session.index] += self._unborn.pop(key, 0)
+        self._nodes.received[session.index] += self._unborn.pop(key, 0)
         self._any_received = True
         steps = steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq)
         session.counted_bd_seq = arrival.bd_seq
@@ -243,7 +244,7 @@ class GapAccounts:
 
     def _gap(self, arrival: Arrival, session: EdgeNodeSession, reason: GapReason) -> Gap:
         """A gap between the last message in order and this one."""
-        from_us = int(self._nodes["sent_us"][session.index])
+        from_us = int(self._nodes.sent_us[session.index])
         return Gap(
             *arrival.key,
             reason,
@@ -324,7 +325,7 @@ class GapAccounts:
             if session is not None and is_hole and gap.missing:
                 session.sequence.note_gap(gap)
         for key, session in sessions.items():
-            self._nodes["sent_us"][session.index] = sent.get(key, 0)
+            self._nodes.sent_us[session.index] = sent.get(key, 0)
 
 
 def _may_be_taken_back(gap: Gap) -> bool:

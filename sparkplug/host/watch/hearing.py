@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.node_table import NodeTable
 
 LEAST_SECONDS: Final = 60.0
 """Whoever was heard so lately is not silent."""
@@ -35,12 +35,12 @@ class Hearing:
 
     Times are those of a clock of its own: seconds for which somebody has listened.
 
-    Columns of `nodes`: `heard_at`, when the node was heard last, NaN if not since it may have been
-    missed; `pause`, its longest pause; `observed`, for how long pauses were observed;
-    `answers`, whether it ever answered a rebirth request.
+    Args:
+        nodes: of the fleet; `heard_at`, `pause` and `observed` are its own, `answers` is kept
+            with them over a restart; `born` and `confirmed` are read.
     """
 
-    def __init__(self, nodes: GrowingColumns) -> None:
+    def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._looked_at: float | None = None
         self.now = 0.0
@@ -56,12 +56,12 @@ class Hearing:
 
     def new(self, index: int) -> None:
         """A node became known."""
-        self._nodes["heard_at"][index] = self.now
+        self._nodes.heard_at[index] = self.now
 
     def heard(self, nodes: NDArray[np.int64], in_order: NDArray[np.int64]) -> None:
         """Messages of nodes came; those `in_order` continue a session, and end a pause of it."""
-        heard_at, pause = self._nodes["heard_at"], self._nodes["pause"]
-        observed = self._nodes["observed"]
+        heard_at, pause = self._nodes.heard_at, self._nodes.pause
+        observed = self._nodes.observed
         silence = np.fmax(self.now - heard_at[in_order], 0.0)  # NaN, and what is fresh, is 0
         # Where an index is there more than once, it gets the same value each time.
         pause[in_order] = np.maximum(silence, pause[in_order] * np.exp(-silence / _FORGOTTEN_IN))
@@ -70,7 +70,7 @@ class Hearing:
 
     def missed(self) -> None:
         """Messages may have been missed: what comes next ends no pause."""
-        self._nodes["heard_at"][:] = np.nan
+        self._nodes.heard_at[:] = np.nan
 
     # ------------------------------------------------------------------ not heard
 
@@ -80,21 +80,22 @@ class Hearing:
         Who was observed for less than that is not judged.
         """
         size = self._nodes.size
-        limit = np.maximum(self._nodes["pause"][:size] * times, LEAST_SECONDS)
+        limit = np.maximum(self._nodes.pause[:size] * times, LEAST_SECONDS)
         with np.errstate(invalid="ignore"):
-            found = self.now - self._nodes["heard_at"][:size] > limit
-        found &= self._nodes["observed"][:size] >= limit
-        found &= self._nodes["born"][:size] & self._nodes["confirmed"][:size]
+            found = self.now - self._nodes.heard_at[:size] > limit
+        found &= self._nodes.observed[:size] >= limit
+        found &= self._nodes.born[:size] & self._nodes.confirmed[:size]
         return np.flatnonzero(found)
 
     # ------------------------------------------------------------------ over a restart
 
     def conduct(self) -> bytes:
         """What was learned of every node, by slot."""
-        size = self._nodes.size
+        nodes, size = self._nodes, self._nodes.size
         found = np.empty(size, dtype=_CONDUCT)
-        for name in _CONDUCT.names or ():
-            found[name] = self._nodes[name][:size]
+        found["answers"] = nodes.answers[:size]
+        found["pause"] = nodes.pause[:size]
+        found["observed"] = nodes.observed[:size]
         return found.tobytes()
 
     def restore(self, conduct: bytes, slots: Mapping[int, int]) -> None:
@@ -103,6 +104,7 @@ class Hearing:
         known = np.frombuffer(conduct, _CONDUCT, whole) if whole else np.empty(0, _CONDUCT)
         for index, slot in slots.items():
             if slot < len(known):
-                for name in _CONDUCT.names or ():
-                    self._nodes[name][index] = known[name][slot]
+                self._nodes.answers[index] = known["answers"][slot]
+                self._nodes.pause[index] = known["pause"][slot]
+                self._nodes.observed[index] = known["observed"][slot]
         self.missed()

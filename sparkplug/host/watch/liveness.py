@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.decoded import Observations
-    from sparkplug.host.batch import GrowingColumns
     from sparkplug.host.catalogue import TagCatalogue, TagOwner
+    from sparkplug.host.node_table import NodeTable, TopicTable
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.owner import MetricOwner
 
@@ -45,8 +45,8 @@ class Liveness:
     Args:
         catalogue: of the fleet.
         sessions: of the fleet, by (group id, edge node id).
-        nodes: columns over the sessions' indices; `confirmed` is read.
-        topics: columns over the indices of data topics; `node` and `live` are read.
+        nodes: of the fleet; `confirmed` is read.
+        topics: of the fleet; `node` and `live` are read.
         births_give_rows: whether a birth says of its tags that they are not STALE.
     """
 
@@ -54,8 +54,8 @@ class Liveness:
         self,
         catalogue: TagCatalogue,
         sessions: Mapping[tuple[str, str], EdgeNodeSession],
-        nodes: GrowingColumns,
-        topics: GrowingColumns,
+        nodes: NodeTable,
+        topics: TopicTable,
         *,
         births_give_rows: bool,
     ) -> None:
@@ -79,7 +79,7 @@ class Liveness:
     def shows(self, owner: MetricOwner) -> bool:
         """Whether a node or device is alive here for certain."""
         session = self._sessions.get((owner.group_id, owner.edge_node_id))
-        if session is None or session.in_doubt or not self._nodes["confirmed"][session.index]:
+        if session is None or session.in_doubt or not self._nodes.confirmed[session.index]:
             return False
         here = _owner_in(session, owner.device_id)
         return here is not None and here.born
@@ -162,8 +162,8 @@ class Liveness:
 
     def read_last(self, tags: NDArray[np.int32], topics: NDArray[np.int64]) -> NDArray[np.int64]:
         """The time of the last value here of tags of these data topics; NEVER if it is not sure."""
-        sure = (tags != NO_TAG) & self._topics["live"][topics]
-        sure &= self._nodes["confirmed"][self._topics["node"][topics]]
+        sure = (tags != NO_TAG) & self._topics.live[topics]
+        sure &= self._nodes.confirmed[self._topics.node[topics]]
         read_us = np.full(len(tags), NEVER)
         read_us[sure] = self._catalogue.read_us[tags[sure]]
         return read_us
@@ -313,7 +313,7 @@ class Liveness:
         """Nodes that go on without a birth, though their tags were said to be STALE; once."""
         if not self._unsettled:
             return []
-        confirmed = self._nodes["confirmed"]
+        confirmed = self._nodes.confirmed
         ended = {key for key in self._unsettled if not self._sessions[key].owner.born}
         found = [key for key in self._unsettled - ended if confirmed[self._sessions[key].index]]
         self._unsettled -= ended.union(found)

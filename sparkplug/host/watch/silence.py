@@ -11,7 +11,7 @@ from sparkplug.host.watch.alarms import ALARM_OVER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.node_table import NodeTable
     from sparkplug.host.nodes.session import EdgeNodeSession
 
 _MOST_TOLD: Final = 1_000
@@ -40,10 +40,10 @@ class Silences:
     """The silent nodes of one fleet. `now` is the time of Hearing.
 
     Args:
-        nodes: columns over the sessions' indices; `heard_at` and `born` are read.
+        nodes: of the fleet; `heard_at` and `born` are read.
     """
 
-    def __init__(self, nodes: GrowingColumns) -> None:
+    def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._silent: dict[EdgeNodeSession, tuple[SilentNode, float]] = {}
         self._events: list[Event] = []
@@ -76,7 +76,7 @@ class Silences:
 
         `is_elsewhere` tells whether another server of the site shows a node alive.
         """
-        heard_at, born = self._nodes["heard_at"], self._nodes["born"]
+        heard_at, born = self._nodes.heard_at, self._nodes.born
         for session, (node, since) in list(self._silent.items()):
             if not self.may_tell:
                 break

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparkplug.host.batch import GrowingColumns
+    from sparkplug.host.node_table import NodeTable
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.owner import MetricOwner
 
@@ -55,10 +55,10 @@ class Unborn:
     """Everything of one fleet that is unborn. `now` is monotonic time in seconds.
 
     Args:
-        nodes: columns over the sessions' indices; `confirmed` is read.
+        nodes: of the fleet; `confirmed` is read.
     """
 
-    def __init__(self, nodes: GrowingColumns) -> None:
+    def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._waiting: dict[EdgeNodeSession, _Waiting] = {}
 
@@ -116,7 +116,7 @@ class Unborn:
         return found
 
     def _is_unheard(self, session: EdgeNodeSession) -> bool:
-        return session.owner.born and not self._nodes["confirmed"][session.index]
+        return session.owner.born and not self._nodes.confirmed[session.index]
 
     def _forget(self, session: EdgeNodeSession, owners: Iterable[MetricOwner]) -> None:
         waiting = self._waiting[session]

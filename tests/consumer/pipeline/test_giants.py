@@ -226,7 +226,7 @@ def test_the_end_of_a_connection_waits_for_the_giant_that_came_before_it(consume
         hear(consumer, giant(1))
     rows = rows_of(consumer)[before:]
     assert [row.edge_node_id for row in rows] == ["Giant"] * TAGS + ["Small"]
-    assert not consumer.sources[0].fleet._state.nodes["confirmed"][0]
+    assert not consumer.sources[0].fleet._state.nodes.confirmed[0]
 
 
 @pytest.mark.parametrize("killed_after", range(1, 4))

@@ -8,7 +8,7 @@ from support.host_side import Server
 
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
-from sparkplug.host.batch import GrowingColumns
+from sparkplug.host.node_table import NodeTable
 from sparkplug.host.watch.hearing import Hearing
 from sparkplug.memory import BirthMemory, RememberedBirth
 
@@ -110,17 +110,16 @@ def test_who_was_not_observed_for_as_long_is_not_judged():
 
 
 def test_a_pause_that_did_not_come_again_is_forgotten_after_weeks():
-    columns = dict.fromkeys(("heard_at", "pause", "observed"), np.float64)
-    nodes = GrowingColumns(**columns, born=np.bool_, confirmed=np.bool_)
+    nodes = NodeTable()
     hearing, node = Hearing(nodes), np.array([nodes.append()])
-    nodes["born"][0] = nodes["confirmed"][0] = True
+    nodes.born[0] = nodes.confirmed[0] = True
     now, paused = 0.0, []
     for pause in [7200.0, *[600.0] * (6 * 24 * 21)]:
         for _ in range(int(pause / 10.0)):
             now += 10.0
             hearing.pass_time(now)
         hearing.heard(node, node)
-        paused.append(nodes["pause"][0])
+        paused.append(nodes.pause[0])
     after_a_week = paused[6 * 24 * 7]
     assert 7200.0 / 4 < after_a_week < 7200.0 / 2
     assert paused[-1] == 600.0

@@ -1,7 +1,9 @@
 """Nodes that are not heard after an absence of the host: who is asked, and who is given up."""
 
+from dataclasses import fields
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from oracle.messages import ARRIVED, metric
 from support.columnar import change, message, name, tag, values
@@ -10,8 +12,8 @@ from support.host_side import Server
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
 from sparkplug.filters import sight_of
-from sparkplug.host.batch import GrowingColumns
 from sparkplug.host.fleet import Fleet
+from sparkplug.host.node_table import NodeTable
 from sparkplug.host.watch.unheard import ANSWER_SECONDS
 from sparkplug.memory import BirthMemory, RememberedBirth, StaleMemory
 
@@ -405,12 +407,13 @@ def test_a_node_that_is_seen_in_part_is_neither_asked_nor_silent():
     assert plant.told(EventKind.SILENT) == []
 
 
-class Busy(GrowingColumns):
-    """Columns that another thread adds to whenever they are looked at."""
+class Busy(NodeTable):
+    """A table that another thread adds to whenever a column is looked at."""
 
-    def __getitem__(self, name):
-        self.append()
-        return super().__getitem__(name)
+    def __getattribute__(self, name):
+        if isinstance(super().__getattribute__(name), np.ndarray):
+            self.append()
+        return super().__getattribute__(name)
 
 
 def test_who_counts_the_unheard_need_not_wait_until_no_node_is_added():
@@ -418,7 +421,7 @@ def test_who_counts_the_unheard_need_not_wait_until_no_node_is_added():
     fleet.feed(births(), 0.0)
     fleet.connection_lost(1.0)
     nodes = Busy()
-    nodes.update(fleet._state.nodes)
-    nodes.size = fleet._state.nodes.size
+    for column in fields(NodeTable):
+        setattr(nodes, column.name, getattr(fleet._state.nodes, column.name))
     fleet._state.nodes = nodes
     assert fleet.unheard_nodes == 1
