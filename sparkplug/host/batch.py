@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from sparkplug.decoded import Decoded
     from sparkplug.host.nodes.waiting import Waiting
     from sparkplug.host.observations import StaleRows
+    from sparkplug.host.turns import Turns
     from sparkplug.messages import Message
     from sparkplug.payload import PayloadColumns
     from sparkplug.topics import Topic
-
-TURNS: Final = 2**20
-"""Messages that may be read at the place of one: what waited goes on where it may."""
 
 CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
 """Code of each message type, as in Observations.message_type."""
@@ -53,17 +51,13 @@ class Batch:
     recalled: int  # so many messages at the beginning have waited since an earlier batch
     placed: list[Waiting]  # what waits and has a position in this batch, those to begin with
     taken: NDArray[np.bool_]  # messages that were read, deaths included
-    turn: NDArray[np.int64]  # the order in which messages are read
+    turns: Turns  # the order in which messages are read, and metrics of them that were held
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
     late: NDArray[np.bool_]  # messages whose metrics are read late, or were held
     astray: NDArray[np.bool_]  # messages that are late without reason, if a birth would tell why
     counted: set[int]  # messages that are told of as quarantined or, in part, as read
     now: float  # when it is read, in seconds that pass
     structured: Structured = field(default_factory=Structured)
-    # Metrics that were held, read later than their message: `ignition` and `turn` are their own.
-    later: list[tuple[NDArray[np.int64], bool, int]] = field(default_factory=list)
-    next_turn: int = 0
-    reordered: bool = False
     began: list[tuple[int, NDArray[np.int32]]] = field(default_factory=list)  # turn, tags: births
     stale: list[StaleRows] = field(default_factory=list)  # of deaths
 
@@ -76,29 +70,20 @@ class Batch:
         return slice(int(self.columns.offsets[position]), int(self.columns.offsets[position + 1]))
 
     def ignition_of_metrics(self) -> NDArray[np.bool_]:
-        """`ignition` per metric."""
+        """`ignition` per metric; what was held has its own."""
         flags = self.columns.per_metric(self.ignition)
-        if self.later:
+        if self.turns.later:
             flags = flags.copy()
-        for rows, flag, _ in self.later:
+        for rows, flag, _ in self.turns.later:
             flags[rows] = flag
         return flags
 
-    def turn_of_metrics(self) -> NDArray[np.int64]:
-        """`turn` per metric."""
-        turns = self.columns.per_metric(self.turn)
-        if self.later:
-            turns = turns.copy()
-        for rows, _, turn in self.later:
-            turns[rows] = turn
-        return turns
-
     def late_of_metrics(self) -> NDArray[np.bool_] | None:
         """Per metric whether it is read late, or was held; None if none is."""
-        if not self.later and not count_nonzero(self.late):
+        if not self.turns.later and not count_nonzero(self.late):
             return None
         flags = self.columns.per_metric(self.late).copy()
-        for rows, _, _ in self.later:
+        for rows, _, _ in self.turns.later:
             flags[rows] = True
         return flags
 
@@ -118,26 +103,10 @@ class Batch:
         """Let the metrics of a message be looked at, if its envelope can be opened."""
         self.unread[position] = self.columns.compressed[position]
 
-    def come_to(self, position: int) -> None:
-        """The next messages are read because it is this one's place in the order of arrival."""
-        self.next_turn = position * TURNS
-
     def take(self, position: int) -> None:
         """Read a message now, after those that were read before it."""
         self.taken[position] = True
-        self.have_turn(position)
-
-    def have_turn(self, position: int) -> None:
-        """Place the rows of a message behind those of the messages that were read before it."""
-        self.reordered |= bool(self.turn[position] != self.next_turn)
-        self.turn[position] = self.next_turn
-        self.next_turn += 1
-
-    def take_rows(self, rows: NDArray[np.int64], *, ignition: bool) -> None:
-        """Read some metrics now, which were held, and whose message was read before."""
-        self.later.append((rows, ignition, self.next_turn))
-        self.next_turn += 1
-        self.reordered = True
+        self.turns.give(position)
 
     def part(self, position: int, rows: NDArray[np.int64]) -> Message:
         """A message with some metrics of this one: all that is the payload's own, and they."""

@@ -88,7 +88,7 @@ class BatchReader:
             self._windows.stop_waiting(batch, session)
             self._ordering.read_late_birth(batch, session)
         for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
-            batch.come_to(batch.recalled + index)
+            batch.turns.come_to(batch.recalled + index)
             self._ordering.take(batch, batch.recalled + index)
         for message in lost:
             topic = parse_topic(message.topic)
@@ -183,7 +183,7 @@ class BatchReader:
         """Give the rows of a batch; return those of values, as they came."""
         state, decoded = self._state, batch.decoded
         late = batch.late_of_metrics()
-        in_order = not (batch.reordered or batch.stale or batch.began)
+        in_order = not (batch.turns.reordered or batch.stale or batch.began)
         found = observe(
             columns=flat.columns,
             tag=flat.tag,
@@ -194,7 +194,7 @@ class BatchReader:
             returned=flat.returned,
             late=None if late is None else flat.of(late),
             texts=flat.texts,
-            turn=None if in_order else flat.of(batch.turn_of_metrics()),
+            turn=None if in_order else flat.of(batch.turns.per_metric(batch.columns)),
             emit_births=state.births_give_rows,
             emit_transient=state.options.emit_transient,
             counts=decoded.counts,

@@ -60,7 +60,7 @@ class Declaration:
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
         if not state.kept_births:  # else the last rows are still those of the session before
-            batch.began.append((int(batch.turn[arrival.position]), owner.declared))
+            batch.began.append((batch.turns.of(arrival.position), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
         nameless = count_nonzero(tags == NO_TAG)
         if nameless:
@@ -133,7 +133,7 @@ class Declaration:
             if len(due):
                 left_out = [SessionTags(due, before)]
                 rows = said_by_host(left_out, arrival.received_us)
-                batch.stale.append(StaleRows(int(batch.turn[position]), rows, left_out))
+                batch.stale.append(StaleRows(batch.turns.of(position), rows, left_out))
 
     def _take_back_stale(self, arrival: Arrival) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""

@@ -97,7 +97,7 @@ class Lifecycle:
         """An NDEATH ends the present session of its node."""
         owner, bd_seq = session.owner, arrival.bd_seq
         detail = self._elsewhere(owner)
-        arrival.batch.have_turn(arrival.position)
+        arrival.batch.turns.give(arrival.position)
         unborn = self._state.unborn.take(session)
         alive = [each for each in session.owners() if each.born]
         self._mark_stale(arrival, alive + unborn)
@@ -168,7 +168,7 @@ class Lifecycle:
             seq=seq if seq < BEYOND_SEQ else ABSENT,
         )
         ended = [SessionTags(each, each) for each in by_owner]
-        batch.stale.append(StaleRows(int(batch.turn[position]), rows, ended))
+        batch.stale.append(StaleRows(batch.turns.of(position), rows, ended))
 
     # ------------------------------------------------------------------ told and remembered
 

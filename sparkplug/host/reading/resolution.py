@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import datatype_codes
-from sparkplug.host.batch import CODE, TURNS, Batch, look_up
+from sparkplug.host.batch import CODE, Batch, look_up
 from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.turns import Turns
 from sparkplug.messages import MESSAGE_TYPES
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.payload import ABSENT, numbers, validity
@@ -81,7 +82,7 @@ class Resolution:
             counted=screened.set_aside
             | {position for position, entry in enumerate(recalled) if entry.counted},
             taken=np.zeros(count, dtype=np.bool_),
-            turn=np.arange(0, count * TURNS, TURNS),
+            turns=Turns(count),
             now=self._state.now,
         )
 

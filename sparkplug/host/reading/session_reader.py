@@ -139,14 +139,14 @@ class SessionReader:
         is_ignition = bool(self._state.nodes.ignition[session.index])
         if entry.members is not None:
             if position < batch.recalled and entry.rows is not None:  # else: read where it came
-                batch.take_rows(entry.rows, ignition=is_ignition)
+                batch.turns.give_rows(entry.rows, ignition=is_ignition)
             rest = self._state.structured.resume(batch, entry.members)
             if rest is not None:
                 batch.decoded.expired.append(QuarantinedPart(rest, Reason.UNKNOWN_METRIC))
         elif entry.rows is not None:
             owner = session.owner_of(self._state.arrival(batch, position).topic.device_id)
             assert owner is not None
-            batch.take_rows(entry.rows, ignition=is_ignition)
+            batch.turns.give_rows(entry.rows, ignition=is_ignition)
             self._read_metrics(batch, position, owner, entry.rows, steady=True)
         else:
             arrival = self._state.returned(batch, entry, session)
