@@ -11,6 +11,7 @@ from sparkplug.counting import count_nonzero
 from sparkplug.events import Healing
 from sparkplug.gaps import HEALABLE_GAPS, Gap, GapChange, GapReason, steps_of_bd_seq
 from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.watch.before_birth import BeforeBirth, before_birth
 from sparkplug.payload import ABSENT
 
 if TYPE_CHECKING:
@@ -208,39 +209,40 @@ class GapAccounts:
         key, decoded, healed_us = arrival.key, arrival.decoded, arrival.received_us
         self._nodes.received[session.index] += self._unborn.pop(key, 0)
         self._any_received = True
-        steps = steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq)
-        session.counted_bd_seq = arrival.bd_seq
-        missed = max((steps or 0) - 1, 0)
         gaps = [*self._healable.get(key, ())]
         still_open = {gap.reason for gap in gaps if gap.closed is Healing.OPEN}
-        end_was_heard = GapReason.SESSION_END in still_open
-        is_known = end_was_heard or GapReason.AWAY in still_open
-        for gap in gaps:
-            gap.to_us = sent_us(arrival.batch, arrival.position) if gap.to_us is None else gap.to_us
-            if gap.closed is not Healing.OPEN:
-                continue
-            if steps and not end_was_heard and _may_be_taken_back(gap):
-                self._close_without_number(gap, missed, healed_us, decoded)
-                missed = 0
-            else:
-                self.close(gap, Healing.REBIRTH_SNAPSHOT, healed_us, decoded)
-        reason: GapReason | None = None
-        if not is_known and (doubtful or key in self._strangers):
-            reason = GapReason.AWAY
-        elif key in self._left_in_doubt and not steps and not end_was_heard:
-            reason = GapReason.AWAY  # once more, after one that was counted
-        elif missed:
-            reason = GapReason.SESSIONS_MISSED
-        elif steps and not is_known:
-            reason = GapReason.SESSION_END
+        verdict = before_birth(
+            steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq),
+            end_heard=GapReason.SESSION_END in still_open,
+            away=GapReason.AWAY in still_open,
+            counted=any(map(_may_be_taken_back, gaps)),
+            doubtful=doubtful or key in self._strangers,
+            left_in_doubt=key in self._left_in_doubt,
+        )
+        session.counted_bd_seq = arrival.bd_seq
         self._strangers.discard(key)
         self._left_in_doubt.discard(key)
-        if reason is not None:
-            gap = self._gap(arrival, session, reason)
-            gap.sessions = missed
+        self._close_all(gaps, verdict, arrival)
+        if verdict.reason is not None:
+            gap = self._gap(arrival, session, verdict.reason)
+            gap.sessions = verdict.sessions
             gap.closed, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
             self.found(gap, decoded)
         self.heard(arrival, session)
+
+    def _close_all(self, gaps: list[Gap], verdict: BeforeBirth, birth: Arrival) -> None:
+        """An NBIRTH gives present values: none of its node's gaps is open any more."""
+        decoded, healed_us = birth.decoded, birth.received_us
+        sessions = verdict.sessions
+        for gap in gaps:
+            gap.to_us = sent_us(birth.batch, birth.position) if gap.to_us is None else gap.to_us
+            if gap.closed is not Healing.OPEN:
+                continue
+            if verdict.takes_back and _may_be_taken_back(gap):
+                self._close_without_number(gap, sessions, healed_us, decoded)
+                sessions = 0  # they are told once, also where there are more such gaps
+            else:
+                self.close(gap, Healing.REBIRTH_SNAPSHOT, healed_us, decoded)
 
     def _gap(self, arrival: Arrival, session: EdgeNodeSession, reason: GapReason) -> Gap:
         """A gap between the last message in order and this one."""

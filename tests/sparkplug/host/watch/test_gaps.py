@@ -9,7 +9,7 @@ from support.listener import TIMEOUT, bd_seq, birth, data, death
 from support.listener import remembered as kept_of
 
 from sparkplug.events import EventKind
-from sparkplug.gaps import GapReason, steps_of_bd_seq
+from sparkplug.gaps import Gap, GapReason, steps_of_bd_seq
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
 
@@ -594,3 +594,15 @@ def test_bd_seq_is_remembered_over_a_restart():
     again.fleet.restore(remembered(first), first.fleet.sequence_state())
     again.feed(birth(bd=7))
     assert [(gap.reason.value, gap.sessions) for gap in again.gaps] == [("away", 3)]
+
+
+def test_sessions_are_missed_once_where_the_numbers_of_two_gaps_are_taken_back():
+    first = Accounts(birth(bd=3), data(1))
+    node = first.fleet.take_received()[0][:2]
+    away = [Gap(*node, GapReason.AWAY, ARRIVED, first=2, count=count) for count in (5, 7)]
+    again = Accounts()
+    again.fleet.restore(remembered(first), first.fleet.sequence_state())
+    again.fleet.restore_gaps(away, {})
+    again.feed(birth(bd=6))
+    assert [(gap.count, gap.sessions) for gap in away] == [(None, 2), (None, 0)]
+    assert [(each.missing, each.sessions) for each in again.changes] == [(-5, 2), (-7, 0)]
