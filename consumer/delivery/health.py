@@ -7,7 +7,7 @@ to time.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.delivery.stats import StreamState
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.delivery.options import DeliveryOptions
+    from consumer.delivery.stats import DeliveryStats
     from consumer.errors import SinkFailure
 
 _LOG = logging.getLogger("consumer.delivery")
@@ -49,6 +50,7 @@ class StreamHealth:
         options: pauses and limits.
         clock: monotonic seconds.
         chance: random numbers from 0 to 1, for the pauses.
+        stats: of the stream; state, generation, failures and their cause are written here.
     """
 
     def __init__(
@@ -58,17 +60,12 @@ class StreamHealth:
         options: DeliveryOptions,
         clock: Callable[[], float],
         chance: Callable[[], float],
+        *,
+        stats: DeliveryStats,
     ) -> None:
         self.name = name
-        self.state = StreamState.CLOSED
-        self.generation = 0
-        self.opened_streams = 0
-        self.rotations = 0
-        self.failures: Counter[FailureKind] = Counter()
-        self.cause: str | None = None
-        self.cause_kind: FailureKind | None = None
-        self.mend = ""
         self.probing = False
+        self._stats = stats
         self._table = table
         self._options = options
         self._clock = clock
@@ -87,7 +84,7 @@ class StreamHealth:
 
     def connecting(self) -> None:
         """A stream is being opened."""
-        self.state = StreamState.CONNECTING
+        self._stats.state = StreamState.CONNECTING
 
     def opened(self, generation: int, *, rows_wait: bool) -> None:
         """A stream is open.
@@ -95,41 +92,44 @@ class StreamHealth:
         After something had to be mended this proves little: a few records have to get
         through first, if there are any.
         """
-        self.generation = generation
-        self.opened_streams += 1
+        if self._stats.generation:
+            self._stats.reconnects += 1
+        self._stats.generation = generation
+        self._stats.last_acked_offset = -1
         self._opened.append(self._clock())
         probes = self.probing and rows_wait
-        self.state = StreamState.PROBING if probes else StreamState.OPENED
+        self._stats.state = StreamState.PROBING if probes else StreamState.OPENED
         self._say(
             "opened",
             logging.INFO,
             "stream to %s opened (generation %d)%s",
             self.name,
             generation,
-            f", PROBING: a few records first, after: {self.cause}" if probes else "",
+            f", PROBING: a few records first, after: {self._stats.cause}" if probes else "",
         )
 
     def progressed(self) -> None:
         """Rows were acknowledged."""
-        if self.cause is not None:
-            before, self.state = self.state, StreamState.OPENED
+        stats = self._stats
+        if stats.cause is not None:
+            before, stats.state = stats.state, StreamState.OPENED
             self._say(
                 "works_again",
                 logging.INFO,
                 "delivery to %s works again (%s), after: %s",
                 self.name,
-                "OPENED" if before is self.state else f"{before} -> OPENED",
-                self.cause,
+                "OPENED" if before is stats.state else f"{before} -> OPENED",
+                stats.cause,
             )
         self.probing = self._blocked = self._cause_blocks = False
         self._attempt = self._refused_tokens = 0
-        self.cause = self.cause_kind = None
-        self.mend = ""
+        stats.cause = stats.cause_kind = None
+        stats.mend = ""
         self._logged_at.clear()
 
     def rotated(self) -> None:
         """The service ended the stream in order."""
-        self.rotations += 1
+        self._stats.rotations += 1
         self._say(
             "rotated",
             logging.INFO,
@@ -144,65 +144,67 @@ class StreamHealth:
 
     def failed(self, failure: SinkFailure) -> None:
         """Something went wrong; `pause` says how long to wait then."""
-        kind = failure.kind
+        stats, kind = self._stats, failure.kind
         if kind is FailureKind.AUTHENTICATION:
             self._refused_tokens += 1
         blocked = kind in _BLOCKING or self._refused_tokens > 1
-        self.failures[kind] += 1
+        stats.failures += 1
+        of_kind = stats.failures_by_kind.get(kind, 0) + 1
+        stats.failures_by_kind = {**stats.failures_by_kind, kind: of_kind}
         # Pauses of the other sort begin with the shortest.
         self._attempt = self._attempt + 1 if blocked is self._blocked else 1
         self._blocked = blocked
-        says_nothing = self.cause_kind in (None, FailureKind.ENDED)
-        blocks_now = blocked and not self._cause_blocks and kind is not self.cause_kind
+        says_nothing = stats.cause_kind in (None, FailureKind.ENDED)
+        blocks_now = blocked and not self._cause_blocks and kind is not stats.cause_kind
         if says_nothing or blocks_now:
-            self.cause, self.cause_kind = str(failure), kind
-            self.mend = mend(kind, self.cause)
+            stats.cause, stats.cause_kind = str(failure), kind
+            stats.mend = mend(kind, stats.cause)
         self._cause_blocks = self._cause_blocks or blocked
         self.probing = self.probing or blocked
-        before = self.state
-        self.state = StreamState.BLOCKED if blocked else StreamState.BACKING_OFF
+        before = stats.state
+        stats.state = StreamState.BLOCKED if blocked else StreamState.BACKING_OFF
         advice = mend(kind, str(failure))
         self.warn(
-            f"{self.state}_{kind}".lower(),
+            f"{stats.state}_{kind}".lower(),
             "delivery to %s failed (%s, attempt %d, %s -> %s), rows stay spooled: %s%s",
             self.name,
             kind.value,
             self._attempt,
             before,
-            self.state,
+            stats.state,
             failure,
             f"; to mend it: {advice}" if advice else "",
-            level=_LEVELS[self.state],
+            level=_LEVELS[stats.state],
         )
 
     def pause(self) -> float:
         """Seconds to wait before the next stream is opened."""
         pause = 0.0
         if self._attempt:
-            blocked = self.state is StreamState.BLOCKED
+            blocked = self._stats.state is StreamState.BLOCKED
             backoff = self._options.blocked_retry if blocked else self._options.retry
             pause = backoff.pause(self._attempt, self._chance)
         opened = self._opened
         if len(opened) == opened.maxlen and self._clock() - opened[0] < _CHURN_SECONDS:
             pause = max(pause, self._options.retry.pause(32, self._chance))
-            if self.state is not StreamState.BLOCKED:
-                self.state = StreamState.BACKING_OFF
+            if self._stats.state is not StreamState.BLOCKED:
+                self._stats.state = StreamState.BACKING_OFF
             self.warn(
                 "churn",
                 "%d streams to %s within a minute, %s for %.0f s",
                 len(opened),
                 self.name,
-                self.state,
+                self._stats.state,
                 pause,
             )
         return pause
 
     def closed(self) -> None:
         """Nothing is sent any more."""
-        if self.state is not StreamState.CLOSED:
+        if self._stats.state is not StreamState.CLOSED:
             text = "stream to %s: %s -> CLOSED, stopped"
-            self._say("closed", logging.INFO, text, self.name, self.state)
-        self.state = StreamState.CLOSED
+            self._say("closed", logging.INFO, text, self.name, self._stats.state)
+        self._stats.state = StreamState.CLOSED
 
     def warn(self, key: str, text: str, *values: object, level: int = logging.WARNING) -> None:
         """Log trouble; the same `key` again at most once per `log_interval`."""
@@ -228,8 +230,8 @@ class StreamHealth:
             *values,
             extra={
                 "table": self._table,
-                "stream_state": self.state.value,
-                "generation": self.generation,
-                "failures": self.failures.total(),
+                "stream_state": self._stats.state.value,
+                "generation": self._stats.generation,
+                "failures": self._stats.failures,
             },
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from consumer.delivery.health import StreamHealth
     from consumer.delivery.in_flight import Call, Outbox
     from consumer.delivery.origin import RecentMessages
+    from consumer.delivery.stats import DeliveryStats
     from consumer.spool import Spool, SpooledBatch
 
 
@@ -25,6 +26,7 @@ class Refusals:
         outbox: the rows of the stream.
         health: logs what is set aside.
         recent: messages that refused rows may come from.
+        stats: of the stream; what is set aside and tried is counted here.
         lone_refusal: see `DeliveryOptions`; seconds.
         clock: monotonic seconds.
     """
@@ -35,19 +37,19 @@ class Refusals:
         outbox: Outbox,
         health: StreamHealth,
         recent: RecentMessages,
+        stats: DeliveryStats,
         *,
         lone_refusal: float,
         clock: Callable[[], float],
     ) -> None:
         self.search = PoisonSearch()
-        self.rows_set_aside = 0
-        self.probes = 0
         self.due: float | None = None
         """When to judge refused records that nothing follows; None when there are none."""
         self._spool = spool
         self._outbox = outbox
         self._health = health
         self._recent = recent
+        self._stats = stats
         self._lone_refusal = lone_refusal
         self._clock = clock
 
@@ -87,7 +89,7 @@ class Refusals:
         kept = self._spool.set_aside(
             batch, row, row + 1, reason=reason.value, error=error, topic=topic, payload=payload
         )
-        self.rows_set_aside += kept
+        self._stats.rows_set_aside += kept
         return kept
 
     def judge(self, schema_id: str) -> list[int]:
@@ -131,7 +133,7 @@ class Refusals:
             self._outbox.refused[batch.batch_id, row] = str(failure)
         if self.search.is_the_table(str(failure)):
             return self._mismatch(str(failure), lost, schema_id)
-        self.probes += 1
+        self._stats.poison_probes += 1
         self._health.searching()
         if begins:
             self._health.warn("search", "a record is refused, and searched: %s", failure)

@@ -12,7 +12,6 @@ import queue
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from consumer.delivery.handover import Handover
@@ -98,7 +97,10 @@ class StreamDelivery:
         self._clock = clock
         self._wall_clock = wall_clock
         name = table if streams == 1 else f"{table} (stream {index + 1} of {streams})"
-        self._health = StreamHealth(table, name, options, clock, chance)
+        # The thread's own, also written by health and refusals; others see what was told last.
+        self._stats = DeliveryStats()
+        self._told = self._stats.copy()
+        self._health = StreamHealth(table, name, options, clock, chance, stats=self._stats)
         self._handover = Handover(
             batches,
             table,
@@ -112,6 +114,7 @@ class StreamDelivery:
             self._outbox,
             self._health,
             recent,
+            self._stats,
             lone_refusal=options.lone_refusal,
             clock=clock,
         )
@@ -123,7 +126,6 @@ class StreamDelivery:
         self._hurried = False
         self._ages = ages
         self._changed = changed
-        self._stats = DeliveryStats()
         self._finished: list[int] = []
         self._finished_bytes = 0
         self._trimmed_at = 0.0
@@ -177,13 +179,14 @@ class StreamDelivery:
 
     def stats(self) -> DeliveryStats:
         """Counters and state at this moment."""
-        with self._changed:
-            return replace(self._stats, lagging=self._handover.lagging)
+        stats = self._told.copy()
+        stats.lagging = self._handover.lagging
+        return stats
 
     @property
     def is_open(self) -> bool:
         """Whether a stream is open at this moment, and nothing speaks against it."""
-        return self._stats.state is StreamState.OPENED
+        return self._told.state is StreamState.OPENED
 
     # -- the thread -------------------------------------------------------------------
 
@@ -215,16 +218,16 @@ class StreamDelivery:
                 # Its frames hold the stream, which is to go now, not when it pleases.
                 failure.__traceback__ = failure.__cause__ = failure.__context__ = None
             pause = 0.0 if at_once else self._health.pause()
-            self._update()
+            self._tell()
             self._stopping.wait(pause)
         with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
             self._trim(at_once=True)
         self._health.closed()
-        self._update()
+        self._tell()
 
     def _open(self) -> ZerobusIngestStream:
         self._health.connecting()
-        self._update()
+        self._tell()
         self._load()
         schema_id = self._outbox.next_schema_id or self._schema_id
         descriptor = self._spool.schema(schema_id)
@@ -236,9 +239,7 @@ class StreamDelivery:
             raise
         self._progress_at = self._clock()
         self._health.opened(stream.generation, rows_wait=self._outbox.uncut_rows > 0)
-        with self._changed:
-            self._stats.last_acked_offset = -1
-            self._update()
+        self._tell()
         return stream
 
     def _serve(self, stream: ZerobusIngestStream) -> None:
@@ -305,10 +306,9 @@ class StreamDelivery:
             if call.refused:
                 continue
             call.offset = stream.send(call.records())
-            with self._changed:
-                self._stats.rows_sent += call.rows
-                self._stats.calls_sent += 1
-                self._update()
+            self._stats.rows_sent += call.rows
+            self._stats.calls_sent += 1
+            self._tell()
 
     @property
     def _most_inflight(self) -> int:
@@ -370,11 +370,10 @@ class StreamDelivery:
         if rows:
             self._progress_at = self._clock()
             self._health.progressed()
-        with self._changed:
-            self._stats.rows_acked += rows
-            self._stats.last_acked_offset = max(offset, self._stats.last_acked_offset)
-            self._stats.last_ack_time = self._wall_clock()
-            self._update()
+        self._stats.rows_acked += rows
+        self._stats.last_acked_offset = max(offset, self._stats.last_acked_offset)
+        self._stats.last_ack_time = self._wall_clock()
+        self._tell()
 
     def _watch(self) -> None:
         """Give a stream up that accepts but does not acknowledge.
@@ -410,7 +409,7 @@ class StreamDelivery:
             self._batches.settled(finished)
             self._trimmed_at = now
             self._batches.trim()
-            self._update()
+            self._tell()
 
     def _abandon(self, stream: ZerobusIngestStream) -> None:
         """Close, take the acknowledgements that still came, and put the rest back."""
@@ -438,14 +437,14 @@ class StreamDelivery:
             or self._clock() - self._health.opened_at >= _LIVED_SECONDS
         ):
             self._health.rotated()
-            self._update()
+            self._tell()
             return False
         lost = sum(call.rows for call in self._lost)
         if kind is FailureKind.POISON and lost:
             schema_id = self._lost[0].schema_id
             mismatch = self._refusals.refused(failure, self._lost, schema_id)
             if mismatch is None:
-                self._update()
+                self._tell()
                 return True
             failure = mismatch
         elif lost:
@@ -454,26 +453,16 @@ class StreamDelivery:
         self._health.failed(failure)
         if self._health.probing:
             self._search.probe()
-        self._update()
+        self._tell()
         return False
 
-    def _update(self) -> None:
-        health, outbox, stats = self._health, self._outbox, self._stats
+    def _tell(self) -> None:
+        """Let others see the statistics as they are now."""
+        self._stats.inflight_calls = self._outbox.inflight_calls
+        self._stats.inflight_rows = self._outbox.inflight_rows
+        told = self._stats.copy()
         with self._changed:
-            stats.state = health.state
-            stats.generation = health.generation
-            stats.reconnects = max(0, health.opened_streams - 1)
-            stats.rotations = health.rotations
-            if health.failures and stats.failures != (total := health.failures.total()):
-                stats.failures = total
-                stats.failures_by_kind = dict(health.failures)
-            stats.cause = health.cause
-            stats.cause_kind = health.cause_kind
-            stats.mend = health.mend
-            stats.rows_set_aside = self._refusals.rows_set_aside
-            stats.poison_probes = self._refusals.probes
-            stats.inflight_calls = outbox.inflight_calls
-            stats.inflight_rows = outbox.inflight_rows
+            self._told = told
             self._changed.notify_all()
 
 

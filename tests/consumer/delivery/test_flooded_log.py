@@ -7,7 +7,7 @@ import logging
 import pytest
 from support.clock import Clock
 
-from consumer.delivery import DeliveryOptions
+from consumer.delivery import DeliveryOptions, DeliveryStats
 from consumer.delivery.health import StreamHealth
 from consumer.errors import FailureKind, SinkFailure
 from consumer.log_budget import EACH_KIND, LogBudget
@@ -27,7 +27,8 @@ def budget(clock):
 
 @pytest.fixture
 def health(clock, budget):
-    return StreamHealth(TABLE, TABLE, DeliveryOptions(log_budget=budget), clock, lambda: 0.5)
+    options = DeliveryOptions(log_budget=budget)
+    return StreamHealth(TABLE, TABLE, options, clock, lambda: 0.5, stats=DeliveryStats())
 
 
 def texts(caplog, words):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from consumer.delivery import DeliveryStats
 from consumer.delivery.refusals import Refusals
 from consumer.errors import FailureKind, SinkFailure
 
@@ -18,7 +19,7 @@ def refusals(said):
     health = SimpleNamespace(
         searching=lambda: None, warn=lambda key, text, *values: said.append((key, text % values))
     )
-    return Refusals(None, None, health, None, lone_refusal=1.0, clock=lambda: 0.0)
+    return Refusals(None, None, health, None, DeliveryStats(), lone_refusal=1.0, clock=lambda: 0.0)
 
 
 def refused(refusals, rows):
