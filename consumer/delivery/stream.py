@@ -10,127 +10,68 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from consumer.delivery.handover import Handover
 from consumer.delivery.health import StreamHealth
 from consumer.delivery.in_flight import Outbox
+from consumer.delivery.intake import Intake
 from consumer.delivery.refusals import Refusals
+from consumer.delivery.settled import SettledBatches
 from consumer.delivery.stats import DeliveryStats, StreamState
 from consumer.errors import FailureKind, SinkFailure, SpoolError
 from consumer.sinks import Acknowledged, StreamEvent, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from consumer.delivery.ages import AcknowledgementAges
     from consumer.delivery.in_flight import Call
-    from consumer.delivery.options import DeliveryOptions
-    from consumer.delivery.origin import RecentMessages
-    from consumer.delivery.partitions import TableBatches
-    from consumer.sinks import ZerobusIngestStream, ZerobusSink
-    from consumer.spool import Spool, SpooledBatch
+    from consumer.delivery.shared import SharedOfTable
+    from consumer.sinks import ZerobusIngestStream
+    from consumer.spool import SpooledBatch
 
 _LOG = logging.getLogger("consumer.delivery")
 
-_TRIM_BATCHES: Final = 64
-_TRIM_BYTES: Final = 4 << 20
-# Acknowledged batches wait no longer while the spool has not much room.
-_TRIM_WHEN_SHORT: Final = 0.2
 # A stream that lived this long may be ended by the service without being a failure.
 _LIVED_SECONDS: Final = 10.0
-# Bounds what many tiny batches cost beside their rows.
-_MAX_BATCHES: Final = 10_000
-# How long a stream waits that is too far ahead of the others of its table.
-_AHEAD_SECONDS: Final = 1.0
-# Bounds what is read in one go for a stream to which hardly any row belongs.
-_MOST_LOOKED_THROUGH: Final = 64
 
 
-class StreamDelivery:
+class StreamSender:
     """Sends the rows of one stream, in order, from a thread of its own.
 
     Args:
-        spool: holds the batches.
-        sink: opens the streams.
-        batches: shared with the other streams of the table.
-        table: `catalog.schema.table`.
-        schema_id: the descriptor that new batches are encoded for; a stream is opened
-            for it at start, also when nothing waits. Older batches get theirs.
-        options: see `DeliveryOptions`.
-        index, streams: which of how many streams of the table it is, from 0.
-        recent: messages that refused rows may come from.
-        ages: is told which batches are acknowledged.
-        changed: notified with every change of the statistics.
-        clock: monotonic seconds.
-        wall_clock: seconds since 1970.
-        chance: random numbers from 0 to 1, for the pauses.
+        shared: what all streams of the table are given.
+        index: which of them it is, from 0.
     """
 
-    def __init__(
-        self,
-        spool: Spool,
-        sink: ZerobusSink,
-        batches: TableBatches,
-        *,
-        table: str,
-        schema_id: str,
-        options: DeliveryOptions,
-        index: int,
-        streams: int,
-        recent: RecentMessages,
-        ages: AcknowledgementAges | None,
-        changed: threading.Condition,
-        clock: Callable[[], float],
-        wall_clock: Callable[[], float],
-        chance: Callable[[], float],
-    ) -> None:
-        self.table = table
-        self.index = index
-        self.options = options
-        self._spool = spool
-        self._sink = sink
-        self._batches = batches
-        self._schema_id = schema_id
-        self._clock = clock
-        self._wall_clock = wall_clock
-        name = table if streams == 1 else f"{table} (stream {index + 1} of {streams})"
+    def __init__(self, shared: SharedOfTable, index: int) -> None:
+        self._shared = shared
+        options = self._options = shared.options
+        self._clock = shared.clock
+        name = shared.name_of(index)
         # The thread's own, also written by health and refusals; others see what was told last.
         self._stats = DeliveryStats()
         self._told = self._stats.copy()
-        self._health = StreamHealth(table, name, options, clock, chance, stats=self._stats)
-        self._handover = Handover(
-            batches,
-            table,
-            max_bytes=options.handover_bytes,
-            read_bytes=options.read_bytes,
+        self._health = StreamHealth(
+            shared.table, name, options, shared.clock, shared.chance, stats=self._stats
         )
         self._outbox = Outbox(options.limits)
-        self._taken: deque[SpooledBatch] = deque()  # from the hand-over, on the way to the outbox
         self._refusals = Refusals(
-            spool,
+            shared.spool,
             self._outbox,
             self._health,
-            recent,
+            shared.recent,
             self._stats,
             lone_refusal=options.lone_refusal,
-            clock=clock,
+            clock=shared.clock,
         )
         self._search = self._refusals.search
+        self._settled = SettledBatches(shared)
+        self._intake = Intake(shared, index, self._outbox, self._settled)
         self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
         self._awake = False  # a wake-up is in the queue already
         self._stopping = threading.Event()
         self._hurried = False
-        self._ages = ages
-        self._changed = changed
-        self._finished: list[int] = []
-        self._finished_bytes = 0
-        self._trimmed_at = 0.0
         self._waiting_since: float | None = None
-        self._look_again_in: float | None = None
         self._progress_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"delivery {name}", daemon=True)
 
@@ -142,12 +83,12 @@ class StreamDelivery:
 
     def submit(self, batch: SpooledBatch) -> None:
         """Hand over a batch that was just appended: all of the table's, in order."""
-        self._handover.offer(batch)
+        self._intake.handover.offer(batch)
         self.nudge()
 
     def wake(self) -> None:
         """Batches were appended that are not handed over: read them from the spool."""
-        self._handover.look_again()
+        self._intake.handover.look_again()
         self.nudge()
 
     def hurry(self, *, hurried: bool) -> None:
@@ -180,7 +121,7 @@ class StreamDelivery:
     def stats(self) -> DeliveryStats:
         """Counters and state at this moment."""
         stats = self._told.copy()
-        stats.lagging = self._handover.lagging
+        stats.lagging = self._intake.handover.lagging
         return stats
 
     @property
@@ -204,14 +145,14 @@ class StreamDelivery:
                 failure = SinkFailure(FailureKind.PERMANENT, str(error))
             except Exception as error:  # noqa: BLE001 - see below
                 # A defect of ours must not end the delivery for good.
-                if self.options.log_budget.allows("delivery_defect", self._health.name, ours=True):
+                if self._options.log_budget.allows("delivery_defect", self._health.name, ours=True):
                     _LOG.exception("delivery to %s: unexpected error", self._health.name)
                 failure = SinkFailure(FailureKind.PERMANENT, f"{type(error).__name__}: {error}")
             finally:
                 if stream is not None:
                     self._abandon(stream)
             with suppress(SpoolError):  # tried again behind the pause
-                self._trim(at_once=True)
+                self._settled.trim()
             at_once = False
             if failure is not None:
                 at_once = self._fail(failure)
@@ -221,7 +162,7 @@ class StreamDelivery:
             self._tell()
             self._stopping.wait(pause)
         with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
-            self._trim(at_once=True)
+            self._settled.trim()
         self._health.closed()
         self._tell()
 
@@ -229,10 +170,11 @@ class StreamDelivery:
         self._health.connecting()
         self._tell()
         self._load()
-        schema_id = self._outbox.next_schema_id or self._schema_id
-        descriptor = self._spool.schema(schema_id)
+        shared = self._shared
+        schema_id = self._outbox.next_schema_id or shared.schema_id
+        descriptor = shared.spool.schema(schema_id)
         try:
-            stream = self._sink.open_stream(self.table, descriptor, schema_id, self._events)
+            stream = shared.sink.open_stream(shared.table, descriptor, schema_id, self._events)
         except SinkFailure as failure:
             if failure.kind is FailureKind.CONTRACT:
                 raise _explained(failure, descriptor) from failure
@@ -251,45 +193,20 @@ class StreamDelivery:
                     return
             else:
                 self._send_ready(stream)
-            self._finished += self._refusals.judge(stream.schema_id)
-            self._trim(at_once=self._hurried)
+            self._settled.add(self._refusals.judge(stream.schema_id))
+            self._trim()
             self._receive(stream, self._patience())
             self._watch()
 
     def _load(self) -> None:
-        # As much as is needed to keep calls full, so that memory stays bounded.
-        outbox = self._outbox
-        self._look_again_in = None
-        looked_through = 0
-        while (
-            outbox.uncut_bytes + outbox.inflight_bytes < self.options.max_inflight_bytes
-            and outbox.batches < _MAX_BATCHES
-        ):
-            if not self._batches.may_take(self.index):
-                self._look_again_in = _AHEAD_SECONDS
-                break
-            self._taken.extend(self._handover.take())
-            if not self._taken:
-                break
-            while self._taken:
-                # It stays where it is when its rows cannot be divided now.
-                part = self._batches.part(self._taken[0], self.index)
-                batch = self._taken.popleft()
-                if len(part.rows):
-                    outbox.add(part)
-                else:
-                    self._finished.append(batch.batch_id)
-                    looked_through += 1
-            if looked_through >= _MOST_LOOKED_THROUGH:
-                self._look_again_in = 0.0
-                break
-        if not outbox.uncut_rows:
+        self._intake.load()
+        if not self._outbox.uncut_rows:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = self._clock()
 
     def _send_ready(self, stream: ZerobusIngestStream) -> None:
-        outbox, options = self._outbox, self.options
+        outbox, options = self._outbox, self._options
         while (
             outbox.next_schema_id == stream.schema_id
             and outbox.inflight_calls < self._most_inflight
@@ -301,7 +218,7 @@ class StreamDelivery:
             call = outbox.cut(self._search.step if self._search.active else None)
             self._waiting_since = self._clock() if outbox.uncut_rows else None
             if call.too_large:
-                self._finished += self._refusals.set_aside(call)
+                self._settled.add(self._refusals.set_aside(call))
                 continue
             if call.refused:
                 continue
@@ -314,7 +231,7 @@ class StreamDelivery:
     def _most_inflight(self) -> int:
         """Calls that may be on their way. Refused ones, which are not sent, come on top."""
         waiting = len(self._outbox.refused)
-        return waiting + (1 if self._search.active else self.options.max_inflight)
+        return waiting + (1 if self._search.active else self._options.max_inflight)
 
     def _is_due(self) -> bool:
         if self._outbox.has_full_call or not self._outbox.awaited_calls or self._hurried:
@@ -323,7 +240,7 @@ class StreamDelivery:
             return True
         return (
             self._waiting_since is not None
-            and self._clock() - self._waiting_since >= self.options.max_delay
+            and self._clock() - self._waiting_since >= self._options.max_delay
         )
 
     def _patience(self) -> float:
@@ -331,17 +248,18 @@ class StreamDelivery:
         now = self._clock()
         deadline = now + 60.0
         if self._outbox.inflight_calls:
-            deadline = min(deadline, self._progress_at + self.options.ack_timeout)
+            deadline = min(deadline, self._progress_at + self._options.ack_timeout)
             if self._waiting_since is not None:
-                deadline = min(deadline, self._waiting_since + self.options.max_delay)
+                deadline = min(deadline, self._waiting_since + self._options.max_delay)
             if self._outbox.inflight_calls >= self._most_inflight:
-                deadline = self._progress_at + self.options.ack_timeout
+                deadline = self._progress_at + self._options.ack_timeout
         if self._refusals.due is not None:  # refused records wait for no acknowledgement
             deadline = self._refusals.due
-        if self._finished:
-            deadline = min(deadline, self._trimmed_at + self._trim_interval)
-        if self._look_again_in is not None:
-            deadline = min(deadline, now + self._look_again_in)
+        trim_at = self._settled.trim_at(idle=not self._outbox.inflight_calls)
+        if trim_at is not None:
+            deadline = min(deadline, trim_at)
+        if self._intake.look_again_in is not None:
+            deadline = min(deadline, now + self._intake.look_again_in)
         return max(0.0, deadline - now)
 
     def _receive(self, stream: ZerobusIngestStream, patience: float) -> None:
@@ -363,16 +281,17 @@ class StreamDelivery:
         self._refusals.keep()
         finished, rows = self._outbox.settle(offset)
         self._search.passed(rows)
-        self._finished += [batch.batch_id for batch in finished]
-        self._finished_bytes += sum(batch.rows.nbytes for batch in finished)
-        if self._ages is not None:
-            self._ages.acknowledged(finished)
+        self._settled.add(
+            [batch.batch_id for batch in finished], sum(batch.rows.nbytes for batch in finished)
+        )
+        if self._shared.ages is not None:
+            self._shared.ages.acknowledged(finished)
         if rows:
             self._progress_at = self._clock()
             self._health.progressed()
         self._stats.rows_acked += rows
         self._stats.last_acked_offset = max(offset, self._stats.last_acked_offset)
-        self._stats.last_ack_time = self._wall_clock()
+        self._stats.last_ack_time = self._shared.wall_clock()
         self._tell()
 
     def _watch(self) -> None:
@@ -382,33 +301,15 @@ class StreamDelivery:
         """
         waited = self._clock() - self._progress_at
         sent = self._outbox.awaited_calls
-        if sent and waited >= self.options.ack_timeout:
+        if sent and waited >= self._options.ack_timeout:
             raise SinkFailure(
                 FailureKind.RETRIABLE,
                 f"no acknowledgement for {waited:.0f} s with {sent} calls in flight",
             )
 
-    @property
-    def _trim_interval(self) -> float:
-        """Seconds between two trims; none if room is short, and nothing else to be done."""
-        if not self._spool.is_short:
-            return self.options.trim_interval
-        if not self._outbox.inflight_calls:
-            return 0.0
-        return min(_TRIM_WHEN_SHORT, self.options.trim_interval)
-
-    def _trim(self, *, at_once: bool) -> None:
-        now = self._clock()
-        if self._finished and (
-            at_once
-            or len(self._finished) >= _TRIM_BATCHES
-            or self._finished_bytes >= _TRIM_BYTES
-            or now - self._trimmed_at >= self._trim_interval
-        ):
-            finished, self._finished, self._finished_bytes = self._finished, [], 0
-            self._batches.settled(finished)
-            self._trimmed_at = now
-            self._batches.trim()
+    def _trim(self) -> None:
+        idle = not self._outbox.inflight_calls
+        if (self._hurried or self._settled.is_due(idle=idle)) and self._settled.trim():
             self._tell()
 
     def _abandon(self, stream: ZerobusIngestStream) -> None:
@@ -461,9 +362,9 @@ class StreamDelivery:
         self._stats.inflight_calls = self._outbox.inflight_calls
         self._stats.inflight_rows = self._outbox.inflight_rows
         told = self._stats.copy()
-        with self._changed:
+        with self._shared.changed:
             self._told = told
-            self._changed.notify_all()
+            self._shared.changed.notify_all()
 
 
 def _explained(failure: SinkFailure, descriptor: bytes) -> SinkFailure:

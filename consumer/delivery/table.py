@@ -15,8 +15,9 @@ from consumer.delivery.ages import AcknowledgementAges
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import RecentMessages
 from consumer.delivery.partitions import TableBatches
+from consumer.delivery.shared import SharedOfTable
 from consumer.delivery.stats import together
-from consumer.delivery.stream import StreamDelivery
+from consumer.delivery.stream import StreamSender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,28 +66,22 @@ class Delivery:
         self._clock = clock
         self._changed = threading.Condition()
         self._draining = 0
-        recent = recent or RecentMessages()
-        ages = observe_age and AcknowledgementAges(spool, observe_age, wall_clock)
-        batches = TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes)
-        self.streams = tuple(
-            StreamDelivery(
-                spool,
-                sink,
-                batches,
-                table=table,
-                schema_id=schema_id,
-                options=self.options,
-                index=index,
-                streams=streams,
-                recent=recent,
-                ages=ages,
-                changed=self._changed,
-                clock=clock,
-                wall_clock=wall_clock,
-                chance=chance,
-            )
-            for index in range(streams)
+        shared = SharedOfTable(
+            table=table,
+            schema_id=schema_id,
+            options=self.options,
+            streams=streams,
+            spool=spool,
+            sink=sink,
+            batches=TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes),
+            recent=recent or RecentMessages(),
+            ages=observe_age and AcknowledgementAges(spool, observe_age, wall_clock),
+            changed=self._changed,
+            clock=clock,
+            wall_clock=wall_clock,
+            chance=chance,
         )
+        self.streams = tuple(StreamSender(shared, index) for index in range(streams))
 
     def start(self) -> None:
         """Start sending, from the oldest batch in the spool on."""

@@ -276,7 +276,7 @@ class TestInOrder:
         wait_until(lambda: plant.stats().failures > failures + 3)
         plant.add(rows=100, batches=50)
         [stream] = plant.delivery.streams
-        outbox, handover = stream._outbox, stream._handover
+        outbox, handover = stream._outbox, stream._intake.handover
         assert outbox.uncut_bytes <= 50_000 + 50_000
         assert sum(batch.rows.nbytes for batch in handover._batches) <= 50_000
         server.faults.clear()

@@ -1,0 +1,84 @@
+"""Batches on their way into the outbox of a stream, from memory or from the spool."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from consumer.delivery.handover import Handover
+
+if TYPE_CHECKING:
+    from consumer.delivery.in_flight import Outbox
+    from consumer.delivery.settled import SettledBatches
+    from consumer.delivery.shared import SharedOfTable
+    from consumer.spool import SpooledBatch
+
+# Bounds what many tiny batches cost beside their rows.
+_MAX_BATCHES: Final = 10_000
+# How long a stream waits that is too far ahead of the others of its table.
+_AHEAD_SECONDS: Final = 1.0
+# Bounds what is read in one go for a stream to which hardly any row belongs.
+_MOST_LOOKED_THROUGH: Final = 64
+
+
+class Intake:
+    """Takes the rows of one stream out of the table's batches, as many as keep calls full.
+
+    Owned by the thread of the stream; others use `handover` alone.
+
+    Args:
+        shared: what all streams of the table are given.
+        index: which of them it is, from 0.
+        outbox: where the rows go.
+        settled: where batches go that have no row for this stream.
+    """
+
+    def __init__(
+        self, shared: SharedOfTable, index: int, outbox: Outbox, settled: SettledBatches
+    ) -> None:
+        self.handover = Handover(
+            shared.batches,
+            shared.table,
+            max_bytes=shared.options.handover_bytes,
+            read_bytes=shared.options.read_bytes,
+        )
+        self.look_again_in: float | None = None
+        """So many seconds after `load` there may be more, even if nobody says so."""
+        self._batches = shared.batches
+        self._index = index
+        self._max_bytes = shared.options.max_inflight_bytes
+        self._outbox = outbox
+        self._settled = settled
+        self._taken: deque[SpooledBatch] = deque()  # from the hand-over, not divided yet
+
+    def load(self) -> None:
+        """Fill the outbox with what is there, within bounds of memory.
+
+        Raises:
+            SpoolError: the spool cannot be read. What was taken before is kept.
+        """
+        outbox = self._outbox
+        self.look_again_in = None
+        looked_through = 0
+        while (
+            outbox.uncut_bytes + outbox.inflight_bytes < self._max_bytes
+            and outbox.batches < _MAX_BATCHES
+        ):
+            if not self._batches.may_take(self._index):
+                self.look_again_in = _AHEAD_SECONDS
+                break
+            self._taken.extend(self.handover.take())
+            if not self._taken:
+                break
+            while self._taken:
+                # It stays where it is when its rows cannot be divided now.
+                part = self._batches.part(self._taken[0], self._index)
+                batch = self._taken.popleft()
+                if len(part.rows):
+                    outbox.add(part)
+                else:
+                    self._settled.add([batch.batch_id])
+                    looked_through += 1
+            if looked_through >= _MOST_LOOKED_THROUGH:
+                self.look_again_in = 0.0
+                break
