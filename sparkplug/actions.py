@@ -12,7 +12,7 @@ Scalar: TypeAlias = bool | int | float | str | None
 """A value of a scalar datatype; DateTime as milliseconds since 1970 UTC, None is null."""
 
 
-class Observation(NamedTuple):
+class PublishedValue(NamedTuple):
     """One value of one tag, as a publisher meant it.
 
     `quality` is the raw signed 32-bit code; None when no Quality property is sent,
@@ -39,7 +39,7 @@ class Publish:
     payload: bytes
     qos: int
     retain: bool
-    observations: tuple[Observation, ...] = field(default=(), repr=False)
+    observations: tuple[PublishedValue, ...] = field(default=(), repr=False)
     historical: bool = False
 
 

@@ -15,12 +15,12 @@ from consumer.spool import holder_of, refuse_foreign, resolved
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from consumer.config import Spool
+    from consumer.config import SpoolSection
 
 _LEAST_ROOM: Final = 64 * MIB
 
 
-def check_spool(spool: Spool) -> list[Finding]:
+def check_spool(spool: SpoolSection) -> list[Finding]:
     """Look at the spool's directory without opening the spool, which a consumer may use.
 
     Where `spool.path` is a link, at that of the file that it leads to.

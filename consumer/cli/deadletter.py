@@ -44,7 +44,7 @@ def _opened(config_path: Path) -> AbstractContextManager[DeadLetters]:
     return dead_letters_of(_spool_section(config_path).path)
 
 
-def _spool_section(config_path: Path) -> config.Spool:
+def _spool_section(config_path: Path) -> config.SpoolSection:
     return config.load(config_path, os.environ, secrets=False).spool
 
 

@@ -18,7 +18,7 @@ from consumer.config import read_secret
 from consumer.errors import ConfigurationError
 from consumer.logs import send_log
 from consumer.network import check_pem_files
-from consumer.simulator import Fleet
+from consumer.simulator import Gateways
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -65,7 +65,7 @@ def command(**options: Any) -> None:
     """
     send_log("info")
     ledger_file: Path | None = options["ledger_file"]
-    fleet = Fleet(
+    fleet = Gateways(
         options["url"],
         options["gateways"],
         options["rate"],
@@ -129,7 +129,7 @@ class _Signals:
 
 
 def _watch(
-    fleet: Fleet, stop: threading.Event, seconds: float | None, health_file: Path | None
+    fleet: Gateways, stop: threading.Event, seconds: float | None, health_file: Path | None
 ) -> None:
     """Report the rate and touch the health file until it is time to stop."""
     begin = report_at = health_at = time.monotonic()
@@ -179,7 +179,7 @@ def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) ->
     return context
 
 
-def _write_ledger(path: Path, fleet: Fleet) -> None:
+def _write_ledger(path: Path, fleet: Gateways) -> None:
     content = {
         "published": fleet.ledger.published,
         "distinct": fleet.ledger.distinct,

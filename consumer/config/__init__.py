@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from consumer.config.files import read_secret
     from consumer.config.host import Host, Rebirth
     from consumer.config.loading import load, parse
-    from consumer.config.model import Batch, Configuration, Http, Limits, Log, Normalize, Spool
-    from consumer.config.server import Server, Tls
+    from consumer.config.model import (
+        BatchSection,
+        Configuration,
+        Http,
+        LimitsSection,
+        Log,
+        Normalize,
+        SpoolSection,
+    )
+    from consumer.config.server import Server, TlsSection
     from consumer.config.tables import configured_tables
     from consumer.config.units import MIB, format_duration, format_size, parse_duration
 else:
@@ -27,8 +35,16 @@ else:
             "files": ["read_secret"],
             "host": ["Host", "Rebirth"],
             "loading": ["load", "parse"],
-            "model": ["Batch", "Configuration", "Http", "Limits", "Log", "Normalize", "Spool"],
-            "server": ["Server", "Tls"],
+            "model": [
+                "BatchSection",
+                "Configuration",
+                "Http",
+                "LimitsSection",
+                "Log",
+                "Normalize",
+                "SpoolSection",
+            ],
+            "server": ["Server", "TlsSection"],
             "tables": ["configured_tables"],
             "units": ["MIB", "format_duration", "format_size", "parse_duration"],
         },
@@ -36,17 +52,17 @@ else:
 
 __all__ = [
     "MIB",
-    "Batch",
+    "BatchSection",
     "Configuration",
     "Host",
     "Http",
-    "Limits",
+    "LimitsSection",
     "Log",
     "Normalize",
     "Rebirth",
     "Server",
-    "Spool",
-    "Tls",
+    "SpoolSection",
+    "TlsSection",
     "Zerobus",
     "ZerobusBatch",
     "configured_tables",

@@ -41,7 +41,7 @@ class Rebirth(Section):
     )
 
 
-class Gate(Section):
+class GateSection(Section):
     """When `gate_on_sink` closes the gate to the edge, and opens it again.
 
     It closes at `spool.high_watermark` or `spool.min_free`, and opens below
@@ -90,8 +90,8 @@ class Host(Section):
         "this host as their primary host keep their data. Others' data is lost meanwhile. Needs "
         "mode `active`.",
     )
-    gate: Gate = Field(
-        default=Gate(), description="When `gate_on_sink` closes the gate to the edge."
+    gate: GateSection = Field(
+        default=GateSection(), description="When `gate_on_sink` closes the gate to the edge."
     )
     reorder_timeout: Duration = Field(
         default=2.0,

@@ -76,7 +76,7 @@ class Normalize(Section):
 _QUIET: Final = 4
 
 
-class Batch(Section):
+class BatchSection(Section):
     """How messages are grouped before they are decoded."""
 
     max_messages: int = Field(
@@ -102,7 +102,7 @@ class Batch(Section):
         return max(self.quiet_delay or _QUIET * self.max_delay, self.max_delay)
 
 
-class Spool(Section):
+class SpoolSection(Section):
     """The durable store between MQTT and Zerobus."""
 
     path: Annotated[Path, BeforeValidator(_check_path)] = Field(
@@ -191,7 +191,7 @@ class Log(Section):
     )
 
 
-class Limits(Section):
+class LimitsSection(Section):
     """Bounds that protect the consumer against what it is sent."""
 
     memory: Size = Field(
@@ -249,15 +249,19 @@ class Configuration(Section):
         default=Host(), description="The Sparkplug host application that the consumer is."
     )
     normalize: Normalize = Field(default=Normalize(), description="How metrics become rows.")
-    batch: Batch = Field(
-        default=Batch(), description="How messages are grouped; whichever limit is met first."
+    batch: BatchSection = Field(
+        default=BatchSection(),
+        description="How messages are grouped; whichever limit is met first.",
     )
-    spool: Spool = Field(default=Spool(), description="The durable store between MQTT and Zerobus.")
+    spool: SpoolSection = Field(
+        default=SpoolSection(), description="The durable store between MQTT and Zerobus."
+    )
     zerobus: Zerobus = Field(description="Zerobus Ingest: where the rows go.")
     http: Http = Field(default=Http(), description="Health, metrics, web page and `/ingest`.")
     log: Log = Field(default=Log(), description="The log, on stderr.")
-    limits: Limits = Field(
-        default=Limits(), description="Bounds that protect the consumer against what it is sent."
+    limits: LimitsSection = Field(
+        default=LimitsSection(),
+        description="Bounds that protect the consumer against what it is sent.",
     )
     shutdown_timeout: Duration = Field(
         default=10.0,

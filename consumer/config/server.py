@@ -61,7 +61,7 @@ def _check_filter(topic_filter: str) -> str:
     return topic_filter
 
 
-class Tls(Section):
+class TlsSection(Section):
     """Certificates of an mqtts:// connection."""
 
     ca_file: FileName = Field(
@@ -78,7 +78,7 @@ class Tls(Section):
     )
 
     @model_validator(mode="after")
-    def _certificate_has_its_key(self) -> "Tls":
+    def _certificate_has_its_key(self) -> "TlsSection":
         if bool(self.cert_file) != bool(self.key_file):
             missing = "cert_file" if self.key_file else "key_file"
             raise ConflictError(missing, "missing; cert_file and key_file go together")
@@ -126,7 +126,7 @@ class Server(Section):
     protocol: Annotated[Literal["5", "3.1.1"], NumberAsText] = Field(
         default="5", description="MQTT version."
     )
-    tls: Tls = Field(default=Tls(), description="Certificates, for `mqtts://`.")
+    tls: TlsSection = Field(default=TlsSection(), description="Certificates, for `mqtts://`.")
     topics: tuple[Annotated[str, AfterValidator(_check_filter)], ...] = Field(
         default=(f"{NAMESPACE}/#",),
         min_length=1,
@@ -163,7 +163,7 @@ class Server(Section):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "Server":
-        if not self.uses_tls and self.tls != Tls():
+        if not self.uses_tls and self.tls != TlsSection():
             raise ConflictError(
                 "tls", "is set, but url is plain text; write mqtts:// or remove tls"
             )

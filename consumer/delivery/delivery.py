@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from consumer.delivery.table import Delivery
+from consumer.delivery.table import TableDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from consumer.delivery.options import DeliveryOptions
-    from consumer.delivery.origin import RecentMessages
+    from consumer.delivery.origin import Origins
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool, SpooledBatch
 
@@ -26,7 +26,7 @@ class TableOptions(NamedTuple):
     streams: int = 1
 
 
-class Deliveries:
+class Delivery:
     """One delivery per table; the first is that of the main table.
 
     Args:
@@ -42,14 +42,14 @@ class Deliveries:
         spool: Spool,
         sink: ZerobusSink,
         tables: Mapping[str, TableOptions],
-        recent: RecentMessages,
+        recent: Origins,
         observe_age: Callable[[float], object] | None = None,
     ) -> None:
         self._spool = spool
         self.recent = recent
         main = next(iter(tables))
         self._by_table = {
-            table: Delivery(
+            table: TableDelivery(
                 spool,
                 sink,
                 table,
@@ -63,7 +63,7 @@ class Deliveries:
         }
         self.main = self._by_table[main]
 
-    def __iter__(self) -> Iterator[Delivery]:
+    def __iter__(self) -> Iterator[TableDelivery]:
         """All deliveries, that of the main table first."""
         return iter(self._by_table.values())
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BATCH_OVERHEAD: Final = 1024
 
 
-class BatchReader(Protocol):
+class SpooledBatches(Protocol):
     """Where batches are read that are not in memory: a spool, or what stands before it."""
 
     def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
@@ -35,7 +35,9 @@ class Handover:
         read_bytes: row bytes read from the spool at once.
     """
 
-    def __init__(self, spool: BatchReader, table: str, *, max_bytes: int, read_bytes: int) -> None:
+    def __init__(
+        self, spool: SpooledBatches, table: str, *, max_bytes: int, read_bytes: int
+    ) -> None:
         self._spool = spool
         self._table = table
         self._max_bytes = max_bytes

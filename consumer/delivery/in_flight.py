@@ -1,4 +1,4 @@
-"""What is on its way to Zerobus: the `Outbox` cuts spooled batches into calls, and tracks both.
+"""What is on its way to Zerobus: the `InFlight` cuts spooled batches into calls, and tracks both.
 
 Pure bookkeeping in one order, that of the spool: batches enter at one end, rows are cut
 into calls from the front, acknowledgements arrive in the order of the calls, and a batch
@@ -77,7 +77,7 @@ class Call:
         return [(pending.batch, start, stop) for pending, start, stop in self.parts]
 
 
-class Outbox:
+class InFlight:
     """Batches between the spool and their acknowledgement. Not thread-safe."""
 
     def __init__(self, limits: CallLimits) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.delivery.handover import Handover
 
 if TYPE_CHECKING:
-    from consumer.delivery.in_flight import Outbox
+    from consumer.delivery.in_flight import InFlight
     from consumer.delivery.settled import SettledBatches
     from consumer.delivery.shared import SharedOfTable
     from consumer.spool import SpooledBatch
@@ -34,7 +34,7 @@ class Intake:
     """
 
     def __init__(
-        self, shared: SharedOfTable, index: int, outbox: Outbox, settled: SettledBatches
+        self, shared: SharedOfTable, index: int, outbox: InFlight, settled: SettledBatches
     ) -> None:
         self.handover = Handover(
             shared.batches,

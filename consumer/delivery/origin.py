@@ -26,7 +26,7 @@ _TOPIC_COLUMNS: Final = ("group_id", "message_type", "edge_node_id", "device_id"
 _OF_SPARKPLUG: Final = frozenset(map(str, MessageType))
 
 
-class RecentMessages:
+class Origins:
     """The last messages that were decoded, as they came. Thread-safe.
 
     Args:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from consumer.delivery.health import StreamHealth
-    from consumer.delivery.in_flight import Call, Outbox
-    from consumer.delivery.origin import RecentMessages
+    from consumer.delivery.in_flight import Call, InFlight
+    from consumer.delivery.origin import Origins
     from consumer.delivery.stats import DeliveryStats
     from consumer.spool import Spool, SpooledBatch
 
@@ -34,9 +34,9 @@ class Refusals:
     def __init__(
         self,
         spool: Spool,
-        outbox: Outbox,
+        outbox: InFlight,
         health: StreamHealth,
-        recent: RecentMessages,
+        recent: Origins,
         stats: DeliveryStats,
         *,
         lone_refusal: float,

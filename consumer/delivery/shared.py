@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from consumer.delivery.ages import AcknowledgementAges
     from consumer.delivery.options import DeliveryOptions
-    from consumer.delivery.origin import RecentMessages
+    from consumer.delivery.origin import Origins
     from consumer.delivery.partitions import TableBatches
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool
@@ -45,7 +45,7 @@ class SharedOfTable:
     spool: Spool
     sink: ZerobusSink
     batches: TableBatches
-    recent: RecentMessages
+    recent: Origins
     ages: AcknowledgementAges | None
     changed: threading.Condition
     clock: Callable[[], float]

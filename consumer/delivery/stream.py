@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from consumer.delivery.health import StreamHealth
-from consumer.delivery.in_flight import Outbox
+from consumer.delivery.in_flight import InFlight
 from consumer.delivery.intake import Intake
 from consumer.delivery.refusals import Refusals
 from consumer.delivery.settled import SettledBatches
@@ -53,7 +53,7 @@ class StreamSender:
         self._health = StreamHealth(
             shared.table, name, options, shared.clock, shared.chance, stats=self._stats
         )
-        self._outbox = Outbox(options.limits)
+        self._outbox = InFlight(options.limits)
         self._refusals = Refusals(
             shared.spool,
             self._outbox,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from consumer.delivery.ages import AcknowledgementAges
 from consumer.delivery.options import DeliveryOptions
-from consumer.delivery.origin import RecentMessages
+from consumer.delivery.origin import Origins
 from consumer.delivery.partitions import TableBatches
 from consumer.delivery.shared import SharedOfTable
 from consumer.delivery.stats import together
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from consumer.spool import Spool, SpooledBatch
 
 
-class Delivery:
+class TableDelivery:
     """Sends one table's spooled batches, per edge node in order.
 
     Args:
@@ -54,7 +54,7 @@ class Delivery:
         options: DeliveryOptions | None = None,
         *,
         streams: int = 1,
-        recent: RecentMessages | None = None,
+        recent: Origins | None = None,
         observe_age: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -74,7 +74,7 @@ class Delivery:
             spool=spool,
             sink=sink,
             batches=TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes),
-            recent=recent or RecentMessages(),
+            recent=recent or Origins(),
             ages=observe_age and AcknowledgementAges(spool, observe_age, wall_clock),
             changed=self._changed,
             clock=clock,

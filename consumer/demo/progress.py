@@ -13,7 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from consumer.demo.system import Reading
+    from consumer.demo.system import SystemReading
 
 _LINE_SECONDS: Final = 2.0
 _RATE_SECONDS: Final = 2.0
@@ -26,8 +26,8 @@ class Progress:
         self._console = console
         terminal = console.is_interactive and console.file.isatty()
         self._live = Live(console=console, auto_refresh=False) if terminal else None
-        self._recent: deque[Reading] = deque()
-        self._first: Reading | None = None
+        self._recent: deque[SystemReading] = deque()
+        self._first: SystemReading | None = None
         self._line_at = time.monotonic() + _LINE_SECONDS
 
     def __enter__(self) -> Self:
@@ -39,7 +39,7 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, reading: Reading, phase: str, *, last: bool = False) -> None:
+    def show(self, reading: SystemReading, phase: str, *, last: bool = False) -> None:
         """Show one reading.
 
         Args:
@@ -60,7 +60,7 @@ class Progress:
             self._line_at = reading.at + _LINE_SECONDS
             self._console.print(self._line(before, reading, phase), soft_wrap=True)
 
-    def _table(self, before: Reading, now: Reading, phase: str) -> Table:
+    def _table(self, before: SystemReading, now: SystemReading, phase: str) -> Table:
         table = Table(
             box=SIMPLE_HEAD, title=phase, title_justify="left", title_style="bold", pad_edge=False
         )
@@ -75,13 +75,13 @@ class Progress:
         table.add_row("per s", *rates, "", "")
         return table
 
-    def _line(self, before: Reading, now: Reading, phase: str) -> str:
+    def _line(self, before: SystemReading, now: SystemReading, phase: str) -> str:
         parts = [f"{name} {total:,} ({rate:,.0f}/s)" for name, total, rate in _columns(before, now)]
         parts += [f"spool {now.number('spooled_rows'):,}", now.stream_state]
         return f"{phase}: " + " · ".join(parts)
 
 
-def _columns(before: Reading, now: Reading) -> list[tuple[str, int, float]]:
+def _columns(before: SystemReading, now: SystemReading) -> list[tuple[str, int, float]]:
     """Name, total and rate of everything that flows, in the order of the flow."""
     elapsed = now.at - before.at
     return [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from consumer.demo.system import Reading
+    from consumer.demo.system import SystemReading
     from consumer.demo.verification import Landed
 
 
@@ -41,7 +41,7 @@ class Result:
 
     published: int
     distinct_published: int
-    reading: Reading
+    reading: SystemReading
     landed: Landed
     rows_before: int
     problems: tuple[str, ...]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.demo.processes import Interrupt, Interrupted, ProcessEnded
 from consumer.demo.progress import Progress
 from consumer.demo.report import Result
-from consumer.demo.system import DemoOptions, Reading, System
+from consumer.demo.system import DemoOptions, System, SystemReading
 from consumer.demo.verification import count_rows, verify
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
     rows_before = count_rows(options.table_dir)
     system = System(options, interrupt, lambda line: human.print(line, soft_wrap=True))
     problems: list[str] = []
-    reading: Reading | None = None
+    reading: SystemReading | None = None
     try:
         system.start()
         try:
@@ -124,7 +124,7 @@ def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:
         interrupt.wait(_TICK / 2)
 
 
-def _marks(reading: Reading) -> tuple[int, ...]:
+def _marks(reading: SystemReading) -> tuple[int, ...]:
     return (
         reading.published,
         reading.received,

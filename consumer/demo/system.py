@@ -22,7 +22,7 @@ from consumer.demo.processes import (
     free_ports,
 )
 from consumer.logs import TextLines
-from consumer.simulator import Fleet
+from consumer.simulator import Gateways
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class DemoOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SystemReading:
     """What the parts have counted at one moment, `at` seconds on the monotonic clock.
 
     `status` is the consumer's last /status, the same again while it does not answer;
@@ -109,7 +109,7 @@ class System:
         self.options = options
         self.config_file = options.data_dir / "sparkplug-zerobus.yaml"
         self.logs = options.data_dir / "logs"
-        self.fleet: Fleet | None = None
+        self.fleet: Gateways | None = None
         self.server: mqtt_server.MqttServer | None = None
         self._interrupt = interrupt
         self._say = say
@@ -150,7 +150,7 @@ class System:
         first = self.read()
         if first.number("spooled_rows") or first.number("rows_sent"):
             say("            rows of an earlier run are in its spool and go first")
-        self.fleet = Fleet(server.url, options.gateways, options.rate)
+        self.fleet = Gateways(server.url, options.gateways, options.rate)
         # Quiet until all are online: what changes earlier would be published twice, in a
         # birth and then from the edge node's store.
         self.fleet.pause()
@@ -168,7 +168,7 @@ class System:
         for process in self._processes:
             process.check()
 
-    def read(self) -> Reading:
+    def read(self) -> SystemReading:
         """What everybody has counted up to now."""
         self._status = _get_json(self._ports[2], "/status") or self._status
         if self._consumer is not None and not self._consumer.running:
@@ -179,7 +179,7 @@ class System:
             side = sum(each["rows_acked"] for each in self._status.get("side_tables", ()))
             self._landed = max(0, counters["records_committed"] - side)
         published = self.fleet.published if self.fleet is not None else 0
-        return Reading(time.monotonic(), published, self._landed, self._status)
+        return SystemReading(time.monotonic(), published, self._landed, self._status)
 
     def stop(self) -> list[str]:
         """Stop everything, in the order that loses nothing. Never raises.
@@ -270,7 +270,7 @@ class System:
         text += yaml.safe_dump(config, sort_keys=False)
         self.config_file.write_text(text, encoding="utf-8")
 
-    def _wait_online(self, fleet: Fleet) -> None:
+    def _wait_online(self, fleet: Gateways) -> None:
         deadline = time.monotonic() + _ONLINE_SECONDS
         while not fleet.wait_online(0.02):
             self.check()

@@ -34,7 +34,7 @@ _OUT_OF_DESCRIPTORS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What clients may take.
 
     Args:
@@ -49,7 +49,7 @@ class Limits:
     answer_seconds: float = 30.0
 
     @classmethod
-    def of_process(cls) -> Limits:
+    def of_process(cls) -> ConnectionLimits:
         """At most a quarter of the descriptors that the process may have."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
@@ -78,27 +78,27 @@ class Connections:
         budget: says how often it is logged that there are too many.
     """
 
-    def __init__(self, limits: Limits, budget: LogBudget | None = None) -> None:
+    def __init__(self, limits: ConnectionLimits, budget: LogBudget | None = None) -> None:
         self.limits = limits
         # Weakly: asyncio leaves one that it cannot serve to the garbage.
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.closed = Counter(dict.fromkeys(Closed, 0))
         self._budget = budget or LogBudget()
-        self._waiting: dict[Connection, None] = {}  # for their clients, longest first
-        self._working: set[Connection] = set()  # their requests are being answered
+        self._waiting: dict[HttpConnection, None] = {}  # for their clients, longest first
+        self._working: set[HttpConnection] = set()  # their requests are being answered
         self._untold: Counter[Closed] = Counter()
 
-    def waits(self, connection: Connection) -> None:
+    def waits(self, connection: HttpConnection) -> None:
         """From now on it is for the client to do something."""
         self.ended(connection)
         self._waiting[connection] = None
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: HttpConnection) -> None:
         """From now on it is for us to do something."""
         self.ended(connection)
         self._working.add(connection)
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: HttpConnection) -> None:
         """It has ended, or is about to."""
         self._waiting.pop(connection, None)
         self._working.discard(connection)
@@ -209,7 +209,7 @@ class _Accepted(socket.socket):
         self._connections.sockets.discard(self)
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """One connection, which is ended when its client keeps it waiting for too long."""
 
     held: Connections
@@ -218,9 +218,9 @@ class Connection(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(cls, connections: Connections) -> type[Connection]:
+    def of(cls, connections: Connections) -> type[HttpConnection]:
         """The protocol of one server's connections."""
-        return type("Connection", (cls,), {"held": connections})
+        return type("HttpConnection", (cls,), {"held": connections})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""

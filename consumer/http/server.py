@@ -12,7 +12,7 @@ import uvicorn
 
 from consumer.errors import ConfigurationError
 from consumer.http.app import make_app
-from consumer.http.connections import Connection, Connections, Limits, Listener
+from consumer.http.connections import ConnectionLimits, Connections, HttpConnection, Listener
 from consumer.http.numbers import NUMBERS
 from consumer.monitor import expose
 
@@ -38,7 +38,7 @@ class HttpServer:
     """
 
     def __init__(
-        self, consumer: Consumer, address: tuple[str, int], limits: Limits | None = None
+        self, consumer: Consumer, address: tuple[str, int], limits: ConnectionLimits | None = None
     ) -> None:
         host, port = address
         try:
@@ -54,13 +54,13 @@ class HttpServer:
                 "choose another port, or '' to switch HTTP off"
             ) from error
         self._connections = Connections(
-            limits or Limits.of_process(), consumer.telemetry.log_budget
+            limits or ConnectionLimits.of_process(), consumer.telemetry.log_budget
         )
         self._socket = Listener(made, self._connections)
         config = uvicorn.Config(
             make_app(consumer),
             # uvicorn takes whatever makes a protocol; its own name for the type is narrower.
-            http=Connection.of(self._connections),
+            http=HttpConnection.of(self._connections),
             # More requests than connections are those of clients that have left already.
             limit_concurrency=2 * self._connections.limits.connections,
             log_config=None,
@@ -68,7 +68,7 @@ class HttpServer:
             ws="none",
             timeout_graceful_shutdown=_LEAVING_SECONDS,
         )
-        self._server = _Server(config)
+        self._server = _UvicornServer(config)
         expose(consumer.telemetry.registry, [NUMBERS], lambda: self._connections)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
@@ -97,7 +97,7 @@ class HttpServer:
         await self._server.serve(sockets=[self._socket])
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     """uvicorn, but told to stop: by itself it asks for that ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:

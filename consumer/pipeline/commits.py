@@ -16,7 +16,7 @@ from sparkplug import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from consumer.delivery import Deliveries
+    from consumer.delivery import Delivery
     from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.overflow import Overflow
     from consumer.pipeline.side_tables import SideTables
@@ -50,7 +50,7 @@ class Commits:
         side: SideTables,
         ledger: Ledger,
         telemetry: Telemetry,
-        deliveries: Deliveries,
+        deliveries: Delivery,
         overflow: Overflow,
         back_pressure: BackPressure,
         next_arrival: int,

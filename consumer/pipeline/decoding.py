@@ -19,7 +19,7 @@ from sparkplug import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.delivery import Deliveries
+    from consumer.delivery import Delivery
     from consumer.malloc import FreedMemory
     from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.commits import Commits
@@ -57,7 +57,7 @@ class Decoding:
         side: SideTables,
         ledger: Ledger,
         telemetry: Telemetry,
-        deliveries: Deliveries,
+        deliveries: Delivery,
         overflow: Overflow,
         watch: SpoolWatch,
         back_pressure: BackPressure,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from consumer.config import Spool as SpoolSection
+    from consumer.config import SpoolSection
     from consumer.pipeline.telemetry import Telemetry
     from consumer.spool import Spool, SpoolStats
 

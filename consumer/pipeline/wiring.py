@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from consumer.delivery import CallLimits, Deliveries, DeliveryOptions, RecentMessages, TableOptions
+from consumer.delivery import CallLimits, Delivery, DeliveryOptions, Origins, TableOptions
 from consumer.pipeline.gate import Sight
 from consumer.sinks import StreamOptions, ZerobusSink
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from consumer.config import Zerobus
-    from consumer.delivery import Delivery
+    from consumer.delivery import TableDelivery
     from consumer.pipeline.telemetry import Telemetry
     from consumer.spool import Spool
 
@@ -25,7 +25,7 @@ _LEAST_BYTES: Final = 4 << 20
 
 def deliveries(
     spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str], telemetry: Telemetry
-) -> Deliveries:
+) -> Delivery:
     """The deliveries of all tables, with one SDK."""
     sink = ZerobusSink(
         zerobus.endpoint,
@@ -47,10 +47,10 @@ def deliveries(
         )
         for table, schema_id in schema_ids.items()
     }
-    return Deliveries(spool, sink, tables, RecentMessages(), telemetry.add_acknowledged)
+    return Delivery(spool, sink, tables, Origins(), telemetry.add_acknowledged)
 
 
-def sight_of(spool: Spool, delivery: Delivery) -> Callable[[], Sight]:
+def sight_of(spool: Spool, delivery: TableDelivery) -> Callable[[], Sight]:
     """A function that tells how the spool and the delivery of a table stand."""
 
     def sight() -> Sight:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import ConfigurationError
 from consumer.simulator.connection import MqttTarget
 from consumer.simulator.group import NodeGroup
-from consumer.simulator.ledger import Ledger
+from consumer.simulator.ledger import Published
 from consumer.simulator.node import SimulatedNode, now_ms
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
 from sparkplug import check_id
@@ -25,7 +25,7 @@ _CHANGES_PER_SIMULATOR: Final = 2_500.0
 _LINES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-class Fleet(NodeGroup):
+class Gateways(NodeGroup):
     """Simulated gateways "Plant 1" to "Plant N", each with `edge_nodes` edge nodes."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Fleet(NodeGroup):
                 raise ConfigurationError(str(error)) from None
         target = MqttTarget(url, username, password, tls)
         target.address()
-        self._ledger = Ledger(site) if ledger else None
+        self._ledger = Published(site) if ledger else None
         self._options = EdgeNodeOptions(
             aliases=aliases,
             datatype_in_data=datatype_in_data,
@@ -123,7 +123,7 @@ class Fleet(NodeGroup):
         return SimulatedNode(node, program, target, rate=rate, rng=backoff, ledger=self._ledger)
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> Published:
         """What was published.
 
         Raises:

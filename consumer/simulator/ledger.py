@@ -19,7 +19,7 @@ from sparkplug import BD_SEQ, DataType, MessageType, Topic, parse_topic
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sparkplug.edge import Observation, Publish, Scalar
+    from sparkplug.edge import Publish, PublishedValue, Scalar
 
 _CONTROL: Final = ("Node Control/", "Device Control/")
 _BIRTHS: Final = (MessageType.NBIRTH, MessageType.DBIRTH)
@@ -49,7 +49,7 @@ def identity(site: str, group: str, node: str, device: str | None, metric: str) 
     return xxhash.xxh3_128_digest(b"".join(parts))
 
 
-def event_id(tag_identity: bytes, observation: Observation) -> str:
+def event_id(tag_identity: bytes, observation: PublishedValue) -> str:
     """The event_id of one observation of a tag (docs/event_id.md)."""
     kind, value = _kind_and_value(observation.data_type, observation.value)
     quality = _GOOD if observation.quality is None else observation.quality
@@ -93,7 +93,7 @@ def _text(text: str) -> tuple[int, bytes]:
     return 4, xxhash.xxh3_128_digest(text.encode())
 
 
-class Ledger:
+class Published:
     """Counts published metric values and collects their event_ids. Thread-safe."""
 
     def __init__(self, site: str = "") -> None:

@@ -18,7 +18,7 @@ from sparkplug.pb import sparkplug_b_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparkplug.actions import Observation, Scalar
+    from sparkplug.actions import PublishedValue, Scalar
 
 _MAX_MILLISECONDS: Final = 2**63
 _MAX_FLOAT: Final = 3.4028234663852886e38
@@ -130,7 +130,7 @@ def _integer_field(data_type: DataType) -> str:
 
 
 def put_observation(
-    metric: pb.Metric, observation: Observation, signed: SignedEncoding, *, datatype: bool
+    metric: pb.Metric, observation: PublishedValue, signed: SignedEncoding, *, datatype: bool
 ) -> None:
     """Write value, timestamp and quality into a metric; name and alias are the caller's.
 

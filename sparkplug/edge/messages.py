@@ -22,7 +22,7 @@ from sparkplug.topics import MessageType, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sparkplug.actions import Observation
+    from sparkplug.actions import PublishedValue
     from sparkplug.edge.tags import Device
 
 _QOS: Final = 0
@@ -80,7 +80,12 @@ class EdgeMessages:
         return self._publish(MessageType.DDEATH, device_id, self._payload(now_ms))
 
     def data(
-        self, device: Device, observations: Sequence[Observation], now_ms: int, *, historical: bool
+        self,
+        device: Device,
+        observations: Sequence[PublishedValue],
+        now_ms: int,
+        *,
+        historical: bool,
     ) -> Iterator[Publish]:
         """DDATA or NDATA, as many messages as the bound of their size makes necessary."""
         message_type = MessageType.NDATA if device.device_id is None else MessageType.DDATA
@@ -126,7 +131,7 @@ class EdgeMessages:
         message_type: MessageType,
         device_id: str | None,
         payload: pb.Payload,
-        observations: tuple[Observation, ...] = (),
+        observations: tuple[PublishedValue, ...] = (),
         *,
         historical: bool = False,
     ) -> Publish:

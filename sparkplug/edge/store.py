@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparkplug.actions import Observation
+    from sparkplug.actions import PublishedValue
 
 
 class HistoryStore:
@@ -21,28 +21,28 @@ class HistoryStore:
     """
 
     def __init__(self, capacity: int, rolling_ms: int = 0) -> None:
-        self._stored: deque[tuple[str | None, Observation]] = deque()
+        self._stored: deque[tuple[str | None, PublishedValue]] = deque()
         self._capacity = capacity
         self._rolling_ms = rolling_ms
-        self._recent: deque[tuple[int, str | None, Observation]] = deque()
+        self._recent: deque[tuple[int, str | None, PublishedValue]] = deque()
         self.dropped = 0
         """Observations dropped because the store was full."""
 
     def __len__(self) -> int:
         return len(self._stored)
 
-    def add(self, device_id: str | None, observations: Iterable[Observation]) -> None:
+    def add(self, device_id: str | None, observations: Iterable[PublishedValue]) -> None:
         """Store observations that cannot be published now."""
         self._stored.extend((device_id, each) for each in observations)
         self._trim()
 
-    def give_back(self, device_id: str | None, observations: Iterable[Observation]) -> None:
+    def give_back(self, device_id: str | None, observations: Iterable[PublishedValue]) -> None:
         """Store observations that were taken from here, or published but not sent."""
         self._stored.extendleft((device_id, each) for each in reversed(tuple(observations)))
         self._trim()
 
     def published(
-        self, device_id: str | None, observations: Iterable[Observation], now_ms: int
+        self, device_id: str | None, observations: Iterable[PublishedValue], now_ms: int
     ) -> None:
         """Remember what was just sent, if there is a rolling history."""
         if self._rolling_ms == 0:
@@ -60,9 +60,9 @@ class HistoryStore:
         self._recent.clear()
         self._trim()
 
-    def take(self) -> dict[str | None, list[Observation]]:
+    def take(self) -> dict[str | None, list[PublishedValue]]:
         """Everything stored, per device and in order of time; the store is empty afterwards."""
-        result: dict[str | None, list[Observation]] = {}
+        result: dict[str | None, list[PublishedValue]] = {}
         for device_id, observation in self._stored:
             result.setdefault(device_id, []).append(observation)
         self._stored.clear()

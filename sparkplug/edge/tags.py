@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sparkplug import topics
-from sparkplug.actions import Observation
+from sparkplug.actions import PublishedValue
 from sparkplug.edge.encoding import Metric, wire_value
 from sparkplug.names import BD_SEQ, REBIRTH
 
@@ -25,10 +25,10 @@ class Tag:
     metric: Metric
     alias: int | None
 
-    def observation(self) -> Observation:
+    def observation(self) -> PublishedValue:
         """The current value."""
         metric = self.metric
-        return Observation(
+        return PublishedValue(
             metric.name, metric.data_type, metric.value, metric.timestamp_ms, metric.quality
         )
 

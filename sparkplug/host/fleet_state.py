@@ -14,10 +14,10 @@ from sparkplug.host.node_table import NodeTable, TopicTable
 from sparkplug.host.nodes.aliases import AliasPool
 from sparkplug.host.nodes.sequence import WindowRoom, distance
 from sparkplug.host.nodes.session import EdgeNodeSession
-from sparkplug.host.recent import RecentMessages
+from sparkplug.host.recent import ReadLately
 from sparkplug.host.screening import TagRoom
 from sparkplug.host.templates.structured import StructuredMetrics
-from sparkplug.host.watch.accounts import GapAccounts
+from sparkplug.host.watch.accounts import Completeness
 from sparkplug.host.watch.alarms import Alarms
 from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
@@ -129,7 +129,7 @@ class FleetState:
         self.nodes = NodeTable()
         self.hearing = Hearing(self.nodes)
         self.unheard = Unheard(self.nodes, options.unheard)
-        self.gaps = GapAccounts(self.nodes)
+        self.gaps = Completeness(self.nodes)
         self.unborn = Unborn(self.nodes)
         self.attentive: set[int] = set()
         self.unsure: set[int] = set()
@@ -138,7 +138,7 @@ class FleetState:
         self.heard_us = 0
         self.restoring = self.kept_births = False
         self.has_news = False
-        self.recent = RecentMessages()
+        self.recent = ReadLately()
         self.alarms = Alarms()
         self.liveness = Liveness(
             self.catalogue,
@@ -208,7 +208,7 @@ class FleetState:
         return [self.sessions[index] for index in sorted(self.attentive)]
 
     def ended_in_doubt(self) -> list[int]:
-        """Nodes without session that were left in doubt, see GapAccounts.left_in_doubt."""
+        """Nodes without session that were left in doubt, see Completeness.left_in_doubt."""
         sessions = (self.by_id.get(key) for key in self.gaps.nodes_left_in_doubt)
         return [each.index for each in sessions if each is not None and not each.owner.born]
 

@@ -75,7 +75,7 @@ class NodeTable(_GrowingTable):
     """Whether the node is in a session."""
 
     received: NDArray[np.int64] = field(init=False, default_factory=_numbers)
-    """Messages that took part in seq since they were asked for; of GapAccounts."""
+    """Messages that took part in seq since they were asked for; of Completeness."""
     sent_us: NDArray[np.int64] = field(init=False, default_factory=_numbers)
     """When the last message in order was sent, by its payload: µs since 1970 UTC; 0: none came."""
 

@@ -28,7 +28,7 @@ class _Read(NamedTuple):
     size: int
 
 
-class RecentMessages:
+class ReadLately:
     """References to the messages of the present batch and of the two before it.
 
     Nothing is computed for messages in order; a late one is compared with all others of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from consumer.config import Limits
+from consumer.config import LimitsSection
 from consumer.spool.balance import balance_of_file
 
 if TYPE_CHECKING:
@@ -104,6 +104,6 @@ def differences(spool: Path) -> list[str]:
 
 def limits(budget: float) -> dict[str, object]:
     """The consumer's own limit of memory, if it has such a key."""
-    if "memory" not in Limits.model_fields:
+    if "memory" not in LimitsSection.model_fields:
         return {}
     return {"limits": {"memory": int(budget * _MIB)}}

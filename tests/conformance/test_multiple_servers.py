@@ -15,7 +15,7 @@ from conformance.mqtt_packets import Publish, Subscribe
 from conformance.observer import Arrival, Observer, kept, observing, state_of
 from conformance.plant import HOST_ID, STATE
 from conformance.recording_proxy import Connection, RecordingProxy, recording_proxy
-from consumer.simulator import Fleet
+from consumer.simulator import Gateways
 
 WIRE = (Seen.WIRE,)
 BOTH = (Seen.WIRE, Seen.SUBSCRIBER)
@@ -56,7 +56,7 @@ def sites(tmp_path_factory):
         process = stack.enter_context(consumer(directory, config))
         process.start_ready()
         for index, site in enumerate(both, start=1):
-            fleet = Fleet(
+            fleet = Gateways(
                 f"mqtt://127.0.0.1:{site.port}",
                 2,
                 10,

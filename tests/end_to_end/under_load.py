@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from support.arrival_numbers import counted
 from support.services import PATIENCE, wait_until
 
-from consumer.simulator import Fleet
+from consumer.simulator import Gateways
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def fleet_for(system: World, rate: float = 2_000.0) -> Iterator[Fleet]:
+def fleet_for(system: World, rate: float = 2_000.0) -> Iterator[Gateways]:
     """Two gateways that wait for the consumer, and repeat what may have been lost on the way."""
-    fleet = Fleet(
+    fleet = Gateways(
         system.server.url, 2, rate, primary_host_id="historian", rolling_history_ms=20_000
     )
     fleet.start()
@@ -33,7 +33,7 @@ def fleet_for(system: World, rate: float = 2_000.0) -> Iterator[Fleet]:
 
 
 def wait_for_load(
-    system: World, fleet: Fleet, values: int = 3_000, also: ConsumerProcess | None = None
+    system: World, fleet: Gateways, values: int = 3_000, also: ConsumerProcess | None = None
 ) -> None:
     """Wait until so many more values were published, and as many rows acknowledged.
 
@@ -50,18 +50,18 @@ def wait_for_load(
         )
 
 
-def wait_quiet(fleet: Fleet) -> None:
+def wait_quiet(fleet: Gateways) -> None:
     """Let nothing change any more, and wait until all that did is with the server."""
     fleet.pause()
     wait_until(lambda: fleet.quiet and not fleet.stored, what="gateways that pause")
 
 
-def known_ids(fleet: Fleet) -> set[str]:
+def known_ids(fleet: Gateways) -> set[str]:
     """All event_ids that may have come of what was published."""
     return fleet.ledger.event_ids | fleet.ledger.births
 
 
-def assert_nothing_lost(system: World, fleet: Fleet) -> None:
+def assert_nothing_lost(system: World, fleet: Gateways) -> None:
     """Everything published landed, nothing else did, and a row that landed twice is one row."""
     assert fleet.wait_online(PATIENCE)
     wait_quiet(fleet)

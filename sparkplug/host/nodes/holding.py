@@ -29,7 +29,7 @@ class HoldLimits:
     seconds: float = 600.0
 
 
-class _Node:
+class _HeldOfNode:
     """What is held of one node, by the device that it waits for (None: the node itself)."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Holding:
 
     def __init__(self, limits: HoldLimits | None = None) -> None:
         self.limits = limits or HoldLimits()
-        self._nodes: dict[NodeKey, _Node] = {}
+        self._nodes: dict[NodeKey, _HeldOfNode] = {}
         self._numbers = 0
         self._size = 0
         self._count = 0
@@ -74,7 +74,7 @@ class Holding:
 
     def put_back(self, key: NodeKey, entry: Waiting) -> None:
         """Hold a message of a node, as before a restart: none has to go for it."""
-        node = self._nodes.setdefault(key, _Node())
+        node = self._nodes.setdefault(key, _HeldOfNode())
         self._numbers += 1
         node.by_device.setdefault(entry.device_id, {})[self._numbers] = entry
         node.order[self._numbers] = entry.device_id
@@ -112,7 +112,7 @@ class Holding:
                 return key
             heapq.heappop(self._by_size)
 
-    def _note_size(self, key: NodeKey, node: _Node) -> None:
+    def _note_size(self, key: NodeKey, node: _HeldOfNode) -> None:
         if self._by_size is not None:
             if self._size > self.limits.total_bytes // 2:
                 heapq.heappush(self._by_size, (-node.size, key))

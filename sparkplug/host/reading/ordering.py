@@ -160,7 +160,7 @@ class Ordering:
         return session.may_have_ended(birth.bd_seq, self._state.now)
 
     def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
-        """Whether nothing continued the session before an NBIRTH, see GapAccounts.born."""
+        """Whether nothing continued the session before an NBIRTH, see Completeness.born."""
         if not session.owner.born or self._state.nodes.partial[session.index]:
             return False
         confirmed = self._state.nodes.confirmed[session.index]

@@ -176,7 +176,7 @@ class Windows:
         return [entry for entry in waiting if entry in after]
 
     def heal(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
-        """After an NBIRTH: no gap is open any more. `doubtful`: see GapAccounts.born."""
+        """After an NBIRTH: no gap is open any more. `doubtful`: see Completeness.born."""
         gaps = self._state.gaps
         for gap in session.sequence.take_gaps():
             gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.decoded)

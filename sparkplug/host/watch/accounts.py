@@ -44,7 +44,7 @@ class Received(NamedTuple):
     sent_us: int
 
 
-class GapAccounts:
+class Completeness:
     """What came, what did not, and how that was made up for (docs/gaps.md).
 
     Args:

@@ -36,7 +36,7 @@ class Overdue(NamedTuple):
     ended_us: int | None
 
 
-class _End(NamedTuple):
+class _EndedSession(NamedTuple):
     """When a session ended: by the clock `now`, and as in Overdue."""
 
     since: float
@@ -48,7 +48,7 @@ class _Waiting:
     """What of one node is unborn, and when the last birth of the node was read."""
 
     last_birth: float
-    ends: dict[MetricOwner, _End] = field(default_factory=dict)
+    ends: dict[MetricOwner, _EndedSession] = field(default_factory=dict)
 
 
 class Unborn:
@@ -72,7 +72,7 @@ class Unborn:
         """The session of these ended without a death that was heard, at `at_us`."""
         for owner in owners:
             waiting = self._waiting.setdefault(session, _Waiting(now))
-            waiting.ends.setdefault(owner, _End(now, at_us))
+            waiting.ends.setdefault(owner, _EndedSession(now, at_us))
 
     def born(self, session: EdgeNodeSession, owner: MetricOwner, now: float) -> None:
         """A birth of a node or device was read."""

@@ -28,7 +28,7 @@ _NODE_MEMBERS: Final = 50_000
 
 
 @dataclass(slots=True)
-class _Shared:
+class _SharedDefinitions:
     """Definitions, why some of a birth's are not among them, and how many nodes have them."""
 
     definitions: TemplateDefinitions
@@ -47,7 +47,7 @@ class DefinitionLibrary:
     def __init__(self, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES) -> None:
         self._members_left = max_members
         self._bytes_left = max_bytes
-        self._by_content: dict[Hashable, _Shared] = {}
+        self._by_content: dict[Hashable, _SharedDefinitions] = {}
         self._content_of: dict[Hashable, Hashable] = {}
         self._none = TemplateDefinitions()
 
@@ -78,7 +78,7 @@ class DefinitionLibrary:
                 max_members=min(_NODE_MEMBERS, max(self._members_left, 0)),
                 max_bytes=min(MAX_TEMPLATE_BYTES, self._bytes_left),
             )
-            shared = _Shared(found, found.replace(definitions))
+            shared = _SharedDefinitions(found, found.replace(definitions))
             if DefinitionProblem.TOO_MANY in shared.problems:
                 content = (content, node)  # another node may come when there is more room
             self._by_content[content] = shared

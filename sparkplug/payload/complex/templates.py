@@ -55,7 +55,7 @@ class MemberProblem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class TemplateInstance:
     """One template instance, the outermost or a nested one.
 
     `parameters` are those that it carries; TemplateDefinitions.parameters_of adds the
@@ -95,7 +95,7 @@ class Expansion:
     """
 
     is_definition: bool
-    instances: list[Instance]
+    instances: list[TemplateInstance]
     members: list[Metric] = field(default_factory=list)
     instance_of: list[int] = field(default_factory=list)
     declared: list[Metric] = field(default_factory=list)
@@ -380,8 +380,8 @@ def quality_of(properties: PropertySet) -> PropertyValue | None:
     return None
 
 
-def _instance(path: str, template: Template, declared: Shape | None) -> Instance:
-    return Instance(
+def _instance(path: str, template: Template, declared: Shape | None) -> TemplateInstance:
+    return TemplateInstance(
         path,
         text_of(template, "template_ref") or (declared.template_ref if declared else None) or None,
         text_of(template, "version"),

@@ -15,9 +15,9 @@ from support.tag_events import (
     sink_for,
 )
 
-from consumer.delivery import Deliveries, RecentMessages, TableOptions
+from consumer.delivery import Delivery, Origins, TableOptions
 from consumer.delivery.options import DeliveryOptions
-from consumer.delivery.table import Delivery
+from consumer.delivery.table import TableDelivery
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.spool import NewBatch, Spool
@@ -50,7 +50,7 @@ def spool(tmp_path):
 @contextlib.contextmanager
 def delivering(spool, server, ages, *, seconds_later, streams=1):
     """A running delivery at a time so many seconds after row 0 has arrived."""
-    delivery = Delivery(
+    delivery = TableDelivery(
         spool,
         sink_for(server),
         TABLE,
@@ -142,7 +142,7 @@ def test_side_tables_are_not_among_them(spool, server):
     ages = []
     schema_id = spool.add_schema(DESCRIPTOR)
     tables = {each: TableOptions(schema_id, DeliveryOptions()) for each in (TABLE, SIDE)}
-    deliveries = Deliveries(spool, sink_for(server), tables, RecentMessages(), ages.append)
+    deliveries = Delivery(spool, sink_for(server), tables, Origins(), ages.append)
     deliveries.start()
     rows = events(0, ROWS)
     deliveries.submit(

@@ -28,7 +28,7 @@ from support.tag_events import (
 from consumer.delivery.in_flight import CallLimits
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.stats import StreamState
-from consumer.delivery.table import Delivery
+from consumer.delivery.table import TableDelivery
 from consumer.errors import FailureKind
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
@@ -66,7 +66,7 @@ class Plant:
         self.spool = Spool.open(tmp_path / "spool.db", sync="off")
         self.schema_id = self.spool.add_schema(DESCRIPTOR)
         self.sink = sink_for(server, options=stream)
-        self.delivery = Delivery(self.spool, self.sink, TABLE, self.schema_id, options)
+        self.delivery = TableDelivery(self.spool, self.sink, TABLE, self.schema_id, options)
         self.number = 0
 
     def add(self, rows=100, batches=1):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.delivery.in_flight import CallLimits, Outbox
+from consumer.delivery.in_flight import CallLimits, InFlight
 from consumer.delivery.options import Backoff
 from consumer.rows.encoded import EncodedRows
 from consumer.sinks.sink import MAX_CALL_BYTES
@@ -16,7 +16,7 @@ def batch(batch_id, messages, schema_id="s"):
 
 
 def outbox(max_records=1000, max_bytes=8 << 20):
-    return Outbox(CallLimits(max_records, max_bytes))
+    return InFlight(CallLimits(max_records, max_bytes))
 
 
 def send(box, offset):

@@ -10,7 +10,7 @@ import sys
 from support.services import PATIENCE
 from support.tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
 
-from consumer.delivery.table import Delivery
+from consumer.delivery.table import TableDelivery
 from consumer.sinks.zerobus import ZerobusSink
 from consumer.spool import Spool
 
@@ -42,7 +42,7 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
             sink = ZerobusSink(
                 server.endpoint, server.workspace_url, client_id="any", client_secret="any"
             )
-            delivery = Delivery(spool, sink, TABLE, spool.add_schema(DESCRIPTOR))
+            delivery = TableDelivery(spool, sink, TABLE, spool.add_schema(DESCRIPTOR))
             delivery.start()
             assert delivery.drain(PATIENCE) == 0
             assert delivery.stop(PATIENCE)

@@ -10,7 +10,7 @@ from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, event
 
 from consumer.broker.inbox import InboxBatch
 from consumer.config import parse
-from consumer.delivery.origin import RecentMessages, topic_of
+from consumer.delivery.origin import Origins, topic_of
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import make_consumer
 from consumer.rows.encoded import EncodedRows
@@ -32,7 +32,7 @@ def row(**changes):
 
 
 def recent(*messages, **options):
-    found = RecentMessages(**options)
+    found = Origins(**options)
     found.remember(MessageBatch(messages))
     return found
 
@@ -76,7 +76,7 @@ class TestPayload:
         assert recent().origin(b"\xff\xff", DESCRIPTOR) == (None, None)
 
     def test_memory_is_bounded_and_the_oldest_go_first(self):
-        messages = RecentMessages(max_bytes=10_000)
+        messages = Origins(max_bytes=10_000)
         for number in range(100):
             messages.remember(MessageBatch([Message(TOPIC, bytes(1000), number)]))
             assert messages.nbytes <= 10_000

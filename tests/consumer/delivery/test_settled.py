@@ -8,7 +8,7 @@ import pytest
 from support.clock import Clock
 from support.tag_events import TABLE
 
-from consumer.delivery import DeliveryOptions, RecentMessages
+from consumer.delivery import DeliveryOptions, Origins
 from consumer.delivery.partitions import TableBatches
 from consumer.delivery.settled import SettledBatches
 from consumer.delivery.shared import SharedOfTable
@@ -42,7 +42,7 @@ def shared(spool, clock):
         spool=spool,
         sink=None,
         batches=TableBatches(spool, TABLE, streams=2, keep_bytes=0),
-        recent=RecentMessages(),
+        recent=Origins(),
         ages=None,
         changed=threading.Condition(),
         clock=clock,

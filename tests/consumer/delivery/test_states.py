@@ -18,7 +18,7 @@ from support.unconnected import unconnected
 
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.stats import StreamState
-from consumer.delivery.table import Delivery
+from consumer.delivery.table import TableDelivery
 from consumer.errors import FailureKind
 from consumer.monitor import add_metrics, status_of
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
@@ -76,7 +76,7 @@ class Way:
         self.schema_id = self.spool.add_schema(DESCRIPTOR)
         stream = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
         self.sink = sink_for(server, options=stream)
-        self.delivery = Delivery(self.spool, self.sink, self.table, self.schema_id, options)
+        self.delivery = TableDelivery(self.spool, self.sink, self.table, self.schema_id, options)
         self.number = 0
 
     def add(self, rows=100):
@@ -332,7 +332,7 @@ class TestMismatch:
         schema_id = spool.add_schema(DESCRIPTOR)
         with contextlib.closing(spool):
             with dropped:
-                delivery = Delivery(spool, sink_for(dropped), table, schema_id, QUICK)
+                delivery = TableDelivery(spool, sink_for(dropped), table, schema_id, QUICK)
                 delivery.submit(spool.append(table, events(0, 100), schema_id=schema_id))
                 delivery.start()
                 wait_until(lambda: delivery.stats().state is StreamState.BLOCKED)

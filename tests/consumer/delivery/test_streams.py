@@ -23,7 +23,7 @@ from consumer.delivery.in_flight import CallLimits
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.partitions import NodeColumns, TableBatches
 from consumer.delivery.stats import StreamState
-from consumer.delivery.table import Delivery
+from consumer.delivery.table import TableDelivery
 from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
 from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
@@ -98,7 +98,9 @@ class Plant:
         self.spool = spool or Spool.open(tmp_path / "spool.db", sync="off")
         self.schema_id = self.spool.add_schema(DESCRIPTOR)
         sink = sink_for(server, options=QUICK_STREAM)
-        self.delivery = Delivery(self.spool, sink, TABLE, self.schema_id, options, streams=streams)
+        self.delivery = TableDelivery(
+            self.spool, sink, TABLE, self.schema_id, options, streams=streams
+        )
         self.number = 0
 
     def add(self, rows=100, batches=1):
@@ -368,7 +370,7 @@ class TestChanges:
             with contextlib.closing(Spool.open(tmp_path / "spool.db")) as spool:
                 last = spool.get_state("arrival_number")
                 assert spool.pending_rows(TABLE) > 0
-                delivery = Delivery(
+                delivery = TableDelivery(
                     spool, sink_for(server), TABLE, spool.add_schema(DESCRIPTOR), streams=2
                 )
                 delivery.start()

@@ -30,7 +30,7 @@ from consumer.demo import run
 from consumer.demo.mqtt_server import choose
 from consumer.demo.processes import DemoError
 from consumer.demo.report import again
-from consumer.demo.system import Reading
+from consumer.demo.system import SystemReading
 from consumer.demo.verification import QUERY, count_rows, verify
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 
@@ -481,7 +481,7 @@ class LastRound:
     def read(self):
         rows = self.published
         status = {"rows_produced": rows, "rows_acked": rows, "spooled_rows": 0}
-        return Reading(time.monotonic(), rows, rows, status)
+        return SystemReading(time.monotonic(), rows, rows, status)
 
     def show(self, reading, _phase, *, last=False):
         self.last = reading if last else None

@@ -14,12 +14,12 @@ from support.services import PATIENCE, wait_until
 from support.unconnected import unconnected
 
 from consumer.http import HttpServer
-from consumer.http.connections import Limits
+from consumer.http.connections import ConnectionLimits
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: plant\r\n"
 PATHS = ("/healthz", "/readyz", "/status", "/metrics")
 NAMES = "sparkplug_zerobus_http_connections"
-LONG = Limits(connections=8, request_seconds=600.0, answer_seconds=600.0)
+LONG = ConnectionLimits(connections=8, request_seconds=600.0, answer_seconds=600.0)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_whoever_asks_is_answered_while_strangers_hold_all_connections(consumer,
 
 def test_no_more_than_two_hundred_connections_are_held(consumer):
     with serving(consumer) as server:
-        most = Limits.of_process().connections
+        most = ConnectionLimits.of_process().connections
         assert most <= 200
         before = len(descriptors())
         with strangers(server, 300) as held:
@@ -123,7 +123,7 @@ def test_few_descriptors_leave_most_of_them_to_the_consumer():
     try:
         for few in (1024, 256, 64):
             resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
-            bounds.append(Limits.of_process().connections)
+            bounds.append(ConnectionLimits.of_process().connections)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert bounds == [200, 64, 16]
@@ -141,7 +141,7 @@ def test_few_descriptors_leave_most_of_them_to_the_consumer():
     ],
 )
 def test_who_goes_silent_is_cut_off(consumer, sent):
-    limits = Limits(connections=8, request_seconds=0.2, answer_seconds=600.0)
+    limits = ConnectionLimits(connections=8, request_seconds=0.2, answer_seconds=600.0)
     with serving(consumer, limits) as server, strangers(server, 1, sent) as [stranger]:
         assert is_ended(stranger)
         wait_until(lambda: closed(server, "timeout") >= 1, what="counted")
@@ -157,14 +157,14 @@ def test_who_goes_silent_is_cut_off(consumer, sent):
     ],
 )
 def test_who_sends_by_the_drop_is_cut_off(consumer, begun, drop):
-    limits = Limits(connections=8, request_seconds=0.3, answer_seconds=600.0)
+    limits = ConnectionLimits(connections=8, request_seconds=0.3, answer_seconds=600.0)
     with serving(consumer, limits) as server, strangers(server, 1, begun) as [stranger]:
         wait_until(lambda: not takes(stranger, drop), what="the end of the connection")
 
 
 def test_who_does_not_read_is_cut_off_and_others_go_first(consumer):
     asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 60
-    limits = Limits(connections=4, request_seconds=600.0, answer_seconds=600.0)
+    limits = ConnectionLimits(connections=4, request_seconds=600.0, answer_seconds=600.0)
     with serving(consumer, limits) as server, contextlib.ExitStack() as stack:
         # What the system keeps for a reader is little, so that it is soon seen that there is none.
         server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -181,7 +181,7 @@ def test_who_does_not_read_is_cut_off_and_others_go_first(consumer):
 
 def test_an_answer_that_is_not_read_in_time_is_given_up(consumer):
     asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 60
-    limits = Limits(connections=4, request_seconds=600.0, answer_seconds=0.3)
+    limits = ConnectionLimits(connections=4, request_seconds=600.0, answer_seconds=0.3)
     with serving(consumer, limits) as server, socket.socket() as deaf:
         server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -205,7 +205,7 @@ def test_health_is_told_while_many_wait_for_the_spool(consumer):
 
 
 def test_a_client_that_asks_again_and_again_keeps_its_connection(consumer):
-    limits = Limits(connections=8, request_seconds=0.5, answer_seconds=0.5)
+    limits = ConnectionLimits(connections=8, request_seconds=0.5, answer_seconds=0.5)
     with (
         serving(consumer, limits) as server,
         httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE) as client,

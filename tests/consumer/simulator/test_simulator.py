@@ -23,7 +23,7 @@ from support.services import (
 )
 
 from consumer.errors import ConfigurationError
-from consumer.simulator import Fleet, node
+from consumer.simulator import Gateways, node
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
 from sparkplug.host.commands import rebirth_command
 from sparkplug.state_message import State, encode, state_topic
@@ -80,7 +80,7 @@ def test_the_ledger_knows_the_event_id_of_every_row_that_comes_of_what_was_publi
     server, options
 ):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 2, 1500, 7, **options)
+        fleet = Gateways(server.url, 2, 1500, 7, **options)
         with running(fleet):
             wait_until(lambda: fleet.published > 3000, what="3000 values")
         listener.wait_for("NDEATH", len(fleet.gateways))
@@ -105,7 +105,7 @@ def test_the_ledger_knows_the_event_id_of_every_row_that_comes_of_what_was_publi
 
 def test_two_values_of_a_tag_never_have_the_same_time(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 1, 5000, 3)
+        fleet = Gateways(server.url, 1, 5000, 3)
         with running(fleet):
             wait_until(lambda: fleet.published > 5000, what="5000 values")
         listener.wait_for("NDEATH")
@@ -119,7 +119,7 @@ def test_two_values_of_a_tag_never_have_the_same_time(server):
 
 def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 1, 0, 1)
+        fleet = Gateways(server.url, 1, 0, 1)
         with running(fleet):
             fleet.pause()
             wait_until(lambda: fleet.quiet, what="all of the births")
@@ -144,7 +144,7 @@ def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
 
 def test_births_show_the_tags_an_ignition_gateway_has(server):
     with listening(server) as listener:
-        with running(Fleet(server.url, 1, 0, 1)):
+        with running(Gateways(server.url, 1, 0, 1)):
             listener.wait_for("DBIRTH", 2)
         names = {
             (row["device_id"], row["metric_name"]): row["data_type"]
@@ -160,7 +160,7 @@ def test_births_show_the_tags_an_ignition_gateway_has(server):
 
 def test_stopping_publishes_ndeath_with_the_bdseq_of_the_birth_and_no_will(server):
     with listening(server) as listener:
-        with running(Fleet(server.url, 2, 100, 1)):
+        with running(Gateways(server.url, 2, 100, 1)):
             pass
         listener.wait_for("NDEATH", 2)
         wait_until(lambda: "disconnected" in server.log(), what="the DISCONNECT")
@@ -177,7 +177,7 @@ def test_stopping_publishes_ndeath_with_the_bdseq_of_the_birth_and_no_will(serve
 
 def test_a_broken_connection_gives_the_will_and_births_with_the_next_bdseq(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 1, 500, 1)
+        fleet = Gateways(server.url, 1, 500, 1)
         with running(fleet):
             listener.wait_for("DDATA", 2)
             first = fleet.ledger.births
@@ -203,7 +203,7 @@ def test_a_broken_connection_gives_the_will_and_births_with_the_next_bdseq(serve
 
 def test_a_primary_host_that_goes_offline_loses_nothing(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 2, 500, 5, primary_host_id="historian")
+        fleet = Gateways(server.url, 2, 500, 5, primary_host_id="historian")
         with running(fleet, online=False):
             wait_until(lambda: fleet.connected == 2, what="connections")
             assert fleet.online == 0
@@ -235,7 +235,9 @@ def test_a_primary_host_that_goes_offline_loses_nothing(server):
 def test_a_server_that_crashes_and_comes_back_loses_nothing_with_a_rolling_history(server):
     with listening(server) as listener:
         # The fleet waits for the host, so that the listener is there before the births.
-        fleet = Fleet(server.url, 1, 500, 5, primary_host_id="historian", rolling_history_ms=60_000)
+        fleet = Gateways(
+            server.url, 1, 500, 5, primary_host_id="historian", rolling_history_ms=60_000
+        )
         with running(fleet, online=False):
             listener.publish(HOST, encode(State(True, 1_000)), retain=True)
             assert fleet.wait_online(PATIENCE)
@@ -257,7 +259,7 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_with_a_rolling_histo
 
 def test_a_write_is_answered_and_in_the_ledger(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 1, 0, 1)
+        fleet = Gateways(server.url, 1, 0, 1)
         with running(fleet):
             wait_until(lambda: fleet.published, what="births")
             command = peer.DCmd(
@@ -285,7 +287,7 @@ def test_a_write_is_answered_and_in_the_ledger(server):
 
 def test_the_ledger_misses_what_did_not_land(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 1, 500, 1)
+        fleet = Gateways(server.url, 1, 500, 1)
         with running(fleet):
             listener.wait_for("DDATA", 2)
     ledger = fleet.ledger
@@ -299,7 +301,7 @@ def test_the_ledger_misses_what_did_not_land(server):
 
 def test_a_pause_publishes_nothing_once_it_is_quiet_and_keeps_the_connection(server):
     with listening(server) as listener:
-        fleet = Fleet(server.url, 1, 1000, 1)
+        fleet = Gateways(server.url, 1, 1000, 1)
         with running(fleet):
             wait_until(lambda: fleet.published > 500, what="500 values")
             assert not fleet.quiet
@@ -317,7 +319,7 @@ def test_a_pause_publishes_nothing_once_it_is_quiet_and_keeps_the_connection(ser
 
 
 def test_gateways_without_a_server_are_quiet_once_their_changes_are_stored():
-    fleet = Fleet(f"mqtt://127.0.0.1:{free_port()}", 2, 1000, 1)
+    fleet = Gateways(f"mqtt://127.0.0.1:{free_port()}", 2, 1000, 1)
     with running(fleet, online=False):
         wait_until(lambda: fleet.stored > 100, what="stored values")
         fleet.pause()
@@ -339,7 +341,7 @@ def changes_within(fleet, seconds):
 def test_without_server_changes_are_stored_and_stopping_waits_for_no_attempt(monkeypatch):
     monkeypatch.setattr(node, "_BACKOFF_FIRST", 600.0)
     monkeypatch.setattr(node, "_BACKOFF_MAX", 600.0)
-    fleet = Fleet(f"mqtt://127.0.0.1:{free_port()}", 1, 1000, 1, store_capacity=100)
+    fleet = Gateways(f"mqtt://127.0.0.1:{free_port()}", 1, 1000, 1, store_capacity=100)
     fleet.start()
     wait_until(lambda: fleet.dropped > 0, what="a full store")
     assert (fleet.published, fleet.ledger.published, fleet.stored) == (0, 0, 100)
@@ -351,9 +353,9 @@ def test_user_name_and_password_are_used(tmp_path):
     passwords.write_text(password_line("gateway", "geheim"))
     config = f"allow_anonymous false\npassword_file {passwords}"
     with mosquitto(tmp_path, config) as server:
-        with running(Fleet(server.url, 1, 0, 1, username="gateway", password="geheim")):
+        with running(Gateways(server.url, 1, 0, 1, username="gateway", password="geheim")):
             pass
-        refused = Fleet(server.url, 1, 0, 1, username="gateway", password="falsch")
+        refused = Gateways(server.url, 1, 0, 1, username="gateway", password="falsch")
         with running(refused, online=False):
             wait_until(lambda: "not authorised" in server.log(), what="a refusal")
             assert refused.connected == refused.online == 0
@@ -369,17 +371,17 @@ def test_an_encrypted_connection_needs_a_trusted_server(tmp_path):
     with mosquitto(tmp_path, config) as server:
         url = server.url.replace("mqtt:", "mqtts:")
         trusting = ssl.create_default_context(cafile=str(authority.ca_file))
-        fleet = Fleet(url, 1, 1000, 1, tls=trusting)
+        fleet = Gateways(url, 1, 1000, 1, tls=trusting)
         with running(fleet):
             wait_until(lambda: fleet.published > 500, what="500 values")
-        doubting = Fleet(url, 1, 0, 1)
+        doubting = Gateways(url, 1, 0, 1)
         with running(doubting, online=False):
             wait_until(lambda: "unknown ca" in server.log(), what="a refused certificate")
             assert doubting.connected == doubting.published == 0
 
 
 def test_one_gateway_of_a_fleet_can_run_alone(server):
-    fleet = Fleet(server.url, 3, 0, 1, gateway_index=2, ledger=False)
+    fleet = Gateways(server.url, 3, 0, 1, gateway_index=2, ledger=False)
     with running(fleet):
         wait_until(lambda: fleet.published, what="births")
     assert fleet.gateways == ["Plant 2/Line A"]
@@ -404,7 +406,7 @@ def test_one_gateway_of_a_fleet_can_run_alone(server):
 )
 def test_arguments_out_of_their_bounds_are_configuration_errors(arguments):
     with pytest.raises(ConfigurationError) as error:
-        Fleet(**{"url": "mqtt://127.0.0.1:1883", "gateways": 3} | arguments)
+        Gateways(**{"url": "mqtt://127.0.0.1:1883", "gateways": 3} | arguments)
     assert "secret" not in str(error.value)
 
 
