@@ -23,7 +23,7 @@ class Refusals:
 
     Args:
         spool: keeps the dead letters.
-        outbox: the rows of the stream.
+        in_flight: the rows of the stream.
         health: logs what is set aside.
         recent: messages that refused rows may come from.
         stats: of the stream; what is set aside and tried is counted here.
@@ -34,7 +34,7 @@ class Refusals:
     def __init__(
         self,
         spool: Spool,
-        outbox: InFlight,
+        in_flight: InFlight,
         health: StreamHealth,
         recent: Origins,
         stats: DeliveryStats,
@@ -46,7 +46,7 @@ class Refusals:
         self.due: float | None = None
         """When to judge refused records that nothing follows; None when there are none."""
         self._spool = spool
-        self._outbox = outbox
+        self._in_flight = in_flight
         self._health = health
         self._recent = recent
         self._stats = stats
@@ -65,14 +65,14 @@ class Refusals:
             place = (batch.position(row), batch.batch_id)
             self._health.warn("set_aside", "row %d of batch %d: %s", *place, error)
         call.set_aside = True
-        finished, _ = self._outbox.settle(-1)
+        finished, _ = self._in_flight.settle(-1)
         return [each.batch_id for each in finished]
 
     def keep(self) -> None:
         """Records behind the refused ones get through: keep these as dead letters."""
-        for call in self._outbox.refused_calls():
+        for call in self._in_flight.refused_calls():
             [(batch, row, _)] = call.pieces()
-            error = self._outbox.refused[batch.batch_id, row]
+            error = self._in_flight.refused[batch.batch_id, row]
             if self._keep(batch, row, FailureKind.POISON, error):
                 self._health.warn(
                     "poison",
@@ -104,7 +104,7 @@ class Refusals:
         Raises:
             SinkFailure: it is the table.
         """
-        if not self._outbox.waits_for_refused_only:
+        if not self._in_flight.waits_for_refused_only:
             self.due = None
             return []
         now = self._clock()
@@ -114,10 +114,10 @@ class Refusals:
             return []
         self.due = None
         if self.search.nothing_gets_through:
-            words = next(reversed(self._outbox.refused.values()))
-            raise self._mismatch(words, self._outbox.refused_calls(), schema_id)
+            words = next(reversed(self._in_flight.refused.values()))
+            raise self._mismatch(words, self._in_flight.refused_calls(), schema_id)
         self.keep()
-        return [batch.batch_id for batch in self._outbox.settle_refused()]
+        return [batch.batch_id for batch in self._in_flight.settle_refused()]
 
     def refused(
         self, failure: SinkFailure, lost: Sequence[Call], schema_id: str
@@ -130,7 +130,7 @@ class Refusals:
         begins = not (self.search.bad_within or self.search.in_a_row)
         if self.search.refused(sum(call.rows for call in lost)):
             [(batch, row, _)] = lost[0].pieces()
-            self._outbox.refused[batch.batch_id, row] = str(failure)
+            self._in_flight.refused[batch.batch_id, row] = str(failure)
         if self.search.is_the_table(str(failure)):
             return self._mismatch(str(failure), lost, schema_id)
         self._stats.poison_probes += 1
@@ -144,7 +144,7 @@ class Refusals:
         number = self.search.in_a_row
         self.search.blame_the_table(words)
         records = [record for call in calls for record in call.records()]
-        self._outbox.refused.clear()
+        self._in_flight.refused.clear()
         what = (
             f"{number} records one after the other are refused, so it is the table that does "
             f"not fit: {words}"

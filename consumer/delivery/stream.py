@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.delivery.health import StreamHealth
 from consumer.delivery.in_flight import InFlight
-from consumer.delivery.intake import Intake
 from consumer.delivery.refusals import Refusals
 from consumer.delivery.settled import SettledBatches
 from consumer.delivery.stats import DeliveryStats, StreamState
+from consumer.delivery.supply import Supply
 from consumer.errors import FailureKind, SinkFailure, SpoolError
 from consumer.sinks import Acknowledged, StreamEvent, difference
 
@@ -53,10 +53,10 @@ class StreamSender:
         self._health = StreamHealth(
             shared.table, name, options, shared.clock, shared.chance, stats=self._stats
         )
-        self._outbox = InFlight(options.limits)
+        self._in_flight = InFlight(options.limits)
         self._refusals = Refusals(
             shared.spool,
-            self._outbox,
+            self._in_flight,
             self._health,
             shared.recent,
             self._stats,
@@ -65,7 +65,7 @@ class StreamSender:
         )
         self._search = self._refusals.search
         self._settled = SettledBatches(shared)
-        self._intake = Intake(shared, index, self._outbox, self._settled)
+        self._supply = Supply(shared, index, self._in_flight, self._settled)
         self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
         self._awake = False  # a wake-up is in the queue already
@@ -83,12 +83,12 @@ class StreamSender:
 
     def submit(self, batch: SpooledBatch) -> None:
         """Hand over a batch that was just appended: all of the table's, in order."""
-        self._intake.handover.offer(batch)
+        self._supply.handover.offer(batch)
         self.nudge()
 
     def wake(self) -> None:
         """Batches were appended that are not handed over: read them from the spool."""
-        self._intake.handover.look_again()
+        self._supply.handover.look_again()
         self.nudge()
 
     def hurry(self, *, hurried: bool) -> None:
@@ -121,7 +121,7 @@ class StreamSender:
     def stats(self) -> DeliveryStats:
         """Counters and state at this moment."""
         stats = self._told.copy()
-        stats.lagging = self._intake.handover.lagging
+        stats.lagging = self._supply.handover.lagging
         return stats
 
     @property
@@ -171,7 +171,7 @@ class StreamSender:
         self._tell()
         self._load()
         shared = self._shared
-        schema_id = self._outbox.next_schema_id or shared.schema_id
+        schema_id = self._in_flight.next_schema_id or shared.schema_id
         descriptor = shared.spool.schema(schema_id)
         try:
             stream = shared.sink.open_stream(shared.table, descriptor, schema_id, self._events)
@@ -180,7 +180,7 @@ class StreamSender:
                 raise _explained(failure, descriptor) from failure
             raise
         self._progress_at = self._clock()
-        self._health.opened(stream.generation, rows_wait=self._outbox.uncut_rows > 0)
+        self._health.opened(stream.generation, rows_wait=self._in_flight.uncut_rows > 0)
         self._tell()
         return stream
 
@@ -188,8 +188,8 @@ class StreamSender:
         """Send until the stream ends, another schema's turn has come, or we stop."""
         while not self._stopping.is_set():
             self._load()
-            if self._outbox.next_schema_id not in (None, stream.schema_id):
-                if not self._outbox.inflight_calls:
+            if self._in_flight.next_schema_id not in (None, stream.schema_id):
+                if not self._in_flight.inflight_calls:
                     return
             else:
                 self._send_ready(stream)
@@ -199,24 +199,27 @@ class StreamSender:
             self._watch()
 
     def _load(self) -> None:
-        self._intake.load()
-        if not self._outbox.uncut_rows:
+        self._supply.load()
+        if not self._in_flight.uncut_rows:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = self._clock()
 
     def _send_ready(self, stream: ZerobusIngestStream) -> None:
-        outbox, options = self._outbox, self._options
+        in_flight, options = self._in_flight, self._options
         while (
-            outbox.next_schema_id == stream.schema_id
-            and outbox.inflight_calls < self._most_inflight
-            and (not outbox.inflight_calls or outbox.inflight_bytes < options.max_inflight_bytes)
+            in_flight.next_schema_id == stream.schema_id
+            and in_flight.inflight_calls < self._most_inflight
+            and (
+                not in_flight.inflight_calls
+                or in_flight.inflight_bytes < options.max_inflight_bytes
+            )
             and self._is_due()
         ):
-            if not outbox.inflight_calls:
+            if not in_flight.inflight_calls:
                 self._progress_at = self._clock()
-            call = outbox.cut(self._search.step if self._search.active else None)
-            self._waiting_since = self._clock() if outbox.uncut_rows else None
+            call = in_flight.cut(self._search.step if self._search.active else None)
+            self._waiting_since = self._clock() if in_flight.uncut_rows else None
             if call.too_large:
                 self._settled.add(self._refusals.set_aside(call))
                 continue
@@ -230,11 +233,11 @@ class StreamSender:
     @property
     def _most_inflight(self) -> int:
         """Calls that may be on their way. Refused ones, which are not sent, come on top."""
-        waiting = len(self._outbox.refused)
+        waiting = len(self._in_flight.refused)
         return waiting + (1 if self._search.active else self._options.max_inflight)
 
     def _is_due(self) -> bool:
-        if self._outbox.has_full_call or not self._outbox.awaited_calls or self._hurried:
+        if self._in_flight.has_full_call or not self._in_flight.awaited_calls or self._hurried:
             return True
         if self._search.active:
             return True
@@ -247,19 +250,19 @@ class StreamSender:
         """How long nothing has to be done unless something happens."""
         now = self._clock()
         deadline = now + 60.0
-        if self._outbox.inflight_calls:
+        if self._in_flight.inflight_calls:
             deadline = min(deadline, self._progress_at + self._options.ack_timeout)
             if self._waiting_since is not None:
                 deadline = min(deadline, self._waiting_since + self._options.max_delay)
-            if self._outbox.inflight_calls >= self._most_inflight:
+            if self._in_flight.inflight_calls >= self._most_inflight:
                 deadline = self._progress_at + self._options.ack_timeout
         if self._refusals.due is not None:  # refused records wait for no acknowledgement
             deadline = self._refusals.due
-        trim_at = self._settled.trim_at(idle=not self._outbox.inflight_calls)
+        trim_at = self._settled.trim_at(idle=not self._in_flight.inflight_calls)
         if trim_at is not None:
             deadline = min(deadline, trim_at)
-        if self._intake.look_again_in is not None:
-            deadline = min(deadline, now + self._intake.look_again_in)
+        if self._supply.look_again_in is not None:
+            deadline = min(deadline, now + self._supply.look_again_in)
         return max(0.0, deadline - now)
 
     def _receive(self, stream: ZerobusIngestStream, patience: float) -> None:
@@ -279,7 +282,7 @@ class StreamSender:
 
     def _acknowledge(self, offset: int) -> None:
         self._refusals.keep()
-        finished, rows = self._outbox.settle(offset)
+        finished, rows = self._in_flight.settle(offset)
         self._search.passed(rows)
         self._settled.add(
             [batch.batch_id for batch in finished], sum(batch.rows.nbytes for batch in finished)
@@ -300,7 +303,7 @@ class StreamSender:
         The SDK's own timer is reset by acknowledgements that bring nothing new.
         """
         waited = self._clock() - self._progress_at
-        sent = self._outbox.awaited_calls
+        sent = self._in_flight.awaited_calls
         if sent and waited >= self._options.ack_timeout:
             raise SinkFailure(
                 FailureKind.RETRIABLE,
@@ -308,7 +311,7 @@ class StreamSender:
             )
 
     def _trim(self) -> None:
-        idle = not self._outbox.inflight_calls
+        idle = not self._in_flight.inflight_calls
         if (self._hurried or self._settled.is_due(idle=idle)) and self._settled.trim():
             self._tell()
 
@@ -322,7 +325,7 @@ class StreamSender:
                     self._acknowledge(event.offset)
         self._awake = False
         self._refusals.due = None
-        self._lost = self._outbox.rewind()
+        self._lost = self._in_flight.rewind()
 
     # -- failures ---------------------------------------------------------------------
 
@@ -359,8 +362,8 @@ class StreamSender:
 
     def _tell(self) -> None:
         """Let others see the statistics as they are now."""
-        self._stats.inflight_calls = self._outbox.inflight_calls
-        self._stats.inflight_rows = self._outbox.inflight_rows
+        self._stats.inflight_calls = self._in_flight.inflight_calls
+        self._stats.inflight_rows = self._in_flight.inflight_rows
         told = self._stats.copy()
         with self._shared.changed:
             self._told = told

@@ -245,7 +245,7 @@ class Decoding:
         self._alarm_logs[source].heed(
             decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed
         )
-        taken = Taken(source, decoded)
+        taken = Taken(source, decoded, source.fleet.no_longer_held())
         produced = repeated = 0
         for observations in decoded.observations:
             first = self._commits.next_arrival

@@ -64,7 +64,8 @@ class Taken(Participant):
     `conclude` it before it takes part in a commit.
     """
 
-    def __init__(self, source: Source, decoded: Decoded) -> None:
+    def __init__(self, source: Source, decoded: Decoded, released: set[int]) -> None:
+        """What a batch gave; `released` are numbers on disk of what is held no longer."""
         self.source = source
         self.decoded = decoded
         self.made: list[Made] = []
@@ -75,7 +76,7 @@ class Taken(Participant):
         self.dead_lost = 0
         self.held_lost = 0
         self.dead = decoded.quarantined + decoded.expired
-        self._released = source.fleet.no_longer_held()
+        self._released = released
         self._dropped = 0
 
     def conclude(self, *, leaving: bool = False) -> None:

@@ -276,8 +276,8 @@ class TestInOrder:
         wait_until(lambda: plant.stats().failures > failures + 3)
         plant.add(rows=100, batches=50)
         [stream] = plant.delivery.streams
-        outbox, handover = stream._outbox, stream._intake.handover
-        assert outbox.uncut_bytes <= 50_000 + 50_000
+        in_flight, handover = stream._in_flight, stream._supply.handover
+        assert in_flight.uncut_bytes <= 50_000 + 50_000
         assert sum(batch.rows.nbytes for batch in handover._batches) <= 50_000
         server.faults.clear()
         plant.landed_once()

@@ -1,4 +1,4 @@
-"""The outbox cuts batches into calls and keeps track of every row, whatever happens."""
+"""The in_flight cuts batches into calls and keeps track of every row, whatever happens."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ def batch(batch_id, messages, schema_id="s"):
     return SpooledBatch(batch_id, "t", schema_id, 0.0, EncodedRows.from_messages(messages))
 
 
-def outbox(max_records=1000, max_bytes=8 << 20):
+def in_flight(max_records=1000, max_bytes=8 << 20):
     return InFlight(CallLimits(max_records, max_bytes))
 
 
@@ -26,7 +26,7 @@ def send(box, offset):
 
 
 def test_small_batches_travel_together_and_large_ones_apart():
-    box = outbox(max_records=4)
+    box = in_flight(max_records=4)
     for batch_id, rows in enumerate((2, 1, 6), start=1):
         box.add(batch(batch_id, [f"{batch_id}.{row}".encode() for row in range(rows)]))
     assert send(box, 0) == [b"1.0", b"1.1", b"2.0", b"3.0"]
@@ -36,7 +36,7 @@ def test_small_batches_travel_together_and_large_ones_apart():
 
 
 def test_a_batch_is_finished_when_all_of_its_calls_are_acknowledged():
-    box = outbox(max_records=2)
+    box = in_flight(max_records=2)
     box.add(batch(1, [b"a", b"b", b"c"]))
     box.add(batch(2, [b"d"]))
     assert [send(box, offset) for offset in range(2)] == [[b"a", b"b"], [b"c", b"d"]]
@@ -46,7 +46,7 @@ def test_a_batch_is_finished_when_all_of_its_calls_are_acknowledged():
 
 
 def test_after_a_dead_stream_only_what_was_not_acknowledged_is_cut_again():
-    box = outbox(max_records=2)
+    box = in_flight(max_records=2)
     box.add(batch(1, [b"a", b"b", b"c"]))
     box.add(batch(2, [b"d", b"e"]))
     for offset in range(2):
@@ -60,7 +60,7 @@ def test_after_a_dead_stream_only_what_was_not_acknowledged_is_cut_again():
 
 
 def test_rows_of_two_schemas_never_share_a_call():
-    box = outbox()
+    box = in_flight()
     box.add(batch(1, [b"a"], "old"))
     box.add(batch(2, [b"b"], "new"))
     assert box.has_full_call
@@ -69,7 +69,7 @@ def test_rows_of_two_schemas_never_share_a_call():
 
 
 def test_a_call_stays_below_the_limits_of_sdk_and_service():
-    box = outbox(max_records=100_000, max_bytes=MAX_CALL_BYTES - 1)
+    box = in_flight(max_records=100_000, max_bytes=MAX_CALL_BYTES - 1)
     box.add(batch(1, [b"x" * 100] * 150_000))
     call = box.cut()
     framed = call.nbytes + 6 * call.rows
@@ -77,7 +77,7 @@ def test_a_call_stays_below_the_limits_of_sdk_and_service():
 
 
 def test_a_record_above_max_bytes_travels_alone():
-    box = outbox(max_bytes=10)
+    box = in_flight(max_bytes=10)
     box.add(batch(1, [b"a", b"b" * 50, b"c"]))
     assert send(box, 0) == [b"a"]
     assert send(box, 1) == [b"b" * 50]
@@ -88,7 +88,7 @@ def test_a_record_above_max_bytes_travels_alone():
 def test_a_record_no_call_can_carry_is_told_and_does_not_hold_its_batch(position):
     messages = [b"a", b"b", b"c"]
     messages[position] = bytes(MAX_CALL_BYTES + 1)
-    box = outbox(max_records=1)
+    box = in_flight(max_records=1)
     box.add(batch(1, messages))
     for offset in range(3):
         call = box.cut()
@@ -102,7 +102,7 @@ def test_a_record_no_call_can_carry_is_told_and_does_not_hold_its_batch(position
 
 
 def test_a_set_aside_record_waits_for_the_rows_before_it():
-    box = outbox(max_records=1)
+    box = in_flight(max_records=1)
     box.add(batch(1, [b"a", bytes(MAX_CALL_BYTES + 1)]))
     send(box, 0)
     box.cut().set_aside = True
@@ -117,7 +117,7 @@ def test_a_set_aside_record_waits_for_the_rows_before_it():
     st.data(),
 )
 def test_every_row_is_sent_in_order_and_settled_whatever_fails(rows, records, size, data):
-    box = outbox(max_records=records, max_bytes=size)
+    box = in_flight(max_records=records, max_bytes=size)
     expected, acknowledged, finished = [], [], []
     waiting = list(enumerate(rows, start=1))
     inflight, offset = [], 0

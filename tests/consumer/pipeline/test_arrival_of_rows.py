@@ -27,7 +27,7 @@ def test_each_piece_of_rows_knows_when_its_first_row_arrived(tmp_path):
             for each, received_us in ((first, 1_000_000), (second, 2_000_000))
         ]
         decoded = source.fleet.feed(messages)
-        taken = Taken(source, decoded)
+        taken = Taken(source, decoded, set())
         for observations in decoded.observations:
             taken.add(observations, 1, dropping=False)
         pieces = [rows for made in taken.made for rows in made.encode()]

@@ -1,4 +1,4 @@
-"""Batches on their way into the outbox of a stream, from memory or from the spool."""
+"""Batches on their way into the in_flight of a stream, from memory or from the spool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AHEAD_SECONDS: Final = 1.0
 _MOST_LOOKED_THROUGH: Final = 64
 
 
-class Intake:
+class Supply:
     """Takes the rows of one stream out of the table's batches, as many as keep calls full.
 
     Owned by the thread of the stream; others use `handover` alone.
@@ -29,12 +29,12 @@ class Intake:
     Args:
         shared: what all streams of the table are given.
         index: which of them it is, from 0.
-        outbox: where the rows go.
+        in_flight: where the rows go.
         settled: where batches go that have no row for this stream.
     """
 
     def __init__(
-        self, shared: SharedOfTable, index: int, outbox: InFlight, settled: SettledBatches
+        self, shared: SharedOfTable, index: int, in_flight: InFlight, settled: SettledBatches
     ) -> None:
         self.handover = Handover(
             shared.batches,
@@ -47,22 +47,22 @@ class Intake:
         self._batches = shared.batches
         self._index = index
         self._max_bytes = shared.options.max_inflight_bytes
-        self._outbox = outbox
+        self._in_flight = in_flight
         self._settled = settled
         self._taken: deque[SpooledBatch] = deque()  # from the hand-over, not divided yet
 
     def load(self) -> None:
-        """Fill the outbox with what is there, within bounds of memory.
+        """Fill the in_flight with what is there, within bounds of memory.
 
         Raises:
             SpoolError: the spool cannot be read. What was taken before is kept.
         """
-        outbox = self._outbox
+        in_flight = self._in_flight
         self.look_again_in = None
         looked_through = 0
         while (
-            outbox.uncut_bytes + outbox.inflight_bytes < self._max_bytes
-            and outbox.batches < _MAX_BATCHES
+            in_flight.uncut_bytes + in_flight.inflight_bytes < self._max_bytes
+            and in_flight.batches < _MAX_BATCHES
         ):
             if not self._batches.may_take(self._index):
                 self.look_again_in = _AHEAD_SECONDS
@@ -75,7 +75,7 @@ class Intake:
                 part = self._batches.part(self._taken[0], self._index)
                 batch = self._taken.popleft()
                 if len(part.rows):
-                    outbox.add(part)
+                    in_flight.add(part)
                 else:
                     self._settled.add([batch.batch_id])
                     looked_through += 1
