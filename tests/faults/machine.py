@@ -190,7 +190,7 @@ def damaged_batch(directory: Path, size: Size, say: Callable[[str], None]) -> Ve
             f"the dead letters are {dead}",
         )
         verdict.require(
-            verdict.lost_ids <= system.destroyed,
+            verdict.lost_no_more_than(system.destroyed),
             "more was lost than the rows of the damaged batches",
         )
         return verdict
@@ -221,5 +221,7 @@ def damaged_page(directory: Path, size: Size, say: Callable[[str], None]) -> Ver
             system.plant.resume()
             system.wait_landing()
         verdict = system.verdict()
-        verdict.require(verdict.lost_ids <= system.destroyed, "more was lost than was in the spool")
+        verdict.require(
+            verdict.lost_no_more_than(system.destroyed), "more was lost than was in the spool"
+        )
         return verdict

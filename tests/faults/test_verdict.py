@@ -129,3 +129,12 @@ def test_a_numbered_row_that_did_not_land_must_be_counted(dropped, dead, kept):
     verdict = examine({"Plant/Edge": [BIRTH]}, table)
     check_numbers(verdict, table, range(1, 4), may_lack=dropped, dead=dead)
     assert verdict.kept is kept
+
+
+def test_what_was_destroyed_may_have_had_the_event_id_of_a_later_birth():
+    lost = BIRTH._replace(values=(("0/a", "0/a when it was STALE before"), ("0/b",)))
+    rows = {"0/a when it was STALE before", "0/b"}
+    verdict = examine({"Plant/Edge": [lost, *DATA]}, landed(*DATA), destroyed=rows)
+    assert verdict.lost == verdict.known == 2
+    assert verdict.lost_no_more_than(rows)
+    assert not verdict.lost_no_more_than({"0/b"})

@@ -7,6 +7,7 @@ arrival_number, which grows by one with every row and is committed with it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ class Verdict:
     doubled: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    lost_ids: set[str] = field(default_factory=set)
+    lost_ids: dict[str, set[str]] = field(default_factory=dict)
+    """Of each lost value the event_ids that its row may have, by its own."""
     scenario: str = ""
     seconds: float = 0.0
 
@@ -60,6 +62,10 @@ class Verdict:
     def kept(self) -> bool:
         """Whether everything was as promised."""
         return not self.problems
+
+    def lost_no_more_than(self, rows: Collection[str]) -> bool:
+        """Whether every lost value may be one of these rows, given by event_id."""
+        return all(not ids.isdisjoint(rows) for ids in self.lost_ids.values())
 
     def require(self, condition: object, problem: str) -> None:
         """Note a promise that was not kept."""
@@ -129,6 +135,7 @@ def examine(
     good = landed_ids | set(dead_ids)
     acceptable: set[str] = set()
     own_ids: dict[str, bool] = {}
+    may_have: defaultdict[str, set[str]] = defaultdict(set)
     known: dict[str, bool] = {}
     torn = 0
     for sent in nodes.values():
@@ -137,17 +144,19 @@ def examine(
             acceptable.update(*each.values)
             for ids in each.values:
                 own_ids[ids[0]] = own_ids.get(ids[0], False) or any(i in good for i in ids)
-            missing = [ids[0] for ids in each.values if not any(i in good for i in ids)]
+                may_have[ids[0]].update(ids)
+            missing = [ids for ids in each.values if not any(i in good for i in ids)]
             if missing:
                 missing_in.append(place)
-                torn += each.key in received and not all(i in destroyed for i in missing)
+                were = (any(i in destroyed for i in ids) for ids in missing)
+                torn += each.key in received and not all(were)
         shows = holes_that_show(sent, received)
         for place in missing_in:
             for ids in sent[place].values:
-                is_known = place in shows or ids[0] in destroyed
+                is_known = place in shows or any(i in destroyed for i in ids)
                 known[ids[0]] = known.get(ids[0], True) and is_known
     verdict.published = len(own_ids)
-    verdict.lost_ids = {each for each, there in own_ids.items() if not there}
+    verdict.lost_ids = {each: may_have[each] for each, there in own_ids.items() if not there}
     verdict.lost = len(verdict.lost_ids)
     verdict.set_aside = sum(each in dead_ids and each not in landed_ids for each in own_ids)
     verdict.landed = verdict.published - verdict.lost - verdict.set_aside
