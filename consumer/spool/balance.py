@@ -34,12 +34,12 @@ class MessageBalance:
 
     @property
     def difference(self) -> int:
-        """How many messages there are too few; 0 when it adds up."""
+        """Messages received of which nothing is known; below 0: too many are known; 0: balanced."""
         known = self.decoded + self.held + self.quarantined
         return self.received - known - sum(self.discarded.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """For /status and JSON."""
+        """The balance of one server's messages, for /status and JSON."""
         return {
             "received": self.received,
             "decoded": self.decoded,
@@ -71,12 +71,12 @@ class RowBalance:
 
     @property
     def difference(self) -> int:
-        """How many rows there are too few; 0 when it adds up."""
+        """Rows produced of which nothing is known; below 0: too many are known; 0: balanced."""
         known = self.acknowledged + self.spooled + self.dead_lettered + self.suppressed
         return self.produced - known - sum(self.dropped.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """For /status and JSON."""
+        """The balance of one table's rows, for /status and JSON."""
         return {
             "produced": self.produced,
             "acknowledged": self.acknowledged,
@@ -99,24 +99,24 @@ class RowBalance:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Both balances at one moment: messages by server, rows by table."""
+    """The balances at one moment: of messages by server, of rows by table."""
 
     messages: dict[str, MessageBalance]
     rows: dict[str, RowBalance]
 
     @property
     def difference(self) -> int:
-        """How many messages and rows are not explained, whichever way; 0 when all adds up."""
+        """Messages and rows that there are too few or too many of; 0 when all adds up."""
         messages = sum(abs(part.difference) for part in self.messages.values())
         return messages + sum(abs(part.difference) for part in self.rows.values())
 
     @property
     def balanced(self) -> bool:
-        """Whether everything adds up."""
+        """Whether the balances of all servers and tables add up."""
         return self.difference == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For /status and JSON."""
+        """All balances, by server and by table, for /status and JSON."""
         return {
             "messages": {name: part.to_dict() for name, part in sorted(self.messages.items())},
             "rows": {name: part.to_dict() for name, part in sorted(self.rows.items())},
@@ -132,7 +132,7 @@ class Balance:
         ]
 
     def totals(self) -> tuple[MessageBalance, RowBalance]:
-        """All servers together, and all tables."""
+        """The sums of the messages of all servers, and of the rows of all tables."""
         messages, rows = MessageBalance(), RowBalance()
         for some in self.messages.values():
             messages.received += some.received

@@ -87,7 +87,7 @@ class BatchStore:
         return found
 
     def find(self, batch_id: int) -> Removed | None:
-        """What `remove` would return."""
+        """The table, rows and bytes of a batch; None if it is not there."""
         row = self._db.execute(
             "SELECT table_name, row_count, byte_count FROM batches WHERE batch_id = ?",
             (batch_id,),

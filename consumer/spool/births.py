@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _OF_SPOOL: Final = 4
 """Births of all servers take this part of the spool at most."""
 _OF_BIRTHS: Final = 4
-"""Births of one node take this part of that at most."""
+"""Births of one node take this part of the bound of all births at most."""
 MOST_BYTES: Final = 512 << 20
-"""And never more than this: a start reads them all."""
+"""Most bytes of the births of all servers, however large the spool: a start reads them all."""
 
 _AFTER_LEAVING: Final = 7 / 8
 """Once some have to leave, so many do that this part of the bound is left.
@@ -41,7 +41,7 @@ _STEP: Final = 4096
 _FOR_A_ROW: Final = 1024
 _SIZE_BYTES: Final = 4
 _TAKEN_BACK: Final = 2
-"""In the place of 1 in `stale`: what was said of some tags was taken back by data.
+"""Value of the column `stale` beside 0 and 1: STALE, but data took it back for some tags.
 
 An earlier release reads it as 1.
 """
@@ -181,7 +181,7 @@ class BirthStore:
 
 
 class _Taken(NamedTuple):
-    """What the births of a node take, and what says who is to leave first."""
+    """Bytes that the births of a node take, and what decides when the node is let go."""
 
     node: KeptNode
     size: int
@@ -296,7 +296,7 @@ class _Writing:
         return self._total - before + of_node + size <= self._most
 
     def _take_of(self, node: KeptNode, other_than: str | None = None) -> int:
-        """What a node's births take, without that of one device ('' is the node itself)."""
+        """Bytes that a node's births take, without that of one device ('' is the node itself)."""
         [(size,)] = self._db.execute(
             f"SELECT coalesce(sum({_TAKES}), 0) FROM births WHERE {_OF_NODE} "  # noqa: S608 - ours
             "AND device_id IS NOT ?",
@@ -305,7 +305,7 @@ class _Writing:
         return int(size)
 
     def _let_leave(self, staying: KeptNode, most: int) -> None:
-        """Let nodes go until all births take so much at most, see `_order`."""
+        """Let other nodes go, by `_order`, until the births of all take `most` bytes at most."""
         assert self._total is not None
         rows = self._db.execute(
             f"SELECT births.server, births.group_id, births.edge_node_id, sum({_TAKES}), "  # noqa: S608 - ours
@@ -326,7 +326,7 @@ class _Writing:
 
 
 def _order(taken: _Taken) -> tuple[bool, int, int, KeptNode]:
-    """Who leaves first: the dead, then who was not heard of for hours, then who takes most.
+    """Sort key of nodes to let go: the dead, then those unheard for hours, then the largest.
 
     So large births of many invented nodes push each other out, not those of nodes that speak.
     """
@@ -345,7 +345,7 @@ def _count_again(db: Transaction) -> None:
 
 
 def _takes(packed: int, topic: str) -> int:
-    """What `_TAKES` says of a birth that is not in the table yet."""
+    """Bytes that a birth will take in the table, as the SQL of `_TAKES` counts them there."""
     size = packed + 3 * len(topic.encode("utf-8", "surrogatepass")) + _FOR_A_ROW
     return (size + _STEP - 1) // _STEP * _STEP
 

@@ -95,7 +95,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is written is committed at the end, or taken back.
+        """A transaction: all that is written inside is committed at its end, or taken back.
 
         Raises:
             SpoolFileGone: the file was deleted or replaced.
@@ -126,7 +126,7 @@ class Database:
             raise SpoolError(f"the spool {self._path} is closed")
 
     def _meaning_of(self, error: sqlite3.Error) -> SpoolError:
-        """What an error of SQLite means; that the file is damaged is noted."""
+        """Translate an error of SQLite; if it tells of a damaged file, that is remembered."""
         meaning = spool_file.spool_error(error, self._path)
         if isinstance(meaning, SpoolDamaged):
             self.note_damage(meaning)
@@ -169,7 +169,7 @@ class Database:
         return error
 
     def look_at_files(self) -> None:
-        """See whether the files are where they were, and what they were: see `gone`, `damage`."""
+        """Set `gone` if a file was deleted or replaced, `damage` if it was overwritten in place."""
         with self.mutex:
             if self.closed or self.gone is not None:
                 return

@@ -1,4 +1,4 @@
-"""What could not be delivered or read, as it is kept in the spool's file.
+"""Dead letters, as they are kept in the spool's file.
 
 Two sorts: rows that Zerobus refuses, and messages that could not be read or waited in vain for
 a birth. The file may be looked at while a consumer runs. Nothing is sent again from here:
@@ -115,7 +115,7 @@ class DeadLetters:
         return [DeadLetter(*row) for row in rows]
 
     def kept(self) -> dict[LetterKind, Use]:
-        """How many letters of each kind there are, in rows or messages, and bytes."""
+        """Dead letters of each kind in the file: their number, as rows or messages, and bytes."""
         return all_kept(self._db)
 
     def show(self, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolLocked
 from consumer.spool.layout import Sync, check_layout, prepare
 
 CHECK_SUFFIX: Final = ".check"
-"""Of an empty file that says: look at all of the spool's file when it is opened."""
+"""Suffix of an empty file that asks for a look at the whole spool's file at the next start."""
 
 _NOT_OF_OTHERS: Final = 0o077
 _INDEX_STEP: Final = 4096
@@ -134,7 +134,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def _was_spool(path: Path) -> bool:
-    """Whether a file that is nothing known any more was a spool, by what is beside it."""
+    """Whether a file that is no database any more was a spool: its own files lie beside it."""
     return beside(path, ".reserve").exists() or beside(path, CHECK_SUFFIX).exists()
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a fleet in the spool's file: births, held messages, dead messages.
+"""Births, held messages and dead messages of a fleet in the spool's file.
 
 Everything runs inside a transaction of the spool, so that what is remembered of a node
 is always that of the last batch whose rows were kept.
@@ -35,7 +35,7 @@ _MOST_BYTES_AT_ONCE: Final = 4 << 20
 
 
 class FleetStore:
-    """What is kept of the nodes behind one MQTT server. Methods run inside a transaction.
+    """Keeps state of the nodes behind one MQTT server. Methods run inside a transaction.
 
     Args:
         server: the name of the MQTT server.
@@ -43,7 +43,7 @@ class FleetStore:
         dead_letter_bytes: bound of dead letters, of which dead messages have their share.
 
     Attributes:
-        births: what is kept of births.
+        births: the births of these nodes.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FleetStore:
         ]
 
     def forget_held(self, db: Transaction, held_ids: Iterable[int]) -> None:
-        """These messages wait no longer, and what became of them is committed as well."""
+        """Delete held messages that wait no longer, with the commit of what became of them."""
         db.executemany("DELETE FROM held WHERE held_id = ?", ((held_id,) for held_id in held_ids))
 
     def write_held(self, db: Transaction, held: Sequence[HeldMessage], room: int) -> int:
@@ -223,7 +223,7 @@ def _keep_the_latest(db: Transaction, most_bytes: int) -> None:
 
 
 def _size_of(message: Message) -> int:
-    """What a message takes in the file."""
+    """Bytes that a message takes in the file."""
     topic = message.topic.encode("utf-8", "surrogatepass")
     return len(message.payload) + len(topic) + shares.FOR_A_MESSAGE
 

@@ -30,10 +30,10 @@ _HEALINGS: Final = tuple(each.value for each in Healing if each is not Healing.O
 
 @dataclass(frozen=True, slots=True)
 class NodeAccount:
-    """One node's account of the period, or that of all together.
+    """The account of one node, or of all nodes together, over the period of a report.
 
     Args:
-        sums: of the period.
+        sums: the hourly sums of the period, added up.
         last_us: when the last message came, microseconds since 1970 UTC; None if that is not
             known.
         unheard_since_us: since when nothing is known of a node that was alive when the
@@ -69,7 +69,7 @@ class NodeAccount:
         return self.sums.gaps - healed
 
     def as_dictionary(self) -> dict[str, Any]:
-        """For JSON."""
+        """The account for JSON: expected, received and missing messages, gaps by healing."""
         sums = self.sums
         return {
             "expected": self.expected if self.whole else None,
@@ -95,7 +95,7 @@ class NodeAccount:
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    """One record of a gap; times are microseconds since 1970 UTC. See docs/gaps.md."""
+    """One record of a gap (docs/gaps.md). Times are microseconds since 1970 UTC."""
 
     server: str
     group_id: str
@@ -113,7 +113,7 @@ class GapRow:
     history_rows: int
 
     def as_dictionary(self) -> dict[str, Any]:
-        """For JSON: times as text, and what the number missing means."""
+        """The record for JSON: times as ISO 8601 text; numbers missing are modulo 256."""
         found = asdict(self)
         for name in ("found", "from", "to", "healed"):
             found[name] = _iso(found.pop(f"{name}_us"))
@@ -151,11 +151,11 @@ class GapReport:
 
     @property
     def seen_in_part(self) -> int:
-        """How many nodes are not seen whole."""
+        """The number of nodes of which not all that they publish is subscribed to."""
         return sum(not account.whole for account in self.nodes.values())
 
     def as_dictionary(self) -> dict[str, Any]:
-        """For JSON."""
+        """The whole report for JSON: period, totals, nodes and the newest records."""
         total = self.total.as_dictionary()
         del total["last_message"], total["unheard_since"]
         unheard = sum(each.unheard_since_us is not None for each in self.nodes.values())

@@ -20,7 +20,7 @@ MOST_GAPS: Final = 100_000
 """Records of each server; of older gaps the hourly sums remain."""
 
 MOST_HOURLY_ROWS: Final = 1_000_000
-"""Of all nodes and hours, some 30 MB: 31 days of 1,300 nodes, four days of 10,000."""
+"""Hourly rows of all nodes, some 30 MB: 31 days of 1,300 nodes, or four days of 10,000."""
 
 MOST_NODES: Final = 100_000
 _OF_SPOOL: Final = 48
@@ -29,7 +29,7 @@ _OF_ROOM: Final = 16
 """New names take this part of what room there is: each is in a row, an index and the log, and long
 ones have a page for themselves in each of them."""
 _EARLY: Final = 8
-"""When such a part of that is new, too much is looked for before the hour is over."""
+"""A trim is due at once when this part of the bound, `_OF_SPOOL`, came since the last one."""
 
 _HOURLY_ROW_BYTES: Final = 64
 # Names are in the row and in an index.
@@ -140,7 +140,7 @@ class GapStore:
         )
 
     def _latest(self, gaps: Iterable[Gap], room: int | None) -> list[Gap]:
-        """Those of some gaps that `trim` would leave: what one commit writes is in the log, too."""
+        """The newest gaps that fit the bound at once: what a commit writes is in the log, too."""
         latest: list[Gap] = []
         left = most = self._most_at_once(room)
         for gap in sorted(gaps, key=lambda each: each.number, reverse=True):
@@ -313,7 +313,7 @@ class GapStore:
         ]
 
     def read_sent(self, db: Transaction) -> dict[NodeKey, int]:
-        """When the last message of each node was sent, in µs."""
+        """When the last message of each node was sent, in microseconds since 1970 UTC."""
         rows = db.execute(
             "SELECT group_id, edge_node_id, sent_us FROM edge_nodes WHERE server = ?",
             (self._server,),

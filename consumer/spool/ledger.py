@@ -57,7 +57,7 @@ Key = tuple[str, str]
 
 
 class Ledger(Participant):
-    """What is not in the file yet. Balanced at any time; thread-safe.
+    """Amounts of messages and rows that are not in the file yet. Balanced, and thread-safe.
 
     A batch is put together with `received`, `messages` and `rows`. Then either it takes part in
     the commit of its rows; or `lose` says that it was lost, or `postpone` that it is not worth a
@@ -74,20 +74,21 @@ class Ledger(Participant):
     # ------------------------------------------------------------------ a batch
 
     def refuse(self, server: str, reason: str, count: int = 1) -> None:
-        """So many messages did not get beyond the connection. Any thread may say so."""
+        """Count messages of a server that the connection refused for a reason. From any thread."""
         with self._lock:
             self._waiting[MESSAGES + server, RECEIVED] += count
             self._waiting[MESSAGES + server, DISCARDED + reason] += count
 
     def received(self, server: str, count: int) -> None:
-        """So many messages of a server are about to be decoded."""
+        """Count messages of a server that are about to be decoded, for the batch."""
         with self._lock:
             self._batch[MESSAGES + server, RECEIVED] += count
 
     def messages(self, server: str, decoded: Decoded, held: int) -> None:
-        """What became of a server's messages; so many wait now, those of earlier batches included.
+        """Count what became of a server's messages in the batch.
 
-        The quarantined ones are counted where they are kept.
+        `held` wait now, those of earlier batches included. Quarantined ones are counted
+        where they are kept.
         """
         scope = MESSAGES + server
         with self._lock:
@@ -108,12 +109,12 @@ class Ledger(Participant):
             self.rows(batch.table, len(batch.rows))
 
     def drop(self, table: str, rows: int, reason: str) -> None:
-        """So many rows of the batch go nowhere."""
+        """Count rows of the batch that are dropped for a reason."""
         with self._lock:
             self._batch[ROWS + table, DROPPED + reason] += rows
 
     def take_back(self, server: str, messages: int, reason: str) -> None:
-        """So many messages of the batch were read, and nothing of it is kept."""
+        """Count messages of the batch as discarded, not decoded: nothing of them is kept."""
         with self._lock:
             self._batch[MESSAGES + server, DECODED] -= messages
             self._batch[MESSAGES + server, DISCARDED + reason] += messages
@@ -165,12 +166,12 @@ class Ledger(Participant):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something waits for a commit."""
+        """Whether amounts wait for a commit, those of the present batch aside."""
         with self._lock:
             return any(self._waiting.values())
 
     def waiting(self) -> dict[Key, int]:
-        """What waits for a commit, the batch on its way not included."""
+        """Amounts by scope and account that wait for a commit, those of the present batch aside."""
         with self._lock:
             return dict(self._waiting)
 
@@ -184,11 +185,11 @@ class Ledger(Participant):
                     add(db, amounts)
 
     def piece(self, table: str, rows: int) -> Participant:
-        """So many rows of the batch, which are committed before the rest of it."""
+        """A participant for the commit of `rows` rows of the batch before the rest of it."""
         return _Piece(self, table, rows)
 
     def piece_committed(self, table: str, rows: int) -> None:
-        """They were: the batch has so many rows less."""
+        """Take rows of a piece that was committed off the batch."""
         with self._lock:
             self._batch[ROWS + table, PRODUCED] -= rows
 
@@ -206,10 +207,10 @@ class Ledger(Participant):
     def restored(
         self, db: sqlite3.Connection, server: str, held: int, *, later: bool = False
     ) -> int:
-        """So many messages of a server wait again; what else waited died with the last run.
+        """Count messages of a server that wait again after a start; the others are lost.
 
-        `later`: nothing can be written now, so it goes with the next commit. A run that is killed
-        before finds the same as this one.
+        What else waited died with the last run. `later`: nothing can be written now, so it goes
+        with the next commit. A run that is killed before finds the same as this one.
 
         Returns:
             How many were lost.
@@ -232,7 +233,7 @@ class Ledger(Participant):
         return max(lost, 0)
 
     def held_again(self, server: str, count: int) -> None:
-        """So many quarantined messages wait again; their transaction says so itself."""
+        """Count quarantined messages that wait again; their own transaction writes it."""
         with self._lock:
             self._held[server] = self._held.get(server, 0) + count
 

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _AGAIN_BYTES: Final = 16 << 20
-"""So much is sent again at a time."""
+"""Bytes of dead letters that are sent again at a time."""
 
 
 def _takes(blob: bytes, error: str, topic: str | None, payload: bytes | None) -> int:
-    """What a letter takes that is not in the table yet; see `rows_kept`."""
+    """Bytes that a letter will take in the table: rows, payload, and words beyond some."""
     words = sum(len(each.encode("utf-8", "surrogatepass")) for each in (error, topic or ""))
     return len(blob) + len(payload or b"") + max(0, words - FREE_OF_CHARGE)
 
@@ -47,9 +47,9 @@ class Kept(enum.Enum):
 
     NOW = "now"
     BEFORE = "before"
-    """They are there already, from before a crash."""
+    """The rows were kept already, before a crash."""
     NOT_AT_ALL = "not at all"
-    """There is no room for them."""
+    """There is no room for the rows."""
 
 
 class LetterStore:
@@ -81,7 +81,7 @@ class LetterStore:
         self._budget = budget
 
     def count(self) -> dict[LetterKind, Use]:
-        """What is kept now, by kind; `deadletter drop` may have been at work."""
+        """Letters that are kept now, by kind; counted anew if another program changed the file."""
         version = self._version()
         if self._counted is None or self._counted[0] != version:
             self._counted = (version, rows_kept(self._db))

@@ -1,4 +1,4 @@
-"""Who may use a spool's file: one consumer, under whatever name it opens the file."""
+"""Locks that give a spool's file to one consumer, under whatever name it opens the file."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class FileLock:
         self._db = held
 
     def keep_log(self) -> None:
-        """From now on SQLite neither copies the log nor deletes it when it closes the file.
+        """Keep SQLite from copying the log, and from deleting it, when it closes the file.
 
         It deletes by name. And what it would free on a full disk, others would take.
         """
@@ -181,7 +181,7 @@ def open_own(path: Path) -> int:
 
 
 def refuse_foreign(path: Path) -> None:
-    """See that what lies beside a spool's file is the spool's own, as far as it is there.
+    """Refuse files beside a spool's file that are not the spool's own.
 
     Raises:
         SpoolError: one of them is a link, or no file, or has another name as well.

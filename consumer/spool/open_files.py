@@ -44,7 +44,7 @@ class OpenFiles:
         self._logs = {suffix: _identity(beside(path, suffix)) for suffix in _LOGS}
 
     def missed(self, copy_log: Callable[[], bool]) -> SpoolFileGone | None:
-        """What to say when a file was deleted or replaced; None if all is there.
+        """The error that tells of a file that was deleted or replaced; None if all is there.
 
         If only the log is gone, and nothing lies in its place, `copy_log` saves what is in it:
         nobody else writes to the file then.
@@ -66,7 +66,7 @@ class OpenFiles:
         return ""
 
     def damage(self) -> SpoolDamaged | None:
-        """What to say when the file was emptied or written over in place; None if it was not."""
+        """The error that tells of a file that was emptied or written over in place; None if not."""
         found = self._application_id()
         if found == layout.APPLICATION_ID:
             self._number = found  # that of a new file is in its log at first
@@ -117,10 +117,10 @@ def _gone(path: Path, known: Identity) -> str:
 
 
 def _identity(path: Path) -> Identity | None:
-    """Which file a name leads to; None if there is none.
+    """Device and number of the file that a name leads to; None if there is none.
 
     Raises:
-        OSError: that cannot be seen.
+        OSError: it cannot be looked up.
     """
     try:
         found = path.lstat()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 MOST_DAMAGED_FILES: Final = 3
-"""When so many damaged files lie there, the next one is not set aside."""
+"""Damaged files that may lie beside a spool; the next one after them is not set aside."""
 
 # Read whole after a stop that was not in order: a tenth of a second to a second.
 _SMALL_BYTES: Final = 256 << 20
@@ -90,7 +90,7 @@ def ask_for_check(path: Path) -> None:
 
 
 def damaged_files(path: Path) -> list[Path]:
-    """What was set aside of the spool at `path`, oldest first, without the logs."""
+    """Damaged files that were set aside of the spool at `path`, oldest first, without logs."""
     found = path.parent.glob(f"{path.name}.damaged-*")
     return sorted(each for each in found if not each.name.endswith(("-wal", "-shm")))
 

@@ -1,4 +1,4 @@
-"""What could not be written because the disk is full, and is written when there is room again.
+"""Writes that wait in memory until a full disk has room again.
 
 A start on a full disk writes nothing that cannot wait, and batches that Zerobus has acknowledged
 are not sent again by this process, though they cannot be deleted yet. Whatever is in here when
@@ -49,7 +49,7 @@ class PutOff:
         self._changes.append(change)
 
     def is_due(self) -> bool:
-        """Whether to try again: not all the time."""
+        """Whether the last try is long enough ago to try again."""
         return self._clock() - self._tried_at >= _TRY_EVERY
 
     def keep_batches(
@@ -83,7 +83,7 @@ class PutOff:
             change(db)
 
     def written(self) -> None:
-        """What `write` wrote is committed."""
+        """Forget schemas and changes: the transaction that wrote them was committed."""
         self.schemas.clear()
         self._changes.clear()
 

@@ -1,4 +1,4 @@
-"""What can be read of a damaged spool file is put into a new one, row by row.
+"""Copies what can be read of a damaged spool file into a new one, row by row.
 
 Rows are looked up one at a time, so that a damaged page costs only what is on it. Where a
 table cannot be walked through from the beginning, it is also walked from the end, and the ids
@@ -78,7 +78,7 @@ class Salvage:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For the status."""
+        """The counts for /status and the log. JSON-compatible."""
         return {
             "kept_as": str(self.kept_as),
             "rows_saved": self.rows_saved,
@@ -241,7 +241,7 @@ class _Copy:
         self._salvage.rows_set_aside += batch["row_count"]
 
     def _numbers(self) -> None:
-        """See to it that no id is given twice."""
+        """Continue the ids of each table behind those of the damaged file: none comes twice."""
         highest: Counter[str] = Counter()
         with contextlib.suppress(sqlite3.Error):
             highest.update(dict(self._source.execute("SELECT name, seq FROM sqlite_sequence")))
@@ -316,9 +316,10 @@ class _Copy:
         return [each for each in tried if self._entry(table, ["rowid"], "rowid", (each,))]
 
     def _walk(self, query: str) -> tuple[list[tuple[Any, ...]], bool]:
-        """What a query finds from the beginning, and after an error from the end.
+        """Rows that a query finds from the beginning, and after an error from the end.
 
-        With whether there was no error.
+        Returns:
+            The rows, each once, and whether there was no error.
         """
         found: dict[tuple[Any, ...], None] = {}
         for order in ("ASC", "DESC"):

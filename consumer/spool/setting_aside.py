@@ -63,7 +63,19 @@ class SettingAside:
         error: str,
         origin: tuple[str | None, bytes | None],
     ) -> bool:
-        """Keep rows of a batch as a dead letter; see `Spool.set_aside`."""
+        """Keep rows of a batch that cannot be delivered as a dead letter, or drop them.
+
+        Args:
+            batch: the rows' batch.
+            start: the first of its rows that is kept.
+            stop: the row behind the last one that is kept.
+            reason: why they cannot be delivered, as a word.
+            error: what was said of them.
+            origin: topic and payload of the message that they come from, where known.
+
+        Returns:
+            Whether they are kept, and were not before.
+        """
         part = EncodedRows(batch.rows.array.slice(start, stop - start)).to_blob()
         first_row = batch.position(start)
         place = (batch.table, batch.schema_id, batch.batch_id, first_row, stop - start)

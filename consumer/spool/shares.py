@@ -34,7 +34,7 @@ MESSAGE_TAKES: Final = f"length(payload) + length(CAST(topic AS BLOB)) + {FOR_A_
 
 
 class LetterKind(enum.StrEnum):
-    """What sort of a dead letter it is."""
+    """Kinds of dead letters, each with a share of the bound."""
 
     REFUSED = "refused"
     """Rows that Zerobus refuses, and batches that are damaged on the disk."""
@@ -49,7 +49,7 @@ _PARTS: Final = {LetterKind.REFUSED: 2, LetterKind.OVERSIZED: 4, LetterKind.UNRE
 
 
 class Use(NamedTuple):
-    """What letters of one kind take: so many rows or messages, so many bytes."""
+    """Dead letters of one kind: their number, as rows or messages, and their bytes."""
 
     number: int = 0
     size: int = 0
@@ -72,7 +72,7 @@ def dead_letter_shares(max_bytes: int, spool_bytes: int) -> dict[LetterKind, int
 
 
 def rows_kept(db: sqlite3.Connection) -> dict[LetterKind, Use]:
-    """What rows take that are dead letters now."""
+    """Number and bytes of the rows that are dead letters now, by kind."""
     use = dict.fromkeys((LetterKind.REFUSED, LetterKind.OVERSIZED), Use())
     found: Iterable[tuple[str, int, int]] = db.execute(
         f"SELECT reason, sum(row_count), sum({_ROW_TAKES}) FROM dead_letters GROUP BY reason"  # noqa: S608 - ours
@@ -84,7 +84,7 @@ def rows_kept(db: sqlite3.Connection) -> dict[LetterKind, Use]:
 
 
 def messages_kept(db: sqlite3.Connection) -> Use:
-    """What messages take that are dead letters now."""
+    """Number and bytes of the messages that are dead letters now."""
     found = db.execute(
         f"SELECT count(*), coalesce(sum({MESSAGE_TAKES}), 0) FROM dead_messages"  # noqa: S608 - ours
     )
@@ -92,5 +92,5 @@ def messages_kept(db: sqlite3.Connection) -> Use:
 
 
 def all_kept(db: sqlite3.Connection) -> dict[LetterKind, Use]:
-    """What dead letters of each kind take now."""
+    """Number and bytes of the dead letters of each kind now."""
     return rows_kept(db) | {LetterKind.UNREADABLE: messages_kept(db)}

@@ -157,12 +157,12 @@ class SpoolSpace:
         self._no_room = self._no_room or by_disk
 
     def note_taken(self, *, batches: int) -> None:
-        """So many batches found room."""
+        """Note that batches found room, on the disk as well if there were any."""
         self._no_room = self._no_room and not batches
 
     @property
     def disk_is_full(self) -> bool:
-        """Whether the reserve is missing, or a batch found no room on the disk, and none since."""
+        """Whether the reserve is missing, or the disk had no room for a batch, and has little."""
         few = self.reserve.free_bytes < RESERVE_BYTES
         return self.reserve.missing or (self._no_room and few)
 
@@ -172,7 +172,7 @@ class SpoolSpace:
         return self.reserve.free_bytes >= RESERVE_BYTES // 2
 
     def look_for_room(self, *, nothing_waits: bool) -> bool:
-        """Whether there is room; after a refusal, for a good deal more than was refused.
+        """Whether batches find room; after a refusal there must be a good deal more than they need.
 
         On the edge of being full every second batch would be lost, and no node's data be whole.
         """
@@ -292,7 +292,7 @@ class Reserve:
 
     @property
     def missing(self) -> bool:
-        """Whether the space was given up, or could not be taken."""
+        """Whether the reserve is not there: it was given up, or could not be taken."""
         return self._missing
 
     @property
@@ -314,7 +314,7 @@ class Reserve:
         return True
 
     def is_needed(self) -> bool:
-        """Whether the space was given up, and is not free again."""
+        """Whether the reserve was given up, and the disk has not that much room again."""
         if self.given_up:
             self.take_back()
         return self.given_up and self.free_bytes < self._size
@@ -344,13 +344,13 @@ class Reserve:
         self._missing = self.given_up = False
 
     def _complain(self, why: str) -> None:
-        """Say why there is no reserve; not again and again, as often as it is tried."""
+        """Log why there is no reserve, once for each reason."""
         if why != self._said:
             self._said = why
             _LOG.warning("no reserve for the spool: %s", why)
 
     def _is_taken(self) -> bool:
-        """Whether an earlier run has left it: a file of our own that takes so much of the disk."""
+        """Whether the reserve of an earlier run is there: a file of its own, and large enough."""
         try:
             found = self._path.lstat()
         except FileNotFoundError:

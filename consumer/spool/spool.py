@@ -230,10 +230,12 @@ class Spool:
         schema_id: str,
         state: Mapping[str, StateValue] | None = None,
     ) -> SpooledBatch:
-        """Commit one batch.
+        """Commit one batch, with values of the state.
 
         Raises:
-            SpoolError, ValueError: as `commit` does.
+            SpoolFull: it does not fit within `max_bytes`, or on the disk (SpoolDiskFull).
+            SpoolError: the file cannot be written, or the schema id is unknown.
+            ValueError: the batch has no rows.
         """
         return self.commit([NewBatch(table, schema_id, rows)], state=state)[0]
 
@@ -374,7 +376,7 @@ class Spool:
 
     @property
     def _waits(self) -> bool:
-        """Whether there is anything in the file that a trim would take out."""
+        """Whether the file holds batches, or ones whose trim was put off."""
         return bool(self._batches.totals[0] or self._put_off.batches)
 
     def set_aside(
@@ -495,7 +497,7 @@ class Spool:
             return rows
 
     def stats(self) -> SpoolStats:
-        """What the spool holds now."""
+        """Counts of what the spool holds now, and of the room that it and its disk have."""
         with self._file.reading():
             oldest_at = self._batches.oldest_at()
             batches, rows, row_bytes = self._batches.totals
@@ -566,7 +568,7 @@ class Spool:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """What is read from other tables of the file, all of it of one moment.
+        """A transaction to read tables of the file in: all that is read is of one moment.
 
         Meanwhile no other thread reads or writes: what participants keep is of that moment, too.
 
@@ -582,10 +584,10 @@ class Spool:
                     self._db.execute("COMMIT")
 
     def read(self, query: Callable[[Transaction], Result]) -> Result:
-        """What a function reads so.
+        """Call a function that reads tables of the file; all that it reads is of one moment.
 
         Raises:
-            SpoolError: as `reading` does.
+            SpoolError: the file cannot be read, or is closed.
         """
         with self.reading() as db:
             return query(db)
@@ -618,7 +620,7 @@ class Spool:
                 self._put_off.add(both)
 
     def look_at_files(self) -> None:
-        """See whether the files are where they were, and what they were: see `gone`, `damage`."""
+        """Set `gone` if a file was deleted or replaced, `damage` if it was overwritten in place."""
         self._file.look_at_files()
 
     # -- inside ----------------------------------------------------------------------

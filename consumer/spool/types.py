@@ -1,4 +1,4 @@
-"""What goes into the spool, what comes out of it, and what it says of itself."""
+"""Batches that go into the spool and come out of it, participants, and statistics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Participant:
 
     @property
     def state(self) -> Mapping[str, StateValue]:
-        """What is to be kept under keys of the state."""
+        """Values to be kept in the state of the spool, by key, with the commit."""
         return {}
 
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
@@ -41,10 +41,10 @@ class Participant:
         """
 
     def committed(self) -> None:
-        """All that was written is durable."""
+        """Hear that the commit is done: all that was written is durable."""
 
     def failed(self) -> None:
-        """Nothing of it was written."""
+        """Hear that the commit failed: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class SpooledBatch:
     positions: NDArray[np.int32] | None = field(default=None, compare=False)
 
     def position(self, row: int) -> int:
-        """Where row `row` of these is in the whole batch."""
+        """The index in the whole batch of row `row` of this part of it."""
         return row if self.positions is None else int(self.positions[row])
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterShare:
-    """What dead letters of one kind take, may take, and how many rows found no room.
+    """Dead letters of one kind: number, bytes, bound of bytes, and rows that found no room.
 
     `count` is rows, or messages of the kind `unreadable`; `dropped` is rows since the file was
     opened: the ledger counts messages that were not kept.
@@ -91,11 +91,12 @@ class DeadLetterShare:
 
 @dataclass(frozen=True, slots=True)
 class SpoolStats:
-    """What is in the spool. `used_bytes` counts pages in use and the write-ahead log.
+    """Counts of what is in the spool, and of its room, at one moment. Sizes in bytes.
 
-    `oldest_age` is the seconds since the oldest batch was appended, 0 when there is
-    none. `disk_is_full` says that the reserve was given up, or could not be taken, `is_full`
-    that a batch was refused and there is no room yet. `dead_letters` counts rows.
+    `used_bytes` counts pages in use and the write-ahead log. `oldest_age` is the seconds since
+    the oldest batch was appended, 0 when there is none. `disk_is_full` says that the reserve was
+    given up, or could not be taken, `is_full` that a batch was refused and there is no room yet.
+    `dead_letters` counts rows.
     """
 
     batches: int

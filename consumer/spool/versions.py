@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from consumer.spool.types import Transaction
 
 VERSIONS: Final = "tag_metadata/"
-"""Begins the keys of the spool's state under which they are kept."""
+"""Beginning of the keys of the spool's state under which metadata versions are kept."""
 _END_OF_VERSIONS: Final = "tag_metadata0"
 _TOTAL_KEY: Final = "metadata_bytes"
 
 _OF_SPOOL: Final = 16
 """Versions of all nodes and devices take this part of the spool at most."""
 _OF_VERSIONS: Final = 4
-"""Those of one node or device take this part of that at most."""
+"""Versions of one node or device take this part of the bound of all versions at most."""
 _AFTER_LEAVING: Final = 7 / 8
 _FOR_A_ROW: Final = 256
 
