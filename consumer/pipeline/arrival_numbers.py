@@ -1,4 +1,4 @@
-"""Where the arrival numbers of a run begin: behind all that were ever given, whatever was lost."""
+"""Finds the first arrival number of a run: behind all that were ever given, whatever was lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ARRIVAL_KEY: Final = "next_arrival_number"
 FIRST_KEY: Final = "first_arrival_number"
-"""Under this the spool has the number from which on none was left out."""
+"""Key of the spool's state: the arrival number from which on none was left out."""
 
 _COUNTED_FROM_ONE: Final = 10**15
 """Numbers that begin at a time are greater: it is the year 2001 in microseconds."""

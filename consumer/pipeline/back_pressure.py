@@ -75,12 +75,12 @@ class BackPressure:
 
     @property
     def closed_seconds(self) -> float:
-        """How long the gate was closing or closed, in all."""
+        """Seconds that the gate was closing or closed, since the start; 0 without a gate."""
         return 0.0 if self.gate is None else self.gate.closed_seconds(self._clock())
 
     @property
     def closings(self) -> dict[str, int]:
-        """How often the gate closed, by what closed it; empty without a gate."""
+        """Times that the gate closed since the start, by `ClosedBy`; empty without a gate."""
         return {} if self.gate is None else {str(by): self.gate.closings[by] for by in ClosedBy}
 
     def start(self) -> None:

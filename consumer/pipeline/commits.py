@@ -141,7 +141,7 @@ class Commits:
         self._deliveries.submit(spooled)
 
     def _tell_of_lost(self, taken: Taken) -> None:
-        """What belonged to a batch and found no room beside it."""
+        """Count births, dead and held messages of a batch that found no room beside its rows."""
         if taken.dead_lost:
             self._telemetry.add_dead_messages_lost(taken.dead_lost)
         if taken.births_left:

@@ -136,7 +136,7 @@ class Consumer:
 
     @property
     def unmended_nodes(self) -> list[dict[str, Any]]:
-        """What is wrong with edge nodes and their births do not mend; see `Rebirths.status`."""
+        """Edge nodes with a trouble that their births do not mend, for /status. JSON-compatible."""
         return self._rebirths.status()
 
     @property
@@ -179,7 +179,19 @@ class Consumer:
         return remaining
 
     def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:
-        """Ask an edge node for its births because a person wants them; see `Rebirths.ask`."""
+        """Ask an edge node for its births because a person wants them.
+
+        The request is sent within a second or so, at most every `host.rebirth.per_node`.
+
+        Args:
+            server: name of the MQTT server.
+            group_id: of the edge node.
+            edge_node_id: of the edge node.
+
+        Raises:
+            ValueError: no server has this name, the ids cannot be those of an edge node,
+                or the host is passive.
+        """
         self._rebirths.ask(server, group_id, edge_node_id)
 
     @property

@@ -104,7 +104,7 @@ class Decoding:
             self.failure = error
 
     def _see_to_the_rest(self) -> None:
-        """What is to be done from time to time, also while one giant follows the other."""
+        """Do what is due from time to time, also while one giant follows the other."""
         self._freed.look()
         self._watch.look()
         self._tend_gate()
@@ -154,7 +154,7 @@ class Decoding:
         self._commits.commit(self._read(batch, time.monotonic() if now is None else now))
 
     def _take_giant(self, giant: Giant) -> None:
-        """The same, in pieces, and between these what comes of others.
+        """Decode one giant and commit its rows in pieces, and between these what comes of others.
 
         Nothing is remembered of the giant before all of its rows are committed: who is
         killed before has not heard it.
@@ -178,7 +178,7 @@ class Decoding:
         self._commits.commit(taken, last)
 
     def _read(self, batch: InboxBatch, now: float) -> list[Taken]:
-        """What one batch gives, of every server."""
+        """Decode one batch; return what each server's part of it gave."""
         taken = self._taken = []
         for index, source in enumerate(self._sources):
             received = (batch.by_server.get(index), batch.certificates.get(index))

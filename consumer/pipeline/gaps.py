@@ -31,10 +31,10 @@ _MOST_PENDING: Final = 10_000
 _EVERY: Final = 1.0
 _TRIM_EVERY: Final = 3_600.0
 _NEW_HOURS: Final = 24
-"""So many different hours since the last trim: the clock jumps about, and it is time for one."""
+"""Different hours since the last trim from which on one is due: the clock jumps about."""
 
 _NODES_PER_SECOND: Final = 1_000
-"""Counts of so many nodes are written in a second, so that many nodes are written less often."""
+"""Nodes whose counts are written in a second: of more nodes, each is written less often."""
 
 
 class GapTotals:
@@ -53,7 +53,7 @@ class GapTotals:
         self.sessions_missed = 0
         self.unlisted = 0
         self.trims = 0
-        """How often accounts of old nodes were forgotten: those of all servers, by any of them."""
+        """Times that accounts of old nodes were forgotten; each time those of all servers are."""
 
     def add(self, change: GapChange) -> None:
         """Count a change of a gap."""
@@ -130,7 +130,7 @@ class GapRecords(Participant):
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to write."""
+        """Whether gaps or counts wait for a commit."""
         return bool(self._changed or self._sums or self._away_us)
 
     def connection_lost(self, at_us: int) -> None:
@@ -198,12 +198,12 @@ class GapRecords(Participant):
             self._trim(db, self._now_us())
 
     def failed(self) -> None:
-        """What is old is still there, too."""
+        """Take back the numbers of new gaps, and have what is old forgotten by the next commit."""
         self._new_ids = {}
         self._trim_due = 0.0
 
     def committed(self) -> None:
-        """What was written waits no longer."""
+        """Forget changes and counts that waited: they are in the spool now."""
         self._ids.update(self._new_ids)
         self._new_ids = {}
         self._changed.clear()
@@ -229,7 +229,7 @@ class GapRecords(Participant):
         return now_us
 
     def _when(self, stamp_us: int) -> int:
-        """What happened just now, and was stamped with the wall clock then."""
+        """The time of an event that was stamped by the wall clock just now, as far as believed."""
         return _or_now(stamp_us, self._now_us())
 
     def _number(self, gap: Gap) -> int:

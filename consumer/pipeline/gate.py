@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class GateState(StrEnum):
-    """Where the gate stands."""
+    """States of the gate that keeps publishers off while rows find no way on."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -39,10 +39,10 @@ class ClosedBy(StrEnum):
 
 
 class Sight(NamedTuple):
-    """What the decision depends on.
+    """The facts that open or close the gate.
 
     Args:
-        stats: of the spool.
+        stats: how full the spool and its disk are.
         waiting_rows: rows of the main table that are spooled.
         settled_rows: counts up with each row that is acknowledged, or set aside.
     """
@@ -67,7 +67,7 @@ class Gate:
         self._min_closed = min_closed
         self._ack_timeout = ack_timeout
         self.closed_since = 0.0
-        """When it last began to close."""
+        """When the gate last began to close; monotonic seconds."""
         self._left_at = 0.0
         self._closed_before = 0.0
         self._settled_rows = -1
@@ -115,7 +115,7 @@ class Gate:
             self._left_at = now
 
     def closed_seconds(self, now: float) -> float:
-        """How long the gate was closing or closed, in all."""
+        """Seconds that the gate was closing or closed, from the start until `now`."""
         present = 0.0 if self.state is GateState.OPEN else now - self.closed_since
         return self._closed_before + present
 

@@ -1,4 +1,4 @@
-"""Whose messages were refused because more came than can be read."""
+"""Counts messages that a full queue refused, and the edge nodes that most of them were of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens while the spool has no room: read on, drop the rows, know whose they are.
+"""While the spool has no room: read on, drop the rows, and remember whose they are.
 
 Messages are decoded as ever, because births, deaths and seq must go on: otherwise aliases
 would stand for something else afterwards, and every message that we drop ourselves would look
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 _SHOWN_NODES: Final = 20
 _LOG_EVERY: Final = 30.0
-"""Where it is full to and fro, no more often is told that it is."""
+"""Seconds between log lines that the spool is full, where it is so to and fro."""
 _REASON: Final = str(Reason.SPOOL_FULL)
 _OF_SPOOL: Final = 128
 """Names of those who are to be asked take this part of the spool at most, for the next run."""
@@ -171,7 +171,7 @@ class Overflow(Participant):
         return dropped
 
     def drop_rest(self, taken: Sequence[Taken]) -> None:
-        """Not even the last room suffices: rows of deaths are lost, the rest is kept for later."""
+        """Drop rows of deaths, too: not even the last room suffices. Keep the rest for later."""
         rows = sum(each.rows_left for each in taken)
         if rows:
             self._telemetry.add_dropped(rows, _REASON)
@@ -194,13 +194,13 @@ class Overflow(Participant):
 
     @property
     def state(self) -> dict[str, StateValue]:
-        """Who is to be asked, for a run that begins before they were."""
+        """Names of nodes that are still to be asked for births: the next run asks them then."""
         if not self._changed:
             return {}
         return {_key(server): _as_text(nodes, self._most) for server, nodes in self._to_ask.items()}
 
     def committed(self) -> None:
-        """It is known on disk who is to be asked."""
+        """Note that the nodes that are to be asked for births are in the spool."""
         self._changed = False
 
     def _remembered(self, server: str) -> set[NodeKey]:
@@ -210,7 +210,7 @@ class Overflow(Participant):
         return {(group_id, edge_node_id) for group_id, edge_node_id in json.loads(known)}
 
     def status(self) -> dict[str, Any]:
-        """Since the start: messages that were dropped, and the nodes that lost most."""
+        """Messages dropped since the start, and the nodes that lost most, for /status."""
         counts = [
             (count, server, *node)
             for server, nodes in self._discarded.items()

@@ -88,7 +88,7 @@ class Portions:
         ]
 
     def beside(self, giant: Giant) -> Beside:
-        """What is taken while a giant is committed."""
+        """Portions of others, to be taken between the pieces of a giant that is committed."""
         return Beside(self, self._upcoming, giant)
 
 
@@ -110,7 +110,7 @@ class Beside:
         self._size = 0
 
     def __iter__(self) -> Iterator[InboxBatch]:
-        """What has come until now; at most one batch of the intake, which is not waited for."""
+        """Portions that are there now; at most one batch of the intake, which is not waited for."""
         if not self._upcoming and self._size <= _MOST_PUT_OFF:
             self._portions.take(0.0)
         for _ in range(len(self._upcoming)):
@@ -145,7 +145,7 @@ class Beside:
         return others
 
     def _divided(self, server: int, messages: MessageBatch) -> tuple[MessageBatch, MessageBatch]:
-        """Those that are put off, and the others."""
+        """Messages of a server that are put off to the end of the giant, and the others."""
         if server in self._servers:
             return messages, MessageBatch()
         late = {each for each in set(messages.topics) if _node_of(each) in self._nodes}
@@ -165,6 +165,6 @@ class Beside:
 
 
 def _node_of(topic: str) -> NodeKey | None:
-    """Whose messages a topic has, if it is one of an edge node or device."""
+    """The edge node whose messages, or whose devices', a topic has; None if it is no such topic."""
     read = parse_topic(topic)
     return (read.group_id, read.edge_node_id) if isinstance(read, Topic) else None

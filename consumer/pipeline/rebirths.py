@@ -131,7 +131,7 @@ class Rebirths:
                     self._note(source, RebirthRequest(group_id, edge_node_id, reason))
 
     def status(self) -> list[dict[str, Any]]:
-        """What is wrong with edge nodes and their births do not mend, for /status; any thread."""
+        """Edge nodes with a trouble that their births do not mend, for /status; on any thread."""
         return [
             {
                 "server": source.name,
@@ -188,7 +188,7 @@ class Rebirths:
 
 
 def _is_moot(fleet: Fleet, group_id: str, edge_node_id: str, reason: Reason) -> bool:
-    """Whether a node has spoken while the request for it waited."""
+    """Whether a rebirth request has no reason any more: the node was unheard, and has spoken."""
     return reason is Reason.UNHEARD and not fleet.is_unheard(group_id, edge_node_id)
 
 

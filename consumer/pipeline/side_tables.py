@@ -74,7 +74,7 @@ class SideTables(Participant):
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to commit."""
+        """Whether rows or events of the side tables wait for a commit."""
         return bool(self._rows or self._pending_events)
 
     def schema_id(self, table: str) -> str:
@@ -108,7 +108,7 @@ class SideTables(Participant):
             self._pending_events.append((names, event))
 
     def batches(self) -> list[NewBatch]:
-        """What is to be committed with the versions; `settle` when it was, or was lost."""
+        """Batches of the side tables for the next commit; `settle` once it is done, or lost."""
         self._encode_events()
         return [NewBatch(table, self._schema_ids[table], rows) for table, rows in self._rows]
 
@@ -129,7 +129,7 @@ class SideTables(Participant):
             )
 
     def settle(self) -> None:
-        """What `batches` gave was committed, or was lost; so were the versions."""
+        """Forget rows and versions that were committed, or lost, together."""
         self._rows.clear()
         self._versions.settle()
 

@@ -1,4 +1,4 @@
-"""What one MQTT server's messages need on the decoding thread."""
+"""One MQTT server on the decoding thread: its fleet, tags, names, gaps and what is kept."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def join_sites(sources: list[Source]) -> None:
 
 
 def _sight(topics: tuple[str, ...]) -> Callable[[str, str], NodeSight] | None:
-    """What the configured filters show of an edge node; None: all of every one."""
+    """A function that says what the topic filters show of an edge node; None: all of each."""
     if sight_of(topics, ANY_ID, ANY_ID).whole:
         return None
     return functools.lru_cache(_MOST_REMEMBERED)(functools.partial(sight_of, topics))

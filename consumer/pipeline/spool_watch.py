@@ -1,4 +1,4 @@
-"""Whether the spool has room: two marks, so that the answer does not flutter, and a watch."""
+"""A watch over the room in the spool, with two marks, so that its answer does not flutter."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SpoolWatch:
 
     @property
     def above(self) -> bool:
-        """Whether the spool or its disk is nearly full (see Watermarks), or refused a batch."""
+        """Whether the spool or its disk is nearly full, by its watermarks, or refused a batch."""
         return self._marks.above or self.stats.is_full
 
     def look(self) -> None:
@@ -114,7 +114,7 @@ class Watermarks:
 
     Args:
         high: fill of the spool, 0 to 1, from which on it counts as nearly full.
-        low: fill below which it no longer does.
+        low: fill, 0 to 1, below which it no longer counts as nearly full.
         min_free: bytes free on the disk below which it counts as nearly full, too.
     """
 
@@ -135,7 +135,7 @@ class Watermarks:
         return stats.disk_is_full or stats.disk_free_bytes < needed
 
     def why(self, stats: SpoolStats) -> str:
-        """What makes it so, for people."""
+        """Why the spool or its disk counts as nearly full: a piece of a sentence for people."""
         if stats.disk_is_full:
             return "the disk of the spool is full"
         if stats.disk_free_bytes < self.min_free:

@@ -8,12 +8,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _JUMP_US: Final = 15 * 60 * 1_000_000
-"""More than this against monotonic time is a jump; less is an adjustment, and followed at once."""
+"""Microseconds against monotonic time from which on a change of the clock is a jump.
+
+Less is an adjustment, and followed at once.
+"""
 
 _AT_FIRST: Final = 60.0
 _EVERY: Final = 15 * 60.0
 _OBSERVATIONS: Final = 5
-"""So many, each at least a quarter of an hour after the one before: an hour and more."""
+"""Observations of one time, a quarter of an hour apart or more, until it is believed."""
 
 
 class SteadyClock:
@@ -39,7 +42,7 @@ class SteadyClock:
         self._believed = _Offset(wall() - _us(monotonic()), monotonic())
         self._other: _Offset | None = None
         self.jumps = 0
-        """How often another time was believed than before."""
+        """Times that a jump of the clock was believed."""
 
     @property
     def settled(self) -> bool:
@@ -63,12 +66,12 @@ class SteadyClock:
         return self._believed.us + _us(now)
 
     def at(self, monotonic: float) -> int:
-        """What time it was at a monotonic time, as it is known now."""
+        """The time at a monotonic time, as believed now, in microseconds since 1970 UTC."""
         return self._believed.us + _us(monotonic)
 
 
 class _Offset:
-    """What the wall clock is ahead of monotonic time, and how often that was observed."""
+    """Microseconds that the wall clock is ahead of monotonic time, observed some times."""
 
     def __init__(self, us: int, now: float) -> None:
         self.us = us
@@ -76,13 +79,13 @@ class _Offset:
         self._observed_at = self._first_at = now
 
     def stayed(self, now: float, *, long: bool) -> bool:
-        """Whether this is what the clock is, and no moment's jump."""
+        """Whether the offset was observed for long enough to be no jump of a moment."""
         if long:
             return self.observations >= _OBSERVATIONS
         return now - self._first_at >= _AT_FIRST
 
     def agrees(self, us: int, now: float) -> bool:
-        """Whether an observation is of the same clock; if so it is taken in."""
+        """Whether an observed offset differs by no jump from this one; if so it is taken in."""
         if abs(us - self.us) > _JUMP_US:
             return False
         self.us = us  # slewed, or set by a little

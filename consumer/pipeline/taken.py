@@ -1,4 +1,4 @@
-"""What one server's part of a batch gave, on its way to the spool."""
+"""Rows, memories and messages of one server's part of a batch, on their way to the spool."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Made:
         return len(self.events) - self.committed
 
     def number(self, first_arrival: int) -> None:
-        """Give those that are left the arrival numbers from this one on."""
+        """Give the rows that are not committed yet the arrival numbers from this one on."""
         self.events = self.events.numbered(first_arrival - self.committed)
 
     def encode(self) -> Iterator[EncodedRows]:
-        """What is left, a few MiB at a time."""
+        """Encode the rows that are not committed yet, a few MiB at a time."""
         start, arrived_us = self.committed, self.events.observations.received_us
         for part in self.events.encode(start):
             yield EncodedRows(part, arrived_us=int(arrived_us[start]))
@@ -59,13 +59,13 @@ Piece = list[tuple[Made, EncodedRows]]
 
 
 class Taken(Participant):
-    """What one server's part of a batch gave, on its way to the spool.
+    """Takes part in the commit of what one server's part of a batch gave.
 
     `conclude` it before it takes part in a commit.
     """
 
     def __init__(self, source: Source, decoded: Decoded, released: set[int]) -> None:
-        """What a batch gave; `released` are numbers on disk of what is held no longer."""
+        """Take what a batch gave; `released` are ids in the spool of messages held no longer."""
         self.source = source
         self.decoded = decoded
         self.made: list[Made] = []
@@ -80,7 +80,7 @@ class Taken(Participant):
         self._dropped = 0
 
     def conclude(self, *, leaving: bool = False) -> None:
-        """What is remembered with the rows is what is known now. `leaving`: there is no later."""
+        """Take the state to be committed with the rows as it is now. `leaving`: the last time."""
         source, fleet = self.source, self.source.fleet
         self.sequence, self.conduct = fleet.sequence_state(), fleet.conduct_state()
         source.gaps.take(self.decoded.gaps)
@@ -90,7 +90,7 @@ class Taken(Participant):
 
     @property
     def is_worth_a_commit(self) -> bool:
-        """Whether anything is to be written."""
+        """Whether a commit would write anything: rows, memories, messages, gaps or state."""
         return bool(
             self.made
             or self.decoded.memories
@@ -103,7 +103,7 @@ class Taken(Participant):
 
     @property
     def state(self) -> dict[str, StateValue]:
-        """What is new in the state that is kept of the server's nodes."""
+        """The state of the server's nodes that differs from what the spool has, by key."""
         source, store = self.source, self.source.store
         state: dict[str, StateValue] = {}
         if self.sequence != source.written_sequence:
@@ -154,7 +154,7 @@ class Taken(Participant):
         self.source.gaps.write(db, room)
 
     def committed(self) -> None:
-        """It is known on disk what holds now."""
+        """Note that the spool has what was written: it is not written again."""
         self.source.written_sequence = self.sequence
         self.source.written_conduct = self.conduct
         self.source.forgotten = False
@@ -163,7 +163,7 @@ class Taken(Participant):
         self.source.no_longer_held.clear()
 
     def failed(self) -> None:
-        """It may be tried again without the rows of values."""
+        """Have the gaps wait for another try, which may be without the rows of values."""
         self.source.gaps.failed()
 
     def keep_for_later(self) -> None:
@@ -200,7 +200,7 @@ def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, 
 
 
 def rows_in(piece: Piece) -> int:
-    """How many rows a piece has."""
+    """The number of rows of a piece."""
     return sum(len(rows) for _, rows in piece)
 
 

@@ -69,7 +69,7 @@ class Counted(NamedTuple):
 
     @property
     def kind(self) -> Literal["counter", "histogram"]:
-        """How Prometheus calls it."""
+        """The type of the metric, in the words of Prometheus."""
         return "histogram" if self.buckets else "counter"
 
 
@@ -155,7 +155,7 @@ class Telemetry:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How often something was not read, or with a remark, by reason."""
+        """Counts by reason of what was not read, or only with a remark, since the start."""
         return self._by_label("remarks")
 
     @property
@@ -184,7 +184,7 @@ class Telemetry:
         self._histograms["decode_seconds"].observe(seconds)
 
     def add_spooled(self, seconds: float) -> None:
-        """One commit to the spool."""
+        """Count a commit to the spool, and observe the seconds that it took."""
         self._histograms["spool_commit_seconds"].observe(seconds)
 
     def add_acknowledged(self, seconds: float) -> None:
@@ -196,11 +196,11 @@ class Telemetry:
         self._labelled("side_rows_produced", table).inc(rows)
 
     def add_dropped(self, rows: int, reason: str) -> None:
-        """Rows that were lost, knowingly."""
+        """Count rows that were lost, knowingly."""
         self._labelled("rows_dropped", reason).inc(rows)
 
     def add_discarded(self, messages: int, reason: str, server: str, example: str = "") -> None:
-        """Whole messages that were lost, knowingly; an example is an edge node."""
+        """Count whole messages that were lost, knowingly; `example` is an edge node they are of."""
         self.messages_discarded += messages
         self.add_reason(reason, messages, server, example)
 
@@ -233,7 +233,7 @@ class Telemetry:
             self.add_reason(str(reason), count, server, examples.get(reason, ""))
 
     def add_reason(self, reason: str, count: int, server: str, example: str = "") -> None:
-        """One reason, with how often it occurred and an example's topic or edge node."""
+        """Count how often a reason occurred; `example` is a topic or an edge node of it."""
         with self._lock:
             self._labelled("remarks", reason).inc(count)
             if reason in _EXPECTED:
