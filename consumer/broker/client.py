@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _Client = TypeVar("_Client", bound=mqtt.Client)
 
 _ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
-"""How PEM says it: PKCS #8 (RFC 7468, section 11), and the older forms (RFC 1421)."""
+"""Marks of an encrypted key in PEM: PKCS #8 (RFC 7468, section 11), older forms (RFC 1421)."""
 
 _NO_CERTIFICATE: Final = "no certificate that can be read in it"
 

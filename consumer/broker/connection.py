@@ -55,7 +55,7 @@ _HANDSHAKE_TIMEOUT: Final = 15.0
 _LONGEST_PAUSE: Final = 30.0
 _DISPLACED_PAUSE: Final = 60.0
 _SHORT_LIFE: Final = 300.0
-"""Whoever was thrown out sooner after it had thrown out another host waits longer."""
+"""Seconds: a connection that displaced another host and ends within them has a long pause."""
 
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
@@ -66,7 +66,7 @@ _BETWEEN_READS: Final = 0.005
 """Seconds between reads that gave something: so each of them gives much, and costs once."""
 _FEW: Final = 2
 _BETWEEN_FEW: Final = 0.04
-"""The same after a read that brought hardly a message: each read costs as much as many of them."""
+"""Seconds after a read that brought at most `_FEW` messages: a read costs as much as many."""
 
 
 class BrokerConnection:
@@ -274,11 +274,11 @@ class BrokerConnection:
         return attempt
 
     def _may_log(self, kind: str) -> bool:
-        """Whether a line about the connection is due: others may end it as often as it is made."""
+        """Whether to log a line of this kind; others may end connections as often as we connect."""
         return self._budget.allows(kind, self.server.name, ours=True)
 
     def _tell_lost(self) -> None:
-        """What comes next may not follow what came: say so, in order with the messages."""
+        """Tell the inbox, behind the messages that came, that those after them may be missing."""
         if self._heard:
             self._heard = False
             self._inbox.put_lost(self._index, time.time_ns() // 1000)
@@ -357,10 +357,7 @@ class BrokerConnection:
         return own + [(topic, SUBSCRIBE_QOS) for topic in self.server.topics]
 
     def _welcome_subscriptions(self) -> list[tuple[str, int]]:
-        """What is subscribed to beside that if the server lets us.
-
-        Births that it keeps, and how many messages it discards.
-        """
+        """Subscriptions that a server may refuse: births that it keeps, and its count of drops."""
         if not self._certificates:
             return []
         kept = [(CERTIFICATE_PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]

@@ -15,7 +15,10 @@ from consumer.log_budget import ONCE_A_MINUTE, LogBudget
 _LOG = logging.getLogger(__name__)
 
 DROPPED_TOPIC: Final = "$SYS/broker/publish/messages/dropped"
-"""Of Mosquitto (mosquitto(8), "Broker status"); other servers have it for compatibility."""
+"""Topic of the number of messages that the server discarded since it started, as text.
+
+Mosquitto defines it (mosquitto(8), "Broker status"); other servers have it for compatibility.
+"""
 
 
 class BrokerDrops:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class InboxBatch:
-    """What one `take` hands over; false when it is nothing.
+    """Messages that the inbox hands over at once, by server; false when there is nothing.
 
     `certificates` are births that servers keep; they go before the messages. `lost` holds
     the servers whose connection ended after these messages, and when:

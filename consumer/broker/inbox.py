@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from sparkplug import Message
 
 _KEPT_FREE: Final = 8
-"""One part of so many is free again after messages were let go, and is for the quieter senders."""
+"""The bound divided by this is free again after messages of a full queue were let go.
+
+It is for the senders that have less waiting than others.
+"""
 _COUNTED_ABOVE: Final = 2
-"""Until less than one part of so many is full, it is known who has how much waiting."""
+"""Bytes are counted by sender until the queue holds less than its bound divided by this."""
 
 
 FEW_MESSAGES: Final = 100
@@ -134,8 +137,14 @@ class Inbox:
     ) -> int:
         """Add messages that came together; none is a certificate, or on the topic of a death.
 
-        As `put` of one after the other would, but for its cost. The arguments are those of
-        `MessageBatch.extend`.
+        Each is kept or refused as if it had come alone; together they cost less.
+
+        Args:
+            server: index of the MQTT server in the configuration.
+            topics: one for each message.
+            payloads: one for each message, in the same order.
+            received_us: when they came, microseconds since 1970 UTC.
+            retained: whether the server had kept them.
 
         Returns:
             How many of them were refused when they arrived.
@@ -270,7 +279,7 @@ class Inbox:
         return shares
 
     def _senders_of(self, server: int) -> Senders:
-        """Whose the topics of a server are. Under the lock."""
+        """The table that names the sender of each topic of a server. Under the lock."""
         senders = self._senders.get(server)
         if senders is None:
             senders = self._senders[server] = Senders(server)

@@ -29,7 +29,7 @@ KEPT: Final = "kept"
 
 
 class Memory(Protocol):
-    """What outlives the process: the spool, as a rule."""
+    """Values by key that outlive the process; the spool keeps them, as a rule."""
 
     def get_state(self, key: str) -> int | float | str | bytes | None:
         """The value of a key."""
@@ -95,12 +95,12 @@ class OwnState:
 
     @property
     def answers(self) -> int:
-        """How many messages of others on the topic were answered."""
+        """How many births answered STATE messages of others on the own topic."""
         return 0 if self._state is None else self._state.answers
 
     @property
     def foreign_births(self) -> int:
-        """How many messages on the topic said online that this host did not publish."""
+        """How many STATE messages of others, on the own topic, said that the host is online."""
         return 0 if self._state is None else self._state.foreign_births
 
     @property
@@ -109,7 +109,7 @@ class OwnState:
         return self._state is not None and self._state.displaced
 
     def take_events(self) -> list[Event]:
-        """What happened since the last call, for the events of the server."""
+        """Hand out the events of other hosts on the own STATE topic, those since the last call."""
         events = []
         while self._untold:
             events.append(self._untold.popleft())

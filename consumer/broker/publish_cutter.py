@@ -22,7 +22,7 @@ _RETAIN: Final = 0x01
 _LONGEST_TOPIC: Final = 512
 _MOST_TOPIC_BYTES: Final = 1 << 24
 _TOPIC_BYTES: Final = 200
-"""What a remembered topic costs beside its bytes, which are there twice."""
+"""Bytes of memory that a remembered topic costs beside its own, which are there twice."""
 _MOST_PROPERTIES: Final = 1024
 _LENGTH_BYTES: Final = 4
 
@@ -40,7 +40,9 @@ class Run(NamedTuple):
 
 
 class PublishCutter:
-    """For one connection: it remembers which topics and properties are plain.
+    """Cuts plain PUBLISH packets of one connection out of the bytes that come.
+
+    It remembers which topics and properties are plain.
 
     Args:
         is_5: whether MQTT 5 is spoken, in which a PUBLISH has properties.
@@ -124,7 +126,7 @@ class PublishCutter:
         return at
 
     def _behind_properties(self, data: bytes, start: int, stop: int) -> int:
-        """Where the payload begins behind the properties at `start`; 0 if they are not plain."""
+        """Position of the payload behind the properties at `start`; 0 if they are not plain."""
         length = data[start - 1]
         end = start + length
         if length >= 128 or end > stop:

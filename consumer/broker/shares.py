@@ -47,7 +47,7 @@ _RANKS: Final[dict[str, Rank]] = {
 
 
 def sender_of(server: int, topic: str) -> tuple[str, Rank]:
-    """Whose messages on this topic of a server are, and how hard it is to do without them."""
+    """The sender of messages on a topic of a server, and how hard it is to do without them."""
     tokens = topic.removeprefix(CERTIFICATE_PREFIX).split("/", 5)
     if len(tokens) in (4, 5) and tokens[0] == NAMESPACE and len(topic) <= MAX_TOPIC_CHARACTERS:
         return f"{server}/{tokens[1]}/{tokens[3]}", _RANKS.get(tokens[2], Rank.VALUE)
@@ -75,7 +75,7 @@ def node_of(sender: str) -> tuple[int, str]:
 
 
 def size_of(topic: str, payload: bytes) -> int:
-    """What a queued message counts, in bytes."""
+    """Bytes that a message counts in the queue: its payload, overhead, and a long topic."""
     size = len(payload) + _OVERHEAD
     if len(topic) > _USUAL_TOPIC:
         size += _CHARACTER_BYTES * (len(topic) - _USUAL_TOPIC)
@@ -123,21 +123,21 @@ class Shares:
         return self._of.get(sender, 0)
 
     def add(self, sender: str, size: int) -> None:
-        """So many bytes of a sender wait now."""
+        """Count bytes of a sender that wait from now on."""
         self._of[sender] = self._of.get(sender, 0) + size
 
     def add_all(self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
-        """Messages of a server wait now."""
+        """Count messages of a server that wait from now on."""
         for sender, size in _sizes(senders, topics, payloads):
             self.add(sender, size)
 
     def take_all(self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
-        """Messages of a server wait no longer."""
+        """Take off messages of a server that wait no longer."""
         for sender, size in _sizes(senders, topics, payloads):
             self.take(sender, size)
 
     def take(self, sender: str, size: int) -> None:
-        """So many bytes of a sender wait no longer."""
+        """Take off bytes of a sender that wait no longer."""
         left = self._of[sender] - size
         if left:
             self._of[sender] = left
@@ -149,16 +149,20 @@ class Shares:
         return fair_level(self._of.values(), room)
 
     def beyond(self, level: int) -> dict[str, int]:
-        """Who has more than that, and by how many bytes."""
+        """Senders with more than `level` bytes waiting, and by how many bytes each has more."""
         return {sender: size - level for sender, size in self._of.items() if size > level}
 
 
 class Eviction:
-    """What is still to go, and what has gone.
+    """Messages that are let go from a full queue: what is still to go, and what has gone.
 
     Args:
-        over: who has more waiting than it may, and by how many bytes.
-        wanted: how many bytes are to go in all; more do not.
+        over: bytes that each sender has waiting beyond what it may.
+        wanted: bytes that are to go in all; more do not.
+
+    Attributes:
+        messages: how many messages went, by sender.
+        sizes: how many bytes went, by sender.
     """
 
     def __init__(self, over: dict[str, int], wanted: int) -> None:
@@ -169,11 +173,11 @@ class Eviction:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more is to go."""
+        """Whether enough messages were let go, or no sender has too much any more."""
         return self.wanted <= 0 or not self.over
 
     def note(self, sender: str, size: int) -> None:
-        """A message of so many bytes goes."""
+        """Take down that a message of `size` bytes goes."""
         self.wanted -= size
         self.messages[sender] = self.messages.get(sender, 0) + 1
         self.sizes[sender] = self.sizes.get(sender, 0) + size
@@ -187,7 +191,7 @@ class Eviction:
 def _sizes(
     senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]
 ) -> Iterable[tuple[str, int]]:
-    """What messages count, by sender; a sender may come several times."""
+    """Pairs of a sender and the bytes its messages count; a sender may come several times."""
     by_topic: dict[str, int] = {}
     for topic, payload in zip(topics, payloads, strict=True):
         by_topic[topic] = by_topic.get(topic, 0) + len(payload)

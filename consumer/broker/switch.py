@@ -1,4 +1,4 @@
-"""Whether a connection to a server may be: others decide it, the connection's thread obeys."""
+"""A switch that allows or ends the connection to an MQTT server, obeyed by its thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import threading
 
 
 class ConnectionSwitch:
-    """Open at first. `shut`, `open` and `stop` may be called from any thread.
+    """Says whether a connection may be; open at first.
+
+    `shut`, `open` and `stop` may be called from any thread.
 
     `barred` is set while no connection may be, because the switch is shut or the
     consumer stops; `stopping` for good once it stops.
@@ -23,7 +25,7 @@ class ConnectionSwitch:
 
     @property
     def away(self) -> bool:
-        """Whether the thread waits for the switch to open: it has no connection."""
+        """Whether the connection has ended, and its thread waits for the switch to open."""
         with self._changed:
             return self._away
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 128 * 1024
 _RECORD: Final = 16 * 1024
-"""What one TLS record has at most."""
+"""Most bytes of one TLS record."""
 _LONGEST_TURN: Final = 0.02
 """Seconds after which paho gets its turn, for its keep-alive, though more can be read."""
 _SIGN_OF_LIFE: Final = b"\xd0\x00"  # PINGRESP
@@ -45,9 +45,9 @@ class Tap:
     """What paho takes for its socket (paho.mqtt.client.SocketLike). One thread uses it.
 
     Args:
-        sock: the real one, which does not block.
-        cutter: takes what is plain.
-        deliver: gets it. What it raises ends the connection.
+        sock: the connection's socket, which does not block.
+        cutter: cuts plain PUBLISH packets out of what comes.
+        deliver: gets the packets that were cut out. What it raises ends the connection.
         clock: monotonic seconds.
     """
 
@@ -131,9 +131,14 @@ class Tap:
             self._send_unsent()
 
     def send(self, buffer: bytes | bytearray) -> int:
-        """As of a socket; what was begun before goes first.
+        """Send bytes of paho, behind acknowledgements that are half written; return how many went.
 
-        What was taken since then comes behind it: it may be an acknowledgement of an earlier one.
+        What was taken since then is acknowledged later: the bytes may hold an acknowledgement of
+        an earlier packet.
+
+        Raises:
+            BlockingIOError: the socket takes nothing now.
+            OSError: of the socket.
         """
         self._send_unsent()
         if self._unsent:
@@ -146,15 +151,15 @@ class Tap:
                 self._unsent = self._unsent[self._sock.send(self._unsent) :]
 
     def close(self) -> None:
-        """As of a socket."""
+        """Close the socket."""
         self._sock.close()
 
     def fileno(self) -> int:
-        """As of a socket."""
+        """The descriptor of the socket."""
         return self._sock.fileno()
 
     def setblocking(self, flag: bool) -> None:
-        """As of a socket."""
+        """Set whether reads and writes of the socket wait."""
         self._sock.setblocking(flag)
 
     # ------------------------------------------------------------------ reading
@@ -197,7 +202,7 @@ class Tap:
         return True
 
     def _records(self) -> bytes:
-        """What has come by TLS, which gives one record at a time: often one packet."""
+        """Read up to 128 KiB by TLS, record by record: each call gives one, often of one packet."""
         records: list[bytes] = []
         left = _CHUNK
         while left > 0:
@@ -223,7 +228,11 @@ class TappedClient(mqtt.Client):
         self._deliver = deliver
 
     def loop(self, timeout: float = 1.0) -> MQTTErrorCode:
-        """As of a paho client; acknowledges what the tap took, too."""
+        """Read and write for at most `timeout` seconds; then acknowledge what the tap took.
+
+        Returns:
+            The result of paho's loop: `MQTT_ERR_SUCCESS` while the connection lasts.
+        """
         code = super().loop(timeout)
         tap = self.socket()
         if isinstance(tap, Tap) and not self.want_write():
