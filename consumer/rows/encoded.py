@@ -84,9 +84,9 @@ class EncodedRows:
         return int(self._offsets[stop]) - int(self._offsets[start])
 
     def stop_within(self, start: int, max_records: int, max_bytes: int) -> int:
-        """Where a piece from row `start` ends that respects both limits.
+        """The row behind the longest piece from row `start` that respects both limits.
 
-        May be `start` itself, when even one row is too large for `max_bytes`.
+        `start` itself when even one row is too large for `max_bytes`.
         """
         stop = min(len(self), start + max_records)
         if self.bytes_between(start, stop) > max_bytes:

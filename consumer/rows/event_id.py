@@ -67,7 +67,7 @@ def identity(
 
 
 def place(site: str, group_id: str, edge_node_id: str, device_id: str | None) -> bytes:
-    """What the identities of all metrics of a node or device begin with."""
+    """The bytes that are hashed first for the identity of each metric of a node or device."""
     return b"".join(map(counted, (site, group_id, edge_node_id, device_id)))
 
 
@@ -142,7 +142,10 @@ def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> 
 
 
 def _few_record_digests(identity_words: U64, *words: U64) -> NDArray[np.uint64]:
-    """The same one by one, by the library: the columns would be some fifty operations on little."""
+    """XXH3-128 of few records of 48 bytes, as big-endian words: shape (n, 2).
+
+    One by one, by the library: in columns it would be some fifty operations on little.
+    """
     records = np.empty((len(words[0]), 6), dtype="<u8")
     records[:, :2] = identity_words[:2].T
     for number, word in enumerate(words, start=2):
@@ -211,7 +214,10 @@ def _fold(left: U64, right: U64) -> U64:
 
 
 def _mix(first: U64, second: U64, *secrets: int) -> U64:
-    """One row of the result per secret, for words in rows of the same number, or of one."""
+    """Mix two words with each secret (XXH3's `mix16B`): a row of the result per secret.
+
+    The words have a row per secret, or one row for all of them.
+    """
     secret = np.array(secrets)[:, np.newaxis]
     return _fold(first ^ _SECRET[secret], second ^ _SECRET[secret + 1])
 

@@ -43,7 +43,7 @@ class Versions:
 
     @classmethod
     def none(cls) -> Versions:
-        """Of a node or device that nothing is known of."""
+        """No versions: those of a node or device that nothing is known of."""
         nothing = np.empty(0, dtype=np.int64)
         return cls(nothing.view(np.uint64), nothing, nothing, pa.array([], pa.binary()))
 
@@ -59,7 +59,7 @@ class Versions:
         return found, np.where(found, position, 0)
 
     def replaced(self, ended: NDArray[np.int64], begun: Versions) -> Versions:
-        """Without those at the positions `ended`, with those that begin."""
+        """A copy without the versions at the positions `ended`, and with those that begin."""
         kept = np.ones(len(self), dtype=np.bool_)
         kept[ended] = False
         key = np.concatenate([self.key[kept], begun.key])
@@ -73,7 +73,7 @@ class Versions:
         )
 
     def to_blob(self) -> bytes:
-        """As bytes with a checksum: rows of which the first holds the heads, as one."""
+        """Encode as bytes with a checksum: a row of all keys and times, then a row per content."""
         heads = np.empty(len(self), dtype=_HEAD)
         heads["key"], heads["first_seen"] = self.key, self.first_seen
         heads["valid_from"] = self.valid_from
@@ -117,7 +117,10 @@ class VersionStore:
         self._changed: dict[str, Versions] = {}
 
     def get(self, key: str) -> Versions:
-        """Of the node or device that `key` names, changes that wait for their commit included."""
+        """The versions of the node or device that `key` names, with changes that wait for a commit.
+
+        Damaged ones count as none: they begin anew.
+        """
         changed = self._changed.get(key)
         if changed is not None:
             return changed
@@ -132,11 +135,11 @@ class VersionStore:
             return Versions.none()
 
     def put(self, key: str, versions: Versions) -> None:
-        """To be committed with the rows that tell of it."""
+        """Change the versions of a node or device; `state` hands them out for the next commit."""
         self._changed[key] = versions
 
     def state(self) -> dict[str, bytes]:
-        """What is to be committed with the rows."""
+        """Changed versions as bytes, by key, to be committed with the rows that tell of them."""
         return {key: versions.to_blob() for key, versions in self._changed.items()}
 
     def settle(self) -> None:

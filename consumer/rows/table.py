@@ -63,7 +63,7 @@ class Table:
         return pa.schema([pa.field(c.name, c.arrow_type, c.nullable) for c in self.columns])
 
     def wire_schema(self, *names: str) -> pa.Schema:
-        """Schema of these columns, as `encode` wants them."""
+        """Arrow schema of the named columns in the types that `encode` takes."""
         columns = {column.name: column for column in self.columns}
         return pa.schema([(name, columns[name].wire_type) for name in names])
 

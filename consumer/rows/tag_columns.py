@@ -82,7 +82,7 @@ class TagColumns:
         return self._prefixes.longest
 
     def prefix_sizes(self, tags: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many bytes the prefix of each row has."""
+        """Bytes of the encoded constant fields of each row."""
         return self._prefixes.sizes(tags)
 
     def identities(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
@@ -92,7 +92,7 @@ class TagColumns:
     def repeats(
         self, tags: NDArray[np.int32], digests: NDArray[np.uint64], present: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Whether each observation is the one that its tag's last present row before it was."""
+        """Whether each observation equals the last row of its tag before it that was present."""
         words = _half(digests)
         before = self._last_rows[tags]
         order = np.argsort(tags, kind="stable")
@@ -203,5 +203,5 @@ class _Records:
 
 
 def _half(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One word of each digest, as it is: 64 bits suffice to tell a tag's rows apart."""
+    """The second word of each digest: 64 bits suffice to tell a tag's rows apart."""
     return digests.view(np.uint64)[:, 1]

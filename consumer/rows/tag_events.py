@@ -61,9 +61,9 @@ _JOIN_OPTIONS: Final = pc.JoinOptions()
 _PIECE: Final = 10_000
 """Rows encoded at a time; larger pieces spend their time on fresh memory."""
 _PIECE_BYTES: Final = 8 << 20
-"""Bytes of them, of which every row repeats the name of its tag: it may be a long one."""
+"""Most bytes of rows encoded at a time: each repeats the name of its tag, maybe a long one."""
 _OWN_BYTES: Final = 200
-"""What is encoded for each row takes less than this, its text aside."""
+"""Most bytes that are encoded for one row, beside its text and its constant fields."""
 
 _MOST_CIRCUMSTANCES: Final = 4096
 
@@ -80,7 +80,7 @@ class _Circumstances:
         self._encoded: dict[int, pa.Scalar] = {}
 
     def encode(self, observations: Observations, part: slice) -> pa.Scalar | pa.BinaryArray:
-        """One piece for all rows where they agree, else one per row."""
+        """Encoded circumstances of the rows: one piece where all rows agree, else one per row."""
         code, quality = observations.quality_code[part], observations.quality[part]
         message_type, historical = observations.message_type[part], observations.historical[part]
         columns = (code, quality, message_type, historical)
@@ -143,7 +143,7 @@ class TagEvents:
         return len(self.observations)
 
     def numbered(self, first_arrival: int) -> TagEvents:
-        """The same rows with other arrival numbers, from this one on."""
+        """A copy of the rows with arrival numbers from `first_arrival` on."""
         index = _VARIABLE_SCHEMA.get_field_index("arrival_number")
         numbers = _numbers(first_arrival, len(self))
         return replace(self, variable=self.variable.set_column(index, "arrival_number", numbers))

@@ -1,4 +1,4 @@
-"""What births say of tags to rows of `tag_metadata`: one version follows the other.
+"""From what births say of tags to rows of `tag_metadata`: one version follows the other.
 
 Zerobus only appends. So a version that ends is written again, whole and under the same
 `metadata_id`, with `valid_to`; the later row of a version counts. A row is joined from
@@ -141,7 +141,7 @@ class MetadataRows:
         return pieces
 
     def _keys(self, tags: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """What names a tag, a metric of one datatype, in the versions of its owner."""
+        """Keys that name tags, metrics of one datatype, in the versions of their owner."""
         datatype = self._catalogue.datatype[tags].astype(np.uint64)
         keys: NDArray[np.uint64] = self._tags.identities(tags)[0] ^ (datatype * _SPREAD)
         return keys
@@ -153,7 +153,7 @@ class MetadataRows:
         stamp_us: int,
         valid_to: NDArray[np.int64] | None = None,
     ) -> pa.BinaryArray:
-        """One row per tag; `valid_to` where the versions end."""
+        """Encoded rows of versions, one per tag; `valid_to`, in microseconds, if they end."""
         count = len(tags)
         digests = record_digests(
             self._tags.identities(tags),
@@ -184,7 +184,7 @@ def _state_key(site: str, owner: TagOwner) -> str:
 
 
 def _content(metadata: TagMetadata) -> pa.BinaryArray:
-    """What a birth says of each tag, as encoded messages."""
+    """Encode what a birth says of each tag, long texts cut: one message per tag."""
     columns: list[Any] = [_plain(getattr(metadata, field.name), field.type) for field in _CONTENT]
     for name in _CUT:
         index = _CONTENT.get_field_index(name)
@@ -198,7 +198,7 @@ def _content(metadata: TagMetadata) -> pa.BinaryArray:
 
 
 def _plain(column: Any, arrow_type: pa.DataType) -> Any:
-    """One contiguous array of this type."""
+    """A column as one contiguous Arrow array of `arrow_type`."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     return column if column.type == arrow_type else column.cast(arrow_type)

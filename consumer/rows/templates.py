@@ -92,7 +92,7 @@ class PathTemplate:
         return has_device if name == "device_id" else True
 
     def _resolved(self, match: re.Match[str], *, has_device: bool) -> str:
-        """What stands in the format string for a placeholder of the template."""
+        """The text of the format string for a placeholder of the template."""
         name = match.group(1)
         if name in self._constant:
             return self._constant[name].replace("{", "{{").replace("}", "}}")
