@@ -35,13 +35,13 @@ _OUT_OF_DESCRIPTORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What clients may take.
+    """Bounds of what HTTP clients may take. Times in seconds.
 
     Args:
-        connections: open at once.
+        connections: most that are open at once.
         request_seconds: from the connection, or from the last answer, until the head of a
             request is complete.
-        answer_seconds: from there until the answer is given away.
+        answer_seconds: from the complete head of a request until the answer is given away.
     """
 
     connections: int = _MOST_CONNECTIONS
@@ -50,7 +50,7 @@ class ConnectionLimits:
 
     @classmethod
     def of_process(cls) -> ConnectionLimits:
-        """At most a quarter of the descriptors that the process may have."""
+        """Limits with at most a quarter of the descriptors that the process may have."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
             return cls()
@@ -63,11 +63,11 @@ class Closed(enum.StrEnum):
     TIMEOUT = "timeout"
     """No request came in time, or its answer was not ready and read in time."""
     MADE_ROOM = "made_room"
-    """It waited for its client, and longer than the others, when there were too many."""
+    """There were too many connections, and it had waited longest for its client."""
     REFUSED = "refused"
-    """There were too many, and all of them were being answered."""
+    """There were too many connections, and the requests of all were being answered."""
     NO_DESCRIPTOR = "no_descriptor"
-    """It could not be accepted: the process, or the machine, has no descriptors left."""
+    """The process, or the machine, had no descriptor left for the connection."""
 
 
 class Connections:
@@ -89,17 +89,17 @@ class Connections:
         self._untold: Counter[Closed] = Counter()
 
     def waits(self, connection: HttpConnection) -> None:
-        """From now on it is for the client to do something."""
+        """Note that a connection waits for its client."""
         self.ended(connection)
         self._waiting[connection] = None
 
     def works(self, connection: HttpConnection) -> None:
-        """From now on it is for us to do something."""
+        """Note that a request of a connection is being answered."""
         self.ended(connection)
         self._working.add(connection)
 
     def ended(self, connection: HttpConnection) -> None:
-        """It has ended, or is about to."""
+        """Note that a connection has ended, or is about to."""
         self._waiting.pop(connection, None)
         self._working.discard(connection)
 
@@ -213,7 +213,7 @@ class HttpConnection(H11Protocol):
     """One connection, which is ended when its client keeps it waiting for too long."""
 
     held: Connections
-    """Those of the server, see `of`."""
+    """The open connections of the server; set by `of`."""
 
     _deadline: asyncio.TimerHandle | None = None
 
@@ -228,7 +228,7 @@ class HttpConnection(H11Protocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It ended, whoever ended it."""
+        """Forget the connection, whoever ended it."""
         self.held.ended(self)
         if self._deadline is not None:
             self._deadline.cancel()

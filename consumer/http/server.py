@@ -113,7 +113,7 @@ class _UvicornServer(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._told.set)
 
     async def main_loop(self) -> None:
-        """As of uvicorn."""
+        """Serve until told to leave, and see to it at once; uvicorn looks ten times a second."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
@@ -122,6 +122,6 @@ class _UvicornServer(uvicorn.Server):
 
 
 def _on_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What goes wrong beside a request; that there are no descriptors was said already."""
+    """Log an error outside of requests; a lack of descriptors is logged where it is met."""
     if not isinstance(context.get("exception"), OSError) or "socket" not in context:
         loop.default_exception_handler(context)

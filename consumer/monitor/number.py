@@ -1,4 +1,4 @@
-"""What a number is that is read when somebody asks, and how Prometheus is told of it."""
+"""Numbers that are read when somebody asks, declared in tables, and told to Prometheus."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Numbers(NamedTuple, Generic[Source, Part]):
             yield metric
 
     def labels_of(self, number: Number[Part]) -> tuple[str, ...]:
-        """What the values of a number of these are told apart by."""
+        """Names of the labels that tell the values of a number of this table apart."""
         return (*self.labels, number.label) if number.label else self.labels
 
     def place(self, number: Number[Part]) -> tuple[str, str]:

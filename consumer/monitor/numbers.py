@@ -294,7 +294,7 @@ NUMBERS: Final[tuple[Numbers[Snapshot, Any], ...]] = (
     Numbers(lambda now: now.rows, _ROWS, ("table",)),
     Numbers(lambda now: now.balance, _BALANCE),
 )
-"""All of them, in the order of the documentation."""
+"""The tables of all numbers, in the order of the documentation."""
 
 
 def add_metrics(consumer: Consumer) -> None:

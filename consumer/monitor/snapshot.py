@@ -64,7 +64,7 @@ class Snapshot:
 
     @property
     def gate(self) -> dict[Key, BackPressure] | None:
-        """What closes the gate."""
+        """The back-pressure that closes the gate; None if there is no gate."""
         back_pressure = self.consumer.back_pressure
         return None if back_pressure.gate is None else {(): back_pressure}
 
@@ -118,7 +118,7 @@ class Snapshot:
 
     @property
     def balance(self) -> dict[Key, Balance] | None:
-        """Both balances."""
+        """The balances of messages and of rows; None where they cannot be read."""
         return {(): self.ledger} if isinstance(self.ledger, Balance) else None
 
     @property

@@ -76,7 +76,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
 
 
 def _numbers(now: Snapshot) -> Mapping[tuple[str, Key], dict[str, Any]]:
-    """What the table has for /status, by its place there and, in a list, the labels of the item."""
+    """The numbers of /status, by their place there and, in a list, the labels of the item."""
     found: defaultdict[tuple[str, Key], dict[str, Any]] = defaultdict(dict)
     for numbers in NUMBERS:
         for labels, part in (numbers.parts(now) or {}).items():
@@ -88,7 +88,7 @@ def _numbers(now: Snapshot) -> Mapping[tuple[str, Key], dict[str, Any]]:
 
 
 def _stream(place: Key, stats: DeliveryStats) -> dict[str, Any]:
-    """What of a stream is no number, or no metric."""
+    """The part of a stream's status that is in no table of numbers."""
     table, number = place
     return {
         "table": table,
