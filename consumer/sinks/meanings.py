@@ -261,7 +261,7 @@ MEANINGS: Final = (
         opening=True,
     ),
 )
-"""What is known, the most exact first."""
+"""The meanings of texts that are known, the most exact first: the first that fits counts."""
 
 _UNKNOWN: Final = Meaning(re.compile(""))
 

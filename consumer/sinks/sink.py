@@ -25,4 +25,4 @@ class Failed:
 
 
 StreamEvent = Acknowledged | Failed | None
-"""What is put into the queue of a stream's owner; None from others, to wake it."""
+"""An entry of the queue of a stream's owner; None comes from others, to wake the owner."""

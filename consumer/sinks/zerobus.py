@@ -62,7 +62,7 @@ class StreamOptions:
 
 
 def classify(error: Exception, *, opening: bool) -> FailureKind:
-    """What an exception of the SDK means, from its text, then from its type.
+    """The class of a failure that an exception of the SDK tells, by its text, then by its type.
 
     Args:
         error: what the SDK raised.
@@ -79,7 +79,7 @@ def classify(error: Exception, *, opening: bool) -> FailureKind:
 
 
 class _Words:
-    """What the service said: without the secret, and as much as is kept with a refused row."""
+    """Gives the service's words in errors: without the secret, and cut to what a letter keeps."""
 
     def __init__(self, client_id: str, client_secret: str) -> None:
         self._client_id = client_id
@@ -179,7 +179,7 @@ class ZerobusSink:
         workspace_url: where OAuth tokens come from.
         client_id: application id of the service principal.
         client_secret: its OAuth secret; never logged.
-        options: see `StreamOptions`.
+        options: bounds, times and recovery of the streams.
         application: product and version for the service's logs, `name/version`.
     """
 
@@ -251,7 +251,7 @@ class ZerobusSink:
         return ZerobusIngestStream(stream, generation, table, schema_id, self._words)
 
     def _below(self, text: str) -> str:
-        """What the SDK leaves out when the network or TLS fails, as a further sentence."""
+        """The cause, in brackets, that the SDK leaves out when the network or TLS fails."""
         if not is_of_network(text):
             return ""
         for url, key in ((self._workspace_url, "workspace_url"), (self.endpoint, "endpoint")):
@@ -313,10 +313,10 @@ def try_stream(
     No row is sent, and nothing is tried twice.
 
     Args:
-        endpoint: as for `ZerobusSink`, like the next three.
-        workspace_url: where the token comes from.
+        endpoint: Zerobus endpoint; `http://` for a local server.
+        workspace_url: where the OAuth token comes from.
         client_id: application id of the service principal.
-        client_secret: its OAuth secret.
+        client_secret: its OAuth secret; never logged.
         table: catalog.schema.table.
         descriptor: protobuf descriptor of its rows.
         timeout: seconds, for opening and for closing.
