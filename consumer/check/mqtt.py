@@ -220,7 +220,7 @@ class _Visit:
         return [*others, *self._heard(first, strange, seconds)]
 
     def _heard(self, first: str, strange: int, seconds: float) -> list[Finding]:
-        """What of edge nodes came while listening."""
+        """Findings about the messages of edge nodes that came while listening for `seconds`."""
         if first:
             texts = [first, *([str(self._traffic)] if self._traffic.messages else [])]
             return [Finding(Status.NOTE, self._part, text) for text in texts]

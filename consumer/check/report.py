@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a part does. Only FAIL makes the command fail."""
+    """Results of a check of one part; only FAIL makes the command fail."""
 
     OK = "ok"
     NOTE = "note"

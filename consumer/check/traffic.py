@@ -23,9 +23,9 @@ STREAM_ROWS: Final = 100_000
 STREAM_BYTES: Final = 100_000_000
 """Bytes per second that Zerobus takes over one stream."""
 ROW_BYTES: Final = 250
-"""What an encoded row has, as a rule."""
+"""Bytes of an encoded row, as a rule."""
 SPOOLED_ROW_BYTES: Final = 100
-"""What a row takes on the disk, as a rule: rows are compressed together (docs/sizing.md)."""
+"""Bytes of a spooled row on the disk, as a rule: rows are compressed (docs/sizing.md)."""
 
 _OUTAGE_SECONDS: Final = 3600
 _DATA: Final = (MessageType.NDATA, MessageType.DDATA)

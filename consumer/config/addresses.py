@@ -52,10 +52,10 @@ def split_url(url: str) -> tuple[SplitResult, int | None]:
 
 
 def is_quotable(address: str) -> bool:
-    """Whether an address may be quoted: scheme, host, port, a plain path, a number."""
+    """Whether an address can hold no secret: only scheme, host, port, a plain path, a number."""
     return _QUOTABLE.fullmatch(address) is not None
 
 
 def remove(rest: str) -> str:
-    """What to do about what follows the host: it is quoted where it is plain."""
+    """The mend for an address with something behind its host, which is quoted where it is plain."""
     return f"remove {rest!r}" if _QUOTABLE_REST.fullmatch(rest) else "remove what follows it"

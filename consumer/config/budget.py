@@ -31,7 +31,7 @@ _HELD_SHARE: Final = 12
 _FILES_SHARE: Final = 32
 _DEFINITIONS_SHARE: Final = 32
 _GROWING: Final = 1 / _QUEUE_SHARE + 1 / _HELD_SHARE + 1 / _FILES_SHARE + 1 / _DEFINITIONS_SHARE
-"""The part of the memory that grows with it."""
+"""The part of the memory, 0 to 1, that is in shares which grow with it."""
 MEMBER: Final = 140
 """Bytes of one member of a template definition, beside what it has on the wire."""
 _USUAL_PAYLOAD: Final = 16 * MIB
@@ -42,17 +42,18 @@ _LEAST_TAGS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Shares of the memory.
+    """Bounds of what the consumer keeps, as shares of `limits.memory`.
 
     Attributes:
         tags: most tags of all servers.
-        name_characters: most characters of all their names.
+        name_characters: most characters of all names of tags.
         queue_bytes: most payload bytes between MQTT and the spool.
         held_bytes: most bytes of messages that wait for births, of all servers.
-        waiting_bytes: the same of messages that wait for a missing one, and of late births.
+        waiting_bytes: most bytes of messages that wait for a missing one, and of late births, of
+            all servers.
         file_bytes: most bytes of unfinished files, of all servers.
         definition_members: most members of template definitions, of all servers.
-        definition_bytes: most bytes of the definitions on the wire.
+        definition_bytes: most bytes of template definitions on the wire, of all servers.
     """
 
     tags: int

@@ -63,7 +63,10 @@ def read_secret(path: Path) -> str:
 
 
 def _read(path: Path, most: int) -> bytes:
-    """At most so many bytes; opened without waiting, as a pipe waits for somebody who writes."""
+    """Read at most `most` bytes of a file.
+
+    It is opened without waiting: a pipe would wait for somebody who writes.
+    """
     deadline = time.monotonic() + _PATIENCE
     with io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
         content = bytearray()

@@ -68,7 +68,7 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def is_unseen(field: FieldInfo) -> bool:
-    """Whether nothing of the key's value may be quoted: a secret, or what lies beside one."""
+    """Whether nothing of the key's value may be quoted: a secret, or the name of its file."""
     return is_secret(field) or SecretFile in field.metadata
 
 

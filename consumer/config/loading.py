@@ -73,13 +73,14 @@ def parse(
     environ: Mapping[str, str] | None = None,
     secrets: bool = True,
 ) -> Configuration:
-    """Check a configuration that is already in memory; like `load` otherwise.
+    """Check a configuration that is already in memory.
 
     Args:
         mapping: Keys and values as YAML would give them.
         source: What error texts name instead of a file.
         environ: Where ${NAME} is looked up; nothing is known by default.
-        secrets: As in `load`.
+        secrets: False for readers that need none: they are neither expanded, nor read
+            from their files, nor required, and are empty in the result.
 
     Raises:
         ConfigurationError: one line `source: key: what is wrong; how to mend it`.

@@ -48,7 +48,7 @@ def _said_of(topic: str, group_id: str, edge_node_id: str, sight: NodeSight) -> 
 
 
 def _named(group_id: str, edge_node_id: str) -> tuple[str, str]:
-    """Whom it concerns, and the filter that shows all of it."""
+    """Name an edge node, or a set of them, for people, and the filter that shows all of it."""
     whole = f"{NAMESPACE}/{_level(group_id)}/+/{_level(edge_node_id)}/#"
     if edge_node_id != ANY_ID:
         place = "" if group_id == ANY_ID else f"{group_id}/"

@@ -31,10 +31,10 @@ class Problem(Exception):  # noqa: N818 - collected and worded as ConfigurationE
 
 
 class Lookup(Protocol):
-    """Where variables are looked up."""
+    """Gives values of environment variables by name."""
 
     def get(self, name: str, /) -> str | None:
-        """The value of a variable, or None."""
+        """The value of a variable; None if there is none of that name."""
 
 
 class Rationed:
@@ -48,7 +48,7 @@ class Rationed:
         self._left = _MOST_CHARACTERS
 
     def get(self, name: str, /) -> str | None:
-        """The value of a variable, or None.
+        """The value of a variable; None if there is none of that name.
 
         Raises:
             ValueError: too much was given.

@@ -35,13 +35,13 @@ class Mark(NamedTuple):
 
 
 SecretFile: Final = Mark("name of a secret's file")
-"""Is not quoted: the secret itself may stand there by mistake."""
+"""Marks a key whose value is not quoted: the secret itself may stand there by mistake."""
 
 Address: Final = Mark("address")
-"""Is quoted where no password could be in it."""
+"""Marks a key whose value is quoted where no password could be in it."""
 
 UserName: Final = Mark("user name")
-"""May look like `a:b@c`, as names with a virtual host or a domain do."""
+"""Marks a key whose value may look like `a:b@c`: a name with a virtual host or a domain."""
 
 
 class Section(BaseModel):

@@ -29,13 +29,13 @@ _DEEPEST: Final = 10
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _TEXT: Final = "tag:yaml.org,2002:str"
 _LONGEST_NUMBER: Final = 256
-"""Longer ones are not read: 1:59:59..., to the base of 60, would take a minute."""
+"""Most characters of a number that is read: 1:59:59..., to the base of 60, takes a minute."""
 # What SafeLoader raises for a text that looks like a number or a date, or is tagged as one.
 _NOT_OF_ITS_TYPE: Final = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
 
 
 class _Refused(Exception):  # noqa: N818 - worded as ConfigurationError, never escapes
-    """What is wrong with a line, in words that quote no value."""
+    """A YAML file is refused: a line of it and what is wrong, in words that quote no value."""
 
     def __init__(self, mark: Any, text: str) -> None:
         line = f"line {mark.line + 1}: " if mark is not None else ""
@@ -60,7 +60,7 @@ class _BoundedLoader(yaml.SafeLoader):
         self._depth = 0
         self._deepest = 0
         self._extents: dict[str, _Extent] = {}
-        """Of every anchor whose part has been read to its end."""
+        """The extent of the part of each anchor that has been read to its end, by name."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs are not complete

@@ -21,7 +21,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 _KEPT_FIRST: Final = ("is_historical", "arrival_number")
-"""Of copies of one observation the one that is kept is the first in this order."""
+"""Columns by which copies of one observation are ordered; the first copy is kept."""
 
 WITH_METADATA: Final = ("unit", "low", "high", "documentation")
 """Columns of tag_metadata that the joined view adds to those of tag_events."""
@@ -45,7 +45,7 @@ def create_table(table: str, definition: Table = TAG_EVENTS) -> str:
 
 
 def grants(table: str, principal: str) -> str:
-    """What the service principal needs to write to the table.
+    """GRANT statements that let the service principal write to the table.
 
     Args:
         table: catalog.schema.table.
