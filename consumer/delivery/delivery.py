@@ -19,7 +19,7 @@ _STOP_TIMEOUT: Final = 1.5
 
 
 class TableOptions(NamedTuple):
-    """How one table is delivered: the schema of its new rows, options, streams."""
+    """How one table is delivered: the schema of its new rows, options, number of streams."""
 
     schema_id: str
     options: DeliveryOptions
@@ -64,7 +64,7 @@ class Delivery:
         self.main = self._by_table[main]
 
     def __iter__(self) -> Iterator[TableDelivery]:
-        """All deliveries, that of the main table first."""
+        """The deliveries of all tables, that of the main table first."""
         return iter(self._by_table.values())
 
     @property

@@ -19,7 +19,7 @@ _BATCH_OVERHEAD: Final = 1024
 
 
 class SpooledBatches(Protocol):
-    """Where batches are read that are not in memory: a spool, or what stands before it."""
+    """A place that batches of a table are read from: a spool, or a cache before it."""
 
     def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
         """The batches of a table behind `batch_id`, about `limit_bytes` of them, at least one."""
@@ -51,7 +51,7 @@ class Handover:
 
     @property
     def lagging(self) -> bool:
-        """Whether the spool must be read because memory does not hold what comes next."""
+        """Whether the next batch is not in memory, and the spool must be read."""
         with self._lock:
             return self._lagging
 

@@ -49,16 +49,16 @@ class Call:
     rows: int = 0
     nbytes: int = 0
     offset: int | None = None
-    """Given by the stream that the call was sent on."""
+    """Number that the stream gave the call when it was sent; None before that."""
     set_aside: bool = False
-    """Not sent, but kept elsewhere: settled as soon as everything before it is."""
+    """Whether the rows are kept elsewhere, and not sent: settled once all before them is."""
     refused: bool = False
-    """A record that Zerobus refuses: not sent, and settled when a later call is."""
+    """Whether it is one record that Zerobus refuses: not sent, settled when a later call is."""
     parts: list[tuple[_Pending, int, int]] = field(default_factory=list)
 
     @property
     def too_large(self) -> bool:
-        """One record, larger than any call may be."""
+        """Whether it is one record with more bytes than any call may have."""
         return self.nbytes > MAX_CALL_BYTES
 
     def records(self) -> list[bytes]:
@@ -129,7 +129,7 @@ class InFlight:
         return not self._uncut and bool(self._calls) and all(c.refused for c in self._calls)
 
     def cut(self, max_records: int | None = None) -> Call:
-        """The next call: as many of the next rows as the limits allow, at least one.
+        """Cut the next call: as many of the next rows as the limits allow, at least one.
 
         It counts as in flight from now on. The caller sends it and notes the offset, or
         sets it aside. A call that is `refused` is one record, and is not to be sent.

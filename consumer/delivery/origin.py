@@ -1,4 +1,4 @@
-"""Where a row came from: its topic, and its payload while that is remembered.
+"""The message that a row came from: its topic, and its payload while that is remembered.
 
 The spool holds rows, not messages. A row that Zerobus refuses is usually found within
 seconds, so the last messages are kept in memory, within bounds, to be laid beside it.

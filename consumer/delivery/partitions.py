@@ -96,12 +96,12 @@ class NodeColumns:
 
 
 class TableBatches:
-    """What the streams of one table share.
+    """The batches of one table, read once and divided among its streams by edge node.
 
     Args:
-        spool: where the batches are.
-        table: whose they are.
-        streams: how many follow them.
+        spool: holds the batches.
+        table: `catalog.schema.table`.
+        streams: how many streams the rows are divided among.
         keep_bytes: row bytes of batches that were read from the spool and are kept in memory
             for the streams that come to them later.
     """
@@ -122,7 +122,9 @@ class TableBatches:
         self._complete: list[int] = []
 
     def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
-        """As `Spool.batches_after`, but what another stream has just read is not read again.
+        """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
+
+        At least one when there is one. What another stream has just read is taken from memory.
 
         Raises:
             SpoolError: the spool cannot be read.
@@ -141,7 +143,7 @@ class TableBatches:
         return found
 
     def may_take(self, stream: int) -> bool:
-        """Whether a stream may go on: not when it is far ahead of the others."""
+        """Whether a stream may take its next batch: not when it is far ahead of the others."""
         with self._lock:
             return len(self._left) < _MOST_PARTLY_SETTLED or self._taken[stream] <= min(self._taken)
 
@@ -176,7 +178,7 @@ class TableBatches:
         return divided
 
     def settled(self, batch_ids: Iterable[int]) -> None:
-        """One stream has settled all of its rows of these batches: each stream says it once."""
+        """Note that one stream has settled its rows of some batches; each stream says it once."""
         with self._lock:
             for batch_id in batch_ids:
                 left = self._left.pop(batch_id, self._streams) - 1

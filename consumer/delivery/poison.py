@@ -16,14 +16,16 @@ HANDFUL: Final = 10
 """Records of the first call after something had to be mended."""
 
 _MOST_REFUSED: Final = 100
-"""So many records refused one after the other are no poison: it is the table."""
+"""Records refused one after the other from which on the table is to blame, and not they."""
 
 _LEAST_REFUSED: Final = 10
-"""So many suffice when there are no others that could get through."""
+"""Refused records that suffice to blame the table, when no other could get through."""
 
 _THOROUGH_EVERY: Final = 3
-"""While it is the table, a probe of several calls is made as often as this, so that a few
-bad records in front cannot keep up what has been mended."""
+"""Of so many probes, while the table is to blame, one tries several records.
+
+Else a few bad ones in front would hold up a table that has been mended.
+"""
 
 _NUMBERS: Final = re.compile(r"\d+")
 
@@ -50,7 +52,7 @@ class PoisonSearch:
 
     @property
     def active(self) -> bool:
-        """Whether calls go out one at a time."""
+        """Whether a refused record is searched: calls go out one at a time."""
         return self.suspected > 0
 
     def look_closely(self, rows: int) -> None:
@@ -67,10 +69,10 @@ class PoisonSearch:
             self.in_a_row = 0
 
     def refused(self, rows: int) -> bool:
-        """So many rows were on their way when a record was refused.
+        """Take down that a record among `rows` rows, which were on their way, was refused.
 
         Returns:
-            Whether it is known which: it was the only one.
+            Whether it is known which one: there was no other.
         """
         self.suspected = max(self.suspected, rows)
         if rows == 1:
@@ -84,7 +86,7 @@ class PoisonSearch:
         return False
 
     def is_the_table(self, words: str) -> bool:
-        """Whether the refusal that was just told, in these words, is not for a record's sake."""
+        """Whether the table is to blame for the last refusal; `words` is what the service said."""
         if not self.words:
             return self.in_a_row >= _MOST_REFUSED
         same = _NUMBERS.sub("#", words) == _NUMBERS.sub("#", self.words)
@@ -94,7 +96,7 @@ class PoisonSearch:
 
     @property
     def nothing_gets_through(self) -> bool:
-        """Whether so many were refused that it is the table, if there are no others."""
+        """Whether the table is to blame, if no record is left behind the refused ones."""
         return self.in_a_row >= _LEAST_REFUSED
 
     def blame_the_table(self, words: str) -> None:
@@ -107,7 +109,7 @@ class PoisonSearch:
         self.probe()
 
     def passed(self, rows: int) -> None:
-        """So many rows were acknowledged."""
+        """Take down that rows were acknowledged: the table is not to blame."""
         if rows:
             self.in_a_row = 0
             self.words = ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Refusals:
-    """What becomes of the rows of one stream that Zerobus does not take.
+    """Finds the records of one stream that Zerobus refuses, and sets them aside as dead letters.
 
     Args:
         spool: keeps the dead letters.
@@ -27,7 +27,8 @@ class Refusals:
         health: logs what is set aside.
         recent: messages that refused rows may come from.
         stats: of the stream; what is set aside and tried is counted here.
-        lone_refusal: see `DeliveryOptions`; seconds.
+        lone_refusal: seconds that refused records wait for one behind them that gets through,
+            before they are taken for bad by themselves.
         clock: monotonic seconds.
     """
 
@@ -44,7 +45,7 @@ class Refusals:
     ) -> None:
         self.search = PoisonSearch()
         self.due: float | None = None
-        """When to judge refused records that nothing follows; None when there are none."""
+        """Monotonic seconds at which to judge refused records that nothing follows; None: none."""
         self._spool = spool
         self._in_flight = in_flight
         self._health = health

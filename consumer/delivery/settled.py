@@ -32,7 +32,7 @@ class SettledBatches:
         self._trimmed_at = 0.0
 
     def add(self, batch_ids: Iterable[int], nbytes: int = 0) -> None:
-        """These batches are settled; their rows have `nbytes` bytes, as far as that counts."""
+        """Take down settled batches; `nbytes` of their rows count towards the next trim."""
         self._batch_ids += batch_ids
         self._nbytes += nbytes
 
@@ -50,7 +50,7 @@ class SettledBatches:
         return self._trimmed_at + interval
 
     def is_due(self, *, idle: bool) -> bool:
-        """Whether to trim now; `idle` as for `trim_at`."""
+        """Whether to trim now: `idle` says that nothing is on its way that it could delay."""
         if len(self._batch_ids) >= _TRIM_BATCHES or self._nbytes >= _TRIM_BYTES:
             return True
         at = self.trim_at(idle=idle)

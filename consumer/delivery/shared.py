@@ -1,4 +1,4 @@
-"""What the streams of one table have in common."""
+"""What all streams of one table are given."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SharedOfTable:
         table: `catalog.schema.table`.
         schema_id: the descriptor that new batches are encoded for; a stream is opened
             for it at start, also when nothing waits. Older batches get theirs.
-        options: see `DeliveryOptions`; they hold for each stream.
+        options: limits, waits and pauses; they hold for each stream.
         streams: how many there are.
         spool: holds the batches.
         sink: opens the streams.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StreamState(enum.StrEnum):
-    """What a table's delivery is doing."""
+    """States of a stream, and of a table's delivery, which has the worst of its streams."""
 
     CONNECTING = "CONNECTING"
     """A stream is being opened."""
@@ -28,7 +28,7 @@ class StreamState(enum.StrEnum):
     BLOCKED = "BLOCKED"
     """Something must be mended (`DeliveryStats.cause`); tried again every few minutes."""
     CLOSED = "CLOSED"
-    """Not started, or stopped."""
+    """The delivery was not started, or has stopped."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class DeliveryStats:
     """Replaced with every failure, never changed: copies share it."""
 
     def copy(self) -> DeliveryStats:
-        """All of it at this moment."""
+        """A copy of the statistics as they are at this moment."""
         return DeliveryStats(*_all_fields(self))
 
 

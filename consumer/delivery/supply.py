@@ -43,7 +43,7 @@ class Supply:
             read_bytes=shared.options.read_bytes,
         )
         self.look_again_in: float | None = None
-        """So many seconds after `load` there may be more, even if nobody says so."""
+        """Seconds after `load` when there may be more, even if nobody says so."""
         self._batches = shared.batches
         self._index = index
         self._max_bytes = shared.options.max_inflight_bytes

@@ -35,7 +35,7 @@ class TableDelivery:
         sink: opens the streams.
         table: `catalog.schema.table`.
         schema_id: the descriptor that new batches are encoded for.
-        options: see `DeliveryOptions`; they hold for each stream.
+        options: limits, waits and pauses; they hold for each stream.
         streams: how many send in parallel.
         recent: the last messages, to be laid beside the rows that are refused.
         observe_age: is given how many seconds before its acknowledgement the first row of each
