@@ -66,12 +66,12 @@ class Interrupt:
 
     @property
     def happened(self) -> bool:
-        """Whether there was a signal."""
+        """Whether a signal to stop was received."""
         return self._received > 0
 
     @property
     def impatient(self) -> bool:
-        """Whether there was a second one."""
+        """Whether more than one signal to stop was received: the user will not wait."""
         return self._received > 1
 
     def wait(self, seconds: float) -> None:
@@ -147,7 +147,7 @@ class DemoProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     def check(self) -> None:

@@ -221,7 +221,7 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
 
 
 def _complaints(result: Result) -> list[str]:
-    """What went wrong, and where to look."""
+    """Lines that say what went wrong, and where to look; none if nothing did."""
     lines = list(result.problems)
     if result.published == 0:
         lines.append("Nothing was published.")

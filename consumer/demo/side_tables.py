@@ -23,12 +23,12 @@ _TAGS: Final = "SELECT count(*), count(unit) FROM tag_metadata_current"
 
 @dataclass(frozen=True, slots=True)
 class SideTablesLanded:
-    """What the side tables hold, that of earlier runs included.
+    """Counts of what the side tables hold, earlier runs included.
 
     Args:
-        events: events by their kind.
-        tags: tags whose metadata is there.
-        tags_with_unit: those of them that have a unit.
+        events: how many events there are of each kind.
+        tags: how many tags have metadata.
+        tags_with_unit: how many of these tags have a unit.
     """
 
     events: dict[str, int] = field(default_factory=dict)

@@ -69,7 +69,7 @@ class DemoOptions:
 class SystemReading:
     """What the parts have counted at one moment, `at` seconds on the monotonic clock.
 
-    `status` is the consumer's last /status, the same again while it does not answer;
+    `status` is the last /status that the consumer gave, also while it does not answer;
     `landed` are the rows that the local server has committed since its start.
     """
 
@@ -121,7 +121,7 @@ class System:
 
     @property
     def _processes(self) -> list[DemoProcess]:
-        """Those that were started, in the order in which they are to be stopped."""
+        """The processes that were started, in the order in which they are to be stopped."""
         broker = self.server.process if self.server is not None else None
         return [each for each in (self._consumer, self._zerobus, broker) if each is not None]
 
@@ -169,7 +169,7 @@ class System:
             process.check()
 
     def read(self) -> SystemReading:
-        """What everybody has counted up to now."""
+        """What gateways, consumer and local server have counted up to now."""
         self._status = _get_json(self._ports[2], "/status") or self._status
         if self._consumer is not None and not self._consumer.running:
             self._status = {**self._status, "stream_state": "CLOSED"}

@@ -44,11 +44,11 @@ _MISSING_SHOWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What one run landed.
+    """Counts of what one run of the demo landed in its tables, and its newest rows.
 
     Args:
         rows: rows whose event_id this run published.
-        distinct: how many different observations they are of.
+        distinct: how many different observations these rows are of.
         missing: how many published observations are not in the table.
         examples: event ids of a few that are missing.
         per_gateway: rows per source_system_id; gateways without rows included.

@@ -38,7 +38,7 @@ _MAX_UNSENT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class MqttTarget:
-    """Where and as whom to connect."""
+    """Address, credentials and TLS for connecting to an MQTT server."""
 
     url: str
     username: str | None = None

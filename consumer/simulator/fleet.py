@@ -124,7 +124,7 @@ class Gateways(NodeGroup):
 
     @property
     def ledger(self) -> Published:
-        """What was published.
+        """The ids of all values that the gateways published.
 
         Raises:
             RuntimeError: the fleet was made without a ledger.

@@ -1,4 +1,4 @@
-"""What was published, as event_ids.
+"""The event_ids of all that the simulator published.
 
 The ids are computed here from the values the simulator meant to publish, one by
 one as docs/event_id.md says. Nothing is shared with the consumer's columnar code:

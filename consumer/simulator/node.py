@@ -89,12 +89,12 @@ class SimulatedNode(threading.Thread):
 
     @property
     def online(self) -> bool:
-        """Its births are published and it is connected."""
+        """Whether the node is connected and has published its births."""
         return self._node.session is Session.ONLINE
 
     @property
     def connected(self) -> bool:
-        """It has a connection, perhaps waiting for its primary host."""
+        """Whether the node is connected, perhaps still waiting for its primary host."""
         connection = self._connection
         return connection is not None and connection.ready
 

@@ -28,7 +28,7 @@ BAD_NOT_CONNECTED: Final = -2147483126
 TRANSMISSION_VERSION: Final = "4.0.10 (b2022020721)"
 
 _BAD_ONE_IN: Final = 400
-"""Of how many changes one is a loss of quality."""
+"""One of so many changes is a loss of quality."""
 _PRODUCTS: Final = ("Valve body", "Gehäuse Größe 2", "Pièce n° 7", "轴承", 'Flange; 3/4"')
 _EPOCH_MS: Final = 1_700_000_000_000
 
@@ -45,12 +45,12 @@ class SimulatedTag:
 
 
 def ramp(slope: float) -> Signal:
-    """0 up to 100, then again."""
+    """A ramp from 0 up to 100, again and again; it rises by `slope` with each change."""
     return lambda n, _rng, _last: round(n * slope % 100.0, 6)
 
 
 def sine(period: int) -> Signal:
-    """One period in so many changes, between -100 and 100."""
+    """A sine between -100 and 100; `period` is the number of changes of one turn."""
     return lambda n, _rng, _last: 100.0 * math.sin(2.0 * math.pi * n / period)
 
 
@@ -84,7 +84,7 @@ def floats(limit: float) -> Signal:
 
 
 def toggle(n: int, _rng: random.Random, _last: Scalar) -> Scalar:
-    """True and false in turn."""
+    """A boolean that is true and false in turn."""
     return n % 2 == 1
 
 
