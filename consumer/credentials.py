@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus, unquote
 MASK: Final = "***"
 
 _DECODINGS: Final = 3
-"""How often a text may have been percent-encoded."""
+"""Times that a text is percent-decoded in search of credentials."""
 
 _QUERY: Final = re.compile(
     r"[?&;#](?:[\w.-]{0,40}(?:passw|pwd|secret|token|credential|signature|api[_-]?key)[\w.-]{0,40}"
@@ -25,7 +25,7 @@ _QUERY: Final = re.compile(
     re.IGNORECASE,
 )
 _SHORT: Final = 8
-"""Shorter ones, as for tests, are masked as words: "any" is in "many"."""
+"""Characters below which a secret is masked only as a word of its own: "any" is in "many"."""
 
 _KEY_TEXT: Final = "-----BEGIN"
 _BLANKS: Final = re.compile(r"(\s+)")

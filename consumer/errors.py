@@ -39,7 +39,7 @@ class TlsFileError(BrokerError):
         self.what = what
 
     def mend(self, where: str) -> str:
-        """What to do about it.
+        """What to do about the file, as an imperative for people.
 
         Args:
             where: the server in the configuration, such as servers[0].
@@ -85,7 +85,7 @@ class NullInRequiredColumnError(SparkplugZerobusError):
 
 
 class FailureKind(enum.StrEnum):
-    """What a refusal of Zerobus means for what comes next."""
+    """Classes of what Zerobus refuses or ends, by what has to follow."""
 
     RETRIABLE = "retriable"
     """Passes by itself: the network, the service, a rate limit."""

@@ -33,7 +33,7 @@ def escaped(text: str) -> str:
 
 
 def escaped_lines(text: str) -> str:
-    """The same for a text of several lines that we have laid out: its line ends stay."""
+    """A text that we have laid out, each of its lines `escaped`; its line ends stay."""
     return "\n".join(map(escaped, text.split("\n")))
 
 

@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Rate(NamedTuple):
-    """So many lines at once, and after them one in so many seconds."""
+    """A rate of lines: `burst` of them at once, and after them one in so many `seconds`."""
 
     burst: int
     seconds: float
@@ -33,7 +33,7 @@ EACH_KIND: Final = Rate(10, 10.0)
 """Lines of one kind, about one server, stream or table."""
 
 ONCE_A_MINUTE: Final = Rate(1, 60.0)
-"""For what says itself how much there was since the last such line."""
+"""Rate of lines that say themselves how much there was since the last one."""
 
 ALL_KINDS: Final = Rate(30, 1 / 20)
 """Lines of all kinds together that others cause: so at most 50 in any second."""
@@ -42,7 +42,7 @@ TELL_EVERY: Final = 10.0
 """Seconds after which it is said what was left out."""
 
 _FOR_NEWS: Final = 10
-"""So many lines of `ALL_KINDS` are for kinds that have said nothing for long."""
+"""Lines of `ALL_KINDS` that are kept for kinds that have said nothing for long."""
 
 _MOST_KINDS: Final = 10_000
 _ROUNDING: Final = 1e-6
@@ -95,7 +95,15 @@ class LogBudget:
         return is_allowed
 
     def is_due(self, kind: str, of: str = "", rate: Rate = EACH_KIND) -> bool:
-        """The same for who says later what he does not say now: nothing is left out."""
+        """Whether a line of a kind is to be logged now; if not, nothing is counted as left out.
+
+        For a caller that says later what it does not say now.
+
+        Args:
+            kind: of which the lines are.
+            of: which server, stream or table; each has a budget of its own.
+            rate: of the kind; always the same for one kind.
+        """
         with self._lock:
             return self._take(kind, of, rate, ours=False)
 
@@ -143,7 +151,7 @@ class LogBudget:
 
 
 class _Quota:
-    """How many lines may be logged: those that were are paid for until some moment."""
+    """The budget of one kind of lines: those that were logged are paid for until some moment."""
 
     __slots__ = ("_paid_at", "_rate")
 
@@ -152,14 +160,14 @@ class _Quota:
         self._paid_at = -math.inf
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing was said lately."""
+        """Whether the whole burst is left, since nothing was logged lately."""
         return self._paid_at <= now
 
     def has_room(self, now: float, but: int = 0) -> bool:
-        """Whether there is a line left, beside so many others."""
+        """Whether a line may be logged so that `but` others may be as well."""
         ahead = (self._rate.burst - 1 - but) * self._rate.seconds
         return self._paid_at - now <= ahead + _ROUNDING
 
     def take(self, now: float) -> None:
-        """Say a line."""
+        """Count a line that is logged."""
         self._paid_at = max(self._paid_at, now) + self._rate.seconds

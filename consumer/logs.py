@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _MOST_CHARACTERS: Final = 4_000
-"""Of a message, or of a field; a topic alone may have 65,535 bytes."""
+"""Bound of a message, and of each field, of a log line; a topic may have 65,535 bytes."""
 _MOST_OF_TRACEBACK: Final = 20_000
 
 _STRANGERS: Final = ("asyncio", "uvicorn.error")
@@ -52,7 +52,7 @@ class Seldom(logging.Filter):
         self._known: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is to be written."""
+        """Whether a record is to be written: any below a warning, others within the budget."""
         if record.levelno < logging.WARNING:
             return True
         text = str(record.msg).partition("\n")[0][: self._MOST_CHARACTERS]

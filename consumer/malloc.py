@@ -1,4 +1,4 @@
-"""What glibc's malloc keeps of the memory that was freed: little, and less when it runs short.
+"""Has glibc's malloc give freed memory back to the system, and more of it when it runs short.
 
 With another malloc, and on other systems than Linux, nothing is done.
 """

@@ -23,13 +23,13 @@ _LONGEST: Final = 400
 _MOST_PEM_BYTES: Final = 16 * 1024 * 1024
 
 TRUST_ZEROBUS: Final = "name the PEM file of the authority that signed it in SSL_CERT_FILE"
-"""How a certificate authority is made known to the Databricks SDK (rustls) and to Python."""
+"""The mend that makes a certificate authority known to the Databricks SDK and to Python."""
 
 _WANTS_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE")
 
 
 class Trouble(NamedTuple):
-    """What is wrong, and how to mend it: two pieces of a sentence."""
+    """Why a connection fails, and how to mend it: two pieces of a sentence."""
 
     text: str
     mend: str
@@ -92,7 +92,7 @@ def check_pem_files(*names: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """What another program said, short enough for one line."""
+    """A text of another program on one line, cut to 400 characters."""
     joined = " ".join(text.split())
     return joined if len(joined) <= _LONGEST else joined[:_LONGEST] + " ..."
 
