@@ -35,7 +35,7 @@ MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """Last millisecond of the year 9999. Later timestamps are treated as absent."""
 
 BEYOND_SEQ: Final = 2**31
-"""From here on a seq does not fit the column of the table, which then holds null."""
+"""The least seq that does not fit the column of the table, which then holds null."""
 
 _HANDLERS: Final = HandlerPool([sparkplug_b_columns_pb2.DESCRIPTOR])
 _SCALARS: Final = _HANDLERS.get_for_message(sparkplug_b_columns_pb2.ScalarPayload.DESCRIPTOR)
@@ -100,7 +100,7 @@ class PayloadColumns:
         self._is_one_each = same and count_nonzero(self.counts) == len(self.counts)
 
     def per_metric(self, by_message: NDArray[T]) -> NDArray[T]:
-        """What holds for each message, for each of its metrics; not to be written to."""
+        """The value of each message for each of its metrics; the array is not to be written to."""
         return by_message if self._is_one_each else by_message.repeat(self.counts)
 
     def metric(self, name: str) -> pa.Array:
@@ -127,7 +127,7 @@ class PayloadColumns:
         return np.concatenate([np.arange(*each, dtype=np.int64) for each in bounds])
 
     def metrics(self) -> pa.StructArray:
-        """All metrics with all fields."""
+        """All metrics of the batch with all fields of the schema, message by message."""
         self.metric("template_value")
         return self._metrics
 
@@ -137,7 +137,13 @@ class PayloadColumns:
         source: NDArray[np.int64],
         offsets: NDArray[np.int64],
     ) -> PayloadColumns:
-        """These messages with other metrics: those at `source`, this one's before `more`."""
+        """A copy of the messages with other metrics.
+
+        Args:
+            more: metrics with all fields, behind those of the batch.
+            source: index of each new metric among those of the batch and `more`.
+            offsets: where the metrics of each message begin; one more for the end.
+        """
         metrics = pa.concat_arrays([self.metrics(), *more]).take(pa.array(source))
         return replace(self, offsets=offsets, _payloads=[], _metrics=metrics)
 

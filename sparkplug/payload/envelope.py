@@ -68,7 +68,7 @@ def open_envelope(payload: bytes, max_bytes: int = MAX_INFLATED_BYTES) -> bytes 
 
 
 def inflated(payload: bytes, max_bytes: int) -> Iterator[bytes]:
-    """What is in an envelope, piece by piece, up to `max_bytes`; nothing if it is none."""
+    """Inflate a compressed envelope in pieces, up to `max_bytes`; none if it is no envelope."""
     outer = _head(payload)
     if outer is None or outer.uuid != COMPRESSED_UUID:
         return

@@ -115,7 +115,7 @@ def bytes_member(data_type: DataType, value: Any) -> Member | None:
 
 
 def base64_bytes(text: str) -> bytes | None:
-    """What a base64 text stands for; None if it is none."""
+    """The bytes that a base64 text encodes; None if the text is no base64."""
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -40,7 +40,7 @@ _VALUES: Final = (
     *("intvalue", "longvalue", "floatvalue", "doublevalue", "booleanvalue", "stringvalue"),
     *("bytesvalue", "datasetvalue", "templatevalue", "propertysetvalue", "propertysetsvalue"),
 )
-"""Where a value may be found: under the name of Tahu's JSON or of the protobuf schema."""
+"""Keys of a metric's value, lower case: that of Tahu's JSON, those of the protobuf schema."""
 _MOST_DIGITS: Final = 40
 
 
@@ -190,7 +190,7 @@ def _parameter(parameter: pb.Template.Parameter, source: Any) -> None:
 
 
 def _data_set(source: dict[str, Any]) -> pb.DataSet | None:
-    """None if columns, types and rows are not what they should be."""
+    """A DataSet from its JSON; None if columns, types and rows are not what they should be."""
     fields = {_plain(name): value for name, value in source.items()}
     columns = fields.get("columnnames", fields.get("columns"))
     types, rows = fields.get("types"), fields.get("rows", [])
@@ -281,7 +281,7 @@ def _natural_type(value: Any) -> DataType | None:
 
 
 def _meta_data(target: pb.MetaData, source: Any) -> None:
-    """What accompanies files and templates; what is not as it should be is left out."""
+    """Read a metric's metadata, which goes with files and templates; odd fields are left out."""
     if not isinstance(source, dict):
         return
     fields = _fields(source)
@@ -376,7 +376,7 @@ def _float(digits: str) -> float | str:
 
 
 def _int(digits: str) -> int | str:
-    """So does an integer of more digits than any datatype has."""
+    """An integer of more digits than any datatype has stays text."""
     return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 

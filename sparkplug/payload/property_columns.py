@@ -137,7 +137,7 @@ class _Sets:
         return read_values(field, reading, width)
 
     def _note_odd(self) -> None:
-        """What is read one by one."""
+        """Note the sets that cannot be read in columns, and are read one by one."""
         odd = self.values.misfit | self._unreadable
         for name in _SETS_INSIDE:
             odd |= validity(self.fields.field(name))
@@ -148,7 +148,7 @@ class _Sets:
         self.odd[unique[count > 1] // max(len(self.keys), 1)] = True
 
     def read(self) -> PropertyColumns:
-        """All sets; what it says of odd ones does not count."""
+        """Read all sets in columns; the rows of odd sets hold nothing that counts."""
         if self.odd.all():
             return _one_by_one([b""] * self.count)
         values = self.values
@@ -168,7 +168,7 @@ class _Sets:
         return PropertyColumns(**columns)
 
     def _of(self, key: str) -> pa.Array:
-        """For each set the index of its property of this key, null if it has none."""
+        """The index of each set's property of a key, as Arrow array; null if it has none."""
         found = np.full(self.count, -1, dtype=np.int64)
         if key in self.keys:
             rows = np.flatnonzero(self.key == self.keys.index(key))
@@ -220,7 +220,7 @@ class _Sets:
 
 
 def _written(kind: int, has_number: bool, integer: int, number: float, text: str | None) -> str:
-    """One value as JSON."""
+    """One property's value as JSON text; `text` of a number is written as it is."""
     if text is not None:
         return text if has_number else _quoted(text)
     if kind == ValueKind.NUMERIC:

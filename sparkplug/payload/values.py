@@ -201,7 +201,7 @@ def read_values(
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """How the rows are to be read, and how many there are of each reading."""
+    """The reading of each row by its datatype, and how many rows there are of each reading."""
 
     reading: NDArray[np.uint8]
     width: NDArray[np.uint8]
@@ -369,7 +369,7 @@ def _not_finite(number: float) -> str:
 
 
 def _raw_text(wire: _Wire, row: int) -> str | None:
-    """What a value that does not fit looks like; None for bytes and other complex members."""
+    """The text of a value that does not fit its datatype; None for bytes and complex members."""
     for name in _SCALARS:
         if wire.has(name)[row]:
             value: Any = wire.arrays[name][row].as_py()

@@ -1,4 +1,4 @@
-"""How many metrics a payload may have: two bytes on the wire may be one."""
+"""Bounds the number of metrics of a payload, of which two bytes on the wire may be one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NAMES_PER_ROW: Final = 2
 
 _ENVELOPE: Final = COMPRESSED_UUID.encode()
 _METRIC_TAG: Final = b"\x12"
-"""What each metric of a payload begins with; other bytes may have that value, too."""
+"""The byte that each metric of a payload begins with; other bytes may have that value, too."""
 _JSON_OBJECT: Final = 80
 """Bytes of a list, or of an object, that JSON is read to; with its place in another one."""
 _JSON_ITEM: Final = 60
 
 
 def metrics_in(payload: bytes) -> int:
-    """At most how many metrics a payload has. Of an envelope, what is outside."""
+    """The most metrics that a payload may have; of an envelope, those outside of it."""
     count = payload.count(_METRIC_TAG)
     # Protobuf may look like JSON at its beginning: a group that nobody reads.
     return max(count, payload.count(b"{")) if is_json(payload) else count

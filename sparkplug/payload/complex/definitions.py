@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sparkplug.pb.sparkplug_b_pb2 import Metric
 
 MAX_DEPTH: Final = 16
-"""How deep templates may be nested, and how long a line of parents may be."""
+"""Most levels that templates may be nested, and most parents in a line of definitions."""
 MAX_TEMPLATE_BYTES: Final = 4 * 1024 * 1024
 """Default for the most bytes of one encoded template. Empty members take 2 bytes on the
 wire and a multiple of that in memory, so the bytes are bounded before they are parsed."""
@@ -38,16 +38,16 @@ class TemplateProblem(StrEnum):
     MALFORMED = "malformed_template"
     """The bytes are no Template."""
     TOO_LARGE = "template_too_large"
-    """More bytes than the limit."""
+    """The template has more bytes than the limit."""
 
 
 class DefinitionProblem(StrEnum):
     """Why a definition is not remembered. A label of a counter."""
 
     UNREADABLE = "unreadable_definition"
-    """Its bytes are no Template."""
+    """The bytes of the definition are no Template."""
     NO_DEFINITION = "no_definition"
-    """It is an instance."""
+    """The template is an instance, not a definition."""
     TOO_MANY = "too_many_definitions"
     """The node has reached the limit of definitions, of their members or of their bytes."""
 
@@ -66,7 +66,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where the members of an instance are declared: `members` first, then `template_ref`."""
+    """Declarations of an instance's members: `members` first, then the definition it refers to."""
 
     template_ref: str | None = None
     members: Mapping[str, Declared] = field(default_factory=lambda: MappingProxyType({}))
@@ -127,7 +127,7 @@ class TemplateDefinitions:
         return [problem for problem in problems if problem is not None]
 
     def lines(self, shape: Shape) -> list[Mapping[str, Declared]]:
-        """Where the members of an instance are declared, the nearest declarations first."""
+        """Declarations of the members of an instance, by name, the nearest ones first."""
         nearest = [shape.members] if shape.members else []
         return [*nearest, *(each.shape.members for each in self._line(shape.template_ref))]
 

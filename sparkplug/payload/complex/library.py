@@ -37,12 +37,12 @@ class _SharedDefinitions:
 
     @property
     def members(self) -> int:
-        """What they count for in the limit: an empty definition takes room, too."""
+        """Members that count for the limit: one more per definition, as an empty one takes room."""
         return len(self.definitions) + self.definitions.members_in_all
 
 
 class DefinitionLibrary:
-    """What each edge node's last NBIRTH defined."""
+    """The template definitions of each edge node's last NBIRTH; equal sets are kept once."""
 
     def __init__(self, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES) -> None:
         self._members_left = max_members

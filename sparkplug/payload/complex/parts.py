@@ -32,13 +32,13 @@ class PartProblem(StrEnum):
     """Why parts did not become a file. A label of a counter."""
 
     DUPLICATE = "duplicate_part"
-    """The same part again; ignored."""
+    """The part was there already; it is ignored."""
     SUPERSEDED = "file_superseded"
     """Another file began on the metric before this one was complete."""
     EXPIRED = "file_expired"
     """No further part came within the time allowed."""
     TOO_LARGE = "file_too_large"
-    """More bytes than all files together may have."""
+    """The file needs more bytes than all unfinished files together may have."""
     MADE_ROOM = "file_made_room"
     """Dropped, as the one longest without a part, to make room for others."""
 
@@ -80,12 +80,12 @@ class _File:
     running: HASH = field(default_factory=_new_sum)
 
     def has_name_of(self, metadata: MetaData) -> bool:
-        """Whether the names, where both are given, are the same."""
+        """Whether file and metadata have one file name, or one of them has none."""
         named = self.about.HasField("file_name") and metadata.HasField("file_name")
         return not named or bool(self.about.file_name == metadata.file_name)
 
     def has(self, metadata: MetaData, raw: bytes) -> bool:
-        """Whether this very part is there already."""
+        """Whether the file has a part of this number and these bytes already."""
         ends = metadata.HasField("seq") and metadata.seq == self.last
         return metadata.is_multi_part is not ends and self.parts.get(metadata.seq) == raw
 

@@ -46,7 +46,7 @@ class MemberProblem(StrEnum):
 
     NAMELESS = "member_without_name"
     DAMAGED = "damaged_member"
-    """Its name or text is not UTF-8."""
+    """Name or text of the member is not UTF-8."""
     TOO_DEEP = "member_too_deep"
     TOO_MANY = "too_many_members"
     """Counted once: it ends the expansion."""
@@ -174,7 +174,7 @@ def expand(
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What an instance passes on to its members."""
+    """Properties and limits of a template instance that hold for its members as well."""
 
     timestamp: int | None
     is_historical: bool
