@@ -135,7 +135,7 @@ def put_observation(
     """Write value, timestamp and quality into a metric; name and alias are the caller's.
 
     Raises:
-        EncodeError: see `wire_value`.
+        EncodeError: the value does not fit the datatype, or the datatype is not scalar.
     """
     metric.timestamp = observation.timestamp_ms
     if datatype:

@@ -31,7 +31,7 @@ _NODE_DEATH_QOS: Final = 1  # payloads-ndeath-will-message-qos
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """How messages are written."""
+    """Options of the encoding: datatypes in data, form of negative integers, metrics at most."""
 
     datatype_in_data: bool
     signed: SignedEncoding

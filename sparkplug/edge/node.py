@@ -35,7 +35,11 @@ _SUBSCRIBE_QOS: Final = 1
 
 
 class Update(NamedTuple):
-    """A new value of one metric. `quality` as in `Metric`; None means good."""
+    """A new value of one metric, acquired at `timestamp_ms`, milliseconds since 1970 UTC.
+
+    `quality` is the raw signed 32-bit code of the Quality property; None is not sent and means
+    good.
+    """
 
     name: str
     value: Scalar
@@ -61,7 +65,7 @@ class EdgeNodeOptions:
     store_capacity: int = 100_000
     """Observations kept while nothing can be published; the oldest are dropped."""
     rolling_history_ms: int = 0
-    """What was sent this long before a session broke is sent again; 0 is off."""
+    """Milliseconds before a session broke of which all that was sent is sent again; 0 is off."""
 
 
 class Session(Enum):
@@ -307,7 +311,7 @@ class EdgeNode:
                 yield self._messages.device_birth(device, now_ms)
 
     def _flush(self, now_ms: int) -> Iterator[Publish]:
-        """What is stored, as historical data; that of a dead device waits on."""
+        """Send the stored observations as historical data; those of a dead device wait on."""
         for device_id, observations in self._store.take().items():
             device = self._tags.device(device_id)
             if device.alive:
