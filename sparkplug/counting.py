@@ -1,7 +1,7 @@
-"""How many elements of a mask are set, asked some forty times a batch.
+"""A fast count of the elements that are set in a mask, called some forty times a batch.
 
 `np.count_nonzero` is two Python functions around one in C; with fifty messages in a batch
-they cost more than the counting. That one is private to numpy, and may be elsewhere one day.
+they cost more than the counting. The one in C is private to numpy, and may be elsewhere one day.
 """
 
 try:

@@ -100,7 +100,7 @@ READING: Final[dict[DataType, Reading]] = {
     )
     for data_type in DataType
 }
-"""How a value of each datatype is read."""
+"""The reading of values of each datatype."""
 
 
 def from_code(code: int | None) -> DataType:

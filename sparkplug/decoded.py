@@ -62,7 +62,7 @@ class Observations:
 
 @dataclass(slots=True)
 class Decoded:
-    """What a batch gave: rows in order of arrival, counts, wishes and bad messages.
+    """What the decoder makes of a batch: rows in order of arrival, counts, wishes, bad messages.
 
     `memories` are to be kept on disk, in order, together with the rows. `readers` has the
     index of its node for each message whose metrics were read, deaths not included;

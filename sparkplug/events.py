@@ -13,7 +13,7 @@ _MOST_NAME: Final = 80
 
 
 class EventKind(StrEnum):
-    """What happened. The text is the column `event_type` of the table `sparkplug_events`."""
+    """Kinds of events; the text is the column `event_type` of the table `sparkplug_events`."""
 
     NODE_BIRTH = "node_birth"
     DEVICE_BIRTH = "device_birth"

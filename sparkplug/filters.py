@@ -19,16 +19,16 @@ _OF_DEVICE: Final = (MessageType.DBIRTH, MessageType.DDEATH, MessageType.DDATA)
 ANY_ID: Final = "\0"
 """Stands for each group id and edge node id that no filter names: MQTT has no topic with it."""
 COUNTED_TYPES: Final = (*_OF_NODE, *_OF_DEVICE)
-"""What has to be seen of an edge node and all of its devices, so that its seq tells something."""
+"""Types that must all be seen of an edge node and its devices for its seq to tell something."""
 
 
 class NodeSight(NamedTuple):
-    """What is seen of one edge node.
+    """The messages of one edge node that a subscription shows.
 
     Args:
         unseen: types of which not every message is seen, those of every device included.
         node_births: whether NBIRTH is seen at all; shared with other subscribers, too.
-        device_births: the same of DBIRTH, of any device.
+        device_births: whether DBIRTH of any device is seen; shared with others, too.
         anything: whether any message is seen.
     """
 
@@ -84,7 +84,7 @@ def sight_of(filters: Iterable[str], group_id: str, edge_node_id: str) -> NodeSi
 
 
 def _covers(levels: Sequence[str], topic: Sequence[str], *, with_device: bool) -> tuple[bool, bool]:
-    """Whether a filter matches a topic: for all devices, and for any, of which one more follows."""
+    """Whether a filter matches a topic, which a device id may follow: for all devices, for any."""
     for position, name in enumerate(topic):
         if position == len(levels):
             return False, False

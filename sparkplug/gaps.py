@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from sparkplug.events import Event, EventKind, Healing
 
 HEALABLE_GAPS: Final = 16
-"""Of each node: so many of its latest gaps may still be healed."""
+"""The latest gaps of each node that may still be healed."""
 
 _BD_SEQ_BEHIND: Final = 128
 """A bdSeq that is further ahead than this was not counted on, but begun anew."""
@@ -88,7 +88,10 @@ class Gap:
 
     @property
     def span_us(self) -> tuple[int, int] | None:
-        """From when to when its messages were sent, in order also if the clock was set back."""
+        """Times between which the missing messages were sent, µs since 1970, the earlier first.
+
+        None where they are not known. By the clock of the node, which may have been set back.
+        """
         if self.from_us is None or self.to_us is None:
             return None
         return min(self.from_us, self.to_us), max(self.from_us, self.to_us)
@@ -136,7 +139,7 @@ class GapChange(NamedTuple):
 
     @property
     def made_unknown(self) -> bool:
-        """Whether the size of the gap is unknown, and was not before."""
+        """Whether this change made the size of the gap unknown."""
         return self.missing < 0 or (self.before is None and not self.missing)
 
 

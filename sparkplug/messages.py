@@ -25,10 +25,10 @@ _SHALLOW: Final = 16 * 1024
 """Bytes of a payload whose groups, nested as deeply as can be, do no harm (1.3 MB of stack)."""
 
 _ENVELOPE: Final = COMPRESSED_UUID.encode()
-"""What a compressed envelope contains."""
+"""Bytes that every compressed envelope contains: the uuid that marks it."""
 
 _LONG_RUN: Final = b"\xff" * 5
-"""What the varint of a length contains that could wrap around 2^64."""
+"""Bytes that the varint of a length contains if the length could wrap around 2^64."""
 
 
 class Message(NamedTuple):
@@ -252,7 +252,7 @@ MOST_SUBJECTS: Final = 16
 
 
 def merged(requests: Iterable[RebirthRequest]) -> list[RebirthRequest]:
-    """One wish for each node and reason, in the order in which they came first."""
+    """Merge wishes for rebirths: one for each node and reason, in the order of the first ones."""
     found: dict[tuple[str, str, Reason], dict[str, None]] = {}
     for group_id, edge_node_id, reason, subjects in requests:
         of_all = found.setdefault((group_id, edge_node_id, reason), {})

@@ -1,4 +1,4 @@
-"""What births say of tags beside their values: unit, range, documentation, template."""
+"""Metadata that births give of tags: unit, range, documentation, template, properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the specification and Ignition call metrics and properties, and how far seq counts."""
+"""Names that the specification and Ignition give metrics and properties; the end of seq."""
 
 from __future__ import annotations
 
