@@ -24,7 +24,7 @@ class AcknowledgementLog:
         self._file = None if path is None else path.open("a", encoding="utf-8", buffering=1)
 
     def note(self, table: str, commit: int) -> None:
-        """All rows of a stream up to those of this commit are about to be acknowledged."""
+        """Write that all rows of a stream up to those of a commit are about to be acknowledged."""
         if self._file is None:
             return
         entry = {"table": table, "commit": commit, "acknowledged_us": time.time_ns() // 1_000}

@@ -47,7 +47,7 @@ class StreamFailure:
 
 
 class CommitFailure(enum.Enum):
-    """When a commit that is to fail does so."""
+    """Moments at which a commit that is to fail does so."""
 
     BEFORE = "before the rows land"
     AFTER = "after the rows have landed"
@@ -55,7 +55,7 @@ class CommitFailure(enum.Enum):
 
 @dataclass(slots=True)
 class _Charge:
-    """How often a fault still shows; None is always."""
+    """A fault that is to show: `times` is how often it still does, None is always."""
 
     times: int | None
     at_offset: int = 0
@@ -74,7 +74,7 @@ class _Charge:
 
 
 class Faults:
-    """What the server does wrong on purpose. Starts with nothing."""
+    """Faults that the server shows on purpose, set by tests; none at first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -227,7 +227,10 @@ class Faults:
         return charge.seconds if charge else None
 
     def said_of(self, offset: int, before: int) -> int | None:
-        """What the acknowledgement of `offset` says, after one that said `before`."""
+        """The offset that the acknowledgement of `offset` names, after one that named `before`.
+
+        None: it names no offset.
+        """
         if self._take("empty") is not None:
             return None
         if self._take("repeat") is not None:
@@ -236,18 +239,18 @@ class Faults:
         return offset + charge.beyond if charge else offset
 
     def ack_dropped(self) -> bool:
-        """Whether this acknowledgement is kept back."""
+        """Whether the next acknowledgement is kept back."""
         return self._take("ack") is not None
 
     def commit_failure(self) -> CommitFailure | None:
-        """How this attempt to commit fails."""
+        """How the next attempt to commit fails; None if it does not."""
         charge = self._take("commit")
         if charge is None:
             return None
         return CommitFailure.AFTER if charge.landed else CommitFailure.BEFORE
 
     def token_rejected(self) -> bool:
-        """Whether this token is refused."""
+        """Whether the next token that a client presents is refused."""
         return self._take("token") is not None
 
     def oauth_status(self) -> int | None:

@@ -34,7 +34,7 @@ TOKEN_PATH = "/oidc/v1/token"  # noqa: S105 - a path
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What the HTTP port serves. `expose_faults` adds `/faults`."""
+    """Parts that the HTTP port serves: tokens and counters; faults with `expose_faults`."""
 
     tokens: Tokens
     faults: Faults

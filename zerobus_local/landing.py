@@ -63,7 +63,7 @@ class Stream(Protocol):
         ...
 
     def refused(self, refusal: Refusal) -> None:
-        """What follows the last landed offset is not in the table and will not be.
+        """Requests behind the last landed offset are refused: they will not be in the table.
 
         Sets `refusing`.
         """
@@ -119,7 +119,7 @@ class ByteBudget:
 
     @property
     def tight(self) -> bool:
-        """Whether a commit is due for want of room."""
+        """Whether more than half of the budget is used, so that a commit is due at once."""
         return self._used * 2 > self._limit
 
 
@@ -141,7 +141,7 @@ class LandingOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What the writers of all tables share."""
+    """Options, budget and other parts that all tables' writers use."""
 
     options: LandingOptions
     budget: ByteBudget
@@ -175,7 +175,7 @@ class Landing:
             return self._tables[name]
 
     def hurry(self) -> None:
-        """From now on commit without waiting for the interval: streams are to end."""
+        """Have all tables commit without waiting for the interval, for good: streams are to end."""
         with self._lock:
             for writer in self._tables.values():
                 writer.hurry()
@@ -220,7 +220,7 @@ class TableWriter:
         return True
 
     def hurry(self) -> None:
-        """From now on commit without waiting for the interval."""
+        """Have the table commit without waiting for the interval, for good."""
         with self._wake:
             self._hurried = True
             self._wake.notify()
@@ -246,7 +246,7 @@ class TableWriter:
                 self._shared.budget.release(sum(request.size for request in requests))
 
     def _next(self) -> list[Request]:
-        """What is queued once a commit is due; empty to stop."""
+        """Wait until a commit is due; return the queued requests, none when it is time to stop."""
         with self._wake:
             self._wake.wait_for(lambda: self._pending or self._closing)
             due = self._last_start + self._shared.options.commit_interval

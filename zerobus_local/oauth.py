@@ -33,7 +33,7 @@ class TokenAnswer:
 
 
 class Tokens:
-    """Gives out tokens and knows its own again.
+    """Issues access tokens, and recognises those that it issued.
 
     Args:
         credentials: secret per client id; None lets anybody in.

@@ -200,7 +200,7 @@ class LocalZerobus:
         return "http" if self._tls is None else "https"
 
     def counters(self) -> Counters:
-        """What has happened so far."""
+        """The counters of the server at this moment."""
         return self._tally.read()
 
     def __enter__(self) -> Self:

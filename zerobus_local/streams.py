@@ -75,7 +75,7 @@ class _Gone:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all streams of a server share."""
+    """Parts of a server that all of its streams use."""
 
     landing: Landing
     tokens: Tokens
@@ -103,7 +103,7 @@ class IngestStream:
         self._events.put(_Landed(offset, commit))
 
     def refused(self, refusal: Refusal) -> None:
-        """What follows the last landed offset is not in the table and will not be."""
+        """Requests behind the last landed offset are refused: they will not be in the table."""
         self.refusing = True
         self._events.put(_End(-1, refusal))
 
@@ -115,7 +115,7 @@ class IngestStream:
         self._events.put(_End(self._submitted, refusal))
 
     def answers(self) -> Iterator[pb.EphemeralStreamResponse]:
-        """What the client is sent, until the stream ends."""
+        """Answers to the client, in order, until the stream ends."""
         # Before anything else: the SDK waits for the headers before it sends its
         # first message, and gRPC would send them with the first answer only.
         self._context.send_initial_metadata(())
