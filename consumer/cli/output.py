@@ -91,13 +91,13 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
     class Escaping(Console):
         def render_str(self, text: str, **options: Any) -> Text:
-            """Before anything is laid out: widths are those of what is shown."""
+            """Escape a text before it is laid out: widths are those of what is shown."""
             return super().render_str(escaped_lines(text), **options)
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
-            """And once more what goes out: texts may come in other ways."""
+            """Escape all text that goes out: not all of it comes by `render_str`."""
             for segment in super().render(renderable, options):
                 if segment.control:
                     yield segment

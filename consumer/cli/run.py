@@ -83,7 +83,7 @@ def command(context: click.Context, config_path: Path) -> None:
 
 
 def _report_ledger(consumer: Consumer) -> None:
-    """The two balances since the spool's file was made."""
+    """Log the balances of messages and rows since the spool's file was made."""
     try:
         balance = consumer.balance()
     except SpoolError as error:
@@ -98,7 +98,7 @@ def _report_ledger(consumer: Consumer) -> None:
 
 
 def _report(consumer: Consumer, remaining: int) -> None:
-    """The last words: what was done, and what is left for the next run."""
+    """Log at the end of a run what was done, and what is left for the next run."""
     totals = status_of(consumer)
     _LOG.info(
         "received %d messages, produced %d rows, %d acknowledged",
