@@ -3,11 +3,6 @@
 What is in order (data of a born node, seq unbroken) is handled with whole-batch
 operations, whatever the number of nodes. Only nodes with something to tell (births,
 deaths, gaps, data without birth) are taken message by message, in order of arrival.
-
-The parts of a fleet share its `FleetState`, and each knows only those before it:
-`Resolution` (tags of data), `AwaitingBirths` (what is held), `Lifecycle` (births and
-deaths), `SessionReader` (one message in its session), `Windows` (what is out of order),
-`Ordering` (one message as it comes), `BatchReader` (a batch), `Restoration` (a start).
 """
 
 from __future__ import annotations
@@ -20,19 +15,17 @@ import numpy as np
 from sparkplug.counting import count_nonzero
 from sparkplug.decoded import Decoded
 from sparkplug.events import Event, EventKind
+from sparkplug.host.absence import Absence, say_stale
 from sparkplug.host.batch import apart_from_deaths
 from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN, FleetOptions, FleetState
 from sparkplug.host.owner import stale_memory
 from sparkplug.host.portions import Portion, Scale
-from sparkplug.host.reading.absence import Absence, say_stale
 from sparkplug.host.reading.awaiting_births import AwaitingBirths
 from sparkplug.host.reading.batch_reader import BatchReader
 from sparkplug.host.reading.lifecycle import Lifecycle
 from sparkplug.host.reading.ordering import Ordering
 from sparkplug.host.reading.resolution import Resolution
 from sparkplug.host.reading.restoring import Restoration
-from sparkplug.host.reading.session_reader import SessionReader
-from sparkplug.host.reading.windows import Windows
 from sparkplug.host.screening import FleetLimits, TagRoom
 from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
@@ -56,6 +49,16 @@ class Fleet:
     Single-threaded; rows come in order of arrival. The catalogue may start a new
     generation of tag ids at the beginning of a `feed`, never within one. Times called
     `now` are monotonic, in seconds.
+
+    Its seven parts share a `FleetState`, and each knows only those before it:
+
+    - `Resolution`: which tags the metrics of data are;
+    - `AwaitingBirths`: what is held until a birth comes;
+    - `Lifecycle`: births and deaths;
+    - `Ordering`: one message as it comes, in order, early, late, or before a birth;
+    - `BatchReader`: a batch of messages, as many at once as possible;
+    - `Restoration`: what is known at a start;
+    - `Absence`: what does not come.
     """
 
     def __init__(
@@ -118,17 +121,9 @@ class Fleet:
         self.liveness = state.liveness
         self._awaiting = AwaitingBirths(state, hold_limits)
         self._scale = Scale(state, self._awaiting)
-        resolution, lifecycle = Resolution(state), Lifecycle(state)
-        reader = SessionReader(state, resolution, self._awaiting, lifecycle)
-        windows = Windows(state, reader)
-        self._batches = BatchReader(
-            state,
-            resolution=resolution,
-            awaiting=self._awaiting,
-            reader=reader,
-            windows=windows,
-            ordering=Ordering(state, lifecycle, self._awaiting, reader, windows),
-        )
+        resolution = Resolution(state)
+        ordering = Ordering(state, resolution, self._awaiting, Lifecycle(state))
+        self._batches = BatchReader(state, resolution, self._awaiting, ordering)
         self._restoration = Restoration(state, self._batches)
         self._absence = Absence(state, silent_after=silent_after, passive=passive)
 

@@ -251,7 +251,15 @@ class AwaitingBirths:
             owner = self._state.owners[int(batch.topic[position])]
             self.hold_metrics(batch, position, owner, part)
 
-    def hold_members(self, batch: Batch, part: UnknownMembers) -> None:
+    def take_structured(self, batch: Batch, rows: NDArray[np.int64]) -> None:
+        """Read what of some metrics of data, whose tags are known, is no single row.
+
+        Members of templates that no birth declares are held.
+        """
+        for part in self._state.structured.take(batch, rows):
+            self._hold_members(batch, part)
+
+    def _hold_members(self, batch: Batch, part: UnknownMembers) -> None:
         """Members of a template that no birth declares."""
         if batch.released[part.position]:
             batch.decoded.expired.append(QuarantinedPart(part.message, Reason.UNKNOWN_METRIC))

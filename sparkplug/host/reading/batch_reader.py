@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.ordering import Ordering
     from sparkplug.host.reading.resolution import Resolution
-    from sparkplug.host.reading.session_reader import SessionReader
-    from sparkplug.host.reading.windows import Windows
     from sparkplug.host.structured_rows import Flattened
     from sparkplug.messages import Quarantined
 
@@ -44,18 +42,13 @@ class BatchReader:
     def __init__(
         self,
         state: FleetState,
-        *,
         resolution: Resolution,
         awaiting: AwaitingBirths,
-        reader: SessionReader,
-        windows: Windows,
         ordering: Ordering,
     ) -> None:
         self._state = state
         self._resolution = resolution
         self._awaiting = awaiting
-        self._reader = reader
-        self._windows = windows
         self._ordering = ordering
 
     def read(
@@ -85,8 +78,7 @@ class BatchReader:
         batch = self._resolution.unresolved(screened, recalled, decoded)
         regular = self._read_regular(batch)
         for session in overdue:
-            self._windows.stop_waiting(batch, session)
-            self._ordering.read_late_birth(batch, session)
+            self._ordering.end_waiting(batch, session)
         for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.turns.come_to(batch.recalled + index)
             self._ordering.take(batch, batch.recalled + index)
@@ -105,7 +97,7 @@ class BatchReader:
         self._resolution.resolve_regular(batch, regular)
         if self._state.catalogue.any_structured:
             rows = np.flatnonzero(batch.columns.per_metric(regular))
-            self._reader.read_structured(batch, rows)
+            self._awaiting.take_structured(batch, rows)
         for position in range(batch.recalled):
             waiter = self._state.session_of(self._state.arrival(batch, position).topic)
             if waiter is not None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sparkplug.events import EventKind
 from sparkplug.host.nodes.seq_place import NOWHERE
 from sparkplug.host.nodes.sequence import BEHIND
-from sparkplug.host.reading.windows import sent_after
+from sparkplug.host.reading.session_reader import SessionReader
+from sparkplug.host.reading.windows import Windows, sent_after
 from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType
@@ -20,30 +21,30 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.waiting import Waiting
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.lifecycle import Lifecycle
-    from sparkplug.host.reading.session_reader import SessionReader
-    from sparkplug.host.reading.windows import Windows
+    from sparkplug.host.reading.resolution import Resolution
     from sparkplug.topics import Topic
 
 
 class Ordering:
     """Takes the messages of nodes that need attention, in order of arrival.
 
-    Those that are not read yet are given to `windows` or `awaiting`; a birth brings them back.
+    Those that are not read yet wait in the windows of their nodes, or for a birth, which brings
+    them back. Its own parts are a `SessionReader`, which reads one message in its session, and
+    the `Windows`, where what came out of order waits.
     """
 
     def __init__(
         self,
         state: FleetState,
-        lifecycle: Lifecycle,
+        resolution: Resolution,
         awaiting: AwaitingBirths,
-        reader: SessionReader,
-        windows: Windows,
+        lifecycle: Lifecycle,
     ) -> None:
         self._state = state
-        self._lifecycle = lifecycle
         self._awaiting = awaiting
-        self._reader = reader
-        self._windows = windows
+        self._lifecycle = lifecycle
+        self._reader = SessionReader(state, resolution, awaiting, lifecycle)
+        self._windows = Windows(state, self._reader)
 
     def take(self, batch: Batch, position: int) -> None:
         """One message of a node that needs attention."""
@@ -64,6 +65,11 @@ class Ordering:
             self._node_death(arrival, session)
         else:
             self._take_sequenced(arrival, session)
+
+    def end_waiting(self, batch: Batch, session: EdgeNodeSession) -> None:
+        """Read what waits in the window of a node, whatever is missing, and its late birth."""
+        self._windows.stop_waiting(batch, session)
+        self._read_late_birth(batch, session)
 
     def lose_birth(self, batch: Batch, topic: Topic, at_us: int) -> None:
         """A birth that cannot be read, and came at `at_us`: the aliases mean something else now."""
@@ -189,7 +195,7 @@ class Ordering:
             self._begin_late(arrival.batch, session)
         self._state.assign(arrival, session)
 
-    def read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
+    def _read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
         """A late birth waits no longer: it is a birth, but not for certain the last one."""
         if session.late_birth is None:
             return

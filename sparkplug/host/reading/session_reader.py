@@ -171,11 +171,6 @@ class SessionReader:
 
     # ------------------------------------------------------------------ data
 
-    def read_structured(self, batch: Batch, rows: NDArray[np.int64]) -> None:
-        """What of some metrics of data is no single row; their tags are known."""
-        for part in self._state.structured.take(batch, rows):
-            self._awaiting.hold_members(batch, part)
-
     def _read_data(self, arrival: Arrival, owner: MetricOwner, *, steady: bool = False) -> None:
         """All metrics of a message, as data of a node or device; `steady` as for Resolution."""
         if arrival.is_unread:
@@ -199,7 +194,7 @@ class SessionReader:
         unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):
             self._awaiting.hold_metrics(batch, position, owner, unknown, unsteady=steady)
-        self.read_structured(batch, rows)
+        self._awaiting.take_structured(batch, rows)
 
 
 def _is_after_birth(
