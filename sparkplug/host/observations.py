@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.host.catalogue import TagCatalogue
+    from sparkplug.host.structured_rows import Flattened
 
 _COMPLEX: Final = READINGS.index(Reading.COMPLEX)
 _AS_FOUND: Final = READINGS.index(Reading.AS_FOUND)
@@ -74,95 +75,165 @@ class StaleRows(NamedTuple):
     by_owner: list[SessionTags]
 
 
+class Circumstances(NamedTuple):
+    """What is known of the metrics of a batch beside themselves.
+
+    Args:
+        message_type: per message, the code of its type.
+        received_us: per message, when it came, microseconds since 1970 UTC.
+        ignition: per metric, whether its publisher is Ignition, whose quality code 0 is good.
+        late: per metric, whether it is read late, or was held; None if none is.
+        turn: per metric, a number that grows in the order in which they are read; None if that
+            is the order of arrival.
+    """
+
+    message_type: NDArray[np.uint8]
+    received_us: NDArray[np.int64]
+    ignition: NDArray[np.bool_]
+    late: NDArray[np.bool_] | None
+    turn: NDArray[np.int64] | None
+
+
+class RowChoice(NamedTuple):
+    """Which metrics give rows: those in births, too, and those that are transient."""
+
+    births: bool
+    transient: bool
+
+
+class _Wanted:
+    """The metrics that give rows, among all metrics of a batch, in their order."""
+
+    def __init__(self, columns: PayloadColumns, is_wanted: NDArray[np.bool_], count: int) -> None:
+        self._columns = columns
+        self._is_wanted = is_wanted
+        self._rows = None if count == len(is_wanted) else np.flatnonzero(is_wanted)
+        self._selection = None if self._rows is None else pa.array(self._rows)
+
+    def field(self, name: str) -> pa.Array:
+        """A field of the metrics, by its name on the wire."""
+        array: Any = self._columns.metric(name)
+        return array if self._selection is None else array.take(self._selection)
+
+    def of(self, by_metric: NDArray[T]) -> NDArray[T]:
+        """What holds for all metrics of the batch, for these."""
+        return by_metric if self._rows is None else by_metric[self._rows]
+
+    def of_message(self, by_message: NDArray[T]) -> NDArray[T]:
+        """What holds for the messages of the batch, for the metrics of each."""
+        return self.of(self._columns.per_metric(by_message))
+
+    def by_position(self, texts: Mapping[int, str]) -> Mapping[int, str]:
+        """Texts by position in the batch, by position among these metrics."""
+        rows = self._rows
+        if rows is None:
+            return texts
+        return {
+            int(np.searchsorted(rows, row)): text
+            for row, text in texts.items()
+            if self._is_wanted[row]
+        }
+
+
 def observe(
-    *,
-    columns: PayloadColumns,
-    tag: NDArray[np.int32],
+    metrics: Flattened,
+    circumstances: Circumstances,
     catalogue: TagCatalogue,
-    message_type: NDArray[np.uint8],
-    received_us: NDArray[np.int64],
-    ignition: NDArray[np.bool_],
-    returned: NDArray[np.bool_],
-    late: NDArray[np.bool_] | None,
-    texts: Mapping[int, str],
-    turn: NDArray[np.int64] | None,
-    emit_births: bool,
-    emit_transient: bool,
+    choice: RowChoice,
     counts: Counter[Reason],
 ) -> Observed | None:
     """Rows of a batch, in the order in which messages are read; None if it has none.
 
-    `tag` is per metric, NO_TAG for metrics that give no row; so are
-    `returned` (as in Observations), `late` (as in Observed), `ignition` (the publisher is
-    Ignition, whose quality code 0 is good) and `turn`, the order in which metrics are read,
-    None if it is that of their arrival. `texts` has, by metric, what stands for a value that
-    is encoded and read already. `message_type` and `received_us` (microseconds since 1970
-    UTC) are per message.
+    Args:
+        metrics: with their tags, NO_TAG for metrics that give no row.
+        circumstances: of these metrics, and of the messages that they came in.
+        catalogue: of the tags.
+        choice: what is left out on purpose.
+        counts: what is wrong with metrics is added there.
     """
-    datatype = catalogue.datatype_of(tag)
+    datatype = catalogue.datatype_of(metrics.tag)
     reading, width = reading_and_width(datatype)
-    wanted = catalogue.gives_rows(tag)
-    _leave_out(wanted, columns, reading, emit_transient=emit_transient, counts=counts)
-    if not emit_births:
-        wanted &= columns.per_metric(~np.isin(message_type, _BIRTHS))
-    count = count_nonzero(wanted)
+    is_wanted = catalogue.gives_rows(metrics.tag)
+    _leave_out(is_wanted, metrics.columns, reading, choice, counts)
+    if not choice.births:
+        is_birth = np.isin(circumstances.message_type, _BIRTHS)
+        is_wanted &= metrics.columns.per_metric(~is_birth)
+    count = int(count_nonzero(is_wanted))
     if count == 0:
         return None
-    rows = None if count == len(tag) else np.flatnonzero(wanted)
-    selection = None if rows is None else pa.array(rows)
-
-    def field(name: str) -> pa.Array:
-        array: Any = columns.metric(name)
-        return array if selection is None else array.take(selection)
-
-    def of(by_metric: NDArray[T]) -> NDArray[T]:
-        return by_metric if rows is None else by_metric[rows]
-
-    def of_message(by_message: NDArray[T]) -> NDArray[T]:
-        return of(columns.per_metric(by_message))
-
-    tag, datatype, reading, width = of(tag), of(datatype), of(reading), of(width)
-    ready = texts and {
-        row if rows is None else int(np.searchsorted(rows, row)): texts[row]
-        for row in texts
-        if wanted[row]
-    }
-    values = read_values(field, reading, width, datatype, ready)
-
-    payload_us = in_microseconds(columns.timestamp_ms)
-    metric_ms, unusable = timestamps(field("timestamp"))
-    event_time_us = metric_ms * _US_PER_MS
-    if metric_ms.min() == ABSENT:
-        fallback_us = of_message(np.where(payload_us == ABSENT, received_us, payload_us))
-        event_time_us = np.where(metric_ms == ABSENT, fallback_us, event_time_us)
-
-    code = quality.codes(field("properties"))
-    if count_nonzero(values.misfit):
-        code[values.misfit] = quality.DOES_NOT_FIT
+    wanted = _Wanted(metrics.columns, is_wanted, count)
+    reading = wanted.of(reading)
+    values = read_values(
+        wanted.field,
+        reading,
+        wanted.of(width),
+        wanted.of(datatype),
+        wanted.by_position(metrics.texts),
+    )
+    found = _rows(metrics, circumstances, wanted, values, counts)
     _count(
         counts,
-        (Reason.TIMESTAMP_OUT_OF_RANGE, unusable),
         (Reason.VALUE_MISSING, values.missing),
         (Reason.VALUE_DOES_NOT_FIT, values.misfit),
         (Reason.UNKNOWN_DATATYPE, reading == _AS_FOUND),
     )
-    found = Observations(
-        tag=tag,
-        event_time_us=event_time_us,
+    late = None if circumstances.late is None else wanted.of(circumstances.late)
+    if circumstances.turn is None:
+        return Observed(found, NO_TURNS, late)
+    return _in_order_of_reading(found, wanted.of(circumstances.turn), late)
+
+
+def _rows(
+    metrics: Flattened,
+    circumstances: Circumstances,
+    wanted: _Wanted,
+    values: Values,
+    counts: Counter[Reason],
+) -> Observations:
+    """One row for each metric that is wanted, in the order of arrival."""
+    seq = metrics.columns.seq
+    payload_us = in_microseconds(metrics.columns.timestamp_ms)
+    code = quality.codes(wanted.field("properties"))
+    if count_nonzero(values.misfit):
+        code[values.misfit] = quality.DOES_NOT_FIT
+    return Observations(
+        tag=wanted.of(metrics.tag),
+        event_time_us=_event_times(wanted, payload_us, circumstances.received_us, counts),
         values=values,
         quality_code=code,
-        quality=quality.classes(code, of(ignition)),
-        historical=booleans(field("is_historical")),
-        returned=of(returned),
-        message_type=of_message(message_type),
-        seq=of_message(np.where(columns.seq < BEYOND_SEQ, columns.seq, ABSENT)),
-        payload_time_us=of_message(payload_us),
-        received_us=of_message(received_us),
+        quality=quality.classes(code, wanted.of(circumstances.ignition)),
+        historical=booleans(wanted.field("is_historical")),
+        returned=wanted.of(metrics.returned),
+        message_type=wanted.of_message(circumstances.message_type),
+        seq=wanted.of_message(np.where(seq < BEYOND_SEQ, seq, ABSENT)),
+        payload_time_us=wanted.of_message(payload_us),
+        received_us=wanted.of_message(circumstances.received_us),
     )
-    late = None if late is None else of(late)
-    if turn is None:
-        return Observed(found, NO_TURNS, late)
-    turns = of(turn)
+
+
+def _event_times(
+    wanted: _Wanted,
+    payload_us: NDArray[np.int64],
+    received_us: NDArray[np.int64],
+    counts: Counter[Reason],
+) -> NDArray[np.int64]:
+    """When each value was: by its metric, else by the payload, else when the message came.
+
+    All are microseconds since 1970 UTC; `payload_us` and `received_us` are per message.
+    """
+    metric_ms, unusable = timestamps(wanted.field("timestamp"))
+    _count(counts, (Reason.TIMESTAMP_OUT_OF_RANGE, unusable))
+    event_time_us = metric_ms * _US_PER_MS
+    if metric_ms.min() == ABSENT:
+        fallback_us = wanted.of_message(np.where(payload_us == ABSENT, received_us, payload_us))
+        event_time_us = np.where(metric_ms == ABSENT, fallback_us, event_time_us)
+    return event_time_us
+
+
+def _in_order_of_reading(
+    found: Observations, turns: NDArray[np.int64], late: NDArray[np.bool_] | None
+) -> Observed:
+    """Rows in the order of their turns, those of equal turn in the order of arrival."""
     order = np.argsort(turns, kind="stable")
     return Observed(found.pick(order), turns[order], None if late is None else late[order])
 
@@ -200,13 +271,12 @@ def _leave_out(
     wanted: NDArray[np.bool_],
     columns: PayloadColumns,
     reading: NDArray[np.uint8],
-    *,
-    emit_transient: bool,
+    choice: RowChoice,
     counts: Counter[Reason],
 ) -> None:
     """Take from the wanted metrics what is left out on purpose, and count it."""
     is_transient = columns.metric("is_transient")
-    if not emit_transient and is_transient.null_count < len(wanted):
+    if not choice.transient and is_transient.null_count < len(wanted):
         transient = wanted & booleans(is_transient)
         _count(counts, (Reason.TRANSIENT, transient))
         wanted &= ~transient

@@ -10,7 +10,7 @@ from sparkplug.counting import count_nonzero
 from sparkplug.decoded import Decoded
 from sparkplug.host.batch import CODE, is_birth, one_by_one
 from sparkplug.host.catalogue import NO_TAG
-from sparkplug.host.observations import NO_TURNS, in_turn, observe
+from sparkplug.host.observations import NO_TURNS, Circumstances, RowChoice, in_turn, observe
 from sparkplug.host.screening import screen
 from sparkplug.host.tag_description import describe
 from sparkplug.messages import MESSAGE_TYPES, MessageBatch, Reason
@@ -176,21 +176,15 @@ class BatchReader:
         state, decoded = self._state, batch.decoded
         late = batch.late_of_metrics()
         in_order = not (batch.turns.reordered or batch.stale or batch.began)
-        found = observe(
-            columns=flat.columns,
-            tag=flat.tag,
-            catalogue=state.catalogue,
+        circumstances = Circumstances(
             message_type=batch.message_type,
             received_us=batch.received_us(),
             ignition=flat.of(batch.ignition_of_metrics()),
-            returned=flat.returned,
             late=None if late is None else flat.of(late),
-            texts=flat.texts,
             turn=None if in_order else flat.of(batch.turns.per_metric(batch.columns)),
-            emit_births=state.births_give_rows,
-            emit_transient=state.options.emit_transient,
-            counts=decoded.counts,
         )
+        choice = RowChoice(births=state.births_give_rows, transient=state.options.emit_transient)
+        found = observe(flat, circumstances, state.catalogue, choice, decoded.counts)
         rows = state.read_times.look(found, batch.began, batch.stale)
         turns = NO_TURNS if found is None else found.turns
         decoded.observations += in_turn(rows, turns, batch.stale)
