@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sparkplug.events import EventKind
 from sparkplug.host.nodes.seq_place import NOWHERE
-from sparkplug.host.nodes.sequence import BEHIND
+from sparkplug.host.reading.decision import Standing, Step, decide
 from sparkplug.host.reading.session_reader import SessionReader
 from sparkplug.host.reading.windows import Windows, sent_after
 from sparkplug.messages import Reason, RebirthRequest
@@ -90,40 +90,53 @@ class Ordering:
             if session is not None and session.owner.born:
                 self._reader.read(arrival, session, NOWHERE)
             return
-        seq = arrival.seq
-        if session is not None and not session.owner.born and session.late_birth is not None:
-            self._revive(arrival, session, session.late_birth)
         if session is None:
             self._state.gaps.heard_of_stranger(arrival.key)
-        if session is None or not self._is_certain(arrival, session):
-            self._reader.read_without_birth(arrival, session)
+            self._reader.read_without_birth(arrival, None)
             return
-        ahead = self._state.ahead(session, seq)
-        if ahead == 0:
-            self._state.alarms.duplicates.in_order(*arrival.key, self._state.now)
-            self._state.expect(session, seq + 1)
-            self._state.gaps.heard(arrival, session)
-            self._reader.read(arrival, session, session.sequence.here)
-            self._windows.drain(arrival.batch, session)
-        elif ahead < BEHIND:
-            self._windows.wait(arrival, session)
-        else:
-            self._windows.take_late(arrival, session, seq)
-
-    def _is_certain(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
-        """Whether a node's birth is known, and this seq does not show that there was another."""
-        if not session.owner.born or session.in_doubt:
-            return False
-        confirmed = self._state.nodes.confirmed
-        if not confirmed[session.index]:
+        ahead = self._state.ahead(session, arrival.seq)
+        step = decide(self._standing(arrival, session), ahead)
+        if step is Step.BEGIN_LATE_SESSION:
+            self._begin_late(arrival.batch, session)
+            self._state.assign(arrival, session)
             ahead = self._state.ahead(session, arrival.seq)
-            if ahead:
+            step = decide(self._standing(arrival, session), ahead)
+        if step is Step.READ:
+            self._read_in_order(arrival, session)
+        elif step is Step.WAIT:
+            self._windows.wait(arrival, session)
+        elif step is Step.READ_LATE:
+            self._windows.take_late(arrival, session, arrival.seq)
+        else:
+            if step is Step.MISS_AND_HOLD:
                 self._state.gaps.away(arrival, session, ahead)
-            if ahead or self._state.nodes.partial[session.index]:
+            if step is not Step.HOLD:
                 self._state.doubt(session)
-                return False
-            confirmed[session.index] = True
-        return True
+            self._reader.read_without_birth(arrival, session)
+
+    def _standing(self, arrival: Arrival, session: EdgeNodeSession) -> Standing:
+        """What is known of a node now that a message of it has come."""
+        nodes, index, late = self._state.nodes, session.index, session.late_birth
+        born = session.owner.born
+        return Standing(
+            born,
+            session.in_doubt,
+            confirmed=bool(nodes.confirmed[index]),
+            partial=bool(nodes.partial[index]),
+            late_birth_follows=not born
+            and late is not None
+            and arrival.seq == (late.seq + 1) % SEQ_MODULUS,
+        )
+
+    def _read_in_order(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+        """A message whose turn has come, and what follows it in the window."""
+        state = self._state
+        state.nodes.confirmed[session.index] = True
+        state.alarms.duplicates.in_order(*arrival.key, state.now)
+        state.expect(session, arrival.seq + 1)
+        state.gaps.heard(arrival, session)
+        self._reader.read(arrival, session, session.sequence.here)
+        self._windows.drain(arrival.batch, session)
 
     # ------------------------------------------------------------------ NBIRTH
 
@@ -166,7 +179,7 @@ class Ordering:
         return session.may_have_ended(birth.bd_seq, self._state.now)
 
     def _is_doubtful(self, birth: Arrival, session: EdgeNodeSession) -> bool:
-        """Whether nothing continued the session before an NBIRTH, see Completeness.born."""
+        """Whether nothing that was heard since the host was away continues the session before."""
         if not session.owner.born or self._state.nodes.partial[session.index]:
             return False
         confirmed = self._state.nodes.confirmed[session.index]
@@ -188,12 +201,6 @@ class Ordering:
             self._reader.read_released(batch, late_birth, session)
         for entry in following:
             self._take_sequenced(self._state.returned(batch, entry, session), session)
-
-    def _revive(self, arrival: Arrival, session: EdgeNodeSession, birth: Waiting) -> None:
-        """A message of a dead node: if it continues the late birth, the session lives."""
-        if arrival.seq == (birth.seq + 1) % SEQ_MODULUS:
-            self._begin_late(arrival.batch, session)
-        self._state.assign(arrival, session)
 
     def _read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
         """A late birth waits no longer: it is a birth, but not for certain the last one."""
