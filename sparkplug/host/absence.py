@@ -47,7 +47,9 @@ class Absence:
 
     Args:
         state: of the fleet.
-        silent_after, passive: as for Fleet.
+        silent_after: for how many times its longest pause a node may say nothing until it is
+            silent; 0: for ever.
+        passive: nobody is asked. Who is not heard after an absence is silent.
     """
 
     def __init__(self, state: FleetState, *, silent_after: float, passive: bool) -> None:
@@ -57,7 +59,7 @@ class Absence:
         self._looked_at = self._learned_at = -math.inf
         self.silences = Silences(state.nodes)
         self.conduct = b""
-        """What was learned of the nodes, see Hearing.conduct."""
+        """What was learned of every node, by slot: whether it answers, its longest pause."""
         self.at_us = 0
         """What time it was when the host last said that it listens, microseconds since 1970 UTC."""
 

@@ -25,7 +25,7 @@ class Arrival:
 
     @property
     def key(self) -> NodeKey:
-        """Its node."""
+        """Group id and edge node id of its node."""
         return self.topic.group_id, self.topic.edge_node_id
 
     @property

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparkplug.topics import Topic
 
 CODE: Final = {message_type: code for code, message_type in enumerate(MESSAGE_TYPES)}
-"""Code of each message type, as in Observations.message_type."""
+"""Code of each message type: its index in MESSAGE_TYPES."""
 
 
 @dataclass(slots=True)

@@ -41,7 +41,10 @@ NOT_BORN: Final = -1
 """In the place of the seq that is expected of a node: it has no session, or a doubtful one."""
 
 ENDED_IN_DOUBT: Final = -2
-"""The same on disk, of a node whose session ended after an absence in which it was in doubt."""
+"""On disk, in the place of the seq that is expected of a node.
+
+Its session ended after an absence of the host, while what its aliases stand for was not known.
+"""
 
 OWNER_TAGS: Final = 6
 """A node or device takes as much memory as so many tags."""
@@ -50,12 +53,23 @@ _SLACK: Final = 10_000
 """Dead tags that are not worth a new generation of tag ids."""
 
 _SLACK_CHARACTERS: Final = 1_000_000
-"""The same of the characters of their names."""
+"""Characters of the names of dead tags that are not worth a new generation of tag ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """What gives rows, and how long something is waited for, in seconds; as for Fleet."""
+    """What gives rows, and how long something is waited for.
+
+    Attributes:
+        emit_births: whether the values in births give rows.
+        emit_stale: whether deaths give rows of quality STALE.
+        stale_when_lost: whether the loss of the connection gives them, too.
+        emit_transient: whether transient metrics give rows.
+        reorder_timeout: seconds that messages behind a hole in seq wait for the missing one.
+        unheard: seconds after an absence until nodes that are not heard are asked; 0: never.
+        describe_tags: whether what births say of their tags beside the values is told.
+        passive: whether nobody is asked for births.
+    """
 
     emit_births: bool
     emit_stale: bool
@@ -73,23 +87,25 @@ class FleetState:
     Args:
         limits: bounds of what is read and remembered.
         options: of the fleet.
-        wanted: as for TagCatalogue.
+        wanted: a test for `group/node[/device]/metric`; None: all metrics are.
         sight: what is seen of a node, by group id and edge node id; None: all of every one.
         room: what is taken of the limits of tags, shared with other fleets; None: with none.
 
     Attributes:
-        sessions: by their index; `by_id` has the same by group id and edge node id.
-        owners: nodes and devices, by the index of their data topic; `data_topics` has that
-            index by topic.
-        topics: a row per data topic, by the same index as `owners`.
-        nodes: a row per session, by the same index as `sessions`.
+        sessions: of all nodes whose birth was seen, by their index.
+        by_id: the sessions by group id and edge node id.
+        owners: nodes and devices, by the index of their data topic.
+        data_topics: the index of each data topic, by topic.
+        topics: a row per data topic, by its index.
+        nodes: a row per session, by its index.
         any_partial: whether any node is seen in part only.
         gaps: what came of each node, and what did not.
         hearing: when nodes were heard, and how long they are used to be silent.
         unheard: nodes that are not heard after an absence, and asked.
         unborn: whose births are waited for; nothing if deaths give no rows.
         attentive: indices of the sessions whose next messages are to be taken one by one.
-        unsure: the same, because a birth may have been lost that gave aliases anew.
+        unsure: indices of the sessions whose next messages are to be taken one by one because a
+            birth may have been lost that gave aliases anew.
         live_tags: how many tags present births declare; their names have `live_characters`.
         now: monotonic time in seconds.
         heard_us: when the last message came, microseconds since 1970 UTC.
@@ -185,7 +201,7 @@ class FleetState:
         return int(self.nodes.next_seq[session.index])
 
     def ahead(self, session: EdgeNodeSession, seq: int) -> int:
-        """The distance of a seq from the expected one, see docs/decoding.md."""
+        """How far a seq is ahead of the expected one, 0 to 255; 0 if the node is seen in part."""
         if self.nodes.partial[session.index]:
             return 0
         return distance(seq, self.expected(session))
@@ -208,7 +224,7 @@ class FleetState:
         return [self.sessions[index] for index in sorted(self.attentive)]
 
     def ended_in_doubt(self) -> list[int]:
-        """Nodes without session that were left in doubt, see Completeness.left_in_doubt."""
+        """Nodes without session for whose birth the host waited when it went away."""
         sessions = (self.by_id.get(key) for key in self.gaps.nodes_left_in_doubt)
         return [each.index for each in sessions if each is not None and not each.owner.born]
 
@@ -339,7 +355,11 @@ class FleetState:
     def await_births(
         self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
     ) -> None:
-        """These are unborn, see Unborn; births of a node that is seen in part may not be seen."""
+        """Wait for the births of nodes and devices that were alive, and whose session is over.
+
+        Not of a node that is seen in part: its births may not be seen. `at_us` is when the
+        session ended, microseconds since 1970 UTC; None: before a restart.
+        """
         if self.options.emit_stale and not self.nodes.partial[session.index]:
             self.unborn.ended(session, owners, self.now, at_us)
 

@@ -76,7 +76,7 @@ class RebirthGovernor:
             second's worth.
         random: numbers in [0, 1), for the jitter.
         max_pause: the longest pause, in seconds before jitter, between requests to a node for
-            something that its births do not mend, see `Complaints`.
+            something that its births do not mend.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class RebirthGovernor:
         return self._complaints.unmended
 
     def take_unmended(self) -> list[Unmended]:
-        """What has turned out so since the last call; once for each node and reason."""
+        """What births turned out not to mend since the last call; once for each node and reason."""
         return self._complaints.take_news()
 
     def want(self, request: RebirthRequest) -> None:

@@ -3,6 +3,8 @@
 A column is an attribute, an array over the index of its row. It may be longer than `size`, with
 zeros behind, and `append` may put a longer array in its place. So hold the table, and take a
 column from it anew after whatever may append: what is written to an array of before is lost.
+
+*Heard seconds* are those for which somebody has listened, as `Hearing` counts them.
 """
 
 from __future__ import annotations
@@ -75,16 +77,16 @@ class NodeTable(_GrowingTable):
     """Whether the node is in a session."""
 
     received: NDArray[np.int64] = field(init=False, default_factory=_numbers)
-    """Messages that took part in seq since they were asked for; of Completeness."""
+    """Messages that took part in seq since they were last asked for."""
     sent_us: NDArray[np.int64] = field(init=False, default_factory=_numbers)
     """When the last message in order was sent, by its payload: µs since 1970 UTC; 0: none came."""
 
     heard_at: NDArray[np.float64] = field(init=False, default_factory=_seconds)
     """When the node was heard last, in heard seconds; NaN if not since it may have been missed."""
     pause: NDArray[np.float64] = field(init=False, default_factory=_seconds)
-    """Its longest pause between two messages, slowly forgotten, in heard seconds; of Hearing."""
+    """Its longest pause between two messages, slowly forgotten, in heard seconds."""
     observed: NDArray[np.float64] = field(init=False, default_factory=_seconds)
-    """For how long its pauses were observed, in heard seconds; of Hearing."""
+    """For how long its pauses were observed, in heard seconds."""
     answers: NDArray[np.bool_] = field(init=False, default_factory=_flags)
     """Whether the node is known to answer rebirth requests."""
 
@@ -93,7 +95,7 @@ class NodeTable(_GrowingTable):
     asked_at: NDArray[np.float64] = field(init=False, default_factory=_seconds)
     """When a rebirth request was last sent to it, in heard seconds; -inf: never."""
     requests: NDArray[np.int64] = field(init=False, default_factory=_numbers)
-    """How many rebirth requests in a row were sent since the node was heard; of Unheard."""
+    """How many rebirth requests in a row were sent since the node was heard."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +105,7 @@ class TopicTable(_GrowingTable):
     node: NDArray[np.int64] = field(init=False, default_factory=_numbers)
     """Index of the node in NodeTable."""
     message_type: NDArray[np.uint8] = field(init=False, default_factory=_codes)
-    """Code of NDATA or DDATA, as in Observations.message_type."""
+    """Code of NDATA or DDATA: its index in MESSAGE_TYPES."""
     live: NDArray[np.bool_] = field(init=False, default_factory=_flags)
     """Whether the birth of the node or device came, and its data is read in the usual way."""
     special: NDArray[np.bool_] = field(init=False, default_factory=_flags)
@@ -111,4 +113,4 @@ class TopicTable(_GrowingTable):
     alias_base: NDArray[np.int64] = field(init=False, default_factory=_numbers)
     """Where the alias table of the node begins in AliasPool.tags."""
     alias_count: NDArray[np.int64] = field(init=False, default_factory=_numbers)
-    """How many entries the alias table of the node has there."""
+    """How many entries of AliasPool.tags the alias table of the node has."""

@@ -67,7 +67,7 @@ class SessionTags(NamedTuple):
 class StaleRows(NamedTuple):
     """The rows of one death, and its turn. `by_owner` are their tags, device by device.
 
-    What they say of time is settled with the rest of the batch, see `ReadTimes`.
+    Their event times are settled when all rows of the batch are known, by `ReadTimes.look`.
     """
 
     turn: int
@@ -335,7 +335,7 @@ def stale_observations(
 def said_by_host(by_owner: Iterable[SessionTags], at_us: int) -> Observations:
     """Rows of quality STALE that no message gives but the host itself, at `at_us`.
 
-    They are still to be dated, see `ReadTimes`.
+    Their event times are still to be settled, by `ReadTimes.date`.
     """
     return stale_observations(
         np.concatenate([np.empty(0, dtype=np.int32), *(each.due for each in by_owner)]),

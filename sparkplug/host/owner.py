@@ -99,7 +99,11 @@ class MetricOwner:
     def take_aliases(
         self, aliases: NDArray[np.uint64], tags: NDArray[np.int32], *, silent: bool
     ) -> None:
-        """Note the aliases of a birth. `silent`: of one that releases nothing, see `steady`."""
+        """Note the aliases of a birth.
+
+        `silent`: it releases nothing that was held. Aliases are steady then only as far as it
+        and the births before it agree, back to the last one that was not silent.
+        """
         self.aliases, self.alias_tags = aliases, tags
         before, self._steady = self._last, None
         self._before = before

@@ -28,8 +28,9 @@ T = TypeVar("T", bound=np.generic)
 class Leaves:
     """Leaf metrics of one Template metric that are to be read.
 
-    `payload` is an encoded payload of nothing but these metrics. `tags` and `returned` are
-    those of Batch, for each of them. `texts` has values that are known already, by index.
+    `payload` is an encoded payload of nothing but these metrics. For each of them `tags` has its
+    tag id, and `returned` whether it is the first birth value of a tag that was STALE. `texts`
+    has values that are known already, by index.
     """
 
     payload: bytes

@@ -45,7 +45,7 @@ class EdgeNodeSession:
         self.born_at: dict[str, SeqPlace] = {}  # where DBIRTHs stand, if that is known
         self.table = AliasTable(pool)
         self.bd_seq: int | None = None
-        self.counted_bd_seq: int | None = None  # the same, of births that edge nodes sent
+        self.counted_bd_seq: int | None = None  # of the last birth not kept by a server
         self._other_bd_seqs: frozenset[int] = frozenset()  # of the session before, and its death
         self.sequence = Sequence(windows)
         self.by_certificate = False  # in doubt, and what is known comes from the server
@@ -56,7 +56,7 @@ class EdgeNodeSession:
         self.died_at = 0.0  # monotonic seconds: when that death was heard
         self._births = 0
         self.collided = False  # an alias stood for two tags: owners look in their own first
-        self.published: tuple[int, int, bool, bool] | None = None  # see FleetState.publish_table
+        self.published: tuple[int, int, bool, bool] | None = None  # where the table was said to be
 
     def owners(self) -> list[MetricOwner]:
         """The node itself and its devices."""

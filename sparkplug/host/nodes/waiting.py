@@ -76,7 +76,8 @@ class Waiting:
 class HeldMessage(NamedTuple):
     """A held message as it is kept over a restart: what it waits for, and why.
 
-    `counted` and `kept` are those of Waiting.
+    `counted`: what became of the message is told already, and only some of its metrics wait.
+    `kept` is its number on disk, None if it is not there.
     """
 
     message: Message

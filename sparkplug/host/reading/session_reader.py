@@ -172,7 +172,10 @@ class SessionReader:
     # ------------------------------------------------------------------ data
 
     def _read_data(self, arrival: Arrival, owner: MetricOwner, *, steady: bool = False) -> None:
-        """All metrics of a message, as data of a node or device; `steady` as for Resolution."""
+        """Read all metrics of a message, as data of a node or device.
+
+        `steady`: aliases only as far as the owner's last two births agree on them.
+        """
         if arrival.is_unread:
             arrival.stay_closed()
             return

@@ -176,7 +176,10 @@ class Windows:
         return [entry for entry in waiting if entry in after]
 
     def heal(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
-        """After an NBIRTH: no gap is open any more. `doubtful`: see Completeness.born."""
+        """After an NBIRTH: no gap is open any more.
+
+        `doubtful`: nothing that was heard since the host was away continues the session before.
+        """
         gaps = self._state.gaps
         for gap in session.sequence.take_gaps():
             gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.decoded)

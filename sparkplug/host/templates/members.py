@@ -211,7 +211,7 @@ def _open(entries: _Entries, odd: NDArray[np.bool_], found: list[_Level]) -> _En
 
 
 def _is_harmless(encoded: bytes) -> bool:
-    """Whether ptars may see a template, see sparkplug.messages.is_suspect."""
+    """Whether ptars may see a template: upb can read it, or nothing makes it suspect."""
     if not is_suspect(encoded):
         return True
     try:

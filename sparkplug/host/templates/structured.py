@@ -71,11 +71,11 @@ _TAKEN: Final = (
     *("template_value", "is_null", "properties", "timestamp", "is_historical", "is_transient"),
 )
 _MOST_CHARACTERS: Final = 32 * 1024 * 1024
-"""Of all paths that the templates of one message are expanded to."""
+"""Most characters of all paths that the templates of one message are expanded to."""
 _LEAST_MEMBERS: Final = 10
-"""That an instance counts for in what one message may be expanded to."""
+"""An instance counts for so many members at least in what a message may be expanded to."""
 _MOST_NULL_LEAVES: Final = 500_000
-"""That null instances of one batch are expanded to: few bytes may stand for all of a node."""
+"""Most leaves of the null instances of one batch: few bytes may stand for all of a node."""
 _MOST_PARAMETERS: Final = 16 * 1024 * 1024
 """Characters of the parameters of one birth, repeated for each leaf."""
 _AFTER_SLASH: Final = "0"
@@ -97,7 +97,15 @@ class StructuredMetrics:
         emit_transient: bool,
         with_parameters: bool,
     ) -> None:
-        """Args are as for Fleet; `with_parameters`: BirthLeaves has them."""
+        """Make room for the templates and files of a server that has none yet.
+
+        Args:
+            catalogue: of the tags of that server.
+            limits: bounds of what is read and remembered.
+            emit_births: whether the values in births give rows.
+            emit_transient: whether transient metrics give rows.
+            with_parameters: whether the parameters of template instances are told.
+        """
         self._catalogue = catalogue
         self._limits = limits
         self._emit_births = emit_births

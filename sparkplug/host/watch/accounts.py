@@ -318,7 +318,7 @@ class Completeness:
     ) -> None:
         """Take in what an earlier run kept: gaps that may be healed, oldest first.
 
-        `sent` says when the last message of a node was sent, as in `Received`.
+        `sent` says when the last message of a node was sent, microseconds since 1970 UTC.
         """
         for gap in gaps:
             self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)

@@ -96,7 +96,7 @@ class Alarms:
             observations: rows of its metrics.
             catalogue: of the tags in them.
             sessions: by (group id, edge node id).
-            now: see the class.
+            now: monotonic seconds.
         """
         for key in tuple(self.duplicates.doubtful):
             if (batch.node[regular] == sessions[key].index).any():

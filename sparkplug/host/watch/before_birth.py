@@ -36,7 +36,7 @@ def before_birth(
 
     Args:
         steps: how many sessions further than the NBIRTH before it, by bdSeq; 0: it is the same
-            session, None: not known. See `steps_of_bd_seq`.
+            session, None: not known.
         end_heard: a gap of reason SESSION_END is open: a death was heard since the last NBIRTH.
         away: a gap of reason AWAY is open: the node was not where it was left.
         counted: such a gap says how many messages are missing, as if the session had gone on.

@@ -37,7 +37,7 @@ class SilentNode(NamedTuple):
 
 
 class Silences:
-    """The silent nodes of one fleet. `now` is the time of Hearing.
+    """The silent nodes of one fleet. `now` is in heard seconds.
 
     Args:
         nodes: of the fleet; `heard_at` and `born` are read.

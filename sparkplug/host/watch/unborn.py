@@ -21,7 +21,7 @@ REBORN_SECONDS: Final = 10.0
 """So long after the last birth of a node its other births are waited for."""
 
 MOST_SECONDS: Final = 600.0
-"""And so long in all, however many births come."""
+"""So long births are waited for in all, however many come."""
 
 
 class Overdue(NamedTuple):
@@ -37,7 +37,11 @@ class Overdue(NamedTuple):
 
 
 class _EndedSession(NamedTuple):
-    """When a session ended: by the clock `now`, and as in Overdue."""
+    """When a session ended.
+
+    `since` is in monotonic seconds; `at_us` in microseconds since 1970 UTC, None if that was
+    before a restart.
+    """
 
     since: float
     at_us: int | None

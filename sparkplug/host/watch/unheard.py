@@ -27,7 +27,7 @@ UNANSWERED: Final = 3
 
 
 class Unheard:
-    """Who of one fleet is asked, and who does not answer. `now` is the time of Hearing.
+    """Who of one fleet is asked, and who does not answer. `now` is in heard seconds.
 
     Args:
         nodes: of the fleet; `wanted_at`, `asked_at` and `requests` are its own, and `answers` is
