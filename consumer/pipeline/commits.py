@@ -242,9 +242,9 @@ class Commits:
         """Drop the rows of a batch, but for those of deaths, and say so in the ledger."""
         reason = str(Reason.SPOOL_FULL)
         side_rows = sum(len(batch.rows) for batch in side_batches)
-        for server, messages, rows in self._overflow.drop(taken, side_rows):
-            self._ledger.drop(self._table, rows, reason)
-            self._ledger.take_back(server, messages, reason)
+        for each in self._overflow.drop(taken, side_rows):
+            self._ledger.drop(self._table, each.rows, reason)
+            self._ledger.take_back(each.server, each.messages, reason)
         for batch in side_batches:
             self._ledger.drop(batch.table, len(batch.rows), reason)
 

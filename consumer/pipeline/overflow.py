@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.errors import SpoolDiskFull
 from consumer.spool import Participant
@@ -39,6 +39,14 @@ _REASON: Final = str(Reason.SPOOL_FULL)
 _OF_SPOOL: Final = 128
 """Names of those who are to be asked take this part of the spool at most, for the next run."""
 _MOST_KEPT_BYTES: Final = 1 << 20
+
+
+class Dropped(NamedTuple):
+    """What of one server found no room: messages of which nothing is kept, and rows of values."""
+
+    server: str
+    messages: int
+    rows: int
 
 
 class Overflow(Participant):
@@ -141,16 +149,16 @@ class Overflow(Participant):
 
     # ------------------------------------------------------------------ dropping
 
-    def drop(self, taken: Sequence[Taken], side_rows: int) -> list[tuple[str, int, int]]:
+    def drop(self, taken: Sequence[Taken], side_rows: int) -> list[Dropped]:
         """Drop the rows of a batch, but for those of deaths, and count them and their messages.
 
         `side_rows` are those of side tables, which are dropped by whoever has them.
 
         Returns:
-            By server, how many messages and how many rows that makes.
+            What that makes, by server.
         """
         rows = side_rows
-        dropped: list[tuple[str, int, int]] = []
+        dropped: list[Dropped] = []
         for each in taken:
             source = each.source
             values = each.drop_values()
@@ -165,7 +173,7 @@ class Overflow(Participant):
             # What the next births say is news: nothing of what was dropped has been said.
             source.tags.forget_last_rows()
             source.fleet.catalogue.describe_again()
-            dropped.append((source.name, sum(lost.values()), values))
+            dropped.append(Dropped(source.name, sum(lost.values()), values))
         if rows:
             self._telemetry.add_dropped(rows, _REASON)
         return dropped

@@ -26,6 +26,23 @@ class Content(NamedTuple):
     blob: bytes
 
 
+class Stored(NamedTuple):
+    """A batch as it is in the file; `appended_at` is seconds since 1970."""
+
+    table: str
+    schema_id: str
+    appended_at: float
+    blob: bytes
+
+
+class Backlog(NamedTuple):
+    """Batches that wait for Zerobus: how many, their rows, and the bytes of these."""
+
+    batches: int = 0
+    rows: int = 0
+    size: int = 0
+
+
 class BatchStore:
     """The table `batches`. Used under the spool's lock, the changes inside its transactions.
 
@@ -38,12 +55,12 @@ class BatchStore:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._pending: dict[str, tuple[int, int, int]] = {}  # table: batches, rows, bytes
+        self._pending: dict[str, Backlog] = {}  # by table
         for table, batches, rows, size in db.execute(
             "SELECT table_name, count(*), sum(row_count), sum(byte_count) "
             "FROM batches INDEXED BY batches_by_table GROUP BY table_name"
         ):
-            self._pending[table] = (batches, rows, size)
+            self._pending[table] = Backlog(batches, rows, size)
 
     # ------------------------------------------------------------------ in the file
 
@@ -64,13 +81,13 @@ class BatchStore:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def fetch(self, batch_id: int) -> tuple[str, str, float, bytes] | None:
-        """Table, schema id, time and content of a batch."""
-        found: tuple[str, str, float, bytes] | None = self._db.execute(
+    def fetch(self, batch_id: int) -> Stored | None:
+        """Read a batch; None if it is not there."""
+        row = self._db.execute(
             "SELECT table_name, schema_id, appended_at, rows FROM batches WHERE batch_id = ?",
             (batch_id,),
         ).fetchone()
-        return found
+        return Stored(*row) if row else None
 
     def next_ids(self, table: str, batch_id: int) -> list[tuple[int, int]]:
         """Ids and row bytes of some batches of a table that follow one, in order."""
@@ -112,15 +129,17 @@ class BatchStore:
         self._change(removed.table, -1, -removed.rows, -removed.size)
 
     def _change(self, table: str, batches: int, rows: int, size: int) -> None:
-        before = self._pending.get(table, (0, 0, 0))
-        self._pending[table] = (before[0] + batches, before[1] + rows, before[2] + size)
+        before = self._pending.get(table, Backlog())
+        self._pending[table] = Backlog(
+            before.batches + batches, before.rows + rows, before.size + size
+        )
 
     def pending_rows(self) -> dict[str, int]:
         """Rows that wait, by table."""
-        return {table: rows for table, (_, rows, _) in self._pending.items()}
+        return {table: waiting.rows for table, waiting in self._pending.items()}
 
     @property
-    def totals(self) -> tuple[int, int, int]:
+    def totals(self) -> Backlog:
         """Batches, rows and row bytes of all tables."""
-        batches, rows, sizes = zip((0, 0, 0), *self._pending.values(), strict=True)
-        return sum(batches), sum(rows), sum(sizes)
+        batches, rows, sizes = zip(Backlog(), *self._pending.values(), strict=True)
+        return Backlog(sum(batches), sum(rows), sum(sizes))

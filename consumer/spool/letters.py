@@ -11,10 +11,11 @@ from __future__ import annotations
 import enum
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consumer.log_budget import ONCE_A_MINUTE
 from consumer.rows import EncodedRows
+from consumer.spool.batches import Content
 from consumer.spool.shares import (
     FREE_OF_CHARGE,
     LetterKind,
@@ -50,6 +51,14 @@ class Kept(enum.Enum):
     """The rows were kept already, before a crash."""
     NOT_AT_ALL = "not at all"
     """There is no room for the rows."""
+
+
+class Letter(NamedTuple):
+    """Rows that were set aside, with their table and the schema that they were encoded for."""
+
+    table: str
+    schema_id: str
+    content: Content
 
 
 class LetterStore:
@@ -153,16 +162,13 @@ class LetterStore:
                 extra={"table": table, "batch_id": batch_id, "rows": rows},
             )
 
-    def take_again(self) -> list[tuple[str, str, int, int, bytes]]:
-        """Take out some letters for which `retry` was asked: table, schema id, rows, bytes, blob.
-
-        `bytes` are those of the rows. What is damaged stays.
-        """
+    def take_again(self) -> list[Letter]:
+        """Take out some letters for which `retry` was asked. What is damaged stays."""
         asked = self._db.execute(
             "SELECT dead_letter_id, length(rows) FROM dead_letters "
             "WHERE retry AND reason != 'damaged' ORDER BY dead_letter_id LIMIT 10000"
         ).fetchall()
-        taken: list[tuple[str, str, int, int, bytes]] = []
+        taken: list[Letter] = []
         size = 0
         for letter_id, length in asked:
             if taken and size + length > _AGAIN_BYTES:
@@ -174,7 +180,8 @@ class LetterStore:
                 (letter_id,),
             ).fetchone()
             self._db.execute("DELETE FROM dead_letters WHERE dead_letter_id = ?", (letter_id,))
-            taken.append((table, schema_id, rows, EncodedRows.from_blob(blob).nbytes, blob))
+            content = Content(rows, EncodedRows.from_blob(blob).nbytes, blob)
+            taken.append(Letter(table, schema_id, content))
         if taken:
             self._counted = None
         return taken

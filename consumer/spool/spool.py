@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone, SpoolFull
@@ -377,7 +378,7 @@ class Spool:
     @property
     def _waits(self) -> bool:
         """Whether the file holds batches, or ones whose trim was put off."""
-        return bool(self._batches.totals[0] or self._put_off.batches)
+        return bool(self._batches.totals.batches or self._put_off.batches)
 
     def set_aside(
         self,
@@ -410,19 +411,16 @@ class Spool:
         Returns:
             The rows of each table.
         """
-        spooled: list[tuple[str, int, int]] = []
-        again: dict[str, int] = {}
+        again: Counter[str] = Counter()
         with self._mutex:  # nobody may see the file changed and the count not
             with self._file.transaction():
-                for table, schema_id, rows, size, blob in self._letters.take_again():
-                    content = Content(rows, size, blob)
-                    self._batches.insert(table, schema_id, self._clock(), content)
-                    spooled.append((table, rows, size))
-            for each in spooled:
-                self._batches.add(*each)
-        for table, rows, _ in spooled:
-            again[table] = again.get(table, 0) + rows
-        return again
+                letters = self._letters.take_again()
+                for each in letters:
+                    self._batches.insert(each.table, each.schema_id, self._clock(), each.content)
+            for each in letters:
+                self._batches.add(each.table, each.content.rows, each.content.size)
+                again[each.table] += each.content.rows
+        return dict(again)
 
     def room(self) -> int:
         """Bytes that file and log together may still grow by, within `max_bytes`.
@@ -500,12 +498,12 @@ class Spool:
         """Counts of what the spool holds now, and of the room that it and its disk have."""
         with self._file.reading():
             oldest_at = self._batches.oldest_at()
-            batches, rows, row_bytes = self._batches.totals
+            waiting = self._batches.totals
             dead = self._letters.count().values()
             return SpoolStats(
-                batches=batches,
-                rows=rows,
-                row_bytes=row_bytes,
+                batches=waiting.batches,
+                rows=waiting.rows,
+                row_bytes=waiting.size,
                 used_bytes=self._space.used_bytes,
                 max_bytes=self._space.max_bytes,
                 oldest_age=0.0 if oldest_at is None else max(0.0, self._clock() - oldest_at),
@@ -638,10 +636,9 @@ class Spool:
                     "check the disk, and start again, which saves what can be read of it"
                 )
             )
-        table, schema_id, appended_at, blob = found
         try:
-            rows = EncodedRows.from_blob(blob)
+            rows = EncodedRows.from_blob(found.blob)
         except SpoolDamaged as error:
-            self._aside.put_damaged(batch_id, table, schema_id, blob, error)
+            self._aside.put_damaged(batch_id, found.table, found.schema_id, found.blob, error)
             return None
-        return SpooledBatch(batch_id, table, schema_id, appended_at, rows)
+        return SpooledBatch(batch_id, found.table, found.schema_id, found.appended_at, rows)
