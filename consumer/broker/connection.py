@@ -30,6 +30,7 @@ from tenacity import (
 
 from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
 from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
+from consumer.broker.inbox import HURRY_SECONDS
 from consumer.broker.own_state import OwnState
 from consumer.broker.switch import ConnectionSwitch
 from consumer.errors import SpoolFull
@@ -286,6 +287,8 @@ class BrokerConnection:
     def _serve(self, made: Handshake) -> None:
         """Read, and publish what is asked for, until the connection ends or we leave."""
         client = made.client
+        self._inbox.hurry()
+        hurried_until = time.monotonic() + HURRY_SECONDS
         while not self.switch.barred.is_set():
             before = self._received
             code = client.loop(_LONGEST_WAIT)
@@ -293,7 +296,7 @@ class BrokerConnection:
                 self.last_error = made.farewell or mqtt.error_string(code)
                 return
             if self._received != before and not client.has_more:
-                few = self._received - before <= _FEW
+                few = self._received - before <= _FEW and time.monotonic() >= hurried_until
                 time.sleep(_BETWEEN_FEW if few else _BETWEEN_READS)
             while self._requests:
                 topic, payload = self._requests.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left
 from collections import deque
@@ -34,6 +35,7 @@ _COUNTED_ABOVE: Final = 2
 """Bytes are counted by sender until the queue holds less than its bound divided by this."""
 
 
+HURRY_SECONDS: Final = 5.0
 FEW_MESSAGES: Final = 100
 """A batch costs the same whether it has one message or so many: it may wait a little for more."""
 
@@ -42,7 +44,8 @@ FEW_MESSAGES: Final = 100
 class BatchLimits:
     """A batch is handed over when the first of these is reached: count, bytes, seconds.
 
-    While it has fewer than `FEW_MESSAGES` it waits for `quiet_delay` seconds, if that is longer.
+    While it has fewer than `FEW_MESSAGES` it waits until `quiet_delay` seconds have passed since
+    the one before was, if that is longer: what comes after a silence does not wait for more.
     """
 
     max_messages: int
@@ -93,12 +96,21 @@ class Inbox:
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
         self._closed = False
         self._waits_for_more = False  # whoever takes, although its batch has waited long enough
+        self._handed_at = self._hurried_until = -math.inf
         self._condition = threading.Condition()
 
     @property
     def queued_bytes(self) -> int:
         """Bytes waiting to be taken."""
         return self._bytes
+
+    def hurry(self) -> None:
+        """For some seconds no batch waits for more: a connection was made.
+
+        Births may have to be asked for, and until they come much of the data cannot be read.
+        """
+        with self._condition:
+            self._hurried_until = self._clock() + HURRY_SECONDS
 
     # ------------------------------------------------------------------ in
 
@@ -376,14 +388,17 @@ class Inbox:
             if self._shares is not None:
                 self._count_off(filled, self._shares)
             self._lost.difference_update(filled.taken.lost)
+            self._handed_at = self._clock()
             return filled.taken
 
     def _left(self, filling: Filling) -> float:
         """Seconds for which a batch is to wait before it is looked at again. Under the lock."""
-        limits, waited = self._limits, self._clock() - filling.started_at
-        left = limits.max_delay - waited
+        limits, now = self._limits, self._clock()
+        left = filling.started_at + limits.max_delay - now
         self._waits_for_more = left <= 0 and filling.count < FEW_MESSAGES
-        return limits.quiet_delay - waited if self._waits_for_more else left
+        if not self._waits_for_more or now < self._hurried_until:
+            return left
+        return min(filling.started_at, self._handed_at) + limits.quiet_delay - now
 
     def _count_off(self, filled: Filling, shares: Shares) -> None:
         """A batch waits no longer. Under the lock."""

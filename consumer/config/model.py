@@ -92,8 +92,8 @@ class BatchSection(Section):
         default=0.0,
         ge=0.0,
         le=10.0,
-        description="The same while little comes, for a batch of fewer than 100 messages, "
-        "if it is longer: fewer batches take less of a processor. 0: four times `max_delay`.",
+        description="While fewer than 100 messages have come a batch waits until so long after the "
+        "one before: fewer batches take less of a processor. 0: four times `max_delay`.",
     )
 
     @property
