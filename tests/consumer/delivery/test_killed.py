@@ -54,14 +54,14 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
 
 _CONSUMER = """if True:
     import sys
-    from consumer.delivery.table import Delivery
+    from consumer.delivery.table import TableDelivery
     from consumer.spool import Spool
     from consumer.sinks.zerobus import ZerobusSink
     from support.tag_events import DESCRIPTOR, TABLE, events
     spool = Spool.open(sys.argv[1])
     schema_id = spool.add_schema(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
-    delivery = Delivery(spool, sink, TABLE, schema_id)
+    delivery = TableDelivery(spool, sink, TABLE, schema_id)
     delivery.start()
     number = spool.get_state("arrival_number") or 0
     while True:

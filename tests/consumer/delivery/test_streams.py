@@ -381,7 +381,7 @@ class TestChanges:
 
 _CONSUMER = """if True:
     import sys
-    from consumer.delivery.table import Delivery
+    from consumer.delivery.table import TableDelivery
     from consumer.spool import Spool
     from support.tag_events import DESCRIPTOR, TABLE
     from support.mixed_nodes import mixed
@@ -389,7 +389,7 @@ _CONSUMER = """if True:
     spool = Spool.open(sys.argv[1])
     schema_id = spool.add_schema(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
-    delivery = Delivery(spool, sink, TABLE, schema_id, streams=int(sys.argv[4]))
+    delivery = TableDelivery(spool, sink, TABLE, schema_id, streams=int(sys.argv[4]))
     delivery.start()
     number = spool.get_state("arrival_number") or 0
     while True:
