@@ -13,17 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.columnar import change, message, tag
+from support.spooled_by import MAIN, after_each_commit, balance, numbered, rows_of
 from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
 from consumer.errors import SpoolFull
-from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import commits
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
-from consumer.spool.balance import read_balance
 from sparkplug.messages import Message, MessageBatch
 
-MAIN = "main.ot.tag_events"
 TAGS = 60
 NAMES = [f"{number:04}{'x' * 1000}" for number in range(TAGS)]
 SENT = 1_795_443_214_000
@@ -90,38 +88,6 @@ def hear(consumer, *messages, server=0):
     work(consumer)
 
 
-@contextlib.contextmanager
-def after_each_commit(consumer, act):
-    """Calls `act` with the number of each commit of rows, after it."""
-    append, count = consumer.spool.commit, 0
-
-    def counting(*args, **options):
-        nonlocal count
-        done = append(*args, **options)
-        count += 1
-        act(count)
-        return done
-
-    consumer.spool.commit = counting
-    try:
-        yield
-    finally:
-        consumer.spool.commit = append
-
-
-def rows_of(consumer):
-    return [
-        TagEvent.FromString(row)
-        for batch in consumer.spool.batches_after(0, 1 << 30, table=MAIN)
-        for row in batch.rows.slice(0, len(batch.rows))
-    ]
-
-
-def numbered(rows):
-    """Whether the rows have consecutive arrival numbers."""
-    return [row.arrival_number - rows[0].arrival_number for row in rows] == list(range(len(rows)))
-
-
 def of_node(rows, node):
     return [row for row in rows if row.edge_node_id == node]
 
@@ -130,11 +96,6 @@ def born(consumer):
     """Giant and Small are; returns how many rows that gave."""
     hear(consumer, birth(), birth("Small", names=["Ramp"]))
     return len(rows_of(consumer))
-
-
-def balance(consumer):
-    """Of the file alone, as after a kill."""
-    return consumer.spool.read(read_balance)
 
 
 def test_between_the_pieces_of_a_giant_the_data_of_others_goes_on(consumer):

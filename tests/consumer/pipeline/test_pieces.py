@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 
 import pytest
 from support.columnar import change, message, tag
+from support.spooled_by import MAIN, after_each_commit, balance, numbered, rows_of
 from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
 from consumer.errors import SpoolFull
-from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import commits
 from consumer.rows import TagEvents
-from consumer.spool.balance import read_balance
 from sparkplug.messages import Message, MessageBatch
 
-MAIN = "main.ot.tag_events"
 TAGS = 300
 NAMES = [f"{number:04}{'x' * 1000}" for number in range(TAGS)]
 SENT = 1_795_443_214_000
@@ -50,43 +47,6 @@ def take(consumer, *messages):
     consumer.decoding._take(InboxBatch({0: MessageBatch(messages)}))
 
 
-def rows_of(consumer):
-    return [
-        TagEvent.FromString(row)
-        for batch in consumer.spool.batches_after(0, 1 << 30, table=MAIN)
-        for row in batch.rows.slice(0, len(batch.rows))
-    ]
-
-
-def numbered(rows):
-    """Whether the rows have consecutive arrival numbers."""
-    return [row.arrival_number - rows[0].arrival_number for row in rows] == list(range(len(rows)))
-
-
-def balance(consumer):
-    """Of the file alone, as after a kill."""
-    return consumer.spool.read(read_balance)
-
-
-@contextlib.contextmanager
-def each_append(consumer, act):
-    """Calls `act` with the number of each commit of rows, after it."""
-    append, count = consumer.spool.commit, 0
-
-    def counting(*args, **options):
-        nonlocal count
-        done = append(*args, **options)
-        count += 1
-        act(count)
-        return done
-
-    consumer.spool.commit = counting
-    try:
-        yield
-    finally:
-        consumer.spool.commit = append
-
-
 def test_a_batch_is_committed_in_pieces_and_none_of_them_is_large(consumer):
     seen = []
 
@@ -94,7 +54,7 @@ def test_a_batch_is_committed_in_pieces_and_none_of_them_is_large(consumer):
         kept = consumer.spool.batches_after(0, 1 << 30, table=MAIN)
         seen.append(sum(batch.rows.nbytes for batch in kept))
 
-    with each_append(consumer, look):
+    with after_each_commit(consumer, look):
         take(consumer, birth(), data(1, 2.0))
     grown = [after - before for before, after in zip([0, *seen], seen, strict=False)]
     assert len(grown) > 5
@@ -120,7 +80,7 @@ def test_a_batch_in_pieces_gives_the_rows_that_it_gives_as_a_whole(tmp_path, mon
 
 def test_the_ledger_adds_up_after_every_piece(consumer):
     balances = []
-    with each_append(consumer, lambda _: balances.append(balance(consumer))):
+    with after_each_commit(consumer, lambda _: balances.append(balance(consumer))):
         take(consumer, birth(), data(1, 2.0))
     assert len(balances) > 5
     assert all(each.balanced for each in balances)
@@ -143,7 +103,7 @@ def test_who_is_killed_between_two_pieces_has_heard_nothing_of_the_batch(
             if number == killed_after:
                 shutil.copytree(tmp_path, tmp_path / "killed", ignore=lambda *_: {"killed"})
 
-        with each_append(consumer, kill):
+        with after_each_commit(consumer, kill):
             take(consumer, last, data(2, 3.0))
     with unconnected(tmp_path / "killed") as again:
         rows = rows_of(again)
