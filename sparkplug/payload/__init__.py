@@ -36,6 +36,7 @@ from sparkplug.payload.weight import (
     json_memory,
     metrics_in,
     metrics_in_envelope,
+    metrics_together,
     weight_opened,
 )
 
@@ -65,6 +66,7 @@ __all__ = [
     "metadata_of",
     "metrics_in",
     "metrics_in_envelope",
+    "metrics_together",
     "numbers",
     "quality_of",
     "read_payloads",

@@ -10,7 +10,13 @@ from support.columnar import change, message, tag
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message, MessageBatch
-from sparkplug.payload import METRIC_MEMORY, metrics_in, metrics_in_envelope
+from sparkplug.payload import (
+    METRIC_MEMORY,
+    metrics_in,
+    metrics_in_envelope,
+    metrics_together,
+)
+from sparkplug.payload.json_payload import is_json
 from sparkplug.payload.weight import weight_of
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
@@ -186,3 +192,18 @@ def test_portions_are_the_batch_in_its_order_and_small_where_they_can_be(payload
             for at, payload in enumerate(portion.payloads)
         )
         assert len(portion) <= 1 or metrics * METRIC_MEMORY <= most or portion is batch
+
+
+@given(st.lists(st.binary(max_size=200)))
+def test_payloads_have_as_many_metrics_together_as_apart_unless_one_is_json(payloads):
+    together = metrics_together(payloads)
+    if any(map(is_json, payloads)):
+        assert together is None
+    else:
+        assert together == sum(map(metrics_in, payloads))
+
+
+def test_json_is_weighed_message_by_message():
+    batch = batch_of(of_metrics(1), b'{"metrics":[' + b"{}," * 400 + b"{}]}", of_metrics(1))
+    assert metrics_together(batch.payloads) is None
+    assert [len(each) for each in divided(batch)] == [1, 1, 1]
