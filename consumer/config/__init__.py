@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from consumer.config.databricks import Zerobus, ZerobusBatch
     from consumer.config.files import read_secret
     from consumer.config.host import Host, Rebirth
+    from consumer.config.http import Http, HttpKey, key_problem
     from consumer.config.loading import load, parse
     from consumer.config.model import (
         BatchSection,
         Configuration,
-        Http,
         LimitsSection,
         Log,
         Normalize,
@@ -34,11 +34,11 @@ else:
             "databricks": ["Zerobus", "ZerobusBatch"],
             "files": ["read_secret"],
             "host": ["Host", "Rebirth"],
+            "http": ["Http", "HttpKey", "key_problem"],
             "loading": ["load", "parse"],
             "model": [
                 "BatchSection",
                 "Configuration",
-                "Http",
                 "LimitsSection",
                 "Log",
                 "Normalize",
@@ -56,6 +56,7 @@ __all__ = [
     "Configuration",
     "Host",
     "Http",
+    "HttpKey",
     "LimitsSection",
     "Log",
     "Normalize",
@@ -68,6 +69,7 @@ __all__ = [
     "configured_tables",
     "format_duration",
     "format_size",
+    "key_problem",
     "load",
     "parse",
     "parse_duration",
