@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from consumer.foreign import json_text
 from consumer.http.connections import STREAM_PATH
+from consumer.http.errors import refusal
 from consumer.http.keys import Role
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from consumer.monitor import Looking
 
 MOST_SUBSCRIBERS: Final = 50
+FULL: Final = "as many listen as may; close a page that is not needed"
+RETRY: Final = {"Retry-After": "10"}
 
 _LOOK_EVERY: Final = 10
 """Events between two looks whether who listens still may."""
@@ -52,6 +55,11 @@ class Hub:
     def present(self) -> int:
         """How many listen."""
         return len(self._listening)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else may listen."""
+        return self.present >= self.most or self.closing
 
     def add(self, subscriber: Subscriber) -> None:
         """Let somebody listen."""
@@ -117,7 +125,9 @@ class _Events(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events. One that is not read in time ends the connection (connections.py)."""
-        del scope
+        if self._hub.is_full:  # others came in between
+            await refusal(HTTPStatus.TOO_MANY_REQUESTS, FULL, RETRY)(scope, receive, send)
+            return
         subscriber = Subscriber()
         self._hub.add(subscriber)
         left = asyncio.ensure_future(_left(receive))
@@ -173,12 +183,8 @@ async def stream(request: Request) -> Response:
     access: Access = request.app.state.access
     hub: Hub = request.app.state.hub
     access.allow(request, Role.READER)
-    if hub.present >= hub.most or hub.closing:
-        access.refuse(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            f"{hub.most} listen already; close a page that is not needed",
-            {"Retry-After": "10"},
-        )
+    if hub.is_full:
+        access.refuse(HTTPStatus.TOO_MANY_REQUESTS, FULL, RETRY)
 
     def may_listen() -> bool:
         try:
