@@ -11,6 +11,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from consumer.config.addresses import split_url
     from consumer.config.databricks import Zerobus, ZerobusBatch
+    from consumer.config.effective import not_default, shown
     from consumer.config.files import read_secret
     from consumer.config.host import Host, Rebirth
     from consumer.config.http import Http, HttpKey, key_problem
@@ -32,6 +33,7 @@ else:
         submod_attrs={
             "addresses": ["split_url"],
             "databricks": ["Zerobus", "ZerobusBatch"],
+            "effective": ["not_default", "shown"],
             "files": ["read_secret"],
             "host": ["Host", "Rebirth"],
             "http": ["Http", "HttpKey", "key_problem"],
@@ -71,8 +73,10 @@ __all__ = [
     "format_size",
     "key_problem",
     "load",
+    "not_default",
     "parse",
     "parse_duration",
     "read_secret",
+    "shown",
     "split_url",
 ]

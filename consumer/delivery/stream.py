@@ -207,6 +207,8 @@ class StreamSender:
 
     def _send_ready(self, stream: ZerobusIngestStream) -> None:
         in_flight, options = self._in_flight, self._options
+        if self._shared.pause.left:
+            return
         while (
             in_flight.next_schema_id == stream.schema_id
             and in_flight.inflight_calls < self._most_inflight
@@ -249,10 +251,11 @@ class StreamSender:
     def _patience(self) -> float:
         """How long nothing has to be done unless something happens."""
         now = self._clock()
-        deadline = now + 60.0
+        paused = self._shared.pause.left
+        deadline = now + (paused or 60.0)
         if self._in_flight.inflight_calls:
             deadline = min(deadline, self._progress_at + self._options.ack_timeout)
-            if self._waiting_since is not None:
+            if self._waiting_since is not None and not paused:
                 deadline = min(deadline, self._waiting_since + self._options.max_delay)
             if self._in_flight.inflight_calls >= self._most_inflight:
                 deadline = self._progress_at + self._options.ack_timeout

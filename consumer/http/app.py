@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotations
 
-from consumer.http import session
+from consumer.http import actions, api, diagnostics, session, stream
 from consumer.http.access import Access, needs
 from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
@@ -21,27 +21,34 @@ from consumer.monitor import add_metrics, status_of
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from consumer.http.stream import Hub
+    from consumer.monitor import Looking
     from consumer.pipeline import Consumer
 
 READS: Final = [Depends(needs(Role.READER))]
 """Dependencies of routes that only read."""
 
 
-def make_app(consumer: Consumer, access: Access) -> ASGIApp:
+def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> ASGIApp:
     """The application that serves one consumer.
 
     Args:
         consumer: what is asked about.
         access: decides who may ask.
+        looking: answers what is asked of nodes, tags and the whole.
+        hub: tells those who listen.
     """
     add_metrics(consumer)
     app = FastAPI(title=PRODUCT, version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.access = access
     app.state.consumer = consumer
+    app.state.looking = looking
+    app.state.hub = hub
     add_handlers(app)
     _add_open_routes(app, consumer)
     _add_routes(app, consumer)
-    app.include_router(session.router)
+    for each in (session, api, stream, actions, diagnostics):
+        app.include_router(each.router)
     return Guard(app, access)
 
 

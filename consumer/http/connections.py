@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+STREAM_PATH: Final = "/api/stream"
+"""Its answer has no end."""
+
 _MOST_CONNECTIONS: Final = 200
 _PART_OF_DESCRIPTORS: Final = 4
 _LEAVING_SECONDS: Final = 1.0
@@ -216,6 +219,7 @@ class HttpConnection(H11Protocol):
     """The open connections of the server; set by `of`."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _is_stream = False
 
     @classmethod
     def of(cls, connections: Connections) -> type[HttpConnection]:
@@ -241,10 +245,26 @@ class HttpConnection(H11Protocol):
         if self.cycle is not before and not self.cycle.response_complete:
             if not self.flow.write_paused:  # else what it asked for before is to be read first
                 self.held.works(self)
+            self._is_stream = self.scope["path"] == STREAM_PATH
             self._end_in(self.held.limits.answer_seconds)
+            if self._is_stream and not self.flow.write_paused and self._deadline is not None:
+                self._deadline.cancel()  # it has no end, but what is sent is to be read
+
+    def pause_writing(self) -> None:
+        """What was sent is not read; who listens to a stream has a while to read it."""
+        super().pause_writing()
+        if self._is_stream:
+            self._end_in(self.held.limits.request_seconds)
+
+    def resume_writing(self) -> None:
+        """What was sent is read."""
+        super().resume_writing()
+        if self._is_stream and self._deadline is not None:
+            self._deadline.cancel()
 
     def on_response_complete(self) -> None:
         """The answer is given away; wait for the next request, if it has not come already."""
+        self._is_stream = False
         self._wait()
         super().on_response_complete()
 

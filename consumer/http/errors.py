@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from consumer.errors import SpoolError
+from consumer.errors import LetterError, SpoolError
 from consumer.foreign import escaped, json_text
 
 if TYPE_CHECKING:
@@ -71,7 +71,13 @@ def add_handlers(app: FastAPI) -> None:
     async def on_spool(_: Request, error: Exception) -> Any:
         return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
 
+    async def on_letter(_: Request, error: Exception) -> Any:
+        assert isinstance(error, LetterError)
+        status = HTTPStatus.NOT_FOUND if error.is_missing else HTTPStatus.BAD_REQUEST
+        return refusal(status, str(error))
+
     app.add_exception_handler(HTTPException, on_refused)
+    app.add_exception_handler(LetterError, on_letter)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(SpoolError, on_spool)
 

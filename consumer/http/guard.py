@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from consumer.http.connections import STREAM_PATH
 from consumer.http.errors import NAMES, Refused, refusal
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ HEADERS: Final = (
 )
 """Of every answer, unless it has one of the same name."""
 
-_UNCOUNTED: Final = frozenset({"/healthz", "/api/stream"})
+_UNCOUNTED: Final = frozenset({"/healthz", STREAM_PATH})
 
 
 class Guard:

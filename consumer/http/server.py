@@ -16,8 +16,9 @@ from consumer.http.access import Access
 from consumer.http.app import make_app
 from consumer.http.connections import ConnectionLimits, Connections, HttpConnection, Listener
 from consumer.http.numbers import ACCESS_NUMBERS, NUMBERS
+from consumer.http.stream import MOST_SUBSCRIBERS, Hub
 from consumer.http.watch import Watch
-from consumer.monitor import expose
+from consumer.monitor import Looking, expose
 
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
@@ -62,8 +63,11 @@ class HttpServer:
         self._socket = Listener(made, self._connections)
         http = consumer.configuration.http
         self.access = Access(http, (host, self.port))
+        looking = Looking(consumer)
+        most = min(MOST_SUBSCRIBERS, self._connections.limits.connections // 4)
+        self._hub = Hub(looking, max(1, most))
         config = uvicorn.Config(
-            make_app(consumer, self.access),
+            make_app(consumer, self.access, looking, self._hub),
             # uvicorn takes whatever makes a protocol; its own name for the type is narrower.
             http=HttpConnection.of(self._connections),
             # More requests than connections are those of clients that have left already.
@@ -90,7 +94,7 @@ class HttpServer:
         self._server = _UvicornServer(config)
         expose(consumer.telemetry.registry, [NUMBERS], lambda: self._connections)
         expose(consumer.telemetry.registry, [ACCESS_NUMBERS], lambda: self.access)
-        self._watch = Watch([self.access.keys.look])
+        self._watch = Watch([self.access.keys.look, looking.look, self._hub.look])
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     @property
@@ -106,6 +110,7 @@ class HttpServer:
     def stop(self, timeout: float) -> None:
         """Stop answering."""
         self._watch.stop()
+        self._hub.close()
         self._server.leave()
         if self._thread.ident is not None:
             self._thread.join(timeout)

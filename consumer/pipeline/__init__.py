@@ -9,14 +9,26 @@ from consumer.pipeline.composition import make_consumer
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.intake import Connection
+from consumer.pipeline.last_values import LONGEST_TEXT, Value
+from consumer.pipeline.node_log import LoggedEvent, NodeLog, NodePlace, NodeStory
+from consumer.pipeline.rebirths import WHAT_TO_DO
+from consumer.pipeline.source import Source
 from consumer.pipeline.telemetry import COUNTED, METRICS_PREFIX
 
 __all__ = [
     "COUNTED",
+    "LONGEST_TEXT",
     "METRICS_PREFIX",
+    "WHAT_TO_DO",
     "BackPressure",
     "Connection",
     "Consumer",
     "GapTotals",
+    "LoggedEvent",
+    "NodeLog",
+    "NodePlace",
+    "NodeStory",
+    "Source",
+    "Value",
     "make_consumer",
 ]

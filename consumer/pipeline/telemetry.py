@@ -112,7 +112,10 @@ class Telemetry:
         log_budget: what all parts of the consumer may log of what others cause.
         messages_discarded: whole messages that were lost since the start, knowingly.
         noisiest: whose messages the queue refused.
+        AGES: upper bounds of the ages of `acknowledgement_ages`, in seconds.
     """
+
+    AGES: Final = _AGES
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, budget: LogBudget | None = None
@@ -152,6 +155,31 @@ class Telemetry:
             },
             "messages_discarded": self.messages_discarded,
         }
+
+    @property
+    def messages_by_server(self) -> dict[str, int]:
+        """Messages that were taken from the queue since the start, by server."""
+        return self._by_label("messages_received")
+
+    @property
+    def rows_by_server(self) -> dict[str, int]:
+        """Rows that were made from metrics since the start, by server."""
+        return self._by_label("rows_produced")
+
+    @property
+    def acknowledgement_ages(self) -> list[float]:
+        """How many batches were acknowledged since the start, by their age.
+
+        One number for each of `AGES`, ages up to it and beyond the one before, and one for those
+        beyond all.
+        """
+        counts = [
+            sample.value
+            for family in self._histograms["acknowledgement_seconds"].collect()
+            for sample in family.samples
+            if sample.name.endswith("_bucket")
+        ]
+        return [one - other for one, other in zip(counts, [0.0, *counts], strict=False)]
 
     @property
     def reasons(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
     from consumer.rows.encoded import EncodedRows
+    from consumer.rows.event_id import event_id_of, identities_of, place
     from consumer.rows.metadata_versions import VersionStore
     from consumer.rows.sparkplug_events import EventRows, quarantine_events
     from consumer.rows.table import Table
@@ -26,6 +27,7 @@ else:
         submod_attrs={
             "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
             "encoded": ["EncodedRows"],
+            "event_id": ["event_id_of", "identities_of", "place"],
             "metadata_versions": ["VersionStore"],
             "sparkplug_events": ["EventRows", "quarantine_events"],
             "table": ["Table"],
@@ -51,8 +53,11 @@ __all__ = [
     "TagEvents",
     "VersionStore",
     "descriptor_bytes",
+    "event_id_of",
+    "identities_of",
     "message_class",
     "normalize",
+    "place",
     "quarantine_events",
     "schema_id_of",
 ]

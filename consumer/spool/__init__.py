@@ -19,11 +19,23 @@ if TYPE_CHECKING:
         read_balance,
     )
     from consumer.spool.births import KeptNode
-    from consumer.spool.dead_letters import DeadLetter, DeadLetters, dead_letters_of
+    from consumer.spool.dead_letters import (
+        DeadLetter,
+        DeadLetters,
+        LetterReason,
+        dead_letters_of,
+    )
     from consumer.spool.file import resolved
     from consumer.spool.fleet import FleetStore
-    from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
+    from consumer.spool.gap_report import (
+        MOST_LISTED,
+        GapReport,
+        GapRow,
+        NodeAccount,
+        read_gap_report,
+    )
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+    from consumer.spool.kept_births import KeptBirth, OwnerPlace, kept_births_of
     from consumer.spool.layout import latest_us
     from consumer.spool.ledger import Ledger
     from consumer.spool.lock import holder_of, refuse_foreign
@@ -52,11 +64,12 @@ else:
                 "read_balance",
             ],
             "births": ["KeptNode"],
-            "dead_letters": ["DeadLetter", "DeadLetters", "dead_letters_of"],
+            "dead_letters": ["DeadLetter", "DeadLetters", "LetterReason", "dead_letters_of"],
             "file": ["resolved"],
             "fleet": ["FleetStore"],
-            "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
+            "gap_report": ["MOST_LISTED", "GapReport", "GapRow", "NodeAccount", "read_gap_report"],
             "gaps": ["GapStore", "HOUR_US", "HourlySums"],
+            "kept_births": ["KeptBirth", "OwnerPlace", "kept_births_of"],
             "layout": ["latest_us"],
             "ledger": ["Ledger"],
             "lock": ["holder_of", "refuse_foreign"],
@@ -78,6 +91,7 @@ else:
 
 __all__ = [
     "HOUR_US",
+    "MOST_LISTED",
     "Balance",
     "DeadLetter",
     "DeadLetterShare",
@@ -87,13 +101,16 @@ __all__ = [
     "GapRow",
     "GapStore",
     "HourlySums",
+    "KeptBirth",
     "KeptNode",
     "KeptVersions",
     "Ledger",
     "LetterKind",
+    "LetterReason",
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
+    "OwnerPlace",
     "Participant",
     "RowBalance",
     "Spool",
@@ -106,6 +123,7 @@ __all__ = [
     "dead_letter_shares",
     "dead_letters_of",
     "holder_of",
+    "kept_births_of",
     "latest_us",
     "read_balance",
     "read_gap_report",

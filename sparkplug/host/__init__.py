@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
     from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
     from sparkplug.host.screening import FleetLimits, TagRoom
+    from sparkplug.host.views import DeviceView, NodeView
     from sparkplug.host.watch.alarms import ALARM_OVER
+    from sparkplug.host.watch.silence import SilentNode
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
@@ -36,7 +38,9 @@ else:
             "nodes.waiting": ["HeldMessage", "NodeKey"],
             "reading.certificates": ["CERTIFICATE_PREFIX"],
             "screening": ["FleetLimits", "TagRoom"],
+            "views": ["DeviceView", "NodeView"],
             "watch.alarms": ["ALARM_OVER"],
+            "watch.silence": ["SilentNode"],
         },
     )
 
@@ -44,14 +48,17 @@ __all__ = [
     "ALARM_OVER",
     "CERTIFICATE_PREFIX",
     "COMMAND_QOS",
+    "DeviceView",
     "Fleet",
     "FleetLimits",
     "HeldMessage",
     "HoldLimits",
     "HostState",
     "NodeKey",
+    "NodeView",
     "OwnTimestamps",
     "RebirthGovernor",
+    "SilentNode",
     "TagCatalogue",
     "TagOwner",
     "TagRoom",
