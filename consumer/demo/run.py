@@ -87,13 +87,23 @@ def _flow(system: System, human: Console, interrupt: Interrupt) -> None:
     seconds = system.options.seconds
     begin = time.monotonic()
     with Progress(human) as progress:
-        while (elapsed := time.monotonic() - begin) < seconds:
+        if system.options.stay:
+            _stay(system, progress, interrupt)
+        while not system.options.stay and (elapsed := time.monotonic() - begin) < seconds:
             system.check()
             progress.show(system.read(), f"{elapsed:.0f} of {seconds:g} s")
             interrupt.wait(min(_TICK, seconds - elapsed))
         assert system.fleet is not None
         system.fleet.pause()
         _drain(system, progress, interrupt)
+
+
+def _stay(system: System, progress: Progress, interrupt: Interrupt) -> None:
+    """Let the gateways publish until the first Ctrl-C. A further one interrupts the demo."""
+    begin = time.monotonic()
+    while not interrupt.wait_for_it(_TICK):
+        system.check()
+        progress.show(system.read(), f"{time.monotonic() - begin:.0f} s, until Ctrl-C")
 
 
 def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:

@@ -15,6 +15,7 @@ from consumer.http.access import Access, needs
 from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
 from consumer.http.keys import Role
+from consumer.http.page import page_router
 from consumer.http.version import PRODUCT, VERSION
 from consumer.monitor import add_metrics, status_of
 
@@ -49,6 +50,7 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     _add_routes(app, consumer)
     for each in (session, api, stream, actions, diagnostics):
         app.include_router(each.router)
+    app.include_router(page_router())
     return Guard(app, access)
 
 

@@ -4,6 +4,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./ui.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const BARS = 90;
+const LEAST = 120; // seconds that a chart of the last minutes shows, however little there is yet
 
 function useScheme(alsoStale) {
   const [scheme, set] = useState(dark.matches);
@@ -13,6 +14,12 @@ function useScheme(alsoStale) {
     return () => dark.removeEventListener("change", listener);
   }, []);
   return `${scheme}${alsoStale}`;
+}
+
+/** A range with some room above and below. */
+function around(low, high) {
+  const room = high > low ? (high - low) / 8 : Math.abs(high) / 8 || 1;
+  return [low - room, high + room];
 }
 
 const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
@@ -39,7 +46,7 @@ export function Spark({ values }) {
 
 /**
  * `times`: milliseconds; `lines`: [{label, values}]; `format(number)`: as text; `label`: for who
- * does not see it. `seconds`: how much time it always shows; left out: what there is.
+ * does not see it. `seconds`: how much time it shows at most, from 0 up; left out: all there is.
  */
 export function Chart({ title, label, times, lines, format, seconds, height = 176, stale }) {
   const box = useRef(null);
@@ -62,11 +69,11 @@ export function Chart({ title, label, times, lines, format, seconds, height = 17
       padding: [8, 8, 0, 0],
       tzDate: (s) => window.uPlot.tzDate(new Date(s * 1000), "UTC"),
       scales: {
-        x: { range: (_, from, to) => (seconds && newest ? [to - seconds, to] : [from, to > from ? to : from + 1]) },
-        y: { range: (_, low, high) => (known(low) ? [Math.min(0, low), high > 0 ? high * 1.1 : low < 0 ? 0 : 1] : [0, 1]) },
+        x: { range: (_, from, to) => (seconds && newest ? [Math.max(to - seconds, Math.min(from, to - LEAST)), to] : [from, to > from ? to : from + 1]) },
+        y: { range: (_, low, high) => (!known(low) ? [0, 1] : seconds ? [0, high > 0 ? high * 1.1 : 1] : around(low, high)) },
       },
       axes: [
-        { ...axis, space: 72, values: (_, ticks, __, ___, step) => ticks.map((s) => new Date(s * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) },
+        { ...axis, size: 28, gap: 6, space: 72, values: (_, ticks, __, ___, step) => ticks.map((s) => new Date(s * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) },
         { ...axis, size: 60, space: 36, values: (_, ticks) => ticks.map(format) },
       ],
       series: [

@@ -53,7 +53,7 @@ export function Configuration({ at }) {
   const changedKeys = answer.changed || [];
   const changed = (key) => changedKeys.some((each) => key === each || key.startsWith(`${each}.`) || key.startsWith(`${each}[`));
   const found = flat(answer.configuration).filter(([key, v]) => (at.all || words.length || changed(key)) && words.every((word) => `${key} ${shown(v)}`.toLowerCase().includes(word)));
-  const sections = Map.groupBy ? Map.groupBy(found, ([key]) => key.split(/[.[]/)[0]) : new Map([["all keys", found]]);
+  const sections = Map.groupBy ? Map.groupBy(found, ([key]) => (/[.[]/.test(key) ? key.split(/[.[]/)[0] : "general")) : new Map([["all keys", found]]);
   const session = live.session;
   return html`
     <div class="page configuration">

@@ -19,6 +19,9 @@ export function rate(n) {
 /** "1 node", "2 nodes". */
 export const several = (n, word, words = `${word}s`) => `${count(n)} ${n === 1 ? word : words}`;
 
+/** A number at an axis: no decimals where there is nothing behind the point. */
+export const mark = (n) => (Number.isInteger(n) ? whole.format(n) : brief.format(n));
+
 /** Seconds as a short duration: "12 s", "3 min", "4 h 12 min", "5 d". */
 export function duration(seconds) {
   const s = Math.max(0, seconds);
@@ -89,6 +92,11 @@ export function fit(text, most = 5000) {
   const cut = all.length > most ? `${all.slice(0, most).toWellFormed?.() ?? all.slice(0, most)}…` : all;
   return cut.replace(UNFIT, escape);
 }
+
+const brief = new Intl.NumberFormat(EN, { maximumSignificantDigits: 7 });
+
+/** A value in a list: a number to seven digits, a text to 200 characters. */
+export const inBrief = (v) => (typeof v === "number" ? brief.format(v) : value(typeof v === "string" ? v.slice(0, 200) : v));
 
 /** A value of a tag as text. */
 export function value(v) {

@@ -4,7 +4,7 @@ import { html, useState } from "./ui.js";
 import { tell } from "./api.js";
 import { bytes, count, fit, NONE, several } from "./format.js";
 import { Found, List, useRows } from "./list.js";
-import { Act, Ago, Choice, Empty, Facts, Failed, Shape, State, Tabs, Text } from "./parts.js";
+import { Act, Ago, Cause, Choice, Empty, Facts, Failed, Mend, Shape, State, Tabs, Text } from "./parts.js";
 import { amend, go, to } from "./route.js";
 import { useOne } from "./tags.js";
 
@@ -26,7 +26,7 @@ const dropped = ({ letters }) => `${several(letters, "letter")} dropped.`;
 const Reason = ({ reason }) => html`
   <li class="item"><${Shape} level="warning" />
     <div><p class="what"><a href=${to("letters", { reason: reason.reason, kind: reason.kind })}>${several(reason.letters, "letter")}: <${Text} of=${reason.text || reason.reason} /></a>${reason.rows ? html` (${several(reason.rows, "row")})` : ""}</p>
-      ${reason.mend && html`<p class="mend"><span>To mend it: </span><${Text} of=${reason.mend} most=${900} /></p>`}
+      <${Mend} of=${reason.mend} />
       ${reason.kind === "row" && html`<${Act} label="Retry them all" sure=${`All ${several(reason.letters, "letter")} of the reason “${fit(reason.reason, 60)}” are sent to Zerobus again. What is refused again is set aside again.`}
         run=${async () => retried(await tell("/api/actions/letters/retry", { all: true, reason: reason.reason }))} />`}
     </div>
@@ -42,7 +42,7 @@ export function LetterList({ at }) {
     <${Tabs} label="Letters and gaps" of=${TABS} present="letters" />
     ${reasons.length > 0 && html`<section class="reasons" aria-label="Reasons" tabindex="0"><ul class="items">${reasons.map((each) => html`<${Reason} key=${`${each.kind} ${each.reason}`} reason=${each} />`)}</ul></section>`}
     <div class="tools">
-      <${Choice} label="Kind" value=${kind} options=${[["", "rows and messages"], ["row", "rows"], ["message", "messages"]]} onChoose=${(key) => amend({ kind: key, from: undefined })} />
+      <${Choice} label="Kind" value=${kind} options=${[["", "any"], ["row", "rows"], ["message", "messages"]]} onChoose=${(key) => amend({ kind: key, from: undefined })} />
       <${Choice} label="Reason" value=${reason} options=${[["", "any"], ...[...new Set([...reasons.map((each) => each.reason), reason].filter(Boolean))].map((each) => [each, fit(each, 60)])]} onChoose=${(key) => amend({ reason: key, from: undefined })} />
       <${Found} rows=${rows} word="letter" />
     </div>
@@ -82,7 +82,7 @@ export function Letter({ at }) {
     <div class="page letter">
       ${back}
       <h1><${Text} of=${letter.name} class="long" /></h1>
-      <div class="cause"><p><${Text} of=${letter.error || letter.reason} most=${4000} class="long" /></p>${answer.mend && html`<p class="mend"><span>To mend it: </span><${Text} of=${answer.mend} most=${900} /></p>`}</div>
+      <${Cause} of=${letter.error || letter.reason} mend=${answer.mend} />
       <div class="acts">
         ${letter.may_be_retried && html`<${Act} class="main" label="Retry" run=${async () => retried(await tell("/api/actions/letters/retry", { names: [letter.name] }))} />`}
         <${Act} label="Drop" sure=${`The letter ${fit(letter.name, 80)}${letter.rows ? ` with ${several(letter.rows, "row")}` : ""} is deleted for good. The ledger counts it as dropped.`}

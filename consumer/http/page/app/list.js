@@ -144,7 +144,7 @@ export function List({ rows, label, name, columns, href, sort, from = 0, small =
           <div key=${column.key} role="columnheader" class=${`cell c-${column.key} ${column.number ? "number" : ""}`}
             aria-sort=${column.sort && column.sort === key ? (down ? "descending" : "ascending") : undefined}>
             ${column.sort
-              ? html`<button type="button" onClick=${() => amend({ sort: column.sort === key && !down ? `-${key}` : column.sort, from: undefined })}>${column.title}<span aria-hidden="true" class="arrow">${column.sort === key ? (down ? "↓" : "↑") : ""}</span></button>`
+              ? html`<button type="button" onClick=${() => amend({ sort: column.sort === key && !down ? `-${key}` : column.sort, from: undefined })}><span>${column.title}</span><span aria-hidden="true" class="arrow">${column.sort === key ? (down ? "↓" : "↑") : ""}</span></button>`
               : column.title}
           </div>`)}
       </div>

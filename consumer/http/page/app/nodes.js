@@ -1,11 +1,11 @@
 // Which gateway is wrong? All nodes, worst first, and one node with its life.
 
-import { html, useEffect, useState } from "./ui.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./ui.js";
 import { tell } from "./api.js";
 import { ago, clock, count, fit, moment, NONE, rate, several, short } from "./format.js";
 import { Found, List, useRows } from "./list.js";
 import { mayAct, serverNow } from "./live.js";
-import { Act, Ago, Choice, Empty, Facts, Failed, Search, State, Text } from "./parts.js";
+import { Act, Ago, Cause, Choice, Empty, Facts, Failed, For, Search, State, Text } from "./parts.js";
 import { amend, to } from "./route.js";
 import { useOne } from "./tags.js";
 
@@ -21,7 +21,7 @@ const COLUMNS = [
   { key: "state", title: "State", sort: "state", cell: (node) => html`<span title=${fit(node.state_text, 400)}><${State} level=${node.level} text=${STATES[node.state] || fit(node.state, 20)} /></span>` },
   { key: "node", title: "Node", sort: "node", cell: (node, href) => html`<a href=${href} tabindex="-1"><${Text} of=${node.node} /></a><span class="where"><${Text} of=${node.group} /></span>` },
   { key: "server", title: "Server", sort: "server", cell: (node) => html`<${Text} of=${node.server} />` },
-  { key: "since", title: "Since", cell: (node) => (node.since_ms ? html`<${Ago} ms=${node.since_ms} />` : NONE) },
+  { key: "since", title: "Since", cell: (node) => (node.since_ms ? html`<${For} ms=${node.since_ms} />` : NONE) },
   { key: "devices", title: "Devices", number: true, cell: (node) => (node.devices_alive === node.devices ? count(node.devices) : `${count(node.devices_alive)} of ${count(node.devices)}`) },
   { key: "rate", title: "Rows/s", sort: "rate", number: true, cell: (node) => rate(node.rows_per_second) },
   { key: "seq", title: "Seq errors", number: true, cell: (node) => count(node.seq_errors) },
@@ -61,19 +61,27 @@ const kindOf = (event) => KINDS[event.kind] || [fit(event.kind, 30), event.level
 
 /** A strip of time, one lane for each kind of event. */
 function Strip({ life }) {
+  const [width, setWidth] = useState(1000);
+  const box = useRef(null);
+  useLayoutEffect(() => {
+    const watch = new ResizeObserver(() => setWidth(Math.max(240, box.current?.clientWidth ?? 0)));
+    watch.observe(box.current);
+    return () => watch.disconnect();
+  }, []);
+  const right = width - 16;
   const now = serverNow();
   const from = Math.min(now - 60_000, ...life.map((event) => event.time_ms));
-  const x = (ms) => 84 + ((ms - from) / (now - from)) * 900;
+  const x = (ms) => 84 + Math.max(0, Math.min(1, (ms - from) / (now - from))) * (right - 84);
   const LANE = 24;
   return html`
-    <svg class="strip" viewBox="0 0 1000 ${LANES.length * LANE + 24}" role="img" aria-label=${`${several(life.length, "event")} since ${moment(from)}; they are listed below`}>
-      ${LANES.map(([name], i) => html`<g key=${name}><text x="0" y=${i * LANE + 16}>${name}</text><path class="ground" d=${`M84 ${i * LANE + 12}H984`} /></g>`)}
+    <div class="strip" ref=${box}><svg viewBox=${`0 0 ${width} ${LANES.length * LANE + 24}`} role="img" aria-label=${`${several(life.length, "event")} since ${moment(from)}; they are listed below`}>
+      ${LANES.map(([name], i) => html`<g key=${name}><text x="12" y=${i * LANE + 16}>${name}</text><path class="ground" d=${`M84 ${i * LANE + 12}H${right}`} /></g>`)}
       ${life.slice().reverse().map((event, i) => {
         const [word, level] = kindOf(event);
         return html`<path key=${i} class=${`mark ${level}`} d=${`M${x(event.time_ms).toFixed(1)} ${laneOf(event.kind) * LANE + 4}v16`}><title>${`${moment(event.time_ms)}: ${word}${event.device ? ` ${fit(event.device, 80)}` : ""}`}</title></path>`;
       })}
-      <text x="84" y=${LANES.length * LANE + 18}>${ago(from, now)}</text><text class="end" x="984" y=${LANES.length * LANE + 18}>now</text>
-    </svg>`;
+      <text x="84" y=${LANES.length * LANE + 18}>${ago(from, now)}</text><text class="end" x=${right} y=${LANES.length * LANE + 18}>now</text>
+    </svg></div>`;
 }
 
 /** Asks for births once, and shows the birth arrive. */
@@ -110,22 +118,22 @@ export function Node({ at }) {
       ${back}
       <h1><span class="over"><${Text} of=${node.group} most=${4096} class="long" /></span><${Text} of=${node.node} most=${4096} class="long" /></h1>
       <p class="now"><${State} level=${node.level} text=${fit(node.state_text || STATES[node.state], 400)} /></p>
-      ${unmended && html`<div class="cause"><p><${Text} of=${unmended.problem} most=${600} /></p><p class="mend"><span>To mend it: </span><${Text} of=${unmended.mend} most=${900} /></p></div>`}
+      ${unmended && html`<${Cause} of=${unmended.problem} mend=${unmended.mend} />`}
       <section aria-labelledby="facts"><h2 id="facts">What is known</h2>
       <${Facts} of=${[
         ["MQTT server", html`<${Text} of=${node.server} />`],
         ["Last heard", html`<${Ago} ms=${node.last_heard_ms} />`],
         ["Last birth", html`<${Ago} ms=${node.last_birth_ms} />`],
         ["Last death", html`<${Ago} ms=${node.last_death_ms} />`],
-        ["Births and deaths", `${count(node.births)} and ${count(node.deaths)}`],
-        ["Asked for births", `${count(node.rebirths_asked)} times`],
+        ["Births, deaths", `${count(node.births)}, ${count(node.deaths)}`],
+        ["Asked", `${several(node.rebirths_asked, "time")} for its births`],
         ["Tags", html`<a href=${to("tags", { server, group, node: id })}>${several(node.tags, "tag")}</a>`],
-        ["Rows per second", rate(node.rows_per_second)],
-        ["Sequence errors", `${count(node.seq_errors)} in 24 h`],
+        ["Rows/s", rate(node.rows_per_second)],
+        ["Seq errors", `${count(node.seq_errors)} in 24 h`],
         ["Gaps", html`<a href=${to("gaps", { server, group, node: id })}>${count(node.gaps_open)} open, ${count(node.gaps_healed)} healed</a>`],
         ["Messages", account ? `${count(account.received)} of ${count(account.expected)} in 24 h (${account.percent} %)` : "no account yet"],
         ["Clock", node.clock_offset_seconds === null ? "not known" : `${short(Math.abs(node.clock_offset_seconds))} ${node.clock_offset_seconds >= 0 ? "behind" : "ahead"}`],
-        ["bdSeq, next seq", `${answer.bd_seq ?? NONE}, ${answer.next_seq ?? NONE}`],
+        ["bdSeq, seq", `${answer.bd_seq ?? NONE}, ${answer.next_seq ?? NONE}`],
         ["Ignition", answer.ignition ? "yes" : "not recognised"],
         answer.seen_in_part && ["Seen", "in part: another filter or consumer takes the rest"],
       ]} /></section>
@@ -136,7 +144,7 @@ export function Node({ at }) {
           <tbody>${life.slice(0, 100).map((event, i) => {
             const [word, level] = kindOf(event);
             return html`<tr key=${i}><td class="when"><${Ago} ms=${event.time_ms} /></td><td><${State} level=${level} text=${word} /></td>
-              <td>${event.device && html`<${Text} of=${event.device} />: `}<${Text} of=${[event.reason, event.text].filter(Boolean).join(": ")} most=${400} class="long" /></td></tr>`;
+              <td><${Text} of=${[event.device, event.reason, event.text].filter(Boolean).join(": ")} most=${600} class="long" /></td></tr>`;
           })}</tbody></table></div>` : html`<p class="note">Nothing has happened to it since the consumer started.</p>`}</section>
       <section aria-labelledby="devices"><h2 id="devices">Devices</h2>
         ${devices.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Devices"><table class="plain"><thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col" class="number">Tags</th><th scope="col" class="number">Rows/s</th><th scope="col" class="number">Born</th></tr></thead>

@@ -3,9 +3,9 @@
 import { html } from "./ui.js";
 import { tell } from "./api.js";
 import { Chart, inWords, Spark } from "./charts.js";
-import { clock, count, fit, rate, short } from "./format.js";
+import { clock, count, fit, mark, rate, short } from "./format.js";
 import { useLive } from "./live.js";
-import { Act, Ago, Empty, Shape, State, Text } from "./parts.js";
+import { Act, Cause, Empty, For, Mend, Shape, State, Text } from "./parts.js";
 
 const SPARKS = {
   servers: "messages_per_second", decode: "rows_per_second",
@@ -21,8 +21,10 @@ const Card = ({ card, samples }) => html`
     <p class="figure"><strong>${card.unit.includes("/s") ? rate(card.number) : count(card.number)}</strong> <span>${card.unit}</span></p>
     <p class="note"><${Text} of=${card.text} /></p>
     <${Spark} values=${samples?.[SPARKS[card.card]]} />
-    ${(card.cause || card.mend) && html`<div class="cause"><p><${Text} of=${card.cause} most=${600} /></p>${card.mend && html`<p class="mend"><span>To mend it: </span><${Text} of=${card.mend} most=${900} /></p>`}</div>`}
+    ${sick(card) && html`<${Cause} class="phone" of=${card.cause} mend=${card.mend} />`}
   </li>`;
+
+const sick = (card) => card.cause || card.mend;
 
 const Pause = ({ pause }) => html`
   <li class="item">
@@ -40,9 +42,9 @@ const Item = ({ item }) => html`
     <div>
       <p class="what"><span class="hidden">${item.level}: </span>
         ${inside(item.link) === "#/overview" ? html`<${Text} of=${item.text} most=${400} />` : html`<a href=${inside(item.link)}><${Text} of=${item.text} most=${400} /></a>`}</p>
-      ${item.mend && html`<p class="mend"><span>To mend it: </span><${Text} of=${item.mend} most=${900} /></p>`}
+      <${Mend} of=${item.mend} />
     </div>
-    <p class="since">${item.since_ms ? html`since <${Ago} ms=${item.since_ms} />` : ""}</p>
+    <p class="since">${item.since_ms ? html`<${For} ms=${item.since_ms} />` : ""}</p>
   </li>`;
 
 export function Overview() {
@@ -51,9 +53,9 @@ export function Overview() {
   const s = samples || { time_ms: [] };
   const column = (name) => s[name] || [];
   const charts = [
-    ["Messages per second", rate, [["messages", "messages_per_second"]]],
-    ["Rows per second", rate, [["made", "rows_per_second"], ["acknowledged", "acknowledged_per_second"]]],
-    ["Rows waiting in the spool", count, [["rows", "rows_waiting"]]],
+    ["Messages per second", mark, [["messages", "messages_per_second"]]],
+    ["Rows per second", mark, [["made", "rows_per_second"], ["acknowledged", "acknowledged_per_second"]]],
+    ["Rows waiting in the spool", mark, [["rows", "rows_waiting"]]],
     ["Latency to the acknowledgement", short, [["p50", "latency_p50_seconds"], ["p99", "latency_p99_seconds"]]],
   ];
   const pauses = now.pauses || [];
@@ -61,6 +63,7 @@ export function Overview() {
     <div class="page overview">
       <h1 class="hidden">Overview</h1>
       <ol class="cards" aria-label="The flow, from the servers to Zerobus">${now.cards.map((card) => html`<${Card} key=${card.card} card=${card} samples=${samples} />`)}</ol>
+      ${now.cards.some(sick) && html`<ul class="causes">${now.cards.filter(sick).map((card) => html`<li key=${card.card}><${Cause} class=${card.level} of=${`${card.title}: ${card.cause}`} mend=${card.mend} /></li>`)}</ul>`}
       <section aria-labelledby="attention">
         <h2 id="attention">What needs attention</h2>
         ${now.attention.length || pauses.length
@@ -71,7 +74,7 @@ export function Overview() {
         <h2 id="charts">The last 15 minutes</h2>
         <div class="charts">${charts.map(([title, format, lines]) => html`
           <${Chart} key=${title} title=${title} seconds=${900} format=${format} times=${s.time_ms} stale=${status === "lost"}
-            label=${`${title}, the last 15 minutes: ${lines.map(([name, key]) => `${name} ${inWords(column(key), format)}`).join("; ")}`}
+            label=${`${title}, the last 15 minutes: ${lines.map(([name, key]) => `${name} ${inWords(column(key), format === mark ? rate : format)}`).join("; ")}`}
             lines=${lines.map(([name, key]) => ({ label: name, values: column(key) }))} />`)}</div>
       </section>
       <section aria-labelledby="ledger">

@@ -1,7 +1,7 @@
 // Small things that all places are made of.
 
 import { html, useEffect, useRef, useState } from "./ui.js";
-import { ago, fit, machine, moment } from "./format.js";
+import { ago, duration, fit, machine, moment } from "./format.js";
 import { mayAct, serverNow } from "./live.js";
 
 const WORDS = { ok: "OK", warning: "Warning", wrong: "Wrong", unknown: "Unknown" };
@@ -28,6 +28,17 @@ export const Text = ({ of, most = 300, class: name }) => {
   const text = fit(of, most);
   return html`<bdi class=${name} title=${text.length > 24 ? text.slice(0, 1000) : undefined}>${text}</bdi>`;
 };
+
+/** A sentence: what it quotes between backticks is code. */
+const Words = ({ of, most }) => fit(of, most).split("`").map((part, i, all) => (
+  i % 2 && i < all.length - 1 ? html`<code>${part}</code>` : `${i % 2 ? "`" : ""}${part}`));
+
+/** What is wrong, and what to do: the words of `check` and `status`. */
+export const Mend = ({ of }) => (of ? html`<p class="mend"><span>To mend it: </span><bdi><${Words} of=${of} most=${900} /></bdi></p>` : null);
+export const Cause = ({ of, mend, class: name }) => html`<div class=${`cause ${name || ""}`}><p><${Text} of=${of} most=${4000} class="long" /></p><${Mend} of=${mend} /></div>`;
+
+/** For how long, with the exact time on hover. */
+export const For = ({ ms }) => html`<time datetime=${machine(ms)} title=${`since ${moment(ms)}`}>for ${duration((serverNow() - ms) / 1000)}</time>`;
 
 /** How long ago, with the exact time on hover. */
 export const Ago = ({ ms }) => html`

@@ -3,7 +3,7 @@
 import { html, useCallback, useEffect, useRef, useState } from "./ui.js";
 import { ask } from "./api.js";
 import { Chart, inWords } from "./charts.js";
-import { clock, count, fit, moment, NONE, rate, value } from "./format.js";
+import { count, fit, inBrief, mark, moment, NONE, rate, value } from "./format.js";
 import { Found, List, useRows } from "./list.js";
 import { useBeat, useLive } from "./live.js";
 import { Ago, Choice, Empty, Facts, Failed, Search, State, Text } from "./parts.js";
@@ -15,7 +15,7 @@ const QUALITIES = [["", "any"], ["GOOD", "good"], ["UNCERTAIN", "uncertain"], ["
 
 export const tagHref = (tag) => to("tag", { server: tag.server, group: tag.group, node: tag.node, device: tag.device, name: tag.name });
 const whereOf = (tag) => [tag.group, tag.node, tag.device].filter(Boolean).map((each) => fit(each, 100)).join(" / ");
-const Value = ({ tag }) => html`<span class="value" title=${fit(tag.value, 300)}><bdi>${value(typeof tag.value === "string" ? tag.value.slice(0, 200) : tag.value)}</bdi>${tag.cut ? "…" : ""}</span>`;
+const Value = ({ tag }) => html`<span class="value" title=${value(tag.value).slice(0, 300)}><bdi>${inBrief(tag.value)}</bdi>${tag.cut ? "…" : ""}</span>`;
 
 const COLUMNS = [
   { key: "name", title: "Tag", sort: "path", cell: (tag, href) => html`<a href=${href} tabindex="-1"><${Text} of=${tag.name} /></a><span class="where"><bdi title=${fit(tag.path, 1000)}>${whereOf(tag)}</bdi></span>` },
@@ -85,11 +85,11 @@ function Values({ values, unit }) {
   const unitText = unit ? ` (${fit(unit, 40)})` : "";
   return html`
     ${numeric && values.time_ms.length > 1 && html`<${Chart} title=${`Last ${count(numbers.length)} values${unitText}`} times=${values.time_ms} height=${208} stale=${status === "lost"}
-      format=${(n) => value(Number(n.toPrecision(6)))} label=${`Last ${numbers.length} values${unitText}: ${inWords(numbers, value)}`} lines=${[{ label: "value", values: numbers }]} />`}
-    <div class="scroll" tabindex="0" role="region" aria-label="Last values"><table class="plain"><thead><tr><th scope="col">Time</th><th scope="col" class="number">Value</th><th scope="col">Quality</th><th scope="col">From</th></tr></thead>
+      format=${mark} label=${`Last ${numbers.length} values${unitText}: ${inWords(numbers, value)}`} lines=${[{ label: "value", values: numbers }]} />`}
+    <div class="scroll" tabindex="0" role="region" aria-label="Last values"><table class="plain"><thead><tr><th scope="col">Time, UTC</th><th scope="col" class="number">Value</th><th scope="col">Quality</th><th scope="col" class="from">From</th></tr></thead>
       <tbody>${newest.map((i) => html`<tr key=${`${values.time_ms[i]} ${values.received_ms[i]} ${i}`}>
-        <td><time title=${moment(values.time_ms[i])}>${clock(values.time_ms[i])}</time></td><td class="number"><bdi class="long">${value(values.value[i])}</bdi></td>
-        <td>${fit(values.quality[i], 40)}</td><td>${fit(values.message_type[i], 20)}${values.historical[i] ? ", history" : ""}</td></tr>`)}</tbody></table></div>`;
+        <td><time title=${moment(values.time_ms[i])}>${moment(values.time_ms[i]).slice(11, 23)}</time></td><td class="number"><bdi class=${typeof values.value[i] === "string" ? "long" : ""}>${value(values.value[i])}</bdi></td>
+        <td>${fit(values.quality[i], 40)}</td><td class="from">${fit(values.message_type[i], 20)}${values.historical[i] ? ", history" : ""}</td></tr>`)}</tbody></table></div>`;
 }
 
 function Tag({ at }) {
@@ -139,7 +139,7 @@ export function Tags({ route }) {
     <div class="split">
       <aside class=${browsing ? "open" : ""} aria-label="Browse">
         <button type="button" class="phone browse" aria-expanded=${String(browsing)} onClick=${() => browse(!browsing)}>${browsing ? "Close the tree" : "Browse by node"}</button>
-        <${Tree} version=${now?.versions?.tags} />
+        <${Tree} version=${now?.versions?.tags} at=${route.at} />
       </aside>
       <div class=${isTag ? "pane scrolls" : "pane"} tabindex=${isTag ? "0" : undefined} role=${isTag ? "region" : undefined} aria-label=${isTag ? "Tag" : undefined}>
         ${isTag ? html`<${Tag} key=${location.hash} at=${route.at} />` : html`<h1 class="hidden">Tags</h1><${TagList} at=${route.at} />`}

@@ -25,7 +25,8 @@ const open = new Set();
 async function level(key, parameters, more) {
   const before = more ? levels.get(key).items : [];
   const answer = await ask("/api/tree", { ...parameters, limit: LIMIT, offset: before.length });
-  levels.set(key, { items: [...before, ...answer.items], total: answer.total });
+  const items = [...before, ...answer.items];
+  levels.set(key, { items, total: answer.total, servers: items.some((item) => item.server !== items[0].server) });
 }
 
 function flat(key, depth, into) {
@@ -33,14 +34,18 @@ function flat(key, depth, into) {
   if (!here) return into;
   here.items.forEach((item, index) => {
     const own = keyOf(item);
-    into.push({ item, key: own, depth, index, of: here.total });
+    into.push({ item, key: own, depth, index, of: here.total, server: depth === 1 && here.servers ? item.server : "" });
     if (open.has(own)) flat(own, depth + 1, into);
   });
   if (here.items.length < here.total) into.push({ more: key, key: `more ${key}`, depth, left: here.total - here.items.length });
   return into;
 }
 
-export function Tree({ version }) {
+const same = (item, at) => ["server", "group", "node", "device", "folder", "name"].every((key) => (item[key] || "") === (at[key] || ""))
+  // A tag has a folder of its own, which its address leaves out.
+  || (item.kind === "tag" && ["server", "group", "node", "device", "name"].every((key) => (item[key] || "") === (at[key] || "")));
+
+export function Tree({ version, at: route }) {
   const [, draw] = useState(0);
   const [error, setError] = useState(null);
   const [active, setActive] = useState(0);
@@ -127,7 +132,7 @@ export function Tree({ version }) {
         ${lines.slice(first, last + 1).map((line, i) => {
           const index = first + i;
           const style = { top: `${index * HEIGHT}px`, height: `${HEIGHT}px`, paddingLeft: `${(line.depth - 1) * 16}px` };
-          const name = `leaf ${index === active ? "active" : ""}`;
+          const name = `leaf ${index === active ? "active" : ""} ${line.item && same(line.item, route) ? "picked" : ""}`;
           if (line.more !== undefined) {
             return html`<div key=${line.key} id=${`tree-${index}`} class=${name} style=${style} role="treeitem" aria-level=${line.depth}
               onClick=${() => toggle(line)}><span class="twist"></span><span class="label">${count(line.left)} more …</span></div>`;
@@ -136,11 +141,11 @@ export function Tree({ version }) {
           const label = fit(item.label, 200) || "(no name)";
           return html`
             <div key=${line.key} id=${`tree-${index}`} class=${name} style=${style} role="treeitem" aria-level=${line.depth}
-              aria-setsize=${line.of} aria-posinset=${line.index + 1} aria-expanded=${item.has_children ? String(open.has(line.key)) : undefined}
-              aria-label=${`${item.kind} ${label}, ${item.level}`}
+              aria-setsize=${line.of} aria-posinset=${line.index + 1} aria-selected=${String(same(item, route))} aria-expanded=${item.has_children ? String(open.has(line.key)) : undefined}
+              aria-label=${`${item.kind} ${label}, ${line.server ? `${fit(line.server, 60)}, ` : ""}${item.level}`}
               onClick=${() => { setActive(index); toggle(line); go(hrefOf(item)); }}>
               <span class=${`twist ${item.has_children ? (open.has(line.key) ? "open" : "closed") : ""}`} onClick=${(event) => { event.stopPropagation(); setActive(index); toggle(line); }}></span>
-              <${Shape} level=${item.level} /><bdi class="label" title=${label}>${label}</bdi>
+              <${Shape} level=${item.level} /><span class="label" title=${label}><bdi>${label}</bdi>${line.server && html` <bdi class="where">${fit(line.server, 60)}</bdi>`}</span>
               ${item.kind !== "tag" && html`<span class="many">${count(item.tags)}</span>`}
             </div>`;
         })}
