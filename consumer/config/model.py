@@ -171,7 +171,7 @@ class LimitsSection(Section):
         le=100_000_000,
         description="Most tags that are remembered, of all servers together, with names of 32 "
         "characters on average; an edge node or device takes the room of six. 0: as many as "
-        "`memory` has room for, 190,000 by default.",
+        "`memory` has room for, 120,000 by default.",
     )
     queue_bytes: Size = Field(
         default=0,

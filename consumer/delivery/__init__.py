@@ -8,7 +8,6 @@ from consumer.delivery.delivery import Delivery, TableOptions
 from consumer.delivery.in_flight import CallLimits
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import Origins
-from consumer.delivery.pause import Paused
 from consumer.delivery.stats import DeliveryStats, StreamState, together
 from consumer.delivery.table import TableDelivery
 
@@ -18,7 +17,6 @@ __all__ = [
     "DeliveryOptions",
     "DeliveryStats",
     "Origins",
-    "Paused",
     "StreamState",
     "TableDelivery",
     "TableOptions",

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from consumer.pipeline import Consumer
     from consumer.spool import DeadLetters
 
-_LOG: Final = logging.getLogger("consumer.audit")
+_LOG = logging.getLogger("consumer.audit")
 
 _MOST_SECONDS: Final = 86_400
 _MOST_DRAIN_SECONDS: Final = 20
 _MOST_NAMES: Final = 1_000
 _MOST_SHOWN: Final = 10
-_MOST_ID: Final = 65_535
+_MOST_ID: Final = 1_024
 
 router: Final = APIRouter(prefix="/api/actions", tags=["actions"])
 

@@ -33,8 +33,9 @@ from consumer.pipeline import Consumer
 from consumer.spool import MOST_LISTED
 from sparkplug import Healing
 
-_MOST_SEARCH: Final = 500
-_MOST_ID: Final = 65_535
+_MOST_SEARCH: Final = 200
+_MOST_ID: Final = 1_024
+_MOST_NAME: Final = 4_096
 _MONTH_SECONDS: Final = 31 * 86_400
 
 
@@ -44,6 +45,7 @@ def _one_of(words: tuple[str, ...], *, turned: bool = False) -> str:
 
 
 Id = Annotated[str, Query(max_length=_MOST_ID)]
+Name = Annotated[str, Query(max_length=_MOST_NAME)]
 Search = Annotated[str, Query(max_length=_MOST_SEARCH)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -156,7 +158,7 @@ def tags(
 
 
 @router.get("/tag")
-def tag(looking: LookingAt, *, server: Id, group: Id, node: Id, name: Id, device: Id = "") -> Any:
+def tag(looking: LookingAt, *, server: Id, group: Id, node: Id, name: Name, device: Id = "") -> Any:
     """One tag with its last values and what its birth says of it."""
     found = looking.tags.tag((server, group, node, device), name)
     if found is None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LEAVING_SECONDS: Final = 2
 """After that a stop waits for no answer any more."""
+_MOST_HEAD_BYTES: Final = 128 * 1024
+"""Of a request, before its body: ids may be long, and have up to twelve characters for one."""
 _TICK: Final = 1.0
 """Seconds between two looks at the date that answers bear."""
 
@@ -73,6 +75,7 @@ class HttpServer:
             # More requests than connections are those of clients that have left already.
             limit_concurrency=2 * self._connections.limits.connections,
             log_config=None,
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
             access_log=False,  # whoever may ask may ask often
             server_header=False,
             proxy_headers=False,  # what they say is anybody's word

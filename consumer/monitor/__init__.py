@@ -8,16 +8,13 @@ what the API asks: lists are columns that are searched, and not walked through.
 from consumer.monitor.documentation import with_table
 from consumer.monitor.events import event_row, event_rows
 from consumer.monitor.letters import gap_page, letter, letter_page
-from consumer.monitor.node_book import SORTS as NODE_SORTS
-from consumer.monitor.node_book import STATE_NAMES as NODE_STATES
-from consumer.monitor.node_book import NodeQuery
+from consumer.monitor.node_book import NODE_SORTS, NODE_STATES, NodeQuery
 from consumer.monitor.number import Counter, Gauge, Numbers, expose
 from consumer.monitor.numbers import add_metrics
 from consumer.monitor.overview import EVENT_KINDS, Looking
 from consumer.monitor.shown import Page
 from consumer.monitor.status import status_of
-from consumer.monitor.tag_book import SORTS as TAG_SORTS
-from consumer.monitor.tag_book import TagQuery
+from consumer.monitor.tag_book import TAG_SORTS, TagQuery
 from consumer.monitor.tag_view import Of
 
 __all__ = [

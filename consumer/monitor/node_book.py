@@ -36,7 +36,7 @@ STATES: Final = {
 }
 """States of a node with their levels, worst first."""
 
-STATE_NAMES: Final = tuple(STATES)
+NODE_STATES: Final = tuple(STATES)
 
 _RANK: Final = {state: rank for rank, state in enumerate(STATES)}
 
@@ -46,7 +46,7 @@ SILENT: Final = {
 }
 """What each reason of a silence says."""
 
-SORTS: Final = (
+NODE_SORTS: Final = (
     *("state", "group", "node", "server", "rate", "tags", "gaps", "clock", "birth", "heard"),
 )
 """What a list of nodes may be sorted by; with `-` before it the other way round."""

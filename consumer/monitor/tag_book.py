@@ -39,7 +39,7 @@ _MOST_OFTEN: Final = 20
 _ATTEMPTS: Final = 5
 _UNITS_EVERY: Final = 5.0
 
-SORTS: Final = ("path", "name", "datatype", "unit", "quality", "age", "rate", "rows")
+TAG_SORTS: Final = ("path", "name", "datatype", "unit", "quality", "age", "rate", "rows")
 """What a list of tags may be sorted by; with `-` before it the other way round."""
 
 
@@ -50,7 +50,7 @@ class TagQuery(NamedTuple):
         search: words that must all be found.
         of: where the tags are.
         quality: name of a quality class, empty for all.
-        sort: one of SORTS, perhaps with `-` before it.
+        sort: one of TAG_SORTS, perhaps with `-` before it.
     """
 
     search: str = ""
@@ -119,6 +119,7 @@ class TagBook:
                 resting = now - self._made_at < _MOST_OFTEN * self._took
                 if key == self._key or resting:
                     return self._view
+            self._view = None  # two of them at a time would take twice the memory
             self._view = TagView(self._consumer.sources, self.version)
             self._key, self._made_at = key, self._clock()
             self._took = self._made_at - now
@@ -140,7 +141,7 @@ class TagBook:
                 break
         return page.answer(len(found), rows, version=view.version)
 
-    def _found(self, view: TagView, query: TagQuery) -> NDArray[np.int64]:
+    def _found(self, view: TagView, query: TagQuery) -> NDArray[np.int32]:
         """The positions that a query finds, in its order."""
         units = self._units_of(view)
         wanted = view.where(query.of)
@@ -150,7 +151,7 @@ class TagBook:
             qualities = self._column(view, lambda source, size: source.last_values.quality(size))
             wanted &= qualities == QUALITY_NAMES.index(query.quality)
         order = view.by_path
-        found: NDArray[np.int64] = order[wanted[order]]
+        found: NDArray[np.int32] = order[wanted[order]]
         by, backwards = query.sort.removeprefix("-"), query.sort.startswith("-")
         if by == "path":
             return found[::-1] if backwards else found
@@ -160,13 +161,14 @@ class TagBook:
         return found[np.argsort(key, kind="stable")]
 
     def _sort_key(self, view: TagView, units: Units, by: str) -> NDArray[np.float64]:
-        ranks = {
+        ranks: dict[str, Callable[[], NDArray[Any]]] = {
             "name": lambda: view.name_rank,
             "datatype": lambda: view.datatype_rank,
             "unit": lambda: units.rank,
         }
         if by in ranks:
-            return ranks[by]().astype(np.float64)
+            ranked: NDArray[np.float64] = ranks[by]().astype(np.float64)
+            return ranked
         if by == "rate":
             return self.rates.of(view)
         if by == "rows":

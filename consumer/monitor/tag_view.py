@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 DATATYPES: Final = {int(each): each.name for each in DataType}
 _ATTEMPTS: Final = 20
+_PIECE: Final = 10_000
+"""Tags that are taken in at a time: what is made of more in between would take memory."""
 
 
 class Of(NamedTuple):
@@ -93,10 +95,17 @@ class TagView:
         self.codes: NDArray[np.uint8] = np.concatenate([part.codes for part in parts])
         self.source = np.array(self.source_of_place, dtype=np.int32)[self.owner]
         self.starts = np.cumsum([0, *(len(part.tags) for part in parts)]).tolist()
-        arrays = [
-            pa.array([part.names[tag] for tag in part.tags.tolist()], pa.string()) for part in parts
+        pieces = [
+            pc.utf8_lower(
+                pa.array(
+                    [part.names[tag] for tag in part.tags[start : start + _PIECE].tolist()],
+                    pa.string(),
+                )
+            )
+            for part in parts
+            for start in range(0, len(part.tags), _PIECE)
         ]
-        self._lower = pc.utf8_lower(pa.concat_arrays(arrays))
+        self._lower = pa.concat_arrays(pieces) if pieces else pa.array([], pa.string())
         self._owner_texts = [
             source.tags.prefix_of(place[1], place[2], place[3] or None).lower()
             for place, source in (
@@ -187,19 +196,19 @@ class TagView:
     # ------------------------------------------------------------------ sorting
 
     @cached_property
-    def by_path(self) -> NDArray[np.int64]:
+    def by_path(self) -> NDArray[np.int32]:
         """Positions in the order of paths: by server, node and device, and there by name."""
         owners = sorted(range(len(self.places)), key=self._owner_texts.__getitem__)
-        rank = np.empty(len(owners), dtype=np.int64)
+        rank = np.empty(len(owners), dtype=np.int32)
         rank[owners] = np.arange(len(owners))
-        return np.lexsort((self.name_rank, rank[self.owner]))
+        return np.lexsort((self.name_rank, rank[self.owner])).astype(np.int32)
 
     @cached_property
-    def name_rank(self) -> NDArray[np.int64]:
+    def name_rank(self) -> NDArray[np.int32]:
         """The place of each tag in the order of names; equal names have different ones."""
         order = pc.sort_indices(self._lower).to_numpy()
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
         return rank
 
     @cached_property
@@ -261,11 +270,18 @@ def _part(source: Source) -> _Part:
     shown[declared[(declared >= 0) & (declared < size)]] = True
     shown &= gives_rows[:size] & (codes[:size] != DataType.Template)
     tags = np.flatnonzero(shown).astype(np.int32)
-    of_tags = [owners[tag] for tag in tags.tolist()]
-    ids = np.fromiter(map(id, of_tags), dtype=np.int64, count=len(of_tags))
-    _, first, owner = np.unique(ids, return_index=True, return_inverse=True)
-    distinct = [of_tags[at] for at in first.tolist()]
-    return _Part(generation, names, tags, distinct, owner.astype(np.int32), codes[tags].copy())
+    owner = np.empty(len(tags), dtype=np.int32)
+    numbers: dict[int, int] = {}
+    distinct: list[TagOwner] = []
+    for start in range(0, len(tags), _PIECE):
+        for at, tag in enumerate(tags[start : start + _PIECE].tolist(), start):
+            each = owners[tag]
+            number = numbers.get(id(each))
+            if number is None:
+                number = numbers[id(each)] = len(distinct)
+                distinct.append(each)
+            owner[at] = number
+    return _Part(generation, names, tags, distinct, owner, codes[tags].copy())
 
 
 def _flags(found: pa.BooleanArray) -> Mask:

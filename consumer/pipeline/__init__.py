@@ -10,7 +10,7 @@ from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.intake import Connection
 from consumer.pipeline.last_values import LONGEST_TEXT, Value
-from consumer.pipeline.node_log import LoggedEvent, NodeLog, NodePlace, NodeStory
+from consumer.pipeline.node_log import LoggedEvent, NodePlace, NodeStory
 from consumer.pipeline.rebirths import WHAT_TO_DO
 from consumer.pipeline.source import Source
 from consumer.pipeline.telemetry import COUNTED, METRICS_PREFIX
@@ -25,7 +25,6 @@ __all__ = [
     "Consumer",
     "GapTotals",
     "LoggedEvent",
-    "NodeLog",
     "NodePlace",
     "NodeStory",
     "Source",

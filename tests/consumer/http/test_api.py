@@ -221,7 +221,7 @@ def test_what_is_not_there_is_not_found(plant):
         ("/api/tags", {"offset": 10**9}),
         ("/api/tags", {"sort": "value"}),
         ("/api/tags", {"quality": "good"}),
-        ("/api/tags", {"search": "x" * 501}),
+        ("/api/tags", {"search": "x" * 201}),
         ("/api/nodes", {"state": "well"}),
         ("/api/nodes", {"sort": "--state"}),
         ("/api/gaps", {"since_seconds": 10**9}),
