@@ -73,7 +73,7 @@ function Frame() {
       <nav class="places" aria-label="Places">${PLACES.map(([key, text]) => html`<a key=${key} href=${`#/${key}`} aria-current=${key === present ? "page" : undefined}>${text}</a>`)}</nav>
     </header>
     <${Lost} />
-    <main id="main" tabindex="-1" class=${`${fills ? "fills" : ""} ${status === "lost" ? "stale" : ""}`}><${Place} route=${route} /></main>`;
+    <main id="main" tabindex=${fills ? "-1" : "0"} class=${`${fills ? "fills" : ""} ${status === "lost" ? "stale" : ""}`}><${Place} route=${route} /></main>`;
 }
 
 // "/" leads to the search of the place; Escape out of one thing to the list it is in.
