@@ -92,10 +92,10 @@ export function Letter({ at }) {
       <section aria-labelledby="facts"><h2 id="facts">What is known</h2><${Facts} of=${[
         ["Reason", html`<${Text} of=${letter.reason} />`],
         ["Set aside", html`<${Ago} ms=${letter.set_aside_ms} />`],
-        [letter.kind === "row" ? "Table" : "From", html`<${Text} of=${letter.where} class="long" />`],
+        [letter.kind === "row" ? "Table" : "Topic", html`<${Text} of=${letter.where} class="long" />`],
         ["Rows", letter.rows === null ? NONE : count(letter.rows)],
         ["Size", bytes(letter.bytes)],
-        answer.topic && ["Topic", html`<${Text} of=${answer.topic} most=${4200} class="long" />`],
+        answer.topic && letter.kind === "row" && ["Topic", html`<${Text} of=${answer.topic} most=${4200} class="long" />`],
         answer.server && ["MQTT server", html`<${Text} of=${answer.server} />`],
         answer.received_ms && ["Arrived", html`<${Ago} ms=${answer.received_ms} />`],
       ]} /></section>
