@@ -180,3 +180,13 @@ def test_columns_are_as_long_as_asked_for(last):
     assert last.counts(5).tolist() == [0, 0, 1, 0, 0]
     assert last.event_us(3).tolist() == [0, 0, NOW]
     assert last.quality(4).tolist() == [-1, -1, 0, -1]
+
+
+def test_a_defect_costs_no_rows_and_is_said_once(last, caplog):
+    last.note(rows((0, 1.0)))
+    broken = rows((0, 2.0))
+    broken.quality_code = None
+    last.note(broken)
+    last.note(rows((0, 3.0)))
+    assert values_of(last, 0) == [1.0]
+    assert caplog.text.count("the page has no new values of tags") == 1
