@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from consumer.monitor import Looking
     from consumer.pipeline import Consumer
 
+LARGE: Final = frozenset(
+    {"/ingest", "/ingest/batch", "/system/zerobus/ingest", "/system/zerobus/ingest/batch"}
+)
+"""Paths whose bodies may be large, and are bounded where they are read."""
+
 READS: Final = [Depends(needs(Role.READER))]
 """Dependencies of routes that only read."""
 
@@ -49,7 +54,7 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     _add_routes(app, consumer)
     for each in (session, api, stream, actions, diagnostics):
         app.include_router(each.router)
-    return Guard(app, access)
+    return Guard(app, access, LARGE)
 
 
 def _add_open_routes(app: FastAPI, consumer: Consumer) -> None:
