@@ -30,7 +30,7 @@ from consumer.monitor import (
     letter_page,
 )
 from consumer.pipeline import Consumer
-from consumer.spool import MOST_LISTED
+from consumer.spool import MOST_LISTED, balance_of_file
 from sparkplug import Healing
 
 _MOST_SEARCH: Final = 200
@@ -209,7 +209,7 @@ def one_letter(consumer: TheConsumer, name: Annotated[str, Query(max_length=40)]
 @router.get("/ledger")
 def ledger(consumer: TheConsumer) -> Any:
     """What became of every message and row."""
-    balance = consumer.balance()
+    balance = balance_of_file(consumer.spool.path)
     return answer({**balance.to_dict(), "lines": balance.lines()})
 
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from consumer.monitor import Looking
     from consumer.pipeline import Consumer
 
+LARGE: Final = frozenset(
+    {"/ingest", "/ingest/batch", "/system/zerobus/ingest", "/system/zerobus/ingest/batch"}
+)
+"""Paths whose bodies may be large, and are bounded where they are read."""
+
 READS: Final = [Depends(needs(Role.READER))]
 """Dependencies of routes that only read."""
 
@@ -51,7 +56,7 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     for each in (session, api, stream, actions, diagnostics):
         app.include_router(each.router)
     app.include_router(page_router())
-    return Guard(app, access)
+    return Guard(app, access, LARGE)
 
 
 def _add_open_routes(app: FastAPI, consumer: Consumer) -> None:

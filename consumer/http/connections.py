@@ -6,6 +6,7 @@ takes a descriptor, of which MQTT, the spool and Zerobus need some as well.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import logging
@@ -79,10 +80,15 @@ class Connections:
     Args:
         limits: what clients may take.
         budget: says how often it is logged that there are too many.
+        is_secure: they speak TLS, and may take their time until they have shaken hands.
     """
 
-    def __init__(self, limits: ConnectionLimits, budget: LogBudget | None = None) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, budget: LogBudget | None = None, *, is_secure: bool = False
+    ) -> None:
         self.limits = limits
+        self.is_secure = is_secure
+        self._greeting: dict[int, socket.socket] = {}  # by descriptor, longest first
         # Weakly: asyncio leaves one that it cannot serve to the garbage.
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.closed = Counter(dict.fromkeys(Closed, 0))
@@ -90,6 +96,15 @@ class Connections:
         self._waiting: dict[HttpConnection, None] = {}  # for their clients, longest first
         self._working: set[HttpConnection] = set()  # their requests are being answered
         self._untold: Counter[Closed] = Counter()
+
+    def greets(self, accepted: socket.socket) -> None:
+        """Note that a client is to shake hands."""
+        if self.is_secure:
+            self._greeting[accepted.fileno()] = accepted
+
+    def greeted(self, descriptor: int) -> None:
+        """Note that a client has shaken hands, or is gone."""
+        self._greeting.pop(descriptor, None)
 
     def waits(self, connection: HttpConnection) -> None:
         """Note that a connection waits for its client."""
@@ -114,10 +129,20 @@ class Connections:
     @property
     def in_between(self) -> int:
         """Connections that were just accepted, or are about to be closed."""
-        return self.open - len(self._waiting) - len(self._working)
+        return self.open - len(self._waiting) - len(self._working) - len(self._greeting)
 
     def make_room(self) -> bool:
-        """End the connection that has waited longest for its client; False if none waits."""
+        """End the connection that has waited longest for its client; False if none waits.
+
+        Of those that most are of: some have shaken hands, some have not.
+        """
+        if len(self._greeting) > len(self._waiting):
+            accepted = next(iter(self._greeting.values()))
+            self.greeted(accepted.fileno())
+            with contextlib.suppress(OSError):  # it is gone already
+                accepted.shutdown(socket.SHUT_RDWR)
+            self.note(Closed.MADE_ROOM)
+            return True
         if not self._waiting:
             return False
         connection = next(iter(self._waiting))
@@ -205,9 +230,11 @@ class _Accepted(socket.socket):
         super().__init__(made.family, made.type, made.proto, made.detach())
         self._connections = connections
         connections.sockets.add(self)
+        connections.greets(self)
 
     def close(self) -> None:
         """Close it."""
+        self._connections.greeted(self.fileno())
         super().close()
         self._connections.sockets.discard(self)
 
@@ -229,6 +256,7 @@ class HttpConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
+        self.held.greeted(transport.get_extra_info("socket").fileno())
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -76,6 +76,11 @@ def add_handlers(app: FastAPI) -> None:
         status = HTTPStatus.NOT_FOUND if error.is_missing else HTTPStatus.BAD_REQUEST
         return refusal(status, str(error))
 
+    async def on_defect(_: Request, __: Exception) -> Any:
+        detail = "an unexpected error, which is a defect; the log has more of it"
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+    app.add_exception_handler(Exception, on_defect)
     app.add_exception_handler(HTTPException, on_refused)
     app.add_exception_handler(LetterError, on_letter)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -60,7 +60,9 @@ class HttpServer:
                 "choose another port, or '' to switch HTTP off"
             ) from error
         self._connections = Connections(
-            limits or ConnectionLimits.of_process(), consumer.telemetry.log_budget
+            limits or ConnectionLimits.of_process(),
+            consumer.telemetry.log_budget,
+            is_secure=bool(consumer.configuration.http.tls.cert_file),
         )
         self._socket = Listener(made, self._connections)
         http = consumer.configuration.http

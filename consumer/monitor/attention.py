@@ -11,7 +11,7 @@ from consumer.errors import SpoolError
 from consumer.monitor.node_book import SILENT
 from consumer.monitor.shown import Level, milliseconds
 from consumer.pipeline import WHAT_TO_DO
-from consumer.spool import LetterKind
+from consumer.spool import LetterKind, dead_letters_of
 from sparkplug import EventKind
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ MOST_SHOWN: Final = 50
 _MOST_NODES: Final = 5
 """Of more nodes with the same trouble, one item tells of all."""
 _REFUSED_SECONDS: Final = 60.0
+_LETTERS_SECONDS: Final = 5.0
 _RANK: Final = {Level.WRONG: 0, Level.WARNING: 1}
 _LETTERS: Final = {
     LetterKind.REFUSED: ("rows that Zerobus refuses are dead letters", "rows"),
@@ -69,7 +70,8 @@ class Attention:
         self._clock = clock
         self._since: dict[tuple[str, str], int] = {}
         self._refused = 0
-        self._refused_at = -1e9
+        self._refused_at = self._letters_at = -1e9
+        self._kept: dict[LetterKind, int] = {}
 
     def items(self, balance: Balance | None) -> list[Item]:
         """All that needs attention, worst first. `balance` is None if it cannot be read."""
@@ -221,19 +223,23 @@ class Attention:
             yield Item(Level.WARNING, "gaps", text, number=gaps, link="#/letters")
 
     def _letters(self) -> Iterator[Item]:
-        try:
-            shares = self._consumer.spool.dead_letter_shares()
-        except SpoolError:
-            return
-        for kind, share in shares.items():
-            if share.count:
+        if self._clock() - self._letters_at >= _LETTERS_SECONDS:
+            self._letters_at = self._clock()
+            try:
+                # Over a connection of its own: many are counted, and rows are to be committed.
+                with dead_letters_of(self._consumer.spool.path) as letters:
+                    self._kept = {kind: use.number for kind, use in letters.kept().items()}
+            except SpoolError:
+                self._kept = {}
+        for kind, count in self._kept.items():
+            if count:
                 text, unit = _LETTERS[kind]
                 yield Item(
                     Level.WARNING,
                     "letters",
-                    f"{share.count:,} {unit}: {text}",
+                    f"{count:,} {unit}: {text}",
                     "see why, then retry or drop them",
-                    number=share.count,
+                    number=count,
                     link="#/letters",
                 )
 

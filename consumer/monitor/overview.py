@@ -14,6 +14,7 @@ from consumer.monitor.node_book import NodeBook
 from consumer.monitor.samples import Samples
 from consumer.monitor.shown import Level
 from consumer.monitor.tag_book import TagBook
+from consumer.spool import balance_of_file
 from sparkplug import EventKind
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Looking:
         if self._clock() - self._balance_at >= _BALANCE_SECONDS:
             self._balance_at = self._clock()
             try:
-                self._balance, self._balance_error = self._consumer.balance(), ""
+                self._balance, self._balance_error = balance_of_file(self._consumer.spool.path), ""
             except SpoolError as error:
                 self._balance, self._balance_error = None, str(error)
         return self._balance

@@ -7,6 +7,7 @@ or by the decoding thread when half of the ring is full.
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_right
 from collections import deque
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug import Observations, TagCatalogue
+
+_LOG = logging.getLogger(__name__)
 
 RING_ROWS: Final = 65_536
 """Rows that are remembered of all servers together."""
@@ -94,12 +97,22 @@ class LastValues:
         self._counts = np.zeros(1024, dtype=np.int64)
         self._texts = _Texts()
         self._watched: dict[int, _Watched] = {}
+        self._failed = False
         catalogue.on_renamed.append(self._rename)
 
     # ------------------------------------------------------------------ the decoding thread
 
     def note(self, observations: Observations) -> None:
-        """Remember the rows of a batch."""
+        """Remember the rows of a batch; what fails here costs no rows, and is not tried again."""
+        if self._failed:
+            return
+        try:
+            self._note(observations)
+        except Exception:  # noqa: BLE001 - see above
+            self._failed = True
+            _LOG.exception("the page has no new values of tags from now on")
+
+    def _note(self, observations: Observations) -> None:
         tags, values = observations.tag, observations.values
         bits = values.integer
         numeric = values.kind == ValueKind.NUMERIC

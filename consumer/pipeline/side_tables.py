@@ -24,7 +24,7 @@ from consumer.rows import (
 from consumer.spool import KeptVersions, NewBatch, Participant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from consumer.config import Zerobus
     from consumer.rows import SourceNames, TagColumns
@@ -92,8 +92,7 @@ class SideTables(Participant):
         """Take what a batch of one server gave; `tags` are the server's."""
         names = tags.names
         bad = decoded.quarantined + decoded.expired
-        for event in [*decoded.events, *quarantine_events(bad[-_MOST_LOGGED:])]:
-            self.log.add(names.server, event)
+        self._tell_log(names, [*decoded.events, *quarantine_events(bad[-_MOST_LOGGED:])])
         if self._events_table:
             for event in [*decoded.events, *quarantine_events(bad)]:
                 self._pending_events.append((names, event))
@@ -112,10 +111,15 @@ class SideTables(Participant):
 
         When commits fail for long, the oldest are forgotten.
         """
-        self.log.add(names.server, event)
+        self._tell_log(names, [event])
         if self._events_table:
             del self._pending_events[: 1 - _MOST_PENDING_EVENTS]
             self._pending_events.append((names, event))
+
+    def _tell_log(self, names: SourceNames, events: Sequence[Event]) -> None:
+        with self._without_harm("what happened to edge nodes"):
+            for event in events:
+                self.log.add(names.server, event)
 
     def batches(self) -> list[NewBatch]:
         """Batches of the side tables for the next commit; `settle` once it is done, or lost."""

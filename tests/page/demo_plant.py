@@ -37,7 +37,9 @@ class KeyedSystem(System):
     def start_consumer_again(self):
         line = command_line("run", "--config", str(self.config_file))
         self._consumer = DemoProcess("consumer", line, self.logs / "consumer.log")
-        wait_until(lambda: _get_json(self._ports[2], "/readyz") is not None, what="consumer is back")
+        wait_until(
+            lambda: _get_json(self._ports[2], "/readyz") is not None, what="consumer is back"
+        )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A plant that is not there: 500 edge nodes, 100,000 tags, and names as nobody should choose them."""
+"""A plant that is not there: 500 edge nodes, 100,000 tags, hostile names."""
 
 from __future__ import annotations
 
@@ -139,7 +139,9 @@ class Plant:
         if datatype == "Boolean":
             value = at // 5000 % 2 == 0
         elif datatype == "String":
-            value = HOSTILE[i % len(HOSTILE)] if number < len(HOSTILE) else f"Recipe {at // 9000 % 40}"
+            value = (
+                HOSTILE[i % len(HOSTILE)] if number < len(HOSTILE) else f"Recipe {at // 9000 % 40}"
+            )
         elif datatype == "Int64":
             value = str(2**53 + i) if i % 3 == 0 else at // 1000
         cut = isinstance(value, str) and len(value) > 200

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 from page.browser import IMAGES, SCHEMES, WIDTHS, expect, is_too_wide, watched
@@ -30,6 +31,8 @@ SHOWN_IN_DOCS = {"overview", "tags", "tag", "nodes", "node", "letters"}
 def plant(tmp_path_factory):
     with keyed_demo(tmp_path_factory.mktemp("demo")) as system:
         publish_what_no_birth_explains(system.server.url)
+        if MAKES_IMAGES:
+            time.sleep(120)  # charts are to show something
         yield system
 
 
@@ -45,6 +48,27 @@ def watch(chromium, plant):
         page.go("overview")
         sign_in(page.page, OPERATOR)
         yield page
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_all_places_fit_in_both_widths_and_schemes(chromium, plant, width, scheme):
+    with watched(chromium, plant.url, width, scheme) as watch:
+        page = watch.go("overview")
+        sign_in(page, OPERATOR)
+        for name, place in PLACES.items():
+            watch.go(place)
+            expect(page.locator(".failed")).to_have_count(0)
+            expect(page.locator("h1").first).to_be_attached()
+            page.wait_for_timeout(1500)  # for the first values and charts
+            assert not is_too_wide(page), place
+            if (
+                MAKES_IMAGES
+                and name in SHOWN_IN_DOCS
+                and (width, scheme) in {("wide", "light"), ("narrow", "dark")}
+            ):
+                IMAGES.mkdir(parents=True, exist_ok=True)
+                page.screenshot(path=IMAGES / f"page-{name}-{width}-{scheme}.png")
 
 
 def test_a_tag_is_found_by_search_and_its_value_changes(watch):
@@ -102,20 +126,3 @@ def test_a_consumer_that_is_lost_is_said_and_comes_back_to_who_is_signed_in_agai
     sign_in(page, OPERATOR)
     expect(page.locator(".lost")).to_have_count(0)
     expect(page.locator(".verdict")).to_have_text(re.compile("All rows flow|need"))
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_all_places_fit_in_both_widths_and_schemes(chromium, plant, width, scheme):
-    with watched(chromium, plant.url, width, scheme) as watch:
-        page = watch.go("overview")
-        sign_in(page, OPERATOR)
-        for name, place in PLACES.items():
-            watch.go(place)
-            expect(page.locator(".failed")).to_have_count(0)
-            expect(page.locator("h1").first).to_be_attached()
-            page.wait_for_timeout(1500)  # for the first values and charts
-            assert not is_too_wide(page), place
-            if MAKES_IMAGES and name in SHOWN_IN_DOCS and (width, scheme) in {("wide", "light"), ("narrow", "dark")}:
-                IMAGES.mkdir(parents=True, exist_ok=True)
-                page.screenshot(path=IMAGES / f"page-{name}-{width}-{scheme}.png")

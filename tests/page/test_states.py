@@ -4,8 +4,8 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from page.answers import MAY_NOT
 from page.browser import SCHEMES, WIDTHS, expect, is_too_wide, watched
-from page.fake_api import MAY_NOT
 from page.plant import HOSTILE, names_of_node
 from page.serving import again
 
@@ -161,7 +161,7 @@ def test_a_list_remembers_in_its_address_where_one_was(watch):
     expect(page.get_by_role("heading", name="Last values")).to_be_visible()
 
 
-def test_everything_can_be_done_by_keyboard(world, watch):
+def test_everything_can_be_done_by_keyboard(watch):
     page = watch.go("nodes")
     expect(page.locator("#nodes-list-0 a")).to_be_visible()
     page.keyboard.press("/")

@@ -312,3 +312,19 @@ def test_files_of_tls_that_are_none_are_an_error_in_one_line(tmp_path):
         ):
             HttpServer(consumer, ("127.0.0.1", 0))
         assert "\n" not in str(caught.value)
+
+
+def test_more_at_a_time_than_can_be_answered_is_told_to_come_back(unkeyed, monkeypatch):
+    monkeypatch.setattr("consumer.http.guard.MOST_AT_A_TIME", 0)
+    refused = unkeyed.get("/status")
+    assert error_of(refused) == (503, "unavailable")
+    assert refused.headers["Retry-After"] == "1"
+    assert unkeyed.get("/healthz").json()["status"] == "failing"  # of a consumer not started
+
+
+def test_a_defect_has_the_form_of_other_errors(unkeyed, monkeypatch, caplog):
+    caplog.set_level(logging.CRITICAL)
+    monkeypatch.setattr("consumer.http.app.status_of", lambda _: 1 / 0)
+    answer = unkeyed.get("/status")
+    assert error_of(answer) == (500, "failure")
+    assert answer.headers["Cache-Control"] == "no-store"

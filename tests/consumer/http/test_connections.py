@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.certificates import Authority
 from support.http_side import serving
 from support.services import PATIENCE, wait_until
 from support.unconnected import unconnected
@@ -262,3 +263,20 @@ def test_without_descriptors_there_is_one_line_and_an_answer_afterwards(consumer
     warned = [each for each in caplog.records if each.levelno >= logging.WARNING]
     assert len(warned) == 1, [each.getMessage() for each in warned]
     assert "no descriptor" in warned[0].getMessage()
+
+
+def test_strangers_that_do_not_shake_hands_keep_nobody_out(tmp_path):
+    issued = Authority(tmp_path).issue("server")
+    tls = {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
+    with (
+        unconnected(tmp_path, http={"tls": tls}) as consumer,
+        serving(consumer, LONG) as server,
+        strangers(server, 30),
+    ):
+        for _ in range(3):
+            told = httpx.get(
+                f"https://127.0.0.1:{server.port}/version", timeout=PATIENCE, verify=False
+            )
+            assert told.status_code == 200
+        assert server._connections.open <= LONG.connections
+        assert server._connections.closed["made_room"] >= 20

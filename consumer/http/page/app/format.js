@@ -19,6 +19,12 @@ export function rate(n) {
 /** "1 node", "2 nodes". */
 export const several = (n, word, words = `${word}s`) => `${count(n)} ${n === 1 ? word : words}`;
 
+/** Of all that was expected, as a number of percent: never "100" while something is missing. */
+export function percent(n) {
+  const floor = Math.floor(n * 100) / 100;
+  return `${brief.format(floor)} %`;
+}
+
 /** A number at an axis: no decimals where there is nothing behind the point. */
 export const mark = (n) => (Number.isInteger(n) ? whole.format(n) : brief.format(n));
 

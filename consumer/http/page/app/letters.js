@@ -2,7 +2,7 @@
 
 import { html, useState } from "./ui.js";
 import { tell } from "./api.js";
-import { bytes, count, fit, NONE, several } from "./format.js";
+import { bytes, count, fit, NONE, percent, several } from "./format.js";
 import { Found, List, useRows } from "./list.js";
 import { Act, Ago, Cause, Choice, Empty, Facts, Failed, Mend, Shape, State, Tabs, Text } from "./parts.js";
 import { amend, go, to } from "./route.js";
@@ -126,7 +126,7 @@ export function Gaps({ at }) {
     <h1 class="hidden">Gaps</h1>
     <${Tabs} label="Letters and gaps" of=${TABS} present="gaps" />
     ${account && html`<p class="account">${account.missing ? html`<${State} level="warning" text=${`${several(account.missing, "message")} missing`} />` : html`<${State} level="ok" text="No message is missing" />`}
-      <span>${count(account.received)} of ${count(account.expected)} messages arrived${account.percent === null ? "" : ` (${account.percent} %)`}; ${several(account.gaps?.found ?? 0, "gap")}, ${count(account.gaps?.open ?? 0)} open</span></p>`}
+      <span>${count(account.received)} of ${count(account.expected)} messages arrived${account.percent === null ? "" : ` (${percent(account.percent)})`}; ${several(account.gaps?.found ?? 0, "gap")}, ${count(account.gaps?.open ?? 0)} open</span></p>`}
     <div class="tools">
       <${Choice} label="Within" value=${since} options=${SPANS} onChoose=${(key) => amend({ since: key === "86400" ? undefined : key, from: undefined })} />
       ${node && html`<p class="scope">of <${Text} of=${node} most=${80} /> <button type="button" class="quiet" onClick=${() => go("#/gaps")}>all nodes</button></p>`}

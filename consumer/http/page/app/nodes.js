@@ -2,7 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./ui.js";
 import { tell } from "./api.js";
-import { ago, clock, count, fit, moment, NONE, rate, several, short } from "./format.js";
+import { ago, clock, count, fit, moment, NONE, percent, rate, several, short } from "./format.js";
 import { Found, List, useRows } from "./list.js";
 import { mayAct, serverNow } from "./live.js";
 import { Act, Ago, Cause, Choice, Empty, Facts, Failed, For, Search, State, Text } from "./parts.js";
@@ -131,7 +131,7 @@ export function Node({ at }) {
         ["Rows/s", rate(node.rows_per_second)],
         ["Seq errors", `${count(node.seq_errors)} in 24 h`],
         ["Gaps", html`<a href=${to("gaps", { server, group, node: id })}>${count(node.gaps_open)} open, ${count(node.gaps_healed)} healed</a>`],
-        ["Messages", account ? `${count(account.received)} of ${count(account.expected)} in 24 h (${account.percent} %)` : "no account yet"],
+        ["Messages", account ? `${count(account.received)} of ${count(account.expected)} in 24 h (${percent(account.percent)})` : "no account yet"],
         ["Clock", node.clock_offset_seconds === null ? "not known" : `${short(Math.abs(node.clock_offset_seconds))} ${node.clock_offset_seconds >= 0 ? "behind" : "ahead"}`],
         ["bdSeq, seq", `${answer.bd_seq ?? NONE}, ${answer.next_seq ?? NONE}`],
         ["Ignition", answer.ignition ? "yes" : "not recognised"],

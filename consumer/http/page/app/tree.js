@@ -21,6 +21,7 @@ export const hrefOf = (item) => (item.kind === "tag"
 /** Levels that were asked for, by the key of what they are below. They stay while the page is open. */
 const levels = new Map();
 const open = new Set();
+const closed = new Set(); // by hand: what leads to the present place is opened by itself, but for these
 
 async function level(key, parameters, more) {
   const before = more ? levels.get(key).items : [];
@@ -44,6 +45,10 @@ function flat(key, depth, into) {
 const same = (item, at) => ["server", "group", "node", "device", "folder", "name"].every((key) => (item[key] || "") === (at[key] || ""))
   // A tag has a folder of its own, which its address leaves out.
   || (item.kind === "tag" && ["server", "group", "node", "device", "name"].every((key) => (item[key] || "") === (at[key] || "")));
+
+/** Whether the way to what the address names leads through this entry. */
+const leadsTo = (item, at) => item.has_children && ["server", "group", "node", "device"].every((key) => !item[key] || item[key] === at[key])
+  && ((item.kind === "group" && at.node) || (item.kind === "node" && (at.device || at.name)) || (item.kind === "device" && at.name));
 
 export function Tree({ version, at: route }) {
   const [, draw] = useState(0);
@@ -87,6 +92,7 @@ export function Tree({ version, at: route }) {
       if (!levels.has(line.key)) load(line.key);
     } else {
       open.delete(line.key);
+      closed.add(line.key);
     }
     again();
     return undefined;
@@ -121,6 +127,12 @@ export function Tree({ version, at: route }) {
       steps[event.key]();
     }
   };
+
+  useEffect(() => {
+    for (const line of lines) {
+      if (line.item && !open.has(line.key) && !closed.has(line.key) && leadsTo(line.item, route)) toggle(line, true);
+    }
+  }, [lines.length, location.hash]);
 
   const first = Math.max(0, Math.floor(view.top / HEIGHT) - OVERSCAN);
   const last = Math.min(lines.length - 1, Math.ceil((view.top + view.height) / HEIGHT) + OVERSCAN);
