@@ -43,7 +43,7 @@ broker: ## Install Mosquitto where this user may, or say how
 
 demo: setup ## The whole system on real parts, with a verification query at the end
 	@sh scripts/ensure-mosquitto.sh --optional
-	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS)
+	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS) $(ARGS)
 
 test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh

@@ -65,7 +65,7 @@ _PIPE_WIDTH: Final = 150
 @click.option(
     "--stay",
     is_flag=True,
-    help="Publish until Ctrl-C instead of for --seconds, then verify; a second Ctrl-C ends at once.",
+    help="Publish until Ctrl-C, not for --seconds; then verify. A second Ctrl-C ends at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(
