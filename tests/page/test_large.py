@@ -4,37 +4,72 @@ Bounds are those of docs/page.md, in processor time: what others do on the machi
 With -s the numbers are printed.
 """
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
-import fleet as generated
+import httpx
+import psutil
 import pytest
 from page.browser import expect, watched
-from support.http_side import http_side
-
-from consumer.broker import InboxBatch
-from sparkplug import Message, MessageBatch
+from support.services import PATIENCE
 
 pytestmark = pytest.mark.page
 
-NODES = 500
 OPENING_SECONDS = 0.3
+FRAME_SECONDS = 0.016
 SEARCH_SECONDS = 0.2
 UPDATE_SECONDS = 0.01
 WATCHED_SECONDS = 10
 
+# Two rows in each frame, through 500 rows.
+SCROLLS = """async (list) => {
+    for (let frame = 0; frame < 250; frame += 1) {
+        list.scrollTop += 96;
+        await new Promise((drawn) => requestAnimationFrame(drawn));
+    }
+    return 250;
+}"""
+TESTS = Path(__file__).parents[1]
+
+
+class Large:
+    """The consumer that has heard 100,000 tags."""
+
+    def __init__(self, directory):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "page.large_consumer", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent / 'bench'}"},
+        )
+        self.url = self.process.stdout.readline().strip()
+        assert self.url
+
+    def used(self):
+        """Seconds of processor time up to now."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    with http_side(tmp_path_factory.mktemp("large")) as client:
-        born = generated.births(NODES, at_ms=int(time.time() * 1000))
-        batch = MessageBatch(Message(*message) for message in born)
-        client.consumer.decoding._take(InboxBatch({0: batch}))
-        yield client
+    consumer = Large(tmp_path_factory.mktemp("large"))
+    yield consumer
+    consumer.stop()
 
 
 @pytest.fixture
 def watch(chromium, large):
-    with watched(chromium, str(large.http.base_url).rstrip("/") + "/") as page:
+    with watched(chromium, large.url) as page:
         yield page
 
 
@@ -70,37 +105,35 @@ def test_scrolling_through_it_stays_smooth(watch):
     page = watch.go("tags")
     expect(page.locator("#tags-list-5 a")).to_be_visible()
     main_thread = MainThread(watch)
-    steps = 40
-    for step in range(steps):
-        page.locator(".tags-list").evaluate("(list, top) => { list.scrollTop = top }", step * 9_000)
-        page.wait_for_timeout(30)
-    taken = main_thread.taken()
-    print(f"a step of scrolling: {taken / steps * 1000:.1f} ms of the main thread")
-    assert taken / steps <= 0.05
+    steps = page.locator(".tags-list").evaluate(SCROLLS)
+    taken = main_thread.taken() / steps
+    print(f"a frame of scrolling, two rows: {taken * 1000:.1f} ms of the main thread")
+    assert taken <= FRAME_SECONDS
 
 
 @pytest.mark.parametrize("words", ["machine 3 flow", "plant 7 double", "nothing is called so"])
 def test_a_search_is_answered_in_little_time(large, words):
-    large.get("/api/tags", params={"search": "first"})
-    used = time.process_time()
-    answer = large.get("/api/tags", params={"search": words, "limit": 100})
-    used = time.process_time() - used
+    with httpx.Client(base_url=large.url, timeout=PATIENCE) as client:
+        client.get("/api/tags", params={"search": "first"})
+        used = large.used()
+        for _ in range(10):  # the clock of processes ticks a hundred times a second
+            answer = client.get("/api/tags", params={"search": words, "limit": 100})
+        used = (large.used() - used) / 10
     print(f"search {words!r}: {answer.json()['total']} found, {used * 1000:.0f} ms")
     assert used <= SEARCH_SECONDS
 
 
 @pytest.mark.parametrize("place", ["overview", "tags", "nodes"])
-def test_an_open_page_costs_the_consumer_little(watch, place):
+def test_an_open_page_costs_the_consumer_little(large, watch, place):
     time.sleep(2)
-    idle = time.process_time()
+    before = large.used()
     time.sleep(WATCHED_SECONDS)
-    idle = time.process_time() - idle
+    idle = large.used() - before
     page = watch.go(place)
     expect(page.locator(".card, .row a").first).to_be_visible()
     page.wait_for_timeout(3000)
-    used = time.process_time()
+    before = large.used()
     page.wait_for_timeout(WATCHED_SECONDS * 1000)
-    used = time.process_time() - used
-    per_second = (used - idle) / WATCHED_SECONDS
+    per_second = (large.used() - before - idle) / WATCHED_SECONDS
     print(f"{place} open: {per_second * 1000:.1f} ms a second (without it {idle * 100:.1f})")
     assert per_second <= UPDATE_SECONDS

@@ -22,8 +22,8 @@ function useNarrow() {
   return is;
 }
 
-/** Rows of a list of the API, asked for again with each update. */
-export function useRows(path, parameters) {
+/** Rows of a list of the API, asked for again with each update, or each so many of them. */
+export function useRows(path, parameters, every = 1) {
   const [, draw] = useState(0);
   const key = JSON.stringify([path, parameters]);
   const last = useRef(null);
@@ -39,7 +39,11 @@ export function useRows(path, parameters) {
     rows.look(0, 0);
     return () => rows.stop();
   }, [rows]);
-  useBeat(useCallback(() => rows.refresh(), [rows]));
+  const beats = useRef(0);
+  useBeat(useCallback(() => {
+    beats.current += 1;
+    if (beats.current % every === 0) rows.refresh();
+  }, [rows, every]));
   return rows;
 }
 
@@ -95,7 +99,9 @@ export function List({ rows, label, name, columns, href, sort, from = 0, small =
   }, [measure]);
 
   const first = Math.max(0, Math.floor(view.top / height) - OVERSCAN);
-  const last = Math.min(total - 1, Math.ceil((view.top + view.height) / height) + OVERSCAN);
+  // Always as many, so that rows that leave at one end are used again at the other.
+  const many = Math.ceil(view.height / height) + 1 + 2 * OVERSCAN;
+  const last = Math.min(total - 1, first + many - 1);
   useEffect(() => {
     if (rows.total !== null && total) rows.look(first, last);
   }, [rows, first, last, total]);
@@ -124,7 +130,7 @@ export function List({ rows, label, name, columns, href, sort, from = 0, small =
   for (let index = first; index <= last; index += 1) {
     const row = shown.at(index);
     drawn.push(html`
-      <div key=${index} id=${`${name}-${index}`} role="row" aria-rowindex=${index + 2}
+      <div key=${index % many} id=${`${name}-${index}`} role="row" aria-rowindex=${index + 2}
         aria-selected=${index === active ? "true" : undefined}
         class=${`row ${index === active ? "active" : ""}`} style=${{ top: `${index * height}px`, height: `${height}px` }}
         onClick=${(event) => row && !event.target.closest("a") && !String(getSelection()) && go(href(row))}>

@@ -22,6 +22,8 @@ export class Rows {
     this.pages = new Map();
     this.busy = new Map();
     this.visible = [0, 0];
+    this.window = [0, 0];
+    this.asking = false;
     this.stopped = false;
   }
 
@@ -32,6 +34,7 @@ export class Rows {
 
   /** Let the rows from `first` to `last` be here. */
   look(first, last) {
+    this.window = [first, Math.max(first, last)];
     this.visible = [Math.floor(first / PAGE), Math.floor(Math.max(first, last) / PAGE)];
     for (let page = this.visible[0]; page <= this.visible[1]; page += 1) {
       if (!this.pages.has(page)) this.fetch(page);
@@ -42,9 +45,36 @@ export class Rows {
     }
   }
 
-  /** Ask again for what is looked at. */
-  refresh() {
-    for (let page = this.visible[0]; page <= this.visible[1]; page += 1) this.fetch(page);
+  /** Ask again for the rows that are looked at, and no others. */
+  async refresh() {
+    if (this.stopped || this.asking || this.busy.size) return;
+    if (!this.pages.has(this.visible[0]) || this.error) return void this.fetch(this.visible[0]);
+    this.asking = true;
+    const [first, last] = this.window;
+    const limit = Math.min(500, last - first + 1);
+    try {
+      const answer = await ask(this.path, { ...this.parameters, limit, offset: first });
+      this.take(answer);
+      answer.items.forEach((item, i) => {
+        const page = this.pages.get(Math.floor((first + i) / PAGE));
+        if (page) page[(first + i) % PAGE] = item;
+      });
+    } catch (error) {
+      this.error = error;
+    } finally {
+      this.asking = false;
+    }
+    if (!this.stopped) this.changed();
+  }
+
+  take({ items, total, ...extra }) {
+    // What is beyond the end is gone.
+    if (this.total !== null && total < this.total) {
+      for (const page of this.pages.keys()) if (page * PAGE >= total) this.pages.delete(page);
+    }
+    this.total = total;
+    this.extra = extra;
+    this.error = null;
   }
 
   stop() {
@@ -58,16 +88,13 @@ export class Rows {
     this.busy.set(page, stop);
     try {
       const answer = await ask(this.path, { ...this.parameters, limit: PAGE, offset: page * PAGE }, stop.signal);
-      const { items, total, ...extra } = answer;
+      this.take(answer);
       this.pages.delete(page);
-      this.pages.set(page, items);
+      this.pages.set(page, answer.items);
       for (const old of this.pages.keys()) {
         if (this.pages.size <= KEPT) break;
         if (old < this.visible[0] || old > this.visible[1]) this.pages.delete(old);
       }
-      this.total = total;
-      this.extra = extra;
-      this.error = null;
     } catch (error) {
       if (error.name !== "AbortError") this.error = error;
     } finally {
