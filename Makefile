@@ -46,7 +46,11 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 
 test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long" $(ARGS)
+
+test-long: setup broker ## Tests that take long: every attack by itself, demos that go wrong, the search for new cases
+	@sh scripts/ensure-openssl.sh
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m long $(ARGS)
 
 soak: setup broker ## Every fault under load for SOAK_MINUTES in all, and what became of each row
 	@sh scripts/ensure-openssl.sh

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _MEBIBYTE = 1 << 20
 _PROGRAM = """
 import os, resource, sys
@@ -35,6 +37,7 @@ consumer.spool.close()
 """
 
 
+@pytest.mark.long
 def test_a_start_with_many_large_births_takes_no_more_memory_than_running_did(tmp_path):
     def peak(births):
         """Nodes that are known, and the most memory that a run took, in bytes."""
