@@ -126,19 +126,19 @@ _SERVER: Final[Rows[Connection]] = {
 
 _FLEETS: Final[Rows[Sequence[Fleet]]] = {
     "edge_nodes": Gauge(
-        "edge nodes whose birth was seen", lambda it: sum(each.node_count for each in it)
+        "edge nodes whose birth was seen", lambda it: sum(each.gauges.node_count for each in it)
     ),
     "tags": Gauge(
-        "tags that present births declare", lambda it: sum(each.live_tags for each in it)
+        "tags that present births declare", lambda it: sum(each.gauges.live_tags for each in it)
     ),
     "edge_nodes_silent": Gauge(
         "edge nodes that say nothing for longer than usual, or answer no rebirth requests",
-        lambda it: sum(len(each.silent_nodes) for each in it),
+        lambda it: sum(len(each.absence.silences.nodes) for each in it),
         "silent_nodes.count",
     ),
     "edge_nodes_unheard": Gauge(
         "edge nodes not heard of since the connection was lost",
-        lambda it: sum(each.unheard_nodes for each in it),
+        lambda it: sum(each.gauges.unheard_nodes for each in it),
     ),
     "duplicate_nodes": Gauge(
         "edge node ids that two publishers seem to use",

@@ -115,7 +115,9 @@ def _failure(stats: DeliveryStats) -> dict[str, str]:
 def _silent_longest(consumer: Consumer) -> list[dict[str, Any]]:
     """The edge nodes that are silent, those that have been for longest first."""
     silent = [
-        (node, source.name) for source in consumer.sources for node in source.fleet.silent_nodes
+        (node, source.name)
+        for source in consumer.sources
+        for node in source.fleet.absence.silences.nodes
     ]
     silent.sort(key=lambda each: each[0].since_us)
     return [

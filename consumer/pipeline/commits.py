@@ -250,7 +250,9 @@ class Commits:
 
     def lose(self, reason: str) -> None:
         """Book the batch that is being taken in as lost, with all its messages and rows."""
-        self._ledger.lose(reason, {each.name: each.fleet.held_whole for each in self._sources})
+        self._ledger.lose(
+            reason, {each.name: each.fleet.gauges.held_whole for each in self._sources}
+        )
 
     def _postpone(self) -> None:
         """Book a batch that gave nothing to commit, at most a second later than it was taken."""

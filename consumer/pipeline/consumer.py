@@ -233,7 +233,7 @@ class Consumer:
     @property
     def waiting_messages(self) -> int:
         """Messages that wait for a missing one, or for a birth, behind all servers."""
-        return sum(source.fleet.held_messages for source in self.sources)
+        return sum(source.fleet.gauges.held_messages for source in self.sources)
 
 
 def _now_us() -> int:

@@ -165,7 +165,7 @@ class Decoding:
         try:
             with contextlib.ExitStack() as unfinished:
                 for source in self._sources:
-                    unfinished.enter_context(source.fleet.unfinished(*giant.node))
+                    unfinished.enter_context(source.fleet.memory.unfinished(*giant.node))
                 taken, last = self._read(giant.batch, now), None
                 for last in self._commits.in_pieces(taken):
                     if last is None:
@@ -187,7 +187,7 @@ class Decoding:
             messages = batch.by_server.get(index)
             started = time.perf_counter()
             certificates = batch.certificates.get(index)
-            known = source.fleet.warm_start(certificates, now) if certificates else None
+            known = source.fleet.memory.warm_start(certificates, now) if certificates else None
             if messages:
                 self._telemetry.add_received(source.name, len(messages), messages.size)
                 self._deliveries.recent.remember(messages)
@@ -208,7 +208,7 @@ class Decoding:
         for source in self._sources:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
-            each.held = source.fleet.held()
+            each.held = source.fleet.memory.held()
             taken.append(each)
         self._commits.commit(taken, leaving=True)
 
@@ -245,7 +245,7 @@ class Decoding:
         self._alarm_logs[source].heed(
             decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed
         )
-        taken = Taken(source, decoded, source.fleet.no_longer_held())
+        taken = Taken(source, decoded, source.fleet.memory.no_longer_held())
         produced = repeated = 0
         for observations in decoded.observations:
             first = self._commits.next_arrival
@@ -258,7 +258,7 @@ class Decoding:
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
             self._ledger.rows(self._table, produced + repeated, repeated)
-        self._ledger.messages(source.name, decoded, source.fleet.held_whole)
+        self._ledger.messages(source.name, decoded, source.fleet.gauges.held_whole)
         return taken
 
     def _retry_dead_letters(self) -> None:

@@ -121,7 +121,7 @@ class GapRecords(Participant):
         """
         gaps = spool.read(self._store.read_healable)
         self._newest = spool.read(self._store.newest_number)
-        self._fleet.restore_gaps(gaps, spool.read(self._store.read_sent))
+        self._fleet.memory.restore_gaps(gaps, spool.read(self._store.read_sent))
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
         self._away_at = self._clock()

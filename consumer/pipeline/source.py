@@ -14,7 +14,15 @@ from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
-from sparkplug import ANY_ID, Fleet, FleetLimits, HoldLimits, RebirthGovernor, sight_of
+from sparkplug import (
+    ANY_ID,
+    Fleet,
+    FleetLimits,
+    FleetOptions,
+    HoldLimits,
+    RebirthGovernor,
+    sight_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,19 +63,21 @@ class Source:
                 max_definition_members=budget.definition_members // servers,
                 max_definition_bytes=budget.definition_bytes // servers,
             ),
-            hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
+            FleetOptions(
+                wanted=_wanted(server.include, server.exclude),
+                sight=_sight(server.topics),
+                emit_births=configuration.normalize.emit_births,
+                emit_stale=configuration.normalize.emit_stale != "none",
+                stale_when_lost=configuration.normalize.emit_stale == "all",
+                emit_transient=configuration.normalize.emit_transient,
+                describe_tags=bool(configuration.zerobus.metadata_table),
+                hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
+                reorder_timeout=host.reorder_timeout,
+                unheard=host.unheard,
+                silent_after=host.silent_after,
+                passive=host.mode == "passive",
+            ),
             room=room,
-            wanted=_wanted(server.include, server.exclude),
-            emit_births=configuration.normalize.emit_births,
-            emit_stale=configuration.normalize.emit_stale != "none",
-            stale_when_lost=configuration.normalize.emit_stale == "all",
-            emit_transient=configuration.normalize.emit_transient,
-            reorder_timeout=host.reorder_timeout,
-            describe_tags=bool(configuration.zerobus.metadata_table),
-            sight=_sight(server.topics),
-            unheard=host.unheard,
-            silent_after=host.silent_after,
-            passive=host.mode == "passive",
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -106,7 +116,7 @@ class Source:
         conduct = spool.get_state(self.store.conduct_key())
         # Births are taken in as they are read: all of them at once might be more than the memory.
         slots = spool.read(
-            lambda db: self.fleet.restore(
+            lambda db: self.fleet.memory.restore(
                 self.store.births.read(db),
                 state if isinstance(state, bytes) else b"",
                 held,
@@ -116,8 +126,8 @@ class Source:
         )
         self.gaps.restore(spool)
         self.fleet.catalogue.describe_again()
-        self.written_sequence = self.fleet.sequence_state()
-        self.written_conduct = self.fleet.conduct_state()
+        self.written_sequence = self.fleet.memory.sequence_state()
+        self.written_conduct = self.fleet.memory.conduct_state()
         spool.write_soon(
             lambda db: self.store.births.write_slots(db, slots, spool.room()),
             {
@@ -125,7 +135,7 @@ class Source:
                 self.store.conduct_key(): self.written_conduct,
             },
         )
-        waits = self.fleet.held_whole
+        waits = self.fleet.gauges.held_whole
         try:
             lost = spool.write(lambda db: ledger.restored(db, self.name, waits))
         except SpoolFull:

@@ -82,10 +82,10 @@ class Taken(Participant):
     def conclude(self, *, leaving: bool = False) -> None:
         """Take the state to be committed with the rows as it is now. `leaving`: the last time."""
         source, fleet = self.source, self.source.fleet
-        self.sequence, self.conduct = fleet.sequence_state(), fleet.conduct_state()
+        self.sequence, self.conduct = fleet.memory.sequence_state(), fleet.memory.conduct_state()
         source.gaps.take(self.decoded.gaps)
         source.no_longer_held |= self._released
-        if not fleet.has_unfinished:  # else it might be of what is not kept yet
+        if not fleet.memory.has_unfinished:  # else it might be of what is not kept yet
             source.gaps.collect(leaving=leaving)
 
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparkplug.host.commands import COMMAND_QOS, rebirth_command
     from sparkplug.host.complaints import Unmended
     from sparkplug.host.fleet import Fleet
+    from sparkplug.host.fleet_options import FleetOptions
     from sparkplug.host.governor import RebirthGovernor, reason_in_words
     from sparkplug.host.host_state import HostState, OwnTimestamps
     from sparkplug.host.nodes.holding import HoldLimits
@@ -30,6 +31,7 @@ else:
             "commands": ["COMMAND_QOS", "rebirth_command"],
             "complaints": ["Unmended"],
             "fleet": ["Fleet"],
+            "fleet_options": ["FleetOptions"],
             "governor": ["RebirthGovernor", "reason_in_words"],
             "host_state": ["HostState", "OwnTimestamps"],
             "nodes.holding": ["HoldLimits"],
@@ -46,6 +48,7 @@ __all__ = [
     "COMMAND_QOS",
     "Fleet",
     "FleetLimits",
+    "FleetOptions",
     "HeldMessage",
     "HoldLimits",
     "HostState",

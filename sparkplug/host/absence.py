@@ -47,26 +47,22 @@ class Absence:
 
     Args:
         state: of the fleet.
-        silent_after: for how many times its longest pause a node may say nothing until it is
-            silent; 0: for ever.
-        passive: nobody is asked. Who is not heard after an absence is silent.
     """
 
-    def __init__(self, state: FleetState, *, silent_after: float, passive: bool) -> None:
+    def __init__(self, state: FleetState) -> None:
         self._state = state
-        self._silent_after = silent_after
-        self._passive = passive
+        self._silent_after = state.options.silent_after
+        self._passive = state.options.passive
         self._looked_at = self._learned_at = -math.inf
         self.silences = Silences(state.nodes)
         self.conduct = b""
         """What was learned of every node, by slot: whether it answers, its longest pause."""
-        self.at_us = 0
-        """What time it was when the host last said that it listens, microseconds since 1970 UTC."""
+        self._listening_us = 0
 
     def look(self, decoded: Decoded) -> None:
         """After a batch was read, or when nothing has come."""
         state = self._state
-        at_us = max(self.at_us, state.heard_us)
+        at_us = max(self._listening_us, state.heard_us)
         if at_us:  # else nothing tells what time it is
             self._give_up_unborn(at_us, decoded)
         if state.now - self._looked_at < _EVERY:
@@ -83,10 +79,27 @@ class Absence:
         """The connection is lost: when nodes were heard is forgotten behind this."""
         decoded.events += self.silences.take_events(at_us, self._is_elsewhere)
 
-    def is_unheard(self, index: int) -> bool:
-        """Whether a node was not heard after an absence for so long that it is to be asked."""
+    def listening(self, at_us: int) -> None:
+        """The connection is there, now that it is `at_us`, microseconds since 1970 UTC."""
+        self._listening_us = at_us
+        self._state.unheard.listening(self._state.hearing.now)
+
+    def asked(self, group_id: str, edge_node_id: str) -> None:
+        """A rebirth request was sent to a node."""
+        state, key = self._state, (group_id, edge_node_id)
+        session = state.by_id.get(key)
+        if session is None:
+            state.unheard.asked_stranger(key, state.hearing.now)
+        else:
+            state.asked(session)
+
+    def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
+        """Whether a node is to be asked because it was not heard for long after an absence."""
+        session = self._state.by_id.get((group_id, edge_node_id))
+        if session is None:
+            return False
         overdue = self._state.unheard.overdue(self._state.hearing.now)
-        return index in overdue and self._is_missed(index)
+        return session.index in overdue and self._is_missed(session.index)
 
     def learn(self) -> None:
         """Take down what is known of the nodes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -29,10 +28,10 @@ from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from sparkplug.filters import NodeSight
     from sparkplug.host.batch import Batch
+    from sparkplug.host.fleet_options import FleetOptions
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.screening import FleetLimits
@@ -56,39 +55,12 @@ _SLACK_CHARACTERS: Final = 1_000_000
 """Characters of the names of dead tags that are not worth a new generation of tag ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class FleetOptions:
-    """What gives rows, and how long something is waited for.
-
-    Attributes:
-        emit_births: whether the values in births give rows.
-        emit_stale: whether deaths give rows of quality STALE.
-        stale_when_lost: whether the loss of the connection gives them, too.
-        emit_transient: whether transient metrics give rows.
-        reorder_timeout: seconds that messages behind a hole in seq wait for the missing one.
-        unheard: seconds after an absence until nodes that are not heard are asked; 0: never.
-        describe_tags: whether what births say of their tags beside the values is told.
-        passive: whether nobody is asked for births.
-    """
-
-    emit_births: bool
-    emit_stale: bool
-    stale_when_lost: bool
-    emit_transient: bool
-    reorder_timeout: float
-    unheard: float
-    describe_tags: bool
-    passive: bool
-
-
 class FleetState:
     """What all parts of a fleet share, and the small changes that several of them make.
 
     Args:
         limits: bounds of what is read and remembered.
         options: of the fleet.
-        wanted: a test for `group/node[/device]/metric`; None: all metrics are.
-        sight: what is seen of a node, by group id and edge node id; None: all of every one.
         room: what is taken of the limits of tags, shared with other fleets; None: with none.
 
     Attributes:
@@ -118,16 +90,13 @@ class FleetState:
         self,
         limits: FleetLimits,
         options: FleetOptions,
-        wanted: Callable[[str], bool] | None,
-        sight: Callable[[str, str], NodeSight] | None = None,
         room: TagRoom | None = None,
     ) -> None:
         self.limits = limits
         self.room = room or TagRoom()
-        self.sight = sight
         self.any_partial = False
         self.options = options
-        self.catalogue = TagCatalogue(wanted)
+        self.catalogue = TagCatalogue(options.wanted)
         self.structured = StructuredMetrics(
             self.catalogue,
             limits,
@@ -223,11 +192,6 @@ class FleetState:
         """The sessions whose next messages are to be taken one by one."""
         return [self.sessions[index] for index in sorted(self.attentive)]
 
-    def ended_in_doubt(self) -> list[int]:
-        """Nodes without session for whose birth the host waited when it went away."""
-        sessions = (self.by_id.get(key) for key in self.gaps.nodes_left_in_doubt)
-        return [each.index for each in sessions if each is not None and not each.owner.born]
-
     # ------------------------------------------------------------------ behind a gap
 
     def may_wait_for_birth(self, session: EdgeNodeSession) -> bool:
@@ -299,8 +263,9 @@ class FleetState:
             topic.group_id, topic.edge_node_id, index, self.pool, self.windows
         )
         self.nodes.next_seq[index] = NOT_BORN
-        if self.sight is not None:
-            partial = not self.sight(topic.group_id, topic.edge_node_id).whole
+        sight = self.options.sight
+        if sight is not None:
+            partial = not sight(topic.group_id, topic.edge_node_id).whole
             self.nodes.partial[index] = partial
             self.any_partial |= partial
         self.hearing.new(index)

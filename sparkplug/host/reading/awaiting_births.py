@@ -12,7 +12,7 @@ import pyarrow as pa
 from sparkplug.counting import count_nonzero
 from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import NO_TAG
-from sparkplug.host.nodes.holding import Holding, HoldLimits
+from sparkplug.host.nodes.holding import Holding
 from sparkplug.host.nodes.session import LATE_SECONDS
 from sparkplug.host.nodes.waiting import WHILE_READ, HeldMessage, Waiting
 from sparkplug.messages import MOST_SUBJECTS, Quarantined, QuarantinedPart, Reason, RebirthRequest
@@ -55,9 +55,9 @@ class AwaitingBirths:
     run is among what is held, until it was heard for as long that no other came.
     """
 
-    def __init__(self, state: FleetState, limits: HoldLimits | None = None) -> None:
+    def __init__(self, state: FleetState) -> None:
         self._state = state
-        self._holding = Holding(limits)
+        self._holding = Holding(state.options.hold_limits)
         self._late_before: dict[NodeKey, Waiting] = {}  # the last of each node, of an earlier run
 
     def __len__(self) -> int:

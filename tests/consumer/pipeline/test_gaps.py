@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 from oracle.messages import ARRIVED, SENT_MS
 from support.columnar import message, metric, tag
+from support.fleets import fleet_with
 from support.listener import TIMEOUT, birth, data, death
 
 from consumer.errors import SpoolError, SpoolFull
@@ -18,7 +19,6 @@ from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_gap_report
 from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
 from sparkplug.gaps import Gap, GapReason
-from sparkplug.host.fleet import Fleet
 from sparkplug.memory import BirthMemory, RememberedBirth
 
 GIB = 1 << 30
@@ -41,7 +41,7 @@ class Kept:
 
     def start(self):
         self.spool = Spool.open(self.path, reserve_bytes=0)
-        self.fleet = Fleet(**self.options)
+        self.fleet = fleet_with(**self.options)
         self.totals = GapTotals()
         self.records = GapRecords(
             self.server,
@@ -51,7 +51,7 @@ class Kept:
             lambda: ARRIVED,
             spool_bytes=self.spool_bytes,
         )
-        self.fleet.restore(self.births, self.sequence)
+        self.fleet.memory.restore(self.births, self.sequence)
         self.records.restore(self.spool)
 
     def feed(self, *messages, after=0.0, commit=True):
@@ -77,7 +77,7 @@ class Kept:
     def commit(self):
         self.spool.write(self.records.write)
         self.records.committed()
-        self.sequence = self.fleet.sequence_state()
+        self.sequence = self.fleet.memory.sequence_state()
 
     def stop(self):
         self.records.collect(leaving=True)
@@ -413,7 +413,7 @@ def test_a_node_whose_id_was_forgotten_gets_another(kept):
 
 
 def test_what_one_server_forgets_costs_the_nodes_of_another_no_later_account(kept, monkeypatch):
-    other = Fleet(reorder_timeout=TIMEOUT)
+    other = fleet_with(reorder_timeout=TIMEOUT)
     records = GapRecords(
         "plant-b", other, kept.totals, lambda: kept.now, lambda: ARRIVED, spool_bytes=GIB
     )

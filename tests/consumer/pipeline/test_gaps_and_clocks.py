@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.fleets import fleet_with
 from support.listener import TIMEOUT, birth, data
 
 from consumer.pipeline.gaps import GapRecords, GapTotals
@@ -11,7 +12,6 @@ from consumer.spool import Spool
 from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_gap_report
 from consumer.spool.gaps import HOUR_US, KEPT_HOURS
-from sparkplug.host.fleet import Fleet
 
 GIB = 1 << 30
 HOUR = 3_600.0
@@ -53,8 +53,8 @@ class Plant:
 
     def start(self):
         self.spool = Spool.open(self.path, reserve_bytes=0, clock=lambda: 0.0)
-        self.fleet = Fleet(reorder_timeout=TIMEOUT)
-        self.fleet.restore([], b"")
+        self.fleet = fleet_with(reorder_timeout=TIMEOUT)
+        self.fleet.memory.restore([], b"")
         self.records = GapRecords(
             "plant-a",
             self.fleet,

@@ -391,13 +391,13 @@ def test_what_waited_for_a_giant_birth_waits_again_if_it_is_killed_within_it(tmp
             shutil.copytree(tmp_path, tmp_path / "killed", ignore=lambda *_: {"killed"})
 
     with consuming(tmp_path) as again:
-        assert again.sources[0].fleet.held_messages == 2
+        assert again.sources[0].fleet.gauges.held_messages == 2
         with after_each_commit(again, talk):
             hear(again, birth("Late"))
-        assert again.sources[0].fleet.held_messages == 0
+        assert again.sources[0].fleet.gauges.held_messages == 0
         assert len(of_node(rows_of(again), "Late")) == TAGS + 2
     with consuming(tmp_path / "killed") as killed:
-        assert killed.sources[0].fleet.held_messages == 2
+        assert killed.sources[0].fleet.gauges.held_messages == 2
         assert balance(killed).balanced
         hear(killed, birth("Late"))
         values = [
@@ -512,7 +512,7 @@ def test_what_others_had_waiting_is_booked_once_if_a_giant_is_killed_behind_it(t
     with consuming(tmp_path) as again, after_each_commit(again, talk):
         hear(again, giant(1))
     with consuming(tmp_path / "killed") as killed:
-        assert killed.sources[0].fleet.held_messages == 0
+        assert killed.sources[0].fleet.gauges.held_messages == 0
         found = balance(killed)
         assert found.balanced
         assert found.messages["plant"].received == 5

@@ -32,7 +32,8 @@ for number in range(int(sys.argv[2])):
     topic = f"spBv1.0/Plant/NBIRTH/N{number}"
     message = Message(topic, birth.SerializeToString(), 1_795_443_215_000_000)
     consumer.decoding._take(InboxBatch({0: MessageBatch([message])}))
-print(consumer.sources[0].fleet.node_count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+nodes = consumer.sources[0].fleet.gauges.node_count
+print(nodes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 consumer.spool.close()
 """
 

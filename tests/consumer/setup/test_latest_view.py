@@ -78,10 +78,10 @@ class Plant:
         rows, fleet = [], self.servers[server].fleet
         for _ in range(int(seconds / step)):
             self.wait(int(step * SECOND_US))
-            fleet.listening(self.now_us)
+            fleet.absence.listening(self.now_us)
             rows += self._take(self.servers[server].tick(self.seconds))
             for group_id, edge_node_id, _ in self.servers[server].rebirths:
-                fleet.asked(group_id, edge_node_id)
+                fleet.absence.asked(group_id, edge_node_id)
             self.servers[server].rebirths = []
         return rows
 

@@ -173,7 +173,7 @@ def plant(spool, count):
 
 def restart(spool, sequence):
     fleet = Fleet()
-    slots = spool.read(lambda db: fleet.restore(store().births.read(db), sequence))
+    slots = spool.read(lambda db: fleet.memory.restore(store().births.read(db), sequence))
     return fleet, slots
 
 
@@ -181,7 +181,7 @@ def test_nodes_keep_their_slots_so_that_a_start_writes_no_birth(spool):
     before = plant(spool, 70)
     again = before.feed([message("NBIRTH", tag("Ramp", 0), node="N3", timestamp=9)])
     spool.commit([], [Writes(lambda db: store().births.write(db, again.memories, SPOOL))])
-    _, slots = restart(spool, before.sequence_state())
+    _, slots = restart(spool, before.memory.sequence_state())
     assert slots == {("Plant", f"N{i}"): i for i in range(70)}
     db = spool._db
     written = db.total_changes
@@ -194,11 +194,11 @@ def test_the_last_node_takes_the_slot_of_one_that_left(spool):
     before = plant(spool, 9)
     before.feed([message("NDATA", tag("Ramp", 0), node="N8", seq=1)])
     spool.write(lambda db: db.execute("DELETE FROM births WHERE edge_node_id = 'N4'"))
-    fleet, slots = restart(spool, before.sequence_state())
+    fleet, slots = restart(spool, before.memory.sequence_state())
     assert slots["Plant", "N8"] == 4
     assert [slots["Plant", f"N{i}"] for i in (3, 5, 6, 7)] == [3, 5, 6, 7]
     spool.write(lambda db: store().births.write_slots(db, slots, SPOOL))
-    again, _ = restart(spool, fleet.sequence_state())
+    again, _ = restart(spool, fleet.memory.sequence_state())
     decoded = again.feed([message("NDATA", tag("Ramp", 0), node="N8", seq=2)])
     assert (len(decoded.observations[0]), decoded.rebirths) == (1, [])
 
@@ -206,10 +206,10 @@ def test_the_last_node_takes_the_slot_of_one_that_left(spool):
 def test_a_node_whose_birth_left_is_asked_when_it_speaks(spool):
     before = plant(spool, 2)
     spool.write(lambda db: db.execute("DELETE FROM births WHERE edge_node_id = 'N0'"))
-    fleet, _ = restart(spool, before.sequence_state())
+    fleet, _ = restart(spool, before.memory.sequence_state())
     decoded = fleet.feed([message("NDATA", tag("Ramp", 0), node=f"N{i}", seq=1) for i in range(2)])
     assert [each.edge_node_id for each in decoded.rebirths] == ["N0"]
-    assert fleet.held_messages == 1
+    assert fleet.gauges.held_messages == 1
 
 
 def test_births_are_read_back_a_few_at_a_time(spool):
@@ -245,7 +245,7 @@ def test_births_are_read_back_a_few_at_a_time(spool):
 
     most = []
     fleet = Fleet()
-    spool.read(lambda db: fleet.restore(watched(store().births.read(db)), b""))
+    spool.read(lambda db: fleet.memory.restore(watched(store().births.read(db)), b""))
     assert len(most) == 5
     assert max(most) <= 3
 

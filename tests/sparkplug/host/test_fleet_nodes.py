@@ -71,7 +71,7 @@ def test_ten_thousand_nodes_with_one_tag_each_in_one_batch():
     rows = seen.feed(*births, *data)
     assert [row["edge_node_id"] for row in rows] == nodes + nodes
     assert [row["numeric_value"] for row in rows[10_000:]] == [float(n) for n in range(10_000)]
-    assert seen.fleet.node_count == seen.fleet.live_tags == 10_000
+    assert seen.fleet.gauges.node_count == seen.fleet.gauges.live_tags == 10_000
     assert not seen.counts
 
 

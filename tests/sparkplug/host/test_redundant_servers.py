@@ -181,7 +181,7 @@ def test_a_node_that_was_born_there_before_it_died_here_is_never_stale():
 def test_what_a_death_said_is_taken_back_after_a_restart_too():
     a, b = site()
     [nbirth, dbirth] = births()
-    a.fleet.restore(
+    a.fleet.memory.restore(
         [
             RememberedBirth(BirthMemory(0, "Plant", "Edge", device, birth), False, True, 1, ARRIVED)
             for device, birth in ((None, nbirth), ("Boiler", dbirth))

@@ -158,7 +158,7 @@ def test_a_death_ahead_is_what_the_next_start_hears_of():
 def test_a_kept_birth_is_ended_by_a_death_ahead():
     heard = listening()
     kept = birth(bd=7, timestamp=LATER)
-    heard.fleet.warm_start([kept._replace(topic=CERTIFICATE_PREFIX + kept.topic)], 0.0)
+    heard.fleet.memory.warm_start([kept._replace(topic=CERTIFICATE_PREFIX + kept.topic)], 0.0)
     assert deaths(heard.feed(death(bd=8))) == ["Ramp"]
 
 
