@@ -91,7 +91,8 @@ class Absence:
         if session is None:
             state.unheard.asked_stranger(key, state.hearing.now)
         else:
-            state.asked(session)
+            state.unheard.asked(session.index, state.hearing.now)
+            state.unsure.asked(session)
 
     def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
         """Whether a node is to be asked because it was not heard for long after an absence."""

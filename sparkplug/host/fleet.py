@@ -96,7 +96,7 @@ class Fleet:
         """Take a batch in; return its rows, counts, rebirth wishes and bad messages."""
         decoded, state = Decoded(), self._state
         if not self.memory.has_unfinished:
-            state.drop_dead_tags()
+            state.declared.drop_dead()
         if type(messages) is not MessageBatch:  # isinstance asks Sequence, in plain Python
             messages = MessageBatch(messages)
         self._end_waiting(now, decoded)
@@ -125,7 +125,7 @@ class Fleet:
         """Do not wait for missing messages any longer; `memory.held` tells what remains."""
         decoded = Decoded()
         self._state.now = now
-        watched = self._state.watched()
+        watched = self._state.sequences.watched()
         self._end_waiting_of([each for each in watched if each.sequence.needs_attention], decoded)
         self.absence.learn()
         return self._without_vain_requests(decoded)
@@ -147,11 +147,11 @@ class Fleet:
         self._state.hearing.pass_time(now)
         timeout = self._state.options.reorder_timeout
         self._awaiting.late_before()
-        if self._state.attentive:
+        if self._state.sequences.attentive:
             unfinished = self.memory.unfinished_session
             overdue = [
                 each
-                for each in self._state.watched()
+                for each in self._state.sequences.watched()
                 if each.due(timeout) <= now and each is not unfinished
             ]
             self._end_waiting_of(overdue, decoded)
@@ -173,7 +173,7 @@ class Fleet:
         """
         decoded, state = Decoded(), self._state
         state.now = now
-        late = [each for each in state.watched() if each.late_birth is not None]
+        late = [each for each in state.sequences.watched() if each.late_birth is not None]
         self._end_waiting_of(late, decoded)
         decoded.add(self.flush(now))  # what follows a late birth waits no longer either
         at_us = state.heard_us if at_us is None else at_us

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparkplug.counting import count_nonzero
-from sparkplug.host.fleet_state import NOT_BORN
+from sparkplug.host.node_table import NOT_BORN
 
 if TYPE_CHECKING:
     from sparkplug.host.fleet_state import FleetState
@@ -32,20 +32,20 @@ class FleetGauges:
     @property
     def live_tags(self) -> int:
         """Tags that present births declare."""
-        return self._state.live_tags
+        return self._state.declared.count
 
     @property
     def held_messages(self) -> int:
         """Messages that wait, for a missing one or for a birth, late births among them."""
-        windows = (session.sequence.waiting for session in self._state.watched())
+        windows = (session.sequence.waiting for session in self._state.sequences.watched())
         return len(self._awaiting) + sum(map(len, windows))
 
     @property
     def held_whole(self) -> int:
         """Messages that wait as a whole, and are not quarantined."""
-        if not self._state.attentive:
+        if not self._state.sequences.attentive:
             return self._awaiting.uncounted
-        windows = (session.sequence.waiting for session in self._state.watched())
+        windows = (session.sequence.waiting for session in self._state.sequences.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparkplug.decoded import Decoded
-from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT
+from sparkplug.host.node_table import NOT_BORN
 from sparkplug.messages import Reason
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class FleetMemory:
         Until then `sequence_state` has the node's seq of before, tag ids stay what they are, and
         no time passes for what waits of the node. Feed one message of it at first, and no more.
         """
-        self._state.drop_dead_tags()
+        self._state.declared.drop_dead()
         key = (group_id, edge_node_id)
         session = self._state.by_id.get(key)
         before = np.frombuffer(self.sequence_state(), dtype="<i2")

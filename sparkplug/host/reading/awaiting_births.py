@@ -71,9 +71,9 @@ class AwaitingBirths:
 
     @property
     def _late_births(self) -> int:
-        if not self._state.attentive:
+        if not self._state.sequences.attentive:
             return 0
-        return sum(session.late_birth is not None for session in self._state.watched())
+        return sum(session.late_birth is not None for session in self._state.sequences.watched())
 
     @property
     def left(self) -> set[int]:
@@ -307,7 +307,7 @@ class AwaitingBirths:
     def _let_wait(self, birth: Waiting, session: EdgeNodeSession) -> None:
         session.late_birth = birth
         self._state.windows.taken += birth.size
-        self._state.watch(session)
+        self._state.sequences.watch(session)
 
     # ------------------------------------------------------------------ no longer held
 
@@ -320,7 +320,7 @@ class AwaitingBirths:
         birth, session.late_birth = session.late_birth, None
         if birth is not None:
             self._state.windows.taken -= birth.size
-        self._state.watch(session)
+        self._state.sequences.watch(session)
         return birth
 
     def late_before(self) -> None:
@@ -376,7 +376,7 @@ class AwaitingBirths:
 
     def held(self) -> list[HeldMessage]:
         """What waits for a birth, late births among it."""
-        late = [session.late_birth for session in self._state.watched()]
+        late = [session.late_birth for session in self._state.sequences.watched()]
         return [
             HeldMessage(entry.message, entry.device_id, entry.reason, entry.counted)
             for entry in [*self._holding, *filter(None, late)]
@@ -428,7 +428,7 @@ class AwaitingBirths:
         That is what the births in it are waited for with, and the windows of its nodes and
         of `overdue` ones, which may have births in them again.
         """
-        attentive = self._state.attentive
+        attentive = self._state.sequences.attentive
         if not attentive and not len(self._holding):
             return []
         indices, births = self._concerned(messages)

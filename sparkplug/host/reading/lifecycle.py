@@ -150,10 +150,10 @@ class Lifecycle:
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
-        state.took(remembered, owner.remembered(state.catalogue))
+        state.declared.change(remembered, owner.remembered(state.catalogue))
         session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
-        state.be_sure(session, owner)
+        state.unsure.born(session, owner)
         state.nodes.born[session.index] = session.owner.born
         owner.born_ms = arrival.sent_ms
         state.topics.live[owner.topic_index] = True

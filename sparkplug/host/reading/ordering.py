@@ -94,12 +94,12 @@ class Ordering:
             self._state.gaps.heard_of_stranger(arrival.key)
             self._reader.read_without_birth(arrival, None)
             return
-        ahead = self._state.ahead(session, arrival.seq)
+        ahead = self._state.sequences.ahead(session, arrival.seq)
         step = decide(self._standing(arrival, session), ahead)
         if step is Step.BEGIN_LATE_SESSION:
             self._begin_late(arrival.batch, session)
             self._state.assign(arrival, session)
-            ahead = self._state.ahead(session, arrival.seq)
+            ahead = self._state.sequences.ahead(session, arrival.seq)
             step = decide(self._standing(arrival, session), ahead)
         if step is Step.READ:
             self._read_in_order(arrival, session)
@@ -133,7 +133,7 @@ class Ordering:
         state = self._state
         state.nodes.confirmed[session.index] = True
         state.alarms.duplicates.in_order(*arrival.key, state.now)
-        state.expect(session, arrival.seq + 1)
+        state.sequences.expect(session, arrival.seq + 1)
         state.gaps.heard(arrival, session)
         self._reader.read(arrival, session, session.sequence.here)
         self._windows.drain(arrival.batch, session)
@@ -165,7 +165,7 @@ class Ordering:
             return
         arrival.count_read()
         self._state.nodes.confirmed[session.index] = True
-        self._state.expect(session, arrival.seq + 1)
+        self._state.sequences.expect(session, arrival.seq + 1)
         if self._state.restoring:
             return
         self._windows.heal(arrival, session, doubtful=doubtful)
@@ -183,7 +183,9 @@ class Ordering:
         if not session.owner.born or self._state.nodes.partial[session.index]:
             return False
         confirmed = self._state.nodes.confirmed[session.index]
-        return session.in_doubt or bool(not confirmed and self._state.ahead(session, birth.seq))
+        return session.in_doubt or bool(
+            not confirmed and self._state.sequences.ahead(session, birth.seq)
+        )
 
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.decoded import Decoded
-from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT
+from sparkplug.host.node_table import NOT_BORN
 from sparkplug.host.reading.certificates import (
     CERTIFICATE_PREFIX,
     Certificate,

@@ -92,7 +92,7 @@ class SessionReader:
             owner is not None and owner.born and _is_after_birth(arrival, session, owner, place)
         )
         is_explained = place.gap is not None and not place.gap.guessed
-        if not is_explained and self._state.may_wait_for_birth(session):
+        if not is_explained and self._state.unsure.may_wait_for_birth(session):
             arrival.batch.astray[arrival.position] = True  # of a later birth, perhaps
         self.read(arrival, session, place, steady=not is_after)
         if is_birth and place == NOWHERE:
@@ -192,7 +192,7 @@ class SessionReader:
         *,
         steady: bool,
     ) -> None:
-        if not steady and (batch.astray[position] or self._state.is_unsure(owner)):
+        if not steady and (batch.astray[position] or self._state.unsure.is_unsure(owner)):
             rows = self._awaiting.hold_aliases(batch, position, owner, rows)
         unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):

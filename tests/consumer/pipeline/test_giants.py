@@ -226,7 +226,7 @@ def test_who_is_killed_within_a_giant_knows_what_came_of_others_and_nothing_of_i
 
 def test_births_of_others_do_not_rename_the_tags_of_a_giant_on_its_way(consumer, monkeypatch):
     for slack in ("_SLACK", "_SLACK_CHARACTERS"):
-        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+        monkeypatch.setattr(f"sparkplug.host.declared_tags.{slack}", 0)
     hear(consumer, birth("Small", names=["Ramp"] + [f"Old {n}" for n in range(20)]), birth())
     before = len(rows_of(consumer))
 
@@ -481,7 +481,7 @@ def test_giants_that_keep_coming_leave_time_for_all_else(consumer, monkeypatch):
 
 def test_births_that_are_giants_let_tags_be_forgotten(consumer, monkeypatch):
     for slack in ("_SLACK", "_SLACK_CHARACTERS"):
-        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+        monkeypatch.setattr(f"sparkplug.host.declared_tags.{slack}", 0)
     left = [
         birth(sent=SENT + number, names=[f"{number:02}{n:04}{'x' * 1000}" for n in range(TAGS)])
         for number in range(10)

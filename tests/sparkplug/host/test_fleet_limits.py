@@ -374,7 +374,7 @@ def test_tags_that_a_kept_birth_leaves_out_count_as_long_as_they_are_remembered(
 
 def test_names_left_out_by_a_kept_birth_do_not_move_all_tags_with_every_batch(monkeypatch):
     for slack in ("_SLACK", "_SLACK_CHARACTERS"):
-        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+        monkeypatch.setattr(f"sparkplug.host.declared_tags.{slack}", 0)
     seen = fed(message("NBIRTH", *long_names(50)))
     seen.fleet.connection_lost(1.0)
     kept = message("NBIRTH", tag("Ramp", 0), timestamp=LATER)
