@@ -27,6 +27,7 @@ from sparkplug.host.reading.lifecycle import Lifecycle
 from sparkplug.host.reading.ordering import Ordering
 from sparkplug.host.reading.resolution import Resolution
 from sparkplug.host.reading.restoring import Restoration
+from sparkplug.host.reading.undeclared import UndeclaredMetrics
 from sparkplug.host.screening import FleetLimits, TagRoom
 from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
@@ -55,8 +56,7 @@ class Fleet:
         liveness: who is alive, here and on the other servers of its site.
         alarms: what is wrong with nodes.
 
-    All parts share a `FleetState`. Those that read know only those before them: `Resolution`,
-    `AwaitingBirths`, `Lifecycle`, `Ordering`, `BatchReader` (see `sparkplug.host.reading`).
+    All parts share a `FleetState`. What its reading consists of is in `sparkplug.host.reading`.
     """
 
     def __init__(
@@ -77,9 +77,11 @@ class Fleet:
         self._state = state = FleetState(self.limits, options or FleetOptions(), room)
         self._awaiting = AwaitingBirths(state)
         resolution = Resolution(state)
-        ordering = Ordering(state, resolution, self._awaiting, Lifecycle(state))
-        self._batches = BatchReader(state, resolution, self._awaiting, ordering)
-        self._scale = Scale(state, self._awaiting)
+        undeclared = UndeclaredMetrics(state, self._awaiting)
+        ordering = Ordering(state, resolution, self._awaiting, undeclared, Lifecycle(state))
+        recall = self._awaiting.recall
+        self._batches = BatchReader(state, resolution, recall, undeclared, ordering)
+        self._scale = Scale(state, recall)
         self.catalogue = state.catalogue
         self.absence = Absence(state)
         self.liveness = state.liveness
@@ -146,7 +148,7 @@ class Fleet:
         self._state.unborn.await_nodes(now)
         self._state.hearing.pass_time(now)
         timeout = self._state.options.reorder_timeout
-        self._awaiting.late_before()
+        self._awaiting.late.pass_time()
         if self._state.sequences.attentive:
             unfinished = self.memory.unfinished_session
             overdue = [

@@ -87,8 +87,9 @@ birth is asked for; else DEATH_OF_OTHER_SESSION. **A birth that cannot be read**
 its node or device is lost, because the aliases mean something else from there on. So is that of
 a device whose DBIRTH has no name in it, or more tags than there is room for.
 
-From the ground up: `Resolution` (which tag a metric is of), `AwaitingBirths` (what is held),
-`Lifecycle` (births and deaths), `Ordering` (one message as it comes) with its own two parts
-`SessionReader` (one message in its session) and `Windows` (what came out of order),
-`BatchReader` (a whole batch), `Restoration` (a start).
+From the ground up: `Resolution` (which tag a metric is of), `AwaitingBirths` (what is held) with
+`LateBirths` (births of ended sessions) and `Recall` (what is read with a batch again),
+`UndeclaredMetrics` (metrics that no birth declares), `Lifecycle` (births and deaths), `Ordering`
+(one message as it comes) with its own two parts `SessionReader` (one message in its session) and
+`Windows` (what came out of order), `BatchReader` (a whole batch), `Restoration` (a start).
 """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.lifecycle import Lifecycle
     from sparkplug.host.reading.resolution import Resolution
+    from sparkplug.host.reading.undeclared import UndeclaredMetrics
     from sparkplug.topics import Topic
 
 
@@ -38,12 +39,13 @@ class Ordering:
         state: FleetState,
         resolution: Resolution,
         awaiting: AwaitingBirths,
+        undeclared: UndeclaredMetrics,
         lifecycle: Lifecycle,
     ) -> None:
         self._state = state
         self._awaiting = awaiting
         self._lifecycle = lifecycle
-        self._reader = SessionReader(state, resolution, awaiting, lifecycle)
+        self._reader = SessionReader(state, resolution, awaiting, undeclared, lifecycle)
         self._windows = Windows(state, self._reader)
 
     def take(self, batch: Batch, position: int) -> None:
@@ -143,7 +145,7 @@ class Ordering:
     def _node_birth(self, arrival: Arrival) -> None:
         known = self._state.session_of(arrival.topic)
         if known is not None and self._is_late(arrival, known):
-            if self._awaiting.keep_late_birth(arrival, known):
+            if self._awaiting.late.keep(arrival, known):
                 return
             arrival.ask_for_birth(Reason.LATE_BIRTH)  # it is a birth, for all we know
         if known is not None and _waits_already(arrival, known):
@@ -190,8 +192,8 @@ class Ordering:
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""
         batch = birth.batch
-        late_birth = self._awaiting.take_late_birth(session)
-        held = self._awaiting.take(birth.key, None)
+        late_birth = self._awaiting.late.withdraw(session)
+        held = self._awaiting.release(birth.key, None)
         after = sent_after(birth, [e for e in held if e.reason is Reason.DATA_BEFORE_BIRTH])
         for entry in held:
             if entry in after:
@@ -220,7 +222,7 @@ class Ordering:
 
     def _begin_late(self, batch: Batch, session: EdgeNodeSession) -> None:
         """The session of a late birth begins after all."""
-        birth = self._awaiting.take_late_birth(session)
+        birth = self._awaiting.late.withdraw(session)
         assert birth is not None
         session.dead_bd_seq = None
         arrival = self._state.arrival(batch, birth.place)

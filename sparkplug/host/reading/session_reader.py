@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.lifecycle import Lifecycle
     from sparkplug.host.reading.resolution import Resolution
+    from sparkplug.host.reading.undeclared import UndeclaredMetrics
 
 
 class SessionReader:
@@ -34,11 +35,13 @@ class SessionReader:
         state: FleetState,
         resolution: Resolution,
         awaiting: AwaitingBirths,
+        undeclared: UndeclaredMetrics,
         lifecycle: Lifecycle,
     ) -> None:
         self._state = state
         self._resolution = resolution
         self._awaiting = awaiting
+        self._undeclared = undeclared
         self._lifecycle = lifecycle
 
     # ------------------------------------------------------------------ in the session
@@ -116,7 +119,7 @@ class SessionReader:
         session.born_at.pop(device_id, None)
         if not self._state.restoring:
             session.born_at[device_id] = place
-            for entry in self._awaiting.take(arrival.key, device_id):
+            for entry in self._awaiting.release(arrival.key, device_id):
                 there = entry.seq_place or NOWHERE
                 sent_ms = arrival.batch.sent_ms(entry.place)
                 is_older = sent_ms != ABSENT and sent_ms < arrival.sent_ms
@@ -193,11 +196,11 @@ class SessionReader:
         steady: bool,
     ) -> None:
         if not steady and (batch.astray[position] or self._state.unsure.is_unsure(owner)):
-            rows = self._awaiting.hold_aliases(batch, position, owner, rows)
+            rows = self._undeclared.hold_aliases(batch, position, owner, rows)
         unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):
-            self._awaiting.hold_metrics(batch, position, owner, unknown, unsteady=steady)
-        self._awaiting.take_structured(batch, rows)
+            self._undeclared.hold(batch, position, owner, unknown, unsteady=steady)
+        self._undeclared.read_structured(batch, rows)
 
 
 def _is_after_birth(

@@ -194,7 +194,7 @@ class StructuredMetrics:
 
     # ------------------------------------------------------------------ data
 
-    def take(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
+    def read(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
         """Take in what of these metrics of data is structured; their tags are known."""
         unknown: list[UnknownMembers] = []
         if not self._catalogue.any_structured:
