@@ -161,7 +161,7 @@ class Source:
 def join_sites(sources: list[Source]) -> None:
     """Let the fleets of servers that share a site know of each other."""
     for source in sources:
-        source.fleet.liveness.peers = tuple(
+        source.fleet.liveness.join(
             other.fleet.liveness
             for other in sources
             if other is not source and source.site and other.site == source.site

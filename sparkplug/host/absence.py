@@ -14,14 +14,11 @@ from sparkplug.host.watch.unheard import UNANSWERED
 from sparkplug.messages import Reason, RebirthRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sparkplug.decoded import Decoded
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.session import EdgeNodeSession
-    from sparkplug.host.observations import SessionTags
-    from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.read_times import ReadTimes
+    from sparkplug.host.watch.stale_tags import Gone
 
 _EVERY: Final = 1.0
 _LEARN_EVERY: Final = 600.0
@@ -29,16 +26,15 @@ _LEARN_EVERY: Final = 600.0
 
 def say_stale(
     read_times: ReadTimes,
-    owners: Sequence[MetricOwner],
-    by_owner: Sequence[SessionTags],
+    gone: Gone,
     at_us: int,
     decoded: Decoded,
 ) -> None:
     """Rows of quality STALE of the host itself; whose tags these are is remembered."""
-    decoded.memories += map(stale_memory, owners)
-    rows = said_by_host(by_owner, at_us)
+    decoded.memories += map(stale_memory, gone.owners)
+    rows = said_by_host(gone.by_owner, at_us)
     if len(rows):
-        read_times.date(rows, by_owner)
+        read_times.date(rows, gone.by_owner)
         decoded.observations.append(rows)
 
 
@@ -116,18 +112,18 @@ class Absence:
         for session, owners, known_us in self._state.unborn.overdue(self._state.now):
             ended_us = at_us if known_us is None else known_us
             decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
-            gone, by_owner = self._state.liveness.gone(owners)
-            if not gone:
+            gone = self._state.liveness.stale.gone(owners)
+            if not gone.owners:
                 continue
-            say_stale(self._state.read_times, gone, by_owner, ended_us, decoded)
-            names = [each.device_id or "the edge node itself" for each in gone]
+            say_stale(self._state.read_times, gone, ended_us, decoded)
+            names = [each.device_id or "the edge node itself" for each in gone.owners]
             decoded.events.append(
                 Event(
                     EventKind.NOT_BORN_AGAIN,
                     ended_us,
                     session.owner.group_id,
                     session.owner.edge_node_id,
-                    detail=f"{len(gone)} were alive and are not any more: {first_names(names)}",
+                    detail=f"{len(names)} were alive and are not any more: {first_names(names)}",
                 )
             )
 
@@ -165,8 +161,8 @@ class Absence:
     def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
         unborn = self._state.unborn.take(session)
         decoded.memories += map(stale_memory, unborn)
-        gone = self._state.liveness.given_up(session, unborn)
-        say_stale(self._state.read_times, *gone, at_us, decoded)
+        gone = self._state.liveness.stale.given_up(session, unborn)
+        say_stale(self._state.read_times, gone, at_us, decoded)
 
     def _is_missed(self, index: int) -> bool:
         """Whether a node was heard at some time, and no other server of the site shows it.
@@ -182,7 +178,7 @@ class Absence:
 
     def _is_elsewhere(self, session: EdgeNodeSession) -> bool:
         """Whether another server of the site shows a node alive."""
-        return not self._state.liveness.alive_nowhere_else([session.owner])
+        return not self._state.liveness.presence.alive_nowhere_else([session.owner])
 
     def _look_at_quiet(self, at_us: int) -> None:
         """Who says nothing for longer than it ever did."""

@@ -153,6 +153,10 @@ class TagCatalogue:
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
 
+    def with_rows(self, tags: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Those of these tags that give rows, and whose values are read."""
+        return tags[self.gives_rows(tags) & self.is_read(tags)]
+
     def name_lengths(self, tags: NDArray[np.int32]) -> NDArray[np.int16]:
         """How many characters the name of each of these tags has; anything for NO_TAG."""
         found: NDArray[np.int16] = self._name_length[tags]

@@ -108,7 +108,7 @@ class Fleet:
         for part in apart_from_deaths(messages) if messages.deaths else (messages,):
             self._batches.read(part, decoded)
         self.absence.look(decoded)
-        for key in self.liveness.to_ask():
+        for key in self.liveness.unsettled.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
         decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
         if decoded.rebirths:
@@ -194,7 +194,7 @@ class Fleet:
         if state.options.stale_when_lost:
             # Nothing is known any more of all that is alive, and of what was waited for.
             unborn = [owner for each in state.sessions for owner in state.unborn.take(each)]
-            say_stale(state.read_times, *self.liveness.lost(unborn), at_us, decoded)
+            say_stale(state.read_times, self.liveness.stale.lost(unborn), at_us, decoded)
             decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)
 
@@ -211,9 +211,9 @@ class Fleet:
         """
         state = self._state
         for tags in decoded.taken_back:
-            owners = self.liveness.stale_after_all(tags)
+            owners = self.liveness.stale.stale_after_all(tags)
             decoded.memories += map(stale_memory, owners)
-            decoded.memories += self.liveness.partly_stale(owners)
+            decoded.memories += self.liveness.stale.partly_stale(owners)
         readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
         lost: dict[tuple[str, str], int] = {}
         for index, count in zip(*np.unique(readers, return_counts=True), strict=True):

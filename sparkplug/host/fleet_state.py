@@ -122,7 +122,7 @@ class FleetState:
             self.topics,
             births_give_rows=options.emit_births,
         )
-        self.read_times = ReadTimes(self.catalogue, self.liveness)
+        self.read_times = ReadTimes(self.catalogue, self.liveness.presence)
 
     @property
     def births_give_rows(self) -> bool:

@@ -116,7 +116,7 @@ class Plant:
         self.watchers = watchers
         for each in watchers:
             others = [other.fleet.liveness for other in watchers if other is not each]
-            each.fleet.liveness.peers = tuple(others)
+            each.fleet.liveness.join(others)
 
     # The table
 

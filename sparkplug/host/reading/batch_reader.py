@@ -194,10 +194,10 @@ class BatchReader:
         if count_nonzero(flat.returned):
             decoded.taken_back.append(flat.tag[flat.returned])
         if rows is not None:
-            taken_back = state.liveness.take_back(rows)
+            taken_back = state.liveness.stale.take_back(rows)
             if taken_back:
                 decoded.taken_back += taken_back
-                decoded.memories += state.liveness.taken_back_memories(taken_back)
+                decoded.memories += state.liveness.stale.taken_back_memories(taken_back)
         return found
 
 

@@ -140,7 +140,7 @@ class Lifecycle:
             batch.decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
         state.unborn.born(session, owner, state.now)
         if not state.restoring:
-            state.liveness.born(owner)
+            state.liveness.stale.born(owner)
             self._retire(arrival, owner, self._with_history(owner, before))
             owner.left_out = owner.kept = before[:0]
         elif state.kept_births:
@@ -184,10 +184,11 @@ class Lifecycle:
         state, batch, position = self._state, arrival.batch, arrival.position
         if np.array_equal(before, owner.declared):
             return
+        stale, retired_tags = state.liveness.stale, state.liveness.retired
         fresh = np.setdiff1d(owner.declared, before, assume_unique=True)
-        state.liveness.back(owner, fresh)
+        stale.were_retired(retired_tags.bring_back(owner, fresh))
         others = np.setdiff1d(before, owner.declared, assume_unique=True)
-        retired = state.liveness.left_out(owner, others)
+        retired = retired_tags.left_out(owner, others)
         if not len(retired):
             return
         names = [state.catalogue.names[tag] for tag in retired[: MOST_NAMED + 1].tolist()]
@@ -202,7 +203,8 @@ class Lifecycle:
             )
         )
         if state.options.emit_stale:
-            due = state.liveness.retire(owner, retired)
+            retired_tags.retire(owner, retired)
+            due = stale.said_of_retired(owner, retired)
             if len(due):
                 left_out = [SessionTags(due, before)]
                 rows = said_by_host(left_out, arrival.received_us)
@@ -287,7 +289,7 @@ class Lifecycle:
 
     def _elsewhere(self, owner: MetricOwner) -> str | None:
         """What to add where a death is told that another server of the site does not show."""
-        if self._state.liveness.alive_nowhere_else([owner]):
+        if self._state.liveness.presence.alive_nowhere_else([owner]):
             return None
         return "alive on another server of its site"
 
@@ -300,12 +302,12 @@ class Lifecycle:
         state, batch, position = self._state, arrival.batch, arrival.position
         if not state.options.emit_stale:
             return
-        owners = state.liveness.alive_nowhere_else(owners)
+        owners = state.liveness.presence.alive_nowhere_else(owners)
         if not owners:
             return
-        by_owner = state.liveness.with_rows_by_owner(owners)
+        by_owner = state.liveness.stale.with_rows_by_owner(owners)
         for owner, of_owner in zip(owners, by_owner, strict=True):
-            state.liveness.said_stale(owner, of_owner)
+            state.liveness.stale.said(owner, of_owner)
         tags = np.concatenate(by_owner)
         if len(tags) == 0:
             return

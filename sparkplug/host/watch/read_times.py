@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.observations import Observed, SessionTags, StaleRows
     from sparkplug.host.owner import MetricOwner
-    from sparkplug.host.watch.liveness import Liveness
+    from sparkplug.host.watch.presence import Presence
 
 MOST_AHEAD_US: Final = 86_400_000_000
 """A value that claims to be more than a day ahead of its arrival dates no death."""
@@ -33,9 +33,9 @@ MOST_AHEAD_US: Final = 86_400_000_000
 class ReadTimes:
     """The times of what was read last, in columns of the catalogue, kept batch by batch."""
 
-    def __init__(self, catalogue: TagCatalogue, liveness: Liveness) -> None:
+    def __init__(self, catalogue: TagCatalogue, presence: Presence) -> None:
         self._catalogue = catalogue
-        self._liveness = liveness
+        self._presence = presence
 
     def look(
         self,
@@ -110,7 +110,7 @@ class ReadTimes:
         if late is not None:
             older = self._overtaken(rows, late & present)
             present &= ~older
-        if self._liveness.peers:
+        if self._presence.peers:
             behind = self._behind(rows, present, late)
             older = behind if older is None else older | behind
         # Where a tag is there more than once, its last value stays.
@@ -149,7 +149,7 @@ class ReadTimes:
         A value in order that is older than the one before it on the same server is none of
         these: its node's clock was set back.
         """
-        behind = present & (rows.event_time_us < self._liveness.read_elsewhere(rows.tag))
+        behind = present & (rows.event_time_us < self._presence.read_elsewhere(rows.tag))
         if not count_nonzero(behind):
             return behind
         order = np.flatnonzero(present)

@@ -32,7 +32,7 @@ class Plant:
         site = "plant" if servers > 1 else ""
         self.servers = [Server(site=site, **options) for _ in range(servers)]
         for each in self.servers:
-            each.fleet.liveness.peers = tuple(
+            each.fleet.liveness.join(
                 other.fleet.liveness for other in self.servers if other is not each
             )
         self.ahead_us = ahead_us

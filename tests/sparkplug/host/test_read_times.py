@@ -276,7 +276,7 @@ def test_the_event_id_does_not_tell(server):
 def site():
     servers = [Server(site="plant") for _ in range(2)]
     for each, other in (servers, reversed(servers)):
-        each.fleet.liveness.peers = (other.fleet.liveness,)
+        each.fleet.liveness.join([other.fleet.liveness])
     return servers
 
 

@@ -38,9 +38,7 @@ def event_times(rows):
 def site(count=2, **options):
     servers = [Server(site="plant", **options) for _ in range(count)]
     for each in servers:
-        each.fleet.liveness.peers = tuple(
-            other.fleet.liveness for other in servers if other is not each
-        )
+        each.fleet.liveness.join(other.fleet.liveness for other in servers if other is not each)
     return servers
 
 

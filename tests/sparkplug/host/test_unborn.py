@@ -287,7 +287,7 @@ def test_what_was_said_stale_is_remembered_so(server):
 def site():
     servers = Server("north", reorder_timeout=2.0), Server("north", reorder_timeout=2.0)
     for each, other in zip(servers, reversed(servers), strict=True):
-        each.fleet.liveness.peers = (other.fleet.liveness,)
+        each.fleet.liveness.join([other.fleet.liveness])
     return servers
 
 

@@ -344,7 +344,8 @@ def test_without_stale_rows_such_a_node_is_only_silent():
 
 def test_a_node_that_another_server_of_the_site_shows_alive_is_not_asked():
     a, b = Plant("north"), Plant("north")
-    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.fleet.liveness.join([b.fleet.liveness])
+    b.fleet.liveness.join([a.fleet.liveness])
     for each in (a, b):
         each.listens()
         each.at(0.0, *births())
@@ -356,7 +357,8 @@ def test_a_node_that_another_server_of_the_site_shows_alive_is_not_asked():
 
 def test_its_silence_is_over_when_another_server_of_the_site_shows_it_alive():
     a, b = Plant("north"), Plant("north")
-    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.fleet.liveness.join([b.fleet.liveness])
+    b.fleet.liveness.join([a.fleet.liveness])
     a.listens()
     a.at(0.0, *births())
     a.away()
@@ -372,7 +374,8 @@ def test_its_silence_is_over_when_another_server_of_the_site_shows_it_alive():
 
 def test_what_another_server_has_taken_back_is_stale_again_when_the_node_is_given_up_again():
     a, b = Plant("north"), Plant("north")
-    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.fleet.liveness.join([b.fleet.liveness])
+    b.fleet.liveness.join([a.fleet.liveness])
     for each in (a, b):
         each.listens()
         each.at(0.0, *births())
