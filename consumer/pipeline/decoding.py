@@ -140,7 +140,7 @@ class Decoding:
             for source in touched:
                 source.forgotten = True
                 source.tags.forget_last_rows()
-                source.fleet.catalogue.describe_again()
+                source.fleet.catalogue.states.describe_again()
             for index, messages in batch.by_server.items():
                 self._telemetry.add_reason(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]

@@ -172,7 +172,7 @@ class Overflow(Participant):
                 )
             # What the next births say is news: nothing of what was dropped has been said.
             source.tags.forget_last_rows()
-            source.fleet.catalogue.describe_again()
+            source.fleet.catalogue.states.describe_again()
             dropped.append(Dropped(source.name, sum(lost.values()), values))
         if rows:
             self._telemetry.add_dropped(rows, _REASON)

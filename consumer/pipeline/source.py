@@ -125,7 +125,7 @@ class Source:
             )
         )
         self.gaps.restore(spool)
-        self.fleet.catalogue.describe_again()
+        self.fleet.catalogue.states.describe_again()
         self.written_sequence = self.fleet.memory.sequence_state()
         self.written_conduct = self.fleet.memory.conduct_state()
         spool.write_soon(

@@ -93,7 +93,7 @@ class MetricOwner:
                     # What was said of the metric when it had another datatype is to be
                     # taken back by the new tag.
                     old = before.get(name, NO_TAG)
-                    catalogue.stale[index] = old != NO_TAG and catalogue.stale[old]
+                    catalogue.states.stale[index] = old != NO_TAG and catalogue.states.stale[old]
                 for index in np.flatnonzero(~kept).tolist():
                     name = names[index]
                     tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG

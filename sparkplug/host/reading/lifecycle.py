@@ -13,12 +13,13 @@ from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import datatype_codes
 from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.batch import CODE
-from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NEVER, NO_TAG
+from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
 from sparkplug.host.fleet_state import OWNER_TAGS
 from sparkplug.host.nodes.session import TRANSMISSION_VERSION
 from sparkplug.host.observations import SessionTags, StaleRows, said_by_host, stale_observations
 from sparkplug.host.owner import MetricOwner, stale_memory
 from sparkplug.host.structured_rows import Birth
+from sparkplug.host.tag_states import NEVER
 from sparkplug.memory import BirthMemory, EndMemory
 from sparkplug.messages import Reason
 from sparkplug.payload import ABSENT, BEYOND_SEQ, booleans, numbers, validity
@@ -171,7 +172,7 @@ class Lifecycle:
         did, it is the one of its name.
         """
         catalogue = self._state.catalogue
-        never = np.isin(before, owner.kept) & (catalogue.read_us[before] == NEVER)
+        never = np.isin(before, owner.kept) & (catalogue.states.read_us[before] == NEVER)
         if not (never.any() or len(owner.left_out)):
             return before
         tags = before[~never]
@@ -213,7 +214,7 @@ class Lifecycle:
     def _take_back_stale(self, arrival: Arrival) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""
         state, batch, rows = self._state, arrival.batch, arrival.rows
-        if not state.births_give_rows or not state.catalogue.stale.any():
+        if not state.births_give_rows or not state.catalogue.states.stale.any():
             return
         eligible = np.ones(rows.stop - rows.start, dtype=np.bool_)
         if not state.options.emit_transient:

@@ -82,7 +82,7 @@ class Restoration:
         owner = session.owner_of(device_id)
         if owner is None:
             return
-        state.catalogue.stale[state.catalogue.with_rows(owner.declared)] = remembered.stale
+        state.catalogue.states.stale[state.catalogue.with_rows(owner.declared)] = remembered.stale
         if device_id is None:
             session.dead_bd_seq = remembered.dead_bd_seq
             # How long ago that was no clock tells that could not have been set since.

@@ -377,7 +377,7 @@ class StructuredMetrics:
     def _first_after_stale(
         self, members: Sequence[Metric], tags: NDArray[np.int32]
     ) -> NDArray[np.bool_]:
-        if not self._emit_births or not self._catalogue.stale.any():
+        if not self._emit_births or not self._catalogue.states.stale.any():
             return np.zeros(len(tags), dtype=np.bool_)
         eligible = np.ones(len(tags), dtype=np.bool_)
         if not self._emit_transient:

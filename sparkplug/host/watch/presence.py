@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparkplug.host.catalogue import NEVER, NO_TAG
+from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.tag_states import NEVER
 from sparkplug.host.watch.twins import Twins
 
 if TYPE_CHECKING:
@@ -93,5 +94,5 @@ class Presence:
         sure = (twins.tags != NO_TAG) & self._topics.live[twins.topics]
         sure &= self._nodes.confirmed[self._topics.node[twins.topics]]
         read_us = np.full(len(twins.tags), NEVER)
-        read_us[sure] = self.catalogue.read_us[twins.tags[sure]]
+        read_us[sure] = self.catalogue.states.read_us[twins.tags[sure]]
         return read_us

@@ -34,7 +34,7 @@ class ReadTimes:
     """The times of what was read last, in columns of the catalogue, kept batch by batch."""
 
     def __init__(self, catalogue: TagCatalogue, presence: Presence) -> None:
-        self._catalogue = catalogue
+        self._states = catalogue.states
         self._presence = presence
 
     def look(
@@ -63,7 +63,7 @@ class ReadTimes:
                 self._note(found.rows, slice(start, stop))
                 start = stop
             if isinstance(end, np.ndarray):
-                self._catalogue.greatest_us[end] = 0
+                self._states.greatest_us[end] = 0
             else:
                 self.date(end.rows, end.by_owner)
         if found is None:
@@ -83,14 +83,14 @@ class ReadTimes:
         for due, of_session in by_owner:
             part = slice(start, start + len(due))
             start = part.stop
-            greatest = self._catalogue.greatest_us[of_session].max(initial=0)
+            greatest = self._states.greatest_us[of_session].max(initial=0)
             behind = np.where(greatest > rows.received_us[part] + MOST_AHEAD_US, 0, greatest + 1)
             rows.event_time_us[part] = np.maximum(rows.event_time_us[part], behind)
 
     def restore(self, owners: Iterable[MetricOwner], sent_us: int) -> None:
         """Nodes and devices of which an earlier run read values, the last of them sent then."""
         for owner in owners:
-            self._catalogue.greatest_us[owner.declared] = sent_us
+            self._states.greatest_us[owner.declared] = sent_us
 
     def _note(self, rows: Observations, part: slice) -> None:
         """Note the greatest time of each tag."""
@@ -98,7 +98,7 @@ class ReadTimes:
         ahead = times > rows.received_us[part] + MOST_AHEAD_US
         if count_nonzero(ahead):
             tags, times = tags[~ahead], times[~ahead]
-        np.maximum.at(self._catalogue.greatest_us, tags, times)
+        np.maximum.at(self._states.greatest_us, tags, times)
 
     # ------------------------------------------------------------------ history
 
@@ -115,9 +115,9 @@ class ReadTimes:
             older = behind if older is None else older | behind
         # Where a tag is there more than once, its last value stays.
         if count_nonzero(present) == len(present):
-            self._catalogue.read_us[rows.tag] = rows.event_time_us
+            self._states.read_us[rows.tag] = rows.event_time_us
         else:
-            self._catalogue.read_us[rows.tag[present]] = rows.event_time_us[present]
+            self._states.read_us[rows.tag[present]] = rows.event_time_us[present]
         return None if older is None else rows.historical | older
 
     def _overtaken(self, rows: Observations, late: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -130,7 +130,7 @@ class ReadTimes:
         tags = rows.tag[order]
         first = np.flatnonzero(np.diff(tags, prepend=-1))
         # Before the rows of each tag: what was read of it in earlier batches.
-        times = np.insert(rows.event_time_us[order], first, self._catalogue.read_us[tags[first]])
+        times = np.insert(rows.event_time_us[order], first, self._states.read_us[tags[first]])
         in_order = np.insert(~late[order], first, values=True)
         since = np.cumsum(in_order)
         _, rank = np.unique(times, return_inverse=True)
@@ -155,7 +155,7 @@ class ReadTimes:
         order = np.flatnonzero(present)
         order = order[np.argsort(rows.tag[order], kind="stable")]
         tags, times = rows.tag[order], rows.event_time_us[order]
-        before = self._catalogue.read_us[tags]
+        before = self._states.read_us[tags]
         again = np.flatnonzero(tags[1:] == tags[:-1]) + 1
         before[again] = times[again - 1]
         set_back = np.zeros(len(rows), dtype=np.bool_)

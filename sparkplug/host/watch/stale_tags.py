@@ -71,6 +71,7 @@ class StaleTags:
         self.peers: tuple[StaleTags, ...] = ()
         self._presence = presence
         self._catalogue = presence.catalogue
+        self._states = presence.catalogue.states
         self._sessions = sessions
         self._unsettled = unsettled
         self._births_give_rows = births_give_rows
@@ -85,7 +86,7 @@ class StaleTags:
         restart, and be taken back on another server since.
         """
         self._any_unsettled_tag |= not self._births_give_rows
-        self._catalogue.stale[tags] = True
+        self._states.stale[tags] = True
         self._tell_peers(owner, tags)
 
     def said_of_retired(self, owner: MetricOwner, tags: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -94,14 +95,14 @@ class StaleTags:
         Returns:
             Those that one is due for.
         """
-        due = tags[~self._catalogue.stale[tags]]
+        due = tags[~self._states.stale[tags]]
         self._tell_peers(owner, due)
         return due
 
     def were_retired(self, tags: NDArray[np.int32]) -> None:
         """A birth declares tags again of which rows say that they are STALE."""
         if len(tags):
-            self._catalogue.stale[tags] = True
+            self._states.stale[tags] = True
             self._any_unsettled_tag |= not self._births_give_rows
 
     def _tell_peers(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
@@ -120,7 +121,7 @@ class StaleTags:
             known = [here.tags[name] for name in names if name in here.tags]
             tags = np.array(known, dtype=np.int32)
         # Of one that is not born again either: it needs no second row.
-        self._catalogue.stale[self._catalogue.with_rows(tags)] = True
+        self._states.stale[self._catalogue.with_rows(tags)] = True
         if here.born:
             self._unsettled.note(here)
             self._any_unsettled_tag = True
@@ -135,15 +136,15 @@ class StaleTags:
         for peer in self.peers:
             for name in peer.hand_over(owner):
                 if name in owner.tags:
-                    self._catalogue.stale[owner.tags[name]] = True
+                    self._states.stale[owner.tags[name]] = True
 
     def hand_over(self, owner: MetricOwner) -> list[str]:
         """Names of a node's or device's tags that are STALE here; from now on they are not."""
         here = self._presence.find(owner)
         if here is None:
             return []
-        stale = here.declared[self._catalogue.stale[here.declared]]
-        self._catalogue.stale[stale] = False
+        stale = here.declared[self._states.stale[here.declared]]
+        self._states.stale[stale] = False
         return [self._catalogue.names[tag] for tag in stale.tolist()]
 
     # ------------------------------------------------------------------ ends that were not heard
@@ -153,7 +154,7 @@ class StaleTags:
         gone = self._presence.alive_nowhere_else(owners)
         by_owner: list[SessionTags] = []
         for owner, tags in zip(gone, self.with_rows_by_owner(gone), strict=True):
-            due = tags[~self._catalogue.stale[tags]]
+            due = tags[~self._states.stale[tags]]
             self.said(owner, due)
             by_owner.append(SessionTags(due, tags))
         return Gone(gone, by_owner)
@@ -184,9 +185,9 @@ class StaleTags:
             return []
         present = _IS_DATA[observations.message_type] & ~observations.historical
         tags = observations.tag[present]
-        taken_back = tags[self._catalogue.stale[tags]]
-        self._catalogue.stale[tags] = False
-        self._any_unsettled_tag = bool(self._catalogue.stale.any())
+        taken_back = tags[self._states.stale[tags]]
+        self._states.stale[tags] = False
+        self._any_unsettled_tag = bool(self._states.stale.any())
         if not len(taken_back):
             return []
         for peer in self.peers:
@@ -198,7 +199,7 @@ class StaleTags:
         """Another server has a value of a tag that may be STALE here: it is not any more."""
         here = self._presence.find(owner)
         if here is not None and name in here.tags:
-            self._catalogue.stale[here.tags[name]] = False
+            self._states.stale[here.tags[name]] = False
 
     def stale_after_all(self, tags: NDArray[np.int32]) -> list[MetricOwner]:
         """Rows that took back what was said of these tags were lost.
@@ -206,7 +207,7 @@ class StaleTags:
         Returns:
             Whose tags they are.
         """
-        self._catalogue.stale[tags] = True
+        self._states.stale[tags] = True
         self._any_unsettled_tag = True
         owners = {
             (owner.group_id, owner.edge_node_id, owner.device_id): owner
@@ -226,7 +227,7 @@ class StaleTags:
     def partly_stale(self, owners: Iterable[MetricOwner]) -> list[TakenBackMemory]:
         """For those of some nodes and devices of whose tags some are not STALE."""
         return self.taken_back_memories(
-            tags[~self._catalogue.stale[tags]] for tags in self.with_rows_by_owner(owners)
+            tags[~self._states.stale[tags]] for tags in self.with_rows_by_owner(owners)
         )
 
     def with_rows_by_owner(self, owners: Iterable[MetricOwner]) -> list[NDArray[np.int32]]:

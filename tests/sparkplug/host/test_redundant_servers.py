@@ -150,11 +150,11 @@ def test_a_birth_on_the_other_server_takes_back_its_own_tags_only():
     a.at(0.0, *births())
     a.at(1.0, death())
     b.at(2.0, births(session=2, timestamp=LATER_MS)[0])
-    stale_at = a.fleet.catalogue.stale
+    stale_at = a.fleet.catalogue.states.stale
     assert [a.fleet.catalogue.names[each] for each in stale_at.nonzero()[0]] == ["Level"]
     rows = a.at(3.0, *births(session=3, timestamp=LATER_MS + 1))
     assert event_times(rows) == {"Ramp": MEASURED_MS, "Boiler/Level": MEASURED_MS}
-    assert not a.fleet.catalogue.stale.any()
+    assert not a.fleet.catalogue.states.stale.any()
 
 
 def test_what_was_taken_back_is_not_taken_back_again_when_the_node_returns():
@@ -188,7 +188,7 @@ def test_what_a_death_said_is_taken_back_after_a_restart_too():
     )
     rows = b.at(2.0, *births(session=2, timestamp=LATER_MS))
     assert event_times(rows) == {"Ramp": MEASURED_MS, "Boiler/Level": MEASURED_MS}
-    assert not a.fleet.catalogue.stale.any()
+    assert not a.fleet.catalogue.states.stale.any()
 
 
 def test_three_servers_are_no_different():
