@@ -103,7 +103,7 @@ class Batch:
         """Let the metrics of a message be looked at, if its envelope can be opened."""
         self.unread[position] = self.columns.compressed[position]
 
-    def take(self, position: int) -> None:
+    def give_turn(self, position: int) -> None:
         """Read a message now, after those that were read before it."""
         self.taken[position] = True
         self.turns.give(position)

@@ -144,7 +144,7 @@ class FleetState:
     def returned(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> Arrival:
         """What has waited and is in this batch, to be read in a session now."""
         arrival = self.arrival(batch, entry.place)
-        arrival.open()
+        arrival.batch.open(arrival.position)
         self.assign(arrival, session)
         return arrival
 

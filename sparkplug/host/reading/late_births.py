@@ -56,8 +56,8 @@ class LateBirths:
         if room.taken + entry.size > room.most:
             return False
         arrival.skip()
-        arrival.decoded.counts[Reason.LATE_BIRTH] += 1
-        arrival.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
+        arrival.batch.decoded.counts[Reason.LATE_BIRTH] += 1
+        arrival.batch.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
         self._state.nodes.confirmed[session.index] = True  # nothing is missed while it waits
         arrival.batch.placed.append(entry)
         self._let_wait(entry, session)

@@ -63,7 +63,7 @@ class Lifecycle:
             self.lose_session(session, arrival.received_us, batch.decoded)
             return False
         batch.node[arrival.position] = session.index
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         batch.decoded.births.append(arrival.key)
         ended_us = None if state.restoring else arrival.received_us
         state.ended_unheard(session, session.devices.values(), ended_us)
@@ -86,7 +86,7 @@ class Lifecycle:
         owner = session.devices.get(device_id)
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
-            self.lose_device(session, device_id, arrival.received_us, arrival.decoded)
+            self.lose_device(session, device_id, arrival.received_us, arrival.batch.decoded)
             return False
         if owner is None:
             owner = MetricOwner(*arrival.key, device_id)
@@ -95,7 +95,7 @@ class Lifecycle:
             session.devices[device_id] = owner
             self._state.add_topic(session, owner, MessageType.DDATA)
         elif not self._fits(arrival, owner):
-            self.lose_device(session, device_id, arrival.received_us, arrival.decoded)
+            self.lose_device(session, device_id, arrival.received_us, arrival.batch.decoded)
             return False
         self._declare(arrival, session, owner)
         self._remember(arrival, session, device_id)
@@ -193,7 +193,7 @@ class Lifecycle:
         if not len(retired):
             return
         names = [state.catalogue.names[tag] for tag in retired[: MOST_NAMED + 1].tolist()]
-        arrival.decoded.events.append(
+        arrival.batch.decoded.events.append(
             Event(
                 EventKind.RETIRED,
                 arrival.received_us,
@@ -230,7 +230,7 @@ class Lifecycle:
         aliases, alias_tags = numbers(column, np.uint64)[aliased], tags[aliased]
         ambiguous = self._ambiguous(aliases, alias_tags)
         if len(ambiguous):
-            arrival.decoded.counts[Reason.DUPLICATE_ALIAS] += len(ambiguous)
+            arrival.batch.decoded.counts[Reason.DUPLICATE_ALIAS] += len(ambiguous)
             clear = ~np.isin(aliases, ambiguous)
             aliases, alias_tags = aliases[clear], alias_tags[clear]
         return aliases, alias_tags
@@ -258,10 +258,12 @@ class Lifecycle:
         unborn = self._state.unborn.take(session)
         alive = [each for each in session.owners() if each.born]
         self._mark_stale(arrival, alive + unborn)
-        arrival.decoded.memories += map(stale_memory, unborn)
+        arrival.batch.decoded.memories += map(stale_memory, unborn)
         self._state.end_session(session)
         session.dead_bd_seq, session.died_at = bd_seq, self._state.now
-        self._forget(arrival.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us)
+        self._forget(
+            arrival.batch.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us
+        )
         self.tell(EventKind.NODE_DEATH, arrival, owner, detail=detail)
 
     def device_death(self, arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner) -> None:
@@ -269,7 +271,7 @@ class Lifecycle:
         detail = self._elsewhere(owner)
         self._mark_stale(arrival, [owner])
         self._state.end_device(session, owner)
-        self._forget(arrival.decoded, owner, stale=True)
+        self._forget(arrival.batch.decoded, owner, stale=True)
         self.tell(EventKind.DEVICE_DEATH, arrival, owner, detail=detail)
 
     def lose_session(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
@@ -334,7 +336,7 @@ class Lifecycle:
     ) -> None:
         """The event of a birth or death."""
         seq = int(arrival.batch.columns.seq[arrival.position])
-        arrival.decoded.events.append(
+        arrival.batch.decoded.events.append(
             Event(
                 kind,
                 arrival.received_us,
@@ -349,7 +351,7 @@ class Lifecycle:
 
     @staticmethod
     def _remember(arrival: Arrival, session: EdgeNodeSession, device_id: str | None) -> None:
-        arrival.decoded.memories.append(
+        arrival.batch.decoded.memories.append(
             BirthMemory(session.index, *arrival.key, device_id, arrival.message)
         )
 

@@ -226,7 +226,7 @@ class Ordering:
         assert birth is not None
         session.dead_bd_seq = None
         arrival = self._state.arrival(batch, birth.place)
-        arrival.open()
+        arrival.batch.open(arrival.position)
         if arrival.is_unread:
             arrival.stay_closed()
         else:
@@ -253,7 +253,7 @@ class Ordering:
                 session.dead_bd_seq, session.died_at = bd_seq, self._state.now
             if not arrival.message.payload:
                 return
-        self._awaiting.session_ended(arrival.key, session, arrival.decoded)
+        self._awaiting.session_ended(arrival.key, session, arrival.batch.decoded)
 
     def _device_death_without_seq(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
         """A DDEATH of no bytes: a device's will, or somebody cleared what was retained."""
@@ -264,7 +264,7 @@ class Ordering:
         if session is None or owner is None or not owner.born:
             arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
             return
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         arrival.count_read()
         self._lifecycle.device_death(arrival, session, owner)
         arrival.ask_for_birth(Reason.EMPTY_DEATH)

@@ -58,7 +58,7 @@ class SessionReader:
 
         `steady`: data may be from before the birth of its node or device.
         """
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         if arrival.topic.message_type is MessageType.DBIRTH:
             self._device_birth(arrival, session, place)
             return
@@ -111,7 +111,9 @@ class SessionReader:
         assert device_id is not None
         if arrival.is_unread:
             arrival.stay_closed()
-            self._lifecycle.lose_device(session, device_id, arrival.received_us, arrival.decoded)
+            self._lifecycle.lose_device(
+                session, device_id, arrival.received_us, arrival.batch.decoded
+            )
             return
         if not self._lifecycle.device_birth(arrival, session):
             return
@@ -168,7 +170,7 @@ class SessionReader:
         elif arrival.is_unread:
             arrival.stay_closed()
         else:
-            arrival.take()
+            arrival.batch.give_turn(arrival.position)
             arrival.batch.late[arrival.position] = True
             self._read_data(arrival, owner, steady=not after)
 

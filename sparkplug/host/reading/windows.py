@@ -139,13 +139,13 @@ class Windows:
 
     def take_late(self, arrival: Arrival, session: EdgeNodeSession, seq: int) -> None:
         """A message from behind: sent again, or overtaken by others."""
-        state, decoded = self._state, arrival.decoded
+        state, decoded = self._state, arrival.batch.decoded
         if state.recent.has(arrival.batch, arrival.position, seq):
             arrival.discard(Reason.DUPLICATE)
             state.gaps.came(arrival, session, -1)
             return
         decoded.counts[Reason.LATE] += 1
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         gap = session.sequence.explains(seq)
         if gap is None or gap.guessed:
             state.alarms.duplicates.unexplained(*arrival.key, state.now)
@@ -161,7 +161,7 @@ class Windows:
             state.gaps.came_late(gap, decoded)
             if not gap.missing:
                 state.gaps.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
-        arrival.open()
+        arrival.batch.open(arrival.position)
         self._reader.read_late(arrival, session, SeqPlace(gap, seq) if gap else NOWHERE)
 
     # ------------------------------------------------------------------ births
@@ -184,7 +184,7 @@ class Windows:
         """
         gaps = self._state.gaps
         for gap in session.sequence.take_gaps():
-            gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.decoded)
+            gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.batch.decoded)
         gaps.born(arrival, session, doubtful=doubtful)
 
 
