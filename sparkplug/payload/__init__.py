@@ -15,17 +15,18 @@ from sparkplug.payload.columns import (
     validity,
 )
 from sparkplug.payload.complex.definitions import MAX_DEPTH, MAX_TEMPLATE_BYTES, TemplateDefinitions
+from sparkplug.payload.complex.expansion import (
+    MAX_MEMBERS,
+    MAX_PATH_CHARACTERS,
+    Expansion,
+    ExpansionLimits,
+    TemplateValue,
+)
 from sparkplug.payload.complex.files import metadata_of
 from sparkplug.payload.complex.json_values import json_text, text_of
 from sparkplug.payload.complex.library import DefinitionLibrary
 from sparkplug.payload.complex.parts import PartAssembler
-from sparkplug.payload.complex.templates import (
-    MAX_MEMBERS,
-    MAX_PATH_CHARACTERS,
-    Expansion,
-    expand,
-    quality_of,
-)
+from sparkplug.payload.complex.templates import expand, quality_of
 from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
@@ -52,10 +53,12 @@ __all__ = [
     "NAMES_PER_ROW",
     "DefinitionLibrary",
     "Expansion",
+    "ExpansionLimits",
     "PartAssembler",
     "PayloadColumns",
     "PropertyColumns",
     "TemplateDefinitions",
+    "TemplateValue",
     "ValueKind",
     "Values",
     "booleans",

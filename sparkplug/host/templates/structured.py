@@ -44,6 +44,7 @@ from sparkplug.payload import (
     MAX_PATH_CHARACTERS,
     DefinitionLibrary,
     Expansion,
+    ExpansionLimits,
     booleans,
     expand,
     json_text,
@@ -133,8 +134,8 @@ class StructuredMetrics:
         instances: list[tuple[str, Instance]] = []
         definitions: list[tuple[str, bytes]] = []
         for name, instance in zip(names, instances_of(batch, found), strict=False):
-            if name and instance.template is not None and is_definition(instance.template):
-                definitions.append((name, instance.template))
+            if name and instance.value.template and is_definition(instance.value.template):
+                definitions.append((name, instance.value.template))
             elif name:
                 instances.append((name, instance))
         counts = batch.structured.counts
@@ -287,15 +288,12 @@ class StructuredMetrics:
             return None
         expansion = expand(
             name,
-            instance.template,
-            timestamp=instance.timestamp,
-            is_null=instance.is_null,
-            is_historical=instance.is_historical,
-            is_transient=instance.is_transient,
-            quality=instance.quality,
-            definitions=definitions,
-            max_members=min(MAX_MEMBERS, allowance.members),
-            max_path_characters=min(MAX_PATH_CHARACTERS, allowance.characters),
+            instance.value,
+            definitions,
+            ExpansionLimits(
+                members=min(MAX_MEMBERS, allowance.members),
+                path_characters=min(MAX_PATH_CHARACTERS, allowance.characters),
+            ),
         )
         if not isinstance(expansion, Expansion):
             state.counts[Reason.BAD_TEMPLATE] += 1
