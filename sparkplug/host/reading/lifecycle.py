@@ -16,7 +16,13 @@ from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
 from sparkplug.host.fleet_state import OWNER_TAGS
 from sparkplug.host.nodes.session import TRANSMISSION_VERSION
-from sparkplug.host.observations import SessionTags, StaleRows, said_by_host, stale_observations
+from sparkplug.host.observations import (
+    Began,
+    SessionTags,
+    StaleRows,
+    said_by_host,
+    stale_observations,
+)
 from sparkplug.host.owner import MetricOwner, stale_memory
 from sparkplug.host.structured_rows import Birth
 from sparkplug.host.tag_states import NEVER
@@ -134,7 +140,7 @@ class Lifecycle:
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
         if not state.kept_births:  # else the last rows are still those of the session before
-            batch.began.append((batch.turns.of(arrival.position), owner.declared))
+            batch.began.append(Began(batch.turns.of(arrival.position), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
         nameless = count_nonzero(tags == NO_TAG)
         if nameless:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.counting import count_nonzero
+from sparkplug.host.observations import Began
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,30 +41,29 @@ class ReadTimes:
     def look(
         self,
         found: Observed | None,
-        began: Sequence[tuple[int, NDArray[np.int32]]],
+        began: Sequence[Began],
         stale: Sequence[StaleRows],
     ) -> Observations | None:
         """Take in the rows of a batch, and date the rows of its deaths.
 
         Args:
             found: with turns, if there are births or deaths.
-            began: turn and tags of each birth.
+            began: the births.
             stale: what the deaths gave.
 
         Returns:
             The rows, with `historical` for those too that others have overtaken.
         """
         # What a birth leaves out is of the session before it, and has the turn of the birth.
-        ends: list[tuple[int, NDArray[np.int32] | StaleRows]] = [(s.turn, s) for s in stale]
-        ends += began
+        ends: list[StaleRows | Began] = [*stale, *began]
         start = 0
-        for turn, end in sorted(ends, key=lambda each: each[0]):
+        for end in sorted(ends, key=lambda each: each.turn):
             if found is not None:
-                stop = int(np.searchsorted(found.turns, turn))
+                stop = int(np.searchsorted(found.turns, end.turn))
                 self._note(found.rows, slice(start, stop))
                 start = stop
-            if isinstance(end, np.ndarray):
-                self._states.greatest_us[end] = 0
+            if isinstance(end, Began):
+                self._states.greatest_us[end.tags] = 0
             else:
                 self.date(end.rows, end.by_owner)
         if found is None:
