@@ -159,7 +159,7 @@ class Absence:
             self.silences.begin(session, Silence.UNHEARD, now, at_us, detail)
 
     def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
-        unborn = self._state.unborn.take(session)
+        unborn = self._state.unborn.withdraw(session)
         decoded.memories += map(stale_memory, unborn)
         gone = self._state.liveness.stale.given_up(session, unborn)
         say_stale(self._state.read_times, gone, at_us, decoded)

@@ -193,7 +193,7 @@ class Fleet:
         )
         if state.options.stale_when_lost:
             # Nothing is known any more of all that is alive, and of what was waited for.
-            unborn = [owner for each in state.sessions for owner in state.unborn.take(each)]
+            unborn = [owner for each in state.sessions for owner in state.unborn.withdraw(each)]
             say_stale(state.read_times, self.liveness.stale.lost(unborn), at_us, decoded)
             decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)

@@ -103,7 +103,7 @@ class MetricOwner:
         self.declared = np.unique(tags[tags != NO_TAG])
         return tags
 
-    def take_aliases(
+    def replace_aliases(
         self, aliases: NDArray[np.uint64], tags: NDArray[np.int32], *, silent: bool
     ) -> None:
         """Note the aliases of a birth.

@@ -3,7 +3,7 @@
 A batch is screened first: what is no Sparkplug message, or cannot be decoded, is out of it by
 then. Data of born nodes whose seq goes on where it was is read all at once (`Resolution.regular`).
 Of a node with anything else in the batch, or of which something waits or is in doubt, every
-message is taken by itself, in order of arrival (`Ordering.take`), by the tables below; in each the
+message is taken by itself, in order of arrival (`Ordering.read`), by the tables below; in each the
 first line that holds decides. The rules in full are in docs/decoding.md, from "Which session an
 NDEATH ends" to "Births of sessions that ended".
 

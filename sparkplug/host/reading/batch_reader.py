@@ -84,7 +84,7 @@ class BatchReader:
             self._ordering.end_waiting(batch, session)
         for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.turns.come_to(batch.recalled + index)
-            self._ordering.take(batch, batch.recalled + index)
+            self._ordering.read(batch, batch.recalled + index)
         for message in lost:
             topic = parse_topic(message.topic)
             assert isinstance(topic, Topic)
@@ -141,7 +141,7 @@ class BatchReader:
                 now=state.now,
             )
             state.gaps.look(batch, regular, observations, state.catalogue)
-        state.recent.add(batch)
+        state.recent.note(batch)
         for entry in batch.placed:
             entry.leave()
 

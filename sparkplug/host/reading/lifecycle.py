@@ -158,7 +158,7 @@ class Lifecycle:
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
         state.declared.change(remembered, owner.remembered(state.catalogue))
-        session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
+        session.replace_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
         state.unsure.born(session, owner)
         state.nodes.born[session.index] = session.owner.born
@@ -261,7 +261,7 @@ class Lifecycle:
         owner, bd_seq = session.owner, arrival.bd_seq
         detail = self._elsewhere(owner)
         arrival.batch.turns.give(arrival.position)
-        unborn = self._state.unborn.take(session)
+        unborn = self._state.unborn.withdraw(session)
         alive = [each for each in session.owners() if each.born]
         self._mark_stale(arrival, alive + unborn)
         arrival.batch.decoded.memories += map(stale_memory, unborn)

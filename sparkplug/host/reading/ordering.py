@@ -48,7 +48,7 @@ class Ordering:
         self._reader = SessionReader(state, resolution, awaiting, undeclared, lifecycle)
         self._windows = Windows(state, self._reader)
 
-    def take(self, batch: Batch, position: int) -> None:
+    def read(self, batch: Batch, position: int) -> None:
         """One message of a node that needs attention."""
         arrival = self._state.arrival(batch, position)
         session = self._state.session_of(arrival.topic)
@@ -66,7 +66,7 @@ class Ordering:
             arrival.skip()
             self._node_death(arrival, session)
         else:
-            self._take_sequenced(arrival, session)
+            self._read_sequenced(arrival, session)
 
     def end_waiting(self, batch: Batch, session: EdgeNodeSession) -> None:
         """Read what waits in the window of a node, whatever is missing, and its late birth."""
@@ -86,7 +86,7 @@ class Ordering:
 
     # ------------------------------------------------------------------ with a seq
 
-    def _take_sequenced(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+    def _read_sequenced(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
         """A message that takes part in seq (payloads-sequence-num-incrementing)."""
         if self._state.restoring:
             if session is not None and session.owner.born:
@@ -108,7 +108,7 @@ class Ordering:
         elif step is Step.WAIT:
             self._windows.wait(arrival, session)
         elif step is Step.READ_LATE:
-            self._windows.take_late(arrival, session, arrival.seq)
+            self._windows.read_late(arrival, session, arrival.seq)
         else:
             if step is Step.MISS_AND_HOLD:
                 self._state.gaps.away(arrival, session, ahead)
@@ -163,7 +163,7 @@ class Ordering:
         doubtful = self._is_doubtful(arrival, session)
         if not self._lifecycle.begin_session(arrival, session):
             for entry in following:  # they wait for a birth that fits
-                self._take_sequenced(self._state.returned(arrival.batch, entry, session), session)
+                self._read_sequenced(self._state.returned(arrival.batch, entry, session), session)
             return
         arrival.count_read()
         self._state.nodes.confirmed[session.index] = True
@@ -204,7 +204,7 @@ class Ordering:
         if late_birth is not None:
             self._reader.read_released(batch, late_birth, session)
         for entry in following:
-            self._take_sequenced(self._state.returned(batch, entry, session), session)
+            self._read_sequenced(self._state.returned(batch, entry, session), session)
 
     def _read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
         """A late birth waits no longer: it is a birth, but not for certain the last one."""

@@ -67,7 +67,7 @@ class Windows:
         expected = state.sequences.expected(session)
         for entry in [e for e in sequence.waiting if distance(e.seq, expected) >= BEHIND]:
             sequence.next_waiting(entry.seq)
-            self.take_late(state.arrival(batch, entry.place), session, entry.seq)
+            self.read_late(state.arrival(batch, entry.place), session, entry.seq)
         state.sequences.watch(session)
 
     def stop_waiting(self, batch: Batch, session: EdgeNodeSession, *, ask: bool = True) -> None:
@@ -137,7 +137,7 @@ class Windows:
 
     # ------------------------------------------------------------------ behind
 
-    def take_late(self, arrival: Arrival, session: EdgeNodeSession, seq: int) -> None:
+    def read_late(self, arrival: Arrival, session: EdgeNodeSession, seq: int) -> None:
         """A message from behind: sent again, or overtaken by others."""
         state, decoded = self._state, arrival.batch.decoded
         if state.recent.has(arrival.batch, arrival.position, seq):

@@ -170,7 +170,7 @@ class StructuredMetrics:
         found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
         is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
         state.dropped.update(found[is_template].tolist())
-        self._parts.take_rows(batch, found[~is_template])
+        self._parts.read_rows(batch, found[~is_template])
 
     def _collect(self, opened: BirthLeaves, definitions: TemplateDefinitions) -> None:
         """Names and datatypes of all leaves."""
@@ -225,7 +225,7 @@ class StructuredMetrics:
                 part = unknown_members(spot, expansion.members, owner, tags, self._catalogue)
                 unknown += [part] if part.metrics else []
             self._put(spot, expansion, owner, tags, declares=False)
-        self._parts.take_rows(batch, found[~is_template])
+        self._parts.read_rows(batch, found[~is_template])
         return unknown
 
     def _take_columns(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -361,7 +361,7 @@ class StructuredMetrics:
         if self._catalogue.datatype[tag] == _TEMPLATE:  # known, but it has no members
             batch.structured.counts[Reason.BAD_TEMPLATE] += 1
             return PART
-        return self._parts.take_member(batch, position, tag, member)
+        return self._parts.read_member(batch, position, tag, member)
 
     def _below(self, path: str, owner: MetricOwner) -> NDArray[np.int32]:
         """The tags of all leaves of an instance."""
