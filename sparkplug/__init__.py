@@ -10,6 +10,10 @@ here opens a socket, reads a clock, starts a thread or writes a log.
     fleet = Fleet()
     decoded = fleet.feed(MessageBatch(messages), time.monotonic())
 
+How it reads is in `FleetOptions`, what it is bounded by in `FleetLimits`. Between two runs
+`fleet.memory` is what to keep beside what was decoded, and takes it in again; `fleet.gauges` says
+how much there is of everything, `fleet.absence` is told that somebody listens.
+
 Publishers find an edge node in `sparkplug.edge`, and the wire format is in `sparkplug.pb`.
 Names are loaded when they are used: words such as `Reason` cost nothing, a `Fleet` needs Arrow.
 """
