@@ -419,12 +419,12 @@ class BrokerConnection:
 
     def _remembered_client_id(self) -> str:
         key = f"client_id/{self.server.name}"
-        known = self._memory.get_state(key)
+        known = self._memory.get(key)
         if isinstance(known, str) and known:
             return known
         fresh = f"sparkplug-zerobus-{secrets.token_hex(4)}"
         with contextlib.suppress(SpoolFull):  # the next run has another one
-            self._memory.set_state(key, fresh)
+            self._memory.set(key, fresh)
         return fresh
 
 

@@ -168,7 +168,7 @@ class TableBatches:
             if divided is None:
                 columns = self._columns.get(batch.schema_id)
                 if columns is None:
-                    columns = NodeColumns(self._spool.schema(batch.schema_id))
+                    columns = NodeColumns(self._spool.schemas.descriptor(batch.schema_id))
                     self._columns[batch.schema_id] = columns
                 high = columns.hashes(batch.rows) >> np.uint64(32)
                 divided = (high % np.uint64(self._streams)).astype(np.uint8)

@@ -86,8 +86,10 @@ class Refusals:
     def _keep(self, batch: SpooledBatch, row: int, reason: FailureKind, error: str) -> bool:
         """Make a dead letter of a row; False when it was one before a crash."""
         [record] = batch.rows.slice(row, row + 1)
-        topic, payload = self._recent.origin(record, self._spool.schema(batch.schema_id))
-        kept = self._spool.set_aside(
+        topic, payload = self._recent.origin(
+            record, self._spool.schemas.descriptor(batch.schema_id)
+        )
+        kept = self._spool.letters.set_aside(
             batch, row, row + 1, reason=reason.value, error=error, topic=topic, payload=payload
         )
         self._stats.rows_set_aside += kept
@@ -152,5 +154,5 @@ class Refusals:
             if number
             else f"records are still refused: {words}"
         )
-        where = difference(words, self._spool.schema(schema_id), records)
+        where = difference(words, self._spool.schemas.descriptor(schema_id), records)
         return SinkFailure(FailureKind.CONTRACT, f"{what} ({where})")

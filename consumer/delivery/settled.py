@@ -45,7 +45,7 @@ class SettledBatches:
         if not self._batch_ids:
             return None
         interval = self._shared.options.trim_interval
-        if self._shared.spool.is_short:
+        if self._shared.spool.space.is_short:
             interval = 0.0 if idle else min(_TRIM_WHEN_SHORT, interval)
         return self._trimmed_at + interval
 

@@ -172,7 +172,7 @@ class StreamSender:
         self._load()
         shared = self._shared
         schema_id = self._in_flight.next_schema_id or shared.schema_id
-        descriptor = shared.spool.schema(schema_id)
+        descriptor = shared.spool.schemas.descriptor(schema_id)
         try:
             stream = shared.sink.open_stream(shared.table, descriptor, schema_id, self._events)
         except SinkFailure as failure:

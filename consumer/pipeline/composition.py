@@ -47,7 +47,7 @@ def make_consumer(configuration: Configuration, budget: LogBudget | None = None)
             server,
             host_id=host_id,
             inbox=inbox,
-            memory=spool,
+            memory=spool.state,
             count_refused=refusal_counter(server.name, telemetry, ledger),
             own_births=own_births,
             budget=telemetry.log_budget,

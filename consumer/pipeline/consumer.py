@@ -142,7 +142,7 @@ class Consumer:
     @property
     def failure(self) -> BaseException | None:
         """Why the consumer does not do its work any more; None while it does."""
-        return self.decoding.failure or self.spool.damage or self.spool.gone
+        return self.decoding.failure or self.spool.health.damage or self.spool.health.gone
 
     def start(self) -> None:
         """Deliver what an earlier run left behind, decode, connect."""
@@ -167,7 +167,7 @@ class Consumer:
         self.intake.close()
         if self.decoding.thread.ident is not None:
             self.decoding.thread.join()
-        patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
+        patience = 0.0 if self.spool.health.damage else self.configuration.shutdown_timeout
         remaining = self.deliveries.stop(patience)
         if self.failure is not None:
             self.commits.lose("decoding_failed")

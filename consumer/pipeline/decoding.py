@@ -270,7 +270,7 @@ class Decoding:
                 self._take_dead_letters(now)
 
     def _take_dead_letters(self, now: float) -> None:
-        rows = self._spool.send_again()
+        rows = self._spool.letters.send_again()
         if rows:
             _LOG.info("%d dead letters are sent again", sum(rows.values()))
             self._deliveries.wake(rows)

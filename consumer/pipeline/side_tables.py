@@ -60,11 +60,11 @@ class SideTables(Participant):
         self._clock_us = clock_us
         self._stamp_us = 0
         self._schema_ids = {
-            name: spool.add_schema(descriptor_bytes(table.descriptor))
+            name: spool.schemas.register(descriptor_bytes(table.descriptor))
             for name, table in configured_tables(zerobus).items()
         }
         self._budget = budget or LogBudget()
-        self._versions = VersionStore(spool.get_state, self._budget)
+        self._versions = VersionStore(spool.state.get, self._budget)
         self._kept_versions = KeptVersions(spool_bytes)
         self._told = False  # that there is no room for all versions
         self._event_rows: dict[str, EventRows] = {}

@@ -112,8 +112,8 @@ class Source:
     def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
         held = spool.read(self.store.take_held)
-        state = spool.get_state(self.store.sequence_key())
-        conduct = spool.get_state(self.store.conduct_key())
+        state = spool.state.get(self.store.sequence_key())
+        conduct = spool.state.get(self.store.conduct_key())
         # Births are taken in as they are read: all of them at once might be more than the memory.
         slots = spool.read(
             lambda db: self.fleet.memory.restore(
@@ -129,7 +129,7 @@ class Source:
         self.written_sequence = self.fleet.memory.sequence_state()
         self.written_conduct = self.fleet.memory.conduct_state()
         spool.write_soon(
-            lambda db: self.store.births.write_slots(db, slots, spool.room()),
+            lambda db: self.store.births.write_slots(db, slots, spool.space.room()),
             {
                 self.store.sequence_key(): self.written_sequence,
                 self.store.conduct_key(): self.written_conduct,

@@ -173,7 +173,7 @@ def read_balance(
             _enter(rows[name], rows[name].dropped, account, amount)
     for name, count in db.execute(_SPOOLED) if spooled is None else spooled.items():
         rows[name].spooled += count
-    for name, count in ledger.aside_by_table(db):
+    for name, count in ledger.aside_by_table(db).items():
         rows[name].spooled -= count
     for name, count in db.execute(_DEAD_LETTERED):
         rows[name].dead_lettered += count

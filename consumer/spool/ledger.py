@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from consumer.spool.batches import Removed
     from consumer.spool.types import NewBatch, Transaction
     from sparkplug import Decoded
 
@@ -296,14 +297,15 @@ def put_aside(db: sqlite3.Connection, batch_id: int, first_row: int, rows: int) 
     add(db, {(f"{ASIDE}{batch_id}", str(first_row)): rows})
 
 
-def aside_by_table(db: sqlite3.Connection) -> list[tuple[str, int]]:
+def aside_by_table(db: sqlite3.Connection) -> dict[str, int]:
     """Rows of each table that were set aside, of batches that are still spooled."""
-    return db.execute(
+    found = db.execute(
         "SELECT table_name, sum(amount) FROM ledger "
         "JOIN batches ON batch_id = CAST(substr(scope, ?) AS INTEGER) "
         "WHERE scope >= ? AND scope < ? GROUP BY table_name",
         (len(ASIDE) + 1, ASIDE, _END_OF_ASIDE),
-    ).fetchall()
+    )
+    return dict(found.fetchall())
 
 
 def take_aside(db: sqlite3.Connection, batch_id: int) -> int:
@@ -314,8 +316,8 @@ def take_aside(db: sqlite3.Connection, batch_id: int) -> int:
     return sum(amount for (amount,) in marks)
 
 
-def acknowledge(db: sqlite3.Connection, batches: Iterable[tuple[int, str, int]]) -> None:
-    """Batches are trimmed, given by id, table and rows: all that is not aside is acknowledged."""
+def acknowledge(db: sqlite3.Connection, batches: Mapping[int, Removed]) -> None:
+    """Batches, by their id, are trimmed: all of their rows that are not aside are acknowledged."""
     aside: dict[str, int] = dict(
         db.execute(
             "SELECT scope, sum(amount) FROM ledger WHERE scope >= ? AND scope < ? GROUP BY scope",
@@ -323,9 +325,9 @@ def acknowledge(db: sqlite3.Connection, batches: Iterable[tuple[int, str, int]])
         )
     )
     acknowledged: Counter[Key] = Counter()
-    for batch_id, table, rows in batches:
+    for batch_id, each in batches.items():
         scope = f"{ASIDE}{batch_id}"
-        acknowledged[ROWS + table, ACKNOWLEDGED] += rows - aside.get(scope, 0)
+        acknowledged[ROWS + each.table, ACKNOWLEDGED] += each.rows - aside.get(scope, 0)
         if scope in aside:
             db.execute("DELETE FROM ledger WHERE scope = ?", (scope,))
     add(db, acknowledged)

@@ -64,7 +64,7 @@ class Plant:
     def __init__(self, tmp_path, server, options=QUICK, stream=QUICK_STREAM):
         self.data_dir = tmp_path / "tables"
         self.spool = Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.schema_id = self.spool.schemas.register(DESCRIPTOR)
         self.sink = sink_for(server, options=stream)
         self.delivery = TableDelivery(self.spool, self.sink, TABLE, self.schema_id, options)
         self.number = 0
@@ -172,7 +172,7 @@ class TestInOrder:
         plant = plant_for(server, options=replace(QUICK, trim_interval=3600.0))
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
-        plant.spool.note_full()
+        plant.spool.space.note_full()
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0)
 
@@ -293,7 +293,7 @@ class TestInOrder:
     def test_batches_of_an_older_schema_are_sent_with_their_own_descriptor(self, server, plant_for):
         plant = plant_for(server, start=False)
         plant.add()
-        other = plant.spool.add_schema(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
+        other = plant.spool.schemas.register(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
         batch = plant.spool.append(TABLE, events(100, 200), schema_id=other)
         plant.number = 200
         plant.delivery.start()

@@ -37,7 +37,7 @@ def handover_for(crossing, max_bytes=1 << 20):
 
 
 def append(crossing, size=10):
-    schema_id = crossing.spool.add_schema(b"descriptor")
+    schema_id = crossing.spool.schemas.register(b"descriptor")
     rows = EncodedRows.from_messages([bytes(size)])
     return crossing.spool.append(TABLE, rows, schema_id=schema_id)
 

@@ -93,9 +93,13 @@ class TestDeadLetter:
         payload = Payload(seq=5).SerializeToString()
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
             batch = spool.append(
-                TABLE, EncodedRows.from_messages([event(5)]), schema_id=spool.add_schema(DESCRIPTOR)
+                TABLE,
+                EncodedRows.from_messages([event(5)]),
+                schema_id=spool.schemas.register(DESCRIPTOR),
             )
-            spool.set_aside(batch, 0, 1, reason="poison", error="bad", topic=TOPIC, payload=payload)
+            spool.letters.set_aside(
+                batch, 0, 1, reason="poison", error="bad", topic=TOPIC, payload=payload
+            )
         with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
             shown = letters.show("row-1")
         assert shown["topic"] == TOPIC

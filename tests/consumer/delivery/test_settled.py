@@ -18,7 +18,7 @@ from consumer.spool import Spool
 
 def append(spool):
     rows = EncodedRows.from_messages([b"row"])
-    return spool.append(TABLE, rows, schema_id=spool.add_schema(b"descriptor")).batch_id
+    return spool.append(TABLE, rows, schema_id=spool.schemas.register(b"descriptor")).batch_id
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_bytes_that_were_trimmed_count_no_more(settled):
 
 
 def test_when_room_is_short_a_batch_waits_only_for_those_on_their_way(settled, spool, clock):
-    spool.note_full()
+    spool.space.note_full()
     settled.add([2])
     assert settled.trim()
     settled.add([3])

@@ -73,7 +73,7 @@ class Way:
         self.directory = server.data_dir / "main" / "plant" / self.name
         server.create_table(self.table, TAG_EVENTS_SCHEMA)
         self.spool = Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.schema_id = self.spool.schemas.register(DESCRIPTOR)
         stream = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
         self.sink = sink_for(server, options=stream)
         self.delivery = TableDelivery(self.spool, self.sink, self.table, self.schema_id, options)
@@ -329,7 +329,7 @@ class TestMismatch:
         restored = LocalZerobus(tmp_path / "whole", commit_interval=0.02, **addresses)
         restored.create_table(table, TAG_EVENTS_SCHEMA)
         spool = Spool.open(tmp_path / "spool.db", sync="off")
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         with contextlib.closing(spool):
             with dropped:
                 delivery = TableDelivery(spool, sink_for(dropped), table, schema_id, QUICK)

@@ -96,7 +96,7 @@ class Plant:
     def __init__(self, tmp_path, server, streams, options=QUICK, *, spool=None):
         self.data_dir = tmp_path / "tables"
         self.spool = spool or Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.schema_id = self.spool.schemas.register(DESCRIPTOR)
         sink = sink_for(server, options=QUICK_STREAM)
         self.delivery = TableDelivery(
             self.spool, sink, TABLE, self.schema_id, options, streams=streams
@@ -145,7 +145,7 @@ class TestDivision:
         ]
         file = directory / "spool.db"
         with contextlib.closing(Spool.open(file, sync="off", reserve_bytes=0)) as spool:
-            schema_id = spool.add_schema(DESCRIPTOR)
+            schema_id = spool.schemas.register(DESCRIPTOR)
             batch = spool.append(TABLE, EncodedRows.from_messages(messages), schema_id=schema_id)
             batches = TableBatches(spool, TABLE, streams, 1 << 20)
             parts = [batches.part(batch, stream) for stream in range(streams)]
@@ -186,7 +186,7 @@ class TestDivision:
 
     def test_with_one_stream_batches_stay_what_they_are(self, tmp_path):
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
-            schema_id = spool.add_schema(b"not looked at")
+            schema_id = spool.schemas.register(b"not looked at")
             batch = spool.append(TABLE, mixed(0, 10), schema_id=schema_id)
             assert TableBatches(spool, TABLE, 1, 0).part(batch, 0) is batch
 
@@ -198,7 +198,7 @@ class TestTrimming:
             yield spool
 
     def test_a_batch_leaves_the_spool_when_all_streams_have_settled_it(self, spool):
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         first, second = (
             spool.append(TABLE, mixed(n, n + 10), schema_id=schema_id).batch_id for n in (0, 10)
         )
@@ -212,7 +212,7 @@ class TestTrimming:
         assert [each.batch_id for each in spool.batches_after(0, 1 << 20, table=TABLE)] == [second]
 
     def test_a_batch_is_read_once_for_all_streams(self, spool):
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         for start in range(0, 50, 10):
             spool.append(TABLE, mixed(start, start + 10), schema_id=schema_id)
         batches = TableBatches(spool, TABLE, 2, 1 << 20)
@@ -222,7 +222,7 @@ class TestTrimming:
         assert all(one is other for one, other in zip(first[2:], second, strict=True))
 
     def test_what_is_kept_for_other_streams_is_bounded(self, spool):
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         for start in range(0, 200, 10):
             spool.append(TABLE, mixed(start, start + 10), schema_id=schema_id)
         batches = TableBatches(spool, TABLE, 2, 5_000)
@@ -368,10 +368,10 @@ class TestChanges:
                     consumer.send_signal(signal.SIGKILL)
                     consumer.stdout.read()
             with contextlib.closing(Spool.open(tmp_path / "spool.db")) as spool:
-                last = spool.get_state("arrival_number")
+                last = spool.state.get("arrival_number")
                 assert spool.pending_rows(TABLE) > 0
                 delivery = TableDelivery(
-                    spool, sink_for(server), TABLE, spool.add_schema(DESCRIPTOR), streams=2
+                    spool, sink_for(server), TABLE, spool.schemas.register(DESCRIPTOR), streams=2
                 )
                 delivery.start()
                 assert delivery.drain(PATIENCE) == 0
@@ -387,11 +387,11 @@ _CONSUMER = """if True:
     from support.mixed_nodes import mixed
     from consumer.sinks.zerobus import ZerobusSink
     spool = Spool.open(sys.argv[1])
-    schema_id = spool.add_schema(DESCRIPTOR)
+    schema_id = spool.schemas.register(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
     delivery = TableDelivery(spool, sink, TABLE, schema_id, streams=int(sys.argv[4]))
     delivery.start()
-    number = spool.get_state("arrival_number") or 0
+    number = spool.state.get("arrival_number") or 0
     while True:
         rows = mixed(number, number + 300)
         number += 300

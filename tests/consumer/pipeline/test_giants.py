@@ -288,7 +288,7 @@ def test_a_giant_that_finds_no_room_is_dropped_from_there_on(tmp_path, failing_a
         found = balance(consumer)
         assert found.balanced
         assert found.rows[MAIN].dropped == {"spool_full": TAGS + 1 - landed}
-        assert consumer.spool.get_state(ARRIVAL_KEY) == consumer.commits.next_arrival
+        assert consumer.spool.state.get(ARRIVAL_KEY) == consumer.commits.next_arrival
 
 
 def streams():

@@ -49,7 +49,7 @@ def take(consumer, *messages):
 
 def fill(consumer):
     """Leave no room in the spool; returns the batches that take it."""
-    schema_id = consumer.spool.add_schema(b"ballast")
+    schema_id = consumer.spool.schemas.register(b"ballast")
     batches = []
     before = -1
     while before < len(batches):

@@ -112,8 +112,8 @@ def test_that_a_node_answers_is_kept_in_the_spool(tmp_path):
         wait_until(lambda: courier.asked == [("Plant", "Edge")])
         shelf.put(BIRTH)
         key = running.sources[0].store.conduct_key()
-        wait_until(lambda: running.spool.get_state(key)[:1] == b"\x01")
-        known = running.spool.get_state(key)
+        wait_until(lambda: running.spool.state.get(key)[:1] == b"\x01")
+        known = running.spool.state.get(key)
     with consuming(tmp_path) as (running, _, _):
         assert running.sources[0].fleet.memory.conduct_state() == known
 

@@ -51,7 +51,7 @@ def write(spool, *memories, server=SERVER):
             [
                 Writes(
                     lambda db, each=each: left.extend(
-                        store(server).births.write(db, [each], spool.room())
+                        store(server).births.write(db, [each], spool.space.room())
                     )
                 )
             ],
@@ -154,10 +154,10 @@ def test_what_births_take_is_right_after_any_sequence_of_writes(spool):
     write(spool, *(birth(f"N{number}", 3) for number in range(6)), birth("B", 0.2))
     spool.write(lambda db: store().births.write_slots(db, {("Plant", "B"): 0}, SPOOL))
     write(spool, birth("C", 1))
-    counted = spool.get_state("birth_bytes")
+    counted = spool.state.get("birth_bytes")
     spool.write(lambda db: db.execute("DELETE FROM state WHERE key = 'birth_bytes'"))
     write(spool, birth("C", 1))
-    assert spool.get_state("birth_bytes") == counted
+    assert spool.state.get("birth_bytes") == counted
 
 
 # ---------------------------------------------------------------------- over a restart
@@ -269,7 +269,7 @@ def test_of_messages_that_wait_over_a_restart_the_latest_are_kept_within_their_p
             ("messages/plant-a",) * 2,
         )
     )
-    lost = spool.write(lambda db: store().write_held(db, held, spool.room()))
+    lost = spool.write(lambda db: store().write_held(db, held, spool.space.room()))
     again = spool.read(store().take_held)
     assert (lost, [each.message.received_us for each in again]) == (13, list(range(13, 20)))
     accounts = spool.read(lambda db: dict(db.execute("SELECT account, amount FROM ledger")))
@@ -289,7 +289,7 @@ def test_messages_that_cannot_be_read_are_counted_rather_than_kept_beyond_the_bo
 def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_path):
     small = 16 * MIB
     with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
-        schema_id = spool.add_schema(b"ballast")
+        schema_id = spool.schemas.register(b"ballast")
         for number in range(9):
             spool.append("main.ot.b", random_rows(1, MIB, number), schema_id=schema_id)
         stores = [FleetStore(f"plant-{number}", small) for number in range(4)]
@@ -297,8 +297,8 @@ def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_pat
 
         def write(db):
             for number, each in enumerate(stores):
-                each.births.write(db, [birth(f"N{number}", 0.9)], spool.room())
-                each.write_dead(db, dead * 3, spool.room())
+                each.births.write(db, [birth(f"N{number}", 0.9)], spool.space.room())
+                each.write_dead(db, dead * 3, spool.space.room())
 
         spool.commit([], [Writes(write)])
         assert spool.stats().used_bytes <= small

@@ -175,7 +175,7 @@ def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
         topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"  # 6 kB; the payload is one byte
         dead = [Quarantined(Message(topic, b"?", 5), Reason.BAD_PAYLOAD)] * 100
         for _ in range(15):
-            spool.commit([], [Writes(lambda db: store.write_dead(db, dead, spool.room()))])
+            spool.commit([], [Writes(lambda db: store.write_dead(db, dead, spool.space.room()))])
         query = "SELECT count(*), sum(length(CAST(topic AS BLOB))) FROM dead_messages"
         count, size = spool.read(lambda db: db.execute(query).fetchone())
         assert count > 50
@@ -186,16 +186,16 @@ def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
 def test_topics_of_dead_letters_leave_room_for_rows(tmp_path):
     small = 16 << 20
     with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
-        schema_id = spool.add_schema(b"rows")
+        schema_id = spool.schemas.register(b"rows")
         topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"
         for number in range(18):
             batch = spool.append("main.ot.t", random_rows(50, 100, number), schema_id=schema_id)
             for row in range(50):
-                spool.set_aside(
+                spool.letters.set_aside(
                     batch, row, row + 1, reason="refused", error="", topic=topic, payload=b"?"
                 )
             spool.trim([batch.batch_id])
-        assert spool.dropped_letters > 0
+        assert spool.letters.dropped > 0
         assert spool.stats().dead_letters > 400
         assert spool.stats().used_bytes < small * 3 / 4
 
@@ -228,7 +228,7 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
     with monkeypatch.context() as older:
         older.setattr(layout, "SCHEMA_VERSION", 1)
         old = Spool.open(path)
-        old.set_state("client_id/plant-a", "kept")
+        old.state.set("client_id/plant-a", "kept")
         old.close()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
@@ -236,7 +236,7 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
     db.close()
     spool = Spool.open(path)
     write(spool, birth())
-    assert spool.get_state("client_id/plant-a") == "kept"
+    assert spool.state.get("client_id/plant-a") == "kept"
     assert len(read(spool)) == 1
     spool.close()
 

@@ -35,7 +35,7 @@ class Books:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.ledger = Ledger()
-        self.schema_id = spool.add_schema(DESCRIPTOR)
+        self.schema_id = spool.schemas.register(DESCRIPTOR)
 
     def append(self, rows: int, suppressed: int = 0):
         """Commit a batch of rows."""
@@ -98,8 +98,8 @@ def test_rows_are_spooled_until_they_are_trimmed_and_acknowledged_from_then_on(b
 
 def test_a_row_that_is_set_aside_counts_once_before_and_after_its_batch_is_trimmed(books):
     batch = books.append(10)
-    assert books.spool.set_aside(batch, 3, 4, reason="poison", error="")
-    assert not books.spool.set_aside(batch, 3, 4, reason="poison", error="")
+    assert books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
+    assert not books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
     assert books.rows == RowBalance(produced=10, spooled=9, dead_lettered=1)
     books.spool.trim([batch.batch_id])
     assert books.rows == RowBalance(produced=10, acknowledged=9, dead_lettered=1)
@@ -107,24 +107,24 @@ def test_a_row_that_is_set_aside_counts_once_before_and_after_its_batch_is_trimm
 
 def test_a_letter_that_is_dropped_before_its_batch_is_trimmed_does_not_come_back(books):
     batch = books.append(10)
-    books.spool.set_aside(batch, 3, 4, reason="poison", error="")
+    books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
     letters = DeadLetters(books.spool.path)
     assert letters.drop(["row-1", "row-7"]) == 1
     letters.close()
     dropped = {"dropped_by_hand": 1}
     assert books.rows == RowBalance(produced=10, spooled=9, dropped=dropped)
-    assert not books.spool.set_aside(batch, 3, 4, reason="poison", error="")
+    assert not books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
     books.spool.trim([batch.batch_id])
     assert books.rows == RowBalance(produced=10, acknowledged=9, dropped=dropped)
 
 
 def test_a_letter_that_is_sent_again_is_spooled_and_then_acknowledged(books):
     batch = books.append(10)
-    books.spool.set_aside(batch, 3, 5, reason="poison", error="")
+    books.spool.letters.set_aside(batch, 3, 5, reason="poison", error="")
     letters = DeadLetters(books.spool.path)
     letters.retry(["row-1"])
     letters.close()
-    assert books.spool.send_again() == {TABLE: 2}
+    assert books.spool.letters.send_again() == {TABLE: 2}
     assert books.rows == RowBalance(produced=10, spooled=10)
     books.spool.trim([batch.batch_id])
     assert books.rows == RowBalance(produced=10, acknowledged=8, spooled=2)
@@ -136,7 +136,7 @@ def test_a_letter_that_is_sent_again_is_spooled_and_then_acknowledged(books):
 def test_the_rows_of_a_damaged_batch_are_dead_letters(books, aside):
     batch = books.append(10)
     if aside is not None:
-        books.spool.set_aside(batch, aside, aside + 1, reason="poison", error="")
+        books.spool.letters.set_aside(batch, aside, aside + 1, reason="poison", error="")
     books.spool.write(lambda db: db.execute("UPDATE batches SET rows = x'00112233'"))
     assert books.spool.batches_after(0, 1 << 20, table=TABLE) == []
     assert books.rows == RowBalance(produced=10, dead_lettered=10)

@@ -32,7 +32,7 @@ def write(spool, versions, **sizes):
     return sum(
         spool.write(
             lambda db, name=name, size=size: versions.write(
-                db, {VERSIONS + name: os.urandom(size)}, spool.room()
+                db, {VERSIONS + name: os.urandom(size)}, spool.space.room()
             )
         )
         for name, size in sizes.items()
@@ -57,7 +57,7 @@ def test_versions_of_one_node_beyond_its_part_are_not_kept(spool):
 
 def test_what_an_earlier_release_kept_beyond_the_bound_leaves(spool):
     for number in range(10):
-        spool.set_state(f"{VERSIONS}old{number}", os.urandom(MIB // 2))
+        spool.state.set(f"{VERSIONS}old{number}", os.urandom(MIB // 2))
     assert write(spool, KeptVersions(SPOOL), honest=25_000) >= 8
     assert sum(kept(spool).values()) <= MIB
     assert kept(spool)["honest"] == 25_000
