@@ -16,14 +16,9 @@ from sparkplug import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from consumer.delivery import Delivery
-    from consumer.pipeline.back_pressure import BackPressure
-    from consumer.pipeline.overflow import Overflow
-    from consumer.pipeline.side_tables import SideTables
-    from consumer.pipeline.source import Source
+    from consumer.pipeline.parts import Parts
     from consumer.pipeline.taken import Piece, Taken
-    from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool import Ledger, Participant, Spool, SpooledBatch
+    from consumer.spool import Participant, SpooledBatch
 
 _BIRTH_LEFT: Final = "birth_not_kept"
 """Reason: the births of a node are not on disk any more; the next run asks for them."""
@@ -41,30 +36,17 @@ class Commits:
         next_arrival: the arrival number of the next row.
     """
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        sources: Sequence[Source],
-        spool: Spool,
-        side: SideTables,
-        ledger: Ledger,
-        telemetry: Telemetry,
-        deliveries: Delivery,
-        overflow: Overflow,
-        back_pressure: BackPressure,
-        next_arrival: int,
-    ) -> None:
+    def __init__(self, parts: Parts, next_arrival: int) -> None:
         self.next_arrival = next_arrival
-        self._table = table
-        self._sources = sources
-        self._spool = spool
-        self._side = side
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._deliveries = deliveries
-        self._overflow = overflow
-        self._back_pressure = back_pressure
+        self._table = parts.table
+        self._sources = parts.sources
+        self._spool = parts.spool
+        self._side = parts.side
+        self._ledger = parts.ledger
+        self._telemetry = parts.telemetry
+        self._deliveries = parts.deliveries
+        self._overflow = parts.overflow
+        self._back_pressure = parts.back_pressure
         self._ledger_at = 0.0
 
     def commit(

@@ -22,6 +22,7 @@ from consumer.pipeline.commits import Commits
 from consumer.pipeline.decoding import Decoding
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.overflow import Overflow
+from consumer.pipeline.parts import Parts
 from consumer.pipeline.rebirths import Rebirths
 from consumer.pipeline.side_tables import SideTables
 from consumer.pipeline.source import Source, join_sites
@@ -104,20 +105,8 @@ class Consumer:
         self._rebirths = Rebirths(
             self.sources, connections, self.side, telemetry, passive=host.mode == "passive"
         )
-        self.commits = Commits(
-            zerobus.table,
-            sources=self.sources,
-            spool=spool,
-            side=self.side,
-            ledger=ledger,
-            telemetry=telemetry,
-            deliveries=self.deliveries,
-            overflow=self.overflow,
-            back_pressure=self.back_pressure,
-            next_arrival=first_arrival,
-        )
-        self.decoding = Decoding(
-            zerobus.table,
+        parts = Parts(
+            table=zerobus.table,
             intake=intake,
             connections=connections,
             sources=self.sources,
@@ -130,9 +119,10 @@ class Consumer:
             watch=self.watch,
             back_pressure=self.back_pressure,
             rebirths=self._rebirths,
-            commits=self.commits,
             freed=FreedMemory(configuration.limits.memory, time.monotonic),
         )
+        self.commits = Commits(parts, first_arrival)
+        self.decoding = Decoding(parts, self.commits)
 
     @property
     def unmended_nodes(self) -> list[dict[str, Any]]:

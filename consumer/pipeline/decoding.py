@@ -17,20 +17,9 @@ from consumer.pipeline.taken import Taken
 from sparkplug import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from consumer.delivery import Delivery
-    from consumer.malloc import FreedMemory
-    from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.commits import Commits
-    from consumer.pipeline.intake import Connection, Intake
-    from consumer.pipeline.overflow import Overflow
-    from consumer.pipeline.rebirths import Rebirths
-    from consumer.pipeline.side_tables import SideTables
+    from consumer.pipeline.parts import Parts
     from consumer.pipeline.source import Source
-    from consumer.pipeline.spool_watch import SpoolWatch
-    from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool import Ledger, Spool
     from sparkplug import Decoded
 
 _LOG = logging.getLogger(__name__)
@@ -46,42 +35,24 @@ class Decoding:
     Everything that changes with a batch is changed here, between two commits.
     """
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        intake: Intake,
-        connections: Sequence[Connection],
-        sources: Sequence[Source],
-        spool: Spool,
-        side: SideTables,
-        ledger: Ledger,
-        telemetry: Telemetry,
-        deliveries: Delivery,
-        overflow: Overflow,
-        watch: SpoolWatch,
-        back_pressure: BackPressure,
-        rebirths: Rebirths,
-        commits: Commits,
-        freed: FreedMemory,
-    ) -> None:
-        self._table = table
-        self._portions = Portions(intake, sources)
-        self._connections = connections
-        self._sources = sources
-        self._spool = spool
-        self._side = side
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._deliveries = deliveries
-        self._overflow = overflow
-        self._watch = watch
-        self._back_pressure = back_pressure
-        self._rebirths = rebirths
+    def __init__(self, parts: Parts, commits: Commits) -> None:
+        self._table = parts.table
+        self._portions = Portions(parts.intake, parts.sources)
+        self._connections = parts.connections
+        self._sources = parts.sources
+        self._spool = parts.spool
+        self._side = parts.side
+        self._ledger = parts.ledger
+        self._telemetry = parts.telemetry
+        self._deliveries = parts.deliveries
+        self._overflow = parts.overflow
+        self._watch = parts.watch
+        self._back_pressure = parts.back_pressure
+        self._rebirths = parts.rebirths
         self._commits = commits
-        self._freed = freed
-        budget = telemetry.log_budget
-        self._alarm_logs = {source: AlarmLog(source.name, budget) for source in sources}
+        self._freed = parts.freed
+        budget = parts.telemetry.log_budget
+        self._alarm_logs = {source: AlarmLog(source.name, budget) for source in parts.sources}
         self._failed_batches = 0
         self._taken: list[Taken] = []  # what the batch gave that is taken in
         self._retry_at = 0.0
