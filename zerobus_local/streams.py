@@ -20,7 +20,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from zerobus_local import descriptors
-from zerobus_local import faults as fault
+from zerobus_local.due_faults import ACK, CREATION
 from zerobus_local.errors import (
     SCHEMA_ERROR,
     STREAM_TIMEOUT,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from zerobus_local.acknowledgements import AcknowledgementLog
     from zerobus_local.counters import Tally
-    from zerobus_local.faults import Faults
+    from zerobus_local.due_faults import DueFaults
     from zerobus_local.oauth import Tokens
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Service:
 
     landing: Landing
     tokens: Tokens
-    faults: Faults
+    faults: DueFaults
     tally: Tally
     acknowledgements: AcknowledgementLog
 
@@ -160,7 +160,7 @@ class IngestStream:
                 grpc.StatusCode.UNAUTHENTICATED, "The access token is missing, invalid or expired."
             )
         request = self._parse(message)
-        service.faults.wait(fault.CREATION, self._gone.is_set)
+        service.faults.wait(CREATION, self._gone.is_set)
         if (failure := service.faults.creation_failure()) is not None:
             raise failure
         if request.WhichOneof("payload") != "create_stream":
@@ -197,7 +197,7 @@ class IngestStream:
                 continue
             if isinstance(event, _Landed):
                 landed = event.offset
-                service.faults.wait(fault.ACK, self._gone.is_set)
+                service.faults.wait(ACK, self._gone.is_set)
                 if service.faults.ack_dropped():
                     continue
                 service.tally.add(acks_sent=1)

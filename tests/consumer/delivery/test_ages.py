@@ -98,7 +98,7 @@ def test_rows_that_know_when_they_arrived_are_not_asked(spool, server):
 
 
 def test_a_batch_that_is_not_acknowledged_has_no_age(spool, server):
-    server.faults.drop_acks()
+    server.faults.acks.drop()
     ages = []
     with delivering(spool, server, ages, seconds_later=2) as delivery:
         delivery.submit(append(spool, events(0, ROWS)))

@@ -240,7 +240,7 @@ class TestInOrder:
         plant.landed_once()
 
     def test_a_batch_leaves_the_spool_only_when_acknowledged(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server)
         plant.add(batches=3)
         wait_until(lambda: server.counters().records_committed == 300)
@@ -393,7 +393,7 @@ class TestFailures:
         assert plant.spool.pending_rows(TABLE) == 100
 
     def test_a_server_that_never_acknowledges_is_left_by_the_watchdog(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server, options=DeliveryOptions(ack_timeout=0.3, retry=QUICK.retry))
         plant.add()
         wait_until(lambda: plant.stats().failures >= 2)
@@ -558,7 +558,7 @@ class TestFailures:
 
 class TestStopping:
     def test_stop_closes_the_stream_and_keeps_what_was_not_acknowledged(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server)
         plant.add(batches=2)
         wait_until(lambda: plant.stats().inflight_rows == 200)

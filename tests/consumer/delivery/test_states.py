@@ -24,7 +24,7 @@ from consumer.monitor import add_metrics, status_of
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.zerobus import StreamOptions
 from consumer.spool import Spool
-from zerobus_local import LocalZerobus
+from zerobus_local import LocalZerobus, Ports
 
 pytestmark = pytest.mark.usefixtures("few_authorities")
 
@@ -320,13 +320,10 @@ class TestMismatch:
     def test_a_dropped_column_stops_sending_until_it_is_back(self, tmp_path):
         narrow = pa.schema([each for each in TAG_EVENTS_SCHEMA if each.name != "seq"])
         table = "main.plant.tag_events"
-        addresses = {
-            "grpc_address": f"127.0.0.1:{free_port()}",
-            "http_address": f"127.0.0.1:{free_port()}",
-        }
-        dropped = LocalZerobus(tmp_path / "narrow", commit_interval=0.02, **addresses)
+        ports = Ports(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+        dropped = LocalZerobus(tmp_path / "narrow", commit_interval=0.02, ports=ports)
         dropped.create_table(table, narrow)
-        restored = LocalZerobus(tmp_path / "whole", commit_interval=0.02, **addresses)
+        restored = LocalZerobus(tmp_path / "whole", commit_interval=0.02, ports=ports)
         restored.create_table(table, TAG_EVENTS_SCHEMA)
         spool = Spool.open(tmp_path / "spool.db", sync="off")
         schema_id = spool.schemas.register(DESCRIPTOR)
@@ -400,7 +397,7 @@ class TestRotationByTime:
         way.delivery.start()
         way.add()
         wait_until(lambda: way.stats().rows_acked == 100)
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         server.faults.time_out_streams(0.05)
         way.add()
         wait_until(lambda: way.stats().rotations == 1)
@@ -411,7 +408,7 @@ class TestRotationByTime:
 
     def test_streams_that_time_out_before_they_ever_acknowledge_are_failures(self, server, way):
         # An end in order is followed by the next stream at once: this would have no pause.
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         server.faults.time_out_streams(times=None)
         way.delivery.start()
         way.add()
