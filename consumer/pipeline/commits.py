@@ -130,7 +130,7 @@ class Commits:
             counts = Counter(server for server, *_ in taken.births_left)
             for server, count in counts.items():
                 example = next("/".join(n) for name, *n in taken.births_left if name == server)
-                self._telemetry.add_reason(_BIRTH_LEFT, count, server, example)
+                self._telemetry.remarks.note(_BIRTH_LEFT, count, server, example)
         if taken.held_lost:
             reason, server = str(Reason.SPOOL_FULL), taken.source.name
             self._telemetry.add_discarded(taken.held_lost, reason, server)

@@ -85,7 +85,7 @@ def refusal_counter(
     """Counts messages of a server that were received and went nowhere, by reason."""
 
     def count(reason: str, messages: int) -> None:
-        telemetry.add_reason(reason, messages, server)
+        telemetry.remarks.note(reason, messages, server)
         ledger.refuse(server, reason, messages)
 
     return count

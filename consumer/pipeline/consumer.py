@@ -165,7 +165,7 @@ class Consumer:
         with contextlib.suppress(SpoolError):
             self._last_balance = self.balance()
         self.spool.close()
-        self.telemetry.tell(at_once=True)
+        self.telemetry.remarks.tell(at_once=True)
         return remaining
 
     def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:

@@ -82,7 +82,7 @@ class Decoding:
         self._tell_of_other_hosts()
         self._rebirths.send()
         self._retry_dead_letters()
-        self._telemetry.tell()
+        self._telemetry.remarks.tell()
 
     def _take_whatever_it_is(self, portion: InboxBatch | Giant, now: float | None = None) -> None:
         """Let one portion that cannot be decoded cost no more than itself.
@@ -113,7 +113,7 @@ class Decoding:
                 source.tags.forget_last_rows()
                 source.fleet.catalogue.states.describe_again()
             for index, messages in batch.by_server.items():
-                self._telemetry.add_reason(
+                self._telemetry.remarks.note(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
         else:
@@ -202,7 +202,7 @@ class Decoding:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}
             examples |= decoded.examples
-            telemetry.add_reasons(decoded.counts, source.name, examples)
+            telemetry.remarks.note_all(decoded.counts, source.name, examples)
         if decoded.expired:
             telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))
         for group_id, edge_node_id in decoded.births:
@@ -225,7 +225,7 @@ class Decoding:
             produced += rows
             repeated += len(observations) - rows
         if repeated:
-            telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
+            telemetry.remarks.note(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
             self._ledger.rows(self._table, produced + repeated, repeated)
