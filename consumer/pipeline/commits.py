@@ -63,10 +63,11 @@ class Commits:
             leaving: nothing comes after it.
         """
         for each in taken:
-            self._side.take(each.source.tags, each.decoded)
+            self._side.collect(each.source.tags, each.decoded)
             each.conclude(leaving=leaving)
         side_batches = self._side.batches()
-        self._ledger.batches(side_batches)
+        for batch in side_batches:
+            self._ledger.rows(batch.table, len(batch.rows))
         try:
             if not self._overflow.active:
                 try:
@@ -245,7 +246,7 @@ class Commits:
     def write_ledger(self) -> None:
         """Commit what is in the ledger's memory, and in no batch."""
         self._ledger_at = time.monotonic()
-        if self._ledger.is_waiting:
+        if self._ledger.waiting():
             # On a full disk it goes on waiting.
             with contextlib.suppress(SpoolError):
                 self._spool.commit([], [self._ledger], spare=True)

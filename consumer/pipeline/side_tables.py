@@ -81,7 +81,7 @@ class SideTables(Participant):
         """The schema that rows of a table are encoded for."""
         return self._schema_ids[table]
 
-    def take(self, tags: TagColumns, decoded: Decoded) -> None:
+    def collect(self, tags: TagColumns, decoded: Decoded) -> None:
         """Take what a batch of one server gave; `tags` are the server's."""
         names = tags.names
         if self._events_table:

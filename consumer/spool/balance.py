@@ -8,14 +8,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from consumer.spool import accounts
 from consumer.spool import file as spool_file
-from consumer.spool import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from consumer.spool.ledger import Key
+    from consumer.spool.accounts import Key
 
 _SPOOLED: Final = "SELECT table_name, sum(row_count) FROM batches GROUP BY table_name"
 _DEAD_LETTERED: Final = "SELECT table_name, sum(row_count) FROM dead_letters GROUP BY table_name"
@@ -167,13 +167,13 @@ def read_balance(
     rows: defaultdict[str, RowBalance] = defaultdict(RowBalance)
     for (scope, account), amount in amounts.items():
         kind, _, name = scope.partition("/")
-        if kind + "/" == ledger.MESSAGES:
+        if kind + "/" == accounts.MESSAGES:
             _enter(messages[name], messages[name].discarded, account, amount)
-        elif kind + "/" == ledger.ROWS:
+        elif kind + "/" == accounts.ROWS:
             _enter(rows[name], rows[name].dropped, account, amount)
     for name, count in db.execute(_SPOOLED) if spooled is None else spooled.items():
         rows[name].spooled += count
-    for name, count in ledger.aside_by_table(db).items():
+    for name, count in accounts.aside_by_table(db).items():
         rows[name].spooled -= count
     for name, count in db.execute(_DEAD_LETTERED):
         rows[name].dead_lettered += count
@@ -204,11 +204,11 @@ def explain(db: sqlite3.Connection, reason: str) -> None:
     found = read_balance(db)
     differences = [
         *(
-            (ledger.MESSAGES + name, ledger.RECEIVED, ledger.DISCARDED, each.difference)
+            (accounts.MESSAGES + name, accounts.RECEIVED, accounts.DISCARDED, each.difference)
             for name, each in found.messages.items()
         ),
         *(
-            (ledger.ROWS + name, ledger.PRODUCED, ledger.DROPPED, each.difference)
+            (accounts.ROWS + name, accounts.PRODUCED, accounts.DROPPED, each.difference)
             for name, each in found.rows.items()
         ),
     ]
@@ -216,7 +216,7 @@ def explain(db: sqlite3.Connection, reason: str) -> None:
         (scope, lost + reason if difference > 0 else first): abs(difference)
         for scope, first, lost, difference in differences
     }
-    ledger.add(db, amounts)
+    accounts.post(db, amounts)
 
 
 def _enter(

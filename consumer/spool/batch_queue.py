@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone
 from consumer.rows import EncodedRows
-from consumer.spool import ledger
+from consumer.spool import accounts
 from consumer.spool.types import SpooledBatch
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class BatchQueue:
         with self._file.transaction():
             found = {batch_id: self._batches.remove(batch_id) for batch_id in batch_ids}
             removed = {batch_id: each for batch_id, each in found.items() if each is not None}
-            ledger.acknowledge(self._file.connection, removed)
+            accounts.acknowledge(self._file.connection, removed)
             self._quota.pages.return_free()
         return removed
 

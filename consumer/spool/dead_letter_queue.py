@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.rows import EncodedRows
-from consumer.spool import ledger
+from consumer.spool import accounts
 from consumer.spool.letters import Kept, Origin, Place
 from consumer.spool.shares import LetterKind, messages_kept
 from consumer.spool.types import DeadLetterShare
@@ -116,10 +116,10 @@ class DeadLetterQueue:
 
         def keep() -> Kept:
             with self._file.transaction():
-                if ledger.is_aside(self._db, batch.batch_id, first_row):
+                if accounts.is_aside(self._db, batch.batch_id, first_row):
                     return Kept.BEFORE
                 kept = self._keep(place, reason, error, part, Origin(topic, payload))
-                ledger.put_aside(self._db, batch.batch_id, first_row, stop - start)
+                accounts.put_aside(self._db, batch.batch_id, first_row, stop - start)
                 return kept
 
         kept = self._file.make_room(keep)
@@ -138,7 +138,7 @@ class DeadLetterQueue:
             removed = self._batches.remove(batch_id)
             assert removed is not None  # it was just read
             # Those of its rows that were set aside before have a letter of their own.
-            left = removed.rows - ledger.take_aside(self._db, batch_id)
+            left = removed.rows - accounts.take_aside(self._db, batch_id)
             place = Place(table, stored.schema_id, batch_id, _DAMAGED_ROW, left)
             kept = self._keep(place, "damaged", str(error), stored.blob)
         self._batches.note_removed(removed)
@@ -180,7 +180,7 @@ class DeadLetterQueue:
         """Keep a dead letter, or say in the ledger that there is no room for it."""
         kept = self._store.keep(place, reason, error, blob, origin)
         if kept is Kept.NOT_AT_ALL:
-            ledger.drop_rows(self._db, place.table, place.rows, ledger.DEAD_LETTERS_FULL)
+            accounts.drop_rows(self._db, place.table, place.rows, accounts.DEAD_LETTERS_FULL)
         return kept
 
     def _note_dropped(self, place: Place, reason: str, error: str) -> None:

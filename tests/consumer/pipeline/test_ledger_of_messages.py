@@ -15,10 +15,11 @@ from support.fleets import fleet_with
 from support.generated import examples, seeds
 
 from consumer.spool import layout
+from consumer.spool.accounts import LOST_WHEN_KILLED
 from consumer.spool.balance import MessageBalance, read_balance
 from consumer.spool.dead_letters import RETRIABLE_MESSAGES
 from consumer.spool.fleet import FleetStore
-from consumer.spool.ledger import LOST_WHEN_KILLED, Ledger
+from consumer.spool.ledger import Ledger
 from sparkplug.host.nodes.holding import HoldLimits
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message

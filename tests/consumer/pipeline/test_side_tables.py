@@ -71,7 +71,7 @@ class Plant:
                     np.zeros(1, dtype=np.bool_),
                 )
             )
-        self.side.take(self.tags, decoded)
+        self.side.collect(self.tags, decoded)
 
     def commit(self):
         """What is spooled for each table, as messages."""

@@ -208,13 +208,13 @@ def test_what_waits_for_a_commit_is_written_once(books):
     assert books.messages == MessageBalance(3, 2, 0, 0, {"queue_full": 1})
     with pytest.raises(ZeroDivisionError):
         books.spool.commit([], [books.ledger, Writes(lambda _: 1 // 0)])
-    assert books.ledger.is_waiting
+    assert books.ledger.waiting()
     books.spool.write(books.ledger.write)
     books.ledger.refuse(SERVER, "queue_full")  # while the commit went on
     books.ledger.committed()
     assert books.messages == MessageBalance(4, 2, 0, 0, {"queue_full": 2})
     books.append(1)
-    assert not books.ledger.is_waiting
+    assert not books.ledger.waiting()
     assert books.messages == MessageBalance(4, 2, 0, 0, {"queue_full": 2})
 
 
@@ -244,7 +244,7 @@ def test_what_was_lost_is_known_also_where_nothing_can_be_written_yet(books):
     assert held == 5  # for a run that begins before it is written
     books.commit(books.receive(1, held=3))
     assert books.messages == MessageBalance(6, 0, 3, 0, {"lost_when_killed": 3})
-    assert not books.ledger.is_waiting
+    assert not books.ledger.waiting()
 
 
 # An older file
