@@ -93,7 +93,7 @@ class Charges:
         with self._changed:
             self._charges[name] = charge
 
-    def take(self, name: str, offset: int = 0) -> Charge | None:
+    def spend(self, name: str, offset: int = 0) -> Charge | None:
         """The fault of this name if it shows now, at a request of this offset; it is spent."""
         if name not in self._charges:  # the common case takes no lock
             return None
@@ -150,24 +150,24 @@ class DueFaults:
 
     def creation_failure(self) -> Refusal | None:
         """The status to refuse this creation with."""
-        charge = self._charges.take("creation")
+        charge = self._charges.spend("creation")
         return charge.refusal if charge else None
 
     def stream_failure(self, offset: int) -> StreamFailure | None:
         """The end of the stream that has received `offset`."""
-        charge = self._charges.take("stream", offset)
+        charge = self._charges.spend("stream", offset)
         if charge is None or charge.refusal is None:
             return None
         return StreamFailure(charge.refusal, charge.abrupt)
 
     def closing(self, offset: int) -> float | None:
         """Seconds to announce to the stream that has received `offset`."""
-        charge = self._charges.take("close", offset)
+        charge = self._charges.spend("close", offset)
         return charge.seconds if charge else None
 
     def timing_out(self, offset: int) -> float | None:
         """Seconds after which the stream that has received `offset` is ended."""
-        charge = self._charges.take("timeout", offset)
+        charge = self._charges.spend("timeout", offset)
         return charge.seconds if charge else None
 
     def said_of(self, offset: int, before: int) -> int | None:
@@ -175,31 +175,31 @@ class DueFaults:
 
         None: it names no offset.
         """
-        if self._charges.take("empty") is not None:
+        if self._charges.spend("empty") is not None:
             return None
-        if self._charges.take("repeat") is not None:
+        if self._charges.spend("repeat") is not None:
             return before
-        charge = self._charges.take("beyond")
+        charge = self._charges.spend("beyond")
         return offset + charge.beyond if charge else offset
 
     def ack_dropped(self) -> bool:
         """Whether the next acknowledgement is kept back."""
-        return self._charges.take("ack") is not None
+        return self._charges.spend("ack") is not None
 
     def commit_failure(self) -> CommitFailure | None:
         """How the next attempt to commit fails; None if it does not."""
-        charge = self._charges.take("commit")
+        charge = self._charges.spend("commit")
         if charge is None:
             return None
         return CommitFailure.AFTER if charge.landed else CommitFailure.BEFORE
 
     def token_rejected(self) -> bool:
         """Whether the next token that a client presents is refused."""
-        return self._charges.take("token") is not None
+        return self._charges.spend("token") is not None
 
     def oauth_status(self) -> int | None:
         """The HTTP status to answer this token request with."""
-        charge = self._charges.take("oauth")
+        charge = self._charges.spend("oauth")
         return charge.status if charge else None
 
     @property

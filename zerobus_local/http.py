@@ -152,16 +152,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _token(self, body: bytes) -> None:
         status = self.endpoints.faults.due.oauth_status()
         if status is not None:
-            self.endpoints.tally.add(tokens_refused=1)
+            self.endpoints.tally.count(tokens_refused=1)
             self._answer(status, {"error": "temporarily_unavailable"})
             return
         answer = self.endpoints.tokens.request(
             self.headers.get("Authorization", ""), body.decode("utf-8", "replace")
         )
         if answer.status == 200:
-            self.endpoints.tally.add(tokens_issued=1)
+            self.endpoints.tally.count(tokens_issued=1)
         else:
-            self.endpoints.tally.add(tokens_refused=1)
+            self.endpoints.tally.count(tokens_refused=1)
         self._answer(answer.status, answer.body)
 
     def _apply_faults(self, body: bytes) -> None:

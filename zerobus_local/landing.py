@@ -283,7 +283,7 @@ class TableWriter:
             if rows.landed is not None:
                 stream.landed(rows.landed, self._transaction)
             if rows.wrong is not None:
-                self._shared.tally.add(records_refused=1)
+                self._shared.tally.count(records_refused=1)
                 stream.refused(Refusal(grpc.StatusCode.INVALID_ARGUMENT, rows.wrong.text))
 
     def _commit(self, table: pa.Table) -> None:
@@ -310,7 +310,7 @@ class TableWriter:
                 if failure is not None:
                     raise OSError(f"a failure {failure.value} was asked for")  # noqa: TRY301
             except (DeltaError, OSError) as error:
-                self._shared.tally.add(commit_failures=1)
+                self._shared.tally.count(commit_failures=1)
                 log.warning("Commit to %s failed (attempt %d): %s", self.name, attempt, error)
                 if not self._landed_after_all(number):
                     if attempt == COMMIT_ATTEMPTS:
@@ -320,7 +320,7 @@ class TableWriter:
                     continue
             break
         self._transaction = number
-        self._shared.tally.add(commits=1, records_committed=table.num_rows)
+        self._shared.tally.count(commits=1, records_committed=table.num_rows)
         if number % self._shared.options.compact_every == 0:
             self._shared.maintenance.ask(self._delta.table_uri)
 

@@ -276,7 +276,7 @@ class Inbox:
         if fits:
             self._bytes += size
             if shares is not None:
-                shares.add(sender, size)
+                shares.charge(sender, size)
         else:
             refused[sender] = refused.get(sender, 0) + 1
         return fits
@@ -286,7 +286,7 @@ class Inbox:
         shares = Shares()
         for filling in self._waiting():
             for server, topics, payloads in filling.columns():
-                shares.add_all(self._senders_of(server), topics, payloads)
+                shares.charge_all(self._senders_of(server), topics, payloads)
         self._work_out_level(shares)
         return shares
 
@@ -325,7 +325,7 @@ class Inbox:
                     filling.evict(each, eviction, self._senders_of)
             for whose, gone in eviction.sizes.items():
                 self._bytes -= gone
-                shares.take(whose, gone)
+                shares.release(whose, gone)
             for whose, messages in eviction.messages.items():
                 refused[whose] = refused.get(whose, 0) + messages
             shares.level = level
@@ -407,7 +407,7 @@ class Inbox:
             self._senders.clear()
             return
         for server, topics, payloads in filled.columns():
-            shares.take_all(self._senders_of(server), topics, payloads)
+            shares.release_all(self._senders_of(server), topics, payloads)
         self._taken_bytes += filled.size
         if self._taken_bytes >= self._spare_bytes:
             self._work_out_level(shares)

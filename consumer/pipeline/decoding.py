@@ -220,7 +220,7 @@ class Decoding:
         produced = repeated = 0
         for observations in decoded.observations:
             first = self._commits.next_arrival
-            rows = taken.add(observations, first, dropping=self._overflow.active)
+            rows = taken.make_rows(observations, first, dropping=self._overflow.active)
             self._commits.next_arrival += rows
             produced += rows
             repeated += len(observations) - rows

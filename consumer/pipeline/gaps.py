@@ -55,7 +55,7 @@ class GapTotals:
         self.trims = 0
         """Times that accounts of old nodes were forgotten; each time those of all servers are."""
 
-    def add(self, change: GapChange) -> None:
+    def count(self, change: GapChange) -> None:
         """Count a change of a gap."""
         gap, before, after = change.gap, change.before, change.after
         if before is None:
@@ -138,7 +138,7 @@ class GapRecords(Participant):
         self._away_us = self._when(at_us)
         self._away_at = self._clock()
 
-    def take(self, changes: Iterable[GapChange]) -> None:
+    def record(self, changes: Iterable[GapChange]) -> None:
         """Take in what a batch told of gaps."""
         for change in changes:
             gap = change.gap
@@ -153,7 +153,7 @@ class GapRecords(Participant):
             if gap.number:
                 self._changed[gap.number] = gap
             _add(sums, change)
-            self._totals.add(change)
+            self._totals.count(change)
             self._totals.unlisted += change.before is None and not gap.number
 
     def collect(self, *, leaving: bool = False) -> None:

@@ -83,7 +83,7 @@ class Taken(Participant):
         """Take the state to be committed with the rows as it is now. `leaving`: the last time."""
         source, fleet = self.source, self.source.fleet
         self.sequence, self.conduct = fleet.memory.sequence_state(), fleet.memory.conduct_state()
-        source.gaps.take(self.decoded.gaps)
+        source.gaps.record(self.decoded.gaps)
         source.no_longer_held |= self._released
         if not fleet.memory.has_unfinished:  # else it might be of what is not kept yet
             source.gaps.collect(leaving=leaving)
@@ -112,7 +112,7 @@ class Taken(Participant):
             state[store.conduct_key()] = self.conduct
         return state
 
-    def add(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
+    def make_rows(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
         """Make rows of observations; return how many. Those of values not when they are dropped."""
         events = normalize(observations, self.source.tags, first_arrival)
         stale = len(observations) > 0 and bool(_OF_DEATHS[observations.message_type].all())

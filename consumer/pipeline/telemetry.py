@@ -188,7 +188,7 @@ class Telemetry:
 
     def add_queue_full(self, server: str, nodes: Mapping[str, int]) -> None:
         """Messages of a server that the queue refused, by edge node; empty for those of none."""
-        self.noisiest.add(server, nodes)
+        self.noisiest.count(server, nodes)
         self.remarks.note(
             QUEUE_FULL, sum(nodes.values()), server, max(nodes, key=nodes.__getitem__)
         )

@@ -112,9 +112,9 @@ def test_what_the_queue_refuses_is_in_the_ledger_and_shown_by_edge_node(consumer
 def test_of_nodes_without_end_those_are_remembered_that_most_was_refused_of():
     noisiest = Noisiest()
     for number in range(20_000):
-        noisiest.add("plant", {f"Plant/{number}": 1})
+        noisiest.count("plant", {f"Plant/{number}": 1})
         if number % 100 == 0:
-            noisiest.add("plant", {"Plant/Loud": 50})
+            noisiest.count("plant", {"Plant/Loud": 50})
     assert len(noisiest._nodes) <= 1_000
     shown = noisiest.status()
     assert shown["messages_refused"] == 30_000

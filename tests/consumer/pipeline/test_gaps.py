@@ -69,7 +69,7 @@ class Kept:
             for each in decoded.memories
             if isinstance(each, BirthMemory)
         ]
-        self.records.take(decoded.gaps)
+        self.records.record(decoded.gaps)
         self.records.collect()
         if commit:
             self.commit()
@@ -420,7 +420,7 @@ def test_what_one_server_forgets_costs_the_nodes_of_another_no_later_account(kep
     records.restore(kept.spool)
 
     def feed(received):
-        records.take(other.feed([received], kept.now).gaps)
+        records.record(other.feed([received], kept.now).gaps)
         records.collect()
         kept.spool.write(records.write)
         records.committed()

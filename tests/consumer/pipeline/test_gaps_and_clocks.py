@@ -101,7 +101,7 @@ class Plant:
         self._take(self.fleet.feed([arrived], self.machine.passed))
 
     def _take(self, decoded):
-        self.records.take(decoded.gaps)
+        self.records.record(decoded.gaps)
         self.records.collect()
         self._write()
 
