@@ -65,12 +65,13 @@ conformance: setup broker ## The specification's assertions, one by one; writes 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)
 
-lint: setup ## ruff, mypy --strict, the walls between rooms, dead code
+lint: setup ## ruff, mypy --strict, the walls between rooms, dead code, sizes
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@! $(BIN)/vulture | grep -v "unused variable"
+	@$(BIN)/python scripts/limits.py
 
 format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
