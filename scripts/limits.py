@@ -25,19 +25,6 @@ MOST_PARAMETERS: Final = 8
 LARGER: Final = {
     # The delivery of a table, before its parts are one value.
     "consumer/delivery/table.py TableDelivery.__init__",
-    # A library's edge node: all that one can do, each in the words of the specification.
-    "sparkplug/edge/node.py EdgeNode",
-    # The decoder's parts of the host, before they are parted as the spool is.
-    "sparkplug/host/arrival.py Arrival",
-    "sparkplug/host/catalogue.py TagCatalogue",
-    "sparkplug/host/fleet.py Fleet",
-    "sparkplug/host/fleet.py Fleet.__init__",
-    "sparkplug/host/fleet_state.py FleetState",
-    "sparkplug/host/reading/awaiting_births.py",
-    "sparkplug/host/reading/awaiting_births.py AwaitingBirths",
-    "sparkplug/host/watch/liveness.py Liveness",
-    # One call for each instance of a template: a value for its arguments would cost as much again.
-    "sparkplug/payload/complex/templates.py expand",
 }
 
 
