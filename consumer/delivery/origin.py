@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -24,6 +24,13 @@ _MAX_BYTES: Final = 16 << 20
 _MESSAGE_OVERHEAD: Final = 250
 _TOPIC_COLUMNS: Final = ("group_id", "message_type", "edge_node_id", "device_id")
 _OF_SPARKPLUG: Final = frozenset(map(str, MessageType))
+
+
+class Origin(NamedTuple):
+    """Topic and payload of a message, each None where it is not known."""
+
+    topic: str | None = None
+    payload: bytes | None = None
 
 
 class Origins:
@@ -71,8 +78,8 @@ class Origins:
             found = [payload for payload in found if _seq(payload) == seq]
         return found[0] if len(set(found)) == 1 else None
 
-    def origin(self, record: bytes, descriptor: bytes) -> tuple[str | None, bytes | None]:
-        """Topic and payload of the message that a row was made from, as far as they are known.
+    def origin(self, record: bytes, descriptor: bytes) -> Origin:
+        """The message that a row was made from, as far as it is known.
 
         Args:
             record: the encoded row.
@@ -81,15 +88,15 @@ class Origins:
         try:
             row = message_class(descriptor).FromString(record)
         except DecodeError:
-            return None, None
+            return Origin()
         topic = topic_of(row)
         if topic is None:
-            return None, None
+            return Origin()
         names = row.DESCRIPTOR.fields_by_name
         if "ingestion_timestamp" not in names:
-            return topic, None
+            return Origin(topic)
         seq = row.seq if "seq" in names and row.HasField("seq") else None
-        return topic, self.payload(topic, row.ingestion_timestamp, seq)
+        return Origin(topic, self.payload(topic, row.ingestion_timestamp, seq))
 
 
 def topic_of(row: Any) -> str | None:
