@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.calls import CallLimits
 from consumer.log_budget import LogBudget
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ class SettledBatches:
         self._nbytes = 0
         self._trimmed_at = 0.0
 
-    def add(self, batch_ids: Iterable[int], nbytes: int = 0) -> None:
-        """Take down settled batches; `nbytes` of their rows count towards the next trim."""
+    def note(self, batch_ids: Iterable[int], nbytes: int = 0) -> None:
+        """Note settled batches; `nbytes` of their rows count towards the next trim."""
         self._batch_ids += batch_ids
         self._nbytes += nbytes
 

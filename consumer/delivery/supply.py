@@ -1,4 +1,4 @@
-"""Batches on their way into the in_flight of a stream, from memory or from the spool."""
+"""Batches on their way into the window of a stream, from memory or from the spool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from consumer.delivery.handover import Handover
 
 if TYPE_CHECKING:
     from consumer.delivery.in_flight import InFlight
-    from consumer.delivery.settled import SettledBatches
+    from consumer.delivery.progress import Progress
     from consumer.delivery.shared import SharedOfTable
     from consumer.spool import SpooledBatch
 
@@ -30,11 +30,11 @@ class Supply:
         shared: what all streams of the table are given.
         index: which of them it is, from 0.
         in_flight: where the rows go.
-        settled: where batches go that have no row for this stream.
+        progress: is told of batches that have no row for this stream.
     """
 
     def __init__(
-        self, shared: SharedOfTable, index: int, in_flight: InFlight, settled: SettledBatches
+        self, shared: SharedOfTable, index: int, in_flight: InFlight, progress: Progress
     ) -> None:
         self.handover = Handover(
             shared.batches,
@@ -48,11 +48,11 @@ class Supply:
         self._index = index
         self._max_bytes = shared.options.max_inflight_bytes
         self._in_flight = in_flight
-        self._settled = settled
+        self._progress = progress
         self._taken: deque[SpooledBatch] = deque()  # from the hand-over, not divided yet
 
     def load(self) -> None:
-        """Fill the in_flight with what is there, within bounds of memory.
+        """Fill the window with what is there, within bounds of memory.
 
         Raises:
             SpoolError: the spool cannot be read. What was taken before is kept.
@@ -75,9 +75,9 @@ class Supply:
                 part = self._batches.part(self._taken[0], self._index)
                 batch = self._taken.popleft()
                 if len(part.rows):
-                    in_flight.add(part)
+                    in_flight.append(part)
                 else:
-                    self._settled.add([batch.batch_id])
+                    self._progress.settled.note([batch.batch_id])
                     looked_through += 1
             if looked_through >= _MOST_LOOKED_THROUGH:
                 self.look_again_in = 0.0

@@ -19,7 +19,7 @@ from support.mixed_nodes import mixed, node_event
 from support.services import PATIENCE, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, ServerProcess, sink_for
 
-from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.calls import CallLimits
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.partitions import NodeColumns, TableBatches
 from consumer.delivery.stats import StreamState
