@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consumer.sinks import MAX_CALL_BYTES
@@ -48,7 +48,7 @@ class Piece(NamedTuple):
 
     @property
     def ends_batch(self) -> bool:
-        """Whether the batch is settled when these rows are, and all before them."""
+        """Whether the batch is settled when these rows are, and all before them are."""
         return self.stop == len(self.batch.rows)
 
     def records(self) -> list[bytes]:
@@ -61,9 +61,9 @@ class Call:
     """Rows that go to Zerobus in one call: pieces of consecutive batches of one schema."""
 
     schema_id: str
-    pieces: list[Piece] = field(default_factory=list)
-    rows: int = 0
-    nbytes: int = 0
+    pieces: list[Piece]
+    rows: int
+    nbytes: int
     offset: int | None = None
     """Number that the stream gave the call when it was sent; None before that."""
     aside: bool = False
@@ -113,11 +113,11 @@ class RowQueue:
             or (bool(self._pieces) and self._pieces[-1].batch.schema_id != self.schema_id)
         )
 
-    def append(self, piece: Piece) -> None:
-        """Queue rows that follow all others."""
-        self._pieces.append(piece)
-        self.rows += piece.rows
-        self.nbytes += piece.nbytes
+    def append(self, batch: SpooledBatch) -> None:
+        """Queue the rows of a batch; they follow all others."""
+        self._pieces.append(Piece(batch, 0, len(batch.rows)))
+        self.rows += len(batch.rows)
+        self.nbytes += batch.rows.nbytes
 
     def put_back(self, pieces: Iterable[Piece]) -> None:
         """Queue rows, in order, that come before all others."""
@@ -139,22 +139,26 @@ class RowQueue:
             IndexError: there are no rows.
         """
         most = min(self._max_records, most or self._max_records)
-        call = Call(self._pieces[0].batch.schema_id)
-        while self._pieces and self._pieces[0].batch.schema_id == call.schema_id:
-            whole = self._pieces.popleft()
-            stop = whole.batch.rows.stop_within(
-                whole.start, most - call.rows, self._max_bytes - call.nbytes
-            )
-            if stop == whole.start and not call.rows:
-                stop += 1  # larger than max_bytes: a call of its own
-            piece = whole._replace(stop=min(stop, whole.stop))
-            if piece.rows:
-                call.pieces.append(piece)
-                call.rows += piece.rows
-                call.nbytes += piece.nbytes
-            if piece.stop < whole.stop:
-                self._pieces.appendleft(whole._replace(start=piece.stop))
+        schema_id = self._pieces[0].batch.schema_id
+        pieces: list[Piece] = []
+        rows = nbytes = 0
+        while self._pieces and self._pieces[0].batch.schema_id == schema_id:
+            whole = self._pieces[0]
+            batch, start, stop = whole
+            cut = batch.rows.stop_within(start, most - rows, self._max_bytes - nbytes)
+            if cut == start:
+                if rows:
+                    break
+                cut += 1  # larger than max_bytes: a call of its own
+            cut = min(cut, stop)
+            rows += cut - start
+            nbytes += batch.rows.bytes_between(start, cut)
+            if cut < stop:
+                pieces.append(Piece(batch, start, cut))
+                self._pieces[0] = Piece(batch, cut, stop)
                 break
-        self.rows -= call.rows
-        self.nbytes -= call.nbytes
-        return call
+            pieces.append(whole)
+            self._pieces.popleft()
+        self.rows -= rows
+        self.nbytes -= nbytes
+        return Call(schema_id, pieces, rows, nbytes)

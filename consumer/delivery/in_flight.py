@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from consumer.delivery.calls import Piece, RowQueue
+from consumer.delivery.calls import RowQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from consumer.delivery.calls import Call, CallLimits
+    from consumer.delivery.calls import Call, CallLimits, Piece
     from consumer.spool import SpooledBatch
 
 
@@ -68,7 +68,7 @@ class InFlight:
 
     def append(self, batch: SpooledBatch) -> None:
         """Let a batch in that follows all others in the spool."""
-        self._queue.append(Piece(batch, 0, len(batch.rows)))
+        self._queue.append(batch)
         self.batches += 1
 
     def cut(self, most: int | None = None) -> Call:

@@ -30,7 +30,6 @@ from consumer.sinks import difference
 if TYPE_CHECKING:
     from consumer.delivery.calls import Call, Piece
     from consumer.delivery.shared import SharedOfTable
-    from consumer.spool import SpooledBatch
 
 _LOG = logging.getLogger("consumer.delivery")
 
@@ -51,6 +50,7 @@ class StreamSender:
 
     def __init__(self, shared: SharedOfTable, index: int) -> None:
         self._shared = shared
+        self._index = index
         self._options = shared.options
         self._clock = shared.clock
         name = shared.name_of(index)
@@ -76,16 +76,6 @@ class StreamSender:
     def start(self) -> None:
         """Start sending, from the oldest batch in the spool on."""
         self._thread.start()
-
-    def submit(self, batch: SpooledBatch) -> None:
-        """Hand over a batch that was just appended: all of the table's, in order."""
-        self._supply.handover.offer(batch)
-        self.nudge()
-
-    def wake(self) -> None:
-        """Batches were appended that are not handed over: read them from the spool."""
-        self._supply.handover.look_again()
-        self.nudge()
 
     def hurry(self, *, hurried: bool) -> None:
         """Send without waiting for fuller calls, or wait again."""
@@ -115,7 +105,7 @@ class StreamSender:
     def stats(self) -> DeliveryStats:
         """Counters and state at this moment."""
         stats = self._progress.told.copy()
-        stats.lagging = self._supply.handover.lagging
+        stats.lagging = self._shared.batches.is_lagging(self._index)
         return stats
 
     @property

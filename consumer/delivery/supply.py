@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
-
-from consumer.delivery.handover import Handover
 
 if TYPE_CHECKING:
     from consumer.delivery.in_flight import InFlight
     from consumer.delivery.progress import Progress
     from consumer.delivery.shared import SharedOfTable
-    from consumer.spool import SpooledBatch
 
 # Bounds what many tiny batches cost beside their rows.
 _MAX_BATCHES: Final = 10_000
@@ -24,7 +20,7 @@ _MOST_LOOKED_THROUGH: Final = 64
 class Supply:
     """Takes the rows of one stream out of the table's batches, as many as keep calls full.
 
-    Owned by the thread of the stream; others use `handover` alone.
+    Owned by the thread of the stream.
 
     Args:
         shared: what all streams of the table are given.
@@ -36,20 +32,14 @@ class Supply:
     def __init__(
         self, shared: SharedOfTable, index: int, in_flight: InFlight, progress: Progress
     ) -> None:
-        self.handover = Handover(
-            shared.batches,
-            shared.table,
-            max_bytes=shared.options.handover_bytes,
-            read_bytes=shared.options.read_bytes,
-        )
         self.look_again_in: float | None = None
         """Seconds after `load` when there may be more, even if nobody says so."""
         self._batches = shared.batches
         self._index = index
+        self._read_bytes = shared.options.read_bytes
         self._max_bytes = shared.options.max_inflight_bytes
         self._in_flight = in_flight
         self._progress = progress
-        self._taken: deque[SpooledBatch] = deque()  # from the hand-over, not divided yet
 
     def load(self) -> None:
         """Fill the window with what is there, within bounds of memory.
@@ -67,17 +57,14 @@ class Supply:
             if not self._batches.may_take(self._index):
                 self.look_again_in = _AHEAD_SECONDS
                 break
-            self._taken.extend(self.handover.take())
-            if not self._taken:
+            parts = self._batches.next_parts(self._index, self._read_bytes)
+            if not parts:
                 break
-            while self._taken:
-                # It stays where it is when its rows cannot be divided now.
-                part = self._batches.part(self._taken[0], self._index)
-                batch = self._taken.popleft()
+            for part in parts:
                 if len(part.rows):
                     in_flight.append(part)
                 else:
-                    self._progress.settled.note([batch.batch_id])
+                    self._progress.settled.note([part.batch_id])
                     looked_through += 1
             if looked_through >= _MOST_LOOKED_THROUGH:
                 self.look_again_in = 0.0

@@ -68,9 +68,14 @@ class Suspects:
         return self.trying
 
     def append(self, pieces: Sequence[Piece]) -> None:
-        """Let rows in that follow all others."""
-        for piece in pieces:
-            self._queue.append(piece)
+        """Let rows in that follow all others.
+
+        Raises:
+            ValueError: there are others that were not tried.
+        """
+        if self._queue.rows or self.trying is not None:
+            raise ValueError("rows that were not tried come first")
+        self._queue.put_back(pieces)
 
     def passed(self) -> list[SpooledBatch]:
         """The call got through: it is settled, with all before it.

@@ -41,7 +41,7 @@ def shared(spool, clock):
         streams=2,
         spool=spool,
         sink=None,
-        batches=TableBatches(spool, TABLE, streams=2, keep_bytes=0),
+        batches=TableBatches(spool, TABLE, 2, newest_bytes=0, keep_bytes=0),
         recent=Origins(),
         ages=None,
         changed=threading.Condition(),

@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -24,6 +25,7 @@ from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.partitions import NodeColumns, TableBatches
 from consumer.delivery.stats import StreamState
 from consumer.delivery.table import TableDelivery
+from consumer.errors import SpoolError
 from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
 from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
@@ -77,6 +79,10 @@ def assert_in_order(data_dir, numbers, *, once=True):
     assert sorted(seen) == sorted(numbers)
     assert not once or again == 0
     return again
+
+
+def table_batches(spool, streams, keep_bytes=1 << 20):
+    return TableBatches(spool, TABLE, streams, newest_bytes=0, keep_bytes=keep_bytes)
 
 
 @pytest.fixture
@@ -147,7 +153,7 @@ class TestDivision:
         with contextlib.closing(Spool.open(file, sync="off", reserve_bytes=0)) as spool:
             schema_id = spool.schemas.register(DESCRIPTOR)
             batch = spool.append(TABLE, EncodedRows.from_messages(messages), schema_id=schema_id)
-            batches = TableBatches(spool, TABLE, streams, 1 << 20)
+            batches = table_batches(spool, streams)
             parts = [batches.part(batch, stream) for stream in range(streams)]
         placed = {}
         for stream, part in enumerate(parts):
@@ -188,7 +194,38 @@ class TestDivision:
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
             schema_id = spool.schemas.register(b"not looked at")
             batch = spool.append(TABLE, mixed(0, 10), schema_id=schema_id)
-            assert TableBatches(spool, TABLE, 1, 0).part(batch, 0) is batch
+            assert table_batches(spool, 1).part(batch, 0) is batch
+
+    def test_each_stream_takes_its_rows_of_each_batch_once(self, tmp_path):
+        with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
+            schema_id = spool.add_schema(DESCRIPTOR)
+            batches = table_batches(spool, 2)
+            for start in (0, 100, 200):
+                spool.append(TABLE, mixed(start, start + 100), schema_id=schema_id)
+            for stream in (0, 1):
+                parts = batches.next_parts(stream, 1 << 20)
+                assert [part.batch_id for part in parts] == [1, 2, 3]
+                assert batches.next_parts(stream, 1 << 20) == []
+                assert not batches.is_lagging(stream)
+
+    def test_what_cannot_be_divided_stays_where_it_is(self, tmp_path):
+        with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
+            batches = table_batches(spool, 2)
+            schema_id = spool.add_schema(DESCRIPTOR)
+            spool.append(TABLE, mixed(0, 10), schema_id=schema_id)
+            other = spool.add_schema(DESCRIPTOR + b"\x1a\x00")
+            spool.append(TABLE, mixed(10, 20), schema_id=other)
+            with sqlite3.connect(tmp_path / "spool.db") as db:
+                db.execute("UPDATE schemas SET schema_id = 'gone' WHERE schema_id = ?", (other,))
+            [part] = batches.next_parts(0, 1 << 20)
+            assert part.batch_id == 1
+            for _ in range(2):
+                with pytest.raises(SpoolError, match=other):
+                    batches.next_parts(0, 1 << 20)
+            with sqlite3.connect(tmp_path / "spool.db") as db:
+                db.execute("UPDATE schemas SET schema_id = ? WHERE schema_id = 'gone'", (other,))
+            [part] = batches.next_parts(0, 1 << 20)
+            assert part.batch_id == 2
 
 
 class TestTrimming:
@@ -202,7 +239,7 @@ class TestTrimming:
         first, second = (
             spool.append(TABLE, mixed(n, n + 10), schema_id=schema_id).batch_id for n in (0, 10)
         )
-        batches = TableBatches(spool, TABLE, 3, 1 << 20)
+        batches = table_batches(spool, 3)
         batches.settled([first, second])
         batches.settled([first])
         batches.trim()
@@ -215,9 +252,9 @@ class TestTrimming:
         schema_id = spool.schemas.register(DESCRIPTOR)
         for start in range(0, 50, 10):
             spool.append(TABLE, mixed(start, start + 10), schema_id=schema_id)
-        batches = TableBatches(spool, TABLE, 2, 1 << 20)
-        first = batches.batches_after(0, 1 << 20, table=TABLE)
-        second = batches.batches_after(first[1].batch_id, 1 << 20, table=TABLE)
+        batches = table_batches(spool, 2)
+        first = batches.newest.batches_after(0, 1 << 20)
+        second = batches.newest.batches_after(first[1].batch_id, 1 << 20)
         assert len(first) == 5
         assert all(one is other for one, other in zip(first[2:], second, strict=True))
 
@@ -225,9 +262,9 @@ class TestTrimming:
         schema_id = spool.schemas.register(DESCRIPTOR)
         for start in range(0, 200, 10):
             spool.append(TABLE, mixed(start, start + 10), schema_id=schema_id)
-        batches = TableBatches(spool, TABLE, 2, 5_000)
+        batches = table_batches(spool, 2, keep_bytes=5_000)
         last = 0
-        while found := batches.batches_after(last, 3_000, table=TABLE):
+        while found := batches.newest.batches_after(last, 3_000):
             last = found[-1].batch_id
             assert sum(each.rows.nbytes for each in batches._kept.values()) <= 5_000
         assert last == 20
