@@ -3,6 +3,9 @@
 Every batch is in the spool already. Whoever asks for what follows a batch gets it from memory if
 all of that is there, else from the spool, as at the start and after an outage. Order is the spool's
 in both cases.
+
+This is not in the spool itself: what is read there is what the disk has, checksum and all, and is
+read under its lock, which a commit holds until the disk has it.
 """
 
 from __future__ import annotations
