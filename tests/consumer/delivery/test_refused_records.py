@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from support.delivering import QUICK
-from support.services import PATIENCE, wait_until
+from support.delivering import QUICK, QUICK_STREAM
+from support.services import PATIENCE, PROMPT, wait_until
 from support.tag_events import DESCRIPTOR, TABLE, events, landed
 
 from consumer.delivery.stats import StreamState
@@ -170,7 +170,12 @@ class TestInTheMiddle:
         """A delivery whose search waits for the acknowledgement of its first call."""
 
         def make(**options):
-            plant = plant_for(server, start=False, options=replace(QUICK, **options))
+            plant = plant_for(
+                server,
+                start=False,
+                options=replace(QUICK, **options),
+                stream=replace(QUICK_STREAM, ack_timeout=1_000.0),  # of the SDK
+            )
             server.faults.delay_acks(math.inf)
             plant.add_poison(rows=64, at=40)
             plant.delivery.start()
@@ -190,8 +195,8 @@ class TestInTheMiddle:
         assert len(plant.dead_letters()) == 1
 
     def test_a_stop_ends_it_and_keeps_all_in_the_spool(self, server, searching):
-        plant = searching()
-        assert plant.delivery.stop(PATIENCE)
+        plant = searching(ack_timeout=1_000.0)
+        assert plant.delivery.stop(PROMPT)
         assert plant.stats().state is StreamState.CLOSED
         assert plant.spool.pending_rows(TABLE) == 64
         assert plant.dead_letters() == []
