@@ -177,7 +177,7 @@ class Bisection:
         refused = self._suspects.refused
         return self._parts.blame.lay(
             refused[-1].words,
-            self._shared.spool.schema(self._suspects.schema_id),
+            self._shared.spool.schemas.descriptor(self._suspects.schema_id),
             [encoded for record, _ in refused for encoded in record.records()],
             in_a_row=len(refused),
         )

@@ -55,8 +55,8 @@ class DeadLetters:
         """Make a dead letter of a record; False when it was one before a crash."""
         shared, batch = self._shared, record.batch
         [encoded] = record.records()
-        origin = shared.recent.origin(encoded, shared.spool.schema(batch.schema_id))
-        kept = shared.spool.set_aside(
+        origin = shared.recent.origin(encoded, shared.spool.schemas.descriptor(batch.schema_id))
+        kept = shared.spool.letters.set_aside(
             batch,
             record.start,
             record.stop,

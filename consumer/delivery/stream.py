@@ -261,7 +261,7 @@ class StreamSender:
         shared = self._shared
         self._health.connecting()
         self._tell()
-        descriptor = shared.spool.schema(schema_id)
+        descriptor = shared.spool.schemas.descriptor(schema_id)
         try:
             stream = shared.sink.open_stream(
                 shared.table, descriptor, schema_id, self._mailbox.events
@@ -333,7 +333,7 @@ class StreamSender:
         """A probe was refused in the words that were said before: none of its rows is given up."""
         self._in_flight.put_back([piece for call in calls for piece in call.pieces])
         try:
-            descriptor = self._shared.spool.schema(calls[0].schema_id)
+            descriptor = self._shared.spool.schemas.descriptor(calls[0].schema_id)
         except SpoolError as error:
             return SinkFailure(FailureKind.PERMANENT, str(error))
         records = [record for call in calls for record in call.records()]

@@ -48,7 +48,7 @@ class Plant:
     def __init__(self, tmp_path, server, options=QUICK, stream=QUICK_STREAM):
         self.data_dir = tmp_path / "tables"
         self.spool = Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.schema_id = self.spool.schemas.register(DESCRIPTOR)
         self.sink = sink_for(server, options=stream)
         self.delivery = TableDelivery(self.spool, self.sink, TABLE, self.schema_id, options)
         self.number = 0

@@ -194,7 +194,7 @@ class TestInOrder:
     def test_batches_of_an_older_schema_are_sent_with_their_own_descriptor(self, server, plant_for):
         plant = plant_for(server, start=False)
         plant.add()
-        other = plant.spool.add_schema(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
+        other = plant.spool.schemas.register(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
         batch = plant.spool.append(TABLE, events(100, 200), schema_id=other)
         plant.number = 200
         plant.delivery.start()

@@ -43,11 +43,11 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
                 consumer.send_signal(signal.SIGKILL)
                 committed += [int(line) for line in consumer.stdout if line[-1] == "\n"]
         with contextlib.closing(Spool.open(tmp_path / "spool.db")) as spool:
-            last = spool.get_state("arrival_number")
+            last = spool.state.get("arrival_number")
             sink = ZerobusSink(
                 server.endpoint, server.workspace_url, client_id="any", client_secret="any"
             )
-            delivery = TableDelivery(spool, sink, TABLE, spool.add_schema(DESCRIPTOR))
+            delivery = TableDelivery(spool, sink, TABLE, spool.schemas.register(DESCRIPTOR))
             delivery.start()
             assert delivery.drain(PATIENCE) == 0
             assert delivery.stop(PATIENCE)
@@ -71,11 +71,11 @@ _CONSUMER = """if True:
     from consumer.sinks.zerobus import ZerobusSink
     from support.tag_events import DESCRIPTOR, TABLE, events
     spool = Spool.open(sys.argv[1])
-    schema_id = spool.add_schema(DESCRIPTOR)
+    schema_id = spool.schemas.register(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
     delivery = TableDelivery(spool, sink, TABLE, schema_id)
     delivery.start()
-    number = spool.get_state("arrival_number") or 0
+    number = spool.state.get("arrival_number") or 0
     refused_every = int(sys.argv[4])
     while True:
         rows = events(number, number + 300)

@@ -28,7 +28,7 @@ class Crossing:
         return found
 
     def append(self, size=10):
-        schema_id = self.spool.add_schema(b"descriptor")
+        schema_id = self.spool.schemas.register(b"descriptor")
         rows = EncodedRows.from_messages([bytes(size)])
         return self.spool.append(TABLE, rows, schema_id=schema_id)
 

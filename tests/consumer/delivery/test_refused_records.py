@@ -155,7 +155,7 @@ class TestDecided:
     def test_rows_of_another_schema_behind_it_do_not_wait_for_ever(self, server, plant_for):
         plant = plant_for(server)
         plant.add_poison(rows=1, at=0)
-        other = plant.spool.add_schema(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
+        other = plant.spool.schemas.register(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
         plant.delivery.submit(plant.spool.append(TABLE, events(1, 11), schema_id=other))
         assert plant.delivery.drain(PATIENCE) == 0
         assert landed(plant.data_dir) == list(range(1, 11))

@@ -18,7 +18,7 @@ from consumer.spool import Spool
 
 def append(spool):
     rows = EncodedRows.from_messages([b"row"])
-    return spool.append(TABLE, rows, schema_id=spool.add_schema(b"descriptor")).batch_id
+    return spool.append(TABLE, rows, schema_id=spool.schemas.register(b"descriptor")).batch_id
 
 
 @pytest.fixture

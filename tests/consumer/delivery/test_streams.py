@@ -198,7 +198,7 @@ class TestDivision:
 
     def test_each_stream_takes_its_rows_of_each_batch_once(self, tmp_path):
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
-            schema_id = spool.add_schema(DESCRIPTOR)
+            schema_id = spool.schemas.register(DESCRIPTOR)
             batches = table_batches(spool, 2)
             for start in (0, 100, 200):
                 spool.append(TABLE, mixed(start, start + 100), schema_id=schema_id)
@@ -211,9 +211,9 @@ class TestDivision:
     def test_what_cannot_be_divided_stays_where_it_is(self, tmp_path):
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
             batches = table_batches(spool, 2)
-            schema_id = spool.add_schema(DESCRIPTOR)
+            schema_id = spool.schemas.register(DESCRIPTOR)
             spool.append(TABLE, mixed(0, 10), schema_id=schema_id)
-            other = spool.add_schema(DESCRIPTOR + b"\x1a\x00")
+            other = spool.schemas.register(DESCRIPTOR + b"\x1a\x00")
             spool.append(TABLE, mixed(10, 20), schema_id=other)
             with sqlite3.connect(tmp_path / "spool.db") as db:
                 db.execute("UPDATE schemas SET schema_id = 'gone' WHERE schema_id = ?", (other,))
