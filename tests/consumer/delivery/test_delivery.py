@@ -73,7 +73,7 @@ class TestInOrder:
         plant = plant_for(server, options=replace(QUICK, trim_interval=3600.0))
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
-        plant.spool.note_full()
+        plant.spool.space.note_full()
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0)
 
@@ -141,7 +141,7 @@ class TestInOrder:
         plant.landed_once()
 
     def test_a_batch_leaves_the_spool_only_when_acknowledged(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server)
         plant.add(batches=3)
         wait_until(lambda: server.counters().records_committed == 300)
@@ -294,7 +294,7 @@ class TestFailures:
         assert plant.spool.pending_rows(TABLE) == 100
 
     def test_a_server_that_never_acknowledges_is_left_by_the_watchdog(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server, options=DeliveryOptions(ack_timeout=0.3, retry=QUICK.retry))
         plant.add()
         wait_until(lambda: plant.stats().failures >= 2)
@@ -375,7 +375,7 @@ class TestFailures:
 
 class TestStopping:
     def test_stop_closes_the_stream_and_keeps_what_was_not_acknowledged(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server)
         plant.add(batches=2)
         wait_until(lambda: plant.stats().inflight_rows == 200)

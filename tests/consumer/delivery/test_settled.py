@@ -94,7 +94,7 @@ def test_bytes_that_were_trimmed_count_no_more(settled):
 
 
 def test_when_room_is_short_a_batch_waits_only_for_those_on_their_way(settled, spool, clock):
-    spool.note_full()
+    spool.space.note_full()
     settled.note([2])
     assert settled.trim()
     settled.note([3])
