@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.steady_clock import SteadyClock
-from consumer.spool import HOUR_US, GapStore, HourlySums, Participant
+from consumer.spool import HOUR_US, GapStore, HourlySums, LastHeard, Participant
 from sparkplug import Healing
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class GapRecords(Participant):
         self._newest = 0
         self._changed: dict[int, Gap] = {}
         self._sums: dict[tuple[NodeKey, int], HourlySums] = {}
-        self._heard: dict[NodeKey, tuple[int, int]] = {}
+        self._heard: dict[NodeKey, LastHeard] = {}
         self._away_us: int | None = None
         self._away_at = 0.0
         self._jumps = 0
@@ -173,7 +173,7 @@ class GapRecords(Participant):
         for group_id, edge_node_id, messages, sent_us in received:
             key = (group_id, edge_node_id)
             self._sums_of(key, last_us // HOUR_US).received += messages
-            self._heard[key] = (last_us, sent_us)
+            self._heard[key] = LastHeard(last_us, sent_us)
 
     def write(self, db: Transaction, room: Callable[[], int] = lambda: sys.maxsize) -> None:
         """Write what is pending."""

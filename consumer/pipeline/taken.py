@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -179,8 +179,15 @@ class Taken(Participant):
         self.source.unwritten = unwritten
 
 
-def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, bool]]:
-    """The rows of all servers' parts in their order, and of each piece whether it is the last.
+class NextPiece(NamedTuple):
+    """Rows that are committed together, and whether they are the last ones of a batch."""
+
+    piece: Piece
+    is_last: bool
+
+
+def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[NextPiece]:
+    """The rows of all servers' parts in their order.
 
     A piece is full when it has `most_bytes`, and is made when it is asked for: what was encoded
     before may have been freed by then. The last one may be empty.
@@ -194,9 +201,9 @@ def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, 
                 size += rows.nbytes
                 left -= len(rows)
                 if size >= most_bytes and left:
-                    yield piece, False
+                    yield NextPiece(piece, is_last=False)
                     piece, size = [], 0
-    yield piece, True
+    yield NextPiece(piece, is_last=True)
 
 
 def rows_in(piece: Piece) -> int:

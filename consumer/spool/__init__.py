@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from consumer.spool.file import resolved
     from consumer.spool.fleet import FleetStore
     from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
-    from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+    from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
     from consumer.spool.layout import latest_us
     from consumer.spool.ledger import Ledger
     from consumer.spool.lock import holder_of, refuse_foreign
@@ -56,7 +56,7 @@ else:
             "file": ["resolved"],
             "fleet": ["FleetStore"],
             "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
-            "gaps": ["GapStore", "HOUR_US", "HourlySums"],
+            "gaps": ["GapStore", "HOUR_US", "HourlySums", "LastHeard"],
             "layout": ["latest_us"],
             "ledger": ["Ledger"],
             "lock": ["holder_of", "refuse_foreign"],
@@ -89,6 +89,7 @@ __all__ = [
     "HourlySums",
     "KeptNode",
     "KeptVersions",
+    "LastHeard",
     "Ledger",
     "LetterKind",
     "MessageBalance",

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.spool import accounts
 from consumer.spool import file as spool_file
@@ -97,6 +97,13 @@ class RowBalance:
         )
 
 
+class Totals(NamedTuple):
+    """The messages of all servers, and the rows of all tables."""
+
+    messages: MessageBalance
+    rows: RowBalance
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """The balances at one moment: of messages by server, of rows by table."""
@@ -131,7 +138,7 @@ class Balance:
             *(f"rows of {name}: {part}" for name, part in sorted(self.rows.items())),
         ]
 
-    def totals(self) -> tuple[MessageBalance, RowBalance]:
+    def totals(self) -> Totals:
         """The sums of the messages of all servers, and of the rows of all tables."""
         messages, rows = MessageBalance(), RowBalance()
         for some in self.messages.values():
@@ -147,7 +154,7 @@ class Balance:
             rows.dead_lettered += part.dead_lettered
             rows.suppressed += part.suppressed
             _add(rows.dropped, part.dropped)
-        return messages, rows
+        return Totals(messages, rows)
 
 
 def read_balance(

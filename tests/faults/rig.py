@@ -236,7 +236,7 @@ class Rig:
             self.plant.notebook.nodes(),
             received_keys(known),
             all_landed=not (self.dropped or self.destroyed or found.dead),
-            lost_when_killed=balance.totals()[0].discarded.get(LOST_WHEN_KILLED, 0),
+            lost_when_killed=balance.totals().messages.discarded.get(LOST_WHEN_KILLED, 0),
         )
         verdict.require(
             verdict.known == verdict.lost,

@@ -17,7 +17,7 @@ from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
 from consumer.spool import Spool
 from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_gap_report
-from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
 from sparkplug.gaps import Gap, GapReason
 from sparkplug.memory import BirthMemory, RememberedBirth
 
@@ -357,7 +357,7 @@ def test_many_nodes_with_long_names_take_their_part_of_a_small_spool_and_no_more
 
         def write(db, hour=hour, gaps=gaps, names=names, start=start):
             store.write_sums(db, hour, {})
-            store.write_heard(db, dict.fromkeys(names, (ARRIVED + start, 0)))
+            store.write_heard(db, dict.fromkeys(names, LastHeard(ARRIVED + start, 0)))
             store.write_gaps(db, gaps, start + 500)
             if store.has_grown:
                 store.trim(db, HOUR)
