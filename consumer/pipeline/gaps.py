@@ -119,9 +119,10 @@ class GapRecords(Participant):
 
         From now on it is known who is not heard of.
         """
-        gaps = spool.read(self._store.read_healable)
-        self._newest = spool.read(self._store.newest_number)
-        self._fleet.memory.restore_gaps(gaps, spool.read(self._store.read_sent))
+        with spool.reading() as db:
+            gaps = self._store.read_healable(db)
+            self._newest = self._store.newest_number(db)
+            self._fleet.memory.restore_gaps(gaps, self._store.read_sent(db))
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
         self._away_at = self._clock()

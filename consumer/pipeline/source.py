@@ -111,19 +111,18 @@ class Source:
 
     def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
-        held = spool.read(self.store.take_held)
         state = spool.state.get(self.store.sequence_key())
         conduct = spool.state.get(self.store.conduct_key())
-        # Births are taken in as they are read: all of them at once might be more than the memory.
-        slots = spool.read(
-            lambda db: self.fleet.memory.restore(
+        with spool.reading() as db:
+            held = self.store.take_held(db)
+            # Births are taken in as they are read: all at once might be more than the memory.
+            slots = self.fleet.memory.restore(
                 self.store.births.read(db),
                 state if isinstance(state, bytes) else b"",
                 held,
                 time.monotonic(),
                 conduct if isinstance(conduct, bytes) else b"",
             )
-        )
         self.gaps.restore(spool)
         self.fleet.catalogue.states.describe_again()
         self.written_sequence = self.fleet.memory.sequence_state()
@@ -139,7 +138,8 @@ class Source:
         try:
             lost = spool.write(lambda db: ledger.restored(db, self.name, waits))
         except SpoolFull:
-            lost = spool.read(lambda db: ledger.restored(db, self.name, waits, later=True))
+            with spool.reading() as db:
+                lost = ledger.restored(db, self.name, waits, later=True)
         if lost:
             _LOG.warning(
                 "%s: %d messages that waited for others, or for a birth, were lost when the "

@@ -346,15 +346,6 @@ class Spool:
         with self._file.snapshot() as db:
             yield db
 
-    def read(self, query: Callable[[Transaction], Result]) -> Result:
-        """Call a function that reads tables of the file; all that it reads is of one moment.
-
-        Raises:
-            SpoolError: the file cannot be read, or is closed.
-        """
-        with self.reading() as db:
-            return query(db)
-
     def write(self, change: Callable[[Transaction], Result]) -> Result:
         """Commit what a function writes to other tables of the file.
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from prometheus_client import generate_latest
+from support.read_spool import read_from
 from support.services import PATIENCE, free_port, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, events, landed, sink_for
 from support.unconnected import unconnected
@@ -105,7 +106,7 @@ class Way:
         assert sorted(set(numbers)) == list(range(self.number))
         assert not once or len(numbers) == self.number
         dead = "SELECT count(*) FROM dead_letters"
-        assert self.spool.read(lambda db: db.execute(dead).fetchone()) == (0,)
+        assert read_from(self.spool, lambda db: db.execute(dead).fetchone()) == (0,)
 
 
 @pytest.fixture

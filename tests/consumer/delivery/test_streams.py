@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.generated import examples
 from support.mixed_nodes import mixed, node_event
+from support.read_spool import read_from
 from support.services import PATIENCE, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, ServerProcess, sink_for
 
@@ -334,7 +335,7 @@ class TestSending:
         assert plant.delivery.drain(PATIENCE) == 0
         assert_in_order(tmp_path / "tables", [each for each in range(600) if each != 277])
         query = "SELECT batch_id, first_row, row_count, reason FROM dead_letters"
-        letters = plant.spool.read(lambda db: db.execute(query).fetchall())
+        letters = read_from(plant.spool, lambda db: db.execute(query).fetchall())
         assert letters == [(batch.batch_id, 77, 1, "poison")]
         searched = [stream.stats().poison_probes > 0 for stream in plant.delivery.streams]
         assert sorted(searched) == [False, False, True]

@@ -8,6 +8,7 @@ import os
 import pytest
 from support.columnar import message, tag
 from support.participants import Writes
+from support.read_spool import read_from
 from support.spooled_rows import random_rows
 
 from consumer.spool import FleetStore, Spool
@@ -61,7 +62,7 @@ def write(spool, *memories, server=SERVER):
 
 
 def kept(spool, server=SERVER):
-    births = spool.read(lambda db: list(store(server).births.read(db)))
+    births = read_from(spool, lambda db: list(store(server).births.read(db)))
     return [(each.birth.edge_node_id, each.birth.device_id) for each in births]
 
 
@@ -79,7 +80,7 @@ def hear(spool, at_us, *names):
 def test_births_take_a_quarter_of_the_spool_at_most(spool):
     write(spool, *(birth(f"N{number}", 3) for number in range(40)))
     query = "SELECT sum(length(payload)) FROM births"
-    [size] = spool.read(lambda db: db.execute(query).fetchone())
+    [size] = read_from(spool, lambda db: db.execute(query).fetchone())
     assert 9 * MIB < size <= SPOOL / 4
     assert spool.stats().used_bytes < SPOOL / 2
 
@@ -135,7 +136,7 @@ def test_who_speaks_and_takes_little_is_not_pushed_out_by_invented_nodes(spool):
 
 def test_births_without_room_in_a_full_file_leave_and_the_file_stays_within_its_bound(spool):
     write(spool, birth("A", 0.1))
-    [(page_bytes,)] = spool.read(lambda db: db.execute("PRAGMA page_size").fetchall())
+    [(page_bytes,)] = read_from(spool, lambda db: db.execute("PRAGMA page_size").fetchall())
     nearly_all = SPOOL - spool.stats().used_bytes - 3 * MIB
     ballast = bytes(nearly_all // 2 - 16 * page_bytes)  # in the file and in the log
     spool.write(lambda db: db.execute("INSERT INTO state VALUES ('ballast', ?)", (ballast,)))
@@ -173,7 +174,7 @@ def plant(spool, count):
 
 def restart(spool, sequence):
     fleet = Fleet()
-    slots = spool.read(lambda db: fleet.memory.restore(store().births.read(db), sequence))
+    slots = read_from(spool, lambda db: fleet.memory.restore(store().births.read(db), sequence))
     return fleet, slots
 
 
@@ -245,7 +246,7 @@ def test_births_are_read_back_a_few_at_a_time(spool):
 
     most = []
     fleet = Fleet()
-    spool.read(lambda db: fleet.memory.restore(watched(store().births.read(db)), b""))
+    read_from(spool, lambda db: fleet.memory.restore(watched(store().births.read(db)), b""))
     assert len(most) == 5
     assert max(most) <= 3
 
@@ -270,12 +271,12 @@ def test_of_messages_that_wait_over_a_restart_the_latest_are_kept_within_their_p
         )
     )
     lost = spool.write(lambda db: store().write_held(db, held, spool.space.room()))
-    again = spool.read(store().take_held)
+    again = read_from(spool, store().take_held)
     assert (lost, [each.message.received_us for each in again]) == (13, list(range(13, 20)))
-    accounts = spool.read(lambda db: dict(db.execute("SELECT account, amount FROM ledger")))
+    accounts = read_from(spool, lambda db: dict(db.execute("SELECT account, amount FROM ledger")))
     assert accounts == {"received": 20, "held": 7, "discarded:spool_full": 13}
     assert spool.write(lambda db: store().write_held(db, held, 0)) == 20
-    assert spool.read(store().take_held) == []
+    assert read_from(spool, store().take_held) == []
 
 
 def test_messages_that_cannot_be_read_are_counted_rather_than_kept_beyond_the_bound(spool):
@@ -283,7 +284,7 @@ def test_messages_that_cannot_be_read_are_counted_rather_than_kept_beyond_the_bo
     assert spool.write(lambda db: store().write_dead(db, dead, 5 * MIB)) == 1
     assert spool.write(lambda db: store().write_dead(db, dead, 0)) == 3
     query = "SELECT count(*) FROM dead_messages"
-    assert spool.read(lambda db: db.execute(query).fetchone()) == (2,)
+    assert read_from(spool, lambda db: db.execute(query).fetchone()) == (2,)
 
 
 def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.generated import seeds
+from support.read_spool import read_from
 from support.spooled_rows import TABLE, random_rows, rows_of, texts_in
 
 from consumer.errors import SpoolDamaged, SpoolError
@@ -204,8 +205,8 @@ def test_a_batch_whose_schema_is_lost_is_sent_only_if_the_schema_is_known_anyway
         else:
             assert content(spool) == {}
             assert spool.salvage.rows_set_aside == rows == spool.stats().dead_letters
-            [(error,)] = spool.read(
-                lambda db: db.execute("SELECT DISTINCT error FROM dead_letters")
+            [(error,)] = read_from(
+                spool, lambda db: db.execute("SELECT DISTINCT error FROM dead_letters")
             )
             assert "its schema" in error
 
@@ -271,8 +272,8 @@ def test_whatever_page_is_damaged_nothing_false_is_sent_and_what_is_missing_is_t
         with contextlib.suppress(SpoolDamaged), opened(path) as spool:
             salvage = salvage or spool.salvage
             seen = content(spool)
-            letters = spool.read(
-                lambda db: db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
+            letters = read_from(
+                spool, lambda db: db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
             )
             break
     assert seen.items() <= written.items()

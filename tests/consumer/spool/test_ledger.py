@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.participants import Writes
+from support.read_spool import read_from
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
@@ -62,8 +63,8 @@ class Books:
     @property
     def balance(self):
         waiting, spooled = self.ledger.waiting(), self.spool.pending()
-        found = self.spool.read(lambda db: read_balance(db, waiting, spooled))
-        assert found == self.spool.read(lambda db: read_balance(db, waiting))
+        found = read_from(self.spool, lambda db: read_balance(db, waiting, spooled))
+        assert found == read_from(self.spool, lambda db: read_balance(db, waiting))
         return found
 
     @property
@@ -236,10 +237,11 @@ def test_what_is_restored_a_second_time_was_received_a_second_time(books):
 def test_what_was_lost_is_known_also_where_nothing_can_be_written_yet(books):
     books.commit(books.receive(5, held=5))
     books.ledger = Ledger()
-    assert books.spool.read(lambda db: books.ledger.restored(db, SERVER, 2, later=True)) == 3
+    assert read_from(books.spool, lambda db: books.ledger.restored(db, SERVER, 2, later=True)) == 3
     assert books.messages == MessageBalance(5, 0, 2, 0, {"lost_when_killed": 3})
-    [(held,)] = books.spool.read(
-        lambda db: db.execute("SELECT amount FROM ledger WHERE account = 'held'").fetchall()
+    [(held,)] = read_from(
+        books.spool,
+        lambda db: db.execute("SELECT amount FROM ledger WHERE account = 'held'").fetchall(),
     )
     assert held == 5  # for a run that begins before it is written
     books.commit(books.receive(1, held=3))
@@ -269,6 +271,6 @@ def test_what_an_earlier_release_left_opens_the_ledger(tmp_path, monkeypatch):
     books = Books(spool)
     assert books.rows == RowBalance(produced=1, spooled=1)
     assert books.messages == MessageBalance(received=1, held=1)
-    [held] = spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db))
+    [held] = read_from(spool, lambda db: FleetStore(SERVER, GIB).take_held(db))
     assert held == HeldMessage(DATA._replace(received_us=1), None, Reason.DATA_BEFORE_BIRTH, kept=1)
     spool.close()

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 from support.participants import Writes
+from support.read_spool import read_from
 from support.spooled_rows import TABLE, random_rows
 
 from consumer.log_budget import LogBudget
@@ -125,7 +126,7 @@ def test_a_row_without_room_for_its_payload_is_kept_without_it(path):
         payload = b"x" * (MIB * 3 // 2)
         assert set_aside(spool, "poison", 3, 1_000, payload=payload) == [True] * 3
         query = "SELECT payload IS NOT NULL, topic FROM dead_letters ORDER BY 1 DESC"
-        kept = spool.read(lambda db: db.execute(query).fetchall())
+        kept = read_from(spool, lambda db: db.execute(query).fetchall())
         assert kept == [(1, "t"), (0, "t"), (0, "t")]
 
 

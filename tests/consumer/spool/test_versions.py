@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from support.read_spool import read_from
 
 from consumer.spool import KeptVersions, Spool
 from consumer.spool.versions import VERSIONS
@@ -23,7 +24,7 @@ def spool(tmp_path):
 
 def kept(spool):
     query = "SELECT key, length(value) FROM state WHERE key LIKE ?"
-    found = spool.read(lambda db: db.execute(query, (f"{VERSIONS}%",)).fetchall())
+    found = read_from(spool, lambda db: db.execute(query, (f"{VERSIONS}%",)).fetchall())
     return {key.removeprefix(VERSIONS): size for key, size in found}
 
 
