@@ -55,12 +55,12 @@ class BatchQueue:
 
     def pending_rows(self, table: str) -> int:
         """Rows of a table that are spooled and not yet acknowledged."""
-        with self._file.mutex:
+        with self._file.exclusive():
             return self._batches.pending_rows().get(table, 0)
 
     def pending(self) -> dict[str, int]:
         """Rows that are in the file, by table: also those whose trim was put off."""
-        with self._file.mutex:
+        with self._file.exclusive():
             rows = self._batches.pending_rows()
             for table, put_off in self._put_off.pending_rows().items():
                 rows[table] = rows.get(table, 0) + put_off
@@ -108,7 +108,7 @@ class BatchQueue:
 
     def trim(self, batch_ids: Iterable[int]) -> None:
         """Remove batches that are done with, or put that off: see `Spool.trim`."""
-        with self._file.mutex:
+        with self._file.exclusive():
             ids = list(batch_ids)
             if self._put_off.batches and not self._put_off.is_due():
                 self._put_off_trim(ids)
@@ -126,7 +126,7 @@ class BatchQueue:
 
     def catch_up(self) -> None:
         """Write what was put off, and take the reserve, if there is room."""
-        with self._file.mutex, contextlib.suppress(SpoolError):
+        with self._file.exclusive(), contextlib.suppress(SpoolError):
             if self._file.health.gone is not None:
                 return
             if self._put_off:

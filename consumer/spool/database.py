@@ -17,6 +17,7 @@ from consumer.spool.health import FileHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from consumer.spool.lock import FileLock
@@ -38,7 +39,6 @@ class Database:
     Attributes:
         path: the file.
         connection: to it; used inside of `reading` and `transaction`.
-        mutex: while it is held, no other thread reads or writes.
         health: whether the file is sound, and still there.
         closed: whether `close` was called.
     """
@@ -52,8 +52,8 @@ class Database:
         taken_back: Callable[[], None],
     ) -> None:
         self.connection = connection
-        self.mutex = threading.RLock()
-        self.health = FileHealth(path, lock, self.mutex, quota.pages)
+        self._mutex = threading.RLock()
+        self.health = FileHealth(path, lock, self._mutex, quota.pages)
         self.closed = False
         self.path = path
         self._lock = lock
@@ -74,6 +74,10 @@ class Database:
 
     # ------------------------------------------------------------------ reading and writing
 
+    def exclusive(self) -> AbstractContextManager[bool]:
+        """No other thread reads or writes meanwhile; whoever has it may enter again."""
+        return self._mutex
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Nobody else reads or writes; errors of SQLite say what they mean.
@@ -81,7 +85,7 @@ class Database:
         Raises:
             SpoolError: the file cannot be read, or is closed.
         """
-        with self.mutex:
+        with self._mutex:
             self._refuse_closed()
             try:
                 yield
@@ -97,7 +101,7 @@ class Database:
             SpoolDiskFull: its disk is full.
             SpoolError: it cannot be written.
         """
-        with self.mutex:  # and all that `reading` does, without another generator in between
+        with self._mutex:  # and all that `reading` does, without another generator in between
             self._refuse_closed()
             if (gone := self.health.gone) is not None:
                 raise SpoolFileGone(str(gone), kept=gone.kept)
@@ -170,7 +174,7 @@ class Database:
         try:
             return self.try_twice(write)
         except SpoolDiskFull:
-            with self.mutex:
+            with self._mutex:
                 if not self._quota.reserve.give_up():
                     raise
             return self.try_twice(write)

@@ -164,7 +164,7 @@ class DeadLetterQueue:
             SpoolError: the file cannot be written, or is closed.
         """
         again: Counter[str] = Counter()
-        with self._file.mutex:  # nobody may see the file changed and the count not
+        with self._file.exclusive():  # nobody may see the file changed and the count not
             with self._file.transaction():
                 letters = self._store.take_again()
                 for each in letters:
@@ -184,5 +184,5 @@ class DeadLetterQueue:
         return kept
 
     def _note_dropped(self, place: Place, reason: str, error: str) -> None:
-        with self._file.mutex:
+        with self._file.exclusive():
             self._store.note_dropped(place, reason, error)

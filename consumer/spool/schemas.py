@@ -43,7 +43,7 @@ class SchemaRegistry:
                     (schema_id, descriptor),
                 )
         except SpoolDiskFull:
-            with self._file.mutex:
+            with self._file.exclusive():
                 self._put_off.schemas[schema_id] = descriptor
         return schema_id
 

@@ -34,7 +34,7 @@ class SpoolSpace:
 
     def hold_back(self, size: int) -> None:
         """Keep so many of `max_bytes` from what is committed, until told otherwise."""
-        with self._file.mutex:
+        with self._file.exclusive():
             self._quota.held_back = size
 
     def has_room(self) -> bool:
@@ -47,7 +47,7 @@ class SpoolSpace:
 
     def note_full(self) -> None:
         """Count as full until there is room: an earlier run ended like that."""
-        with self._file.mutex:
+        with self._file.exclusive():
             self._quota.note_refusal(0)
 
     @property

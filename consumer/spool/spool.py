@@ -164,7 +164,7 @@ class Spool:
 
         The log stays as it is when the file is gone, or its disk full.
         """
-        with self._file.mutex:
+        with self._file.exclusive():
             if not self._file.closed:
                 self.catch_up()
                 left = sum(self._put_off.pending_rows().values())
@@ -258,7 +258,7 @@ class Spool:
             return spooled
 
         # Nobody may see the file changed and the count not.
-        with self._file.mutex, _telling(participants):
+        with self._file.exclusive(), _telling(participants):
             try:
                 if blobs and not spare and self._queue.waits and self.health.gone is None:
                     self._quota.keep_for_trims()
@@ -368,7 +368,7 @@ class Spool:
             change(db)
             self.state.write(state or {})
 
-        with self._file.mutex:
+        with self._file.exclusive():
             try:
                 self._file.write(both)
             except SpoolDiskFull:

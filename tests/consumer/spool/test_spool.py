@@ -450,9 +450,9 @@ class TestDeadLetters:
 
         def count_while_somebody_looks(*batch) -> None:
             def look() -> None:
-                seen.append(small._file.mutex.acquire(timeout=0.05))
+                seen.append(small._file._mutex.acquire(timeout=0.05))
                 if seen[-1]:
-                    small._file.mutex.release()
+                    small._file._mutex.release()
 
             other = threading.Thread(target=look)
             other.start()
