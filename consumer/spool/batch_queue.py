@@ -76,8 +76,8 @@ class BatchQueue:
         size = 0
         with self._file.reading():
             while True:
-                following = self._batches.following(table, batch_id)
-                for each in following:
+                before = batch_id
+                for each in self._batches.following(table, batch_id):
                     batch_id = each.batch_id
                     if found and size + each.size > limit_bytes:
                         return found
@@ -85,7 +85,7 @@ class BatchQueue:
                     if batch is not None:
                         found.append(batch)
                         size += each.size
-                if found or not following:
+                if found or batch_id == before:
                     return found
 
     def _read(self, batch_id: int) -> SpooledBatch | None:

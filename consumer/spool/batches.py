@@ -8,6 +8,7 @@ from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
 
 class Removed(NamedTuple):
@@ -96,14 +97,15 @@ class BatchStore:
         ).fetchone()
         return Stored(*row) if row else None
 
-    def following(self, table: str, batch_id: int) -> list[Entry]:
-        """Some batches of a table that follow one, in order."""
+    def following(self, table: str, batch_id: int) -> Iterator[Entry]:
+        """Some batches of a table that follow one, in order; looked up at once."""
         found = self._db.execute(
             "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
             "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
             (table, batch_id),
-        )
-        return [Entry(*row) for row in found]
+        ).fetchall()
+        # Made one by one: mostly few of them are wanted.
+        return map(Entry._make, found)
 
     def remove(self, batch_id: int) -> Removed | None:
         """Delete a batch; None if it is not there."""
