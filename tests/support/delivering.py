@@ -10,6 +10,7 @@ from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.zerobus import StreamOptions
 from consumer.spool import Spool
+from support.read_spool import read_from
 from support.services import PATIENCE, wait_until
 from support.tag_events import (
     CLIENT_ID,
@@ -72,7 +73,7 @@ class Plant:
     def dead_letters(self):
         """Batch id, row, reason and error of every record that was set aside."""
         query = "SELECT batch_id, first_row, reason, error FROM dead_letters ORDER BY 1, 2"
-        return self.spool.read(lambda db: db.execute(query).fetchall())
+        return read_from(self.spool, lambda db: db.execute(query).fetchall())
 
     def stats(self):
         return self.delivery.stats()

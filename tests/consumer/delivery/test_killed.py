@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support.read_spool import read_from
 from support.services import PATIENCE
 from support.tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
 
@@ -52,7 +53,7 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
             assert delivery.drain(PATIENCE) == 0
             assert delivery.stop(PATIENCE)
             query = "SELECT batch_id, first_row, row_count, reason FROM dead_letters ORDER BY 1"
-            letters = spool.read(lambda db: db.execute(query).fetchall())
+            letters = read_from(spool, lambda db: db.execute(query).fetchall())
     numbers = landed(tmp_path / "tables")
     assert committed == sorted(committed)
     assert committed[-1] <= last
