@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     )
     from sparkplug.metadata import TagMetadata
     from sparkplug.names import BD_SEQ
-    from sparkplug.payload import ValueKind, Values
-    from sparkplug.quality import QUALITY_NAMES
+    from sparkplug.payload import MEMBERS, ValueKind, Values, read_members, scalar_member
+    from sparkplug.quality import IMPLICIT, QUALITY_NAMES, quality_of_name
     from sparkplug.topics import (
         MAX_TOPIC_CHARACTERS,
         NAMESPACE,
@@ -131,8 +131,8 @@ else:
             ],
             "metadata": ["TagMetadata"],
             "names": ["BD_SEQ"],
-            "payload": ["ValueKind", "Values"],
-            "quality": ["QUALITY_NAMES"],
+            "payload": ["MEMBERS", "ValueKind", "Values", "read_members", "scalar_member"],
+            "quality": ["IMPLICIT", "QUALITY_NAMES", "quality_of_name"],
             "topics": [
                 "MAX_TOPIC_CHARACTERS",
                 "MessageType",
@@ -154,8 +154,10 @@ __all__ = [
     "COMMAND_QOS",
     "HEALABLE_GAPS",
     "HOST",
+    "IMPLICIT",
     "INTEGER_WIDTH",
     "MAX_TOPIC_CHARACTERS",
+    "MEMBERS",
     "NAMESPACE",
     "QUALITY_NAMES",
     "ROW_TYPES",
@@ -206,7 +208,10 @@ __all__ = [
     "is_shared",
     "parse_topic",
     "plain_levels",
+    "quality_of_name",
+    "read_members",
     "reason_in_words",
     "rebirth_command",
+    "scalar_member",
     "sight_of",
 ]

@@ -12,8 +12,10 @@ import lazy_loader
 if TYPE_CHECKING:
     from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
     from consumer.rows.encoded import EncodedRows
+    from consumer.rows.event_streams import BodyError, ReadBody, read_body
     from consumer.rows.metadata_versions import VersionStore
     from consumer.rows.sparkplug_events import EventRows, quarantine_events
+    from consumer.rows.stream_tags import StreamTags
     from consumer.rows.table import Table
     from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
     from consumer.rows.tag_columns import TagColumns
@@ -26,8 +28,10 @@ else:
         submod_attrs={
             "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
             "encoded": ["EncodedRows"],
+            "event_streams": ["BodyError", "ReadBody", "read_body"],
             "metadata_versions": ["VersionStore"],
             "sparkplug_events": ["EventRows", "quarantine_events"],
+            "stream_tags": ["StreamTags"],
             "table": ["Table"],
             "tables": ["COLUMNS", "SPARKPLUG_EVENTS", "TAG_EVENTS", "TAG_METADATA"],
             "tag_columns": ["TagColumns"],
@@ -42,10 +46,13 @@ __all__ = [
     "SPARKPLUG_EVENTS",
     "TAG_EVENTS",
     "TAG_METADATA",
+    "BodyError",
     "EncodedRows",
     "EventRows",
     "MetadataRows",
+    "ReadBody",
     "SourceNames",
+    "StreamTags",
     "Table",
     "TagColumns",
     "TagEvents",
@@ -54,5 +61,6 @@ __all__ = [
     "message_class",
     "normalize",
     "quarantine_events",
+    "read_body",
     "schema_id_of",
 ]

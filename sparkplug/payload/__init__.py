@@ -29,6 +29,8 @@ from sparkplug.payload.complex.parts import PartAssembler
 from sparkplug.payload.complex.templates import expand, quality_of
 from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
+from sparkplug.payload.json_members import scalar_member
+from sparkplug.payload.members import MEMBERS, read_members
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.payload.weight import (
@@ -49,6 +51,7 @@ __all__ = [
     "MAX_MEMBERS",
     "MAX_PATH_CHARACTERS",
     "MAX_TEMPLATE_BYTES",
+    "MEMBERS",
     "METRIC_MEMORY",
     "NAMES_PER_ROW",
     "DefinitionLibrary",
@@ -72,9 +75,11 @@ __all__ = [
     "metrics_together",
     "numbers",
     "quality_of",
+    "read_members",
     "read_payloads",
     "read_properties",
     "read_values",
+    "scalar_member",
     "text_of",
     "timestamps",
     "validity",
