@@ -94,7 +94,7 @@ class Inbox:
         self._senders: dict[int, Senders] = {}  # by server, as long
         self._taken_bytes = 0  # since the fair level was worked out
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
-        self._closed = False
+        self._closed = self._woken = False
         self._waits_for_more = False  # whoever takes, although its batch has waited long enough
         self._handed_at = self._hurried_until = -math.inf
         self._condition = threading.Condition()
@@ -357,6 +357,12 @@ class Inbox:
 
     # ------------------------------------------------------------------ out
 
+    def wake(self) -> None:
+        """Let `take` return at once: with nothing, unless a batch is due."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify()
+
     def close(self) -> None:
         """No more messages will come; `take` empties the queue, then returns None."""
         with self._condition:
@@ -364,20 +370,23 @@ class Inbox:
             self._condition.notify_all()
 
     def take(self, timeout: float, *, at_once: bool = False) -> InboxBatch | None:
-        """The next batch; empty when nothing came within `timeout` seconds.
+        """The next batch; empty when nothing came within `timeout` seconds, and when woken.
 
         Returns None when the inbox is closed and empty. `at_once`: as it is, though it might
         fill up.
         """
         with self._condition:
-            if not self._full and self._filling is None and not self._closed:
+            if not (self._full or self._filling is not None or self._closed or self._woken):
                 self._condition.wait(timeout)
             while not (self._full or self._filling is None or self._closed or at_once):
                 left = self._left(self._filling)
                 if left <= 0:
                     break
+                if self._woken:  # what is there fills up meanwhile
+                    self._woken = self._waits_for_more = False
+                    return InboxBatch()
                 self._condition.wait(left)
-            self._waits_for_more = False
+            self._woken = self._waits_for_more = False
             if self._full:
                 filled = self._full.popleft()
             elif self._filling is not None:

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from consumer.foreign import json_text
+from consumer.http.ingest import configured_source, ingest_routes
 from consumer.monitor import add_metrics, status_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def make_app(consumer: Consumer) -> FastAPI:
         """Everything that is counted, as one JSON object."""
         return _json(status_of(consumer), status_code=200)
 
+    app.include_router(ingest_routes(consumer, configured_source(consumer.configuration.http)))
     return app
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from consumer.delivery import DeliveryStats
     from consumer.monitor.number import Rows
     from consumer.monitor.snapshot import SideTable
-    from consumer.pipeline import BackPressure, Connection, Consumer, GapTotals
+    from consumer.pipeline import BackPressure, Connection, Consumer, GapTotals, Posts
     from consumer.spool import Balance, DeadLetterShare, MessageBalance, RowBalance, SpoolStats
     from sparkplug import Fleet
 
@@ -103,6 +103,31 @@ _GATE: Final[Rows[BackPressure]] = {
     ),
     "gate_closings": Counter(
         "how often it closed", lambda it: it.closings, "closings", label="reason"
+    ),
+}
+
+_INGEST: Final[Rows[Posts]] = {
+    "ingest_posts": Counter(
+        "posts that were answered, by HTTP status", lambda it: dict(it.statuses), label="status"
+    ),
+    "ingest_events_accepted": Counter(
+        "events over HTTP that were committed", lambda it: it.accepted, "events_accepted"
+    ),
+    "ingest_events_dropped": Counter(
+        "events over HTTP that were not, in posts that can be read",
+        lambda it: dict(it.dropped),
+        "events_dropped",
+        label="reason",
+    ),
+    "ingest_posts_under_way": Gauge(
+        "posts that are read, or wait for their commit", lambda it: it.under_way, "posts_under_way"
+    ),
+    "ingest_bytes": Gauge("bytes of their bodies", lambda it: it.bytes, "bytes"),
+    "ingest_wait_seconds": Counter(
+        "time for which posts waited for their commits, all together",
+        lambda it: it.wait_seconds,
+        "wait_seconds",
+        digits=3,
     ),
 }
 
@@ -284,6 +309,7 @@ NUMBERS: Final[tuple[Numbers[Snapshot, Any], ...]] = (
     Numbers(lambda now: now.letters, _LETTERS, ("kind",)),
     Numbers(lambda now: now.letters_of_rows, _ROW_LETTERS, ("kind",)),
     Numbers(lambda now: now.gate, _GATE, status="gate"),
+    Numbers(lambda now: {(): now.consumer.posts}, _INGEST, status="ingest"),
     Numbers(lambda now: now.servers, _SERVER, ("server",), "servers[]"),
     Numbers(lambda now: {(): now.fleets}, _FLEETS),
     Numbers(lambda now: {(): now.consumer.gaps}, _GAPS, status="gaps"),

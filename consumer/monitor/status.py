@@ -54,6 +54,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
             for (table,), side in (now.side or {}).items()
         ],
         "gate": consumer.back_pressure.status() | numbers["gate", ()],
+        "ingest": numbers["ingest", ()],
         "streams": [
             _stream(place, stats) | numbers["streams[]", place]
             for place, stats in now.streams.items()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
 from consumer.pipeline.taken import committed, in_pieces, rows_in
+from consumer.rows import EncodedRows
 from consumer.spool import NewBatch
 from sparkplug import Reason
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from consumer.pipeline.parts import Parts
     from consumer.pipeline.taken import Piece, Taken
+    from consumer.rows import TagEvents
     from consumer.spool import Participant, SpooledBatch
 
 _BIRTH_LEFT: Final = "birth_not_kept"
@@ -206,6 +208,27 @@ class Commits:
             )
         )
         committed(piece)
+        self._deliveries.submit(spooled)
+
+    def commit_rows(self, events: TagEvents, participant: Participant) -> None:
+        """One transaction for rows that no MQTT server is the source of.
+
+        They have arrival numbers from `next_arrival` on. No room is made for them, and none is
+        used that is kept for others: whoever sent them can send them again.
+
+        Raises:
+            SpoolFull: they do not fit.
+        """
+        arrived_us, batches, start = events.observations.received_us, [], 0
+        for part in events.encode():
+            rows = EncodedRows(part, arrived_us=int(arrived_us[start]))
+            batches.append(NewBatch(self._table, self._side.schema_id(self._table), rows))
+            start += len(rows)
+        following = self.next_arrival + start
+        started = time.perf_counter()
+        spooled = self._spool.commit(batches, [participant], state={ARRIVAL_KEY: following})
+        self.next_arrival = following
+        self._telemetry.add_spooled(time.perf_counter() - started)
         self._deliveries.submit(spooled)
 
     def _batches_of(self, piece: Piece) -> list[NewBatch]:

@@ -21,8 +21,10 @@ from consumer.pipeline.back_pressure import BackPressure
 from consumer.pipeline.commits import Commits
 from consumer.pipeline.decoding import Decoding
 from consumer.pipeline.gaps import GapTotals
+from consumer.pipeline.ingest import Ingest
 from consumer.pipeline.overflow import Overflow
 from consumer.pipeline.parts import Parts
+from consumer.pipeline.posts import Busy, Posts
 from consumer.pipeline.rebirths import Rebirths
 from consumer.pipeline.side_tables import SideTables
 from consumer.pipeline.source import Source, join_sites
@@ -122,7 +124,24 @@ class Consumer:
             freed=FreedMemory(configuration.limits.memory, time.monotonic),
         )
         self.commits = Commits(parts, first_arrival)
-        self.decoding = Decoding(parts, self.commits)
+        self.posts = Posts(self._busy, intake.wake, configuration.limits.memory)
+        ingest = Ingest(
+            zerobus.table, self.posts, self.commits, telemetry, lambda: self._no_room is None
+        )
+        self.decoding = Decoding(parts, self.commits, ingest)
+
+    @property
+    def _no_room(self) -> Busy | None:
+        """Why posts may not use the spool now; None while they may."""
+        if not self.back_pressure.is_open:
+            return Busy.GATE_CLOSED
+        return Busy.SPOOL_FULL if self.overflow.active or self.watch.above else None
+
+    def _busy(self) -> Busy | None:
+        """Why no post is let in now: MQTT, which cannot wait, goes first."""
+        if 2 * self.intake.queued_bytes > self.configuration.limits.budget.queue_bytes:
+            return Busy.QUEUE_HALF_FULL
+        return self._no_room
 
     @property
     def unmended_nodes(self) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from sparkplug import Reason
 
 if TYPE_CHECKING:
     from consumer.pipeline.commits import Commits
+    from consumer.pipeline.ingest import Ingest
     from consumer.pipeline.parts import Parts
     from consumer.pipeline.source import Source
     from sparkplug import Decoded
@@ -35,7 +36,7 @@ class Decoding:
     Everything that changes with a batch is changed here, between two commits.
     """
 
-    def __init__(self, parts: Parts, commits: Commits) -> None:
+    def __init__(self, parts: Parts, commits: Commits, ingest: Ingest) -> None:
         self._table = parts.table
         self._portions = Portions(parts.intake, parts.sources)
         self._connections = parts.connections
@@ -50,6 +51,7 @@ class Decoding:
         self._back_pressure = parts.back_pressure
         self._rebirths = parts.rebirths
         self._commits = commits
+        self._ingest = ingest
         self._freed = parts.freed
         budget = parts.telemetry.log_budget
         self._alarm_logs = {source: AlarmLog(source.name, budget) for source in parts.sources}
@@ -66,6 +68,7 @@ class Decoding:
                     self._overflow.look(self._sources)
                     self._take_whatever_it_is(portion)
                     self._see_to_the_rest()
+            self._ingest.take_leave()
             self._take_leave()
         except (SpoolDamaged, SpoolFileGone) as error:
             _LOG.error("decoding ended: %s", error)
@@ -73,9 +76,12 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
+        finally:
+            self._ingest.close()
 
     def _see_to_the_rest(self) -> None:
         """Do what is due from time to time, also while one giant follows the other."""
+        self._ingest.take_in()
         self._freed.look()
         self._watch.look()
         self._tend_gate()
@@ -143,6 +149,7 @@ class Decoding:
                         with self._ledger.aside():
                             for others in beside:
                                 self._take_whatever_it_is(others)
+                        self._ingest.take_in()
                         self._taken = taken
         finally:
             beside.end()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
     from consumer.spool.layout import latest_us
-    from consumer.spool.ledger import Ledger
+    from consumer.spool.ledger import HTTP_SOURCE, Ledger, entry_of_posts
     from consumer.spool.lock import holder_of, refuse_foreign
     from consumer.spool.opening import damaged_files
     from consumer.spool.shares import LetterKind, dead_letter_shares
@@ -58,7 +58,7 @@ else:
             "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
             "gaps": ["GapStore", "HOUR_US", "HourlySums", "LastHeard"],
             "layout": ["latest_us"],
-            "ledger": ["Ledger"],
+            "ledger": ["HTTP_SOURCE", "Ledger", "entry_of_posts"],
             "lock": ["holder_of", "refuse_foreign"],
             "opening": ["damaged_files"],
             "shares": ["LetterKind", "dead_letter_shares"],
@@ -78,6 +78,7 @@ else:
 
 __all__ = [
     "HOUR_US",
+    "HTTP_SOURCE",
     "Balance",
     "DeadLetter",
     "DeadLetterShare",
@@ -106,6 +107,7 @@ __all__ = [
     "damaged_files",
     "dead_letter_shares",
     "dead_letters_of",
+    "entry_of_posts",
     "holder_of",
     "latest_us",
     "read_balance",

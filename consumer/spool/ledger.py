@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from consumer.spool.accounts import (
     DECODED,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from consumer.spool.accounts import Key
     from consumer.spool.types import Transaction
     from sparkplug import Decoded
+
+HTTP_SOURCE: Final = "http"
+"""Stands for a server: the messages of this one are events that came over HTTP."""
 
 
 class Ledger(Participant):
@@ -212,3 +215,32 @@ class _Piece(Participant):
     def committed(self) -> None:
         # The rest of the batch is booked without them.
         self._ledger.rows(self._table, -self._rows)
+
+
+def entry_of_posts(table: str, accepted: int, dropped: Mapping[str, int]) -> Participant:
+    """A participant for the commit of events that came over HTTP, each a row.
+
+    Args:
+        table: of the rows.
+        accepted: how many events are rows of the commit.
+        dropped: how many others came with them, by reason.
+    """
+    scope = MESSAGES + HTTP_SOURCE
+    return _Entry(
+        {
+            (scope, RECEIVED): accepted + sum(dropped.values()),
+            (scope, DECODED): accepted,
+            **{(scope, DISCARDED + reason): count for reason, count in dropped.items()},
+            (ROWS + table, PRODUCED): accepted,
+        }
+    )
+
+
+class _Entry(Participant):
+    """Amounts that are known when the commit begins."""
+
+    def __init__(self, amounts: Mapping[Key, int]) -> None:
+        self._amounts = amounts
+
+    def write(self, db: Transaction, _room: Callable[[], int]) -> None:
+        post(db, self._amounts)
