@@ -12,8 +12,9 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from consumer.foreign import json_text
@@ -59,6 +60,17 @@ _TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POST
 _OF_OUTCOME: Final = {Outcome.NO_ROOM: Busy.SPOOL_FULL, Outcome.STOPPED: Busy.STOPPING}
 
 
+_ERRORS: Final = {
+    400: "bad_request",
+    413: "too_large",
+    415: "bad_request",
+    429: "too_many",
+    500: "failure",
+    503: "unavailable",
+}
+"""The key `error` of an answer, by status."""
+
+
 class _Answer(NamedTuple):
     """A status, the JSON of the body, and after how many seconds to try again, if that helps."""
 
@@ -70,11 +82,12 @@ class _Answer(NamedTuple):
 class _NotTaken(Exception):  # noqa: N818 - an answer, not a failure
     """Raised where it is known that nothing of a post is taken."""
 
-    def __init__(
-        self, status: int, error: str, detail: str, retry_after: int | None = None
-    ) -> None:
+    def __init__(self, status: int, detail: str, busy: Busy | None = None) -> None:
         super().__init__(detail)
-        self.answer = _Answer(status, {"error": error, "detail": detail}, retry_after)
+        body = {"error": _ERRORS[status], "detail": detail}
+        if busy is not None:
+            body["reason"] = str(busy)
+        self.answer = _Answer(status, body, None if busy is None else _RETRY_SECONDS[busy])
 
 
 def configured_source(http: Http) -> Callable[[Request], str]:
@@ -140,16 +153,14 @@ class _Ingest:
                 answer = error.answer
                 await body.pass_by()
         except ClientDisconnect:
-            answer = _Answer(400, {"error": "bad_request", "detail": "the body did not come"})
+            answer = _NotTaken(400, "the body did not come").answer
         statuses[str(answer.status)] += 1
         return answer
 
     async def _take(self, request: Request, source: str, body: _Body) -> _Answer:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
-            raise _NotTaken(
-                415, "unsupported", "Content-Encoding is not understood; send the JSON as it is"
-            )
+            raise _NotTaken(415, "Content-Encoding is not understood; send the JSON as it is")
         _check_length(request.headers.get("content-length", ""))
         busy = self._posts.admit()
         if busy is not None:
@@ -169,8 +180,8 @@ class _Ingest:
                 return await asyncio.to_thread(read_body, body, received_us)
         except BodyError as error:
             if error.too_large:
-                raise _NotTaken(413, "too_large", str(error)) from error
-            raise _NotTaken(400, "bad_request", f"the body is {error}") from error
+                raise _NotTaken(413, str(error)) from error
+            raise _NotTaken(400, f"the body is {error}") from error
 
     async def _commit(self, read: ReadBody, source: str, size: int) -> _Answer:
         if not read.events:
@@ -188,7 +199,7 @@ class _Ingest:
         if outcome is Outcome.COMMITTED:
             return _Answer(200, _account(read))
         if outcome is Outcome.FAILED:
-            raise _NotTaken(500, "failed", "nothing was committed; the log of the consumer has why")
+            raise _NotTaken(500, "nothing was committed; the log of the consumer has why")
         raise _too_busy(_OF_OUTCOME[outcome])
 
     def _nothing_to_commit(self, read: ReadBody) -> _Answer:
@@ -240,14 +251,13 @@ def _check_length(declared: str) -> None:
 def _too_large() -> _NotTaken:
     return _NotTaken(
         413,
-        "too_large",
         f"a body has at most {MOST_BODY_BYTES >> 20} MiB; send fewer events at a time",
     )
 
 
 def _too_busy(busy: Busy) -> _NotTaken:
     status = 429 if busy in _TOO_MUCH_AT_A_TIME else 503
-    return _NotTaken(status, str(busy), _WHY_BUSY[busy], _RETRY_SECONDS[busy])
+    return _NotTaken(status, _WHY_BUSY[busy], busy)
 
 
 def _settle(committed: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -103,7 +103,6 @@ class Refusal(StrEnum):
     TAG_PATH_TOO_LONG = "tag_path_too_long"
     NUMBER_OUT_OF_RANGE = "number_out_of_range"
     VALUE_NOT_SCALAR = "value_not_scalar"
-    SPOOL_FULL = "spool_full"
 
 
 class Note(StrEnum):
@@ -322,8 +321,10 @@ def _refusal_of(path: str, value: Any, datatype: int) -> Refusal | None:
         return Refusal.TAG_PATH_TOO_LONG
     if not path or path[-1] in "/]":
         return Refusal.TAG_PATH_MISSING
-    if type(value) is int and not -(2**63) <= value <= _UINT64 and datatype not in _FLOATING:
-        return Refusal.NUMBER_OUT_OF_RANGE
+    if type(value) is int and not -(2**63) <= value <= _UINT64:
+        most = 2**1023 if datatype in _FLOATING else 0
+        if abs(value) > most:
+            return Refusal.NUMBER_OUT_OF_RANGE
     return None
 
 
