@@ -13,6 +13,7 @@ from faults.catalogue import SCENARIOS, play
         "killed_consumer",
         "killed_among_births",
         "killed_between_pieces",
+        "killed_between_post_and_answer",
         "killed_zerobus",
         "killed_broker",
     ],
