@@ -77,7 +77,7 @@ format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup broker ## From end to end, speed, spool, and an outage of five minutes (about eighteen in all); writes bench/results.json
+bench: setup broker ## From end to end, speed, spool, and an outage of five minutes (about twenty-one in all); writes bench/results.json
 	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python bench/run.py
 

@@ -13,6 +13,7 @@ from end_to_end.gateway import Gateway, metric
 from end_to_end.world import world
 
 PAGE = Path(__file__).parents[2] / "docs" / "event-streams.md"
+PATH = "Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}"
 KEY = "the-key-of-the-gateway"
 
 
@@ -22,7 +23,7 @@ def system(tmp_path_factory):
     with world(
         directory,
         http={"token": KEY, "source_system_id": "gateway-7"},
-        normalize={"tag_path": "[default]Edge Nodes/{group_id}/{edge_node_id}/{device_id}/{metric}"},
+        normalize={"tag_path": f"[default]{PATH}"},
     ) as system:
         system.consumer.start_ready()
         yield system
