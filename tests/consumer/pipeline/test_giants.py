@@ -18,8 +18,9 @@ from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
 from consumer.errors import SpoolFull
-from consumer.pipeline import commits
+from consumer.pipeline import Outcome, Post, commits
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
+from consumer.rows import read_body
 from sparkplug.messages import Message, MessageBatch
 
 TAGS = 60
@@ -118,6 +119,25 @@ def test_between_the_pieces_of_a_giant_the_data_of_others_goes_on(consumer):
     assert [row.metric_name for row in of_node(rows[before:], "Giant")] == NAMES
     assert consumer.balance().balanced
     assert consumer.balance().messages["plant"].decoded == 5
+
+
+def test_between_the_pieces_of_a_giant_posts_are_committed(consumer):
+    before = born(consumer)
+    answers = []
+
+    def post(number):
+        if number == 1:
+            body = read_body(b'[{"tagPath": "Posted", "value": 1}]', SENT * 1000)
+            consumer.posts.offer(Post("http", body, 100, answers.append))
+
+    with after_each_commit(consumer, post):
+        hear(consumer, giant(1))
+    rows = rows_of(consumer)
+    assert answers == [Outcome.COMMITTED]
+    assert numbered(rows)
+    names = [row.metric_name for row in rows[before:]]
+    assert 0 < names.index("Posted") < TAGS // 2
+    assert consumer.balance().balanced
 
 
 def test_others_of_the_same_batch_do_not_wait_for_a_giant_either(consumer):
