@@ -125,7 +125,7 @@ def ingest_routes(consumer: Consumer, source_of: Callable[[Request], str]) -> AP
         return Response(json_text(answer.body), answer.status, headers, "application/json")
 
     for path in PATHS:
-        router.add_api_route(path, post, methods=["POST"], response_class=Response)
+        router.add_route(path, post, methods=["POST"])
     return router
 
 
@@ -166,9 +166,8 @@ class _Ingest:
         if busy is not None:
             raise _too_busy(busy)
         try:
-            content = await body.read()
-            read = await self._read(content, time.time_ns() // 1_000)
-            return await self._commit(read, source, len(content))
+            read = await self._read(await body.read(), time.time_ns() // 1_000)
+            return await self._commit(read, source, body.held)
         finally:
             self._posts.leave(body.held)
 

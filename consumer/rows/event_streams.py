@@ -30,8 +30,8 @@ _TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_NUMBER: Final = re.compile(_TEXT.pattern + rb"|-?\b(?:NaN|Infinity)\b", re.DOTALL)
 
 _NOT_JSON: Final = (b"NaN", b"Infinity", rb"\ud", rb"\uD")
-_MOST_QUOTES: Final = 40 * MOST_EVENTS
-"""Each text is looked at, and takes its time."""
+_MOST_TEXTS: Final = 40 * MOST_EVENTS
+"""Quotes, and escapes, of a body that is mended: each is looked at, and takes its time."""
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
 )
@@ -210,12 +210,15 @@ def read_body(body: bytes, received_us: int) -> ReadBody:
     if body.count(b",") > _MOST_SEPARATORS and _TEXT.sub(b"", body).count(b",") > _MOST_SEPARATORS:
         raise BodyError(f"more than {MOST_EVENTS} events; send fewer at a time", too_large=True)
     events, refused = _decoded(body)
-    if len(events) > MOST_EVENTS:
-        raise BodyError(
-            f"{len(events)} events are more than {MOST_EVENTS}; send fewer at a time",
-            too_large=True,
-        )
+    _refuse_more_than_may_be(len(events))
     return _read(events, ReadBody(Events(received_us), refused))
+
+
+def _refuse_more_than_may_be(events: int) -> None:
+    if events > MOST_EVENTS:
+        raise BodyError(
+            f"{events} events are more than {MOST_EVENTS}; send fewer at a time", too_large=True
+        )
 
 
 def _decoded(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
@@ -225,7 +228,7 @@ def _decoded(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
     except msgspec.ValidationError:
         return _one_by_one(body)
     except msgspec.DecodeError as error:
-        if any(each in body for each in _NOT_JSON) and body.count(b'"') <= _MOST_QUOTES:
+        if any(each in body for each in _NOT_JSON) and _is_plain_enough(body):
             plain = _NO_NUMBER.sub(_as_json, body)
             if plain != body:
                 return _decoded(plain)
@@ -233,6 +236,11 @@ def _decoded(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
     return (list(found) if isinstance(found, list) else [found]), []
+
+
+def _is_plain_enough(body: bytes) -> bool:
+    """Whether to look at each text of a body takes no longer than it may."""
+    return max(body.count(b'"'), body.count(b"\\")) <= _MOST_TEXTS
 
 
 def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
@@ -247,6 +255,7 @@ def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
         raise BodyError(f"no JSON: {error}") from error
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
+    _refuse_more_than_may_be(len(parts))
     events: list[_Event | None] = []
     refused: list[Refused] = []
     for index, part in enumerate(parts):

@@ -60,7 +60,7 @@ SCENARIOS = {
         kills.killed_between_pieces, Size(times=2), Soak(seconds_each=4.0, least_times=20)
     ),
     "killed_between_post_and_answer": Scenario(
-        posts.killed_between_post_and_answer, Size(times=20), Soak(seconds_each=2.5, least_times=20)
+        posts.killed_between_post_and_answer, Size(times=4), Soak(seconds_each=2.5, least_times=20)
     ),
     "killed_zerobus": Scenario(
         kills.killed_zerobus, Size(times=3), Soak(seconds_each=1.5, least_times=20)

@@ -303,6 +303,7 @@ def test_a_number_too_large_for_an_integer_may_be_a_double():
         b'[{"tagPath":"\xff","value":1}]',
         b'[{"tagPath":"a","value":nan}]',
         b'""' * 1_000_000 + b"NaN",
+        b'[{"tagPath":"a","value":NaN,"x":"' + rb"\ud800" * 500_000 + b'"}]',
     ],
 )
 def test_what_is_no_json_of_events_is_refused_as_a_whole(body):
@@ -316,10 +317,11 @@ def test_what_is_no_json_of_events_is_refused_as_a_whole(body):
     [
         b"[" + b'{"tagPath":"a"},' * MOST_EVENTS + b'{"tagPath":"a"}]',
         b"[" + b"1," * 4_000_000 + b"1]",
+        b"[" + b"1," * 300_000 + b"1]",
         b'[{"tagPath":"a","value":[' + b"[]," * 3_000_000 + b"[]]}]",
         b"[" + b"{}," * 2_000_000 + b"{}]",
     ],
-    ids=["events", "numbers", "lists", "objects"],
+    ids=["events", "numbers", "fewer", "lists", "objects"],
 )
 def test_a_body_of_too_many_things_is_refused_before_they_are_made(body):
     with pytest.raises(BodyError) as caught:
