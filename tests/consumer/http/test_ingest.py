@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import threading
+import time
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from support.event_stream import body_of, decoded, event
 from support.hand_fed import Courier, Shelf, consuming
 from support.services import PATIENCE, wait_until
 
+from consumer.broker import BatchLimits, Inbox
 from consumer.errors import SpoolFull
 from consumer.http import HttpServer, app
 from consumer.http.ingest import PATHS
@@ -28,9 +30,9 @@ SECRET = "s3cr3t-value"
 
 
 @contextlib.contextmanager
-def serving(directory, **sections):
+def serving(directory, intake=None, **sections):
     configuration = unconnected.configuration(directory, shutdown_timeout="0s", **sections)
-    shelf = Shelf()
+    shelf = intake or Shelf()
     with consuming(configuration, shelf, Courier(configuration.servers[0])) as consumer:
         server = HttpServer(consumer, ("127.0.0.1", 0))
         server.start()
@@ -350,6 +352,16 @@ def test_posts_at_the_same_time_share_a_commit(served):
     assert together(served, [event(f"Tag {n}") for n in range(20)]) == [200] * 20
     assert served.batches() == before + 1
     assert len(served.rows()) == 20
+
+
+def test_a_post_does_not_wait_until_a_batch_of_mqtt_has_filled_up(tmp_path):
+    limits = BatchLimits(1000, 1 << 20, max_delay=10 * PATIENCE, quiet_delay=10 * PATIENCE)
+    inbox = Inbox(1 << 20, limits, time.monotonic)
+    with serving(tmp_path, inbox) as served:
+        inbox.put(0, message("NBIRTH", tag("Ramp", 0)))
+        for number in range(3):
+            assert served.post(event(f"Tag {number}")).status_code == 200
+        assert [row["message_type"] for row in served.rows()] == ["HTTP"] * 3
 
 
 def test_posts_of_several_sources_keep_theirs_in_one_commit(tmp_path, monkeypatch):
