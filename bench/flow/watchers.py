@@ -23,7 +23,8 @@ class Options:
     subscribers: int
 
 
-async def _poll(port: int, seen: Counter[str]) -> None:
+async def _poll(port: int, begin: float, seen: Counter[str]) -> None:
+    await asyncio.sleep(begin)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         writer.write(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -50,7 +51,10 @@ async def _subscribe(port: int, seen: Counter[str]) -> None:
 async def _watch(options: Options) -> dict[str, int]:
     seen: Counter[str] = Counter()
     people = [
-        *(asyncio.create_task(_poll(options.port, seen)) for _ in range(options.polling)),
+        *(
+            asyncio.create_task(_poll(options.port, number / options.polling, seen))
+            for number in range(options.polling)
+        ),
         *(asyncio.create_task(_subscribe(options.port, seen)) for _ in range(options.subscribers)),
     ]
     await asyncio.to_thread(sys.stdin.read)
