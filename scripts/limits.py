@@ -23,7 +23,7 @@ MOST_METHODS: Final = 15
 MOST_PARAMETERS: Final = 8
 
 LARGER: Final = {
-    # The delivery of a table, before its parts are one value.
+    # What a table's delivery is made of. Three are clocks and chance, given by tests alone.
     "consumer/delivery/table.py TableDelivery.__init__",
 }
 

@@ -32,8 +32,8 @@ from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
 from consumer.broker.handshake import (
     LOOP_TIMEOUT,
     Handshake,
-    Subscription,
     Subscriptions,
+    WantedFilter,
     disconnect,
     read_until,
     say,
@@ -367,12 +367,12 @@ class BrokerConnection:
         A server may refuse births that it keeps, and its count of drops.
         """
         own = [self.own_state.topic] if self.own_state.is_active else []
-        wanted = [Subscription(topic, SUBSCRIBE_QOS) for topic in [*own, *self.server.topics]]
+        wanted = [WantedFilter(topic, SUBSCRIBE_QOS) for topic in [*own, *self.server.topics]]
         if not self._certificates:
             return Subscriptions(wanted, [])
         kept = [CERTIFICATE_PREFIX + topic for topic in self.server.topics]
-        welcome = [Subscription(topic, SUBSCRIBE_QOS) for topic in kept]
-        return Subscriptions(wanted, [*welcome, Subscription(DROPPED_TOPIC, 0)])
+        welcome = [WantedFilter(topic, SUBSCRIBE_QOS) for topic in kept]
+        return Subscriptions(wanted, [*welcome, WantedFilter(DROPPED_TOPIC, 0)])
 
     def _take_message(self, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
         """One message from the socket. Never raises: that would end the connection."""

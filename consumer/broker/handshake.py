@@ -33,7 +33,7 @@ _REFUSALS: Final = {
 }
 
 
-class Subscription(NamedTuple):
+class WantedFilter(NamedTuple):
     """A topic filter, and the highest QoS in which its messages are wanted."""
 
     topic: str
@@ -43,11 +43,11 @@ class Subscription(NamedTuple):
 class Subscriptions(NamedTuple):
     """What a connection asks for: `welcome` is what the server may refuse."""
 
-    wanted: Sequence[Subscription]
-    welcome: Sequence[Subscription]
+    wanted: Sequence[WantedFilter]
+    welcome: Sequence[WantedFilter]
 
     @property
-    def all(self) -> list[Subscription]:
+    def all(self) -> list[WantedFilter]:
         """Everything that is asked for, what is wanted first."""
         return [*self.wanted, *self.welcome]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consumer.spool import SpooledBatch
 
 
-class Sender(Protocol):
+class InterruptedStream(Protocol):
     """What a bisection needs of the stream whose calls were lost."""
 
     @property
@@ -57,7 +57,7 @@ class Bisection:
         suspects: its calls.
     """
 
-    def __init__(self, sender: Sender, parts: PartsOfStream, suspects: Suspects) -> None:
+    def __init__(self, sender: InterruptedStream, parts: PartsOfStream, suspects: Suspects) -> None:
         self._sender = sender
         self._parts = parts
         self._suspects = suspects

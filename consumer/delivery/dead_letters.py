@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from consumer.delivery.stats import DeliveryStats
 
 
-class DeadLetters:
+class LettersOfStream:
     """Keeps rows of one stream in the spool's dead letters.
 
     Args:
@@ -55,15 +55,14 @@ class DeadLetters:
         """Make a dead letter of a record; False when it was one before a crash."""
         shared, batch = self._shared, record.batch
         [encoded] = record.records()
-        origin = shared.recent.origin(encoded, shared.spool.schemas.descriptor(batch.schema_id))
+        descriptor = shared.spool.schemas.descriptor(batch.schema_id)
         kept = shared.spool.letters.set_aside(
             batch,
             record.start,
             record.stop,
             reason=reason.value,
             error=error,
-            topic=origin.topic,
-            payload=origin.payload,
+            origin=shared.recent.origin(encoded, descriptor),
         )
         self._stats.rows_set_aside += kept
         return kept

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
 from consumer.rows import message_class
+from consumer.spool import Origin
 from sparkplug import MessageType
 from sparkplug.pb import sparkplug_b_pb2
 
@@ -24,13 +25,6 @@ _MAX_BYTES: Final = 16 << 20
 _MESSAGE_OVERHEAD: Final = 250
 _TOPIC_COLUMNS: Final = ("group_id", "message_type", "edge_node_id", "device_id")
 _OF_SPARKPLUG: Final = frozenset(map(str, MessageType))
-
-
-class Origin(NamedTuple):
-    """Topic and payload of a message, each None where it is not known."""
-
-    topic: str | None = None
-    payload: bytes | None = None
 
 
 class Origins:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from consumer.delivery.blame import TableBlame
-    from consumer.delivery.dead_letters import DeadLetters
+    from consumer.delivery.dead_letters import LettersOfStream
     from consumer.delivery.health import StreamHealth
-    from consumer.delivery.progress import Progress
+    from consumer.delivery.progress import StreamProgress
     from consumer.delivery.shared import SharedOfTable
 
 
@@ -29,6 +29,6 @@ class PartsOfStream:
 
     shared: SharedOfTable
     health: StreamHealth
-    progress: Progress
-    letters: DeadLetters
+    progress: StreamProgress
+    letters: LettersOfStream
     blame: TableBlame

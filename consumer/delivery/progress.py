@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from consumer.spool import SpooledBatch
 
 
-class Progress:
+class StreamProgress:
     """Counts what one stream sends and settles, and lets settled batches leave the spool.
 
     Owned by the thread of the stream; others use `told` alone.

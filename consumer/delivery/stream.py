@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.delivery.bisection import Bisection
 from consumer.delivery.blame import TableBlame
-from consumer.delivery.dead_letters import DeadLetters
+from consumer.delivery.dead_letters import LettersOfStream
 from consumer.delivery.health import StreamHealth
 from consumer.delivery.in_flight import InFlight
 from consumer.delivery.open_stream import Mailbox, OpenStream
 from consumer.delivery.parts import PartsOfStream
-from consumer.delivery.progress import Progress
+from consumer.delivery.progress import StreamProgress
 from consumer.delivery.slow_start import SlowStart
 from consumer.delivery.stats import DeliveryStats, StreamState
 from consumer.delivery.supply import Supply
@@ -59,8 +59,8 @@ class StreamSender:
         self._health = StreamHealth(
             shared.table, name, shared.options, shared.clock, shared.chance, stats=self._stats
         )
-        self._progress = Progress(shared, self._health, self._stats)
-        self._letters = DeadLetters(shared, self._health, self._stats)
+        self._progress = StreamProgress(shared, self._health, self._stats)
+        self._letters = LettersOfStream(shared, self._health, self._stats)
         self._blame = TableBlame()
         self._in_flight = InFlight(shared.options.limits)
         self._slow = SlowStart()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from consumer.delivery.in_flight import InFlight
-    from consumer.delivery.progress import Progress
+    from consumer.delivery.progress import StreamProgress
     from consumer.delivery.shared import SharedOfTable
 
 # Bounds what many tiny batches cost beside their rows.
@@ -30,7 +30,7 @@ class Supply:
     """
 
     def __init__(
-        self, shared: SharedOfTable, index: int, in_flight: InFlight, progress: Progress
+        self, shared: SharedOfTable, index: int, in_flight: InFlight, progress: StreamProgress
     ) -> None:
         self.look_again_in: float | None = None
         """Seconds after `load` when there may be more, even if nobody says so."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from consumer.spool.types import (
         DeadLetterShare,
         NewBatch,
+        Origin,
         Participant,
         SpooledBatch,
         SpoolStats,
@@ -66,6 +67,7 @@ else:
             "types": [
                 "DeadLetterShare",
                 "NewBatch",
+                "Origin",
                 "Participant",
                 "SpoolStats",
                 "SpooledBatch",
@@ -96,6 +98,7 @@ __all__ = [
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
+    "Origin",
     "Participant",
     "RowBalance",
     "Spool",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.rows import EncodedRows
 from consumer.spool import accounts
-from consumer.spool.letters import Kept, Origin, Place
+from consumer.spool.letters import Kept, Place
 from consumer.spool.shares import LetterKind, messages_kept
-from consumer.spool.types import DeadLetterShare
+from consumer.spool.types import UNKNOWN_ORIGIN, DeadLetterShare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from consumer.spool.batches import BatchStore, Stored
     from consumer.spool.database import Database
     from consumer.spool.letters import LetterStore
-    from consumer.spool.types import SpooledBatch
+    from consumer.spool.types import Origin, SpooledBatch
 
 _LOG = logging.getLogger(__name__)
 
 # Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
 _DAMAGED_ROW: Final = -1
-_UNKNOWN: Final = Origin()
 
 
 class DeadLetterQueue:
@@ -86,8 +85,7 @@ class DeadLetterQueue:
         *,
         reason: str,
         error: str,
-        topic: str | None = None,
-        payload: bytes | None = None,
+        origin: Origin = UNKNOWN_ORIGIN,
     ) -> bool:
         """Keep rows that cannot be delivered as a dead letter, so that the others can go on.
 
@@ -101,8 +99,7 @@ class DeadLetterQueue:
             stop: the row behind the last one that is kept.
             reason: why they cannot be delivered, as a word.
             error: what was said of them.
-            topic: that of the message that they come from, where it is known.
-            payload: that of the message that they come from, where it is known.
+            origin: the message that they come from.
 
         Returns:
             Whether they are kept, and were not before.
@@ -118,7 +115,7 @@ class DeadLetterQueue:
             with self._file.transaction():
                 if accounts.is_aside(self._db, batch.batch_id, first_row):
                     return Kept.BEFORE
-                kept = self._keep(place, reason, error, part, Origin(topic, payload))
+                kept = self._keep(place, reason, error, part, origin)
                 accounts.put_aside(self._db, batch.batch_id, first_row, stop - start)
                 return kept
 
@@ -175,7 +172,7 @@ class DeadLetterQueue:
         return dict(again)
 
     def _keep(
-        self, place: Place, reason: str, error: str, blob: bytes, origin: Origin = _UNKNOWN
+        self, place: Place, reason: str, error: str, blob: bytes, origin: Origin = UNKNOWN_ORIGIN
     ) -> Kept:
         """Keep a dead letter, or say in the ledger that there is no room for it."""
         kept = self._store.keep(place, reason, error, blob, origin)

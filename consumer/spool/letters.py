@@ -24,6 +24,7 @@ from consumer.spool.shares import (
     kind_of,
     rows_kept,
 )
+from consumer.spool.types import UNKNOWN_ORIGIN, Origin
 
 if TYPE_CHECKING:
     import sqlite3
@@ -71,17 +72,7 @@ class Place(NamedTuple):
     rows: int
 
 
-class Origin(NamedTuple):
-    """The message that rows come from, where that is known."""
-
-    topic: str | None = None
-    payload: bytes | None = None
-
-
-_UNKNOWN: Final = Origin()
-
-
-class Counted(NamedTuple):
+class CountedLetters(NamedTuple):
     """What letters took, by kind, in one version of the file."""
 
     version: int
@@ -111,14 +102,14 @@ class LetterStore:
         self.dropped_rows: Counter[LetterKind] = Counter()
         self._db = db
         self._clock = clock
-        self._counted: Counted | None = None
+        self._counted: CountedLetters | None = None
         self._budget = budget
 
     def count(self) -> dict[LetterKind, Use]:
         """Letters that are kept now, by kind; counted anew if another program changed the file."""
         version = self._version()
         if self._counted is None or self._counted.version != version:
-            self._counted = Counted(version, rows_kept(self._db))
+            self._counted = CountedLetters(version, rows_kept(self._db))
         return self._counted.use
 
     def count_again(self) -> None:
@@ -131,7 +122,7 @@ class LetterStore:
         reason: str,
         error: str,
         blob: bytes,
-        origin: Origin = _UNKNOWN,
+        origin: Origin = UNKNOWN_ORIGIN,
     ) -> Kept:
         """Keep rows, as `blob`, with the message that they come from.
 
@@ -156,7 +147,7 @@ class LetterStore:
         if cursor.rowcount != 1:
             return Kept.BEFORE
         now = Use(before.number + place.rows, before.size + size)
-        self._counted = Counted(self._version(), self.count() | {kind: now})
+        self._counted = CountedLetters(self._version(), self.count() | {kind: now})
         return Kept.NOW
 
     def _has(self, place: Place) -> bool:

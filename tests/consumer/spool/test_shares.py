@@ -13,6 +13,7 @@ from support.spooled_rows import TABLE, random_rows
 from consumer.log_budget import LogBudget
 from consumer.spool import LetterKind, NewBatch, Spool
 from consumer.spool.fleet import FleetStore
+from consumer.spool.types import Origin
 from sparkplug.messages import Message, Quarantined, Reason
 
 MIB = 1 << 20
@@ -36,7 +37,7 @@ def set_aside(spool, reason, count, size=MIB // 4, *, payload=None):
     batch = spool.append(TABLE, random_rows(count, size), schema_id=schema_id)
     kept = [
         spool.letters.set_aside(
-            batch, row, row + 1, reason=reason, error="no", topic="t", payload=payload
+            batch, row, row + 1, reason=reason, error="no", origin=Origin("t", payload)
         )
         for row in range(count)
     ]
