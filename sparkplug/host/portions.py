@@ -15,6 +15,7 @@ from sparkplug.payload import (
     json_memory,
     metrics_in,
     metrics_in_envelope,
+    metrics_together,
 )
 from sparkplug.topics import Topic, parse_topic
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.waiting import NodeKey
-    from sparkplug.host.reading.awaiting_births import AwaitingBirths
+    from sparkplug.host.reading.recall import Recall
     from sparkplug.messages import MessageBatch
 
 _LEAST_METRIC: Final = 2
@@ -40,9 +41,9 @@ class Portion(NamedTuple):
 class Scale:
     """Weighs what a fleet is about to read."""
 
-    def __init__(self, state: FleetState, awaiting: AwaitingBirths) -> None:
+    def __init__(self, state: FleetState, recall: Recall) -> None:
         self._state = state
-        self._awaiting = awaiting
+        self._recall = recall
 
     def portions(self, messages: MessageBatch) -> Iterator[Portion]:
         """The messages in their order, so that a portion takes little memory.
@@ -51,13 +52,10 @@ class Scale:
         a message of its node, is weighed with the first one of a portion.
         """
         most_memory = self._state.limits.max_portion_memory
-        longest = self._state.catalogue.longest_name + max(map(len, messages.topics), default=0)
-        of_metric = METRIC_MEMORY + NAMES_PER_ROW * longest
-        most = messages.size * (1 + of_metric // _LEAST_METRIC) + self._awaiting.memory
-        if most <= most_memory and not (messages.enveloped or messages.deaths):
+        if self._certainly_fits(messages):
             yield Portion(messages, is_giant=False)
             return
-        recalled = self._awaiting.recalled_memory(messages)
+        recalled = self._recall.memory_of(messages)
         seen: set[NodeKey | None] = set()
         start, memory = 0, 0
         for position, own in enumerate(self._weights(messages)):
@@ -71,6 +69,18 @@ class Scale:
             seen.add(node)
         last = messages.pick(range(start, len(messages))) if start else messages
         yield Portion(last, memory > most_memory)
+
+    def _certainly_fits(self, messages: MessageBatch) -> bool:
+        """Whether the batch is one portion, whatever each of its messages takes."""
+        if messages.enveloped or messages.deaths:
+            return False
+        longest = self._state.catalogue.longest_name + max(map(len, messages.topics), default=0)
+        of_metric = METRIC_MEMORY + NAMES_PER_ROW * longest
+        room = self._state.limits.max_portion_memory - self._recall.memory - messages.size
+        if messages.size // _LEAST_METRIC * of_metric <= room:
+            return True
+        metrics = metrics_together(messages.payloads)
+        return metrics is not None and metrics * of_metric <= room
 
     def _weights(self, messages: MessageBatch) -> Iterator[int]:
         """Bytes that each message takes, with the rows that it gives, on the safe side."""

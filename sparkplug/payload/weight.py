@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
 
 from sparkplug.names import COMPRESSED_UUID
 from sparkplug.payload.envelope import MAX_INFLATED_BYTES, inflated
 from sparkplug.payload.json_payload import is_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 METRIC_MEMORY: Final = 250
 """Bytes that a metric takes while it is read, in columns and as a row, its name aside."""
@@ -28,13 +33,31 @@ def metrics_in(payload: bytes) -> int:
     return max(count, payload.count(b"{")) if is_json(payload) else count
 
 
-def metrics_in_envelope(payload: bytes, max_bytes: int) -> tuple[int, int]:
-    """Bytes that are in a compressed envelope, as far as `max_bytes`, and their metrics."""
+class InEnvelope(NamedTuple):
+    """Bytes of a payload after they were inflated, and the most metrics that they may have."""
+
+    size: int
+    metrics: int
+
+
+def metrics_in_envelope(payload: bytes, max_bytes: int) -> InEnvelope:
+    """What is in a compressed envelope, as far as `max_bytes`."""
     size = metrics = 0
     for piece in inflated(payload, max_bytes):
         size += len(piece)
         metrics += piece.count(_METRIC_TAG)
-    return size, metrics
+    return InEnvelope(size, metrics)
+
+
+def metrics_together(payloads: Sequence[bytes]) -> int | None:
+    """The most metrics that payloads have together; None if some are JSON, which is weighed apart.
+
+    Counting in all of them at once costs a third of counting in each.
+    """
+    if any(map(is_json, payloads)):
+        return None
+    whole = np.frombuffer(b"".join(payloads), np.uint8)
+    return int(np.count_nonzero(whole == _METRIC_TAG[0]))
 
 
 def weight_of(payload: bytes) -> int:

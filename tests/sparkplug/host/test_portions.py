@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.columnar import change, message, tag
+from support.fleets import fleet_with
 
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message, MessageBatch
-from sparkplug.payload import METRIC_MEMORY, metrics_in, metrics_in_envelope
+from sparkplug.payload import (
+    METRIC_MEMORY,
+    metrics_in,
+    metrics_in_envelope,
+    metrics_together,
+)
+from sparkplug.payload.json_payload import is_json
 from sparkplug.payload.weight import weight_of
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
@@ -138,7 +145,7 @@ def test_protobuf_that_looks_like_json_weighs_what_its_metrics_do():
 
 
 def test_what_waits_is_weighed_with_what_it_is_read_together_with():
-    heard = Fleet(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
+    heard = fleet_with(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
     nodes = ("A", "B", "C")
     heard.feed([message("NBIRTH", tag("Ramp", 0), node=node) for node in nodes])
     waiting = [message("NDATA", *[change(0, 1.0)] * 1000, seq=2, node=node) for node in nodes]
@@ -151,11 +158,11 @@ def test_what_waits_is_weighed_with_what_it_is_read_together_with():
 
 
 def test_envelopes_that_wait_weigh_what_is_in_them():
-    heard = Fleet(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
+    heard = fleet_with(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
     heard.feed([message("NBIRTH", tag("Ramp", 0), node="E", group="G")])
     packed = envelope(Payload(seq=2).SerializeToString() + of_metrics(3000))
     heard.feed([Message("spBv1.0/G/NDATA/E", packed, 0)])
-    assert heard.waiting_bytes > 150_000
+    assert heard.gauges.waiting_bytes > 150_000
     (portion,) = heard.portions(
         MessageBatch([message("NDATA", change(0, 1.0), seq=1, node="E", group="G")])
     )
@@ -186,3 +193,18 @@ def test_portions_are_the_batch_in_its_order_and_small_where_they_can_be(payload
             for at, payload in enumerate(portion.payloads)
         )
         assert len(portion) <= 1 or metrics * METRIC_MEMORY <= most or portion is batch
+
+
+@given(st.lists(st.binary(max_size=200)))
+def test_payloads_have_as_many_metrics_together_as_apart_unless_one_is_json(payloads):
+    together = metrics_together(payloads)
+    if any(map(is_json, payloads)):
+        assert together is None
+    else:
+        assert together == sum(map(metrics_in, payloads))
+
+
+def test_json_is_weighed_message_by_message():
+    batch = batch_of(of_metrics(1), b'{"metrics":[' + b"{}," * 400 + b"{}]}", of_metrics(1))
+    assert metrics_together(batch.payloads) is None
+    assert [len(each) for each in divided(batch)] == [1, 1, 1]
