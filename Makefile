@@ -47,7 +47,11 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 
 test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not page" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long and not page" $(ARGS)
+
+test-long: setup broker ## Tests that take long: every attack by itself, demos that go wrong, the search for new cases
+	@sh scripts/ensure-openssl.sh
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m long $(ARGS)
 
 soak: setup broker ## Every fault under load for SOAK_MINUTES in all, and what became of each row
 	@sh scripts/ensure-openssl.sh
@@ -70,18 +74,19 @@ test-axe: setup ## The live page by the rules of axe-core, and the contrast of i
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)
 
-lint: setup ## ruff, mypy --strict, the walls between rooms, dead code
+lint: setup ## ruff, mypy --strict, the walls between rooms, dead code, sizes
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@! $(BIN)/vulture | grep -v "unused variable"
+	@$(BIN)/python scripts/limits.py
 
 format: setup ## Let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup broker ## From end to end, speed, spool, and an outage of five minutes (about eighteen in all); writes bench/results.json
+bench: setup broker ## From end to end, speed, spool, and an outage of five minutes (about twenty-one in all); writes bench/results.json
 	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python bench/run.py
 

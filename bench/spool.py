@@ -41,7 +41,7 @@ def marginal_cost(metrics_per_message: int, messages: int, batches: int) -> dict
     spooling: list[float] = []
     with tempfile.TemporaryDirectory(prefix="spool-") as directory:
         spool = Spool.open(Path(directory) / "spool.db")
-        schema_id = spool.add_schema(descriptor_bytes(TAG_EVENTS.descriptor))
+        schema_id = spool.schemas.register(descriptor_bytes(TAG_EVENTS.descriptor))
         waiting: list[int] = []
         arrival = 1
         for raw in found:

@@ -145,8 +145,8 @@ class LogBudget:
         if not ours:
             if not self._all.has_room(now, but=0 if quota.is_full(now) else _FOR_NEWS):
                 return False
-            self._all.take(now)
-        quota.take(now)
+            self._all.spend(now)
+        quota.spend(now)
         return True
 
 
@@ -168,6 +168,6 @@ class _Quota:
         ahead = (self._rate.burst - 1 - but) * self._rate.seconds
         return self._paid_at - now <= ahead + _ROUNDING
 
-    def take(self, now: float) -> None:
+    def spend(self, now: float) -> None:
         """Count a line that is logged."""
         self._paid_at = max(self._paid_at, now) + self._rate.seconds

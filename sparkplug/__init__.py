@@ -10,6 +10,10 @@ here opens a socket, reads a clock, starts a thread or writes a log.
     fleet = Fleet()
     decoded = fleet.feed(MessageBatch(messages), time.monotonic())
 
+How it reads is in `FleetOptions`, what it is bounded by in `FleetLimits`. Between two runs
+`fleet.memory` is what to keep beside what was decoded, and takes it in again; `fleet.gauges` says
+how much there is of everything, `fleet.absence` is told that somebody listens.
+
 Publishers find an edge node in `sparkplug.edge`, and the wire format is in `sparkplug.pb`.
 Names are loaded when they are used: words such as `Reason` cost nothing, a `Fleet` needs Arrow.
 """
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
         DeviceView,
         Fleet,
         FleetLimits,
+        FleetOptions,
         HeldMessage,
         HoldLimits,
         HostState,
@@ -67,8 +72,8 @@ if TYPE_CHECKING:
     )
     from sparkplug.metadata import TagMetadata
     from sparkplug.names import BD_SEQ
-    from sparkplug.payload import ValueKind, Values
-    from sparkplug.quality import QUALITY_NAMES
+    from sparkplug.payload import MEMBERS, ValueKind, Values, read_members, scalar_member
+    from sparkplug.quality import IMPLICIT, QUALITY_NAMES, quality_of_name
     from sparkplug.topics import (
         MAX_TOPIC_CHARACTERS,
         NAMESPACE,
@@ -96,6 +101,7 @@ else:
                 "DeviceView",
                 "Fleet",
                 "FleetLimits",
+                "FleetOptions",
                 "HeldMessage",
                 "HoldLimits",
                 "HostState",
@@ -131,8 +137,8 @@ else:
             ],
             "metadata": ["TagMetadata"],
             "names": ["BD_SEQ"],
-            "payload": ["ValueKind", "Values"],
-            "quality": ["QUALITY_NAMES"],
+            "payload": ["MEMBERS", "ValueKind", "Values", "read_members", "scalar_member"],
+            "quality": ["IMPLICIT", "QUALITY_NAMES", "quality_of_name"],
             "topics": [
                 "MAX_TOPIC_CHARACTERS",
                 "MessageType",
@@ -154,8 +160,10 @@ __all__ = [
     "COMMAND_QOS",
     "HEALABLE_GAPS",
     "HOST",
+    "IMPLICIT",
     "INTEGER_WIDTH",
     "MAX_TOPIC_CHARACTERS",
+    "MEMBERS",
     "NAMESPACE",
     "QUALITY_NAMES",
     "ROW_TYPES",
@@ -168,6 +176,7 @@ __all__ = [
     "EventKind",
     "Fleet",
     "FleetLimits",
+    "FleetOptions",
     "Gap",
     "GapChange",
     "GapReason",
@@ -208,7 +217,10 @@ __all__ = [
     "is_shared",
     "parse_topic",
     "plain_levels",
+    "quality_of_name",
+    "read_members",
     "reason_in_words",
     "rebirth_command",
+    "scalar_member",
     "sight_of",
 ]

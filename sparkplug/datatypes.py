@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -125,9 +125,16 @@ _WIDTH_OF_CODE: Final = np.array(
 _LARGEST_CODE: Final = max(DataType)
 
 
-def reading_and_width(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Index into READINGS, and bits of integers (64 for all others), by datatype code."""
-    return READING_OF_CODE[codes], _WIDTH_OF_CODE[codes]
+class ReadingAndWidth(NamedTuple):
+    """Index into READINGS, and bits of integers (64 for all others), of each value."""
+
+    reading: NDArray[np.uint8]
+    width: NDArray[np.uint8]
+
+
+def reading_and_width(codes: NDArray[np.uint8]) -> ReadingAndWidth:
+    """How values of these datatype codes are read."""
+    return ReadingAndWidth(READING_OF_CODE[codes], _WIDTH_OF_CODE[codes])
 
 
 def datatype_codes(raw: NDArray[np.uint32]) -> NDArray[np.uint8]:

@@ -32,6 +32,13 @@ class GapReason(StrEnum):
     """bdSeq jumped: whole sessions were not seen, or attempts to connect that failed."""
 
 
+class Span(NamedTuple):
+    """Two times in microseconds since 1970 UTC, the earlier one first."""
+
+    since_us: int
+    until_us: int
+
+
 @dataclass(slots=True, eq=False)
 class Gap:
     """Messages of a node that did not come, or may not have come.
@@ -87,14 +94,14 @@ class Gap:
         return self.closed
 
     @property
-    def span_us(self) -> tuple[int, int] | None:
-        """Times between which the missing messages were sent, µs since 1970, the earlier first.
+    def span_us(self) -> Span | None:
+        """Times between which the missing messages were sent.
 
         None where they are not known. By the clock of the node, which may have been set back.
         """
         if self.from_us is None or self.to_us is None:
             return None
-        return min(self.from_us, self.to_us), max(self.from_us, self.to_us)
+        return Span(min(self.from_us, self.to_us), max(self.from_us, self.to_us))
 
     def event(self) -> Event:
         """The event that tells of it now; of one gap all have the same time, node and seq."""

@@ -45,6 +45,55 @@ _EXACT: Final = {
     _BAD_STALE: STALE,
 }
 
+_SUBCODES: Final = {
+    "uncertain": (
+        *("", "lastknownvalue", "initialvalue", "datasubnormal", "engineeringunitsexceeded"),
+        "incompleteoperation",
+    ),
+    "bad": (
+        *("", "unauthorized", "accessdenied", "disabled", "stale", "trialexpired"),
+        *("licenseexceeded", "notfound", "referencenotfound", "aggregatenotfound"),
+        *("notconnected", "gatewaycommoff", "outofrange", "databasenotconnected", "readonly"),
+        *("failure", "notsupported"),
+    ),
+    "error": (
+        *("", "configuration", "expressioneval", "tagexecution", "typeconversion"),
+        *("databasequery", "io", "timeoutexpired", "exception", "invalidpathsyntax"),
+        *("formatting", "scripteval", "cycledetected"),
+    ),
+}
+"""Ignition's names of quality codes by class, in the order of the subcodes.
+
+From com.inductiveautomation.ignition.common.model.values.QualityCode.
+"""
+_FIRST_CODE: Final = {"uncertain": 0x4000_0100, "bad": 0x8000_0200, "error": 0xC000_0300}
+_GOOD: Final = {
+    "unspecified": 0,
+    "writepending": 2,
+    "provisional": 200,
+    "initial": 201,
+    "backfill": 202,
+}
+
+
+def quality_of_name(name: str) -> int | None:
+    """The code, signed 32 bit, of a quality that Ignition names, such as `Bad_Stale`.
+
+    A name of a known class with something behind it that is not known is the class alone; None
+    for any other name.
+    """
+    words = name.strip().lower().replace("_", " ").split()
+    kind, what = (words[0], "".join(words[1:])) if words else ("", "")
+    if kind == "stale":
+        return STALE_CODE
+    if kind == "good":
+        return _GOOD.get(what, IMPLICIT)
+    if kind not in _SUBCODES:
+        return None
+    names = _SUBCODES[kind]
+    unsigned = _FIRST_CODE[kind] + (names.index(what) if what in names else 0)
+    return unsigned - (1 << 32) if unsigned >= 1 << 31 else unsigned
+
 
 def classify(code: int, *, zero_is_good: bool) -> int:
     """Quality class of one raw code (signed or unsigned 32 bit)."""

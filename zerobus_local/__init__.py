@@ -8,8 +8,10 @@ with LocalZerobus(Path("data")) as server:
 """
 
 from zerobus_local.counters import Counters
+from zerobus_local.due_faults import FaultError
 from zerobus_local.errors import DataDirInUseError, LocalZerobusError, TableConflictError
-from zerobus_local.faults import FaultError, Faults
+from zerobus_local.faults import Faults
+from zerobus_local.ports import Ports
 from zerobus_local.server import LocalZerobus
 from zerobus_local.tls import Tls
 
@@ -20,6 +22,7 @@ __all__ = [
     "Faults",
     "LocalZerobus",
     "LocalZerobusError",
+    "Ports",
     "TableConflictError",
     "Tls",
 ]

@@ -38,7 +38,7 @@ class Tally:
         self._lock = threading.Lock()
         self._counts = {field.name: 0 for field in fields(Counters)}
 
-    def add(self, **amounts: int) -> None:
+    def count(self, **amounts: int) -> None:
         """Add to counters by name."""
         with self._lock:
             for name, amount in amounts.items():

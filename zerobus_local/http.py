@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zerobus_local.faults import FaultError
+from zerobus_local.due_faults import FaultError
 
 if TYPE_CHECKING:
     import ssl
@@ -150,18 +150,18 @@ class _Handler(BaseHTTPRequestHandler):
         return urlsplit(self.path).path
 
     def _token(self, body: bytes) -> None:
-        status = self.endpoints.faults.oauth_status()
+        status = self.endpoints.faults.due.oauth_status()
         if status is not None:
-            self.endpoints.tally.add(tokens_refused=1)
+            self.endpoints.tally.count(tokens_refused=1)
             self._answer(status, {"error": "temporarily_unavailable"})
             return
         answer = self.endpoints.tokens.request(
             self.headers.get("Authorization", ""), body.decode("utf-8", "replace")
         )
         if answer.status == 200:
-            self.endpoints.tally.add(tokens_issued=1)
+            self.endpoints.tally.count(tokens_issued=1)
         else:
-            self.endpoints.tally.add(tokens_refused=1)
+            self.endpoints.tally.count(tokens_refused=1)
         self._answer(answer.status, answer.body)
 
     def _apply_faults(self, body: bytes) -> None:

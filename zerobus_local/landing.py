@@ -20,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, wr
 from deltalake import Transaction as AppTransaction
 from deltalake.exceptions import DeltaError
 
-from zerobus_local import faults as fault
+from zerobus_local.due_faults import COMMIT, CommitFailure
 from zerobus_local.errors import CommitError, RecordError, Refusal
 from zerobus_local.maintenance import Maintenance
 from zerobus_local.tables import DataDir, TableName, schema_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zerobus_local.counters import Tally
-    from zerobus_local.faults import Faults
+    from zerobus_local.due_faults import DueFaults
     from zerobus_local.records import Decoder
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class _Shared:
     options: LandingOptions
     budget: ByteBudget
     maintenance: Maintenance
-    faults: Faults
+    faults: DueFaults
     tally: Tally
 
 
@@ -154,7 +154,7 @@ class Landing:
     """All tables that streams write to."""
 
     def __init__(
-        self, data_dir: DataDir, options: LandingOptions, faults: Faults, tally: Tally
+        self, data_dir: DataDir, options: LandingOptions, faults: DueFaults, tally: Tally
     ) -> None:
         self._data_dir = data_dir
         budget = ByteBudget(options.max_uncommitted_bytes)
@@ -283,7 +283,7 @@ class TableWriter:
             if rows.landed is not None:
                 stream.landed(rows.landed, self._transaction)
             if rows.wrong is not None:
-                self._shared.tally.add(records_refused=1)
+                self._shared.tally.count(records_refused=1)
                 stream.refused(Refusal(grpc.StatusCode.INVALID_ARGUMENT, rows.wrong.text))
 
     def _commit(self, table: pa.Table) -> None:
@@ -292,14 +292,14 @@ class TableWriter:
         Raises:
             CommitError: every attempt failed.
         """
-        self._shared.faults.wait(fault.COMMIT, lambda: self._closing)
+        self._shared.faults.wait(COMMIT, lambda: self._closing)
         number = self._transaction + 1
         properties = CommitProperties(app_transactions=[AppTransaction(_APPLICATION, number)])
         pause = FIRST_RETRY_SECONDS
         for attempt in range(1, COMMIT_ATTEMPTS + 1):
             failure = self._shared.faults.commit_failure()
             try:
-                if failure is not fault.CommitFailure.BEFORE:
+                if failure is not CommitFailure.BEFORE:
                     write_deltalake(
                         self._delta,
                         table,
@@ -310,7 +310,7 @@ class TableWriter:
                 if failure is not None:
                     raise OSError(f"a failure {failure.value} was asked for")  # noqa: TRY301
             except (DeltaError, OSError) as error:
-                self._shared.tally.add(commit_failures=1)
+                self._shared.tally.count(commit_failures=1)
                 log.warning("Commit to %s failed (attempt %d): %s", self.name, attempt, error)
                 if not self._landed_after_all(number):
                     if attempt == COMMIT_ATTEMPTS:
@@ -320,7 +320,7 @@ class TableWriter:
                     continue
             break
         self._transaction = number
-        self._shared.tally.add(commits=1, records_committed=table.num_rows)
+        self._shared.tally.count(commits=1, records_committed=table.num_rows)
         if number % self._shared.options.compact_every == 0:
             self._shared.maintenance.ask(self._delta.table_uri)
 

@@ -56,10 +56,10 @@ class Maintenance:
             self._waiting.discard(table_uri)
             try:
                 maintain(DeltaTable(table_uri))
-                self._tally.add(compactions=1)
+                self._tally.count(compactions=1)
             except (DeltaError, OSError) as error:
                 # Nothing is lost by it: the next round finds the same files.
-                self._tally.add(maintenance_failures=1)
+                self._tally.count(maintenance_failures=1)
                 log.warning("Maintenance of %s failed: %s", table_uri, error)
 
 

@@ -8,7 +8,7 @@ texts), so both kinds meet the same rules.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import ptars
 import pyarrow as pa
@@ -26,10 +26,17 @@ if TYPE_CHECKING:
 _UNKNOWN_FIELD = re.compile(r'has no field named "([^"]*)"')
 
 
+class Decoded(NamedTuple):
+    """The rows before the first wrong record, and what is wrong with that one, if one is."""
+
+    rows: pa.RecordBatch
+    wrong: RecordError | None
+
+
 class Decoder(Protocol):
     """Turns the records of one stream into batches of its table."""
 
-    def decode(self, records: Sequence[bytes | str]) -> tuple[pa.RecordBatch, RecordError | None]:
+    def decode(self, records: Sequence[bytes | str]) -> Decoded:
         """The rows before the first wrong record, and what is wrong with that one."""
         ...
 
@@ -51,17 +58,17 @@ class ProtoDecoder:
             if field.is_required or not schema.field(field.name).nullable
         )
 
-    def decode(self, records: Sequence[bytes | str]) -> tuple[pa.RecordBatch, RecordError | None]:
+    def decode(self, records: Sequence[bytes | str]) -> Decoded:
         """The rows before the first wrong record, and what is wrong with that one."""
         try:
-            return self._convert(records), None
+            return Decoded(self._convert(records), None)
         except RecordError as error:
             found = error
         except ValueError:  # of the list as a whole; pa.ArrowInvalid is one too
             found = self._first_wrong(records)
         # A record before it may be wrong in a way that shows only now.
-        batch, earlier = self.decode(records[: found.index])
-        return batch, earlier or found
+        rows, earlier = self.decode(records[: found.index])
+        return Decoded(rows, earlier or found)
 
     def _convert(self, records: Sequence[bytes | str]) -> pa.RecordBatch:
         raw = self._handler.list_to_record_batch(list(records))
@@ -116,7 +123,7 @@ class JsonDecoder:
         self._message: Any = GetMessageClass(message)
         self._proto = ProtoDecoder(message, schema)
 
-    def decode(self, records: Sequence[bytes | str]) -> tuple[pa.RecordBatch, RecordError | None]:
+    def decode(self, records: Sequence[bytes | str]) -> Decoded:
         """The rows before the first wrong record, and what is wrong with that one."""
         encoded: list[bytes | str] = []
         wrong: RecordError | None = None
@@ -131,8 +138,8 @@ class JsonDecoder:
                 wrong = RecordError(index, _json_error(text, str(error)))
                 break
             encoded.append(message.SerializePartialToString())
-        batch, earlier = self._proto.decode(encoded)
-        return batch, earlier or wrong
+        rows, earlier = self._proto.decode(encoded)
+        return Decoded(rows, earlier or wrong)
 
 
 def _conform(array: pa.Array, type_: pa.DataType, name: str) -> pa.Array:

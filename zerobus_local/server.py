@@ -16,6 +16,7 @@ from zerobus_local.http import Endpoints, HttpPort
 from zerobus_local.landing import Landing, LandingOptions
 from zerobus_local.oauth import Tokens, signing_key
 from zerobus_local.pb import zerobus_service_pb2 as pb
+from zerobus_local.ports import Address, Ports
 from zerobus_local.streams import IngestStream, Service
 from zerobus_local.tables import DataDir, TableName
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from zerobus_local.tls import Tls
 
 _MIB = 1024 * 1024
 _GRPC_OPTIONS = (
@@ -47,60 +47,43 @@ class LocalZerobus:
     Args:
         data_dir: where the tables are; made if it does not exist, locked until
             `stop()`.
-        grpc_address: `host:port` for streams; port 0 takes a free one.
-        http_address: `host:port` for tokens and health.
+        ports: where it listens; on free ports of the loopback interface by default.
         credentials: secret per client id; None accepts any.
         commit_interval: seconds between two commits of a table under load, unless
             many records wait.
         token_lifetime: seconds that an access token is good for.
-        max_streams: streams served at once; more are refused with RESOURCE_EXHAUSTED.
         max_uncommitted_bytes: received and not yet committed, over all tables;
             beyond it streams are not read.
         compact_every: commits between two compactions of a table.
-        tls: certificate for both ports; None is plain text.
         acknowledgement_log: a file to which is added when the rows of each commit were
             acknowledged, see `AcknowledgementLog`; None writes nothing.
-        expose_faults: serve `/faults` over HTTP, which anybody who reaches the
-            port may use: only for tests, and only on a loopback address.
 
     Raises:
         DataDirInUseError: another server has `data_dir`.
-        LocalZerobusError: an address is not `host:port`, or faults are exposed
-            beyond loopback.
+        LocalZerobusError: `data_dir` cannot be used.
     """
 
     def __init__(
         self,
         data_dir: Path,
         *,
-        grpc_address: str = "127.0.0.1:0",
-        http_address: str = "127.0.0.1:0",
+        ports: Ports | None = None,
         credentials: Mapping[str, str] | None = None,
         commit_interval: float = 0.2,
         token_lifetime: float = 3600.0,
-        max_streams: int = 128,
         max_uncommitted_bytes: int = 128 * _MIB,
         compact_every: int = 100,
-        tls: Tls | None = None,
         acknowledgement_log: Path | None = None,
-        expose_faults: bool = False,
     ) -> None:
-        self._grpc_host, self._grpc_port = _split(grpc_address)
-        self._http_host, self._http_port = _split(http_address)
-        if expose_faults and self._http_host not in {"127.0.0.1", "::1", "localhost"}:
-            raise LocalZerobusError(
-                f"Faults may be exposed on a loopback address only, not on {http_address}"
-            )
-        self.faults = Faults()
+        self._ports = ports = ports or Ports()
+        self._at = Address.parse(ports.grpc_address)
+        self._http_at = Address.parse(ports.http_address)
         self._tally = Tally()
-        self._tls = tls
-        self._expose_faults = expose_faults
-        self._max_streams = max_streams
         self._options = LandingOptions(commit_interval, max_uncommitted_bytes, compact_every)
         self._data_dir = DataDir(data_dir)
         key = signing_key(data_dir / ".zerobus-local.key")
         self._tokens = Tokens(credentials, token_lifetime, key)
-        self.faults.on_expire(self._tokens.expire_all)
+        self.faults = Faults(self._tokens.expire_all)
         self._acknowledgements = AcknowledgementLog(acknowledgement_log)
         self._streams: set[IngestStream] = set()
         self._lock = threading.Lock()
@@ -129,11 +112,11 @@ class LocalZerobus:
         """
         if self._data_dir.closed:
             raise LocalZerobusError("A stopped server does not start again; make a new one")
-        endpoints = Endpoints(self._tokens, self.faults, self._tally, self._expose_faults)
+        endpoints = Endpoints(self._tokens, self.faults, self._tally, self._ports.expose_faults)
         server = grpc.server(
-            ThreadPoolExecutor(self._max_streams, thread_name_prefix="stream"),
+            ThreadPoolExecutor(self._ports.max_streams, thread_name_prefix="stream"),
             options=_GRPC_OPTIONS,
-            maximum_concurrent_rpcs=self._max_streams,
+            maximum_concurrent_rpcs=self._ports.max_streams,
         )
         method = grpc.stream_stream_rpc_method_handler(
             self._serve, response_serializer=pb.EphemeralStreamResponse.SerializeToString
@@ -142,24 +125,26 @@ class LocalZerobus:
             "databricks.zerobus.Zerobus", {"EphemeralStream": method}
         )
         server.add_generic_rpc_handlers((handler,))
-        address = f"{self._grpc_host}:{self._grpc_port}"
+        tls = self._ports.tls
+        asked = str(self._at)
         try:
-            if self._tls is None:
-                self._grpc_port = server.add_insecure_port(address)
+            if tls is None:
+                port = server.add_insecure_port(asked)
             else:
-                self._grpc_port = server.add_secure_port(address, self._tls.for_grpc())
+                port = server.add_secure_port(asked, tls.for_grpc())
+            self._at = Address(self._at.host, port)
             self._http = HttpPort(
-                (self._http_host.strip("[]"), self._http_port),
+                (self._http_at.host.strip("[]"), self._http_at.port),
                 endpoints,
-                None if self._tls is None else self._tls.for_http(),
+                None if tls is None else tls.for_http(),
             )
         except (OSError, RuntimeError) as error:
             server.stop(None)
             raise LocalZerobusError(
-                f"Cannot listen on {address} and {self._http_host}:{self._http_port}: {error}"
+                f"Cannot listen on {asked} and {self._http_at}: {error}"
             ) from error
-        self._http_port = self._http.port
-        self._landing = Landing(self._data_dir, self._options, self.faults, self._tally)
+        self._http_at = Address(self._http_at.host, self._http.port)
+        self._landing = Landing(self._data_dir, self._options, self.faults.due, self._tally)
         self._grpc = server
         server.start()
 
@@ -188,16 +173,16 @@ class LocalZerobus:
     @property
     def endpoint(self) -> str:
         """The URL of the gRPC port: the SDK's `host`."""
-        return f"{self._scheme}://{self._grpc_host}:{self._grpc_port}"
+        return f"{self._scheme}://{self._at}"
 
     @property
     def workspace_url(self) -> str:
         """The URL of the HTTP port: the SDK's `unity_catalog_url`."""
-        return f"{self._scheme}://{self._http_host}:{self._http_port}"
+        return f"{self._scheme}://{self._http_at}"
 
     @property
     def _scheme(self) -> str:
-        return "http" if self._tls is None else "https"
+        return "http" if self._ports.tls is None else "https"
 
     def counters(self) -> Counters:
         """The counters of the server at this moment."""
@@ -220,7 +205,7 @@ class LocalZerobus:
     ) -> Iterator[pb.EphemeralStreamResponse]:
         assert self._landing is not None
         service = Service(
-            self._landing, self._tokens, self.faults, self._tally, self._acknowledgements
+            self._landing, self._tokens, self.faults.due, self._tally, self._acknowledgements
         )
         stream = IngestStream(service, requests, context)
         with self._lock:
@@ -230,10 +215,3 @@ class LocalZerobus:
         finally:
             with self._lock:
                 self._streams.discard(stream)
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise LocalZerobusError(f"Address {address!r} is not host:port")
-    return host, int(port)

@@ -20,7 +20,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from zerobus_local import descriptors
-from zerobus_local import faults as fault
+from zerobus_local.due_faults import ACK, CREATION
 from zerobus_local.errors import (
     SCHEMA_ERROR,
     STREAM_TIMEOUT,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from zerobus_local.acknowledgements import AcknowledgementLog
     from zerobus_local.counters import Tally
-    from zerobus_local.faults import Faults
+    from zerobus_local.due_faults import DueFaults
     from zerobus_local.oauth import Tokens
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Service:
 
     landing: Landing
     tokens: Tokens
-    faults: Faults
+    faults: DueFaults
     tally: Tally
     acknowledgements: AcknowledgementLog
 
@@ -125,12 +125,12 @@ class IngestStream:
         try:
             table, kind, decoder = self._create()
         except Refusal as refusal:
-            tally.add(streams_refused=1)
+            tally.count(streams_refused=1)
             self._finish(refusal)
             return
         except StopIteration:  # half-closed without a word
             return
-        tally.add(streams_opened=1, streams_open=1)
+        tally.count(streams_opened=1, streams_open=1)
         try:
             yield pb.EphemeralStreamResponse(
                 create_stream_response=pb.CreateIngestStreamResponse(stream_id=str(uuid.uuid4()))
@@ -141,7 +141,7 @@ class IngestStream:
             reader.start()
             yield from self._acknowledge(str(table.name))
         finally:
-            tally.add(streams_open=-1)
+            tally.count(streams_open=-1)
 
     def _lost(self) -> None:
         self._gone.set()
@@ -155,12 +155,12 @@ class IngestStream:
         metadata = dict(self._context.invocation_metadata())
         authorized = service.tokens.valid(metadata.get("authorization", ""))
         if service.faults.token_rejected() or not authorized:
-            service.tally.add(tokens_refused=1)
+            service.tally.count(tokens_refused=1)
             raise Refusal(
                 grpc.StatusCode.UNAUTHENTICATED, "The access token is missing, invalid or expired."
             )
         request = self._parse(message)
-        service.faults.wait(fault.CREATION, self._gone.is_set)
+        service.faults.wait(CREATION, self._gone.is_set)
         if (failure := service.faults.creation_failure()) is not None:
             raise failure
         if request.WhichOneof("payload") != "create_stream":
@@ -197,10 +197,10 @@ class IngestStream:
                 continue
             if isinstance(event, _Landed):
                 landed = event.offset
-                service.faults.wait(fault.ACK, self._gone.is_set)
+                service.faults.wait(ACK, self._gone.is_set)
                 if service.faults.ack_dropped():
                     continue
-                service.tally.add(acks_sent=1)
+                service.tally.count(acks_sent=1)
                 said = service.faults.said_of(landed, acknowledged)
                 acknowledged = acknowledged if said is None else said
                 yield self._answer(table, event, said)
@@ -264,7 +264,7 @@ class IngestStream:
             raise Refusal(
                 _INVALID, f"Offset {offset} is out of sequence; expected {self._submitted + 1}."
             )
-        service.tally.add(requests_received=1, records_received=len(records), bytes_received=size)
+        service.tally.count(requests_received=1, records_received=len(records), bytes_received=size)
         failure = service.faults.stream_failure(offset)
         if failure is not None:
             after = -1 if failure.abrupt else self._submitted

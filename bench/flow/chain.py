@@ -144,16 +144,26 @@ class Chain:
 
     def start_generator(self, options: Callable[[int], Options]) -> subprocess.Popen[str]:
         """Start the edge nodes; `options` are made for a port."""
-        generator = subprocess.Popen(  # noqa: S603 - a program of this directory
-            [sys.executable, "-m", "flow.generator", json.dumps(asdict(options(self._plain)))],
+        generator = self.run("flow.generator", asdict(options(self._plain)))
+        self.processes["generator"] = generator
+        return generator
+
+    def run(self, module: str, options: dict[str, Any]) -> subprocess.Popen[str]:
+        """Start a program of this directory, with its options."""
+        process = subprocess.Popen(  # noqa: S603 - see above
+            [sys.executable, "-m", module, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(BENCH)},
         )
-        self._stack.callback(generator.kill)
-        self.processes["generator"] = generator
-        return generator
+        self._stack.callback(process.kill)
+        return process
+
+    @property
+    def http_port(self) -> int:
+        """Where the consumer answers HTTP."""
+        return self._http
 
     def wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait for what must happen while all processes run; False if it does not in time.

@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,8 @@ from flow.generator import Options
 from flow.landed import QUANTILES, landed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from subprocess import Popen
 
 LEAST_MESSAGES: Final = 20_000
@@ -46,8 +48,10 @@ class Case:
         return f"{self.metrics} per message, {way}, {self.nodes} nodes, {rate}"
 
 
-def measure(case: Case) -> dict[str, Any]:
-    """Run one case; durations in the names' units.
+def measure(
+    case: Case, beside: Callable[[Chain], AbstractContextManager[object]] = nullcontext
+) -> dict[str, Any]:
+    """Run one case; durations in the names' units. `beside`: what goes on while data is sent.
 
     Raises:
         SystemExit: rows are missing, or what landed was never published.
@@ -67,18 +71,19 @@ def measure(case: Case) -> dict[str, Any]:
             )
         )
         log = CommitLog(chain.table)
-        births = _told(generator)["births"]
+        births = told(generator)["births"]
         if not chain.wait_until(lambda: log.rows() >= births, _MOST_BEHIND):
             sys.exit(f"{case.name}: of {births:,} values of births {log.rows():,} have landed")
         time.sleep(_SETTLE_SECONDS)
         ages = chain.metrics()
         cpu, started = chain.cpu_seconds(), time.monotonic()
-        _tell_to_go(generator)
-        sent = _told(generator)
-        if case.rate == 0:
-            time.sleep(case.seconds)
-        chain.wait_until(lambda: log.rows() >= births + sent["rows"], _MOST_BEHIND)
-        elapsed = time.monotonic() - started
+        with beside(chain):
+            tell_to_go(generator)
+            sent = told(generator)
+            if case.rate == 0:
+                time.sleep(case.seconds)
+            chain.wait_until(lambda: log.rows() >= births + sent["rows"], _MOST_BEHIND)
+            elapsed = time.monotonic() - started
         used = {name: now - cpu[name] for name, now in chain.cpu_seconds().items()}
         memory = chain.peak_memory_mib()
         metrics = chain.metrics()
@@ -154,7 +159,7 @@ def ages_ms(before: Mapping[str, float], after: Mapping[str, float]) -> list[flo
     return found
 
 
-def _told(generator: Popen[str]) -> dict[str, Any]:
+def told(generator: Popen[str]) -> dict[str, Any]:
     """What the generator says next."""
     assert generator.stdout is not None
     line = generator.stdout.readline()
@@ -164,7 +169,7 @@ def _told(generator: Popen[str]) -> dict[str, Any]:
     return said
 
 
-def _tell_to_go(generator: Popen[str]) -> None:
+def tell_to_go(generator: Popen[str]) -> None:
     assert generator.stdin is not None
     generator.stdin.write("go\n")
     generator.stdin.flush()

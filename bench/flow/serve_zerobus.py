@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
-from zerobus_local import LocalZerobus
+from zerobus_local import LocalZerobus, Ports
 
 
 def main() -> None:
@@ -20,8 +20,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     server = LocalZerobus(
         Path(options["data_dir"]),
-        grpc_address=f"127.0.0.1:{options['grpc_port']}",
-        http_address=f"127.0.0.1:{options['http_port']}",
+        ports=Ports(f"127.0.0.1:{options['grpc_port']}", f"127.0.0.1:{options['http_port']}"),
         acknowledgement_log=Path(options["acknowledgement_log"]),
     )
     server.create_table(options["table"], TAG_EVENTS_SCHEMA)

@@ -29,7 +29,15 @@ from tenacity import (
 )
 
 from consumer.broker.drops import DROPPED_TOPIC, BrokerDrops
-from consumer.broker.handshake import LOOP_TIMEOUT, Handshake, disconnect, read_until, say
+from consumer.broker.handshake import (
+    LOOP_TIMEOUT,
+    Handshake,
+    Subscriptions,
+    WantedFilter,
+    disconnect,
+    read_until,
+    say,
+)
 from consumer.broker.inbox import HURRY_SECONDS
 from consumer.broker.own_state import OwnState
 from consumer.broker.switch import ConnectionSwitch
@@ -231,8 +239,7 @@ class BrokerConnection:
             self.server,
             self._client_id,
             will=self.own_state.will(),
-            wanted=self._subscriptions(),
-            welcome=self._welcome_subscriptions(),
+            subscriptions=self._subscriptions(),
             announce=self._announce,
             receive=self._take_message,
             plain_topic=self._plain_topic,
@@ -329,8 +336,8 @@ class BrokerConnection:
                 _LOG.warning("offline STATE was not delivered to %s", self.server.name)
                 return
             self._read_on(client, reading)
-        given = self._subscriptions() + self._welcome_subscriptions()
-        disconnect(client, [topic for topic, _ in given], time.monotonic() + _LEAVE_TIMEOUT)
+        topics = [each.topic for each in self._subscriptions().all]
+        disconnect(client, topics, time.monotonic() + _LEAVE_TIMEOUT)
 
     def _read_on(self, client: mqtt.Client, seconds: float) -> None:
         """Read what edge nodes sent before they knew; a stop waits for the last moment only.
@@ -354,17 +361,18 @@ class BrokerConnection:
         """Publish the birth (host-topic-phid-birth-message)."""
         _publish(client, self.own_state.birth())
 
-    def _subscriptions(self) -> list[tuple[str, int]]:
-        """Own STATE and the namespace (message-flow-phid-sparkplug-subscription)."""
-        own = [(self.own_state.topic, SUBSCRIBE_QOS)] if self.own_state.is_active else []
-        return own + [(topic, SUBSCRIBE_QOS) for topic in self.server.topics]
+    def _subscriptions(self) -> Subscriptions:
+        """Own STATE and the namespace (message-flow-phid-sparkplug-subscription).
 
-    def _welcome_subscriptions(self) -> list[tuple[str, int]]:
-        """Subscriptions that a server may refuse: births that it keeps, and its count of drops."""
+        A server may refuse births that it keeps, and its count of drops.
+        """
+        own = [self.own_state.topic] if self.own_state.is_active else []
+        wanted = [WantedFilter(topic, SUBSCRIBE_QOS) for topic in [*own, *self.server.topics]]
         if not self._certificates:
-            return []
-        kept = [(CERTIFICATE_PREFIX + topic, SUBSCRIBE_QOS) for topic in self.server.topics]
-        return [*kept, (DROPPED_TOPIC, 0)]
+            return Subscriptions(wanted, [])
+        kept = [CERTIFICATE_PREFIX + topic for topic in self.server.topics]
+        welcome = [WantedFilter(topic, SUBSCRIBE_QOS) for topic in kept]
+        return Subscriptions(wanted, [*welcome, WantedFilter(DROPPED_TOPIC, 0)])
 
     def _take_message(self, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
         """One message from the socket. Never raises: that would end the connection."""
@@ -419,12 +427,12 @@ class BrokerConnection:
 
     def _remembered_client_id(self) -> str:
         key = f"client_id/{self.server.name}"
-        known = self._memory.get_state(key)
+        known = self._memory.get(key)
         if isinstance(known, str) and known:
             return known
         fresh = f"sparkplug-zerobus-{secrets.token_hex(4)}"
         with contextlib.suppress(SpoolFull):  # the next run has another one
-            self._memory.set_state(key, fresh)
+            self._memory.set(key, fresh)
         return fresh
 
 

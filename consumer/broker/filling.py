@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.broker.shares import size_of
 from sparkplug import Message, MessageBatch
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from consumer.broker.shares import Eviction, Rank, Senders
+
+
+class Columns(NamedTuple):
+    """Messages of one server: its index, their topics, and their payloads in the same order."""
+
+    server: int
+    topics: Sequence[str]
+    payloads: Sequence[bytes]
 
 
 @dataclass(slots=True)
@@ -47,12 +55,12 @@ class Filling:
             batch = self.taken.by_server[server] = MessageBatch()
         return batch
 
-    def columns(self) -> Iterator[tuple[int, Sequence[str], Sequence[bytes]]]:
-        """All messages: servers with topics and payloads."""
+    def columns(self) -> Iterator[Columns]:
+        """All messages, by server."""
         for server, batch in self.taken.by_server.items():
-            yield server, batch.topics, batch.payloads
+            yield Columns(server, batch.topics, batch.payloads)
         for server, kept in self.taken.certificates.items():
-            yield server, [each.topic for each in kept], [each.payload for each in kept]
+            yield Columns(server, [each.topic for each in kept], [each.payload for each in kept])
 
     def evict(self, rank: Rank, eviction: Eviction, senders_of: Callable[[int], Senders]) -> None:
         """Let messages of a rank go, the newest first, as far as is to go."""

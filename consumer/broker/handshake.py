@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import paho.mqtt.client as mqtt
 
@@ -33,6 +33,25 @@ _REFUSALS: Final = {
 }
 
 
+class WantedFilter(NamedTuple):
+    """A topic filter, and the highest QoS in which its messages are wanted."""
+
+    topic: str
+    qos: int
+
+
+class Subscriptions(NamedTuple):
+    """What a connection asks for: `welcome` is what the server may refuse."""
+
+    wanted: Sequence[WantedFilter]
+    welcome: Sequence[WantedFilter]
+
+    @property
+    def all(self) -> list[WantedFilter]:
+        """Everything that is asked for, what is wanted first."""
+        return [*self.wanted, *self.welcome]
+
+
 class Handshake:
     """A fresh paho client on its way to CONNACK, SUBACK and the birth.
 
@@ -50,15 +69,13 @@ class Handshake:
         client_id: str,
         *,
         will: Publish | None,
-        wanted: list[tuple[str, int]],
-        welcome: list[tuple[str, int]],
+        subscriptions: Subscriptions,
         announce: Callable[[mqtt.Client], None],
         receive: Callable[[mqtt.Client, mqtt.MQTTMessage], None],
         plain_topic: Callable[[bytes], str | None],
         receive_run: Callable[[Run], None],
     ) -> None:
-        self._wanted = wanted
-        self._welcome = welcome
+        self._subscriptions = subscriptions
         self._announce = announce
         self._receive = receive
         self.announced = False
@@ -101,7 +118,7 @@ class Handshake:
             self.problem = f"refused: {text}" + (f"; {hint}" if hint else "")
             return
         self._subscribing = True
-        client.subscribe(self._wanted + self._welcome)
+        client.subscribe([(topic, qos) for topic, qos in self._subscriptions.all])
 
     def _on_subscribe(
         self, client: mqtt.Client, _userdata: Any, _mid: int, codes: Any, _properties: Any
@@ -110,7 +127,7 @@ class Handshake:
         # The further codes are those of subscriptions that a server may refuse.
         refused = [
             f"{topic} ({code})"
-            for (topic, _), code in zip(self._wanted, codes, strict=False)
+            for (topic, _), code in zip(self._subscriptions.wanted, codes, strict=False)
             if code.value >= _FAILURE
         ]
         if refused:

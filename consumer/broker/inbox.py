@@ -94,7 +94,7 @@ class Inbox:
         self._senders: dict[int, Senders] = {}  # by server, as long
         self._taken_bytes = 0  # since the fair level was worked out
         self._lost: set[int] = set()  # whose end is queued, with nothing of theirs behind it
-        self._closed = False
+        self._closed = self._woken = False
         self._waits_for_more = False  # whoever takes, although its batch has waited long enough
         self._handed_at = self._hurried_until = -math.inf
         self._condition = threading.Condition()
@@ -276,7 +276,7 @@ class Inbox:
         if fits:
             self._bytes += size
             if shares is not None:
-                shares.add(sender, size)
+                shares.charge(sender, size)
         else:
             refused[sender] = refused.get(sender, 0) + 1
         return fits
@@ -286,7 +286,7 @@ class Inbox:
         shares = Shares()
         for filling in self._waiting():
             for server, topics, payloads in filling.columns():
-                shares.add_all(self._senders_of(server), topics, payloads)
+                shares.charge_all(self._senders_of(server), topics, payloads)
         self._work_out_level(shares)
         return shares
 
@@ -325,7 +325,7 @@ class Inbox:
                     filling.evict(each, eviction, self._senders_of)
             for whose, gone in eviction.sizes.items():
                 self._bytes -= gone
-                shares.take(whose, gone)
+                shares.release(whose, gone)
             for whose, messages in eviction.messages.items():
                 refused[whose] = refused.get(whose, 0) + messages
             shares.level = level
@@ -357,6 +357,12 @@ class Inbox:
 
     # ------------------------------------------------------------------ out
 
+    def wake(self) -> None:
+        """Let `take` return at once: with nothing, unless a batch is due."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify()
+
     def close(self) -> None:
         """No more messages will come; `take` empties the queue, then returns None."""
         with self._condition:
@@ -364,20 +370,23 @@ class Inbox:
             self._condition.notify_all()
 
     def take(self, timeout: float, *, at_once: bool = False) -> InboxBatch | None:
-        """The next batch; empty when nothing came within `timeout` seconds.
+        """The next batch; empty when nothing came within `timeout` seconds, and when woken.
 
         Returns None when the inbox is closed and empty. `at_once`: as it is, though it might
         fill up.
         """
         with self._condition:
-            if not self._full and self._filling is None and not self._closed:
+            if not (self._full or self._filling is not None or self._closed or self._woken):
                 self._condition.wait(timeout)
             while not (self._full or self._filling is None or self._closed or at_once):
                 left = self._left(self._filling)
                 if left <= 0:
                     break
+                if self._woken:  # what is there fills up meanwhile
+                    self._woken = self._waits_for_more = False
+                    return InboxBatch()
                 self._condition.wait(left)
-            self._waits_for_more = False
+            self._woken = self._waits_for_more = False
             if self._full:
                 filled = self._full.popleft()
             elif self._filling is not None:
@@ -407,7 +416,7 @@ class Inbox:
             self._senders.clear()
             return
         for server, topics, payloads in filled.columns():
-            shares.take_all(self._senders_of(server), topics, payloads)
+            shares.release_all(self._senders_of(server), topics, payloads)
         self._taken_bytes += filled.size
         if self._taken_bytes >= self._spare_bytes:
             self._work_out_level(shares)

@@ -31,10 +31,10 @@ KEPT: Final = "kept"
 class Memory(Protocol):
     """Values by key that outlive the process; the spool keeps them, as a rule."""
 
-    def get_state(self, key: str) -> int | float | str | bytes | None:
+    def get(self, key: str) -> int | float | str | bytes | None:
         """The value of a key."""
 
-    def set_state(self, key: str, value: float | str | bytes) -> None:
+    def set(self, key: str, value: float | str | bytes) -> None:
         """Commit a value."""
 
 
@@ -133,7 +133,7 @@ class OwnState:
             return None
         birth = self._state.birth()
         with contextlib.suppress(SpoolError):  # the next run takes it for another host's
-            self._memory.set_state(self._birth_key, self._state.connection_timestamp_ms)
+            self._memory.set(self._birth_key, self._state.connection_timestamp_ms)
         return birth
 
     def received(self, payload: bytes, *, retained: bool) -> Publish | None:
@@ -189,7 +189,7 @@ class OwnState:
     # ------------------------------------------------------------------ bookkeeping
 
     def _remembered(self, key: str) -> int:
-        value = self._memory.get_state(key)
+        value = self._memory.get(key)
         return int(value) if isinstance(value, (int, float)) else 0
 
     def _remember(self) -> None:
@@ -200,7 +200,7 @@ class OwnState:
         """
         if self._state is not None and self._state.last_timestamp_ms != self._remembered_ms:
             self._remembered_ms = self._state.last_timestamp_ms
-            self._memory.set_state(self._timestamp_key, self._remembered_ms)
+            self._memory.set(self._timestamp_key, self._remembered_ms)
 
     def _tell_of_foreign(self, state: HostState, reason: str) -> None:
         """Two hosts of one id: edge nodes believe the one when the other has ended."""

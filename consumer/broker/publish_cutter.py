@@ -39,6 +39,13 @@ class Run(NamedTuple):
     packet_ids: list[bytes]
 
 
+class Cut(NamedTuple):
+    """What was cut, None if nothing, and where the next packet begins."""
+
+    run: Run | None
+    at: int
+
+
 class PublishCutter:
     """Cuts plain PUBLISH packets of one connection out of the bytes that come.
 
@@ -64,19 +71,19 @@ class PublishCutter:
         self._topic_bytes = 0
         self._properties: set[bytes] = set()
 
-    def cut(self, data: bytes, at: int) -> tuple[Run | None, int]:
-        """The plain packets of one kind at `at`, and where the next packet begins.
+    def cut(self, data: bytes, at: int) -> Cut:
+        """The plain packets of one kind at `at`.
 
-        None if the packet there is not plain, or not all there yet.
+        There are none if the packet there is not plain, or not all there yet.
         """
         first = data[at] if at < len(data) else 0
         kind = first & ~(_DUP | _RETAIN)
         # DUP is no news to us (MQTT 3.3.1.1), and malformed with QoS 0 (3.3.1-2).
         if kind != _PUBLISH | _QOS_1 and (kind != _PUBLISH or first & _DUP):
-            return None, at
+            return Cut(None, at)
         run = Run([], [], bool(first & _RETAIN), [])
         at = self._fill(run, data, at, first)
-        return (run if run.topics else None), at
+        return Cut(run if run.topics else None, at)
 
     # In one piece: a call for each packet would cost as much as all that is done here.
     def _fill(self, run: Run, data: bytes, at: int, first: int) -> int:  # noqa: C901

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sparkplug import CERTIFICATE_PREFIX, MAX_TOPIC_CHARACTERS, NAMESPACE, MessageType
 
@@ -46,32 +46,49 @@ _RANKS: Final[dict[str, Rank]] = {
 }
 
 
-def sender_of(server: int, topic: str) -> tuple[str, Rank]:
+class Sender(NamedTuple):
+    """Who sends on a topic, and how hard it is to do without what comes there."""
+
+    name: str
+    rank: Rank
+
+
+class ServerNode(NamedTuple):
+    """An edge node, as `group id/edge node id`, behind the server of this index.
+
+    `node` is empty for what is of none.
+    """
+
+    server: int
+    node: str
+
+
+def sender_of(server: int, topic: str) -> Sender:
     """The sender of messages on a topic of a server, and how hard it is to do without them."""
     tokens = topic.removeprefix(CERTIFICATE_PREFIX).split("/", 5)
     if len(tokens) in (4, 5) and tokens[0] == NAMESPACE and len(topic) <= MAX_TOPIC_CHARACTERS:
-        return f"{server}/{tokens[1]}/{tokens[3]}", _RANKS.get(tokens[2], Rank.VALUE)
-    return f"{server}/", Rank.VALUE
+        return Sender(f"{server}/{tokens[1]}/{tokens[3]}", _RANKS.get(tokens[2], Rank.VALUE))
+    return Sender(f"{server}/", Rank.VALUE)
 
 
-class Senders(dict[str, tuple[str, Rank]]):
+class Senders(dict[str, Sender]):
     """`sender_of` for the topics of one server, each read once; what is very many, each time."""
 
     def __init__(self, server: int) -> None:
         super().__init__()
         self._server = server
 
-    def __missing__(self, topic: str) -> tuple[str, Rank]:
+    def __missing__(self, topic: str) -> Sender:
         found = sender_of(self._server, topic)
         if len(self) < _MOST_TOPICS and len(topic) <= _USUAL_TOPIC:
             self[topic] = found
         return found
 
 
-def node_of(sender: str) -> tuple[int, str]:
-    """The index of a sender's server, and `group id/edge node id`, empty if it is no node."""
+def node_of(sender: str) -> ServerNode:
+    """The edge node, and its server, that a sender of this name is."""
     server, _, node = sender.partition("/")
-    return int(server), node
+    return ServerNode(int(server), node)
 
 
 def size_of(topic: str, payload: bytes) -> int:
@@ -122,21 +139,25 @@ class Shares:
         """Bytes of one sender that wait."""
         return self._of.get(sender, 0)
 
-    def add(self, sender: str, size: int) -> None:
+    def charge(self, sender: str, size: int) -> None:
         """Count bytes of a sender that wait from now on."""
         self._of[sender] = self._of.get(sender, 0) + size
 
-    def add_all(self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
+    def charge_all(
+        self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]
+    ) -> None:
         """Count messages of a server that wait from now on."""
         for sender, size in _sizes(senders, topics, payloads):
-            self.add(sender, size)
+            self.charge(sender, size)
 
-    def take_all(self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]) -> None:
+    def release_all(
+        self, senders: Senders, topics: Sequence[str], payloads: Sequence[bytes]
+    ) -> None:
         """Take off messages of a server that wait no longer."""
         for sender, size in _sizes(senders, topics, payloads):
-            self.take(sender, size)
+            self.release(sender, size)
 
-    def take(self, sender: str, size: int) -> None:
+    def release(self, sender: str, size: int) -> None:
         """Take off bytes of a sender that wait no longer."""
         left = self._of[sender] - size
         if left:
@@ -196,4 +217,4 @@ def _sizes(
     for topic, payload in zip(topics, payloads, strict=True):
         by_topic[topic] = by_topic.get(topic, 0) + len(payload)
     for topic, count in Counter(topics).items():
-        yield senders[topic][0], by_topic[topic] + count * size_of(topic, b"")
+        yield senders[topic].name, by_topic[topic] + count * size_of(topic, b"")

@@ -265,7 +265,7 @@ class _Visit:
         except UnicodeDecodeError:
             topic = ""  # not UTF-8: none that anything could be said of
         if self._is_listening and not message.retain:
-            self._traffic.add(topic, bytes(message.payload))
+            self._traffic.count(topic, bytes(message.payload))
         self._put(_Received(topic, bytes(message.payload)))
 
     def _on_disconnect(

@@ -42,7 +42,7 @@ class Traffic:
         self.values = 0
         self.seconds = 0.0
 
-    def add(self, topic: str, payload: bytes) -> None:
+    def count(self, topic: str, payload: bytes) -> None:
         """Count a message, if it is data of an edge node or device."""
         read = parse_topic(topic)
         if not isinstance(read, Topic) or read.message_type not in _DATA:

@@ -80,7 +80,7 @@ def _serve(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Here, not at the top: `--help` needs neither gRPC nor Delta.
     from consumer.config import configured_tables  # noqa: PLC0415
-    from zerobus_local import LocalZerobus, LocalZerobusError  # noqa: PLC0415
+    from zerobus_local import LocalZerobus, LocalZerobusError, Ports  # noqa: PLC0415
 
     received: list[int] = []
     stop = threading.Event()
@@ -96,8 +96,7 @@ def _serve(
     try:
         server = LocalZerobus(
             data_dir,
-            grpc_address=grpc_address,
-            http_address=http_address,
+            ports=Ports(grpc_address, http_address),
             credentials=credentials,
         )
         try:

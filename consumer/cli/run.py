@@ -107,7 +107,7 @@ def _report(consumer: Consumer, remaining: int) -> None:
         totals["rows_acked"],
         extra={"totals": totals},
     )
-    gone = consumer.spool.gone
+    gone = consumer.spool.health.gone
     if gone is not None and not gone.kept:
         _LOG.error("%d rows were committed and not acknowledged, and are lost: %s", remaining, gone)
     elif remaining:

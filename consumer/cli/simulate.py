@@ -18,7 +18,7 @@ from consumer.config import read_secret
 from consumer.errors import ConfigurationError
 from consumer.logs import send_log
 from consumer.network import check_pem_files
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -66,19 +66,21 @@ def command(**options: Any) -> None:
     send_log("info")
     ledger_file: Path | None = options["ledger_file"]
     fleet = Gateways(
-        options["url"],
+        MqttTarget(
+            options["url"],
+            options["username"],
+            _password(options["password_file"]),
+            _tls(options["ca_file"], options["cert_file"], options["key_file"]),
+        ),
         options["gateways"],
         options["rate"],
         options["seed"],
-        primary_host_id=options["primary_host"],
-        username=options["username"],
-        password=_password(options["password_file"]),
-        tls=_tls(options["ca_file"], options["cert_file"], options["key_file"]),
-        ledger=ledger_file is not None,
-        gateway_index=options["gateway_index"],
+        options=EdgeNodeOptions(
+            aliases=options["aliases"], primary_host_id=options["primary_host"]
+        ),
         edge_nodes=options["edge_nodes"],
-        aliases=options["aliases"],
-        site=options["site"],
+        gateway_index=options["gateway_index"],
+        ledger=Published(options["site"]) if ledger_file is not None else None,
     )
     with _Signals() as signals:
         fleet.start()

@@ -4,8 +4,8 @@
 spool when Zerobus has acknowledged them, or when they were set aside as dead letters.
 """
 
+from consumer.delivery.calls import CallLimits
 from consumer.delivery.delivery import Delivery, TableOptions
-from consumer.delivery.in_flight import CallLimits
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import Origins
 from consumer.delivery.stats import DeliveryStats, StreamState, together

@@ -50,7 +50,7 @@ class AcknowledgementAges:
             return batch.rows.arrived_us
         message = self._classes.get(batch.schema_id)
         if message is None:
-            message = message_class(self._spool.schema(batch.schema_id))
+            message = message_class(self._spool.schemas.descriptor(batch.schema_id))
             self._classes[batch.schema_id] = message
         (record,) = batch.rows.slice(0, 1)
         try:

@@ -137,8 +137,13 @@ class StreamHealth:
             self.name,
         )
 
-    def searching(self) -> None:
-        """A stream was spent on the search for a bad record: no failure, and no churn."""
+    def refused(self) -> None:
+        """A stream ended because of a bad record, which is searched: no failure, and no churn."""
+        self._stats.poison_probes += 1
+        self.searched()
+
+    def searched(self) -> None:
+        """A stream was spent on the search for a bad record, which is no churn."""
         if self._opened:
             self._opened.pop()
 

@@ -1,246 +1,159 @@
-"""What is on its way to Zerobus: the `InFlight` cuts spooled batches into calls, and tracks both.
+"""The window of a stream: batches between the spool and their acknowledgement.
 
-Pure bookkeeping in one order, that of the spool: batches enter at one end, rows are cut
-into calls from the front, acknowledgements arrive in the order of the calls, and a batch
-leaves when all of its rows are settled.
+Pure bookkeeping in one order, that of the spool: batches enter at one end, rows are cut into
+calls from the front, acknowledgements arrive in the order of the calls, and a batch leaves when
+all of its rows are settled. A call is sent, settled, or set aside; nothing else.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, NamedTuple
 
-from consumer.sinks import MAX_CALL_BYTES
+from consumer.delivery.calls import RowQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from consumer.delivery.calls import Call, CallLimits, Piece
     from consumer.spool import SpooledBatch
 
-# The service counts what the SDK does not: 2 to 5 bytes of framing per record. Calls of
-# several records stay this far below its limit of 10 MiB.
-_MAX_SEVERAL_BYTES: Final = 9 << 20
 
+class Settled(NamedTuple):
+    """What became settled: batches that are finished by it, in order, and rows acknowledged."""
 
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """Most records and most record bytes of one call.
-
-    A record larger than `max_bytes` is a call of its own.
-    """
-
-    max_records: int = 1000
-    max_bytes: int = 8 << 20
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A batch with how many of its first rows are cut into calls, and are settled."""
-
-    batch: SpooledBatch
-    cut: int = 0
-    settled: int = 0
-
-
-@dataclass(slots=True)
-class Call:
-    """Rows that go to Zerobus in one call: pieces of consecutive batches of one schema."""
-
-    schema_id: str
-    rows: int = 0
-    nbytes: int = 0
-    offset: int | None = None
-    """Number that the stream gave the call when it was sent; None before that."""
-    set_aside: bool = False
-    """Whether the rows are kept elsewhere, and not sent: settled once all before them is."""
-    refused: bool = False
-    """Whether it is one record that Zerobus refuses: not sent, settled when a later call is."""
-    parts: list[tuple[_Pending, int, int]] = field(default_factory=list)
-
-    @property
-    def too_large(self) -> bool:
-        """Whether it is one record with more bytes than any call may have."""
-        return self.nbytes > MAX_CALL_BYTES
-
-    def records(self) -> list[bytes]:
-        """The encoded rows, in order."""
-        if len(self.parts) == 1:
-            pending, start, stop = self.parts[0]
-            return pending.batch.rows.slice(start, stop)
-        return [
-            record
-            for pending, start, stop in self.parts
-            for record in pending.batch.rows.slice(start, stop)
-        ]
-
-    def pieces(self) -> list[tuple[SpooledBatch, int, int]]:
-        """Which rows of which batches they are."""
-        return [(pending.batch, start, stop) for pending, start, stop in self.parts]
+    batches: list[SpooledBatch]
+    rows: int
 
 
 class InFlight:
-    """Batches between the spool and their acknowledgement. Not thread-safe."""
+    """Batches that wait to be sent, or for their acknowledgement. Not thread-safe.
+
+    Args:
+        limits: of the calls that rows are cut into.
+    """
 
     def __init__(self, limits: CallLimits) -> None:
-        self._limits = limits
-        self._max_bytes = min(limits.max_bytes, _MAX_SEVERAL_BYTES)
-        self._uncut: deque[_Pending] = deque()
-        self._cut: deque[_Pending] = deque()
+        self._queue = RowQueue(limits)
         self._calls: deque[Call] = deque()
-        self.uncut_rows = 0
-        self.uncut_bytes = 0
+        self.batches = 0
+        """Batches in here."""
         self.inflight_rows = 0
         self.inflight_bytes = 0
-        self.refused: dict[tuple[int, int], str] = {}
-        """Records that Zerobus refuses, by batch id and row, with its words."""
 
     @property
     def inflight_calls(self) -> int:
-        """Calls that were sent and are not settled."""
+        """Calls that were cut and are not settled."""
         return len(self._calls)
 
     @property
-    def batches(self) -> int:
-        """Batches in here."""
-        return len(self._cut) + len(self._uncut)
+    def uncut_rows(self) -> int:
+        """Rows that wait to be sent."""
+        return self._queue.rows
+
+    @property
+    def uncut_bytes(self) -> int:
+        """Bytes of the rows that wait to be sent."""
+        return self._queue.nbytes
 
     @property
     def next_schema_id(self) -> str | None:
         """The schema of the next row to be cut, None when all are."""
-        return self._uncut[0].batch.schema_id if self._uncut else None
+        return self._queue.schema_id
 
     @property
     def has_full_call(self) -> bool:
         """Whether waiting longer could not make the next call larger, or not by much."""
-        return (
-            self.uncut_rows >= self._limits.max_records
-            or self.uncut_bytes >= self._max_bytes
-            or (bool(self._uncut) and self._uncut[-1].batch.schema_id != self.next_schema_id)
-        )
+        return self._queue.has_full_call
 
-    def add(self, batch: SpooledBatch) -> None:
-        """Take a batch that follows all others in the spool."""
-        self._uncut.append(_Pending(batch))
-        self.uncut_rows += len(batch.rows)
-        self.uncut_bytes += batch.rows.nbytes
+    def append(self, batch: SpooledBatch) -> None:
+        """Let a batch in that follows all others in the spool."""
+        self._queue.append(batch)
+        self.batches += 1
 
-    @property
-    def waits_for_refused_only(self) -> bool:
-        """Whether nothing is left but records that Zerobus refuses."""
-        return not self._uncut and bool(self._calls) and all(c.refused for c in self._calls)
+    def cut(self, most: int | None = None) -> Call:
+        """Cut the next call, of `most` records at most: it is in flight from now on.
 
-    def cut(self, max_records: int | None = None) -> Call:
-        """Cut the next call: as many of the next rows as the limits allow, at least one.
-
-        It counts as in flight from now on. The caller sends it and notes the offset, or
-        sets it aside. A call that is `refused` is one record, and is not to be sent.
+        Raises:
+            IndexError: no row waits.
         """
-        first = self._uncut[0]
-        call = Call(first.batch.schema_id)
-        most = min(max_records or self._limits.max_records, self._limits.max_records)
-        while self._uncut:
-            pending = self._uncut[0]
-            rows = pending.batch.rows
-            if pending.batch.schema_id != call.schema_id:
-                break
-            start = pending.cut
-            stop = rows.stop_within(start, most - call.rows, self._max_bytes - call.nbytes)
-            if self.refused:
-                refused = self._next_refused(pending)
-                if refused == start:
-                    if call.rows:
-                        break
-                    call.refused = True
-                    stop = start + 1
-                else:
-                    stop = min(stop, refused)
-            if stop == start < len(rows):
-                if call.rows:
-                    break
-                stop = start + 1  # larger than max_bytes: a call of its own
-            call.rows += stop - start
-            call.nbytes += rows.bytes_between(start, stop)
-            call.parts.append((pending, start, stop))
-            pending.cut = stop
-            if stop < len(rows):
-                break
-            self._cut.append(self._uncut.popleft())
-            if call.refused:
-                break
-        self.uncut_rows -= call.rows
-        self.uncut_bytes -= call.nbytes
+        call = self._queue.cut(most)
+        self._calls.append(call)
         self.inflight_rows += call.rows
         self.inflight_bytes += call.nbytes
-        self._calls.append(call)
         return call
 
-    def _next_refused(self, pending: _Pending) -> int:
-        """The first row of a batch, from where it is cut on, that is refused."""
-        batch_id = pending.batch.batch_id
-        rows = [row for each, row in self.refused if each == batch_id and row >= pending.cut]
-        return min(rows, default=len(pending.batch.rows))
+    def settle(self, offset: int) -> Settled:
+        """Settle every call up to `offset`, which is acknowledged; -1 when none is.
 
-    def settle_refused(self) -> list[SpooledBatch]:
-        """The refused records are kept elsewhere, and nothing else is on its way."""
-        for call in self._calls:
-            call.set_aside = call.refused
-        return self.settle(-1)[0]
-
-    def settle(self, offset: int) -> tuple[list[SpooledBatch], int]:
-        """Every call up to `offset` is acknowledged; -1 when none is, but one was set aside.
-
-        Returns:
-            The batches that are finished by it, in order, and the rows acknowledged.
+        Calls that were set aside are settled when all before them are.
         """
-        rows = 0
-        acknowledged = [
-            index
-            for index, call in enumerate(self._calls)
-            if call.offset is not None and call.offset <= offset
-        ]
-        last = acknowledged[-1] if acknowledged else -1
-        for position in range(len(self._calls)):
-            call = self._calls[0]
-            if position > last and not call.set_aside:
-                break
-            if call.offset is not None:
-                rows += call.rows
-            if call.refused:
-                batch, start, _ = call.pieces()[0]
-                self.refused.pop((batch.batch_id, start), None)
-            self._calls.popleft()
-            self.inflight_rows -= call.rows
-            self.inflight_bytes -= call.nbytes
-            for pending, _, stop in call.parts:
-                pending.settled = stop
         finished: list[SpooledBatch] = []
-        while self._cut and self._cut[0].settled == len(self._cut[0].batch.rows):
-            finished.append(self._cut.popleft().batch)
-        return finished, rows
+        rows = 0
+        while self._calls and _is_settled(self._calls[0], offset):
+            call = self._calls.popleft()
+            self._forget(call)
+            if not call.aside:
+                rows += call.rows
+            finished += (piece.batch for piece in call.pieces if piece.ends_batch)
+        self.batches -= len(finished)
+        return Settled(finished, rows)
 
-    @property
-    def awaited_calls(self) -> int:
-        """Calls in flight without the refused records among them, which are not sent."""
-        return len(self._calls) - len(self.refused_calls())
-
-    def refused_calls(self) -> list[Call]:
-        """The refused records that are waited for."""
-        return [call for call in self._calls if call.refused] if self.refused else []
-
-    def rewind(self) -> list[Call]:
-        """The stream is dead: what it did not acknowledge is to be cut and sent again.
+    def rewind(self) -> int:
+        """Let what a dead stream did not acknowledge be cut and sent again.
 
         Returns:
-            The calls that were sent and not settled.
+            The rows that were sent and not settled.
         """
-        lost = [call for call in self._calls if call.offset is not None]
-        self._calls.clear()
-        self.inflight_rows = self.inflight_bytes = 0
-        self._uncut.extendleft(reversed(self._cut))
-        self._cut.clear()
-        self.uncut_rows = self.uncut_bytes = 0
-        for pending in self._uncut:
-            rows = pending.batch.rows
-            pending.cut = pending.settled
-            self.uncut_rows += len(rows) - pending.cut
-            self.uncut_bytes += rows.bytes_between(pending.cut, len(rows))
+        lost = sum(call.rows for call in self._calls if call.offset is not None)
+        self._put_back_behind(0)
         return lost
+
+    def withdraw_lost(self) -> list[Call]:
+        """Take the calls out that a dead stream did not acknowledge, those aside among them.
+
+        They are not in here any more; calls that never were sent are to be cut again.
+        """
+        sent = [index for index, call in enumerate(self._calls) if call.offset is not None]
+        self._put_back_behind(sent[-1] + 1 if sent else 0)
+        return self._withdraw_calls()
+
+    def withdraw_next(self, most: int) -> Call:
+        """Take the next `most` rows out that were not sent, at most one call of them.
+
+        Raises:
+            IndexError: no row waits.
+            ValueError: calls are in flight, so that these rows would overtake them.
+        """
+        if self._calls:
+            raise ValueError(f"{len(self._calls)} calls are before the rows that are to leave")
+        self.cut(most)
+        return self._withdraw_calls()[0]
+
+    def put_back(self, pieces: Iterable[Piece]) -> None:
+        """Let rows in that were taken out, in order: they come before all that waits."""
+        pieces = list(pieces)
+        self.batches += sum(piece.ends_batch for piece in pieces)
+        self._queue.put_back(pieces)
+
+    def _put_back_behind(self, kept: int) -> None:
+        while len(self._calls) > kept:
+            call = self._calls.pop()
+            self._forget(call)
+            self._queue.put_back(call.pieces)
+
+    def _withdraw_calls(self) -> list[Call]:
+        calls = list(self._calls)
+        self._calls.clear()
+        for call in calls:
+            self._forget(call)
+            self.batches -= sum(piece.ends_batch for piece in call.pieces)
+        return calls
+
+    def _forget(self, call: Call) -> None:
+        self.inflight_rows -= call.rows
+        self.inflight_bytes -= call.nbytes
+
+
+def _is_settled(call: Call, offset: int) -> bool:
+    return call.aside or (call.offset is not None and call.offset <= offset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.calls import CallLimits
 from consumer.log_budget import LogBudget
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class DeliveryOptions:
         max_inflight: most calls that wait for their acknowledgement.
         max_inflight_bytes: most record bytes that do.
         ack_timeout: without progress for this long the stream is given up.
-        handover_bytes: row bytes kept in memory between pipeline and delivery.
+        handover_bytes: row bytes of the table's newest batches that are kept in memory until all
+            streams have had them.
         read_bytes: row bytes read from the spool at once when lagging.
         trim_interval: acknowledged batches leave the spool at most this often, unless they are
             many or room is short: a trim is a commit of its own.

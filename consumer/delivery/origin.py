@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError
 
 from consumer.rows import message_class
+from consumer.spool import Origin
 from sparkplug import MessageType
 from sparkplug.pb import sparkplug_b_pb2
 
@@ -71,8 +72,8 @@ class Origins:
             found = [payload for payload in found if _seq(payload) == seq]
         return found[0] if len(set(found)) == 1 else None
 
-    def origin(self, record: bytes, descriptor: bytes) -> tuple[str | None, bytes | None]:
-        """Topic and payload of the message that a row was made from, as far as they are known.
+    def origin(self, record: bytes, descriptor: bytes) -> Origin:
+        """The message that a row was made from, as far as it is known.
 
         Args:
             record: the encoded row.
@@ -81,15 +82,15 @@ class Origins:
         try:
             row = message_class(descriptor).FromString(record)
         except DecodeError:
-            return None, None
+            return Origin()
         topic = topic_of(row)
         if topic is None:
-            return None, None
+            return Origin()
         names = row.DESCRIPTOR.fields_by_name
         if "ingestion_timestamp" not in names:
-            return topic, None
+            return Origin(topic)
         seq = row.seq if "seq" in names and row.HasField("seq") else None
-        return topic, self.payload(topic, row.ingestion_timestamp, seq)
+        return Origin(topic, self.payload(topic, row.ingestion_timestamp, seq))
 
 
 def topic_of(row: Any) -> str | None:

@@ -21,6 +21,8 @@ import xxhash
 from google.protobuf import descriptor_pb2, descriptor_pool
 from ptars import HandlerPool
 
+from consumer.delivery.newest import NewestBatches
+from consumer.errors import SpoolError
 from consumer.rows import EncodedRows
 
 if TYPE_CHECKING:
@@ -102,11 +104,19 @@ class TableBatches:
         spool: holds the batches.
         table: `catalog.schema.table`.
         streams: how many streams the rows are divided among.
+        newest_bytes: row bytes of the newest batches that are kept in memory, until all streams
+            have had them.
         keep_bytes: row bytes of batches that were read from the spool and are kept in memory
             for the streams that come to them later.
+
+    Attributes:
+        newest: is offered what is appended to the spool.
     """
 
-    def __init__(self, spool: Spool, table: str, streams: int, keep_bytes: int) -> None:
+    def __init__(
+        self, spool: Spool, table: str, streams: int, *, newest_bytes: int, keep_bytes: int
+    ) -> None:
+        self.newest = NewestBatches(table, newest_bytes, self._read)
         self._spool = spool
         self._table = table
         self._streams = streams
@@ -121,18 +131,18 @@ class TableBatches:
         self._left: dict[int, int] = {}
         self._complete: list[int] = []
 
-    def batches_after(self, batch_id: int, limit_bytes: int, *, table: str) -> list[SpooledBatch]:
-        """The batches of a table that follow `batch_id`, in order, about `limit_bytes` of them.
-
-        At least one when there is one. What another stream has just read is taken from memory.
+    def _read(self, batch_id: int, limit_bytes: int) -> list[SpooledBatch]:
+        """The batches behind `batch_id` from the spool, or from what another stream has just read.
 
         Raises:
             SpoolError: the spool cannot be read.
         """
         if self._streams == 1:
-            return self._spool.batches_after(batch_id, limit_bytes, table=table)
+            return self._spool.batches_after(batch_id, limit_bytes, table=self._table)
         with self._reading:
-            found = self._spool.batches_after(batch_id, limit_bytes, table=table, known=self._kept)
+            found = self._spool.batches_after(
+                batch_id, limit_bytes, table=self._table, known=self._kept
+            )
             for batch in found:
                 if batch.batch_id not in self._kept:
                     self._kept[batch.batch_id] = batch
@@ -147,13 +157,40 @@ class TableBatches:
         with self._lock:
             return len(self._left) < _MOST_PARTLY_SETTLED or self._taken[stream] <= min(self._taken)
 
+    def is_lagging(self, stream: int) -> bool:
+        """Whether what a stream takes next is not in memory."""
+        return not self.newest.reach(self._taken[stream])
+
+    def next_parts(self, stream: int, limit_bytes: int) -> list[SpooledBatch]:
+        """The rows of a stream in the batches that it takes next, each batch once and in order.
+
+        Args:
+            stream: which one, from 0.
+            limit_bytes: about so many bytes of rows, before they are divided; at least a batch.
+
+        Returns:
+            A part of each batch, perhaps without rows; empty when there are no batches.
+
+        Raises:
+            SpoolError: the spool cannot be read, or has not the descriptor of the first batch.
+        """
+        parts: list[SpooledBatch] = []
+        try:
+            for batch in self.newest.batches_after(self._taken[stream], limit_bytes):
+                parts.append(self.part(batch, stream))
+                self._taken[stream] = batch.batch_id
+        except SpoolError:
+            if not parts:  # else it is raised next time
+                raise
+        self.newest.forget(min(self._taken))
+        return parts
+
     def part(self, batch: SpooledBatch, stream: int) -> SpooledBatch:
         """The rows of a batch that belong to a stream, in their order; perhaps none.
 
         Raises:
             SpoolError: the batch's descriptor is not in the spool.
         """
-        self._taken[stream] = batch.batch_id
         if self._streams == 1:
             return batch
         rows = np.flatnonzero(self._division(batch) == stream).astype(np.int32)
@@ -168,7 +205,7 @@ class TableBatches:
             if divided is None:
                 columns = self._columns.get(batch.schema_id)
                 if columns is None:
-                    columns = NodeColumns(self._spool.schema(batch.schema_id))
+                    columns = NodeColumns(self._spool.schemas.descriptor(batch.schema_id))
                     self._columns[batch.schema_id] = columns
                 high = columns.hashes(batch.rows) >> np.uint64(32)
                 divided = (high % np.uint64(self._streams)).astype(np.uint8)

@@ -31,8 +31,8 @@ class SettledBatches:
         self._nbytes = 0
         self._trimmed_at = 0.0
 
-    def add(self, batch_ids: Iterable[int], nbytes: int = 0) -> None:
-        """Take down settled batches; `nbytes` of their rows count towards the next trim."""
+    def note(self, batch_ids: Iterable[int], nbytes: int = 0) -> None:
+        """Note settled batches; `nbytes` of their rows count towards the next trim."""
         self._batch_ids += batch_ids
         self._nbytes += nbytes
 
@@ -45,7 +45,7 @@ class SettledBatches:
         if not self._batch_ids:
             return None
         interval = self._shared.options.trim_interval
-        if self._shared.spool.is_short:
+        if self._shared.spool.space.is_short:
             interval = 0.0 if idle else min(_TRIM_WHEN_SHORT, interval)
         return self._trimmed_at + interval
 

@@ -8,25 +8,28 @@ duplicates.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from consumer.delivery.bisection import Bisection
+from consumer.delivery.blame import TableBlame
+from consumer.delivery.dead_letters import LettersOfStream
 from consumer.delivery.health import StreamHealth
 from consumer.delivery.in_flight import InFlight
-from consumer.delivery.refusals import Refusals
-from consumer.delivery.settled import SettledBatches
+from consumer.delivery.open_stream import Mailbox, OpenStream
+from consumer.delivery.parts import PartsOfStream
+from consumer.delivery.progress import StreamProgress
+from consumer.delivery.slow_start import SlowStart
 from consumer.delivery.stats import DeliveryStats, StreamState
 from consumer.delivery.supply import Supply
+from consumer.delivery.suspects import Suspects
 from consumer.errors import FailureKind, SinkFailure, SpoolError
-from consumer.sinks import Acknowledged, StreamEvent, difference
+from consumer.sinks import difference
 
 if TYPE_CHECKING:
-    from consumer.delivery.in_flight import Call
+    from consumer.delivery.calls import Call, Piece
     from consumer.delivery.shared import SharedOfTable
-    from consumer.sinks import ZerobusIngestStream
-    from consumer.spool import SpooledBatch
 
 _LOG = logging.getLogger("consumer.delivery")
 
@@ -37,6 +40,9 @@ _LIVED_SECONDS: Final = 10.0
 class StreamSender:
     """Sends the rows of one stream, in order, from a thread of its own.
 
+    Calls that are lost because the service refuses a record go through a `Bisection`, whatever
+    else waits. All others go through the window, `InFlight`.
+
     Args:
         shared: what all streams of the table are given.
         index: which of them it is, from 0.
@@ -44,35 +50,25 @@ class StreamSender:
 
     def __init__(self, shared: SharedOfTable, index: int) -> None:
         self._shared = shared
-        options = self._options = shared.options
+        self._index = index
+        self._options = shared.options
         self._clock = shared.clock
         name = shared.name_of(index)
-        # The thread's own, also written by health and refusals; others see what was told last.
+        # The thread's own, also written by its parts; others see what was told last.
         self._stats = DeliveryStats()
-        self._told = self._stats.copy()
         self._health = StreamHealth(
-            shared.table, name, options, shared.clock, shared.chance, stats=self._stats
+            shared.table, name, shared.options, shared.clock, shared.chance, stats=self._stats
         )
-        self._in_flight = InFlight(options.limits)
-        self._refusals = Refusals(
-            shared.spool,
-            self._in_flight,
-            self._health,
-            shared.recent,
-            self._stats,
-            lone_refusal=options.lone_refusal,
-            clock=shared.clock,
-        )
-        self._search = self._refusals.search
-        self._settled = SettledBatches(shared)
-        self._supply = Supply(shared, index, self._in_flight, self._settled)
-        self._lost: list[Call] = []  # calls of the last stream that were not acknowledged
-        self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
-        self._awake = False  # a wake-up is in the queue already
+        self._progress = StreamProgress(shared, self._health, self._stats)
+        self._letters = LettersOfStream(shared, self._health, self._stats)
+        self._blame = TableBlame()
+        self._in_flight = InFlight(shared.options.limits)
+        self._slow = SlowStart()
+        self._bisection: Bisection | None = None
+        self._supply = Supply(shared, index, self._in_flight, self._progress)
+        self._mailbox = Mailbox()
         self._stopping = threading.Event()
-        self._hurried = False
         self._waiting_since: float | None = None
-        self._progress_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"delivery {name}", daemon=True)
 
     # -- for other threads ------------------------------------------------------------
@@ -81,26 +77,14 @@ class StreamSender:
         """Start sending, from the oldest batch in the spool on."""
         self._thread.start()
 
-    def submit(self, batch: SpooledBatch) -> None:
-        """Hand over a batch that was just appended: all of the table's, in order."""
-        self._supply.handover.offer(batch)
-        self.nudge()
-
-    def wake(self) -> None:
-        """Batches were appended that are not handed over: read them from the spool."""
-        self._supply.handover.look_again()
-        self.nudge()
-
     def hurry(self, *, hurried: bool) -> None:
         """Send without waiting for fuller calls, or wait again."""
-        self._hurried = hurried
+        self._progress.hurried = hurried
         self.nudge()
 
     def nudge(self) -> None:
         """Let the thread look whether there is something to do."""
-        if not self._awake:
-            self._awake = True
-            self._events.put(None)
+        self._mailbox.nudge()
 
     def request_stop(self) -> None:
         """Stop sending and close the stream. What is not acknowledged stays spooled."""
@@ -120,25 +104,22 @@ class StreamSender:
 
     def stats(self) -> DeliveryStats:
         """Counters and state at this moment."""
-        stats = self._told.copy()
-        stats.lagging = self._supply.handover.lagging
+        stats = self._progress.told.copy()
+        stats.lagging = self._shared.batches.is_lagging(self._index)
         return stats
 
     @property
     def is_open(self) -> bool:
         """Whether a stream is open at this moment, and nothing speaks against it."""
-        return self._told.state is StreamState.OPENED
+        return self._progress.told.state is StreamState.OPENED
 
     # -- the thread -------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            stream: ZerobusIngestStream | None = None
+        while not self.is_stopping:
             failure: SinkFailure | None = None
-            self._lost = []
             try:
-                stream = self._open()
-                self._serve(stream)
+                self._deliver()
             except SinkFailure as error:
                 failure = error
             except SpoolError as error:
@@ -148,11 +129,8 @@ class StreamSender:
                 if self._options.log_budget.allows("delivery_defect", self._health.name, ours=True):
                     _LOG.exception("delivery to %s: unexpected error", self._health.name)
                 failure = SinkFailure(FailureKind.PERMANENT, f"{type(error).__name__}: {error}")
-            finally:
-                if stream is not None:
-                    self._abandon(stream)
             with suppress(SpoolError):  # tried again behind the pause
-                self._settled.trim()
+                self._progress.settled.trim()
             at_once = False
             if failure is not None:
                 at_once = self._fail(failure)
@@ -162,41 +140,37 @@ class StreamSender:
             self._tell()
             self._stopping.wait(pause)
         with suppress(SpoolError):  # acknowledged, but not trimmed: sent again, no loss
-            self._settled.trim()
+            self._progress.settled.trim()
         self._health.closed()
         self._tell()
 
-    def _open(self) -> ZerobusIngestStream:
-        self._health.connecting()
-        self._tell()
+    def _deliver(self) -> None:
+        """Finish the search for a refused record, then send over one stream until it ends."""
+        if self._bisection is not None:
+            self._bisection.run()
+            self._bisection = None
+        if self.is_stopping:
+            return
         self._load()
-        shared = self._shared
-        schema_id = self._in_flight.next_schema_id or shared.schema_id
-        descriptor = shared.spool.schema(schema_id)
+        stream = self.open_stream(self._in_flight.next_schema_id or self._shared.schema_id)
         try:
-            stream = shared.sink.open_stream(shared.table, descriptor, schema_id, self._events)
-        except SinkFailure as failure:
-            if failure.kind is FailureKind.CONTRACT:
-                raise _explained(failure, descriptor) from failure
-            raise
-        self._progress_at = self._clock()
-        self._health.opened(stream.generation, rows_wait=self._in_flight.uncut_rows > 0)
-        self._tell()
-        return stream
+            self._serve(stream)
+        finally:
+            stream.close()
+            self._acknowledge(stream)
 
-    def _serve(self, stream: ZerobusIngestStream) -> None:
+    def _serve(self, stream: OpenStream) -> None:
         """Send until the stream ends, another schema's turn has come, or we stop."""
-        while not self._stopping.is_set():
+        while not self.is_stopping:
             self._load()
             if self._in_flight.next_schema_id not in (None, stream.schema_id):
                 if not self._in_flight.inflight_calls:
                     return
             else:
                 self._send_ready(stream)
-            self._settled.add(self._refusals.judge(stream.schema_id))
-            self._trim()
-            self._receive(stream, self._patience())
-            self._watch()
+            self._progress.trim_if_due(idle=not self._in_flight.inflight_calls)
+            stream.receive(self._patience(stream))
+            self._acknowledge(stream)
 
     def _load(self) -> None:
         self._supply.load()
@@ -205,7 +179,7 @@ class StreamSender:
         elif self._waiting_since is None:
             self._waiting_since = self._clock()
 
-    def _send_ready(self, stream: ZerobusIngestStream) -> None:
+    def _send_ready(self, stream: OpenStream) -> None:
         in_flight, options = self._in_flight, self._options
         if self._shared.pause.left:
             return
@@ -218,117 +192,106 @@ class StreamSender:
             )
             and self._is_due()
         ):
-            if not in_flight.inflight_calls:
-                self._progress_at = self._clock()
-            call = in_flight.cut(self._search.step if self._search.active else None)
+            call = in_flight.cut(self._slow.step if self._slow.is_active else None)
             self._waiting_since = self._clock() if in_flight.uncut_rows else None
             if call.too_large:
-                self._settled.add(self._refusals.set_aside(call))
+                self._letters.keep_too_large(call.pieces[0])
+                call.aside = True
+                self._progress.note_settled(in_flight.settle(-1).batches)
                 continue
-            if call.refused:
-                continue
-            call.offset = stream.send(call.records())
-            self._stats.rows_sent += call.rows
-            self._stats.calls_sent += 1
+            stream.send(call)
+            self._progress.sent(call)
             self._tell()
 
     @property
     def _most_inflight(self) -> int:
-        """Calls that may be on their way. Refused ones, which are not sent, come on top."""
-        waiting = len(self._in_flight.refused)
-        return waiting + (1 if self._search.active else self._options.max_inflight)
+        return 1 if self._slow.is_active else self._options.max_inflight
 
     def _is_due(self) -> bool:
-        if self._in_flight.has_full_call or not self._in_flight.awaited_calls or self._hurried:
+        if self._in_flight.has_full_call or not self._in_flight.inflight_calls:
             return True
-        if self._search.active:
-            return True
-        return (
+        return self._progress.hurried or (
             self._waiting_since is not None
             and self._clock() - self._waiting_since >= self._options.max_delay
         )
 
-    def _patience(self) -> float:
+    def _patience(self, stream: OpenStream) -> float:
         """How long nothing has to be done unless something happens."""
         now = self._clock()
+        calls = self._in_flight.inflight_calls
+        filled_at = None
+        if self._waiting_since is not None and 0 < calls < self._most_inflight:
+            filled_at = self._waiting_since + self._options.max_delay
         paused = self._shared.pause.left
-        deadline = now + (paused or 60.0)
-        if self._in_flight.inflight_calls:
-            deadline = min(deadline, self._progress_at + self._options.ack_timeout)
-            if self._waiting_since is not None and not paused:
-                deadline = min(deadline, self._waiting_since + self._options.max_delay)
-            if self._in_flight.inflight_calls >= self._most_inflight:
-                deadline = self._progress_at + self._options.ack_timeout
-        if self._refusals.due is not None:  # refused records wait for no acknowledgement
-            deadline = self._refusals.due
-        trim_at = self._settled.trim_at(idle=not self._in_flight.inflight_calls)
-        if trim_at is not None:
-            deadline = min(deadline, trim_at)
-        if self._supply.look_again_in is not None:
-            deadline = min(deadline, now + self._supply.look_again_in)
-        return max(0.0, deadline - now)
-
-    def _receive(self, stream: ZerobusIngestStream, patience: float) -> None:
-        """Wait for something to happen, then take all that has."""
-        try:
-            event = self._events.get(timeout=patience)
-            while True:
-                if event is None:
-                    self._awake = False
-                elif event.generation == stream.generation:
-                    if not isinstance(event, Acknowledged):
-                        raise stream.failure()
-                    self._acknowledge(event.offset)
-                event = self._events.get_nowait()
-        except queue.Empty:
-            pass
-
-    def _acknowledge(self, offset: int) -> None:
-        self._refusals.keep()
-        finished, rows = self._in_flight.settle(offset)
-        self._search.passed(rows)
-        self._settled.add(
-            [batch.batch_id for batch in finished], sum(batch.rows.nbytes for batch in finished)
+        if paused:
+            filled_at = now + paused
+        times = (
+            now + 60.0,
+            stream.gives_up_at,
+            filled_at,
+            self._progress.settled.trim_at(idle=not calls),
+            self.more_at,
         )
-        if self._shared.ages is not None:
-            self._shared.ages.acknowledged(finished)
-        if rows:
-            self._progress_at = self._clock()
-            self._health.progressed()
-        self._stats.rows_acked += rows
-        self._stats.last_acked_offset = max(offset, self._stats.last_acked_offset)
-        self._stats.last_ack_time = self._shared.wall_clock()
-        self._tell()
+        return max(0.0, min(time for time in times if time is not None) - now)
 
-    def _watch(self) -> None:
-        """Give a stream up that accepts but does not acknowledge.
-
-        The SDK's own timer is reset by acknowledgements that bring nothing new.
-        """
-        waited = self._clock() - self._progress_at
-        sent = self._in_flight.awaited_calls
-        if sent and waited >= self._options.ack_timeout:
-            raise SinkFailure(
-                FailureKind.RETRIABLE,
-                f"no acknowledgement for {waited:.0f} s with {sent} calls in flight",
-            )
-
-    def _trim(self) -> None:
-        idle = not self._in_flight.inflight_calls
-        if (self._hurried or self._settled.is_due(idle=idle)) and self._settled.trim():
+    def _acknowledge(self, stream: OpenStream) -> None:
+        """Settle what the service has acknowledged since the last time."""
+        if stream.acked > self._stats.last_acked_offset:
+            settled = self._in_flight.settle(stream.acked)
+            self._slow.passed(settled.rows)
+            self._blame.lift()
+            self._progress.acknowledged(settled, stream.acked)
             self._tell()
 
-    def _abandon(self, stream: ZerobusIngestStream) -> None:
-        """Close, take the acknowledgements that still came, and put the rest back."""
-        stream.close()
-        with suppress(queue.Empty):
-            while True:
-                event = self._events.get_nowait()
-                if isinstance(event, Acknowledged) and event.generation == stream.generation:
-                    self._acknowledge(event.offset)
-        self._awake = False
-        self._refusals.due = None
-        self._lost = self._in_flight.rewind()
+    # -- for the search of a refused record -------------------------------------------
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether to end as soon as possible; what is not settled stays spooled."""
+        return self._stopping.is_set()
+
+    @property
+    def more_at(self) -> float | None:
+        """When there may be more rows even if nobody says so, monotonic seconds; None: never."""
+        wait = self._supply.look_again_in
+        return None if wait is None else self._clock() + wait
+
+    def open_stream(self, schema_id: str) -> OpenStream:
+        """Open a stream for records of this schema.
+
+        Raises:
+            SinkFailure: that is not possible now.
+            SpoolError: the schema is not in the spool.
+        """
+        shared = self._shared
+        self._health.connecting()
+        self._tell()
+        descriptor = shared.spool.schemas.descriptor(schema_id)
+        try:
+            stream = shared.sink.open_stream(
+                shared.table, descriptor, schema_id, self._mailbox.events
+            )
+        except SinkFailure as failure:
+            if failure.kind is FailureKind.CONTRACT:
+                raise _explained(failure, descriptor) from failure
+            raise
+        rows_wait = self._bisection is not None or self._in_flight.uncut_rows > 0
+        self._health.opened(stream.generation, rows_wait=rows_wait)
+        self._tell()
+        return OpenStream(
+            stream, self._mailbox, ack_timeout=self._options.ack_timeout, clock=self._clock
+        )
+
+    def one_more(self, schema_id: str) -> list[Piece]:
+        """Take the next row out of the window, if there is one and it has this schema.
+
+        Raises:
+            SpoolError: the spool cannot be read.
+        """
+        self._load()
+        if self._in_flight.next_schema_id != schema_id:
+            return []
+        return self._in_flight.withdraw_next(1).pieces
 
     # -- failures ---------------------------------------------------------------------
 
@@ -336,41 +299,61 @@ class StreamSender:
         """Take in why a stream ended.
 
         Returns:
-            Whether to go on at once: a bad record is being searched.
+            Whether to go on at once: a refused record is to be searched.
         """
-        kind = failure.kind
-        if kind is FailureKind.ENDED and (
+        if failure.kind is FailureKind.ENDED and (
             self._stats.last_acked_offset >= 0
             or self._clock() - self._health.opened_at >= _LIVED_SECONDS
         ):
+            self._in_flight.rewind()
             self._health.rotated()
             self._tell()
             return False
-        lost = sum(call.rows for call in self._lost)
-        if kind is FailureKind.POISON and lost:
-            schema_id = self._lost[0].schema_id
-            mismatch = self._refusals.refused(failure, self._lost, schema_id)
-            if mismatch is None:
-                self._tell()
-                return True
-            failure = mismatch
-        elif lost:
-            # The half of the stream that noticed may not know the reason.
-            self._search.look_closely(lost)
+        calls = self._in_flight.withdraw_lost() if failure.kind is FailureKind.POISON else []
+        if calls and self._blame.persists(str(failure)):
+            failure = self._still_the_table(calls, str(failure))
+        elif calls:
+            self._search(calls, str(failure))
+            return True
+        lost = self._in_flight.rewind()
+        if lost:
+            self._slow.begin(lost)
         self._health.failed(failure)
         if self._health.probing:
-            self._search.probe()
+            self._probe()
         self._tell()
         return False
 
+    def _search(self, calls: list[Call], words: str) -> None:
+        """Let the search begin for the record, of these calls, that the service refuses."""
+        parts = PartsOfStream(
+            self._shared, self._health, self._progress, self._letters, self._blame
+        )
+        self._bisection = Bisection(self, parts, Suspects(calls, words, self._options.limits))
+        self._health.refused()
+        self._health.warn("search", "a record is refused, and searched: %s", words)
+        self._tell()
+
+    def _still_the_table(self, calls: list[Call], words: str) -> SinkFailure:
+        """A probe was refused in the words that were said before: none of its rows is given up."""
+        self._in_flight.put_back([piece for call in calls for piece in call.pieces])
+        try:
+            descriptor = self._shared.spool.schemas.descriptor(calls[0].schema_id)
+        except SpoolError as error:
+            return SinkFailure(FailureKind.PERMANENT, str(error))
+        records = [record for call in calls for record in call.records()]
+        return self._blame.lay(words, descriptor, records, in_a_row=0)
+
+    def _probe(self) -> None:
+        """Something has to be mended: what is sent next is a handful, and no search goes on."""
+        if self._bisection is not None:
+            self._in_flight.put_back(self._bisection.unsettled())
+            self._bisection = None
+        self._slow.probe()
+
     def _tell(self) -> None:
         """Let others see the statistics as they are now."""
-        self._stats.inflight_calls = self._in_flight.inflight_calls
-        self._stats.inflight_rows = self._in_flight.inflight_rows
-        told = self._stats.copy()
-        with self._shared.changed:
-            self._told = told
-            self._shared.changed.notify_all()
+        self._progress.tell_in_flight(self._in_flight.inflight_calls, self._in_flight.inflight_rows)
 
 
 def _explained(failure: SinkFailure, descriptor: bytes) -> SinkFailure:

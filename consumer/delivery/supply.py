@@ -1,17 +1,13 @@
-"""Batches on their way into the in_flight of a stream, from memory or from the spool."""
+"""Batches on their way into the window of a stream, from memory or from the spool."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
-
-from consumer.delivery.handover import Handover
 
 if TYPE_CHECKING:
     from consumer.delivery.in_flight import InFlight
-    from consumer.delivery.settled import SettledBatches
+    from consumer.delivery.progress import StreamProgress
     from consumer.delivery.shared import SharedOfTable
-    from consumer.spool import SpooledBatch
 
 # Bounds what many tiny batches cost beside their rows.
 _MAX_BATCHES: Final = 10_000
@@ -24,35 +20,29 @@ _MOST_LOOKED_THROUGH: Final = 64
 class Supply:
     """Takes the rows of one stream out of the table's batches, as many as keep calls full.
 
-    Owned by the thread of the stream; others use `handover` alone.
+    Owned by the thread of the stream.
 
     Args:
         shared: what all streams of the table are given.
         index: which of them it is, from 0.
         in_flight: where the rows go.
-        settled: where batches go that have no row for this stream.
+        progress: is told of batches that have no row for this stream.
     """
 
     def __init__(
-        self, shared: SharedOfTable, index: int, in_flight: InFlight, settled: SettledBatches
+        self, shared: SharedOfTable, index: int, in_flight: InFlight, progress: StreamProgress
     ) -> None:
-        self.handover = Handover(
-            shared.batches,
-            shared.table,
-            max_bytes=shared.options.handover_bytes,
-            read_bytes=shared.options.read_bytes,
-        )
         self.look_again_in: float | None = None
         """Seconds after `load` when there may be more, even if nobody says so."""
         self._batches = shared.batches
         self._index = index
+        self._read_bytes = shared.options.read_bytes
         self._max_bytes = shared.options.max_inflight_bytes
         self._in_flight = in_flight
-        self._settled = settled
-        self._taken: deque[SpooledBatch] = deque()  # from the hand-over, not divided yet
+        self._progress = progress
 
     def load(self) -> None:
-        """Fill the in_flight with what is there, within bounds of memory.
+        """Fill the window with what is there, within bounds of memory.
 
         Raises:
             SpoolError: the spool cannot be read. What was taken before is kept.
@@ -67,17 +57,14 @@ class Supply:
             if not self._batches.may_take(self._index):
                 self.look_again_in = _AHEAD_SECONDS
                 break
-            self._taken.extend(self.handover.take())
-            if not self._taken:
+            parts = self._batches.next_parts(self._index, self._read_bytes)
+            if not parts:
                 break
-            while self._taken:
-                # It stays where it is when its rows cannot be divided now.
-                part = self._batches.part(self._taken[0], self._index)
-                batch = self._taken.popleft()
+            for part in parts:
                 if len(part.rows):
-                    in_flight.add(part)
+                    in_flight.append(part)
                 else:
-                    self._settled.add([batch.batch_id])
+                    self._progress.settled.note([part.batch_id])
                     looked_through += 1
             if looked_through >= _MOST_LOOKED_THROUGH:
                 self.look_again_in = 0.0

@@ -69,6 +69,13 @@ class TableDelivery:
         self._changed = threading.Condition()
         self._draining = 0
         self._pause = Pause(table, clock, wall_clock)
+        self._batches = TableBatches(
+            spool,
+            table,
+            streams,
+            newest_bytes=self.options.handover_bytes,
+            keep_bytes=2 * self.options.read_bytes,
+        )
         shared = SharedOfTable(
             table=table,
             schema_id=schema_id,
@@ -76,7 +83,7 @@ class TableDelivery:
             streams=streams,
             spool=spool,
             sink=sink,
-            batches=TableBatches(spool, table, streams, keep_bytes=2 * self.options.read_bytes),
+            batches=self._batches,
             recent=recent or Origins(),
             ages=observe_age and AcknowledgementAges(spool, observe_age, wall_clock),
             pause=self._pause,
@@ -98,13 +105,17 @@ class TableDelivery:
         Raises:
             ValueError: the batch is of another table.
         """
-        for stream in self.streams:
-            stream.submit(batch)
+        self._batches.newest.offer(batch)
+        self._nudge()
 
     def wake(self) -> None:
         """Batches were appended that are not handed over: read them from the spool."""
+        self._batches.newest.look_again()
+        self._nudge()
+
+    def _nudge(self) -> None:
         for stream in self.streams:
-            stream.wake()
+            stream.nudge()
 
     def drain(self, timeout: float) -> int:
         """Send without waiting for fuller calls until nothing is left, or `timeout` seconds.
@@ -151,10 +162,6 @@ class TableDelivery:
     def paused(self) -> Paused | None:
         """The pause that is on; None while rows may be sent."""
         return self._pause.told
-
-    def _nudge(self) -> None:
-        for stream in self.streams:
-            stream.nudge()
 
     def _hurry(self) -> None:
         for stream in self.streams:

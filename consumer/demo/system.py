@@ -22,7 +22,7 @@ from consumer.demo.processes import (
     free_ports,
 )
 from consumer.logs import TextLines
-from consumer.simulator import Gateways
+from consumer.simulator import Gateways, MqttTarget, Published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,9 @@ class System:
         first = self.read()
         if first.number("spooled_rows") or first.number("rows_sent"):
             say("            rows of an earlier run are in its spool and go first")
-        self.fleet = Gateways(server.url, options.gateways, options.rate)
+        self.fleet = Gateways(
+            MqttTarget(server.url), options.gateways, options.rate, ledger=Published()
+        )
         # Quiet until all are online: what changes earlier would be published twice, in a
         # birth and then from the edge node's store.
         self.fleet.pause()

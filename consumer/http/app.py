@@ -14,6 +14,7 @@ from consumer.http import actions, api, diagnostics, session, stream
 from consumer.http.access import Access, needs
 from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
+from consumer.http.ingest import PATHS, ingest_routes
 from consumer.http.keys import Role
 from consumer.http.page import page_router
 from consumer.http.version import PRODUCT, VERSION
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from consumer.http.stream import Hub
     from consumer.monitor import Looking
     from consumer.pipeline import Consumer
-
-LARGE: Final = frozenset(
-    {"/ingest", "/ingest/batch", "/system/zerobus/ingest", "/system/zerobus/ingest/batch"}
-)
-"""Paths whose bodies may be large, and are bounded where they are read."""
 
 READS: Final = [Depends(needs(Role.READER))]
 """Dependencies of routes that only read."""
@@ -55,8 +51,14 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     _add_routes(app, consumer)
     for each in (session, api, stream, actions, diagnostics):
         app.include_router(each.router)
+    configured = consumer.configuration.http.source_system_id
+
+    def source_of(request: Request) -> str:
+        return access.allow(request, Role.INGEST).source_system_id or configured
+
+    app.include_router(ingest_routes(consumer, source_of))
     app.include_router(page_router())
-    return Guard(app, access, LARGE)
+    return Guard(app, access, frozenset(PATHS))
 
 
 def _add_open_routes(app: FastAPI, consumer: Consumer) -> None:

@@ -197,7 +197,7 @@ class Attention:
                         milliseconds(each.since_us),
                         SILENT[str(each.reason)],
                     )
-                    for each in sorted(fleet.silent_nodes, key=lambda each: each.since_us)
+                    for each in sorted(fleet.absence.silences.nodes, key=lambda each: each.since_us)
                 ],
             )
             if problems := fleet.alarms.clock_problems:
@@ -209,7 +209,7 @@ class Attention:
                     number=problems,
                     link="#/nodes?" + urlencode({"server": server, "sort": "clock"}),
                 )
-            if unheard := fleet.unheard_nodes:
+            if unheard := fleet.gauges.unheard_nodes:
                 yield Item(
                     Level.WARNING,
                     "unheard",

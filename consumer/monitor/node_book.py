@@ -283,7 +283,7 @@ def _branch(  # noqa: PLR0917 - a row of the tree
 
 
 def _silent(source: Source) -> Iterable[SilentNode]:
-    return source.fleet.silent_nodes
+    return source.fleet.absence.silences.nodes
 
 
 def _row(  # noqa: PLR0917 - all that is known of a node

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from consumer.delivery import DeliveryStats
     from consumer.monitor.number import Rows
     from consumer.monitor.snapshot import SideTable
-    from consumer.pipeline import BackPressure, Connection, Consumer, GapTotals
+    from consumer.pipeline import BackPressure, Connection, Consumer, GapTotals, Posts
     from consumer.spool import Balance, DeadLetterShare, MessageBalance, RowBalance, SpoolStats
     from sparkplug import Fleet
 
@@ -106,6 +106,31 @@ _GATE: Final[Rows[BackPressure]] = {
     ),
 }
 
+_INGEST: Final[Rows[Posts]] = {
+    "ingest_posts": Counter(
+        "posts that were answered, by HTTP status", lambda it: dict(it.statuses), label="status"
+    ),
+    "ingest_events_accepted": Counter(
+        "events over HTTP that were committed", lambda it: it.accepted, "events_accepted"
+    ),
+    "ingest_events_dropped": Counter(
+        "events over HTTP that were not, in posts that can be read",
+        lambda it: dict(it.dropped),
+        "events_dropped",
+        label="reason",
+    ),
+    "ingest_posts_under_way": Gauge(
+        "posts that are read, or wait for their commit", lambda it: it.under_way, "posts_under_way"
+    ),
+    "ingest_bytes": Gauge("bytes of their bodies", lambda it: it.bytes, "bytes"),
+    "ingest_wait_seconds": Counter(
+        "time for which posts waited for their commits, all together",
+        lambda it: it.wait_seconds,
+        "wait_seconds",
+        digits=3,
+    ),
+}
+
 _SERVER: Final[Rows[Connection]] = {
     "broker_dropped_messages": Counter(
         "messages that an MQTT server discarded while connected, for all its clients",
@@ -126,19 +151,19 @@ _SERVER: Final[Rows[Connection]] = {
 
 _FLEETS: Final[Rows[Sequence[Fleet]]] = {
     "edge_nodes": Gauge(
-        "edge nodes whose birth was seen", lambda it: sum(each.node_count for each in it)
+        "edge nodes whose birth was seen", lambda it: sum(each.gauges.node_count for each in it)
     ),
     "tags": Gauge(
-        "tags that present births declare", lambda it: sum(each.live_tags for each in it)
+        "tags that present births declare", lambda it: sum(each.gauges.live_tags for each in it)
     ),
     "edge_nodes_silent": Gauge(
         "edge nodes that say nothing for longer than usual, or answer no rebirth requests",
-        lambda it: sum(len(each.silent_nodes) for each in it),
+        lambda it: sum(len(each.absence.silences.nodes) for each in it),
         "silent_nodes.count",
     ),
     "edge_nodes_unheard": Gauge(
         "edge nodes not heard of since the connection was lost",
-        lambda it: sum(each.unheard_nodes for each in it),
+        lambda it: sum(each.gauges.unheard_nodes for each in it),
     ),
     "duplicate_nodes": Gauge(
         "edge node ids that two publishers seem to use",
@@ -284,6 +309,7 @@ NUMBERS: Final[tuple[Numbers[Snapshot, Any], ...]] = (
     Numbers(lambda now: now.letters, _LETTERS, ("kind",)),
     Numbers(lambda now: now.letters_of_rows, _ROW_LETTERS, ("kind",)),
     Numbers(lambda now: now.gate, _GATE, status="gate"),
+    Numbers(lambda now: {(): now.consumer.posts}, _INGEST, status="ingest"),
     Numbers(lambda now: now.servers, _SERVER, ("server",), "servers[]"),
     Numbers(lambda now: {(): now.fleets}, _FLEETS),
     Numbers(lambda now: {(): now.consumer.gaps}, _GAPS, status="gaps"),

@@ -174,7 +174,7 @@ class Looking:
             count = len(items)
             text = "1 thing needs" if count == 1 else f"{count} things need"
             return {"level": items[0].level, "text": f"{text} attention"}
-        if not any(source.fleet.node_count for source in consumer.sources):
+        if not any(source.fleet.gauges.node_count for source in consumer.sources):
             return {"level": Level.UNKNOWN, "text": "No edge node has been heard yet"}
         return {"level": Level.OK, "text": "All rows flow"}
 
@@ -183,8 +183,8 @@ class Looking:
         connected = sum(each.connected.is_set() for each in consumer.connections)
         fleets = [source.fleet for source in consumer.sources]
         nodes, tags = (
-            sum(each.node_count for each in fleets),
-            sum(each.live_tags for each in fleets),
+            sum(each.gauges.node_count for each in fleets),
+            sum(each.gauges.live_tags for each in fleets),
         )
         spool, stats = consumer.watch.stats, consumer.delivery.stats()
         all_connected = connected == len(consumer.connections)
@@ -224,7 +224,7 @@ class Looking:
     def servers(self) -> list[dict[str, Any]]:
         """The MQTT servers."""
         consumer, flows = self._consumer, self.samples.flows
-        messages = consumer.telemetry.messages_by_server
+        messages = consumer.telemetry.flow.messages
         shown = []
         for source, connection in zip(consumer.sources, consumer.connections, strict=True):
             server, fleet = connection.server, source.fleet
@@ -242,14 +242,14 @@ class Looking:
                     "mend": ""
                     if connected
                     else "`sparkplug-zerobus check` says what is wrong, and how to mend it",
-                    "edge_nodes": fleet.node_count,
+                    "edge_nodes": fleet.gauges.node_count,
                     "edge_nodes_alive": sum(bool(each.is_born) for each in fleet.node_views()),
-                    "edge_nodes_silent": len(fleet.silent_nodes),
-                    "tags": fleet.live_tags,
+                    "edge_nodes_silent": len(fleet.absence.silences.nodes),
+                    "tags": fleet.gauges.live_tags,
                     "messages": messages.get(server.name, 0),
                     "messages_per_second": round(flow.messages, 1) if flow else 0.0,
                     "rows_per_second": round(flow.rows, 1) if flow else 0.0,
-                    "waiting_messages": fleet.held_messages,
+                    "waiting_messages": fleet.gauges.held_messages,
                     "broker_dropped_messages": connection.drops.total,
                     "foreign_host_births": connection.own_state.foreign_births,
                 }

@@ -50,7 +50,7 @@ class Snapshot:
     def letters(self) -> dict[Key, DeadLetterShare] | None:
         """The dead letters of each kind."""
         try:
-            shares = self.consumer.spool.dead_letter_shares()
+            shares = self.consumer.spool.letters.shares()
         except SpoolError:
             return None
         return {(kind,): share for kind, share in shares.items()}

@@ -54,6 +54,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
             for (table,), side in (now.side or {}).items()
         ],
         "gate": consumer.back_pressure.status() | numbers["gate", ()],
+        "ingest": numbers["ingest", ()],
         "streams": [
             _stream(place, stats) | numbers["streams[]", place]
             for place, stats in now.streams.items()
@@ -115,7 +116,9 @@ def _failure(stats: DeliveryStats) -> dict[str, str]:
 def _silent_longest(consumer: Consumer) -> list[dict[str, Any]]:
     """The edge nodes that are silent, those that have been for longest first."""
     silent = [
-        (node, source.name) for source in consumer.sources for node in source.fleet.silent_nodes
+        (node, source.name)
+        for source in consumer.sources
+        for node in source.fleet.absence.silences.nodes
     ]
     silent.sort(key=lambda each: each[0].since_us)
     return [

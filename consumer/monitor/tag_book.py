@@ -105,7 +105,8 @@ class TagBook:
     def _catalogues(self) -> object:
         fleets = [source.fleet for source in self._consumer.sources]
         return tuple(
-            (each.catalogue.generation, len(each.catalogue), each.live_tags) for each in fleets
+            (each.catalogue.generation, len(each.catalogue), each.gauges.live_tags)
+            for each in fleets
         )
 
     # ------------------------------------------------------------------ views

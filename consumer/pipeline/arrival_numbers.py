@@ -31,10 +31,11 @@ def next_arrival(spool: Spool, now_us: int) -> int:
         spool: open.
         now_us: microseconds since 1970 UTC, by the clock of this machine.
     """
-    known = spool.get_state(ARRIVAL_KEY)
+    known = spool.state.get(ARRIVAL_KEY)
     if isinstance(known, int) and known >= _COUNTED_FROM_ONE:
         return known
     before = known if isinstance(known, int) else 0
-    first = max(before, now_us, spool.read(latest_us) + 1)
+    with spool.reading() as db:
+        first = max(before, now_us, latest_us(db) + 1)
     spool.write_soon(lambda _: None, {ARRIVAL_KEY: first, FIRST_KEY: first})
     return first

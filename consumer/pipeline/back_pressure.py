@@ -89,7 +89,7 @@ class BackPressure:
             return
         self.gate.begin(self._clock(), self._sight())
         if self.gate.state is GateState.OPEN:
-            self._spool.hold_back(self._reserved_bytes)
+            self._spool.space.hold_back(self._reserved_bytes)
             return
         for connection in self._connections:
             connection.switch.shut(0.0)
@@ -153,14 +153,14 @@ class BackPressure:
             self._close(gate)
             return
         how = f"after {now - closed_since:.0f} s: the spool is {sight.stats.fill:.0%} full"
-        self._spool.hold_back(self._reserved_bytes)
+        self._spool.space.hold_back(self._reserved_bytes)
         for connection in self._connections:
             connection.switch.open()
         _LOG.info("the gate opens %s. What closed it: %s", how, why)
         self._note(OPENED, how)
 
     def _close(self, gate: Gate) -> None:
-        self._spool.hold_back(0)
+        self._spool.space.hold_back(0)
         for connection in self._connections:
             connection.switch.shut(self._drain)
         _LOG.warning(

@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
 from consumer.pipeline.taken import committed, in_pieces, rows_in
+from consumer.rows import EncodedRows
 from consumer.spool import NewBatch
 from sparkplug import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from consumer.delivery import Delivery
-    from consumer.pipeline.back_pressure import BackPressure
-    from consumer.pipeline.overflow import Overflow
-    from consumer.pipeline.side_tables import SideTables
-    from consumer.pipeline.source import Source
+    from consumer.pipeline.parts import Parts
     from consumer.pipeline.taken import Piece, Taken
-    from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool import Ledger, Participant, Spool, SpooledBatch
+    from consumer.rows import TagEvents
+    from consumer.spool import Participant, SpooledBatch
 
 _BIRTH_LEFT: Final = "birth_not_kept"
 """Reason: the births of a node are not on disk any more; the next run asks for them."""
@@ -41,30 +38,17 @@ class Commits:
         next_arrival: the arrival number of the next row.
     """
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        sources: Sequence[Source],
-        spool: Spool,
-        side: SideTables,
-        ledger: Ledger,
-        telemetry: Telemetry,
-        deliveries: Delivery,
-        overflow: Overflow,
-        back_pressure: BackPressure,
-        next_arrival: int,
-    ) -> None:
+    def __init__(self, parts: Parts, next_arrival: int) -> None:
         self.next_arrival = next_arrival
-        self._table = table
-        self._sources = sources
-        self._spool = spool
-        self._side = side
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._deliveries = deliveries
-        self._overflow = overflow
-        self._back_pressure = back_pressure
+        self._table = parts.table
+        self._sources = parts.sources
+        self._spool = parts.spool
+        self._side = parts.side
+        self._ledger = parts.ledger
+        self._telemetry = parts.telemetry
+        self._deliveries = parts.deliveries
+        self._overflow = parts.overflow
+        self._back_pressure = parts.back_pressure
         self._ledger_at = 0.0
 
     def commit(
@@ -81,10 +65,11 @@ class Commits:
             leaving: nothing comes after it.
         """
         for each in taken:
-            self._side.take(each.source.tags, each.decoded)
+            self._side.collect(each.source.tags, each.decoded)
             each.conclude(leaving=leaving)
         side_batches = self._side.batches()
-        self._ledger.batches(side_batches)
+        for batch in side_batches:
+            self._ledger.rows(batch.table, len(batch.rows))
         try:
             if not self._overflow.active:
                 try:
@@ -148,7 +133,7 @@ class Commits:
             counts = Counter(server for server, *_ in taken.births_left)
             for server, count in counts.items():
                 example = next("/".join(n) for name, *n in taken.births_left if name == server)
-                self._telemetry.add_reason(_BIRTH_LEFT, count, server, example)
+                self._telemetry.remarks.note(_BIRTH_LEFT, count, server, example)
         if taken.held_lost:
             reason, server = str(Reason.SPOOL_FULL), taken.source.name
             self._telemetry.add_discarded(taken.held_lost, reason, server)
@@ -225,6 +210,27 @@ class Commits:
         committed(piece)
         self._deliveries.submit(spooled)
 
+    def commit_rows(self, events: TagEvents, participant: Participant) -> None:
+        """One transaction for rows that no MQTT server is the source of.
+
+        They have arrival numbers from `next_arrival` on. No room is made for them, and none is
+        used that is kept for others: whoever sent them can send them again.
+
+        Raises:
+            SpoolFull: they do not fit.
+        """
+        arrived_us, batches, start = events.observations.received_us, [], 0
+        for part in events.encode():
+            rows = EncodedRows(part, arrived_us=int(arrived_us[start]))
+            batches.append(NewBatch(self._table, self._side.schema_id(self._table), rows))
+            start += len(rows)
+        following = self.next_arrival + start
+        started = time.perf_counter()
+        spooled = self._spool.commit(batches, [participant], state={ARRIVAL_KEY: following})
+        self.next_arrival = following
+        self._telemetry.add_spooled(time.perf_counter() - started)
+        self._deliveries.submit(spooled)
+
     def _batches_of(self, piece: Piece) -> list[NewBatch]:
         schema_id = self._side.schema_id(self._table)
         return [NewBatch(self._table, schema_id, rows) for _, rows in piece]
@@ -250,7 +256,9 @@ class Commits:
 
     def lose(self, reason: str) -> None:
         """Book the batch that is being taken in as lost, with all its messages and rows."""
-        self._ledger.lose(reason, {each.name: each.fleet.held_whole for each in self._sources})
+        self._ledger.lose(
+            reason, {each.name: each.fleet.gauges.held_whole for each in self._sources}
+        )
 
     def _postpone(self) -> None:
         """Book a batch that gave nothing to commit, at most a second later than it was taken."""
@@ -261,7 +269,7 @@ class Commits:
     def write_ledger(self) -> None:
         """Commit what is in the ledger's memory, and in no batch."""
         self._ledger_at = time.monotonic()
-        if self._ledger.is_waiting:
+        if self._ledger.waiting():
             # On a full disk it goes on waiting.
             with contextlib.suppress(SpoolError):
                 self._spool.commit([], [self._ledger], spare=True)

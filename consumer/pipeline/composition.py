@@ -47,7 +47,7 @@ def make_consumer(configuration: Configuration, budget: LogBudget | None = None)
             server,
             host_id=host_id,
             inbox=inbox,
-            memory=spool,
+            memory=spool.state,
             count_refused=refusal_counter(server.name, telemetry, ledger),
             own_births=own_births,
             budget=telemetry.log_budget,
@@ -85,7 +85,7 @@ def refusal_counter(
     """Counts messages of a server that were received and went nowhere, by reason."""
 
     def count(reason: str, messages: int) -> None:
-        telemetry.add_reason(reason, messages, server)
+        telemetry.remarks.note(reason, messages, server)
         ledger.refuse(server, reason, messages)
 
     return count

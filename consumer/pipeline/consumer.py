@@ -21,7 +21,10 @@ from consumer.pipeline.back_pressure import BackPressure
 from consumer.pipeline.commits import Commits
 from consumer.pipeline.decoding import Decoding
 from consumer.pipeline.gaps import GapTotals
+from consumer.pipeline.ingest import Ingest
 from consumer.pipeline.overflow import Overflow
+from consumer.pipeline.parts import Parts
+from consumer.pipeline.posts import Busy, Posts
 from consumer.pipeline.rebirths import Rebirths
 from consumer.pipeline.side_tables import SideTables
 from consumer.pipeline.source import Source, join_sites
@@ -104,20 +107,8 @@ class Consumer:
         self._rebirths = Rebirths(
             self.sources, connections, self.side, telemetry, passive=host.mode == "passive"
         )
-        self.commits = Commits(
-            zerobus.table,
-            sources=self.sources,
-            spool=spool,
-            side=self.side,
-            ledger=ledger,
-            telemetry=telemetry,
-            deliveries=self.deliveries,
-            overflow=self.overflow,
-            back_pressure=self.back_pressure,
-            next_arrival=first_arrival,
-        )
-        self.decoding = Decoding(
-            zerobus.table,
+        parts = Parts(
+            table=zerobus.table,
             intake=intake,
             connections=connections,
             sources=self.sources,
@@ -130,9 +121,27 @@ class Consumer:
             watch=self.watch,
             back_pressure=self.back_pressure,
             rebirths=self._rebirths,
-            commits=self.commits,
             freed=FreedMemory(configuration.limits.memory, time.monotonic),
         )
+        self.commits = Commits(parts, first_arrival)
+        self.posts = Posts(self._busy, intake.wake, configuration.limits.memory)
+        ingest = Ingest(
+            zerobus.table, self.posts, self.commits, telemetry, lambda: self._no_room is None
+        )
+        self.decoding = Decoding(parts, self.commits, ingest)
+
+    @property
+    def _no_room(self) -> Busy | None:
+        """Why posts may not use the spool now; None while they may."""
+        if not self.back_pressure.is_open:
+            return Busy.GATE_CLOSED
+        return Busy.SPOOL_FULL if self.overflow.active or self.watch.above else None
+
+    def _busy(self) -> Busy | None:
+        """Why no post is let in now: MQTT, which cannot wait, goes first."""
+        if 2 * self.intake.queued_bytes > self.configuration.limits.budget.queue_bytes:
+            return Busy.QUEUE_HALF_FULL
+        return self._no_room
 
     @property
     def unmended_nodes(self) -> list[dict[str, Any]]:
@@ -142,7 +151,7 @@ class Consumer:
     @property
     def failure(self) -> BaseException | None:
         """Why the consumer does not do its work any more; None while it does."""
-        return self.decoding.failure or self.spool.damage or self.spool.gone
+        return self.decoding.failure or self.spool.health.damage or self.spool.health.gone
 
     def start(self) -> None:
         """Deliver what an earlier run left behind, decode, connect."""
@@ -167,7 +176,7 @@ class Consumer:
         self.intake.close()
         if self.decoding.thread.ident is not None:
             self.decoding.thread.join()
-        patience = 0.0 if self.spool.damage else self.configuration.shutdown_timeout
+        patience = 0.0 if self.spool.health.damage else self.configuration.shutdown_timeout
         remaining = self.deliveries.stop(patience)
         if self.failure is not None:
             self.commits.lose("decoding_failed")
@@ -175,7 +184,7 @@ class Consumer:
         with contextlib.suppress(SpoolError):
             self._last_balance = self.balance()
         self.spool.close()
-        self.telemetry.tell(at_once=True)
+        self.telemetry.remarks.tell(at_once=True)
         return remaining
 
     def ask_rebirth(self, server: str, group_id: str, edge_node_id: str) -> None:
@@ -233,7 +242,7 @@ class Consumer:
     @property
     def waiting_messages(self) -> int:
         """Messages that wait for a missing one, or for a birth, behind all servers."""
-        return sum(source.fleet.held_messages for source in self.sources)
+        return sum(source.fleet.gauges.held_messages for source in self.sources)
 
 
 def _now_us() -> int:

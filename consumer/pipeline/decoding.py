@@ -17,20 +17,10 @@ from consumer.pipeline.taken import Taken
 from sparkplug import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from consumer.delivery import Delivery
-    from consumer.malloc import FreedMemory
-    from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.commits import Commits
-    from consumer.pipeline.intake import Connection, Intake
-    from consumer.pipeline.overflow import Overflow
-    from consumer.pipeline.rebirths import Rebirths
-    from consumer.pipeline.side_tables import SideTables
+    from consumer.pipeline.ingest import Ingest
+    from consumer.pipeline.parts import Parts
     from consumer.pipeline.source import Source
-    from consumer.pipeline.spool_watch import SpoolWatch
-    from consumer.pipeline.telemetry import Telemetry
-    from consumer.spool import Ledger, Spool
     from sparkplug import Decoded
 
 _LOG = logging.getLogger(__name__)
@@ -46,42 +36,25 @@ class Decoding:
     Everything that changes with a batch is changed here, between two commits.
     """
 
-    def __init__(
-        self,
-        table: str,
-        *,
-        intake: Intake,
-        connections: Sequence[Connection],
-        sources: Sequence[Source],
-        spool: Spool,
-        side: SideTables,
-        ledger: Ledger,
-        telemetry: Telemetry,
-        deliveries: Delivery,
-        overflow: Overflow,
-        watch: SpoolWatch,
-        back_pressure: BackPressure,
-        rebirths: Rebirths,
-        commits: Commits,
-        freed: FreedMemory,
-    ) -> None:
-        self._table = table
-        self._portions = Portions(intake, sources)
-        self._connections = connections
-        self._sources = sources
-        self._spool = spool
-        self._side = side
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._deliveries = deliveries
-        self._overflow = overflow
-        self._watch = watch
-        self._back_pressure = back_pressure
-        self._rebirths = rebirths
+    def __init__(self, parts: Parts, commits: Commits, ingest: Ingest) -> None:
+        self._table = parts.table
+        self._portions = Portions(parts.intake, parts.sources)
+        self._connections = parts.connections
+        self._sources = parts.sources
+        self._spool = parts.spool
+        self._side = parts.side
+        self._ledger = parts.ledger
+        self._telemetry = parts.telemetry
+        self._deliveries = parts.deliveries
+        self._overflow = parts.overflow
+        self._watch = parts.watch
+        self._back_pressure = parts.back_pressure
+        self._rebirths = parts.rebirths
         self._commits = commits
-        self._freed = freed
-        budget = telemetry.log_budget
-        self._alarm_logs = {source: AlarmLog(source.name, budget) for source in sources}
+        self._ingest = ingest
+        self._freed = parts.freed
+        budget = parts.telemetry.log_budget
+        self._alarm_logs = {source: AlarmLog(source.name, budget) for source in parts.sources}
         self._failed_batches = 0
         self._taken: list[Taken] = []  # what the batch gave that is taken in
         self._retry_at = 0.0
@@ -95,6 +68,7 @@ class Decoding:
                     self._overflow.look(self._sources)
                     self._take_whatever_it_is(portion)
                     self._see_to_the_rest()
+            self._ingest.take_leave()
             self._take_leave()
         except (SpoolDamaged, SpoolFileGone) as error:
             _LOG.error("decoding ended: %s", error)
@@ -102,16 +76,19 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
             _LOG.exception("decoding ended")
             self.failure = error
+        finally:
+            self._ingest.close()
 
     def _see_to_the_rest(self) -> None:
         """Do what is due from time to time, also while one giant follows the other."""
+        self._ingest.take_in()
         self._freed.look()
         self._watch.look()
         self._tend_gate()
         self._tell_of_other_hosts()
         self._rebirths.send()
         self._retry_dead_letters()
-        self._telemetry.tell()
+        self._telemetry.remarks.tell()
 
     def _take_whatever_it_is(self, portion: InboxBatch | Giant, now: float | None = None) -> None:
         """Let one portion that cannot be decoded cost no more than itself.
@@ -140,9 +117,9 @@ class Decoding:
             for source in touched:
                 source.forgotten = True
                 source.tags.forget_last_rows()
-                source.fleet.catalogue.describe_again()
+                source.fleet.catalogue.states.describe_again()
             for index, messages in batch.by_server.items():
-                self._telemetry.add_reason(
+                self._telemetry.remarks.note(
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
         else:
@@ -165,13 +142,14 @@ class Decoding:
         try:
             with contextlib.ExitStack() as unfinished:
                 for source in self._sources:
-                    unfinished.enter_context(source.fleet.unfinished(*giant.node))
+                    unfinished.enter_context(source.fleet.memory.unfinished(*giant.node))
                 taken, last = self._read(giant.batch, now), None
                 for last in self._commits.in_pieces(taken):
                     if last is None:
                         with self._ledger.aside():
                             for others in beside:
                                 self._take_whatever_it_is(others)
+                        self._ingest.take_in()
                         self._taken = taken
         finally:
             beside.end()
@@ -187,7 +165,7 @@ class Decoding:
             messages = batch.by_server.get(index)
             started = time.perf_counter()
             certificates = batch.certificates.get(index)
-            known = source.fleet.warm_start(certificates, now) if certificates else None
+            known = source.fleet.memory.warm_start(certificates, now) if certificates else None
             if messages:
                 self._telemetry.add_received(source.name, len(messages), messages.size)
                 self._deliveries.recent.remember(messages)
@@ -208,7 +186,7 @@ class Decoding:
         for source in self._sources:
             started = time.perf_counter()
             each = self._convert(source, source.fleet.flush(time.monotonic()), started)
-            each.held = source.fleet.held()
+            each.held = source.fleet.memory.held()
             taken.append(each)
         self._commits.commit(taken, leaving=True)
 
@@ -231,7 +209,7 @@ class Decoding:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}
             examples |= decoded.examples
-            telemetry.add_reasons(decoded.counts, source.name, examples)
+            telemetry.remarks.note_all(decoded.counts, source.name, examples)
         if decoded.expired:
             telemetry.add_dead_messages(Counter(each.reason for each in decoded.expired))
         for group_id, edge_node_id in decoded.births:
@@ -245,20 +223,20 @@ class Decoding:
         self._alarm_logs[source].heed(
             decoded.events, source.governor, source.fleet.alarms.duplicates.alarmed
         )
-        taken = Taken(source, decoded, source.fleet.no_longer_held())
+        taken = Taken(source, decoded, source.fleet.memory.no_longer_held())
         produced = repeated = 0
         for observations in decoded.observations:
             first = self._commits.next_arrival
-            rows = taken.add(observations, first, dropping=self._overflow.active)
+            rows = taken.make_rows(observations, first, dropping=self._overflow.active)
             self._commits.next_arrival += rows
             produced += rows
             repeated += len(observations) - rows
         if repeated:
-            telemetry.add_reason(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
+            telemetry.remarks.note(Reason.REPEATED_BIRTH_VALUE, repeated, source.name)
         if decoded.observations:
             telemetry.add_decoded(source.name, produced, time.perf_counter() - started)
             self._ledger.rows(self._table, produced + repeated, repeated)
-        self._ledger.messages(source.name, decoded, source.fleet.held_whole)
+        self._ledger.messages(source.name, decoded, source.fleet.gauges.held_whole)
         return taken
 
     def _retry_dead_letters(self) -> None:
@@ -270,7 +248,7 @@ class Decoding:
                 self._take_dead_letters(now)
 
     def _take_dead_letters(self, now: float) -> None:
-        rows = self._spool.send_again()
+        rows = self._spool.letters.send_again()
         if rows:
             _LOG.info("%d dead letters are sent again", sum(rows.values()))
             self._deliveries.wake(rows)

@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.pipeline.steady_clock import SteadyClock
-from consumer.spool import HOUR_US, GapStore, HourlySums, Participant
+from consumer.spool import HOUR_US, GapStore, HourlySums, LastHeard, Participant
 from sparkplug import Healing
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class GapTotals:
         self.trims = 0
         """Times that accounts of old nodes were forgotten; each time those of all servers are."""
 
-    def add(self, change: GapChange) -> None:
+    def count(self, change: GapChange) -> None:
         """Count a change of a gap."""
         gap, before, after = change.gap, change.before, change.after
         if before is None:
@@ -101,7 +101,7 @@ class GapRecords(Participant):
         self._newest = 0
         self._changed: dict[int, Gap] = {}
         self._sums: dict[tuple[NodeKey, int], HourlySums] = {}
-        self._heard: dict[NodeKey, tuple[int, int]] = {}
+        self._heard: dict[NodeKey, LastHeard] = {}
         self._away_us: int | None = None
         self._away_at = 0.0
         self._jumps = 0
@@ -119,9 +119,10 @@ class GapRecords(Participant):
 
         From now on it is known who is not heard of.
         """
-        gaps = spool.read(self._store.read_healable)
-        self._newest = spool.read(self._store.newest_number)
-        self._fleet.restore_gaps(gaps, spool.read(self._store.read_sent))
+        with spool.reading() as db:
+            gaps = self._store.read_healable(db)
+            self._newest = self._store.newest_number(db)
+            self._fleet.memory.restore_gaps(gaps, self._store.read_sent(db))
         for gap in gaps:
             self._totals.open[gap.reason] += gap.healing is Healing.OPEN
         self._away_at = self._clock()
@@ -138,7 +139,7 @@ class GapRecords(Participant):
         self._away_us = self._when(at_us)
         self._away_at = self._clock()
 
-    def take(self, changes: Iterable[GapChange]) -> None:
+    def record(self, changes: Iterable[GapChange]) -> None:
         """Take in what a batch told of gaps."""
         for change in changes:
             gap = change.gap
@@ -153,7 +154,7 @@ class GapRecords(Participant):
             if gap.number:
                 self._changed[gap.number] = gap
             _add(sums, change)
-            self._totals.add(change)
+            self._totals.count(change)
             self._totals.unlisted += change.before is None and not gap.number
 
     def collect(self, *, leaving: bool = False) -> None:
@@ -173,7 +174,7 @@ class GapRecords(Participant):
         for group_id, edge_node_id, messages, sent_us in received:
             key = (group_id, edge_node_id)
             self._sums_of(key, last_us // HOUR_US).received += messages
-            self._heard[key] = (last_us, sent_us)
+            self._heard[key] = LastHeard(last_us, sent_us)
 
     def write(self, db: Transaction, room: Callable[[], int] = lambda: sys.maxsize) -> None:
         """Write what is pending."""

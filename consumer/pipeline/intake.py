@@ -30,6 +30,9 @@ class Intake(Protocol):
         None when the intake is closed and empty: nothing more will come.
         """
 
+    def wake(self) -> None:
+        """Let whoever takes return at once, with nothing if no batch is due. From any thread."""
+
     def close(self) -> None:
         """Let no more in; what is there can still be taken."""
 

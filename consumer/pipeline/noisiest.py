@@ -25,7 +25,7 @@ class Noisiest:
         self._messages = 0
         self._nodes: Counter[tuple[str, str]] = Counter()
 
-    def add(self, server: str, nodes: Mapping[str, int]) -> None:
+    def count(self, server: str, nodes: Mapping[str, int]) -> None:
         """Messages of a server were refused, by `group id/edge node id`; empty for no node."""
         with self._lock:
             self._messages += sum(nodes.values())

@@ -84,7 +84,7 @@ class Overflow(Participant):
         self._most = most // max(1, len(sources))
         self._changed = False
         if any(self._to_ask.values()):  # an earlier run ended while the spool was full
-            spool.note_full()
+            spool.space.note_full()
             self.active = True
             self._since = clock()
 
@@ -120,7 +120,7 @@ class Overflow(Participant):
         """Before a batch: if there is room again, ask those who lost something for births."""
         if not self.active:
             return
-        if not self._spool.has_room():
+        if not self._spool.space.has_room():
             self._tell_of_beginning()
             return
         self.active = False
@@ -172,7 +172,7 @@ class Overflow(Participant):
                 )
             # What the next births say is news: nothing of what was dropped has been said.
             source.tags.forget_last_rows()
-            source.fleet.catalogue.describe_again()
+            source.fleet.catalogue.states.describe_again()
             dropped.append(Dropped(source.name, sum(lost.values()), values))
         if rows:
             self._telemetry.add_dropped(rows, _REASON)
@@ -212,7 +212,7 @@ class Overflow(Participant):
         self._changed = False
 
     def _remembered(self, server: str) -> set[NodeKey]:
-        known = self._spool.get_state(_key(server))
+        known = self._spool.state.get(_key(server))
         if not isinstance(known, str):
             return set()
         return {(group_id, edge_node_id) for group_id, edge_node_id in json.loads(known)}

@@ -125,7 +125,7 @@ class Rebirths:
             self._tell(source.governor.take_unmended(), source.name)
             if not connection.connected.is_set():
                 continue
-            source.fleet.listening(time.time_ns() // 1_000)
+            source.fleet.absence.listening(time.time_ns() // 1_000)
             is_moot = partial(_is_moot, source.fleet)
             for group_id, edge_node_id, reason in source.governor.due(now, is_moot):
                 if connection.request_rebirth(group_id, edge_node_id):
@@ -170,7 +170,7 @@ class Rebirths:
     def _note(self, source: Source, sent: RebirthRequest) -> None:
         """Count a request that was sent, and tell of it."""
         group_id, edge_node_id, reason, _ = sent
-        source.fleet.asked(group_id, edge_node_id)
+        source.fleet.absence.asked(group_id, edge_node_id)
         self._telemetry.add_rebirth(reason)
         now_us = time.time_ns() // 1_000
         self._side.note(
@@ -190,7 +190,7 @@ class Rebirths:
 
 def _is_moot(fleet: Fleet, group_id: str, edge_node_id: str, reason: Reason) -> bool:
     """Whether a rebirth request has no reason any more: the node was unheard, and has spoken."""
-    return reason is Reason.UNHEARD and not fleet.is_unheard(group_id, edge_node_id)
+    return reason is Reason.UNHEARD and not fleet.absence.is_unheard(group_id, edge_node_id)
 
 
 class AlarmLog:

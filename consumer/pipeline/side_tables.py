@@ -66,12 +66,12 @@ class SideTables(Participant):
         self._clock_us = clock_us
         self._stamp_us = 0
         self._schema_ids = {
-            name: spool.add_schema(descriptor_bytes(table.descriptor))
+            name: spool.schemas.register(descriptor_bytes(table.descriptor))
             for name, table in configured_tables(zerobus).items()
         }
         self._budget = budget or LogBudget()
         self.log = NodeLog()
-        self._versions = VersionStore(spool.get_state, self._budget)
+        self._versions = VersionStore(spool.state.get, self._budget)
         self._kept_versions = KeptVersions(spool_bytes)
         self._told = False  # that there is no room for all versions
         self._event_rows: dict[str, EventRows] = {}
@@ -88,7 +88,7 @@ class SideTables(Participant):
         """The schema that rows of a table are encoded for."""
         return self._schema_ids[table]
 
-    def take(self, tags: TagColumns, decoded: Decoded) -> None:
+    def collect(self, tags: TagColumns, decoded: Decoded) -> None:
         """Take what a batch of one server gave; `tags` are the server's."""
         names = tags.names
         bad = decoded.quarantined + decoded.expired

@@ -15,7 +15,15 @@ from consumer.pipeline.gaps import GapRecords
 from consumer.pipeline.last_values import RING_ROWS, LastValues
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
-from sparkplug import ANY_ID, Fleet, FleetLimits, HoldLimits, RebirthGovernor, sight_of
+from sparkplug import (
+    ANY_ID,
+    Fleet,
+    FleetLimits,
+    FleetOptions,
+    HoldLimits,
+    RebirthGovernor,
+    sight_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,19 +64,21 @@ class Source:
                 max_definition_members=budget.definition_members // servers,
                 max_definition_bytes=budget.definition_bytes // servers,
             ),
-            hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
+            FleetOptions(
+                wanted=_wanted(server.include, server.exclude),
+                sight=_sight(server.topics),
+                emit_births=configuration.normalize.emit_births,
+                emit_stale=configuration.normalize.emit_stale != "none",
+                stale_when_lost=configuration.normalize.emit_stale == "all",
+                emit_transient=configuration.normalize.emit_transient,
+                describe_tags=bool(configuration.zerobus.metadata_table),
+                hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
+                reorder_timeout=host.reorder_timeout,
+                unheard=host.unheard,
+                silent_after=host.silent_after,
+                passive=host.mode == "passive",
+            ),
             room=room,
-            wanted=_wanted(server.include, server.exclude),
-            emit_births=configuration.normalize.emit_births,
-            emit_stale=configuration.normalize.emit_stale != "none",
-            stale_when_lost=configuration.normalize.emit_stale == "all",
-            emit_transient=configuration.normalize.emit_transient,
-            reorder_timeout=host.reorder_timeout,
-            describe_tags=bool(configuration.zerobus.metadata_table),
-            sight=_sight(server.topics),
-            unheard=host.unheard,
-            silent_after=host.silent_after,
-            passive=host.mode == "passive",
         )
         self.tags = TagColumns(
             self.fleet.catalogue,
@@ -103,35 +113,35 @@ class Source:
 
     def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
-        held = spool.read(self.store.take_held)
-        state = spool.get_state(self.store.sequence_key())
-        conduct = spool.get_state(self.store.conduct_key())
-        # Births are taken in as they are read: all of them at once might be more than the memory.
-        slots = spool.read(
-            lambda db: self.fleet.restore(
+        state = spool.state.get(self.store.sequence_key())
+        conduct = spool.state.get(self.store.conduct_key())
+        with spool.reading() as db:
+            held = self.store.take_held(db)
+            # Births are taken in as they are read: all at once might be more than the memory.
+            slots = self.fleet.memory.restore(
                 self.store.births.read(db),
                 state if isinstance(state, bytes) else b"",
                 held,
                 time.monotonic(),
                 conduct if isinstance(conduct, bytes) else b"",
             )
-        )
         self.gaps.restore(spool)
-        self.fleet.catalogue.describe_again()
-        self.written_sequence = self.fleet.sequence_state()
-        self.written_conduct = self.fleet.conduct_state()
+        self.fleet.catalogue.states.describe_again()
+        self.written_sequence = self.fleet.memory.sequence_state()
+        self.written_conduct = self.fleet.memory.conduct_state()
         spool.write_soon(
-            lambda db: self.store.births.write_slots(db, slots, spool.room()),
+            lambda db: self.store.births.write_slots(db, slots, spool.space.room()),
             {
                 self.store.sequence_key(): self.written_sequence,
                 self.store.conduct_key(): self.written_conduct,
             },
         )
-        waits = self.fleet.held_whole
+        waits = self.fleet.gauges.held_whole
         try:
             lost = spool.write(lambda db: ledger.restored(db, self.name, waits))
         except SpoolFull:
-            lost = spool.read(lambda db: ledger.restored(db, self.name, waits, later=True))
+            with spool.reading() as db:
+                lost = ledger.restored(db, self.name, waits, later=True)
         if lost:
             _LOG.warning(
                 "%s: %d messages that waited for others, or for a birth, were lost when the "
@@ -153,7 +163,7 @@ class Source:
 def join_sites(sources: list[Source]) -> None:
     """Let the fleets of servers that share a site know of each other."""
     for source in sources:
-        source.fleet.liveness.peers = tuple(
+        source.fleet.liveness.join(
             other.fleet.liveness
             for other in sources
             if other is not source and source.site and other.site == source.site

@@ -62,7 +62,7 @@ class SpoolWatch:
         if now - self._looked_at < _LOOK_EVERY:
             return
         self._looked_at = now
-        self._spool.look_at_files()
+        self._spool.health.look_at_files()
         self._spool.catch_up()
         self.stats = stats = self._spool.stats()
         self._marks.look(stats)
@@ -89,7 +89,7 @@ class SpoolWatch:
             )
 
     def _count_letters(self) -> None:
-        dropped = self._spool.dropped_letters
+        dropped = self._spool.letters.dropped
         if dropped > self._letters_dropped:
             self._telemetry.add_dropped(dropped - self._letters_dropped, "dead_letters_full")
             self._letters_dropped = dropped
@@ -101,9 +101,9 @@ class SpoolWatch:
             "max_bytes": stats.max_bytes,
             "why": self._marks.why(stats) if self.above else "",
             "reserve_missing": stats.disk_is_full,
-            "dead_letter_rows_dropped": self._spool.dropped_letters,
-            "damage": str(self._spool.damage or ""),
-            "gone": str(self._spool.gone or ""),
+            "dead_letter_rows_dropped": self._spool.letters.dropped,
+            "damage": str(self._spool.health.damage or ""),
+            "gone": str(self._spool.health.gone or ""),
             "salvage": salvage.as_dict() if salvage is not None else None,
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -82,10 +82,10 @@ class Taken(Participant):
     def conclude(self, *, leaving: bool = False) -> None:
         """Take the state to be committed with the rows as it is now. `leaving`: the last time."""
         source, fleet = self.source, self.source.fleet
-        self.sequence, self.conduct = fleet.sequence_state(), fleet.conduct_state()
-        source.gaps.take(self.decoded.gaps)
+        self.sequence, self.conduct = fleet.memory.sequence_state(), fleet.memory.conduct_state()
+        source.gaps.record(self.decoded.gaps)
         source.no_longer_held |= self._released
-        if not fleet.has_unfinished:  # else it might be of what is not kept yet
+        if not fleet.memory.has_unfinished:  # else it might be of what is not kept yet
             source.gaps.collect(leaving=leaving)
 
     @property
@@ -112,7 +112,7 @@ class Taken(Participant):
             state[store.conduct_key()] = self.conduct
         return state
 
-    def add(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
+    def make_rows(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
         """Make rows of observations; return how many. Those of values not when they are dropped."""
         events = normalize(observations, self.source.tags, first_arrival)
         stale = len(observations) > 0 and bool(_OF_DEATHS[observations.message_type].all())
@@ -180,8 +180,15 @@ class Taken(Participant):
         self.source.unwritten = unwritten
 
 
-def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, bool]]:
-    """The rows of all servers' parts in their order, and of each piece whether it is the last.
+class NextPiece(NamedTuple):
+    """Rows that are committed together, and whether they are the last ones of a batch."""
+
+    piece: Piece
+    is_last: bool
+
+
+def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[NextPiece]:
+    """The rows of all servers' parts in their order.
 
     A piece is full when it has `most_bytes`, and is made when it is asked for: what was encoded
     before may have been freed by then. The last one may be empty.
@@ -195,9 +202,9 @@ def in_pieces(taken: Sequence[Taken], most_bytes: int) -> Iterator[tuple[Piece, 
                 size += rows.nbytes
                 left -= len(rows)
                 if size >= most_bytes and left:
-                    yield piece, False
+                    yield NextPiece(piece, is_last=False)
                     piece, size = [], 0
-    yield piece, True
+    yield NextPiece(piece, is_last=True)
 
 
 def rows_in(piece: Piece) -> int:

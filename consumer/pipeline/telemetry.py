@@ -8,48 +8,29 @@ somebody asks is declared by the room `monitor`.
 
 from __future__ import annotations
 
-import logging
-import math
-import threading
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from consumer.log_budget import LogBudget, Rate
+from consumer.log_budget import LogBudget
 from consumer.pipeline.noisiest import Noisiest
-from sparkplug import Reason
+from consumer.pipeline.remarks import Remarks
 
 if TYPE_CHECKING:
-    from collections import Counter as Counts
     from collections.abc import Callable, Mapping
-
-_LOG = logging.getLogger(__name__)
 
 METRICS_PREFIX: Final = "sparkplug_zerobus_"
 QUEUE_FULL: Final = "queue_full"
 """Reason: a message was refused because more comes than can be read."""
 
-_EACH_REASON: Final = Rate(1, 10.0)
-_TELL_EVERY: Final = 1.0
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _AGES: Final = (
     *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
     *(30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
 )
 """Some are of what waited in the spool while Zerobus, or the consumer, was away."""
-
-_EXPECTED: Final = frozenset(
-    {
-        Reason.CERTIFICATE,
-        Reason.COMMAND,
-        Reason.HOST_STATE,
-        Reason.RETAINED,
-        Reason.REPEATED_BIRTH_VALUE,
-    }
-)
-"""Reasons that are ordinary traffic: counted, not worth a warning."""
 
 
 class Counted(NamedTuple):
@@ -100,6 +81,21 @@ COUNTED: Final[Mapping[str, Counted]] = {
 """All that is counted here, by names without `METRICS_PREFIX` and the `_total` of a counter."""
 
 
+class Flow(NamedTuple):
+    """What has flowed since the start.
+
+    Args:
+        messages: taken from the queue, by server.
+        rows: made from metrics, by server.
+        ages: batches that were acknowledged: a number for each of `Telemetry.AGES`, of ages up to
+            it and beyond the one before, and one for those beyond all.
+    """
+
+    messages: dict[str, int]
+    rows: dict[str, int]
+    ages: list[float]
+
+
 class Telemetry:
     """Counters of one consumer. Thread-safe; `add_*` is called once per batch.
 
@@ -111,8 +107,9 @@ class Telemetry:
         registry: of everything that is exposed of this consumer.
         log_budget: what all parts of the consumer may log of what others cause.
         messages_discarded: whole messages that were lost since the start, knowingly.
+        remarks: what was not read, or only with a remark, is counted and logged there.
         noisiest: whose messages the queue refused.
-        AGES: upper bounds of the ages of `acknowledgement_ages`, in seconds.
+        AGES: upper bounds of the ages in `flow`, in seconds.
     """
 
     AGES: Final = _AGES
@@ -121,12 +118,7 @@ class Telemetry:
         self, clock: Callable[[], float] = time.monotonic, budget: LogBudget | None = None
     ) -> None:
         self.registry = CollectorRegistry()
-        self._clock = clock
-        self._lock = threading.Lock()
         self.log_budget = budget or LogBudget(clock)
-        # How often a reason of a server occurred that was not said yet, with an example.
-        self._untold: dict[tuple[str, str], tuple[int, str]] = {}
-        self._tell_at = -math.inf
         self.messages_discarded = 0
         self.noisiest = Noisiest()
         self._counters = counters = {
@@ -143,6 +135,11 @@ class Telemetry:
         }
         # Looking one up by its label costs more than counting.
         self._labelled = cache(lambda name, label: counters[name].labels(label))
+        self.remarks = Remarks(
+            lambda reason, count: self._labelled("remarks", reason).inc(count),
+            self.log_budget,
+            clock,
+        )
 
     @property
     def totals(self) -> dict[str, int]:
@@ -157,29 +154,16 @@ class Telemetry:
         }
 
     @property
-    def messages_by_server(self) -> dict[str, int]:
-        """Messages that were taken from the queue since the start, by server."""
-        return self._by_label("messages_received")
-
-    @property
-    def rows_by_server(self) -> dict[str, int]:
-        """Rows that were made from metrics since the start, by server."""
-        return self._by_label("rows_produced")
-
-    @property
-    def acknowledgement_ages(self) -> list[float]:
-        """How many batches were acknowledged since the start, by their age.
-
-        One number for each of `AGES`, ages up to it and beyond the one before, and one for those
-        beyond all.
-        """
+    def flow(self) -> Flow:
+        """What has flowed since the start."""
         counts = [
             sample.value
             for family in self._histograms["acknowledgement_seconds"].collect()
             for sample in family.samples
             if sample.name.endswith("_bucket")
         ]
-        return [one - other for one, other in zip(counts, [0.0, *counts], strict=False)]
+        ages = [one - other for one, other in zip(counts, [0.0, *counts], strict=False)]
+        return Flow(self._by_label("messages_received"), self._by_label("rows_produced"), ages)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -230,12 +214,14 @@ class Telemetry:
     def add_discarded(self, messages: int, reason: str, server: str, example: str = "") -> None:
         """Count whole messages that were lost, knowingly; `example` is an edge node they are of."""
         self.messages_discarded += messages
-        self.add_reason(reason, messages, server, example)
+        self.remarks.note(reason, messages, server, example)
 
     def add_queue_full(self, server: str, nodes: Mapping[str, int]) -> None:
         """Messages of a server that the queue refused, by edge node; empty for those of none."""
-        self.noisiest.add(server, nodes)
-        self.add_reason(QUEUE_FULL, sum(nodes.values()), server, max(nodes, key=nodes.__getitem__))
+        self.noisiest.count(server, nodes)
+        self.remarks.note(
+            QUEUE_FULL, sum(nodes.values()), server, max(nodes, key=nodes.__getitem__)
+        )
 
     def add_dead_messages(self, reasons: Mapping[str, int]) -> None:
         """Messages that were held and could not be read."""
@@ -249,58 +235,3 @@ class Telemetry:
     def add_rebirth(self, reason: str) -> None:
         """A rebirth request that was sent."""
         self._labelled("rebirths_requested", reason).inc()
-
-    def add_reasons(
-        self, counts: Counts[Reason], server: str, examples: Mapping[Reason, str]
-    ) -> None:
-        """Reasons of a batch, with a topic or edge node where one is known.
-
-        Each reason of a server is logged at most every ten seconds.
-        """
-        for reason, count in counts.items():
-            self.add_reason(str(reason), count, server, examples.get(reason, ""))
-
-    def add_reason(self, reason: str, count: int, server: str, example: str = "") -> None:
-        """Count how often a reason occurred; `example` is a topic or an edge node of it."""
-        with self._lock:
-            self._labelled("remarks", reason).inc(count)
-            if reason in _EXPECTED:
-                return
-            key = (reason, server)
-            count, example = self._with_untold(key, count, example)
-            if not self.log_budget.is_due(reason, server, _EACH_REASON):
-                self._untold[key] = (count, example)
-                return
-        _log_reason(reason, count, server, example)
-
-    def _with_untold(self, key: tuple[str, str], count: int, example: str) -> tuple[int, str]:
-        before, earlier_example = self._untold.pop(key, (0, ""))
-        return before + count, example or earlier_example
-
-    def tell(self, *, at_once: bool = False) -> None:
-        """Log what was put off, if it is time: call it now and then, also when nothing occurs.
-
-        `at_once`: at the end, whether it is time or not.
-        """
-        self.log_budget.tell(at_once=at_once)
-        if not self._untold or (self._clock() < self._tell_at and not at_once):
-            return
-        with self._lock:
-            self._tell_at = self._clock() + _TELL_EVERY
-            due = [
-                key for key in self._untold if at_once or self.log_budget.is_due(*key, _EACH_REASON)
-            ]
-            told = [(key, self._untold.pop(key)) for key in due]
-        for (reason, server), (count, example) in told:
-            _log_reason(reason, count, server, example)
-
-
-def _log_reason(reason: str, count: int, server: str, example: str) -> None:
-    _LOG.warning(
-        "%s: %d from %s%s",
-        reason,
-        count,
-        server,
-        f", for example on {example}" if example else "",
-        extra={"reason": reason, "count": count, "server": server},
-    )

@@ -72,6 +72,6 @@ def _options(zerobus: Zerobus, telemetry: Telemetry, *, side: bool) -> DeliveryO
     return replace(
         options,
         max_inflight_bytes=max(_LEAST_BYTES, options.max_inflight_bytes // share),
-        handover_bytes=max(_LEAST_BYTES, options.handover_bytes // share),
+        handover_bytes=max(_LEAST_BYTES, options.handover_bytes // (8 if side else 1)),
         read_bytes=_LEAST_BYTES if side else options.read_bytes,
     )

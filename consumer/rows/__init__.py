@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
     from consumer.rows.encoded import EncodedRows
     from consumer.rows.event_id import event_id_of, identities_of, place
+    from consumer.rows.event_streams import BodyError, ReadBody, read_body
     from consumer.rows.metadata_versions import VersionStore
     from consumer.rows.sparkplug_events import EventRows, quarantine_events
+    from consumer.rows.stream_tags import StreamTags
     from consumer.rows.table import Table
     from consumer.rows.tables import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
     from consumer.rows.tag_columns import TagColumns
@@ -28,8 +30,10 @@ else:
             "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
             "encoded": ["EncodedRows"],
             "event_id": ["event_id_of", "identities_of", "place"],
+            "event_streams": ["BodyError", "ReadBody", "read_body"],
             "metadata_versions": ["VersionStore"],
             "sparkplug_events": ["EventRows", "quarantine_events"],
+            "stream_tags": ["StreamTags"],
             "table": ["Table"],
             "tables": ["COLUMNS", "SPARKPLUG_EVENTS", "TAG_EVENTS", "TAG_METADATA"],
             "tag_columns": ["TagColumns"],
@@ -44,10 +48,13 @@ __all__ = [
     "SPARKPLUG_EVENTS",
     "TAG_EVENTS",
     "TAG_METADATA",
+    "BodyError",
     "EncodedRows",
     "EventRows",
     "MetadataRows",
+    "ReadBody",
     "SourceNames",
+    "StreamTags",
     "Table",
     "TagColumns",
     "TagEvents",
@@ -59,5 +66,6 @@ __all__ = [
     "normalize",
     "place",
     "quarantine_events",
+    "read_body",
     "schema_id_of",
 ]

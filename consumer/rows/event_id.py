@@ -66,8 +66,13 @@ def identity(
     return next(identities_of([metric], place(site, group_id, edge_node_id, device_id)))
 
 
-def place(site: str, group_id: str, edge_node_id: str, device_id: str | None) -> bytes:
-    """The bytes that are hashed first for the identity of each metric of a node or device."""
+def place(
+    site: str, group_id: str | None, edge_node_id: str | None, device_id: str | None
+) -> bytes:
+    """The bytes that are hashed first for the identity of each metric of a node or device.
+
+    A tag that came over HTTP is of neither: it has its source in the place of the site.
+    """
     return b"".join(map(counted, (site, group_id, edge_node_id, device_id)))
 
 

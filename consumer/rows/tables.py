@@ -32,7 +32,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("device_id", "STRING", True, "device id of the topic; null at node level", True),
     Column("metric_name", "STRING", False, "name declared in the birth", True),
     Column(
-        "message_type", "STRING", False, "verb of the topic; HOST for rows of the consumer itself"
+        "message_type",
+        "STRING",
+        False,
+        "verb of the topic; HOST for rows of the consumer itself; HTTP",
     ),
     Column("is_historical", "BOOLEAN", False, "flushed from an edge's history store, or overtaken"),
     Column("seq", "INT", True, "sequence number of the payload"),

@@ -1,7 +1,11 @@
-"""What is constant for a tag, described and encoded once, when its birth declares it."""
+"""What is constant for a tag, described and encoded once, when it appears.
+
+`ConstantColumns` keeps it, whoever declares tags; `TagColumns` has those of births.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +25,9 @@ if TYPE_CHECKING:
 
     from sparkplug import TagCatalogue
 
-_CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
+CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
 
-_DATATYPE_NAMES: Final = {int(each): each.name for each in DataType}
+DATATYPE_NAMES: Final = {int(each): each.name for each in DataType}
 _INT32: Final = pa.int32()
 _TAKE: Final = pc.get_function("array_take")
 _MOST_SMALL_BYTES: Final = 2**31 - 1
@@ -31,28 +35,30 @@ _PIECE: Final = 10_000
 """Tags described at a time: the texts of more would not be used again, but take memory."""
 
 
-class TagColumns:
-    """The constant columns of every tag of one catalogue, extended as tags appear."""
+class ConstantColumns(ABC):
+    """The constant columns of tags that have dense ids, in the order in which they appear."""
 
-    def __init__(self, catalogue: TagCatalogue, names: SourceNames) -> None:
-        self.catalogue = catalogue
-        self.names = names
-        self._path = PathTemplate(names.tag_path, server=names.server, site=names.site)
-        self._source = PathTemplate(names.source_system_id, server=names.server, site=names.site)
-        self._reset()
+    def __init__(self) -> None:
+        self._forget_all()
 
-    def _reset(self) -> None:
-        self._generation = self.catalogue.generation
+    def _forget_all(self) -> None:
+        """Begin anew: ids that were given stand for nothing any more."""
         self._known = 0
         self._prefixes = _Records()
         self._identities = np.empty((3, 1024), dtype=np.uint64)
         self._last_rows = np.zeros(1024, dtype=np.uint64)  # half of the last digest per tag
 
+    @abstractmethod
     def extend(self) -> None:
-        """Take in tags that were declared since the last call."""
-        if self.catalogue.generation != self._generation:
-            self._reset()
-        first, last = self._known, len(self.catalogue)
+        """Take in tags that appeared since the last call."""
+
+    @abstractmethod
+    def _describe(self, tags: Sequence[int]) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
+        """Constant columns and identities of these tags."""
+
+    def _extend_to(self, last: int) -> None:
+        """Take in all tags before this id that are not known yet."""
+        first = self._known
         if first == last:
             return
         self._reserve(last)
@@ -123,7 +129,26 @@ class TagColumns:
         distinct, position = np.unique(tags, return_inverse=True)
         batch, _ = self._describe(distinct.tolist())
         rows = batch.take(pa.array(position))
-        return {name: rows.column(name) for name in _CONSTANT}
+        return {name: rows.column(name) for name in CONSTANT}
+
+
+class TagColumns(ConstantColumns):
+    """The constant columns of every tag of one catalogue, extended as tags appear."""
+
+    def __init__(self, catalogue: TagCatalogue, names: SourceNames) -> None:
+        super().__init__()
+        self.catalogue = catalogue
+        self.names = names
+        self._path = PathTemplate(names.tag_path, server=names.server, site=names.site)
+        self._source = PathTemplate(names.source_system_id, server=names.server, site=names.site)
+        self._generation = catalogue.generation
+
+    def extend(self) -> None:
+        """Take in tags that were declared since the last call."""
+        if self.catalogue.generation != self._generation:
+            self._forget_all()
+            self._generation = self.catalogue.generation
+        self._extend_to(len(self.catalogue))
 
     def prefix_of(self, group_id: str, edge_node_id: str, device_id: str | None) -> str:
         """What the paths of the tags of a node or device begin with, as far as all of them do."""
@@ -143,7 +168,7 @@ class TagColumns:
     def _describe(self, tags: Sequence[int]) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
         """Constant columns and identities of these tags."""
         catalogue = self.catalogue
-        columns: dict[str, list[str | None]] = {name: [] for name in _CONSTANT}
+        columns: dict[str, list[str | None]] = {name: [] for name in CONSTANT}
         digests: list[bytes] = []
         for owner, run in groupby(tags, catalogue.owners.__getitem__):
             names = [catalogue.names[tag] for tag in run]
@@ -158,7 +183,7 @@ class TagColumns:
             columns["metric_name"] += names
             digests += identities_of(names, place(self.names.site, *ids))
         codes = catalogue.datatype[list(tags)].tolist()
-        columns["data_type"] += map(_DATATYPE_NAMES.__getitem__, codes)
+        columns["data_type"] += map(DATATYPE_NAMES.__getitem__, codes)
         batch = pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()})
         return batch, identities(digests)
 

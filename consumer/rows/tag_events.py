@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from consumer.rows.tag_columns import TagColumns
+    from consumer.rows.tag_columns import ConstantColumns
     from sparkplug import Observations
 
 _REQUIRED: Final = frozenset(column.name for column in COLUMNS if not column.nullable)
@@ -54,7 +54,13 @@ _VARIABLE_SCHEMA: Final = pa.schema(
 _REQUIRED_INDICES: Final = [
     index for index, name in enumerate(_VARIABLE_SCHEMA.names) if name in _REQUIRED
 ]
-_IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in ROW_TYPES])
+HTTP: Final = "HTTP"
+"""Type of rows that came over HTTP."""
+
+MESSAGE_TYPES: Final = (*ROW_TYPES, HTTP)
+"""Order of the codes of message_type: those of Sparkplug, and HTTP."""
+
+_IS_BIRTH: Final = np.array([each.endswith("BIRTH") for each in MESSAGE_TYPES])
 _NOTHING: Final = pa.scalar(b"")
 _JOIN: Final = pc.get_function("binary_join_element_wise")
 _JOIN_OPTIONS: Final = pc.JoinOptions()
@@ -109,7 +115,7 @@ class _Circumstances:
             event = TagEvent(
                 quality=QUALITY_NAMES[key >> 8 & 0xFF],
                 quality_code=key >> 16,
-                message_type=ROW_TYPES[key >> 1 & 0x7F],
+                message_type=MESSAGE_TYPES[key >> 1 & 0x7F],
                 is_historical=bool(key & 1),
             )
             piece = pa.scalar(event.SerializePartialToString())
@@ -136,7 +142,7 @@ class TagEvents:
     """
 
     observations: Observations
-    tags: TagColumns
+    tags: ConstantColumns
     variable: pa.RecordBatch
 
     def __len__(self) -> int:
@@ -200,7 +206,7 @@ class TagEvents:
         )
 
 
-def normalize(observations: Observations, tags: TagColumns, first_arrival: int) -> TagEvents:
+def normalize(observations: Observations, tags: ConstantColumns, first_arrival: int) -> TagEvents:
     """Rows for a batch of observations; `first_arrival` numbers the first one.
 
     A birth value that is the observation its tag's last present row was gives no further row,

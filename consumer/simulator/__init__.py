@@ -4,6 +4,8 @@
 that what landed at the other end can be checked to the last row.
 """
 
-from consumer.simulator.fleet import Gateways
+from consumer.simulator.connection import MqttTarget
+from consumer.simulator.fleet import EdgeNodeOptions, Gateways
+from consumer.simulator.ledger import Published
 
-__all__ = ["Gateways"]
+__all__ = ["EdgeNodeOptions", "Gateways", "MqttTarget", "Published"]

@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
@@ -36,6 +36,21 @@ _MAX_UNSENT: Final = 200
 """Messages waiting for the socket before the edge node holds back."""
 
 
+class Address(NamedTuple):
+    """Where a server listens, and whether it is spoken to by TLS."""
+
+    host: str
+    port: int
+    use_tls: bool
+
+
+class Arrived(NamedTuple):
+    """A message that came."""
+
+    topic: str
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class MqttTarget:
     """Address, credentials and TLS for connecting to an MQTT server."""
@@ -46,8 +61,8 @@ class MqttTarget:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     keepalive: int = 30
 
-    def address(self) -> tuple[str, int, bool]:
-        """Host, port, and whether to use TLS.
+    def address(self) -> Address:
+        """Where the server listens.
 
         Raises:
             ConfigurationError: the URL is not mqtt://host[:port] or mqtts://host[:port].
@@ -62,7 +77,9 @@ class MqttTarget:
             raise ConfigurationError(f"MQTT URL: {_FORM}; check the port") from None
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
             raise ConfigurationError(f"MQTT URL: {_FORM}")
-        return parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
+        return Address(
+            parts.hostname, port or _DEFAULT_PORTS[parts.scheme], use_tls=parts.scheme == "mqtts"
+        )
 
 
 class MqttConnection:
@@ -81,7 +98,7 @@ class MqttConnection:
         """
         self.ready = False
         self.lost: str | None = None
-        self._arrived: deque[tuple[str, bytes]] = deque()
+        self._arrived: deque[Arrived] = deque()
         self._pending: deque[tuple[Publish, mqtt.MQTTMessageInfo]] = deque()
         self._sent: list[Publish] = []
         self._subscriptions = connect.subscriptions
@@ -126,7 +143,7 @@ class MqttConnection:
         """Everything that was published has been written to the socket, and was taken note of."""
         return not self._pending and not self._sent
 
-    def wait(self, seconds: float) -> list[tuple[str, bytes]]:
+    def wait(self, seconds: float) -> list[Arrived]:
         """Serve the connection until something arrives, but no longer than `seconds`."""
         if self.lost is None:
             self._serve(seconds)
@@ -242,7 +259,7 @@ class MqttConnection:
             self.ready = True
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        self._arrived.append((message.topic, bytes(message.payload)))
+        self._arrived.append(Arrived(message.topic, bytes(message.payload)))
 
     def _on_disconnect(
         self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Any

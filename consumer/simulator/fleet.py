@@ -7,18 +7,18 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import ConfigurationError
-from consumer.simulator.connection import MqttTarget
 from consumer.simulator.group import NodeGroup
-from consumer.simulator.ledger import Published
 from consumer.simulator.node import SimulatedNode, now_ms
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
 from sparkplug import check_id
 from sparkplug.edge import EdgeNode, EdgeNodeOptions
 
 if TYPE_CHECKING:
-    import ssl
-
+    from consumer.simulator.connection import MqttTarget
+    from consumer.simulator.ledger import Published
     from consumer.simulator.tags import SimulatedTag
+
+__all__ = ["EdgeNodeOptions", "Gateways"]
 
 _CHANGES_PER_SIMULATOR: Final = 2_500.0
 """Changes per second that one simulated device takes, about a hundred per tag."""
@@ -30,43 +30,27 @@ class Gateways(NodeGroup):
 
     def __init__(
         self,
-        url: str,
+        target: MqttTarget,
         gateways: int = 3,
         rate: float = 200.0,
         seed: int = 1,
         *,
-        primary_host_id: str | None = None,
-        username: str | None = None,
-        password: str | None = None,
-        tls: ssl.SSLContext | None = None,
-        ledger: bool = True,
-        gateway_index: int | None = None,
+        options: EdgeNodeOptions | None = None,
         edge_nodes: int = 1,
-        aliases: bool = True,
-        datatype_in_data: bool = False,
-        rolling_history_ms: int = 0,
-        store_capacity: int = 100_000,
-        site: str = "",
+        gateway_index: int | None = None,
+        ledger: Published | None = None,
     ) -> None:
         """Describe the fleet; `start` runs it.
 
         Args:
-            url: mqtt://host:port, or mqtts:// for TLS.
+            target: the MQTT server.
             gateways: how many there are.
             rate: changes per second and gateway.
             seed: equal seeds give equal series of changes.
-            primary_host_id: publish only while this host's STATE is online, store meanwhile.
-            username: user name for the server.
-            password: its password.
-            tls: context for mqtts://; default: the system's certificate authorities.
-            ledger: keep the event_ids of everything published. They are kept in memory.
-            gateway_index: run only this one of the gateways, from 1.
+            options: how each edge node writes and behaves.
             edge_nodes: edge nodes of each gateway, 1 to 26.
-            aliases: data names its metrics by alias, not by name.
-            datatype_in_data: data repeats the datatype.
-            rolling_history_ms: send again what was sent this long before a connection broke.
-            store_capacity: values each edge node keeps while it cannot publish.
-            site: the site that the consumer gives to this server, for the ledger's ids.
+            gateway_index: run only this one of the gateways, from 1.
+            ledger: keeps the event_ids of everything published, in memory; None keeps nothing.
 
         Raises:
             ConfigurationError: an argument is out of its bounds.
@@ -77,21 +61,14 @@ class Gateways(NodeGroup):
             raise ConfigurationError(f"gateway index {gateway_index}: must be 1 to {gateways}")
         if rate < 0 or not math.isfinite(rate):
             raise ConfigurationError(f"rate {rate}: must be 0 or more changes per second")
-        if primary_host_id is not None:
+        self._options = options or EdgeNodeOptions()
+        if self._options.primary_host_id is not None:
             try:
-                check_id(primary_host_id, "primary host id")
+                check_id(self._options.primary_host_id, "primary host id")
             except ValueError as error:
                 raise ConfigurationError(str(error)) from None
-        target = MqttTarget(url, username, password, tls)
         target.address()
-        self._ledger = Published(site) if ledger else None
-        self._options = EdgeNodeOptions(
-            aliases=aliases,
-            datatype_in_data=datatype_in_data,
-            primary_host_id=primary_host_id,
-            store_capacity=store_capacity,
-            rolling_history_ms=rolling_history_ms,
-        )
+        self._ledger = ledger
         indexes = range(1, gateways + 1) if gateway_index is None else [gateway_index]
         super().__init__(
             self._node(f"Plant {index}", f"Line {line}", rate / edge_nodes, seed, target)

@@ -116,12 +116,12 @@ class SimulatedNode(threading.Thread):
     @property
     def stored(self) -> int:
         """Values waiting in the store."""
-        return self._node.stored
+        return len(self._node.store)
 
     @property
     def dropped(self) -> int:
         """Values that were never published because the store was full."""
-        return self._node.dropped
+        return self._node.store.dropped
 
     def request_stop(self) -> None:
         """Ask the thread to publish NDEATH, disconnect and end."""

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
         NodeAccount,
         read_gap_report,
     )
-    from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+    from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
     from consumer.spool.kept_births import KeptBirth, OwnerPlace, kept_births_of
     from consumer.spool.layout import latest_us
-    from consumer.spool.ledger import Ledger
+    from consumer.spool.ledger import HTTP_SOURCE, Ledger, entry_of_posts
     from consumer.spool.lock import holder_of, refuse_foreign
     from consumer.spool.opening import damaged_files
     from consumer.spool.shares import LetterKind, dead_letter_shares
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from consumer.spool.types import (
         DeadLetterShare,
         NewBatch,
+        Origin,
         Participant,
         SpooledBatch,
         SpoolStats,
@@ -68,10 +69,10 @@ else:
             "file": ["resolved"],
             "fleet": ["FleetStore"],
             "gap_report": ["MOST_LISTED", "GapReport", "GapRow", "NodeAccount", "read_gap_report"],
-            "gaps": ["GapStore", "HOUR_US", "HourlySums"],
+            "gaps": ["GapStore", "HOUR_US", "HourlySums", "LastHeard"],
             "kept_births": ["KeptBirth", "OwnerPlace", "kept_births_of"],
             "layout": ["latest_us"],
-            "ledger": ["Ledger"],
+            "ledger": ["HTTP_SOURCE", "Ledger", "entry_of_posts"],
             "lock": ["holder_of", "refuse_foreign"],
             "opening": ["damaged_files"],
             "shares": ["LetterKind", "dead_letter_shares"],
@@ -79,6 +80,7 @@ else:
             "types": [
                 "DeadLetterShare",
                 "NewBatch",
+                "Origin",
                 "Participant",
                 "SpoolStats",
                 "SpooledBatch",
@@ -91,6 +93,7 @@ else:
 
 __all__ = [
     "HOUR_US",
+    "HTTP_SOURCE",
     "MOST_LISTED",
     "Balance",
     "DeadLetter",
@@ -104,12 +107,14 @@ __all__ = [
     "KeptBirth",
     "KeptNode",
     "KeptVersions",
+    "LastHeard",
     "Ledger",
     "LetterKind",
     "LetterReason",
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
+    "Origin",
     "OwnerPlace",
     "Participant",
     "RowBalance",
@@ -122,6 +127,7 @@ __all__ = [
     "damaged_files",
     "dead_letter_shares",
     "dead_letters_of",
+    "entry_of_posts",
     "holder_of",
     "kept_births_of",
     "latest_us",

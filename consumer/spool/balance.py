@@ -6,16 +6,16 @@ import contextlib
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from consumer.spool import accounts
 from consumer.spool import file as spool_file
-from consumer.spool import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from consumer.spool.ledger import Key
+    from consumer.spool.accounts import Key
 
 _SPOOLED: Final = "SELECT table_name, sum(row_count) FROM batches GROUP BY table_name"
 _DEAD_LETTERED: Final = "SELECT table_name, sum(row_count) FROM dead_letters GROUP BY table_name"
@@ -97,6 +97,13 @@ class RowBalance:
         )
 
 
+class Totals(NamedTuple):
+    """The messages of all servers, and the rows of all tables."""
+
+    messages: MessageBalance
+    rows: RowBalance
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """The balances at one moment: of messages by server, of rows by table."""
@@ -131,7 +138,7 @@ class Balance:
             *(f"rows of {name}: {part}" for name, part in sorted(self.rows.items())),
         ]
 
-    def totals(self) -> tuple[MessageBalance, RowBalance]:
+    def totals(self) -> Totals:
         """The sums of the messages of all servers, and of the rows of all tables."""
         messages, rows = MessageBalance(), RowBalance()
         for some in self.messages.values():
@@ -147,7 +154,7 @@ class Balance:
             rows.dead_lettered += part.dead_lettered
             rows.suppressed += part.suppressed
             _add(rows.dropped, part.dropped)
-        return messages, rows
+        return Totals(messages, rows)
 
 
 def read_balance(
@@ -167,13 +174,13 @@ def read_balance(
     rows: defaultdict[str, RowBalance] = defaultdict(RowBalance)
     for (scope, account), amount in amounts.items():
         kind, _, name = scope.partition("/")
-        if kind + "/" == ledger.MESSAGES:
+        if kind + "/" == accounts.MESSAGES:
             _enter(messages[name], messages[name].discarded, account, amount)
-        elif kind + "/" == ledger.ROWS:
+        elif kind + "/" == accounts.ROWS:
             _enter(rows[name], rows[name].dropped, account, amount)
     for name, count in db.execute(_SPOOLED) if spooled is None else spooled.items():
         rows[name].spooled += count
-    for name, count in ledger.aside_by_table(db):
+    for name, count in accounts.aside_by_table(db).items():
         rows[name].spooled -= count
     for name, count in db.execute(_DEAD_LETTERED):
         rows[name].dead_lettered += count
@@ -204,11 +211,11 @@ def explain(db: sqlite3.Connection, reason: str) -> None:
     found = read_balance(db)
     differences = [
         *(
-            (ledger.MESSAGES + name, ledger.RECEIVED, ledger.DISCARDED, each.difference)
+            (accounts.MESSAGES + name, accounts.RECEIVED, accounts.DISCARDED, each.difference)
             for name, each in found.messages.items()
         ),
         *(
-            (ledger.ROWS + name, ledger.PRODUCED, ledger.DROPPED, each.difference)
+            (accounts.ROWS + name, accounts.PRODUCED, accounts.DROPPED, each.difference)
             for name, each in found.rows.items()
         ),
     ]
@@ -216,7 +223,7 @@ def explain(db: sqlite3.Connection, reason: str) -> None:
         (scope, lost + reason if difference > 0 else first): abs(difference)
         for scope, first, lost, difference in differences
     }
-    ledger.add(db, amounts)
+    accounts.post(db, amounts)
 
 
 def _enter(

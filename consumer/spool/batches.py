@@ -8,6 +8,7 @@ from consumer.errors import SpoolError
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
 
 class Removed(NamedTuple):
@@ -24,6 +25,13 @@ class Content(NamedTuple):
     rows: int
     size: int
     blob: bytes
+
+
+class Entry(NamedTuple):
+    """A batch as the index has it: its id, and the bytes of its rows."""
+
+    batch_id: int
+    size: int
 
 
 class Stored(NamedTuple):
@@ -46,8 +54,8 @@ class Backlog(NamedTuple):
 class BatchStore:
     """The table `batches`. Used under the spool's lock, the changes inside its transactions.
 
-    What waits is counted in memory, apart from the changes: `add` and `take_off` are called when
-    their transaction is committed.
+    What waits is counted in memory, apart from the changes: `note_inserted` and `note_removed` are
+    called when their transaction is committed.
 
     Args:
         db: the spool's connection.
@@ -89,13 +97,15 @@ class BatchStore:
         ).fetchone()
         return Stored(*row) if row else None
 
-    def next_ids(self, table: str, batch_id: int) -> list[tuple[int, int]]:
-        """Ids and row bytes of some batches of a table that follow one, in order."""
-        return self._db.execute(
+    def following(self, table: str, batch_id: int) -> Iterator[Entry]:
+        """Some batches of a table that follow one, in order; looked up at once."""
+        found = self._db.execute(
             "SELECT batch_id, byte_count FROM batches INDEXED BY batches_by_table "
             "WHERE table_name = ? AND batch_id > ? ORDER BY batch_id LIMIT 1000",
             (table, batch_id),
         ).fetchall()
+        # Made one by one: mostly few of them are wanted.
+        return map(Entry._make, found)
 
     def remove(self, batch_id: int) -> Removed | None:
         """Delete a batch; None if it is not there."""
@@ -120,11 +130,11 @@ class BatchStore:
 
     # ------------------------------------------------------------------ what waits
 
-    def add(self, table: str, rows: int, size: int) -> None:
+    def note_inserted(self, table: str, rows: int, size: int) -> None:
         """A batch is there, behind all others."""
         self._change(table, 1, rows, size)
 
-    def take_off(self, removed: Removed) -> None:
+    def note_removed(self, removed: Removed) -> None:
         """A batch is no longer there."""
         self._change(removed.table, -1, -removed.rows, -removed.size)
 

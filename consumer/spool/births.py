@@ -92,7 +92,7 @@ class BirthStore:
         for memory in memories:
             node = (self._server, memory.group_id, memory.edge_node_id)
             if isinstance(memory, BirthMemory):
-                writing.add(node, memory)
+                writing.keep(node, memory)
             elif isinstance(memory, EndMemory):
                 writing.end(node, memory)
             elif isinstance(memory, TakenBackMemory):
@@ -207,7 +207,7 @@ class _Writing:
                 "INSERT OR REPLACE INTO state VALUES (?, ?)", (_TOTAL_KEY, self._total)
             )
 
-    def add(self, node: KeptNode, birth: BirthMemory) -> None:
+    def keep(self, node: KeptNode, birth: BirthMemory) -> None:
         """Keep a birth in place of the one before, or let its node go."""
         device_id, message = birth.device_id or "", birth.message
         if self._total is None:

@@ -7,24 +7,21 @@ connections collide. So there is one lock, held for each transaction.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone
 from consumer.spool import file as spool_file
-from consumer.spool.open_files import OpenFiles
-from consumer.spool.opening import ask_for_check
+from consumer.spool.health import FileHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from consumer.spool.lock import FileLock
-    from consumer.spool.space import SpoolSpace
-
-_LOG = logging.getLogger(__name__)
+    from consumer.spool.quota import Quota
 
 Result = TypeVar("Result")
 
@@ -36,13 +33,14 @@ class Database:
         path: the file.
         connection: to it, used by nobody else.
         lock: held on it; released by `close`.
-        space: its room.
+        quota: its room.
         taken_back: called when a transaction is.
 
     Attributes:
-        mutex: while it is held, no other thread reads or writes.
-        damage: the first sign that the file is damaged.
-        gone: the file, or its log, was deleted or replaced; nothing is written any more.
+        path: the file.
+        connection: to it; used inside of `reading` and `transaction`.
+        health: whether the file is sound, and still there.
+        closed: whether `close` was called.
     """
 
     def __init__(
@@ -50,34 +48,35 @@ class Database:
         path: Path,
         connection: sqlite3.Connection,
         lock: FileLock,
-        space: SpoolSpace,
+        quota: Quota,
         taken_back: Callable[[], None],
     ) -> None:
         self.connection = connection
-        self.mutex = threading.RLock()
-        self.damage: SpoolDamaged | None = None
-        self.gone: SpoolFileGone | None = None
+        self._mutex = threading.RLock()
+        self.health = FileHealth(path, lock, self._mutex, quota.pages)
         self.closed = False
-        self._path = path
+        self.path = path
         self._lock = lock
-        self._space = space
+        self._quota = quota
         self._taken_back = taken_back
-        self._files = OpenFiles(path, lock.fileno())
 
     def close(self) -> None:
         """Copy the log into the file and give up the lock.
 
         The log stays as it is when the file is gone, or its disk full.
         """
-        if self.gone is not None:
-            self._files.take_logs_away()
-        if self.gone is not None or not self._space.has_room_for_log:
+        self.health.close()
+        if self.health.gone is not None or not self._quota.has_room_for_log:
             self._lock.keep_log()
         self.closed = True
         self.connection.close()
         self._lock.release()
 
     # ------------------------------------------------------------------ reading and writing
+
+    def exclusive(self) -> AbstractContextManager[bool]:
+        """No other thread reads or writes meanwhile; whoever has it may enter again."""
+        return self._mutex
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -86,7 +85,7 @@ class Database:
         Raises:
             SpoolError: the file cannot be read, or is closed.
         """
-        with self.mutex:
+        with self._mutex:
             self._refuse_closed()
             try:
                 yield
@@ -102,16 +101,16 @@ class Database:
             SpoolDiskFull: its disk is full.
             SpoolError: it cannot be written.
         """
-        with self.mutex:  # and all that `reading` does, without another generator in between
+        with self._mutex:  # and all that `reading` does, without another generator in between
             self._refuse_closed()
-            if self.gone is not None:
-                raise SpoolFileGone(str(self.gone), kept=self.gone.kept)
+            if (gone := self.health.gone) is not None:
+                raise SpoolFileGone(str(gone), kept=gone.kept)
             try:
                 self.connection.execute("BEGIN IMMEDIATE")
                 try:
-                    self._space.note_begin()
+                    self._quota.note_begin()
                     yield
-                    self._space.claim(self._lock.fileno())
+                    self._quota.pages.claim(self._lock.fileno())
                     self.connection.execute("COMMIT")
                 except BaseException:
                     self._taken_back()
@@ -121,15 +120,43 @@ class Database:
             except sqlite3.Error as error:
                 raise self._meaning_of(error) from error
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A transaction to read in: all that is read is of one moment.
+
+        Raises:
+            SpoolError: the file cannot be read, or is closed.
+        """
+        with self.reading():
+            self.connection.execute("BEGIN")
+            try:
+                yield self.connection
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("COMMIT")
+
+    def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Commit what a function writes; it is called twice if the log could not grow.
+
+        Raises:
+            SpoolError: the file cannot be written, or is closed.
+        """
+
+        def write() -> Result:
+            with self.transaction():
+                return change(self.connection)
+
+        return self.try_twice(write)
+
     def _refuse_closed(self) -> None:
         if self.closed:
-            raise SpoolError(f"the spool {self._path} is closed")
+            raise SpoolError(f"the spool {self.path} is closed")
 
     def _meaning_of(self, error: sqlite3.Error) -> SpoolError:
         """Translate an error of SQLite; if it tells of a damaged file, that is remembered."""
-        meaning = spool_file.spool_error(error, self._path)
+        meaning = spool_file.spool_error(error, self.path)
         if isinstance(meaning, SpoolDamaged):
-            self.note_damage(meaning)
+            self.health.note_damage(meaning)
         return meaning
 
     def try_twice(self, write: Callable[[], Result]) -> Result:
@@ -138,7 +165,7 @@ class Database:
             return write()
         except SpoolDiskFull:
             with self.reading():
-                if not self._space.begin_log_anew():
+                if not self._quota.pages.begin_log_anew():
                     raise
             return write()
 
@@ -147,40 +174,13 @@ class Database:
         try:
             return self.try_twice(write)
         except SpoolDiskFull:
-            with self.mutex:
-                if not self._space.reserve.give_up():
+            with self._mutex:
+                if not self._quota.reserve.give_up():
                     raise
             return self.try_twice(write)
 
     def shorten_log(self, needed: int) -> None:
         """Before an append of so many bytes: let no log be in its way."""
         with self.reading():
-            if self.gone is None:
-                self._space.shorten_log(needed)
-
-    # ------------------------------------------------------------------ what went wrong
-
-    def note_damage(self, error: SpoolDamaged) -> SpoolDamaged:
-        """Remember that the file is damaged, also for the next start."""
-        if self.damage is None:
-            self.damage = error
-            if self.gone is None:
-                ask_for_check(self._path)
-        return error
-
-    def look_at_files(self) -> None:
-        """Set `gone` if a file was deleted or replaced, `damage` if it was overwritten in place."""
-        with self.mutex:
-            if self.closed or self.gone is not None:
-                return
-            self.gone = self._files.missed(self._copied)
-            if self.gone is not None:
-                _LOG.error("%s", self.gone)
-            elif self.damage is None and (damage := self._files.damage()):
-                self.note_damage(damage)
-
-    def _copied(self) -> bool:
-        """Copy the log into the file; returns whether all of it is there now."""
-        with contextlib.suppress(sqlite3.Error):
-            return self._space.begin_log_anew()
-        return False
+            if self.health.gone is None:
+                self._quota.shorten_log(needed)

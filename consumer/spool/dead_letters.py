@@ -18,8 +18,8 @@ from google.protobuf.message import DecodeError
 
 from consumer.errors import LetterError
 from consumer.rows import EncodedRows, message_class
+from consumer.spool import accounts
 from consumer.spool import file as spool_file
-from consumer.spool import ledger
 from consumer.spool.shares import all_kept
 from sparkplug import Reason
 from sparkplug.pb import sparkplug_b_pb2
@@ -279,14 +279,14 @@ class DeadLetters:
                 (number,),
             ).fetchall()
             for table, rows in gone:
-                ledger.drop_rows(self._db, table, rows, ledger.DROPPED_BY_HAND)
+                accounts.drop_rows(self._db, table, rows, accounts.DROPPED_BY_HAND)
             return len(gone)
         gone = self._db.execute(
             "DELETE FROM dead_messages WHERE dead_message_id = ? RETURNING server, NOT counted",
             (number,),
         ).fetchall()
         for server, count in gone:
-            ledger.discard_messages(self._db, server, count, ledger.DROPPED_BY_HAND)
+            accounts.discard_messages(self._db, server, count, accounts.DROPPED_BY_HAND)
         return len(gone)
 
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.spool import ledger, shares
+from consumer.spool import accounts, shares
 from consumer.spool.births import BirthStore
 from sparkplug import (
     HeldMessage,
@@ -113,7 +113,7 @@ class FleetStore:
             _write_one_held(db, self._server, each)
         if lost:
             uncounted = sum(not each.counted for each in held[:lost])
-            ledger.give_up_held(db, self._server, uncounted, str(Reason.SPOOL_FULL))
+            accounts.give_up_held(db, self._server, uncounted, str(Reason.SPOOL_FULL))
         return lost
 
     def write_dead(self, db: Transaction, dead: Sequence[Quarantined], room: int) -> int:
@@ -159,7 +159,7 @@ class FleetStore:
             _keep_the_latest(db, self._most_dead)
         uncounted = sum(not isinstance(each, QuarantinedPart) for each in lost)
         if uncounted:
-            ledger.discard_messages(db, self._server, uncounted, ledger.DEAD_LETTERS_FULL)
+            accounts.discard_messages(db, self._server, uncounted, accounts.DEAD_LETTERS_FULL)
         return len(lost)
 
     def take_retries(self, db: Transaction) -> list[HeldMessage]:
@@ -184,7 +184,7 @@ class FleetStore:
             )
             for _, topic, payload, received_us, reason, counted in rows
         ]
-        ledger.hold_again(db, self._server, sum(not each.counted for each in again))
+        accounts.hold_again(db, self._server, sum(not each.counted for each in again))
         return [each._replace(kept=_write_one_held(db, self._server, each)) for each in again]
 
 
@@ -217,7 +217,7 @@ def _keep_the_latest(db: Transaction, most_bytes: int) -> None:
         ).fetchall()
         uncounted = Counter(server for server, counted, _ in gone if not counted)
         for server, lost in uncounted.items():
-            ledger.discard_messages(db, server, lost, ledger.DEAD_LETTERS_FULL)
+            accounts.discard_messages(db, server, lost, accounts.DEAD_LETTERS_FULL)
         count -= len(gone)
         size -= sum(taken for *_, taken in gone)
 

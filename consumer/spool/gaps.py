@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sparkplug import HEALABLE_GAPS, Gap, GapReason, Healing
 
@@ -95,6 +95,13 @@ _ADD_SUMS: Final = (
 )
 
 
+class LastHeard(NamedTuple):
+    """When the last message of a node came, and when it was sent; µs since 1970 UTC."""
+
+    came_us: int
+    sent_us: int
+
+
 class GapStore:
     """Gaps and completeness of one MQTT server's nodes. Methods run inside a transaction.
 
@@ -158,8 +165,8 @@ class GapStore:
             return self._most_bytes
         return min(self._most_bytes, room // _OF_ROOM)
 
-    def write_heard(self, db: Transaction, heard: Mapping[NodeKey, tuple[int, int]]) -> None:
-        """Note when the last message of nodes came and was sent, in µs."""
+    def write_heard(self, db: Transaction, heard: Mapping[NodeKey, LastHeard]) -> None:
+        """Note when the last message of nodes came and was sent."""
         db.executemany(
             "INSERT INTO edge_nodes (server, group_id, edge_node_id, last_us, sent_us) "
             "VALUES (?, ?, ?, ?, ?) ON CONFLICT (server, group_id, edge_node_id) "

@@ -101,7 +101,7 @@ ADDED: Final = {
         "ALTER TABLE dead_letters ADD COLUMN retry INTEGER NOT NULL DEFAULT 0",
     ),
     3: (
-        # What became of every message and row since the file was made (consumer/spool/ledger.py).
+        # What became of every message and row since the file was made (consumer/spool/accounts.py).
         """CREATE TABLE ledger (
             scope TEXT NOT NULL,
             account TEXT NOT NULL,

@@ -1,13 +1,6 @@
-"""The ledger: what became of every message and every row, so that two balances add up.
+"""What is to be booked in the ledger: amounts of messages and rows that are not in the file yet.
 
-    messages of a server   received = decoded + held + quarantined + discarded
-    rows of a table        produced = acknowledged + spooled + dead-lettered + dropped + suppressed
-
-What grows for ever is kept in the table `ledger` of the spool's file, and changes in the
-transaction of the batch that it is about; what is a level is read where it is: spooled rows
-in `batches`, dead letters in `dead_letters`, quarantined messages in `dead_messages`
-(balance.py). Only `held` is a level that is in the table as well: what waits is in
-memory, and after a crash the table alone knows how many messages that were.
+Which accounts there are, and how they are kept, is told in accounts.py.
 """
 
 from __future__ import annotations
@@ -17,43 +10,31 @@ import threading
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
+from consumer.spool.accounts import (
+    DECODED,
+    DISCARDED,
+    DROPPED,
+    HELD,
+    LOST_WHEN_KILLED,
+    MESSAGES,
+    PRODUCED,
+    RECEIVED,
+    ROWS,
+    SUPPRESSED,
+    post,
+)
 from consumer.spool.types import Participant
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from consumer.spool.types import NewBatch, Transaction
+    from consumer.spool.accounts import Key
+    from consumer.spool.types import Transaction
     from sparkplug import Decoded
 
-MESSAGES: Final = "messages/"
-"""Begins the scope of a server's messages; its name follows."""
-ROWS: Final = "rows/"
-"""Begins the scope of a table's rows; its name follows."""
-ASIDE: Final = "aside/"
-"""Begins the scope of a batch of which rows are dead letters; its id follows.
-
-The accounts are the rows, by the first one's number in the batch. That of a batch lasts as
-long as the batch, also when the dead letter is retried or dropped before.
-"""
-_END_OF_ASIDE: Final = "aside0"
-
-RECEIVED: Final = "received"
-DECODED: Final = "decoded"
-HELD: Final = "held"
-DISCARDED: Final = "discarded:"
-PRODUCED: Final = "produced"
-ACKNOWLEDGED: Final = "acknowledged"
-SUPPRESSED: Final = "suppressed"
-DROPPED: Final = "dropped:"
-
-LOST_WHEN_KILLED: Final = "lost_when_killed"
-DROPPED_BY_HAND: Final = "dropped_by_hand"
-DEAD_LETTERS_FULL: Final = "dead_letters_full"
-SPOOL_DAMAGED: Final = "spool_damaged"
-
-Key = tuple[str, str]
-"""Scope and account."""
+HTTP_SOURCE: Final = "http"
+"""Stands for a server: the messages of this one are events that came over HTTP."""
 
 
 class Ledger(Participant):
@@ -102,11 +83,6 @@ class Ledger(Participant):
         with self._lock:
             self._batch[ROWS + table, PRODUCED] += produced
             self._batch[ROWS + table, SUPPRESSED] += suppressed
-
-    def batches(self, batches: Iterable[NewBatch]) -> None:
-        """Rows were made, given as batches; none of them is left out."""
-        for batch in batches:
-            self.rows(batch.table, len(batch.rows))
 
     def drop(self, table: str, rows: int, reason: str) -> None:
         """Count rows of the batch that are dropped for a reason."""
@@ -164,16 +140,10 @@ class Ledger(Participant):
 
     # ------------------------------------------------------------------ into the file
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether amounts wait for a commit, those of the present batch aside."""
-        with self._lock:
-            return any(self._waiting.values())
-
     def waiting(self) -> dict[Key, int]:
         """Amounts by scope and account that wait for a commit, those of the present batch aside."""
         with self._lock:
-            return dict(self._waiting)
+            return {key: amount for key, amount in self._waiting.items() if amount}
 
     def write(self, db: Transaction, _room: Callable[[], int] | None = None) -> None:
         """Write the batch and what waits, inside a transaction."""
@@ -182,16 +152,11 @@ class Ledger(Participant):
                 self._writing = self._waiting.copy()
             for amounts in (self._waiting, self._batch):
                 if amounts:
-                    add(db, amounts)
+                    post(db, amounts)
 
     def piece(self, table: str, rows: int) -> Participant:
         """A participant for the commit of `rows` rows of the batch before the rest of it."""
         return _Piece(self, table, rows)
-
-    def piece_committed(self, table: str, rows: int) -> None:
-        """Take rows of a piece that was committed off the batch."""
-        with self._lock:
-            self._batch[ROWS + table, PRODUCED] -= rows
 
     def committed(self) -> None:
         """The transaction was committed."""
@@ -229,7 +194,7 @@ class Ledger(Participant):
             if later:
                 self._waiting.update(amounts)
         if not later:
-            add(db, amounts)
+            post(db, amounts)
         return max(lost, 0)
 
     def held_again(self, server: str, count: int) -> None:
@@ -245,87 +210,37 @@ class _Piece(Participant):
         self._ledger, self._table, self._rows = ledger, table, rows
 
     def write(self, db: Transaction, _room: Callable[[], int]) -> None:
-        add(db, {(ROWS + self._table, PRODUCED): self._rows})
+        post(db, {(ROWS + self._table, PRODUCED): self._rows})
 
     def committed(self) -> None:
-        self._ledger.piece_committed(self._table, self._rows)
+        # The rest of the batch is booked without them.
+        self._ledger.rows(self._table, -self._rows)
 
 
-# ---------------------------------------------------------------------- inside transactions
+def entry_of_posts(table: str, accepted: int, dropped: Mapping[str, int]) -> Participant:
+    """A participant for the commit of events that came over HTTP, each a row.
 
-
-def add(db: sqlite3.Connection, amounts: Mapping[Key, int]) -> None:
-    """Add amounts to their accounts."""
-    db.executemany(
-        "INSERT INTO ledger VALUES (?, ?, ?) ON CONFLICT (scope, account) "
-        "DO UPDATE SET amount = amount + excluded.amount",
-        [(*key, amount) for key, amount in amounts.items() if amount],
+    Args:
+        table: of the rows.
+        accepted: how many events are rows of the commit.
+        dropped: how many others came with them, by reason.
+    """
+    scope = MESSAGES + HTTP_SOURCE
+    return _Entry(
+        {
+            (scope, RECEIVED): accepted + sum(dropped.values()),
+            (scope, DECODED): accepted,
+            **{(scope, DISCARDED + reason): count for reason, count in dropped.items()},
+            (ROWS + table, PRODUCED): accepted,
+        }
     )
 
 
-def drop_rows(db: sqlite3.Connection, table: str, rows: int, reason: str) -> None:
-    """Dead-lettered rows are deleted."""
-    add(db, {(ROWS + table, DROPPED + reason): rows})
+class _Entry(Participant):
+    """Amounts that are known when the commit begins."""
 
+    def __init__(self, amounts: Mapping[Key, int]) -> None:
+        self._amounts = amounts
 
-def discard_messages(db: sqlite3.Connection, server: str, count: int, reason: str) -> None:
-    """Messages are not kept, or deleted."""
-    add(db, {(MESSAGES + server, DISCARDED + reason): count})
-
-
-def give_up_held(db: sqlite3.Connection, server: str, count: int, reason: str) -> None:
-    """Messages that wait are not kept over a restart."""
-    scope = MESSAGES + server
-    add(db, {(scope, HELD): -count, (scope, DISCARDED + reason): count})
-
-
-def hold_again(db: sqlite3.Connection, server: str, count: int) -> None:
-    """Quarantined messages wait again."""
-    add(db, {(MESSAGES + server, HELD): count})
-
-
-def is_aside(db: sqlite3.Connection, batch_id: int, first_row: int) -> bool:
-    """Whether rows of a batch were set aside already."""
-    mark = (f"{ASIDE}{batch_id}", str(first_row))
-    found = db.execute("SELECT 1 FROM ledger WHERE scope = ? AND account = ?", mark)
-    return found.fetchone() is not None
-
-
-def put_aside(db: sqlite3.Connection, batch_id: int, first_row: int, rows: int) -> None:
-    """Rows of a batch that is still spooled count as dead letters from now on."""
-    add(db, {(f"{ASIDE}{batch_id}", str(first_row)): rows})
-
-
-def aside_by_table(db: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Rows of each table that were set aside, of batches that are still spooled."""
-    return db.execute(
-        "SELECT table_name, sum(amount) FROM ledger "
-        "JOIN batches ON batch_id = CAST(substr(scope, ?) AS INTEGER) "
-        "WHERE scope >= ? AND scope < ? GROUP BY table_name",
-        (len(ASIDE) + 1, ASIDE, _END_OF_ASIDE),
-    ).fetchall()
-
-
-def take_aside(db: sqlite3.Connection, batch_id: int) -> int:
-    """A batch leaves the spool; returns how many of its rows were set aside before."""
-    marks = db.execute(
-        "DELETE FROM ledger WHERE scope = ? RETURNING amount", (f"{ASIDE}{batch_id}",)
-    ).fetchall()
-    return sum(amount for (amount,) in marks)
-
-
-def acknowledge(db: sqlite3.Connection, batches: Iterable[tuple[int, str, int]]) -> None:
-    """Batches are trimmed, given by id, table and rows: all that is not aside is acknowledged."""
-    aside: dict[str, int] = dict(
-        db.execute(
-            "SELECT scope, sum(amount) FROM ledger WHERE scope >= ? AND scope < ? GROUP BY scope",
-            (ASIDE, _END_OF_ASIDE),
-        )
-    )
-    acknowledged: Counter[Key] = Counter()
-    for batch_id, table, rows in batches:
-        scope = f"{ASIDE}{batch_id}"
-        acknowledged[ROWS + table, ACKNOWLEDGED] += rows - aside.get(scope, 0)
-        if scope in aside:
-            db.execute("DELETE FROM ledger WHERE scope = ?", (scope,))
-    add(db, acknowledged)
+    def write(self, db: Transaction, _room: Callable[[], int]) -> None:
+        post(db, self._amounts)

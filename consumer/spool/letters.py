@@ -24,6 +24,7 @@ from consumer.spool.shares import (
     kind_of,
     rows_kept,
 )
+from consumer.spool.types import UNKNOWN_ORIGIN, Origin
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,10 +38,10 @@ _AGAIN_BYTES: Final = 16 << 20
 """Bytes of dead letters that are sent again at a time."""
 
 
-def _takes(blob: bytes, error: str, topic: str | None, payload: bytes | None) -> int:
+def _takes(blob: bytes, error: str, origin: Origin) -> int:
     """Bytes that a letter will take in the table: rows, payload, and words beyond some."""
-    words = sum(len(each.encode("utf-8", "surrogatepass")) for each in (error, topic or ""))
-    return len(blob) + len(payload or b"") + max(0, words - FREE_OF_CHARGE)
+    words = sum(len(each.encode("utf-8", "surrogatepass")) for each in (error, origin.topic or ""))
+    return len(blob) + len(origin.payload or b"") + max(0, words - FREE_OF_CHARGE)
 
 
 class Kept(enum.Enum):
@@ -59,6 +60,23 @@ class Letter(NamedTuple):
     table: str
     schema_id: str
     content: Content
+
+
+class Place(NamedTuple):
+    """Where rows were that are set aside: `rows` of them, from `first_row` of the batch on."""
+
+    table: str
+    schema_id: str
+    batch_id: int
+    first_row: int
+    rows: int
+
+
+class CountedLetters(NamedTuple):
+    """What letters took, by kind, in one version of the file."""
+
+    version: int
+    use: dict[LetterKind, Use]
 
 
 class LetterStore:
@@ -84,17 +102,15 @@ class LetterStore:
         self.dropped_rows: Counter[LetterKind] = Counter()
         self._db = db
         self._clock = clock
-        self._counted: tuple[int, dict[LetterKind, Use]] | None = (
-            None  # in this version of the file
-        )
+        self._counted: CountedLetters | None = None
         self._budget = budget
 
     def count(self) -> dict[LetterKind, Use]:
         """Letters that are kept now, by kind; counted anew if another program changed the file."""
         version = self._version()
-        if self._counted is None or self._counted[0] != version:
-            self._counted = (version, rows_kept(self._db))
-        return self._counted[1]
+        if self._counted is None or self._counted.version != version:
+            self._counted = CountedLetters(version, rows_kept(self._db))
+        return self._counted.use
 
     def count_again(self) -> None:
         """A transaction was taken back: what was counted may be wrong."""
@@ -102,24 +118,24 @@ class LetterStore:
 
     def keep(
         self,
-        place: tuple[str, str, int, int, int],
+        place: Place,
         reason: str,
         error: str,
         blob: bytes,
-        origin: tuple[str | None, bytes | None] = (None, None),
+        origin: Origin = UNKNOWN_ORIGIN,
     ) -> Kept:
-        """Keep rows; `place` is table, schema id, batch id, first row, number of rows.
+        """Keep rows, as `blob`, with the message that they come from.
 
-        `origin` is topic and payload of the message that they come from, where that is known. The
-        payload may be much more than the rows: where it finds no room they are kept without it.
+        The payload may be much more than the rows: where it finds no room they are kept without
+        it.
         """
         kind = kind_of(reason)
         before = self.count()[kind]
         room = self.shares[kind] - before.size
-        size = _takes(blob, error, *origin)
+        size = _takes(blob, error, origin)
         if size > room:
-            origin = (origin[0], None)
-            size = _takes(blob, error, *origin)
+            origin = Origin(origin.topic)
+            size = _takes(blob, error, origin)
         if size > room and not self._has(place):
             return Kept.NOT_AT_ALL
         cursor = self._db.execute(
@@ -130,21 +146,21 @@ class LetterStore:
         )
         if cursor.rowcount != 1:
             return Kept.BEFORE
-        now = Use(before.number + place[-1], before.size + size)
-        self._counted = (self._version(), self.count() | {kind: now})
+        now = Use(before.number + place.rows, before.size + size)
+        self._counted = CountedLetters(self._version(), self.count() | {kind: now})
         return Kept.NOW
 
-    def _has(self, place: tuple[str, str, int, int, int]) -> bool:
+    def _has(self, place: Place) -> bool:
         found = self._db.execute(
-            "SELECT 1 FROM dead_letters WHERE batch_id = ? AND first_row = ?", place[2:4]
+            "SELECT 1 FROM dead_letters WHERE batch_id = ? AND first_row = ?",
+            (place.batch_id, place.first_row),
         )
         return found.fetchone() is not None
 
-    def note_dropped(self, place: tuple[str, str, int, int, int], reason: str, error: str) -> None:
+    def note_dropped(self, place: Place, reason: str, error: str) -> None:
         """Rows were not kept, and that is committed: count them, and say so now and then."""
-        table, _, batch_id, first_row, rows = place
         kind = kind_of(reason)
-        self.dropped_rows[kind] += rows
+        self.dropped_rows[kind] += place.rows
         if self._budget.allows("dead_letters_full", kind, ONCE_A_MINUTE):
             _LOG.error(
                 "no room for more dead letters of %s rows (%d bytes, their share of "
@@ -154,12 +170,12 @@ class LetterStore:
                 kind,
                 self.shares[kind],
                 self.dropped_rows[kind],
-                first_row,
-                batch_id,
-                table,
+                place.first_row,
+                place.batch_id,
+                place.table,
                 reason,
                 error,
-                extra={"table": table, "batch_id": batch_id, "rows": rows},
+                extra={"table": place.table, "batch_id": place.batch_id, "rows": place.rows},
             )
 
     def take_again(self) -> list[Letter]:

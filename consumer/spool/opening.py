@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from consumer.errors import SpoolDamaged, SpoolError
 from consumer.spool import file as spool_file
@@ -42,6 +42,15 @@ _SMALL_BYTES: Final = 256 << 20
 _MOST_WALKED: Final = 50_000
 
 
+class OpenedFile(NamedTuple):
+    """A spool's file that is open and sound; `salvage` if a damaged one was replaced by it."""
+
+    path: Path
+    connection: sqlite3.Connection
+    lock: FileLock
+    salvage: Salvage | None
+
+
 def open_sound(
     path: Path,
     lock: FileLock,
@@ -50,7 +59,7 @@ def open_sound(
     *,
     known_schemas: Mapping[str, bytes],
     clock: Callable[[], float],
-) -> tuple[sqlite3.Connection, Salvage | None]:
+) -> OpenedFile:
     """Open a spool's file; a damaged one is replaced by what can be read of it.
 
     `lock` is held on the file, and on the one that replaces it.
@@ -80,7 +89,7 @@ def open_sound(
             "delete them when they are not needed any more",
             ", ".join(each.name for each in kept),
         )
-    return connection, salvage
+    return OpenedFile(path, connection, lock, salvage)
 
 
 def ask_for_check(path: Path) -> None:

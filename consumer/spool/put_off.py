@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from consumer.spool.batches import Removed
     from consumer.spool.types import Transaction
@@ -44,7 +44,7 @@ class PutOff:
     def __bool__(self) -> bool:
         return bool(self.schemas or self.batches or self._changes)
 
-    def add(self, change: Callable[[Transaction], object]) -> None:
+    def keep_change(self, change: Callable[[Transaction], object]) -> None:
         """Keep a change; it may be made more than once, if its transaction is taken back."""
         self._changes.append(change)
 
@@ -52,10 +52,8 @@ class PutOff:
         """Whether the last try is long enough ago to try again."""
         return self._clock() - self._tried_at >= _TRY_EVERY
 
-    def keep_batches(
-        self, batches: Iterable[tuple[int, Removed]], error: Exception | None = None
-    ) -> None:
-        """Keep batches that are to be deleted; `error` is why that failed, if it was tried."""
+    def keep_batches(self, batches: Mapping[int, Removed], error: Exception | None = None) -> None:
+        """Keep batches to be deleted, by id; `error` is why that failed, if it was tried."""
         if error is not None:
             self._tried_at = self._clock()
         before = len(self.batches)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from consumer.errors import SpoolDamaged
 from consumer.rows import EncodedRows, schema_id_of
-from consumer.spool import balance, ledger
+from consumer.spool import accounts, balance
 from consumer.spool import file as spool_file
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class _Copy:
             self._table(table)
         self._batches(schemas, known_schemas)
         self._numbers()
-        balance.explain(self._target, ledger.SPOOL_DAMAGED)
+        balance.explain(self._target, accounts.SPOOL_DAMAGED)
         self._target.execute("COMMIT")
 
     # ------------------------------------------------------------------ tables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,6 +45,16 @@ class Participant:
 
     def failed(self) -> None:
         """Hear that the commit failed: nothing was written."""
+
+
+class Origin(NamedTuple):
+    """Topic and payload of the message that rows come from, each None where it is not known."""
+
+    topic: str | None = None
+    payload: bytes | None = None
+
+
+UNKNOWN_ORIGIN: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)

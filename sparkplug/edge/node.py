@@ -81,6 +81,15 @@ class EdgeNode:
 
     Births carry each metric's last value with the timestamp of that value. `seq` is
     one counter over NBIRTH, DBIRTH, NDATA, DDATA and DDEATH. Not thread-safe.
+
+    Attributes:
+        options: how it writes and behaves.
+        group_id: of its topics.
+        edge_node_id: of its topics.
+        store: observations that wait to be published; it counts those that were lost because it
+            was full, or their metric is gone.
+        rebirths: rebirth requests obeyed.
+        refused_commands: commands, or single metrics of them, that were not obeyed.
     """
 
     def __init__(
@@ -102,28 +111,17 @@ class EdgeNode:
             max_metrics=options.max_metrics_per_message,
         )
         self._messages = EdgeMessages(group_id, edge_node_id, wire)
+        self.group_id: Final = self._messages.group_id
+        self.edge_node_id: Final = self._messages.edge_node_id
         self._tags = EdgeTags(aliases=options.aliases)
         self._node = self._tags.define(None, metrics)
-        self._store = HistoryStore(options.store_capacity, options.rolling_history_ms)
+        self.store = HistoryStore(options.store_capacity, options.rolling_history_ms)
         self._session = Session.OFFLINE
         self._bd_seq = -1
         host_id = options.primary_host_id
         self._state_topic = None if host_id is None else state_message.state_topic(host_id)
         self._host_timestamp_ms = -1
-        self.rebirths = 0
-        """Rebirth requests obeyed."""
-        self.refused_commands = 0
-        """Commands, or single metrics of them, that were not obeyed."""
-
-    @property
-    def group_id(self) -> str:
-        """Group id of its topics."""
-        return self._messages.group_id
-
-    @property
-    def edge_node_id(self) -> str:
-        """Edge node id of its topics."""
-        return self._messages.edge_node_id
+        self.rebirths = self.refused_commands = 0
 
     @property
     def session(self) -> Session:
@@ -134,16 +132,6 @@ class EdgeNode:
     def bd_seq(self) -> int:
         """The bdSeq of the present connection, or of the last; -1 before the first."""
         return self._bd_seq
-
-    @property
-    def stored(self) -> int:
-        """Observations waiting in the store."""
-        return len(self._store)
-
-    @property
-    def dropped(self) -> int:
-        """Observations lost because the store was full, or their metric is gone."""
-        return self._store.dropped
 
     def metric(self, device_id: str | None, name: str) -> Metric:
         """A copy of a metric with its current value.
@@ -185,7 +173,7 @@ class EdgeNode:
     def disconnected(self) -> None:
         """The connection ended. Data is stored from now on. Calling it again does nothing."""
         if self._session is Session.ONLINE:
-            self._store.session_broke()
+            self.store.session_broke()
         self._session = Session.OFFLINE
 
     def stop(self, now_ms: int, reason: str = "stopped") -> list[Action]:
@@ -218,7 +206,7 @@ class EdgeNode:
     def sent(self, publish: Publish, now_ms: int) -> None:
         """A message was written to the connection. Needed for the rolling history only."""
         if _carries_data(publish):
-            self._store.published(_device_id(publish), publish.observations, now_ms)
+            self.store.published(_device_id(publish), publish.observations, now_ms)
 
     def not_sent(self, publish: Publish) -> None:
         """A message could not be written: its data goes back into the store.
@@ -226,7 +214,7 @@ class EdgeNode:
         A birth's values do not: the next birth has them.
         """
         if _carries_data(publish):
-            self._store.give_back(_device_id(publish), publish.observations)
+            self.store.give_back(_device_id(publish), publish.observations)
 
     # -- data
 
@@ -252,7 +240,7 @@ class EdgeNode:
             observations.append(tag.observation())
         if self._session is Session.ONLINE and device.alive:
             return list(self._messages.data(device, observations, now_ms, historical=False))
-        self._store.add(device_id, observations)
+        self.store.add(device_id, observations)
         return []
 
     def rebirth(self, now_ms: int) -> list[Action]:
@@ -312,14 +300,14 @@ class EdgeNode:
 
     def _flush(self, now_ms: int) -> Iterator[Publish]:
         """Send the stored observations as historical data; those of a dead device wait on."""
-        for device_id, observations in self._store.take().items():
+        for device_id, observations in self.store.take().items():
             device = self._tags.device(device_id)
             if device.alive:
                 known = [each for each in observations if each.name in device.tags]
-                self._store.dropped += len(observations) - len(known)
+                self.store.dropped += len(observations) - len(known)
                 yield from self._messages.data(device, known, now_ms, historical=True)
             else:
-                self._store.give_back(device_id, observations)
+                self.store.give_back(device_id, observations)
 
     def _on_state(self, payload: bytes, now_ms: int) -> list[Action]:
         """Obey the primary host's STATE (message-flow-edge-node-birth-publish-phid-*).

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class HistoryStore:
-    """Observations in order, bounded: the oldest are dropped, and counted.
+    """Observations in order, bounded: the oldest are dropped, and counted. `len()` of them wait.
 
     With `rolling_ms` the observations published in the last so many milliseconds are
     remembered too, and stored again when the session breaks: a lost connection is
@@ -26,7 +26,7 @@ class HistoryStore:
         self._rolling_ms = rolling_ms
         self._recent: deque[tuple[int, str | None, PublishedValue]] = deque()
         self.dropped = 0
-        """Observations dropped because the store was full."""
+        """Observations dropped because the store was full, or their metric is gone."""
 
     def __len__(self) -> int:
         return len(self._stored)

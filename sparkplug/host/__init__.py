@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparkplug.host.commands import COMMAND_QOS, rebirth_command
     from sparkplug.host.complaints import Unmended
     from sparkplug.host.fleet import Fleet
+    from sparkplug.host.fleet_options import FleetOptions
     from sparkplug.host.governor import RebirthGovernor, reason_in_words
     from sparkplug.host.host_state import HostState, OwnTimestamps
     from sparkplug.host.nodes.holding import HoldLimits
@@ -32,6 +33,7 @@ else:
             "commands": ["COMMAND_QOS", "rebirth_command"],
             "complaints": ["Unmended"],
             "fleet": ["Fleet"],
+            "fleet_options": ["FleetOptions"],
             "governor": ["RebirthGovernor", "reason_in_words"],
             "host_state": ["HostState", "OwnTimestamps"],
             "nodes.holding": ["HoldLimits"],
@@ -51,6 +53,7 @@ __all__ = [
     "DeviceView",
     "Fleet",
     "FleetLimits",
+    "FleetOptions",
     "HeldMessage",
     "HoldLimits",
     "HostState",

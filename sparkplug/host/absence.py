@@ -14,14 +14,11 @@ from sparkplug.host.watch.unheard import UNANSWERED
 from sparkplug.messages import Reason, RebirthRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sparkplug.decoded import Decoded
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.session import EdgeNodeSession
-    from sparkplug.host.observations import SessionTags
-    from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.read_times import ReadTimes
+    from sparkplug.host.watch.stale_tags import Gone
 
 _EVERY: Final = 1.0
 _LEARN_EVERY: Final = 600.0
@@ -29,16 +26,15 @@ _LEARN_EVERY: Final = 600.0
 
 def say_stale(
     read_times: ReadTimes,
-    owners: Sequence[MetricOwner],
-    by_owner: Sequence[SessionTags],
+    gone: Gone,
     at_us: int,
     decoded: Decoded,
 ) -> None:
     """Rows of quality STALE of the host itself; whose tags these are is remembered."""
-    decoded.memories += map(stale_memory, owners)
-    rows = said_by_host(by_owner, at_us)
+    decoded.memories += map(stale_memory, gone.owners)
+    rows = said_by_host(gone.by_owner, at_us)
     if len(rows):
-        read_times.date(rows, by_owner)
+        read_times.date(rows, gone.by_owner)
         decoded.observations.append(rows)
 
 
@@ -47,26 +43,22 @@ class Absence:
 
     Args:
         state: of the fleet.
-        silent_after: for how many times its longest pause a node may say nothing until it is
-            silent; 0: for ever.
-        passive: nobody is asked. Who is not heard after an absence is silent.
     """
 
-    def __init__(self, state: FleetState, *, silent_after: float, passive: bool) -> None:
+    def __init__(self, state: FleetState) -> None:
         self._state = state
-        self._silent_after = silent_after
-        self._passive = passive
+        self._silent_after = state.options.silent_after
+        self._passive = state.options.passive
         self._looked_at = self._learned_at = -math.inf
         self.silences = Silences(state.nodes)
         self.conduct = b""
         """What was learned of every node, by slot: whether it answers, its longest pause."""
-        self.at_us = 0
-        """What time it was when the host last said that it listens, microseconds since 1970 UTC."""
+        self._listening_us = 0
 
     def look(self, decoded: Decoded) -> None:
         """After a batch was read, or when nothing has come."""
         state = self._state
-        at_us = max(self.at_us, state.heard_us)
+        at_us = max(self._listening_us, state.heard_us)
         if at_us:  # else nothing tells what time it is
             self._give_up_unborn(at_us, decoded)
         if state.now - self._looked_at < _EVERY:
@@ -83,10 +75,28 @@ class Absence:
         """The connection is lost: when nodes were heard is forgotten behind this."""
         decoded.events += self.silences.take_events(at_us, self._is_elsewhere)
 
-    def is_unheard(self, index: int) -> bool:
-        """Whether a node was not heard after an absence for so long that it is to be asked."""
+    def listening(self, at_us: int) -> None:
+        """The connection is there, now that it is `at_us`, microseconds since 1970 UTC."""
+        self._listening_us = at_us
+        self._state.unheard.listening(self._state.hearing.now)
+
+    def asked(self, group_id: str, edge_node_id: str) -> None:
+        """A rebirth request was sent to a node."""
+        state, key = self._state, (group_id, edge_node_id)
+        session = state.by_id.get(key)
+        if session is None:
+            state.unheard.asked_stranger(key, state.hearing.now)
+        else:
+            state.unheard.asked(session.index, state.hearing.now)
+            state.unsure.asked(session)
+
+    def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
+        """Whether a node is to be asked because it was not heard for long after an absence."""
+        session = self._state.by_id.get((group_id, edge_node_id))
+        if session is None:
+            return False
         overdue = self._state.unheard.overdue(self._state.hearing.now)
-        return index in overdue and self._is_missed(index)
+        return session.index in overdue and self._is_missed(session.index)
 
     def learn(self) -> None:
         """Take down what is known of the nodes."""
@@ -102,18 +112,18 @@ class Absence:
         for session, owners, known_us in self._state.unborn.overdue(self._state.now):
             ended_us = at_us if known_us is None else known_us
             decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
-            gone, by_owner = self._state.liveness.gone(owners)
-            if not gone:
+            gone = self._state.liveness.stale.gone(owners)
+            if not gone.owners:
                 continue
-            say_stale(self._state.read_times, gone, by_owner, ended_us, decoded)
-            names = [each.device_id or "the edge node itself" for each in gone]
+            say_stale(self._state.read_times, gone, ended_us, decoded)
+            names = [each.device_id or "the edge node itself" for each in gone.owners]
             decoded.events.append(
                 Event(
                     EventKind.NOT_BORN_AGAIN,
                     ended_us,
                     session.owner.group_id,
                     session.owner.edge_node_id,
-                    detail=f"{len(gone)} were alive and are not any more: {first_names(names)}",
+                    detail=f"{len(names)} were alive and are not any more: {first_names(names)}",
                 )
             )
 
@@ -149,10 +159,10 @@ class Absence:
             self.silences.begin(session, Silence.UNHEARD, now, at_us, detail)
 
     def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
-        unborn = self._state.unborn.take(session)
+        unborn = self._state.unborn.withdraw(session)
         decoded.memories += map(stale_memory, unborn)
-        gone = self._state.liveness.given_up(session, unborn)
-        say_stale(self._state.read_times, *gone, at_us, decoded)
+        gone = self._state.liveness.stale.given_up(session, unborn)
+        say_stale(self._state.read_times, gone, at_us, decoded)
 
     def _is_missed(self, index: int) -> bool:
         """Whether a node was heard at some time, and no other server of the site shows it.
@@ -168,7 +178,7 @@ class Absence:
 
     def _is_elsewhere(self, session: EdgeNodeSession) -> bool:
         """Whether another server of the site shows a node alive."""
-        return not self._state.liveness.alive_nowhere_else([session.owner])
+        return not self._state.liveness.presence.alive_nowhere_else([session.owner])
 
     def _look_at_quiet(self, at_us: int) -> None:
         """Who says nothing for longer than it ever did."""

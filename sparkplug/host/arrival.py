@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sparkplug.messages import Quarantined, Reason, RebirthRequest
 
 if TYPE_CHECKING:
-    from sparkplug.decoded import Decoded
     from sparkplug.host.batch import Batch
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.messages import Message
@@ -27,11 +26,6 @@ class Arrival:
     def key(self) -> NodeKey:
         """Group id and edge node id of its node."""
         return self.topic.group_id, self.topic.edge_node_id
-
-    @property
-    def decoded(self) -> Decoded:
-        """What the batch gives."""
-        return self.batch.decoded
 
     @property
     def message(self) -> Message:
@@ -75,14 +69,6 @@ class Arrival:
         names = None if self.batch.names is None else self.batch.names[rows]
         return rows.stop > rows.start and not any(names or ())
 
-    def take(self) -> None:
-        """Read it now, after those that were read before it."""
-        self.batch.take(self.position)
-
-    def open(self) -> None:
-        """Let its metrics be looked at, if its envelope can be opened."""
-        self.batch.open(self.position)
-
     def skip(self) -> None:
         """Do not look at its metrics."""
         self.batch.unread[self.position] = True
@@ -90,14 +76,14 @@ class Arrival:
     def count_read(self) -> None:
         """It was read, whether or not it gives rows."""
         if self.position not in self.batch.counted:
-            self.decoded.read += 1
+            self.batch.decoded.read += 1
 
     def discard(self, reason: Reason) -> None:
         """It is of no use, and not kept."""
         self.skip()
-        self.decoded.counts[reason] += 1
+        self.batch.decoded.counts[reason] += 1
         if self.position not in self.batch.counted:
-            self.decoded.discarded[reason] += 1
+            self.batch.decoded.discarded[reason] += 1
 
     def stay_closed(self) -> None:
         """Its envelope cannot be opened; if it could before, among others, say so now."""
@@ -107,12 +93,12 @@ class Arrival:
     def refuse(self, reason: Reason) -> None:
         """Do not read it, but keep it as it came."""
         self.skip()
-        self.decoded.counts[reason] += 1
-        self.decoded.quarantined.append(Quarantined(self.message, reason))
+        self.batch.decoded.counts[reason] += 1
+        self.batch.decoded.quarantined.append(Quarantined(self.message, reason))
 
     def ask_for_birth(self, reason: Reason) -> None:
         """It cannot be read without one: count it, and wish for a rebirth of its node."""
-        self.decoded.counts[reason] += 1
+        self.batch.decoded.counts[reason] += 1
         of_device = reason is Reason.DEVICE_DATA_BEFORE_BIRTH
         subjects = (self.topic.device_id or "",) if of_device else ()
-        self.decoded.rebirths.append(RebirthRequest(*self.key, reason, subjects))
+        self.batch.decoded.rebirths.append(RebirthRequest(*self.key, reason, subjects))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sparkplug.decoded import Decoded
     from sparkplug.host.nodes.waiting import Waiting
-    from sparkplug.host.observations import StaleRows
+    from sparkplug.host.observations import Began, StaleRows
     from sparkplug.host.turns import Turns
     from sparkplug.messages import Message
     from sparkplug.payload import PayloadColumns
@@ -58,7 +58,7 @@ class Batch:
     counted: set[int]  # messages that are told of as quarantined or, in part, as read
     now: float  # when it is read, in seconds that pass
     structured: Structured = field(default_factory=Structured)
-    began: list[tuple[int, NDArray[np.int32]]] = field(default_factory=list)  # turn, tags: births
+    began: list[Began] = field(default_factory=list)  # by births
     stale: list[StaleRows] = field(default_factory=list)  # of deaths
 
     def message_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -103,7 +103,7 @@ class Batch:
         """Let the metrics of a message be looked at, if its envelope can be opened."""
         self.unread[position] = self.columns.compressed[position]
 
-    def take(self, position: int) -> None:
+    def give_turn(self, position: int) -> None:
         """Read a message now, after those that were read before it."""
         self.taken[position] = True
         self.turns.give(position)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sparkplug.datatypes import READING_OF_CODE, READINGS, DataType, Reading
+from sparkplug.host.tag_states import TagStates
 from sparkplug.names import BD_SEQ
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 MAX_NAME_CHARACTERS: Final = 4096
 """Metrics with longer names are not declared: every row of a tag repeats its name."""
-
-NEVER: Final = np.iinfo(np.int64).min
-"""In the place of the time of a value: none was read."""
-
-_NO_DIGEST: Final = -1
-"""Of no description. Not 0: that a tag was described is still known."""
 
 NO_TAG: Final = -1
 """Tag id of a metric that cannot be resolved."""
@@ -74,8 +69,9 @@ class TagCatalogue:
     """Columns over tag ids. `len()` is the number of ids handed out in this generation.
 
     `wanted` is asked once per tag whether `group/node[/device]/metric` is to give rows.
-    `characters` are those of all names together. Each of `on_renamed` is told the new id of each
-    old one, NO_TAG at the end, whenever `keep` has given them.
+    `characters` are those of all names together; `states` is what was last read and said of tags.
+    Each of `on_renamed` is told the new id of each old one, NO_TAG at the end, whenever `keep` has
+    given them.
     """
 
     def __init__(self, wanted: Callable[[str], bool] | None = None) -> None:
@@ -87,45 +83,11 @@ class TagCatalogue:
         self.any_structured = False
         self.longest_name = 0
         self.characters = 0
+        self.states = TagStates()
         self._size = 0
         self._datatype = np.zeros(1024, dtype=np.uint8)
         self._emitted = np.zeros(1024, dtype=np.bool_)
         self._name_length = np.zeros(1024, dtype=np.int16)
-        self._stale = np.zeros(1024, dtype=np.bool_)
-        self._description = np.zeros((1024, 2), dtype=np.int64)
-        self._read_us = np.full(1024, NEVER)
-        self._greatest_us = np.zeros(1024, dtype=np.int64)
-
-    @property
-    def read_us(self) -> NDArray[np.int64]:
-        """The event_time of each tag's last present value, NEVER if none was read."""
-        return self._read_us[: self._size]
-
-    @property
-    def greatest_us(self) -> NDArray[np.int64]:
-        """The greatest event_time of each tag since the birth that declared it, 0 for none.
-
-        See sparkplug.host.watch.read_times.
-        """
-        return self._greatest_us[: self._size]
-
-    @property
-    def stale(self) -> NDArray[np.bool_]:
-        """Whether the last row of a tag said STALE; its next birth value takes that back."""
-        return self._stale[: self._size]
-
-    @property
-    def description(self) -> NDArray[np.int64]:
-        """Two digests per tag, of what births last said of it; zeros for nothing yet.
-
-        See sparkplug.host.tag_description.
-        """
-        return self._description[: self._size]
-
-    def describe_again(self) -> None:
-        """Let the next birth of each tag say again what it says of it, news or not."""
-        known = self.description
-        known[known != 0] = _NO_DIGEST
 
     def __len__(self) -> int:
         return self._size
@@ -154,6 +116,10 @@ class TagCatalogue:
         """Whether each of these tags gives rows; False for NO_TAG."""
         found: NDArray[np.bool_] = self._emitted[tags] & (tags != NO_TAG)
         return found
+
+    def with_rows(self, tags: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Those of these tags that give rows, and whose values are read."""
+        return tags[self.gives_rows(tags) & self.is_read(tags)]
 
     def name_lengths(self, tags: NDArray[np.int32]) -> NDArray[np.int16]:
         """How many characters the name of each of these tags has; anything for NO_TAG."""
@@ -191,11 +157,11 @@ class TagCatalogue:
         `eligible` are those that may. Their tags are not STALE any more.
         """
         back = eligible & self.gives_rows(tags) & self.is_read(tags)
-        back &= self._stale[tags]
+        back &= self.states.stale[tags]
         found, first = np.unique(tags[back], return_index=True)
         taken = np.zeros(len(tags), dtype=np.bool_)
         taken[np.flatnonzero(back)[first]] = True
-        self._stale[found] = False
+        self.states.stale[found] = False
         return taken
 
     def is_read(self, tags: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -219,13 +185,10 @@ class TagCatalogue:
         self._name_length[first : first + len(names)] = lengths
         self.longest_name = max(self.longest_name, max(lengths, default=0))
         self.characters += sum(lengths)
-        self._stale[first : first + len(names)] = False
-        self._description[first : first + len(names)] = 0
-        self._read_us[first : first + len(names)] = NEVER
-        self._greatest_us[first : first + len(names)] = 0
         self.any_structured = self.any_structured or bool(_STRUCTURED[codes].any())
         self.names.extend(names)
         self.owners.extend([owner] * len(names))
+        self.states.append(len(names))
         self._size = first + len(names)
         return first
 
@@ -235,18 +198,12 @@ class TagCatalogue:
         renamed[live] = np.arange(len(live), dtype=np.int32)
         self._datatype = np.concatenate([self._datatype[live], np.zeros(1024, dtype=np.uint8)])
         self._emitted = np.concatenate([self._emitted[live], np.zeros(1024, dtype=np.bool_)])
-        self._stale = np.concatenate([self._stale[live], np.zeros(1024, dtype=np.bool_)])
         lengths = self._name_length[live]
         self._name_length = np.concatenate([lengths, np.zeros(1024, dtype=np.int16)])
         self.longest_name, self.characters = int(lengths.max(initial=0)), int(lengths.sum())
-        fresh = np.zeros((1024, 2), dtype=np.int64)
-        self._description = np.concatenate([self._description[live], fresh])
-        self._read_us = np.concatenate([self._read_us[live], np.full(1024, NEVER)])
-        self._greatest_us = np.concatenate(
-            [self._greatest_us[live], np.zeros(1024, dtype=np.int64)]
-        )
         self.names = [self.names[tag] for tag in live.tolist()]
         self.owners = [self.owners[tag] for tag in live.tolist()]
+        self.states.keep(live)
         self._size = len(live)
         self.generation += 1
         for told in self.on_renamed:
@@ -259,7 +216,3 @@ class TagCatalogue:
             self._datatype = np.resize(self._datatype, grown)
             self._emitted = np.resize(self._emitted, grown)
             self._name_length = np.resize(self._name_length, grown)
-            self._stale = np.resize(self._stale, grown)
-            self._description = np.resize(self._description, (grown, 2))
-            self._read_us = np.resize(self._read_us, grown)
-            self._greatest_us = np.resize(self._greatest_us, grown)

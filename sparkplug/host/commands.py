@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from sparkplug.datatypes import DataType
 from sparkplug.names import REBIRTH
@@ -13,8 +13,15 @@ COMMAND_QOS: Final = 0
 """Commands are published with QoS 0 and not retained (payloads-ncmd-qos, -retain)."""
 
 
-def rebirth_command(group_id: str, edge_node_id: str, now_ms: int) -> tuple[str, bytes]:
-    """Topic and payload that ask an edge node for its births.
+class Command(NamedTuple):
+    """A command to an edge node, as it is to be published."""
+
+    topic: str
+    payload: bytes
+
+
+def rebirth_command(group_id: str, edge_node_id: str, now_ms: int) -> Command:
+    """A command that asks an edge node for its births.
 
     Publish with QoS 0, not retained. The metric goes by its name, since whoever
     missed the birth cannot know an alias (operational-behavior-data-commands-
@@ -26,4 +33,4 @@ def rebirth_command(group_id: str, edge_node_id: str, now_ms: int) -> tuple[str,
         name=REBIRTH, timestamp=now_ms, datatype=DataType.Boolean, boolean_value=True
     )
     topic = Topic(group_id, MessageType.NCMD, edge_node_id)
-    return str(topic), payload.SerializeToString()
+    return Command(str(topic), payload.SerializeToString())

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from sparkplug.host.arrival import Arrival
 from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import TagCatalogue
+from sparkplug.host.declared_tags import DeclaredTags
 from sparkplug.host.node_table import NodeTable, TopicTable
 from sparkplug.host.nodes.aliases import AliasPool
-from sparkplug.host.nodes.sequence import WindowRoom, distance
+from sparkplug.host.nodes.sequence import WindowRoom
+from sparkplug.host.nodes.sequences import Sequences
 from sparkplug.host.nodes.session import EdgeNodeSession
 from sparkplug.host.recent import ReadLately
 from sparkplug.host.screening import TagRoom
@@ -23,22 +22,19 @@ from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
 from sparkplug.host.watch.read_times import ReadTimes
 from sparkplug.host.watch.unborn import Unborn
-from sparkplug.host.watch.unheard import ANSWER_SECONDS, Unheard
+from sparkplug.host.watch.unheard import Unheard
+from sparkplug.host.watch.unsure_aliases import UnsureAliases
 from sparkplug.messages import MESSAGE_TYPES
-from sparkplug.names import SEQ_MODULUS
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from sparkplug.filters import NodeSight
     from sparkplug.host.batch import Batch
+    from sparkplug.host.fleet_options import FleetOptions
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.screening import FleetLimits
-
-NOT_BORN: Final = -1
-"""In the place of the seq that is expected of a node: it has no session, or a doubtful one."""
 
 ENDED_IN_DOUBT: Final = -2
 """On disk, in the place of the seq that is expected of a node.
@@ -49,37 +45,6 @@ Its session ended after an absence of the host, while what its aliases stand for
 OWNER_TAGS: Final = 6
 """A node or device takes as much memory as so many tags."""
 
-_SLACK: Final = 10_000
-"""Dead tags that are not worth a new generation of tag ids."""
-
-_SLACK_CHARACTERS: Final = 1_000_000
-"""Characters of the names of dead tags that are not worth a new generation of tag ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class FleetOptions:
-    """What gives rows, and how long something is waited for.
-
-    Attributes:
-        emit_births: whether the values in births give rows.
-        emit_stale: whether deaths give rows of quality STALE.
-        stale_when_lost: whether the loss of the connection gives them, too.
-        emit_transient: whether transient metrics give rows.
-        reorder_timeout: seconds that messages behind a hole in seq wait for the missing one.
-        unheard: seconds after an absence until nodes that are not heard are asked; 0: never.
-        describe_tags: whether what births say of their tags beside the values is told.
-        passive: whether nobody is asked for births.
-    """
-
-    emit_births: bool
-    emit_stale: bool
-    stale_when_lost: bool
-    emit_transient: bool
-    reorder_timeout: float
-    unheard: float
-    describe_tags: bool
-    passive: bool
-
 
 class FleetState:
     """What all parts of a fleet share, and the small changes that several of them make.
@@ -87,8 +52,6 @@ class FleetState:
     Args:
         limits: bounds of what is read and remembered.
         options: of the fleet.
-        wanted: a test for `group/node[/device]/metric`; None: all metrics are.
-        sight: what is seen of a node, by group id and edge node id; None: all of every one.
         room: what is taken of the limits of tags, shared with other fleets; None: with none.
 
     Attributes:
@@ -103,10 +66,9 @@ class FleetState:
         hearing: when nodes were heard, and how long they are used to be silent.
         unheard: nodes that are not heard after an absence, and asked.
         unborn: whose births are waited for; nothing if deaths give no rows.
-        attentive: indices of the sessions whose next messages are to be taken one by one.
-        unsure: indices of the sessions whose next messages are to be taken one by one because a
-            birth may have been lost that gave aliases anew.
-        live_tags: how many tags present births declare; their names have `live_characters`.
+        unsure: nodes whose aliases are to be told by their next birth.
+        sequences: the seq that is expected of each node.
+        declared: the tags that present births declare.
         now: monotonic time in seconds.
         heard_us: when the last message came, microseconds since 1970 UTC.
         restoring: whether what is read gives nothing, because it was read before.
@@ -118,16 +80,13 @@ class FleetState:
         self,
         limits: FleetLimits,
         options: FleetOptions,
-        wanted: Callable[[str], bool] | None,
-        sight: Callable[[str, str], NodeSight] | None = None,
         room: TagRoom | None = None,
     ) -> None:
         self.limits = limits
         self.room = room or TagRoom()
-        self.sight = sight
         self.any_partial = False
         self.options = options
-        self.catalogue = TagCatalogue(wanted)
+        self.catalogue = TagCatalogue(options.wanted)
         self.structured = StructuredMetrics(
             self.catalogue,
             limits,
@@ -147,9 +106,9 @@ class FleetState:
         self.unheard = Unheard(self.nodes, options.unheard)
         self.gaps = Completeness(self.nodes)
         self.unborn = Unborn(self.nodes)
-        self.attentive: set[int] = set()
-        self.unsure: set[int] = set()
-        self.live_tags = self.live_characters = 0
+        self.unsure = UnsureAliases(self.by_id, self.nodes, self.hearing, passive=options.passive)
+        self.sequences = Sequences(self.nodes, self.sessions)
+        self.declared = DeclaredTags(self.catalogue, self.owners, self.pool, self.room)
         self.now = 0.0
         self.heard_us = 0
         self.restoring = self.kept_births = False
@@ -163,7 +122,7 @@ class FleetState:
             self.topics,
             births_give_rows=options.emit_births,
         )
-        self.read_times = ReadTimes(self.catalogue, self.liveness)
+        self.read_times = ReadTimes(self.catalogue, self.liveness.presence)
 
     @property
     def births_give_rows(self) -> bool:
@@ -185,7 +144,7 @@ class FleetState:
     def returned(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> Arrival:
         """What has waited and is in this batch, to be read in a session now."""
         arrival = self.arrival(batch, entry.place)
-        arrival.open()
+        arrival.batch.open(arrival.position)
         self.assign(arrival, session)
         return arrival
 
@@ -193,98 +152,6 @@ class FleetState:
         """Note which session a message is read in."""
         arrival.batch.node[arrival.position] = session.index
         arrival.batch.ignition[arrival.position] = self.nodes.ignition[session.index]
-
-    # ------------------------------------------------------------------ the seq of nodes
-
-    def expected(self, session: EdgeNodeSession) -> int:
-        """The seq of a node's next message, NOT_BORN if none is expected."""
-        return int(self.nodes.next_seq[session.index])
-
-    def ahead(self, session: EdgeNodeSession, seq: int) -> int:
-        """How far a seq is ahead of the expected one, 0 to 255; 0 if the node is seen in part."""
-        if self.nodes.partial[session.index]:
-            return 0
-        return distance(seq, self.expected(session))
-
-    def expect(self, session: EdgeNodeSession, seq: int) -> None:
-        """Count on from here."""
-        self.nodes.next_seq[session.index] = seq % SEQ_MODULUS
-        session.sequence.counts_again()
-        self.watch(session)
-
-    def watch(self, session: EdgeNodeSession) -> None:
-        """Note whether a node's next messages are to be taken one by one."""
-        if session.sequence.needs_attention or session.late_birth is not None:
-            self.attentive.add(session.index)
-        else:
-            self.attentive.discard(session.index)
-
-    def watched(self) -> list[EdgeNodeSession]:
-        """The sessions whose next messages are to be taken one by one."""
-        return [self.sessions[index] for index in sorted(self.attentive)]
-
-    def ended_in_doubt(self) -> list[int]:
-        """Nodes without session for whose birth the host waited when it went away."""
-        sessions = (self.by_id.get(key) for key in self.gaps.nodes_left_in_doubt)
-        return [each.index for each in sessions if each is not None and not each.owner.born]
-
-    # ------------------------------------------------------------------ behind a gap
-
-    def may_wait_for_birth(self, session: EdgeNodeSession) -> bool:
-        """Whether a node gives aliases anew, is asked for births, and known to answer."""
-        return (
-            not self.options.passive
-            and bool(self.nodes.answers[session.index])
-            and any(owner.moves_aliases for owner in session.owners())
-        )
-
-    def be_unsure(self, session: EdgeNodeSession) -> None:
-        """Messages of a node are missing, and a birth may be among them.
-
-        Only of nodes that are known to give aliases anew, and to answer: their next birth tells
-        what the aliases mean.
-        """
-        if not self.may_wait_for_birth(session):
-            return
-        if session.index not in self.unsure:
-            self.unsure.add(session.index)
-            session.asked_unsure_at = None
-        for owner in session.owners():
-            owner.unsure = True
-
-    def be_sure(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
-        """A birth tells what the aliases of its node or device mean."""
-        owner.unsure = False
-        if session.index in self.unsure and not any(
-            each.unsure and each.born for each in session.owners()
-        ):
-            self.unsure.discard(session.index)
-
-    def asked(self, session: EdgeNodeSession) -> None:
-        """A rebirth request was sent to a node."""
-        self.unheard.asked(session.index, self.hearing.now)
-        if session.index in self.unsure and session.asked_unsure_at is None:
-            session.asked_unsure_at = self.hearing.now
-
-    def is_unsure(self, owner: MetricOwner) -> bool:
-        """Whether what the aliases of a born node or device mean is to be told by its next birth.
-
-        A node that leaves a request unanswered is not waited for: it is not known to answer.
-        """
-        session = self.by_id[owner.group_id, owner.edge_node_id]
-        if session.index not in self.unsure or not owner.unsure:
-            return False
-        asked_at = session.asked_unsure_at
-        if asked_at is not None and self.hearing.now - asked_at > ANSWER_SECONDS:
-            self.unsure.discard(session.index)
-            self.nodes.answers[session.index] = False
-            return False
-        return True
-
-    def doubt(self, session: EdgeNodeSession) -> None:
-        """What a node's aliases stand for now is not known: hold all until its birth."""
-        session.in_doubt = True
-        self._leave_the_usual_way(session)
 
     # ------------------------------------------------------------------ sessions
 
@@ -298,13 +165,14 @@ class FleetState:
         session = EdgeNodeSession(
             topic.group_id, topic.edge_node_id, index, self.pool, self.windows
         )
-        self.nodes.next_seq[index] = NOT_BORN
-        if self.sight is not None:
-            partial = not self.sight(topic.group_id, topic.edge_node_id).whole
+        sight = self.options.sight
+        if sight is not None:
+            partial = not sight(topic.group_id, topic.edge_node_id).whole
             self.nodes.partial[index] = partial
             self.any_partial |= partial
         self.hearing.new(index)
         self.unheard.new(index, (topic.group_id, topic.edge_node_id))
+        self.sequences.expect_nothing(session)
         self.sessions.append(session)
         self.by_id[topic.group_id, topic.edge_node_id] = session
         self.add_topic(session, session.owner, MessageType.NDATA)
@@ -325,13 +193,18 @@ class FleetState:
         self.data_topics[text] = index
         self.room.characters += len(text)
 
+    def doubt(self, session: EdgeNodeSession) -> None:
+        """What a node's aliases stand for now is not known: hold all until its birth."""
+        session.in_doubt = True
+        self._leave_the_usual_way(session)
+
     def end_session(self, session: EdgeNodeSession) -> None:
         """Node and devices are offline until their next birth."""
         session.end()
-        self.unsure.discard(session.index)
+        self.unsure.died(session)
         self.nodes.born[session.index] = False
         session.sequence.counts_again()
-        self.watch(session)
+        self.sequences.watch(session)
         self._leave_the_usual_way(session)
 
     def end_device(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
@@ -344,7 +217,7 @@ class FleetState:
         """No message of a node is in order until its birth."""
         for owner in session.owners():
             self.topics.live[owner.topic_index] = False
-        self.nodes.next_seq[session.index] = NOT_BORN
+        self.sequences.expect_nothing(session)
 
     def ended_unheard(
         self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
@@ -378,26 +251,3 @@ class FleetState:
         for each in owners:
             if each.own_aliases is not None:
                 self.topics.special[each.topic_index] = True
-
-    def took(self, before: tuple[int, int], after: tuple[int, int]) -> None:
-        """A birth changes what is remembered of its owner: tags, and characters of their names."""
-        tags, characters = after[0] - before[0], after[1] - before[1]
-        self.live_tags += tags
-        self.live_characters += characters
-        self.room.tags += tags
-        self.room.characters += characters
-
-    def drop_dead_tags(self) -> None:
-        """Hand out tag ids anew, without those that no birth declares, if these are many."""
-        few = len(self.catalogue) <= 2 * self.live_tags + _SLACK
-        if few and self.catalogue.characters <= 2 * self.live_characters + _SLACK_CHARACTERS:
-            return
-        nothing = np.empty(0, dtype=np.int32)
-        known = (
-            tags for owner in self.owners for tags in (owner.declared, owner.left_out, owner.kept)
-        )
-        live = np.concatenate([nothing, *known])
-        renamed = self.catalogue.keep(np.unique(live))
-        for owner in self.owners:
-            owner.rename(renamed)
-        self.pool.rename(renamed)

@@ -66,6 +66,14 @@ class _Wish(NamedTuple):
     pause: float
 
 
+class DueRequest(NamedTuple):
+    """A node that is to be asked for its births now, and why."""
+
+    group_id: str
+    edge_node_id: str
+    reason: Reason
+
+
 class RebirthGovernor:
     """Turns wishes into requests at a bearable rate.
 
@@ -166,8 +174,8 @@ class RebirthGovernor:
 
     def due(
         self, now: float, is_moot: Callable[[str, str, Reason], bool] | None = None
-    ) -> list[tuple[str, str, Reason]]:
-        """Nodes to ask now, by (group id, edge node id, reason); they count as asked.
+    ) -> list[DueRequest]:
+        """Nodes to ask now; they count as asked.
 
         Args:
             now: monotonic time in seconds.
@@ -178,7 +186,7 @@ class RebirthGovernor:
             self._budget = min(max(1.0, self._rate), self._budget + max(0.0, earned))
         self._refilled_at = self._now = now
         self._complaints.look(now)
-        requests: list[tuple[str, str, Reason]] = []
+        requests: list[DueRequest] = []
         moot: list[tuple[str, str]] = []
         for key, wish in self._waiting.items():
             if self._budget < 1.0:
@@ -190,8 +198,8 @@ class RebirthGovernor:
             else:
                 self._budget -= 1.0
                 self._note_request(key, now)
-                requests.append((*key, wish.reason))
-        for key in [*moot, *((group_id, edge_node_id) for group_id, edge_node_id, _ in requests)]:
+                requests.append(DueRequest(*key, wish.reason))
+        for key in [*moot, *((each.group_id, each.edge_node_id) for each in requests)]:
             del self._waiting[key]
         return requests
 

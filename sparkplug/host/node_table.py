@@ -17,6 +17,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NOT_BORN: Final = -1
+"""In the place of the seq that is expected of a node: it has no session, or a doubtful one."""
+
 _FIRST_ROOM: Final = 64
 """Rows for which a new table has room."""
 

@@ -75,6 +75,13 @@ class StaleRows(NamedTuple):
     by_owner: list[SessionTags]
 
 
+class Began(NamedTuple):
+    """The turn of a birth, and the tags that it declares."""
+
+    turn: int
+    tags: NDArray[np.int32]
+
+
 class Circumstances(NamedTuple):
     """What is known of the metrics of a batch beside themselves.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue
 
     Aliases = tuple[NDArray[np.uint64], NDArray[np.int32]]
+
+
+class OwnedTags(NamedTuple):
+    """How many tags are remembered for a node or device, and the characters of their names."""
+
+    tags: int
+    characters: int
 
 
 class MetricOwner:
@@ -53,10 +60,10 @@ class MetricOwner:
         self._before: Aliases | None = None
         self._steady: dict[int, int] | None = None
 
-    def remembered(self, catalogue: TagCatalogue) -> tuple[int, int]:
-        """How many tags are remembered for it, and how many characters their names have."""
+    def remembered(self, catalogue: TagCatalogue) -> OwnedTags:
+        """How much is remembered for it."""
         left_out = int(catalogue.name_lengths(self.left_out).sum())
-        return len(self.declared) + len(self.left_out), self.characters + left_out
+        return OwnedTags(len(self.declared) + len(self.left_out), self.characters + left_out)
 
     def declare(
         self, catalogue: TagCatalogue, names: Sequence[str | None], codes: NDArray[np.uint8]
@@ -86,7 +93,7 @@ class MetricOwner:
                     # What was said of the metric when it had another datatype is to be
                     # taken back by the new tag.
                     old = before.get(name, NO_TAG)
-                    catalogue.stale[index] = old != NO_TAG and catalogue.stale[old]
+                    catalogue.states.stale[index] = old != NO_TAG and catalogue.states.stale[old]
                 for index in np.flatnonzero(~kept).tolist():
                     name = names[index]
                     tags[index] = first + fresh[name, int(codes[index])] if name else NO_TAG
@@ -96,7 +103,7 @@ class MetricOwner:
         self.declared = np.unique(tags[tags != NO_TAG])
         return tags
 
-    def take_aliases(
+    def replace_aliases(
         self, aliases: NDArray[np.uint64], tags: NDArray[np.int32], *, silent: bool
     ) -> None:
         """Note the aliases of a birth.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.waiting import NodeKey
-    from sparkplug.host.reading.awaiting_births import AwaitingBirths
+    from sparkplug.host.reading.recall import Recall
     from sparkplug.messages import MessageBatch
 
 _LEAST_METRIC: Final = 2
@@ -41,9 +41,9 @@ class Portion(NamedTuple):
 class Scale:
     """Weighs what a fleet is about to read."""
 
-    def __init__(self, state: FleetState, awaiting: AwaitingBirths) -> None:
+    def __init__(self, state: FleetState, recall: Recall) -> None:
         self._state = state
-        self._awaiting = awaiting
+        self._recall = recall
 
     def portions(self, messages: MessageBatch) -> Iterator[Portion]:
         """The messages in their order, so that a portion takes little memory.
@@ -55,7 +55,7 @@ class Scale:
         if self._certainly_fits(messages):
             yield Portion(messages, is_giant=False)
             return
-        recalled = self._awaiting.recalled_memory(messages)
+        recalled = self._recall.memory_of(messages)
         seen: set[NodeKey | None] = set()
         start, memory = 0, 0
         for position, own in enumerate(self._weights(messages)):
@@ -76,7 +76,7 @@ class Scale:
             return False
         longest = self._state.catalogue.longest_name + max(map(len, messages.topics), default=0)
         of_metric = METRIC_MEMORY + NAMES_PER_ROW * longest
-        room = self._state.limits.max_portion_memory - self._awaiting.memory - messages.size
+        room = self._state.limits.max_portion_memory - self._recall.memory - messages.size
         if messages.size // _LEAST_METRIC * of_metric <= room:
             return True
         metrics = metrics_together(messages.payloads)

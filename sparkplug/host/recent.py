@@ -51,7 +51,7 @@ class ReadLately:
         while self._batches and self._batches[0].number <= self._number - _BATCHES:
             self._drop()
 
-    def add(self, batch: Batch) -> None:
+    def note(self, batch: Batch) -> None:
         """Note what was read of a batch."""
         messages = batch.messages
         self._batches.append(

@@ -82,15 +82,15 @@ def _describe(
 ) -> Iterator[TagMetadata]:
     said = _said(births, flat, catalogue)
     digest = _digests(said.properties, said.metadata, said.template, said.parameters)
-    changed = np.flatnonzero(catalogue.description[said.tag, 0] != digest)
+    changed = np.flatnonzero(catalogue.states.description[said.tag, 0] != digest)
     said = said.take(changed)
-    catalogue.description[said.tag, 0] = digest[changed]
+    catalogue.states.description[said.tag, 0] = digest[changed]
     columns = _columns(said)
     digest = _digests(
         columns.properties, columns.documentation, said.template, pa.nulls(len(changed))
     )
-    news = np.flatnonzero(catalogue.description[said.tag, 1] != digest)
-    catalogue.description[said.tag[news], 1] = digest[news]
+    news = np.flatnonzero(catalogue.states.description[said.tag, 1] != digest)
+    catalogue.states.description[said.tag[news], 1] = digest[news]
     tags, owner = said.tag[news], said.birth[news]
     selection = pa.array(news)
     columns, template = columns.take(selection), said.template.take(selection)
@@ -216,8 +216,8 @@ def _digests(*columns: Any) -> NDArray[np.int64]:
 def _retired(birth: Birth, catalogue: TagCatalogue) -> NDArray[np.int32]:
     """Tags that were described, and are no longer declared."""
     gone: NDArray[np.int32] = np.setdiff1d(birth.before, birth.owner.declared, assume_unique=True)
-    gone = gone[catalogue.description[gone, 0] != 0]
-    catalogue.description[gone] = 0
+    gone = gone[catalogue.states.description[gone, 0] != 0]
+    catalogue.states.description[gone] = 0
     return gone
 
 

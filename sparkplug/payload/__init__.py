@@ -15,19 +15,22 @@ from sparkplug.payload.columns import (
     validity,
 )
 from sparkplug.payload.complex.definitions import MAX_DEPTH, MAX_TEMPLATE_BYTES, TemplateDefinitions
+from sparkplug.payload.complex.expansion import (
+    MAX_MEMBERS,
+    MAX_PATH_CHARACTERS,
+    Expansion,
+    ExpansionLimits,
+    TemplateValue,
+)
 from sparkplug.payload.complex.files import metadata_of
 from sparkplug.payload.complex.json_values import json_text, text_of
 from sparkplug.payload.complex.library import DefinitionLibrary
 from sparkplug.payload.complex.parts import PartAssembler
-from sparkplug.payload.complex.templates import (
-    MAX_MEMBERS,
-    MAX_PATH_CHARACTERS,
-    Expansion,
-    expand,
-    quality_of,
-)
+from sparkplug.payload.complex.templates import expand, quality_of
 from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
+from sparkplug.payload.json_members import scalar_member
+from sparkplug.payload.members import MEMBERS, read_members
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.payload.weight import (
@@ -48,14 +51,17 @@ __all__ = [
     "MAX_MEMBERS",
     "MAX_PATH_CHARACTERS",
     "MAX_TEMPLATE_BYTES",
+    "MEMBERS",
     "METRIC_MEMORY",
     "NAMES_PER_ROW",
     "DefinitionLibrary",
     "Expansion",
+    "ExpansionLimits",
     "PartAssembler",
     "PayloadColumns",
     "PropertyColumns",
     "TemplateDefinitions",
+    "TemplateValue",
     "ValueKind",
     "Values",
     "booleans",
@@ -69,9 +75,11 @@ __all__ = [
     "metrics_together",
     "numbers",
     "quality_of",
+    "read_members",
     "read_payloads",
     "read_properties",
     "read_values",
+    "scalar_member",
     "text_of",
     "timestamps",
     "validity",

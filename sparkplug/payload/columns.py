@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -179,15 +179,25 @@ class PayloadColumns:
         return len(self._metrics)
 
 
-def timestamps(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Milliseconds with ABSENT for what is missing or beyond the year 9999; which are beyond."""
+class Timestamps(NamedTuple):
+    """Milliseconds since 1970 UTC, and where they were not `usable`: beyond the year 9999.
+
+    ABSENT stands for those that are missing, and for those that are not usable.
+    """
+
+    milliseconds: NDArray[np.int64]
+    unusable: NDArray[np.bool_]
+
+
+def timestamps(array: pa.Array) -> Timestamps:
+    """The timestamps of some messages or metrics."""
     raw = numbers(array, np.uint64)
     if array.null_count == 0 and (len(raw) == 0 or raw.max() <= MAX_TIMESTAMP_MS):
-        return raw.view(np.int64), np.zeros(len(raw), dtype=np.bool_)
+        return Timestamps(raw.view(np.int64), np.zeros(len(raw), dtype=np.bool_))
     present = validity(array)
     usable = present & (raw <= MAX_TIMESTAMP_MS)
     values = np.where(usable, raw.view(np.int64), ABSENT)
-    return values, present & ~usable
+    return Timestamps(values, present & ~usable)
 
 
 def _sequence_numbers(array: pa.Array) -> NDArray[np.int64]:
@@ -238,26 +248,31 @@ def _refused(payloads: Sequence[bytes], indices: list[int]) -> list[int]:
     return []
 
 
-def decode(
-    payloads: list[bytes], suspects: Sequence[int] | None = None
-) -> tuple[PayloadColumns, list[int]]:
-    """Decode a batch; return its columns and the ascending indices of malformed payloads.
+class DecodedPayloads(NamedTuple):
+    """The well-formed payloads of a batch in their order, and the indices of the others."""
+
+    columns: PayloadColumns
+    malformed: list[int]
+
+
+def decode(payloads: list[bytes], suspects: Sequence[int] | None = None) -> DecodedPayloads:
+    """Decode a batch.
 
     `suspects` are the indices of payloads that `is_suspect`, if the caller knows them.
 
-    The columns hold the well-formed payloads only, in their order. Whether a payload is
-    well-formed does not depend on its neighbours: ptars is the judge of all that it can
-    be trusted with, upb only helps to find the suspects quickly.
+    Whether a payload is well-formed does not depend on its neighbours: ptars is the judge of
+    all that it can be trusted with, upb only helps to find the suspects quickly.
     """
     if suspects is None:
         suspects = [index for index, payload in enumerate(payloads) if is_suspect(payload)]
     unread = [index for index in suspects if not _parses(payloads[index])]
     if not unread:
         with suppress(ValueError):
-            return _to_columns(payloads), []
+            return DecodedPayloads(_to_columns(payloads), [])
     readable = sorted(set(range(len(payloads))) - set(unread))
     doubtful = [index for index in readable if not _parses(payloads[index])]
     others = sorted(set(readable) - set(doubtful))
     bad = sorted(unread + _refused(payloads, doubtful) + _refused(payloads, others))
     dropped = set(bad)
-    return _to_columns([p for i, p in enumerate(payloads) if i not in dropped]), bad
+    columns = _to_columns([p for i, p in enumerate(payloads) if i not in dropped])
+    return DecodedPayloads(columns, bad)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -33,13 +33,20 @@ def metrics_in(payload: bytes) -> int:
     return max(count, payload.count(b"{")) if is_json(payload) else count
 
 
-def metrics_in_envelope(payload: bytes, max_bytes: int) -> tuple[int, int]:
-    """Bytes that are in a compressed envelope, as far as `max_bytes`, and their metrics."""
+class InEnvelope(NamedTuple):
+    """Bytes of a payload after they were inflated, and the most metrics that they may have."""
+
+    size: int
+    metrics: int
+
+
+def metrics_in_envelope(payload: bytes, max_bytes: int) -> InEnvelope:
+    """What is in a compressed envelope, as far as `max_bytes`."""
     size = metrics = 0
     for piece in inflated(payload, max_bytes):
         size += len(piece)
         metrics += piece.count(_METRIC_TAG)
-    return size, metrics
+    return InEnvelope(size, metrics)
 
 
 def metrics_together(payloads: Sequence[bytes]) -> int | None:

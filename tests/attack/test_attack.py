@@ -22,6 +22,7 @@ def _part(name: str) -> float:
 
 
 # Two halves, for two workers.
+@pytest.mark.long
 @pytest.mark.parametrize("names", [PLAYED[::2], PLAYED[1::2]], ids=["one", "other"])
 def test_no_shape_takes_more_than_it_may(names, tmp_path):
     with calm(tmp_path, BUDGET) as system:

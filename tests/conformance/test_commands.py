@@ -10,7 +10,7 @@ from conformance.assertions import Kind, Seen, tck
 from conformance.edge import number
 from conformance.mqtt_packets import Publish
 from conformance.plant import HOST_ID
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published
 from sparkplug.datatypes import DataType
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 
@@ -214,7 +214,13 @@ def test_an_edge_node_obeys_a_request(running, commands, lives):
         [metric] = read(each).metrics
         assert metric.datatype == declared[metric.name]
 
-    fleet = Gateways(running.server.url, 1, 20, primary_host_id=HOST_ID)
+    fleet = Gateways(
+        MqttTarget(running.server.url),
+        1,
+        20,
+        options=EdgeNodeOptions(primary_host_id=HOST_ID),
+        ledger=Published(),
+    )
     fleet.start()
     try:
         assert fleet.wait_online(PATIENCE)

@@ -15,7 +15,7 @@ from conformance.mqtt_packets import Publish, Subscribe
 from conformance.observer import Arrival, Observer, kept, observing, state_of
 from conformance.plant import HOST_ID, STATE
 from conformance.recording_proxy import Connection, RecordingProxy, recording_proxy
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget
 
 WIRE = (Seen.WIRE,)
 BOTH = (Seen.WIRE, Seen.SUBSCRIBER)
@@ -57,11 +57,11 @@ def sites(tmp_path_factory):
         process.start_ready()
         for index, site in enumerate(both, start=1):
             fleet = Gateways(
-                f"mqtt://127.0.0.1:{site.port}",
+                MqttTarget(f"mqtt://127.0.0.1:{site.port}"),
                 2,
                 10,
                 gateway_index=index,
-                primary_host_id=HOST_ID,
+                options=EdgeNodeOptions(primary_host_id=HOST_ID),
             )
             fleet.start()
             stack.callback(fleet.stop, PATIENCE)

@@ -11,7 +11,7 @@ from support.tag_events import DESCRIPTOR, TABLE, sink_for
 from consumer.errors import FailureKind, SinkFailure
 from consumer.network import TRUST_ZEROBUS, trouble_with
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
-from zerobus_local import LocalZerobus, Tls
+from zerobus_local import LocalZerobus, Ports, Tls
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def trouble(url, timeout=5.0):
 
 
 def secured(directory, certificate):
-    tls = Tls(certificate.cert_file, certificate.key_file)
-    return LocalZerobus(directory, tls=tls, commit_interval=0.02)
+    ports = Ports(tls=Tls(certificate.cert_file, certificate.key_file))
+    return LocalZerobus(directory, ports=ports, commit_interval=0.02)
 
 
 def test_a_port_where_nobody_listens_is_named():

@@ -10,7 +10,7 @@ from support.peer import PeerType
 from support.program import run
 from support.services import PATIENCE, wait_until
 
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget
 from consumer.spool.gap_report import read_gap_report
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.world import world
@@ -239,7 +239,12 @@ def test_sessions_that_were_missed_and_the_end_of_those_that_were_seen(tmp_path)
 
 def test_history_that_a_node_kept_while_the_host_was_offline_heals_the_gap(tmp_path):
     with world(tmp_path, host=FAST) as system:
-        fleet = Gateways(system.server.url, 2, 100, primary_host_id="historian")
+        fleet = Gateways(
+            MqttTarget(system.server.url),
+            2,
+            100,
+            options=EdgeNodeOptions(primary_host_id="historian"),
+        )
         fleet.start()
         try:
             system.consumer.start_ready()

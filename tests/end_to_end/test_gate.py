@@ -13,7 +13,7 @@ from conformance.recording_proxy import recording_proxy
 from support.mqtt_listener import listening
 from support.services import PATIENCE, PROMPT, mosquitto, wait_until
 
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.gated_world import (
     STATE,
@@ -50,7 +50,13 @@ def test_edge_nodes_that_name_this_host_lose_nothing_while_the_sink_is_down(tmp_
     with world(tmp_path, zerobus_process=True, **settings) as system:
         system.consumer.start_ready()
         # No rolling history: what an edge node has sent, it does not send again.
-        fleet = Gateways(system.server.url, 2, 4_000, primary_host_id="historian")
+        fleet = Gateways(
+            MqttTarget(system.server.url),
+            2,
+            4_000,
+            options=EdgeNodeOptions(primary_host_id="historian"),
+            ledger=Published(),
+        )
         fleet.start()
         try:
             assert fleet.wait_online(PATIENCE)

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from support.mqtt_listener import listening
 from support.services import PATIENCE, PROMPT, mosquitto, wait_until
 
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget
 from end_to_end.consumer_process import configuration, consumer
 from end_to_end.gateway import Gateway, metric, now_ms
 from end_to_end.rude_server import rude_server
@@ -166,7 +166,12 @@ def test_a_false_offline_that_is_newer_makes_the_host_announce_itself_anew(tmp_p
     with world(tmp_path) as system:
         system.consumer.start_ready()
         [born_ms] = wait_for_states(system.client, True)
-        fleet = Gateways(system.server.url, 1, 50, primary_host_id="historian")
+        fleet = Gateways(
+            MqttTarget(system.server.url),
+            1,
+            50,
+            options=EdgeNodeOptions(primary_host_id="historian"),
+        )
         fleet.start()
         try:
             assert fleet.wait_online(PATIENCE)

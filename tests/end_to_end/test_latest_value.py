@@ -40,7 +40,7 @@ def landed(tmp_path_factory):
     """The table after all of it, with all that was sent twice because of a kill."""
     with world(tmp_path_factory.mktemp("latest")) as system:
         system.consumer.start_ready()
-        system.zerobus.faults.drop_acks()  # what lands is sent once more after the kill
+        system.zerobus.faults.acks.drop()  # what lands is sent once more after the kill
         for clock, ahead_ms in CLOCKS.items():
             for end in ("dead", "alive"):
                 plant = Plant(system, f"{clock} {end}", ahead_ms)

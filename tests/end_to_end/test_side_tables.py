@@ -102,7 +102,7 @@ def test_a_gap_is_told_when_it_is_found_and_again_when_it_has_ended(tmp_path):
 def test_rows_of_all_tables_are_committed_together_and_survive_a_crash(tmp_path):
     with side_world(tmp_path) as system:
         system.consumer.start_ready()
-        system.zerobus.faults.drop_acks()
+        system.zerobus.faults.acks.drop()
         Gateway(system.publish, "Plant").born(metric("Level"))
         system.consumer.wait_for(
             lambda: system.consumer.status()["spooled_rows"] == 1, "a spooled row"

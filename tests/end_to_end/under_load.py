@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from support.arrival_numbers import counted
 from support.services import PATIENCE, wait_until
 
-from consumer.simulator import Gateways
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def fleet_for(system: World, rate: float = 2_000.0) -> Iterator[Gateways]:
     """Two gateways that wait for the consumer, and repeat what may have been lost on the way."""
     fleet = Gateways(
-        system.server.url, 2, rate, primary_host_id="historian", rolling_history_ms=20_000
+        MqttTarget(system.server.url),
+        2,
+        rate,
+        options=EdgeNodeOptions(primary_host_id="historian", rolling_history_ms=20_000),
+        ledger=Published(),
     )
     fleet.start()
     try:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from faults import kills, machine, records, service
+from faults import kills, machine, posts, records, service
 from faults.rig import Size
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ SCENARIOS = {
     ),
     "killed_between_pieces": Scenario(
         kills.killed_between_pieces, Size(times=2), Soak(seconds_each=4.0, least_times=20)
+    ),
+    "killed_between_post_and_answer": Scenario(
+        posts.killed_between_post_and_answer, Size(times=4), Soak(seconds_each=2.5, least_times=20)
     ),
     "killed_zerobus": Scenario(
         kills.killed_zerobus, Size(times=3), Soak(seconds_each=1.5, least_times=20)

@@ -15,8 +15,8 @@ from end_to_end.world import LandedTable
 from support.arrival_numbers import first_arrival_number
 from support.services import PATIENCE, mosquitto, wait_until
 
+from consumer.spool.accounts import LOST_WHEN_KILLED
 from consumer.spool.balance import balance_of_file
-from consumer.spool.ledger import LOST_WHEN_KILLED
 from faults.books import check_gaps, check_ledger, gaps_report
 from faults.plant import HOST_ID, Plant, plant
 from faults.spool_evidence import DeadRows, Evidence, dead_rows, evidence, spooled_ids
@@ -236,7 +236,7 @@ class Rig:
             self.plant.notebook.nodes(),
             received_keys(known),
             all_landed=not (self.dropped or self.destroyed or found.dead),
-            lost_when_killed=balance.totals()[0].discarded.get(LOST_WHEN_KILLED, 0),
+            lost_when_killed=balance.totals().messages.discarded.get(LOST_WHEN_KILLED, 0),
         )
         verdict.require(
             verdict.known == verdict.lost,

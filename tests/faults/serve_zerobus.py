@@ -19,7 +19,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import pyarrow as pa
 
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
-from zerobus_local import LocalZerobus, Tls
+from zerobus_local import LocalZerobus, Ports, Tls
 
 options = json.loads(sys.argv[1])
 schema = TAG_EVENTS_SCHEMA
@@ -30,14 +30,16 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 tls = [Path(each) for each in options["tls"]]
 server = LocalZerobus(
     Path(options["data_dir"]),
-    grpc_address=f"127.0.0.1:{options['grpc_port']}",
-    http_address=f"127.0.0.1:{options['http_port']}",
+    ports=Ports(
+        f"127.0.0.1:{options['grpc_port']}",
+        f"127.0.0.1:{options['http_port']}",
+        tls=Tls(*tls) if tls else None,
+        expose_faults=True,
+    ),
     commit_interval=options["commit_interval"],
     compact_every=options["compact_every"],
     credentials=options["credentials"],
     token_lifetime=options["token_lifetime"],
-    tls=Tls(*tls) if tls else None,
-    expose_faults=True,
 )
 if options["create"]:
     server.create_table(options["table"], schema)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from faults.catalogue import SCENARIOS, play
+from faults.rig import Size
 
 
 @pytest.mark.parametrize(
@@ -13,6 +14,7 @@ from faults.catalogue import SCENARIOS, play
         "killed_consumer",
         "killed_among_births",
         "killed_between_pieces",
+        "killed_between_post_and_answer",
         "killed_zerobus",
         "killed_broker",
     ],
@@ -21,3 +23,9 @@ def test_what_was_committed_lands_and_what_was_not_is_known_to_be_missing(name, 
     verdict = play(name, tmp_path, SCENARIOS[name].bounded, print)
     assert verdict.kept, str(verdict)
     print(verdict)  # noqa: T201 - the account, shown with -s
+
+
+@pytest.mark.long
+def test_of_twenty_kills_between_post_and_answer_none_costs_an_event(tmp_path):
+    verdict = play("killed_between_post_and_answer", tmp_path, Size(times=20), print)
+    assert verdict.kept, str(verdict)

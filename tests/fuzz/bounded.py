@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from consumer.rows import SourceNames, TagColumns, normalize
 from consumer.rows.encoded import EncodedRows
 from sparkplug.host.fleet import Fleet
+from sparkplug.host.fleet_options import FleetOptions
 from sparkplug.host.nodes.holding import HoldLimits
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
@@ -32,7 +33,7 @@ def assert_bounded(batches: list[list[Arrival]]) -> Counter[str]:
 
     Returns the number of rows per edge node.
     """
-    fleet = Fleet(TIGHT, hold_limits=HOLD, reorder_timeout=2.0)
+    fleet = Fleet(TIGHT, FleetOptions(hold_limits=HOLD, reorder_timeout=2.0))
     tags = TagColumns(fleet.catalogue, SourceNames())
     rows: Counter[str] = Counter()
     for now, batch in enumerate(batches):
@@ -42,11 +43,11 @@ def assert_bounded(batches: list[list[Arrival]]) -> Counter[str]:
             assert sum(len(EncodedRows(part)) for part in events.encode()) == len(events)
             owners = map(fleet.catalogue.owners.__getitem__, events.observations.tag.tolist())
             rows.update(owner.edge_node_id for owner in owners)
-        assert fleet.node_count <= TIGHT.max_nodes
-        assert fleet.live_tags <= TIGHT.max_tags
-        assert len(fleet.held()) <= HOLD.node_messages * 4 + TIGHT.max_nodes
-        assert fleet.held_messages <= len(fleet.held()) + _WINDOW * TIGHT.max_nodes
+        assert fleet.gauges.node_count <= TIGHT.max_nodes
+        assert fleet.gauges.live_tags <= TIGHT.max_tags
+        assert len(fleet.memory.held()) <= HOLD.node_messages * 4 + TIGHT.max_nodes
+        assert fleet.gauges.held_messages <= len(fleet.memory.held()) + _WINDOW * TIGHT.max_nodes
     fleet.tick(1e6)  # what waited for a missing message may be held from here on
     fleet.tick(2e6)
-    assert fleet.held_messages == 0
+    assert fleet.gauges.held_messages == 0
     return rows

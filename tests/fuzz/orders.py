@@ -186,7 +186,7 @@ class Story:
             self.now += seconds
             self.oracle.tick(self.now)
             self.columnar.tick(self.now)
-        assert self.columnar.fleet.held_messages == 0
+        assert self.columnar.fleet.gauges.held_messages == 0
         assert_alike(self.columnar, self.oracle)
         assert_bounded(self.batches)
 

@@ -14,6 +14,7 @@ INPUTS = {
     "payloads": 30,
     "orders": 12,
     "packets": 100,
+    "posts": 500,
     "json": 12,
     "topics": 24,
     "states": 300,

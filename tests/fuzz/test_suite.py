@@ -33,6 +33,7 @@ def cases_of(file, *options, **environment):
     return file.read_text("utf-8").splitlines()
 
 
+@pytest.mark.long
 def test_the_suite_tries_the_same_cases_whatever_is_loaded_and_however_sets_are_ordered(tmp_path):
     first = cases_of(tmp_path / "first", PYTHONHASHSEED="1")
     again = cases_of(tmp_path / "again", "-p", "consumer.cli", PYTHONHASHSEED="2")
@@ -45,6 +46,7 @@ def example_in(said):
     return [line.lstrip("E ") for line in said.splitlines() if "numbers=" in line]
 
 
+@pytest.mark.long
 def test_what_exploration_finds_fails_again_by_the_command_that_it_tells(monkeypatch):
     monkeypatch.setenv("CASES", os.devnull)
     monkeypatch.setattr(suite, "_SHORTEST_ROUND", 300)  # one round, however long it takes

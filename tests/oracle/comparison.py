@@ -21,6 +21,7 @@ from oracle.values import LAST_MILLISECOND
 from sparkplug.events import EventKind, Healing
 from sparkplug.filters import sight_of
 from sparkplug.host.fleet import Fleet
+from sparkplug.host.fleet_options import FleetOptions
 from sparkplug.messages import Message
 from sparkplug.payload.columns import decode
 
@@ -56,7 +57,9 @@ class Columnar:
         self.sent: dict[tuple[str, str], int] = {}
 
     def _start(self) -> None:
-        self.fleet = Fleet(reorder_timeout=self.reorder_timeout, sight=self.sight)
+        self.fleet = Fleet(
+            options=FleetOptions(reorder_timeout=self.reorder_timeout, sight=self.sight)
+        )
         self.tags = TagColumns(self.fleet.catalogue, SourceNames(self.server))
 
     def feed(self, arrivals, now: float) -> None:
@@ -73,14 +76,14 @@ class Columnar:
         """Stop and start, with what is kept on disk."""
         self._decoded(self.fleet.flush(now))
         self.take_received(leaving=True)
-        sequence_state = self.fleet.sequence_state()
-        FleetStore(self.server, GIB).write_held(self.disk, self.fleet.held(), GIB)
+        sequence_state = self.fleet.memory.sequence_state()
+        FleetStore(self.server, GIB).write_held(self.disk, self.fleet.memory.held(), GIB)
         self._start()
         births = list(FleetStore(self.server, GIB).births.read(self.disk))
         held = FleetStore(self.server, GIB).take_held(self.disk)
         gaps = GapStore(self.server, GIB).read_healable(self.disk)
-        slots = self.fleet.restore(births, sequence_state, held, now)
-        self.fleet.restore_gaps(gaps, self.sent)
+        slots = self.fleet.memory.restore(births, sequence_state, held, now)
+        self.fleet.memory.restore_gaps(gaps, self.sent)
         FleetStore(self.server, GIB).births.write_slots(self.disk, slots, GIB)
 
     def _decoded(self, decoded) -> None:

@@ -57,13 +57,13 @@ class Watcher(Server):
         fleet, now, key = self.fleet, self.plant.now, self.number
         self._take(fleet.flush(now))
         self._account(leaving=True)
-        self.store.write_held(self.disk, fleet.held(), GIB)
+        self.store.write_held(self.disk, fleet.memory.held(), GIB)
         other = Watcher(self.plant, key, self.disk)
         births, held = list(self.store.births.read(self.disk)), self.store.take_held(self.disk)
-        kept = fleet.sequence_state(), held, now, fleet.conduct_state()
-        slots = other.fleet.restore(births, *kept)
+        kept = fleet.memory.sequence_state(), held, now, fleet.memory.conduct_state()
+        slots = other.fleet.memory.restore(births, *kept)
         gaps = GapStore("server", GIB).read_healable(self.disk)
-        other.fleet.restore_gaps(gaps, self.plant.sent[key])
+        other.fleet.memory.restore_gaps(gaps, self.plant.sent[key])
         self.store.births.write_slots(self.disk, slots, GIB)
         # Who was to be asked is asked by the next run: this is about what is known of nodes.
         other.wanted = self.wanted
@@ -116,7 +116,7 @@ class Plant:
         self.watchers = watchers
         for each in watchers:
             others = [other.fleet.liveness for other in watchers if other is not each]
-            each.fleet.liveness.peers = tuple(others)
+            each.fleet.liveness.join(others)
 
     # The table
 
@@ -182,7 +182,7 @@ class Plant:
             self.now = round(self.now + step, 3)
             for each in self.watchers:
                 if each.connected:
-                    each.fleet.listening(self.now_us)
+                    each.fleet.absence.listening(self.now_us)
                 each.tick(self.now)
             self.answer()
 
@@ -192,7 +192,7 @@ class Plant:
         for each in self.watchers:
             if each.wanted and each.connected and self.now - each.asked_at >= PAUSE:
                 each.asked_at, each.wanted = self.now, []
-                each.fleet.asked("Plant", "Edge")
+                each.fleet.absence.asked("Plant", "Edge")
                 asked = True
         if asked and self.is_alive:
             self.deliver(*self.births())

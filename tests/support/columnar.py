@@ -9,8 +9,8 @@ from oracle.messages import ARRIVED, SENT_MS, metric, payload
 
 from consumer.rows import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
-from sparkplug.host.fleet import Fleet
 from sparkplug.messages import Message
+from support.fleets import fleet_with
 from support.tag_rows import as_record_batch
 
 _TIMES = ("event_time", "payload_timestamp", "ingestion_timestamp")
@@ -20,7 +20,7 @@ class Columnar:
     """One server's messages, batch by batch, with what came of all of them so far."""
 
     def __init__(self, limits=None, names=None, **options):
-        self.fleet = Fleet(limits, **options)
+        self.fleet = fleet_with(limits, **options)
         self.tags = TagColumns(self.fleet.catalogue, names or SourceNames())
         self.rows = []
         self.counts = Counter()

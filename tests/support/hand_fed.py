@@ -37,6 +37,9 @@ class Shelf:
         except queue.Empty:
             return InboxBatch()
 
+    def wake(self):
+        self.batches.put(InboxBatch())
+
     def close(self):
         self.batches.put(None)
 

@@ -9,9 +9,9 @@ from oracle.messages import SENT_MS
 from consumer.rows import SourceNames, TagColumns, normalize
 from sparkplug.datatypes import DataType
 from sparkplug.events import EventKind
-from sparkplug.host.fleet import Fleet
 from sparkplug.memory import BirthMemory, EndMemory, RememberedBirth
 from support.columnar import as_dictionaries, change, message, metric, name, tag
+from support.fleets import fleet_with
 from support.tag_rows import as_record_batch
 
 TIMEOUT = 2.0
@@ -59,7 +59,7 @@ class Listener:
     """One server's messages, with a reorder timeout of two seconds unless said otherwise."""
 
     def __init__(self, limits=None, *, reorder_timeout=TIMEOUT, **options):
-        self.fleet = Fleet(limits, reorder_timeout=reorder_timeout, **options)
+        self.fleet = fleet_with(limits, reorder_timeout=reorder_timeout, **options)
         self.tags = TagColumns(self.fleet.catalogue, SourceNames())
         self.rows = []
         self.counts = Counter()
@@ -85,7 +85,7 @@ class Listener:
     def restarted(self, remembered, held=(), now=0.0, **options):
         """A listener that knows of this one what `remembered` and `held` say."""
         later = Listener(reorder_timeout=TIMEOUT, **options)
-        later.fleet.restore(remembered, self.fleet.sequence_state(), held, now)
+        later.fleet.memory.restore(remembered, self.fleet.memory.sequence_state(), held, now)
         return later
 
     def flush(self, now=0.0):

@@ -6,6 +6,7 @@ import contextlib
 
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.spool.balance import read_balance
+from support.read_spool import read_from
 
 MAIN = "main.ot.tag_events"
 
@@ -44,4 +45,4 @@ def numbered(rows):
 
 def balance(consumer):
     """Of the file alone, as after a kill."""
-    return consumer.spool.read(read_balance)
+    return read_from(consumer.spool, read_balance)

@@ -77,13 +77,14 @@ _SERVER = """if True:
     from pathlib import Path
     gc.disable()  # what is imported is no garbage
     from consumer.rows.tables import TAG_EVENTS_SCHEMA
-    from zerobus_local import LocalZerobus
+    from zerobus_local import LocalZerobus, Ports
     options = json.loads(sys.argv[1])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     server = LocalZerobus(
         Path(options["data_dir"]),
-        grpc_address=f"127.0.0.1:{options['grpc_port']}",
-        http_address=f"127.0.0.1:{options['http_port']}",
+        ports=Ports(
+            f"127.0.0.1:{options['grpc_port']}", f"127.0.0.1:{options['http_port']}"
+        ),
         commit_interval=0.05,
     )
     server.create_table(options["table"], TAG_EVENTS_SCHEMA)

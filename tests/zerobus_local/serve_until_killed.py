@@ -7,13 +7,12 @@ import sys
 import threading
 from pathlib import Path
 
-from zerobus_local import LocalZerobus
+from zerobus_local import LocalZerobus, Ports
 
 data_dir, grpc_port, http_port = sys.argv[1:]
 server = LocalZerobus(
     Path(data_dir),
-    grpc_address=f"127.0.0.1:{grpc_port}",
-    http_address=f"127.0.0.1:{http_port}",
+    ports=Ports(f"127.0.0.1:{grpc_port}", f"127.0.0.1:{http_port}"),
     commit_interval=0.02,
     compact_every=10,
 )

@@ -11,7 +11,7 @@ from support.local_rig import READING, until
 from support.services import PATIENCE
 from zerobus.sdk.sync import NonRetriableException, ZerobusException
 
-from zerobus_local import FaultError, Faults, LocalZerobus, LocalZerobusError
+from zerobus_local import FaultError, Faults, LocalZerobusError, Ports
 
 
 def ids(rows):
@@ -76,7 +76,7 @@ def test_a_stream_that_breaks_off_makes_duplicates(server, client, rows):
 
 
 def test_acknowledgements_kept_back_stay_due(server, client, rows):
-    server.faults.drop_acks()
+    server.faults.acks.drop()
     stream = client.stream(flush_timeout_ms=400)
     stream.ingest_record_offset(READING("a"))
     with pytest.raises(ZerobusException, match="timed out"):
@@ -92,7 +92,7 @@ def test_acknowledgements_kept_back_stay_due(server, client, rows):
 
 
 def test_a_lost_acknowledgement_makes_the_client_send_again(server, client, rows):
-    server.faults.drop_acks(times=1)
+    server.faults.acks.drop(times=1)
     stream = client.stream(server_lack_of_ack_timeout_ms=300)
     stream.ingest_record_offset(READING("a"))
     stream.flush()
@@ -142,7 +142,7 @@ def test_a_client_that_ignores_the_close_signal_is_closed(server, client):
 
 
 def test_a_fault_may_be_told_over_http_on_loopback(make_server, make_client):
-    server = make_server(expose_faults=True)
+    server = make_server(ports=Ports(expose_faults=True))
     url = f"{server.workspace_url}/faults"
 
     def send(method, body=None):
@@ -166,28 +166,39 @@ def test_a_fault_may_be_told_over_http_on_loopback(make_server, make_client):
         urllib.request.urlopen(nested, timeout=PATIENCE)
 
 
-def test_faults_are_not_exposed_unless_asked_for_nor_beyond_loopback(server, tmp_path):
+def test_faults_of_acknowledgements_are_told_by_names_of_their_own():
+    faults = Faults()
+    faults.apply({"drop_acks": {"times": 1}, "acknowledge_beyond": {"by": 5}})
+    assert [faults.due.ack_dropped(), faults.due.ack_dropped()] == [True, False]
+    assert faults.due.said_of(3, 2) == 8
+    faults.apply({"repeat_acks": {}})
+    assert faults.due.said_of(3, 2) == 2
+    faults.apply({"empty_acks": {}})
+    assert faults.due.said_of(3, 2) is None
+
+
+def test_faults_are_not_exposed_unless_asked_for_nor_beyond_loopback(server):
     request = urllib.request.Request(f"{server.workspace_url}/faults", data=b"{}")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(request, timeout=PATIENCE)
     with pytest.raises(LocalZerobusError, match="loopback"):
-        LocalZerobus(tmp_path / "other", http_address="0.0.0.0:0", expose_faults=True)
+        Ports(http_address="0.0.0.0:0", expose_faults=True)
 
 
 def test_a_fault_shows_as_often_as_asked():
     faults = Faults()
     faults.reject_tokens(times=2)
-    assert [faults.token_rejected() for _ in range(3)] == [True, True, False]
+    assert [faults.due.token_rejected() for _ in range(3)] == [True, True, False]
     faults.reject_tokens(times=None)
-    assert all(faults.token_rejected() for _ in range(10))
+    assert all(faults.due.token_rejected() for _ in range(10))
     faults.clear()
-    assert not faults.token_rejected()
+    assert not faults.due.token_rejected()
 
 
 @pytest.mark.parametrize("times", [0, -1, "2", 1.5])
 def test_a_fault_needs_a_count(times):
     with pytest.raises(FaultError, match="not a count"):
-        Faults().drop_acks(times=times)
+        Faults().acks.drop(times=times)
 
 
 def test_a_stream_that_has_lived_long_enough_ends_with_error_6002(server, client, rows):
@@ -195,7 +206,7 @@ def test_a_stream_that_has_lived_long_enough_ends_with_error_6002(server, client
     stream = client.stream(recovery=False)
     stream.wait_for_offset(stream.ingest_record_offset(READING("a")))
     assert until(lambda: server.counters().streams_open == 0)
-    server.faults.drop_acks()
+    server.faults.acks.drop()
     server.faults.time_out_streams(0.05)
     stream = client.stream(recovery=False)
     stream.ingest_record_offset(READING("b"))
@@ -207,8 +218,8 @@ def test_a_stream_that_has_lived_long_enough_ends_with_error_6002(server, client
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (lambda faults: faults.acknowledge_beyond(5), "Invalid durability ACK offset 5"),
-        (lambda faults: faults.empty_acks(), "Missing ack offset"),
+        (lambda faults: faults.acks.go_beyond(5), "Invalid durability ACK offset 5"),
+        (lambda faults: faults.acks.empty(), "Missing ack offset"),
         (lambda faults: faults.fail_stream("OK"), "closed by server without errors"),
     ],
 )
@@ -221,7 +232,7 @@ def test_acknowledgements_that_make_no_sense_and_ends_without_error(server, clie
 
 
 def test_repeated_acknowledgements_acknowledge_nothing(server, client):
-    server.faults.repeat_acks()
+    server.faults.acks.repeat()
     stream = client.stream(flush_timeout_ms=300)
     stream.ingest_record_offset(READING("a"))
     assert until(lambda: server.counters().acks_sent == 1)

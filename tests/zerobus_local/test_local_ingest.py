@@ -22,6 +22,7 @@ from support.local_rig import (
 from support.services import PATIENCE, PROMPT
 from zerobus.sdk.sync import ZerobusException
 
+from zerobus_local import Ports
 from zerobus_local.landing import ENOUGH_RECORDS
 
 
@@ -294,7 +295,7 @@ def test_a_client_that_vanishes_after_its_last_record_is_not_waited_for(server, 
 
 
 def test_streams_beyond_the_limit_are_refused_for_now(make_server):
-    server = make_server(max_streams=1)
+    server = make_server(ports=Ports(max_streams=1))
     with hold_open(server):
         _, error = raw_call(server, [create_request()])
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -23,7 +23,7 @@ from zerobus.sdk.sync import (
     ZerobusException,
 )
 
-from zerobus_local import LocalZerobus, LocalZerobusError, Tls
+from zerobus_local import LocalZerobus, LocalZerobusError, Ports, Tls
 from zerobus_local.http import MAX_CONNECTIONS
 from zerobus_local.oauth import Tokens, signing_key
 
@@ -216,7 +216,7 @@ def test_both_ports_speak_tls(make_server, make_client, tmp_path, monkeypatch, r
         capture_output=True,
     )
     monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-    server = make_server(tls=Tls(cert, key))
+    server = make_server(ports=Ports(tls=Tls(cert, key)))
     assert server.endpoint.startswith("https://127.0.0.1:")
     stream = make_client(server).stream()
     stream.ingest_record_offset(READING("a"))
@@ -226,7 +226,7 @@ def test_both_ports_speak_tls(make_server, make_client, tmp_path, monkeypatch, r
 
 def test_a_port_in_use_is_said(server, tmp_path):
     address = server.endpoint.removeprefix("http://")
-    other = LocalZerobus(tmp_path / "other", grpc_address=address)
+    other = LocalZerobus(tmp_path / "other", ports=Ports(grpc_address=address))
     with pytest.raises(LocalZerobusError, match="Cannot listen on"):
         other.start()
     other.stop()

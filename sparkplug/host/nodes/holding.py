@@ -47,8 +47,8 @@ class _HeldOfNode:
 class Holding:
     """All held messages of one MQTT server, in order of arrival, within bounds."""
 
-    def __init__(self, limits: HoldLimits | None = None) -> None:
-        self.limits = limits or HoldLimits()
+    def __init__(self, limits: HoldLimits) -> None:
+        self.limits = limits
         self._nodes: dict[NodeKey, _HeldOfNode] = {}
         self._numbers = 0
         self._size = 0
@@ -88,7 +88,7 @@ class Holding:
         self._look_at = min(self._look_at, entry.since + self.limits.seconds)
         self._note_size(key, node)
 
-    def add(self, key: NodeKey, entry: Waiting) -> list[Waiting]:
+    def hold(self, key: NodeKey, entry: Waiting) -> list[Waiting]:
         """Hold a message of a node; return those that had to go for it."""
         self.put_back(key, entry)
         node, limits = self._nodes[key], self.limits
@@ -131,20 +131,20 @@ class Holding:
         node = self._nodes.get(key)
         return [] if node is None else list(node.by_device.get(device_id, {}).values())
 
-    def take(self, key: NodeKey, device_id: str | None) -> list[Waiting]:
-        """Take what is held for one device of a node, or for the node's own birth."""
+    def release(self, key: NodeKey, device_id: str | None) -> list[Waiting]:
+        """What is held for one device of a node, or for the node's own birth; no longer held."""
         node = self._nodes.get(key)
         if node is None:
             return []
         entries = node.by_device.get(device_id, {})
         return [self._remove(key, number, entry) for number, entry in list(entries.items())]
 
-    def take_all(self, key: NodeKey) -> list[Waiting]:
+    def release_node(self, key: NodeKey) -> list[Waiting]:
         """Everything of a node, no longer held, in order of arrival."""
         node = self._nodes.get(key)
         taken = self.of_node(key)
         for device_id in list(node.by_device) if node is not None else ():
-            self.take(key, device_id)
+            self.release(key, device_id)
         return taken
 
     def remove(self, key: NodeKey, entry: Waiting) -> bool:

@@ -118,7 +118,7 @@ class EdgeNodeSession:
         owner.born = False
         self._withdraw_aliases(owner)
 
-    def take_aliases(
+    def replace_aliases(
         self,
         owner: MetricOwner,
         aliases: NDArray[np.uint64],
@@ -136,7 +136,7 @@ class EdgeNodeSession:
         owner.birth_number = self._births
         standing = self.table.get(aliases)
         taken = aliases[(standing != NO_TAG) & ~np.isin(standing, tags)]
-        owner.take_aliases(aliases, tags, silent=silent)
+        owner.replace_aliases(aliases, tags, silent=silent)
         self.table.update(aliases, tags)
         had_collided, self.collided = self.collided, self.collided or len(taken) > 0
         if self.collided:

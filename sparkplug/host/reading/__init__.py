@@ -3,7 +3,7 @@
 A batch is screened first: what is no Sparkplug message, or cannot be decoded, is out of it by
 then. Data of born nodes whose seq goes on where it was is read all at once (`Resolution.regular`).
 Of a node with anything else in the batch, or of which something waits or is in doubt, every
-message is taken by itself, in order of arrival (`Ordering.take`), by the tables below; in each the
+message is taken by itself, in order of arrival (`Ordering.read`), by the tables below; in each the
 first line that holds decides. The rules in full are in docs/decoding.md, from "Which session an
 NDEATH ends" to "Births of sessions that ended".
 
@@ -87,8 +87,9 @@ birth is asked for; else DEATH_OF_OTHER_SESSION. **A birth that cannot be read**
 its node or device is lost, because the aliases mean something else from there on. So is that of
 a device whose DBIRTH has no name in it, or more tags than there is room for.
 
-From the ground up: `Resolution` (which tag a metric is of), `AwaitingBirths` (what is held),
-`Lifecycle` (births and deaths), `Ordering` (one message as it comes) with its own two parts
-`SessionReader` (one message in its session) and `Windows` (what came out of order),
-`BatchReader` (a whole batch), `Restoration` (a start).
+From the ground up: `Resolution` (which tag a metric is of), `AwaitingBirths` (what is held) with
+`LateBirths` (births of ended sessions) and `Recall` (what is read with a batch again),
+`UndeclaredMetrics` (metrics that no birth declares), `Lifecycle` (births and deaths), `Ordering`
+(one message as it comes) with its own two parts `SessionReader` (one message in its session) and
+`Windows` (what came out of order), `BatchReader` (a whole batch), `Restoration` (a start).
 """

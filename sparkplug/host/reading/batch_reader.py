@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from sparkplug.host.fleet_state import FleetState
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.observations import Observed
-    from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.ordering import Ordering
+    from sparkplug.host.reading.recall import Recall
     from sparkplug.host.reading.resolution import Resolution
+    from sparkplug.host.reading.undeclared import UndeclaredMetrics
     from sparkplug.host.structured_rows import Flattened
     from sparkplug.messages import Quarantined
 
@@ -43,12 +44,14 @@ class BatchReader:
         self,
         state: FleetState,
         resolution: Resolution,
-        awaiting: AwaitingBirths,
+        recall: Recall,
+        undeclared: UndeclaredMetrics,
         ordering: Ordering,
     ) -> None:
         self._state = state
         self._resolution = resolution
-        self._awaiting = awaiting
+        self._recall = recall
+        self._undeclared = undeclared
         self._ordering = ordering
 
     def read(
@@ -61,7 +64,7 @@ class BatchReader:
 
         The windows and late births of `overdue` sessions are read first, whatever is missing.
         """
-        recalled = self._awaiting.recall(messages, overdue)
+        recalled = self._recall.entries(messages, overdue)
         together = messages
         if recalled:
             together = MessageBatch([*(entry.message for entry in recalled), *messages])
@@ -81,12 +84,12 @@ class BatchReader:
             self._ordering.end_waiting(batch, session)
         for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.turns.come_to(batch.recalled + index)
-            self._ordering.take(batch, batch.recalled + index)
+            self._ordering.read(batch, batch.recalled + index)
         for message in lost:
             topic = parse_topic(message.topic)
             assert isinstance(topic, Topic)
             self._ordering.lose_birth(batch, topic, message.received_us)
-        self._awaiting.hold_unresolved(batch, regular)
+        self._undeclared.hold_unresolved(batch, regular)
         self._finish(batch, regular)
 
     def _read_regular(self, batch: Batch) -> NDArray[np.bool_]:
@@ -97,7 +100,7 @@ class BatchReader:
         self._resolution.resolve_regular(batch, regular)
         if self._state.catalogue.any_structured:
             rows = np.flatnonzero(batch.columns.per_metric(regular))
-            self._awaiting.take_structured(batch, rows)
+            self._undeclared.read_structured(batch, rows)
         for position in range(batch.recalled):
             waiter = self._state.session_of(self._state.arrival(batch, position).topic)
             if waiter is not None:
@@ -138,7 +141,7 @@ class BatchReader:
                 now=state.now,
             )
             state.gaps.look(batch, regular, observations, state.catalogue)
-        state.recent.add(batch)
+        state.recent.note(batch)
         for entry in batch.placed:
             entry.leave()
 
@@ -191,10 +194,10 @@ class BatchReader:
         if count_nonzero(flat.returned):
             decoded.taken_back.append(flat.tag[flat.returned])
         if rows is not None:
-            taken_back = state.liveness.take_back(rows)
+            taken_back = state.liveness.stale.take_back(rows)
             if taken_back:
                 decoded.taken_back += taken_back
-                decoded.memories += state.liveness.taken_back_memories(taken_back)
+                decoded.memories += state.liveness.stale.taken_back_memories(taken_back)
         return found
 
 

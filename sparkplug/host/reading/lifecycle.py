@@ -13,12 +13,19 @@ from sparkplug.counting import count_nonzero
 from sparkplug.datatypes import datatype_codes
 from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.batch import CODE
-from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NEVER, NO_TAG
+from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
 from sparkplug.host.fleet_state import OWNER_TAGS
 from sparkplug.host.nodes.session import TRANSMISSION_VERSION
-from sparkplug.host.observations import SessionTags, StaleRows, said_by_host, stale_observations
+from sparkplug.host.observations import (
+    Began,
+    SessionTags,
+    StaleRows,
+    said_by_host,
+    stale_observations,
+)
 from sparkplug.host.owner import MetricOwner, stale_memory
 from sparkplug.host.structured_rows import Birth
+from sparkplug.host.tag_states import NEVER
 from sparkplug.memory import BirthMemory, EndMemory
 from sparkplug.messages import Reason
 from sparkplug.payload import ABSENT, BEYOND_SEQ, booleans, numbers, validity
@@ -62,7 +69,7 @@ class Lifecycle:
             self.lose_session(session, arrival.received_us, batch.decoded)
             return False
         batch.node[arrival.position] = session.index
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         batch.decoded.births.append(arrival.key)
         ended_us = None if state.restoring else arrival.received_us
         state.ended_unheard(session, session.devices.values(), ended_us)
@@ -85,7 +92,7 @@ class Lifecycle:
         owner = session.devices.get(device_id)
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
-            self.lose_device(session, device_id, arrival.received_us, arrival.decoded)
+            self.lose_device(session, device_id, arrival.received_us, arrival.batch.decoded)
             return False
         if owner is None:
             owner = MetricOwner(*arrival.key, device_id)
@@ -94,7 +101,7 @@ class Lifecycle:
             session.devices[device_id] = owner
             self._state.add_topic(session, owner, MessageType.DDATA)
         elif not self._fits(arrival, owner):
-            self.lose_device(session, device_id, arrival.received_us, arrival.decoded)
+            self.lose_device(session, device_id, arrival.received_us, arrival.batch.decoded)
             return False
         self._declare(arrival, session, owner)
         self._remember(arrival, session, device_id)
@@ -133,14 +140,14 @@ class Lifecycle:
             state.catalogue, [*names, *leaves.names], np.concatenate([codes, leaves.codes])
         )
         if not state.kept_births:  # else the last rows are still those of the session before
-            batch.began.append((batch.turns.of(arrival.position), owner.declared))
+            batch.began.append(Began(batch.turns.of(arrival.position), owner.declared))
         tags = batch.tag[rows] = declared[: len(codes)]
         nameless = count_nonzero(tags == NO_TAG)
         if nameless:
             batch.decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
         state.unborn.born(session, owner, state.now)
         if not state.restoring:
-            state.liveness.born(owner)
+            state.liveness.stale.born(owner)
             self._retire(arrival, owner, self._with_history(owner, before))
             owner.left_out = owner.kept = before[:0]
         elif state.kept_births:
@@ -150,10 +157,10 @@ class Lifecycle:
         self._take_back_stale(arrival)
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
-        state.took(remembered, owner.remembered(state.catalogue))
-        session.take_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
+        state.declared.change(remembered, owner.remembered(state.catalogue))
+        session.replace_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
-        state.be_sure(session, owner)
+        state.unsure.born(session, owner)
         state.nodes.born[session.index] = session.owner.born
         owner.born_ms = arrival.sent_ms
         state.topics.live[owner.topic_index] = True
@@ -171,7 +178,7 @@ class Lifecycle:
         did, it is the one of its name.
         """
         catalogue = self._state.catalogue
-        never = np.isin(before, owner.kept) & (catalogue.read_us[before] == NEVER)
+        never = np.isin(before, owner.kept) & (catalogue.states.read_us[before] == NEVER)
         if not (never.any() or len(owner.left_out)):
             return before
         tags = before[~never]
@@ -184,14 +191,15 @@ class Lifecycle:
         state, batch, position = self._state, arrival.batch, arrival.position
         if np.array_equal(before, owner.declared):
             return
+        stale, retired_tags = state.liveness.stale, state.liveness.retired
         fresh = np.setdiff1d(owner.declared, before, assume_unique=True)
-        state.liveness.back(owner, fresh)
+        stale.were_retired(retired_tags.bring_back(owner, fresh))
         others = np.setdiff1d(before, owner.declared, assume_unique=True)
-        retired = state.liveness.left_out(owner, others)
+        retired = retired_tags.left_out(owner, others)
         if not len(retired):
             return
         names = [state.catalogue.names[tag] for tag in retired[: MOST_NAMED + 1].tolist()]
-        arrival.decoded.events.append(
+        arrival.batch.decoded.events.append(
             Event(
                 EventKind.RETIRED,
                 arrival.received_us,
@@ -202,7 +210,8 @@ class Lifecycle:
             )
         )
         if state.options.emit_stale:
-            due = state.liveness.retire(owner, retired)
+            retired_tags.retire(owner, retired)
+            due = stale.said_of_retired(owner, retired)
             if len(due):
                 left_out = [SessionTags(due, before)]
                 rows = said_by_host(left_out, arrival.received_us)
@@ -211,7 +220,7 @@ class Lifecycle:
     def _take_back_stale(self, arrival: Arrival) -> None:
         """Note which metrics of a birth are the first that give a row after their death."""
         state, batch, rows = self._state, arrival.batch, arrival.rows
-        if not state.births_give_rows or not state.catalogue.stale.any():
+        if not state.births_give_rows or not state.catalogue.states.stale.any():
             return
         eligible = np.ones(rows.stop - rows.start, dtype=np.bool_)
         if not state.options.emit_transient:
@@ -227,7 +236,7 @@ class Lifecycle:
         aliases, alias_tags = numbers(column, np.uint64)[aliased], tags[aliased]
         ambiguous = self._ambiguous(aliases, alias_tags)
         if len(ambiguous):
-            arrival.decoded.counts[Reason.DUPLICATE_ALIAS] += len(ambiguous)
+            arrival.batch.decoded.counts[Reason.DUPLICATE_ALIAS] += len(ambiguous)
             clear = ~np.isin(aliases, ambiguous)
             aliases, alias_tags = aliases[clear], alias_tags[clear]
         return aliases, alias_tags
@@ -252,13 +261,15 @@ class Lifecycle:
         owner, bd_seq = session.owner, arrival.bd_seq
         detail = self._elsewhere(owner)
         arrival.batch.turns.give(arrival.position)
-        unborn = self._state.unborn.take(session)
+        unborn = self._state.unborn.withdraw(session)
         alive = [each for each in session.owners() if each.born]
         self._mark_stale(arrival, alive + unborn)
-        arrival.decoded.memories += map(stale_memory, unborn)
+        arrival.batch.decoded.memories += map(stale_memory, unborn)
         self._state.end_session(session)
         session.dead_bd_seq, session.died_at = bd_seq, self._state.now
-        self._forget(arrival.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us)
+        self._forget(
+            arrival.batch.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us
+        )
         self.tell(EventKind.NODE_DEATH, arrival, owner, detail=detail)
 
     def device_death(self, arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner) -> None:
@@ -266,7 +277,7 @@ class Lifecycle:
         detail = self._elsewhere(owner)
         self._mark_stale(arrival, [owner])
         self._state.end_device(session, owner)
-        self._forget(arrival.decoded, owner, stale=True)
+        self._forget(arrival.batch.decoded, owner, stale=True)
         self.tell(EventKind.DEVICE_DEATH, arrival, owner, detail=detail)
 
     def lose_session(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
@@ -287,7 +298,7 @@ class Lifecycle:
 
     def _elsewhere(self, owner: MetricOwner) -> str | None:
         """What to add where a death is told that another server of the site does not show."""
-        if self._state.liveness.alive_nowhere_else([owner]):
+        if self._state.liveness.presence.alive_nowhere_else([owner]):
             return None
         return "alive on another server of its site"
 
@@ -300,12 +311,12 @@ class Lifecycle:
         state, batch, position = self._state, arrival.batch, arrival.position
         if not state.options.emit_stale:
             return
-        owners = state.liveness.alive_nowhere_else(owners)
+        owners = state.liveness.presence.alive_nowhere_else(owners)
         if not owners:
             return
-        by_owner = state.liveness.with_rows_by_owner(owners)
+        by_owner = state.liveness.stale.with_rows_by_owner(owners)
         for owner, of_owner in zip(owners, by_owner, strict=True):
-            state.liveness.said_stale(owner, of_owner)
+            state.liveness.stale.said(owner, of_owner)
         tags = np.concatenate(by_owner)
         if len(tags) == 0:
             return
@@ -331,7 +342,7 @@ class Lifecycle:
     ) -> None:
         """The event of a birth or death."""
         seq = int(arrival.batch.columns.seq[arrival.position])
-        arrival.decoded.events.append(
+        arrival.batch.decoded.events.append(
             Event(
                 kind,
                 arrival.received_us,
@@ -346,7 +357,7 @@ class Lifecycle:
 
     @staticmethod
     def _remember(arrival: Arrival, session: EdgeNodeSession, device_id: str | None) -> None:
-        arrival.decoded.memories.append(
+        arrival.batch.decoded.memories.append(
             BirthMemory(session.index, *arrival.key, device_id, arrival.message)
         )
 

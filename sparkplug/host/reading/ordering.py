@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.lifecycle import Lifecycle
     from sparkplug.host.reading.resolution import Resolution
+    from sparkplug.host.reading.undeclared import UndeclaredMetrics
     from sparkplug.topics import Topic
 
 
@@ -38,15 +39,16 @@ class Ordering:
         state: FleetState,
         resolution: Resolution,
         awaiting: AwaitingBirths,
+        undeclared: UndeclaredMetrics,
         lifecycle: Lifecycle,
     ) -> None:
         self._state = state
         self._awaiting = awaiting
         self._lifecycle = lifecycle
-        self._reader = SessionReader(state, resolution, awaiting, lifecycle)
+        self._reader = SessionReader(state, resolution, awaiting, undeclared, lifecycle)
         self._windows = Windows(state, self._reader)
 
-    def take(self, batch: Batch, position: int) -> None:
+    def read(self, batch: Batch, position: int) -> None:
         """One message of a node that needs attention."""
         arrival = self._state.arrival(batch, position)
         session = self._state.session_of(arrival.topic)
@@ -64,7 +66,7 @@ class Ordering:
             arrival.skip()
             self._node_death(arrival, session)
         else:
-            self._take_sequenced(arrival, session)
+            self._read_sequenced(arrival, session)
 
     def end_waiting(self, batch: Batch, session: EdgeNodeSession) -> None:
         """Read what waits in the window of a node, whatever is missing, and its late birth."""
@@ -84,7 +86,7 @@ class Ordering:
 
     # ------------------------------------------------------------------ with a seq
 
-    def _take_sequenced(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+    def _read_sequenced(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
         """A message that takes part in seq (payloads-sequence-num-incrementing)."""
         if self._state.restoring:
             if session is not None and session.owner.born:
@@ -94,19 +96,19 @@ class Ordering:
             self._state.gaps.heard_of_stranger(arrival.key)
             self._reader.read_without_birth(arrival, None)
             return
-        ahead = self._state.ahead(session, arrival.seq)
+        ahead = self._state.sequences.ahead(session, arrival.seq)
         step = decide(self._standing(arrival, session), ahead)
         if step is Step.BEGIN_LATE_SESSION:
             self._begin_late(arrival.batch, session)
             self._state.assign(arrival, session)
-            ahead = self._state.ahead(session, arrival.seq)
+            ahead = self._state.sequences.ahead(session, arrival.seq)
             step = decide(self._standing(arrival, session), ahead)
         if step is Step.READ:
             self._read_in_order(arrival, session)
         elif step is Step.WAIT:
             self._windows.wait(arrival, session)
         elif step is Step.READ_LATE:
-            self._windows.take_late(arrival, session, arrival.seq)
+            self._windows.read_late(arrival, session, arrival.seq)
         else:
             if step is Step.MISS_AND_HOLD:
                 self._state.gaps.away(arrival, session, ahead)
@@ -133,7 +135,7 @@ class Ordering:
         state = self._state
         state.nodes.confirmed[session.index] = True
         state.alarms.duplicates.in_order(*arrival.key, state.now)
-        state.expect(session, arrival.seq + 1)
+        state.sequences.expect(session, arrival.seq + 1)
         state.gaps.heard(arrival, session)
         self._reader.read(arrival, session, session.sequence.here)
         self._windows.drain(arrival.batch, session)
@@ -143,7 +145,7 @@ class Ordering:
     def _node_birth(self, arrival: Arrival) -> None:
         known = self._state.session_of(arrival.topic)
         if known is not None and self._is_late(arrival, known):
-            if self._awaiting.keep_late_birth(arrival, known):
+            if self._awaiting.late.keep(arrival, known):
                 return
             arrival.ask_for_birth(Reason.LATE_BIRTH)  # it is a birth, for all we know
         if known is not None and _waits_already(arrival, known):
@@ -161,11 +163,11 @@ class Ordering:
         doubtful = self._is_doubtful(arrival, session)
         if not self._lifecycle.begin_session(arrival, session):
             for entry in following:  # they wait for a birth that fits
-                self._take_sequenced(self._state.returned(arrival.batch, entry, session), session)
+                self._read_sequenced(self._state.returned(arrival.batch, entry, session), session)
             return
         arrival.count_read()
         self._state.nodes.confirmed[session.index] = True
-        self._state.expect(session, arrival.seq + 1)
+        self._state.sequences.expect(session, arrival.seq + 1)
         if self._state.restoring:
             return
         self._windows.heal(arrival, session, doubtful=doubtful)
@@ -183,13 +185,15 @@ class Ordering:
         if not session.owner.born or self._state.nodes.partial[session.index]:
             return False
         confirmed = self._state.nodes.confirmed[session.index]
-        return session.in_doubt or bool(not confirmed and self._state.ahead(session, birth.seq))
+        return session.in_doubt or bool(
+            not confirmed and self._state.sequences.ahead(session, birth.seq)
+        )
 
     def _release(self, birth: Arrival, session: EdgeNodeSession, following: list[Waiting]) -> None:
         """What waited for an NBIRTH: what came before it, then what comes after it."""
         batch = birth.batch
-        late_birth = self._awaiting.take_late_birth(session)
-        held = self._awaiting.take(birth.key, None)
+        late_birth = self._awaiting.late.withdraw(session)
+        held = self._awaiting.release(birth.key, None)
         after = sent_after(birth, [e for e in held if e.reason is Reason.DATA_BEFORE_BIRTH])
         for entry in held:
             if entry in after:
@@ -200,7 +204,7 @@ class Ordering:
         if late_birth is not None:
             self._reader.read_released(batch, late_birth, session)
         for entry in following:
-            self._take_sequenced(self._state.returned(batch, entry, session), session)
+            self._read_sequenced(self._state.returned(batch, entry, session), session)
 
     def _read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
         """A late birth waits no longer: it is a birth, but not for certain the last one."""
@@ -218,11 +222,11 @@ class Ordering:
 
     def _begin_late(self, batch: Batch, session: EdgeNodeSession) -> None:
         """The session of a late birth begins after all."""
-        birth = self._awaiting.take_late_birth(session)
+        birth = self._awaiting.late.withdraw(session)
         assert birth is not None
         session.dead_bd_seq = None
         arrival = self._state.arrival(batch, birth.place)
-        arrival.open()
+        arrival.batch.open(arrival.position)
         if arrival.is_unread:
             arrival.stay_closed()
         else:
@@ -249,7 +253,7 @@ class Ordering:
                 session.dead_bd_seq, session.died_at = bd_seq, self._state.now
             if not arrival.message.payload:
                 return
-        self._awaiting.session_ended(arrival.key, session, arrival.decoded)
+        self._awaiting.session_ended(arrival.key, session, arrival.batch.decoded)
 
     def _device_death_without_seq(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
         """A DDEATH of no bytes: a device's will, or somebody cleared what was retained."""
@@ -260,7 +264,7 @@ class Ordering:
         if session is None or owner is None or not owner.born:
             arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
             return
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         arrival.count_read()
         self._lifecycle.device_death(arrival, session, owner)
         arrival.ask_for_birth(Reason.EMPTY_DEATH)

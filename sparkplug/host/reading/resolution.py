@@ -133,7 +133,7 @@ class Resolution:
             size = state.nodes.size
             # Their seq confirms nothing.
             flagged |= state.nodes.partial[:size] & ~state.nodes.confirmed[:size]
-        for indices in (state.attentive, state.unsure):
+        for indices in (state.sequences.attentive, state.unsure.indices):
             if indices:
                 flagged[list(indices)] = True
         return flagged

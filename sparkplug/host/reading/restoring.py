@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.decoded import Decoded
-from sparkplug.host.fleet_state import ENDED_IN_DOUBT, NOT_BORN
+from sparkplug.host.fleet_state import ENDED_IN_DOUBT
+from sparkplug.host.node_table import NOT_BORN
 from sparkplug.host.reading.certificates import (
     CERTIFICATE_PREFIX,
     Certificate,
@@ -81,9 +82,7 @@ class Restoration:
         owner = session.owner_of(device_id)
         if owner is None:
             return
-        declared, catalogue = owner.declared, state.catalogue
-        tags = declared[catalogue.gives_rows(declared) & catalogue.is_read(declared)]
-        catalogue.stale[tags] = remembered.stale
+        state.catalogue.states.stale[state.catalogue.with_rows(owner.declared)] = remembered.stale
         if device_id is None:
             session.dead_bd_seq = remembered.dead_bd_seq
             # How long ago that was no clock tells that could not have been set since.
@@ -93,9 +92,9 @@ class Restoration:
         if not (remembered.stale or remembered.alive):
             state.await_births(session, [owner], None)
         if remembered.alive and remembered.stale:
-            state.liveness.heard_stale(owner, owner.tags.keys())
+            state.liveness.stale.heard(owner, owner.tags.keys())
         if remembered.alive and remembered.taken_back:
-            state.liveness.unsettled(owner)
+            state.liveness.unsettled.note(owner)
         if not remembered.alive and owner.born:
             if device_id is None:
                 state.end_session(session)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.lifecycle import Lifecycle
     from sparkplug.host.reading.resolution import Resolution
+    from sparkplug.host.reading.undeclared import UndeclaredMetrics
 
 
 class SessionReader:
@@ -34,11 +35,13 @@ class SessionReader:
         state: FleetState,
         resolution: Resolution,
         awaiting: AwaitingBirths,
+        undeclared: UndeclaredMetrics,
         lifecycle: Lifecycle,
     ) -> None:
         self._state = state
         self._resolution = resolution
         self._awaiting = awaiting
+        self._undeclared = undeclared
         self._lifecycle = lifecycle
 
     # ------------------------------------------------------------------ in the session
@@ -55,7 +58,7 @@ class SessionReader:
 
         `steady`: data may be from before the birth of its node or device.
         """
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         if arrival.topic.message_type is MessageType.DBIRTH:
             self._device_birth(arrival, session, place)
             return
@@ -92,7 +95,7 @@ class SessionReader:
             owner is not None and owner.born and _is_after_birth(arrival, session, owner, place)
         )
         is_explained = place.gap is not None and not place.gap.guessed
-        if not is_explained and self._state.may_wait_for_birth(session):
+        if not is_explained and self._state.unsure.may_wait_for_birth(session):
             arrival.batch.astray[arrival.position] = True  # of a later birth, perhaps
         self.read(arrival, session, place, steady=not is_after)
         if is_birth and place == NOWHERE:
@@ -108,7 +111,9 @@ class SessionReader:
         assert device_id is not None
         if arrival.is_unread:
             arrival.stay_closed()
-            self._lifecycle.lose_device(session, device_id, arrival.received_us, arrival.decoded)
+            self._lifecycle.lose_device(
+                session, device_id, arrival.received_us, arrival.batch.decoded
+            )
             return
         if not self._lifecycle.device_birth(arrival, session):
             return
@@ -116,7 +121,7 @@ class SessionReader:
         session.born_at.pop(device_id, None)
         if not self._state.restoring:
             session.born_at[device_id] = place
-            for entry in self._awaiting.take(arrival.key, device_id):
+            for entry in self._awaiting.release(arrival.key, device_id):
                 there = entry.seq_place or NOWHERE
                 sent_ms = arrival.batch.sent_ms(entry.place)
                 is_older = sent_ms != ABSENT and sent_ms < arrival.sent_ms
@@ -165,7 +170,7 @@ class SessionReader:
         elif arrival.is_unread:
             arrival.stay_closed()
         else:
-            arrival.take()
+            arrival.batch.give_turn(arrival.position)
             arrival.batch.late[arrival.position] = True
             self._read_data(arrival, owner, steady=not after)
 
@@ -192,12 +197,12 @@ class SessionReader:
         *,
         steady: bool,
     ) -> None:
-        if not steady and (batch.astray[position] or self._state.is_unsure(owner)):
-            rows = self._awaiting.hold_aliases(batch, position, owner, rows)
+        if not steady and (batch.astray[position] or self._state.unsure.is_unsure(owner)):
+            rows = self._undeclared.hold_aliases(batch, position, owner, rows)
         unknown = self._resolution.resolve(batch, position, owner, rows, steady=steady)
         if len(unknown):
-            self._awaiting.hold_metrics(batch, position, owner, unknown, unsteady=steady)
-        self._awaiting.take_structured(batch, rows)
+            self._undeclared.hold(batch, position, owner, unknown, unsteady=steady)
+        self._undeclared.read_structured(batch, rows)
 
 
 def _is_after_birth(

@@ -48,7 +48,7 @@ class Windows:
         entry = Waiting(message, seq, self._state.now, arrival.position, counted=counted)
         arrival.batch.placed.append(entry)
         full = session.sequence.wait(entry)
-        self._state.watch(session)
+        self._state.sequences.watch(session)
         if full or self._state.options.reorder_timeout <= 0:
             self.stop_waiting(arrival.batch, session)
 
@@ -59,16 +59,16 @@ class Windows:
         """
         state, sequence = self._state, session.sequence
         while sequence.waiting:
-            entry = sequence.next_waiting(state.expected(session))
+            entry = sequence.next_waiting(state.sequences.expected(session))
             if entry is None:
                 break
-            state.expect(session, entry.seq + 1)
+            state.sequences.expect(session, entry.seq + 1)
             self._read_waiting(batch, entry, session, sequence.here)
-        expected = state.expected(session)
+        expected = state.sequences.expected(session)
         for entry in [e for e in sequence.waiting if distance(e.seq, expected) >= BEHIND]:
             sequence.next_waiting(entry.seq)
-            self.take_late(state.arrival(batch, entry.place), session, entry.seq)
-        state.watch(session)
+            self.read_late(state.arrival(batch, entry.place), session, entry.seq)
+        state.sequences.watch(session)
 
     def stop_waiting(self, batch: Batch, session: EdgeNodeSession, *, ask: bool = True) -> None:
         """What is missing will not come: go on behind it.
@@ -76,7 +76,7 @@ class Windows:
         (tck-id operational-behavior-host-reordering-rebirth)
         """
         state, sequence = self._state, session.sequence
-        expected = state.expected(session)
+        expected = state.sequences.expected(session)
         entries = sequence.take_waiting()
         if entries:
             entries.sort(key=lambda entry: distance(entry.seq, expected))
@@ -88,8 +88,8 @@ class Windows:
         else:
             return
         gap = self._note_gap(batch, session, _behind_holes(entries), missing, ask=ask)
-        state.expect(session, following)
-        state.be_unsure(session)
+        state.sequences.expect(session, following)
+        state.unsure.behind_gap(session)
         for entry in entries:
             self._read_waiting(batch, entry, session, SeqPlace(gap, entry.seq))
 
@@ -122,7 +122,7 @@ class Windows:
             owner.edge_node_id,
             GapReason.SEQUENCE_GAP,
             state.heard_us,
-            state.expected(session),
+            state.sequences.expected(session),
             len(missing),
             missing,
             from_us=int(state.nodes.sent_us[session.index]) or None,
@@ -137,29 +137,31 @@ class Windows:
 
     # ------------------------------------------------------------------ behind
 
-    def take_late(self, arrival: Arrival, session: EdgeNodeSession, seq: int) -> None:
+    def read_late(self, arrival: Arrival, session: EdgeNodeSession, seq: int) -> None:
         """A message from behind: sent again, or overtaken by others."""
-        state, decoded = self._state, arrival.decoded
+        state, decoded = self._state, arrival.batch.decoded
         if state.recent.has(arrival.batch, arrival.position, seq):
             arrival.discard(Reason.DUPLICATE)
             state.gaps.came(arrival, session, -1)
             return
         decoded.counts[Reason.LATE] += 1
-        arrival.take()
+        arrival.batch.give_turn(arrival.position)
         gap = session.sequence.explains(seq)
         if gap is None or gap.guessed:
             state.alarms.duplicates.unexplained(*arrival.key, state.now)
         if gap is None:
             sent = sent_us(arrival.batch, arrival.position)
-            session.sequence.late_without_reason(seq, state.expected(session), state.now, sent)
-            state.watch(session)
+            session.sequence.late_without_reason(
+                seq, state.sequences.expected(session), state.now, sent
+            )
+            state.sequences.watch(session)
             if state.options.reorder_timeout <= 0:
                 self.stop_waiting(arrival.batch, session)
         else:
             state.gaps.came_late(gap, decoded)
             if not gap.missing:
                 state.gaps.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
-        arrival.open()
+        arrival.batch.open(arrival.position)
         self._reader.read_late(arrival, session, SeqPlace(gap, seq) if gap else NOWHERE)
 
     # ------------------------------------------------------------------ births
@@ -182,7 +184,7 @@ class Windows:
         """
         gaps = self._state.gaps
         for gap in session.sequence.take_gaps():
-            gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.decoded)
+            gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.batch.decoded)
         gaps.born(arrival, session, doubtful=doubtful)
 
 

@@ -38,8 +38,8 @@ class FileParts:
         self._emit_transient = emit_transient
         self._assembler = PartAssembler(max_bytes)
 
-    def take_rows(self, batch: Batch, rows: NDArray[np.int64]) -> None:
-        """Take in these metrics of Bytes and File tags; what they are goes to the batch."""
+    def read_rows(self, batch: Batch, rows: NDArray[np.int64]) -> None:
+        """Read these metrics of Bytes and File tags; what they are goes to the batch."""
         if len(rows):
             rows = rows[self._may_give_row(batch, rows)]
         if len(rows) == 0:
@@ -65,8 +65,8 @@ class FileParts:
             elif text is not None:
                 batch.structured.texts[row] = text
 
-    def take_member(self, batch: Batch, position: int, tag: int, member: Metric) -> str | None:
-        """Take in the member of a template whose tag is of Bytes or File.
+    def read_member(self, batch: Batch, position: int, tag: int, member: Metric) -> str | None:
+        """Read the member of a template whose tag is of Bytes or File.
 
         Returns the text of the file that it completes; PART if it does not complete one; None
         if it has nothing to do with parts.

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from sparkplug.host.catalogue import NO_TAG
 from sparkplug.host.structured_rows import UnknownMembers
 from sparkplug.messages import Message
-from sparkplug.payload import ABSENT, quality_of, validity
+from sparkplug.payload import ABSENT, TemplateValue, quality_of, validity
 from sparkplug.pb import sparkplug_b_columns_pb2
 from sparkplug.pb.sparkplug_b_pb2 import Payload, PropertySet
 from sparkplug.topics import MessageType, Topic
@@ -40,30 +40,12 @@ class Spot(NamedTuple):
     row: int
 
 
-class Instance:
-    """One Template metric, as it is in its message."""
+class Instance(NamedTuple):
+    """One Template metric: its row, its value, and whether it has one of another kind instead."""
 
-    __slots__ = (
-        "is_historical",
-        "is_null",
-        "is_other",
-        "is_transient",
-        "quality",
-        "row",
-        "template",
-        "timestamp",
-    )
-
-    def __init__(self, row: int, fields: dict[str, Any], *, is_other: bool) -> None:
-        self.row = row
-        self.template: bytes | None = fields["template_value"]
-        self.timestamp: int | None = fields["timestamp"]
-        self.is_null = bool(fields["is_null"])
-        self.is_historical = bool(fields["is_historical"])
-        self.is_transient = bool(fields["is_transient"])
-        self.quality = _quality(fields["properties"])
-        # It has a value, but of another kind.
-        self.is_other = is_other and self.template is None and not self.is_null
+    row: int
+    value: TemplateValue
+    is_other: bool
 
 
 _FIELDS: Final = (
@@ -82,7 +64,20 @@ def instances_of(batch: Batch, rows: NDArray[np.int64]) -> Iterator[Instance]:
         other |= validity(batch.columns.metric(name).take(selection))
     for index, row in enumerate(rows.tolist()):
         fields = {name: column[index] for name, column in columns.items()}
-        yield Instance(row, fields, is_other=bool(other[index]))
+        value = _value(fields)
+        is_other = bool(other[index]) and value.template is None and not value.is_null
+        yield Instance(row, value, is_other)
+
+
+def _value(fields: dict[str, Any]) -> TemplateValue:
+    return TemplateValue(
+        fields["template_value"],
+        fields["timestamp"],
+        bool(fields["is_null"]),
+        bool(fields["is_historical"]),
+        bool(fields["is_transient"]),
+        _quality(fields["properties"]),
+    )
 
 
 def is_definition(template: bytes) -> bool:

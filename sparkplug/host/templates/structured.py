@@ -44,6 +44,7 @@ from sparkplug.payload import (
     MAX_PATH_CHARACTERS,
     DefinitionLibrary,
     Expansion,
+    ExpansionLimits,
     booleans,
     expand,
     json_text,
@@ -133,8 +134,8 @@ class StructuredMetrics:
         instances: list[tuple[str, Instance]] = []
         definitions: list[tuple[str, bytes]] = []
         for name, instance in zip(names, instances_of(batch, found), strict=False):
-            if name and instance.template is not None and is_definition(instance.template):
-                definitions.append((name, instance.template))
+            if name and instance.value.template and is_definition(instance.value.template):
+                definitions.append((name, instance.value.template))
             elif name:
                 instances.append((name, instance))
         counts = batch.structured.counts
@@ -169,7 +170,7 @@ class StructuredMetrics:
         found = rows.start + np.flatnonzero(self._catalogue.is_structured(batch.tag[rows]))
         is_template = self._catalogue.datatype_of(batch.tag[found]) == _TEMPLATE
         state.dropped.update(found[is_template].tolist())
-        self._parts.take_rows(batch, found[~is_template])
+        self._parts.read_rows(batch, found[~is_template])
 
     def _collect(self, opened: BirthLeaves, definitions: TemplateDefinitions) -> None:
         """Names and datatypes of all leaves."""
@@ -194,7 +195,7 @@ class StructuredMetrics:
 
     # ------------------------------------------------------------------ data
 
-    def take(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
+    def read(self, batch: Batch, rows: NDArray[np.int64]) -> list[UnknownMembers]:
         """Take in what of these metrics of data is structured; their tags are known."""
         unknown: list[UnknownMembers] = []
         if not self._catalogue.any_structured:
@@ -224,7 +225,7 @@ class StructuredMetrics:
                 part = unknown_members(spot, expansion.members, owner, tags, self._catalogue)
                 unknown += [part] if part.metrics else []
             self._put(spot, expansion, owner, tags, declares=False)
-        self._parts.take_rows(batch, found[~is_template])
+        self._parts.read_rows(batch, found[~is_template])
         return unknown
 
     def _take_columns(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -287,15 +288,12 @@ class StructuredMetrics:
             return None
         expansion = expand(
             name,
-            instance.template,
-            timestamp=instance.timestamp,
-            is_null=instance.is_null,
-            is_historical=instance.is_historical,
-            is_transient=instance.is_transient,
-            quality=instance.quality,
-            definitions=definitions,
-            max_members=min(MAX_MEMBERS, allowance.members),
-            max_path_characters=min(MAX_PATH_CHARACTERS, allowance.characters),
+            instance.value,
+            definitions,
+            ExpansionLimits(
+                members=min(MAX_MEMBERS, allowance.members),
+                path_characters=min(MAX_PATH_CHARACTERS, allowance.characters),
+            ),
         )
         if not isinstance(expansion, Expansion):
             state.counts[Reason.BAD_TEMPLATE] += 1
@@ -363,7 +361,7 @@ class StructuredMetrics:
         if self._catalogue.datatype[tag] == _TEMPLATE:  # known, but it has no members
             batch.structured.counts[Reason.BAD_TEMPLATE] += 1
             return PART
-        return self._parts.take_member(batch, position, tag, member)
+        return self._parts.read_member(batch, position, tag, member)
 
     def _below(self, path: str, owner: MetricOwner) -> NDArray[np.int32]:
         """The tags of all leaves of an instance."""
@@ -377,7 +375,7 @@ class StructuredMetrics:
     def _first_after_stale(
         self, members: Sequence[Metric], tags: NDArray[np.int32]
     ) -> NDArray[np.bool_]:
-        if not self._emit_births or not self._catalogue.stale.any():
+        if not self._emit_births or not self._catalogue.states.stale.any():
             return np.zeros(len(tags), dtype=np.bool_)
         eligible = np.ones(len(tags), dtype=np.bool_)
         if not self._emit_transient:

@@ -189,7 +189,7 @@ class Completeness:
         gap = self._gap(arrival, session, GapReason.AWAY)
         gap.first = int(self._nodes.next_seq[session.index])
         gap.count = ahead
-        self.found(gap, arrival.decoded)
+        self.found(gap, arrival.batch.decoded)
 
     def died(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """A session ended: what was sent last is not known.
@@ -203,7 +203,7 @@ class Completeness:
             return
         gap = self._gap(arrival, session, GapReason.SESSION_END)
         gap.to_us = None
-        self.found(gap, arrival.decoded)
+        self.found(gap, arrival.batch.decoded)
 
     def born(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
         """An NBIRTH was read: present values are known. What was not seen before it?
@@ -211,7 +211,7 @@ class Completeness:
         `doubtful`: nothing that was heard since the host was away continues the session
         before it.
         """
-        key, decoded, healed_us = arrival.key, arrival.decoded, arrival.received_us
+        key, decoded, healed_us = arrival.key, arrival.batch.decoded, arrival.received_us
         self._nodes.received[session.index] += self._unborn.pop(key, 0)
         self._any_received = True
         gaps = [*self._healable.get(key, ())]
@@ -237,7 +237,7 @@ class Completeness:
 
     def _close_all(self, gaps: list[Gap], verdict: BeforeBirth, birth: Arrival) -> None:
         """An NBIRTH gives present values: none of its node's gaps is open any more."""
-        decoded, healed_us = birth.decoded, birth.received_us
+        decoded, healed_us = birth.batch.decoded, birth.received_us
         sessions = verdict.sessions
         for gap in gaps:
             gap.to_us = sent_us(birth.batch, birth.position) if gap.to_us is None else gap.to_us

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sparkplug.counting import count_nonzero
+from sparkplug.host.observations import Began
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.observations import Observed, SessionTags, StaleRows
     from sparkplug.host.owner import MetricOwner
-    from sparkplug.host.watch.liveness import Liveness
+    from sparkplug.host.watch.presence import Presence
 
 MOST_AHEAD_US: Final = 86_400_000_000
 """A value that claims to be more than a day ahead of its arrival dates no death."""
@@ -33,37 +34,36 @@ MOST_AHEAD_US: Final = 86_400_000_000
 class ReadTimes:
     """The times of what was read last, in columns of the catalogue, kept batch by batch."""
 
-    def __init__(self, catalogue: TagCatalogue, liveness: Liveness) -> None:
-        self._catalogue = catalogue
-        self._liveness = liveness
+    def __init__(self, catalogue: TagCatalogue, presence: Presence) -> None:
+        self._states = catalogue.states
+        self._presence = presence
 
     def look(
         self,
         found: Observed | None,
-        began: Sequence[tuple[int, NDArray[np.int32]]],
+        began: Sequence[Began],
         stale: Sequence[StaleRows],
     ) -> Observations | None:
         """Take in the rows of a batch, and date the rows of its deaths.
 
         Args:
             found: with turns, if there are births or deaths.
-            began: turn and tags of each birth.
+            began: the births.
             stale: what the deaths gave.
 
         Returns:
             The rows, with `historical` for those too that others have overtaken.
         """
         # What a birth leaves out is of the session before it, and has the turn of the birth.
-        ends: list[tuple[int, NDArray[np.int32] | StaleRows]] = [(s.turn, s) for s in stale]
-        ends += began
+        ends: list[StaleRows | Began] = [*stale, *began]
         start = 0
-        for turn, end in sorted(ends, key=lambda each: each[0]):
+        for end in sorted(ends, key=lambda each: each.turn):
             if found is not None:
-                stop = int(np.searchsorted(found.turns, turn))
+                stop = int(np.searchsorted(found.turns, end.turn))
                 self._note(found.rows, slice(start, stop))
                 start = stop
-            if isinstance(end, np.ndarray):
-                self._catalogue.greatest_us[end] = 0
+            if isinstance(end, Began):
+                self._states.greatest_us[end.tags] = 0
             else:
                 self.date(end.rows, end.by_owner)
         if found is None:
@@ -83,14 +83,14 @@ class ReadTimes:
         for due, of_session in by_owner:
             part = slice(start, start + len(due))
             start = part.stop
-            greatest = self._catalogue.greatest_us[of_session].max(initial=0)
+            greatest = self._states.greatest_us[of_session].max(initial=0)
             behind = np.where(greatest > rows.received_us[part] + MOST_AHEAD_US, 0, greatest + 1)
             rows.event_time_us[part] = np.maximum(rows.event_time_us[part], behind)
 
     def restore(self, owners: Iterable[MetricOwner], sent_us: int) -> None:
         """Nodes and devices of which an earlier run read values, the last of them sent then."""
         for owner in owners:
-            self._catalogue.greatest_us[owner.declared] = sent_us
+            self._states.greatest_us[owner.declared] = sent_us
 
     def _note(self, rows: Observations, part: slice) -> None:
         """Note the greatest time of each tag."""
@@ -98,7 +98,7 @@ class ReadTimes:
         ahead = times > rows.received_us[part] + MOST_AHEAD_US
         if count_nonzero(ahead):
             tags, times = tags[~ahead], times[~ahead]
-        np.maximum.at(self._catalogue.greatest_us, tags, times)
+        np.maximum.at(self._states.greatest_us, tags, times)
 
     # ------------------------------------------------------------------ history
 
@@ -110,14 +110,14 @@ class ReadTimes:
         if late is not None:
             older = self._overtaken(rows, late & present)
             present &= ~older
-        if self._liveness.peers:
+        if self._presence.peers:
             behind = self._behind(rows, present, late)
             older = behind if older is None else older | behind
         # Where a tag is there more than once, its last value stays.
         if count_nonzero(present) == len(present):
-            self._catalogue.read_us[rows.tag] = rows.event_time_us
+            self._states.read_us[rows.tag] = rows.event_time_us
         else:
-            self._catalogue.read_us[rows.tag[present]] = rows.event_time_us[present]
+            self._states.read_us[rows.tag[present]] = rows.event_time_us[present]
         return None if older is None else rows.historical | older
 
     def _overtaken(self, rows: Observations, late: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -130,7 +130,7 @@ class ReadTimes:
         tags = rows.tag[order]
         first = np.flatnonzero(np.diff(tags, prepend=-1))
         # Before the rows of each tag: what was read of it in earlier batches.
-        times = np.insert(rows.event_time_us[order], first, self._catalogue.read_us[tags[first]])
+        times = np.insert(rows.event_time_us[order], first, self._states.read_us[tags[first]])
         in_order = np.insert(~late[order], first, values=True)
         since = np.cumsum(in_order)
         _, rank = np.unique(times, return_inverse=True)
@@ -149,13 +149,13 @@ class ReadTimes:
         A value in order that is older than the one before it on the same server is none of
         these: its node's clock was set back.
         """
-        behind = present & (rows.event_time_us < self._liveness.read_elsewhere(rows.tag))
+        behind = present & (rows.event_time_us < self._presence.read_elsewhere(rows.tag))
         if not count_nonzero(behind):
             return behind
         order = np.flatnonzero(present)
         order = order[np.argsort(rows.tag[order], kind="stable")]
         tags, times = rows.tag[order], rows.event_time_us[order]
-        before = self._catalogue.read_us[tags]
+        before = self._states.read_us[tags]
         again = np.flatnonzero(tags[1:] == tags[:-1]) + 1
         before[again] = times[again - 1]
         set_back = np.zeros(len(rows), dtype=np.bool_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from sparkplug.host.owner import MetricOwner
 
 _UNKNOWN: Final = -2
+
+
+class TwinTags(NamedTuple):
+    """Tags of another server, and the index there of the topic of each.
+
+    NO_TAG stands for one that the other server does not have; its topic means nothing.
+    """
+
+    tags: NDArray[np.int32]
+    topics: NDArray[np.int64]
 
 
 class Twins:
@@ -41,8 +51,8 @@ class Twins:
         self._tag = np.empty(0, dtype=np.int32)
         self._topic = np.empty(0, dtype=np.int64)
 
-    def of(self, tags: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """For each tag its twin, NO_TAG if there is none, and the index of the twin's topic."""
+    def of(self, tags: NDArray[np.int32]) -> TwinTags:
+        """The twin of each tag."""
         state = (self._catalogue.generation, self._other.generation, len(self._other))
         if state != self._state:  # ids mean something else, or there may be twins that were not
             self._state = state
@@ -56,4 +66,4 @@ class Twins:
             twin = NO_TAG if owner is None else owner.tags.get(self._catalogue.names[tag], NO_TAG)
             self._tag[tag] = twin
             self._topic[tag] = owner.topic_index if owner is not None else 0
-        return self._tag[tags], self._topic[tags]
+        return TwinTags(self._tag[tags], self._topic[tags])

@@ -89,7 +89,7 @@ class Unborn:
         if session in self._waiting:
             self._forget(session, [owner])
 
-    def take(self, session: EdgeNodeSession) -> list[MetricOwner]:
+    def withdraw(self, session: EdgeNodeSession) -> list[MetricOwner]:
         """What of a node is unborn; it is not waited for any longer."""
         waiting = self._waiting.pop(session, None)
         return [] if waiting is None else list(waiting.ends)

@@ -6,16 +6,12 @@ at any depth, which is also what a gateway publishes that flattens its UDTs itse
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sparkplug.datatypes import DataType
 from sparkplug.names import QUALITY
 from sparkplug.payload.complex.definitions import (
-    MAX_DEPTH,
-    MAX_TEMPLATE_BYTES,
     Declared,
     Shape,
     TemplateDefinitions,
@@ -24,150 +20,70 @@ from sparkplug.payload.complex.definitions import (
     parameters_of,
     parse_template,
 )
-from sparkplug.payload.complex.json_values import JsonValue, decoded, text_of
+from sparkplug.payload.complex.expansion import (
+    Expansion,
+    ExpansionLimits,
+    MemberProblem,
+    NullInstance,
+    TemplateInstance,
+)
+from sparkplug.payload.complex.json_values import decoded, text_of
 from sparkplug.pb.sparkplug_b_pb2 import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sparkplug.payload.complex.expansion import TemplateValue
     from sparkplug.pb.sparkplug_b_pb2 import PropertySet, PropertyValue, Template
 
-MAX_MEMBERS: Final = 10_000
-"""Default for the most members of one instance, those of nested instances included."""
-MAX_PATH_CHARACTERS: Final = 16 * 1024 * 1024
-"""Default for the most characters of all paths of one instance. A short template under a
-long name repeats that name with every member."""
-
 _PERHAPS_TEMPLATE: Final = (DataType.Unknown, DataType.Template)
-
-
-class MemberProblem(StrEnum):
-    """Why a member gives no leaf metric. A label of a counter."""
-
-    NAMELESS = "member_without_name"
-    DAMAGED = "damaged_member"
-    """Name or text of the member is not UTF-8."""
-    TOO_DEEP = "member_too_deep"
-    TOO_MANY = "too_many_members"
-    """Counted once: it ends the expansion."""
-    NESTED_DEFINITION = "nested_definition"
-    """A definition inside an instance; definitions are no data."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateInstance:
-    """One template instance, the outermost or a nested one.
-
-    `parameters` are those that it carries; TemplateDefinitions.parameters_of adds the
-    defaults of its definition.
-    """
-
-    path: str
-    template_ref: str | None
-    version: str | None
-    parameters: dict[str, JsonValue]
-
-
-@dataclass(frozen=True, slots=True)
-class NullInstance:
-    """An instance without value: all leaf metrics below `path` are null with it.
-
-    The message does not say which those are; `leaf` is what to take for each of them. It
-    has is_null unless the instance said neither that it is null nor what it is.
-    """
-
-    path: str
-    leaf: Metric
-
-
-@dataclass(slots=True)
-class Expansion:
-    """A template as leaf metrics.
-
-    `members` are leaf metrics with a value or null, in the order of the message;
-    `instance_of` has for each the index of its innermost instance in `instances`, whose
-    first element is the expanded one itself. `declared` are leaf metrics, without value,
-    that the definition has and the instance lacks, or that a null instance has: tags that
-    exist, but no data; `declared_in` has for each the reference of its innermost template.
-    `nulls` are the instances without value. A definition has none of these. `skipped`
-    counts what gave no leaf metric. `members_seen` and `characters_seen` are what counts in
-    the limits.
-    """
-
-    is_definition: bool
-    instances: list[TemplateInstance]
-    members: list[Metric] = field(default_factory=list)
-    instance_of: list[int] = field(default_factory=list)
-    declared: list[Metric] = field(default_factory=list)
-    declared_in: list[str | None] = field(default_factory=list)
-    nulls: list[NullInstance] = field(default_factory=list)
-    skipped: Counter[MemberProblem] = field(default_factory=Counter)
-    members_seen: int = 0
-    characters_seen: int = 0
-
-    @property
-    def template_ref(self) -> str | None:
-        """Name of the instance's definition; of a definition, its parent's. "" is None."""
-        return self.instances[0].template_ref
-
-    @property
-    def version(self) -> str | None:
-        """The version, None where absent."""
-        return self.instances[0].version
-
-    @property
-    def parameters(self) -> dict[str, JsonValue]:
-        """The parameters as sent: missing ones are missing."""
-        return self.instances[0].parameters
+_LIMITS: Final = ExpansionLimits()
 
 
 def expand(
     name: str,
-    template: bytes | None,
-    *,
-    timestamp: int | None,
-    is_null: bool = False,
-    is_historical: bool = False,
-    is_transient: bool = False,
-    quality: PropertyValue | None = None,
+    value: TemplateValue,
     definitions: TemplateDefinitions | None = None,
-    max_depth: int = MAX_DEPTH,
-    max_members: int = MAX_MEMBERS,
-    max_path_characters: int = MAX_PATH_CHARACTERS,
-    max_bytes: int = MAX_TEMPLATE_BYTES,
+    limits: ExpansionLimits = _LIMITS,
 ) -> Expansion | TemplateProblem:
     """Flatten the value of the Template metric `name`.
 
     Every leaf has the path as name, no alias, and a timestamp of its own, its nested
-    instance's, or `timestamp` (milliseconds since 1970 UTC), in this order; it is
-    historical or transient if it or an instance around it is. Its property Quality is its
-    own, its nested instance's, or `quality`. All else, properties and unknown fields
-    included, is the member's. An instance with is_null, or without value (`template` is
-    None), gives no member a value: see Expansion.nulls.
+    instance's, or the value's, in this order; it is historical or transient if it or an
+    instance around it is. Its property Quality is its own, its nested instance's, or the
+    value's. All else, properties and unknown fields included, is the member's. An instance that
+    is null, or has no template, gives no member a value: see Expansion.nulls.
 
     Pass `definitions` for births only: they give members without datatype their declared
     one, and fill `declared`. Data may have any subset of the members, and only that
     subset is given.
     """
-    parsed = parse_template(template or b"", max_bytes)
+    parsed = parse_template(value.template or b"", limits.size)
     if isinstance(parsed, TemplateProblem):
         return parsed
     first = _instance(name, parsed, None)
     expansion = Expansion(parsed.is_definition, [first])
     if not parsed.is_definition:
-        walk = _Walk(expansion, definitions, max_members, max_path_characters)
+        walk = _Walk(expansion, definitions, limits)
         shape = Shape(first.template_ref)
+        timestamp = value.timestamp
         if timestamp is not None and not 0 <= timestamp < 1 << 64:
             timestamp = None  # no time that a metric could carry
         context = _Context(
-            timestamp, is_historical, is_transient, quality, max_depth, _and((), shape)
+            timestamp,
+            value.is_historical,
+            value.is_transient,
+            value.quality,
+            limits.depth,
+            _and((), shape),
         )
+        has_value = value.template is not None
         try:
-            walk.start(parsed, shape, context, says_null=is_null, has_value=template is not None)
+            walk.start(parsed, shape, context, says_null=value.is_null, has_value=has_value)
         except _LimitError:
             expansion.skipped[MemberProblem.TOO_MANY] += 1
-        expansion.members_seen = max_members - walk.members_left
-        expansion.characters_seen = max_path_characters - walk.characters_left
+        expansion.members_seen = limits.members - walk.members_left
+        expansion.characters_seen = limits.path_characters - walk.characters_left
         _without_doubles(expansion)
     return expansion
 
@@ -224,13 +140,12 @@ class _Walk:
         self,
         expansion: Expansion,
         definitions: TemplateDefinitions | None,
-        max_members: int,
-        max_path_characters: int,
+        limits: ExpansionLimits,
     ) -> None:
         self._into = expansion
         self._definitions = definitions
-        self.members_left = max_members
-        self.characters_left = max_path_characters
+        self.members_left = limits.members
+        self.characters_left = limits.path_characters
 
     def start(
         self,

@@ -110,7 +110,7 @@ def test_it_is_an_error_of_the_server_that_another_attempt_may_cure():
 
 _ATTEMPT = """if True:
     import os, sys
-    from consumer.broker.handshake import Handshake
+    from consumer.broker.handshake import Handshake, Subscriptions
     from consumer.config import Server
     os.open(os.ttyname(0), os.O_RDWR)  # which makes it the terminal of this session
     tls = {"cert_file": sys.argv[1], "key_file": sys.argv[2]}
@@ -118,8 +118,8 @@ _ATTEMPT = """if True:
     ignore = lambda *_: None
     try:
         Handshake(
-            server, "id", will=None, wanted=[], welcome=[], announce=ignore, receive=ignore,
-            plain_topic=ignore, receive_run=ignore,
+            server, "id", will=None, subscriptions=Subscriptions([], []), announce=ignore,
+            receive=ignore, plain_topic=ignore, receive_run=ignore,
         )
     except Exception as error:
         print("refused:", error)

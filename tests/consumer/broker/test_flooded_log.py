@@ -15,11 +15,7 @@ from consumer.log_budget import EACH_KIND, LogBudget
 class Kept(dict):
     """A memory that lives as long as the test."""
 
-    def get_state(self, key):
-        return self.get(key)
-
-    def set_state(self, key, value):
-        self[key] = value
+    set = dict.__setitem__
 
 
 @pytest.fixture

@@ -191,6 +191,43 @@ def test_a_message_wakes_the_one_that_waits_for_it():
     assert numbers(found[0]) == {0: [1]}
 
 
+def test_whoever_waits_for_messages_can_be_woken_without_any():
+    box = inbox()
+    thread, found = waiting_take(box)
+    box.wake()
+    thread.join(DEADLINE)
+    assert [bool(batch) for batch in found] == [False]
+
+
+def test_what_fills_up_when_somebody_is_woken_goes_on_filling_up():
+    box = inbox(quiet=10_000.0)
+    box.put(0, message(1))
+    thread, found = waiting_take(box)
+    box.wake()
+    thread.join(DEADLINE)
+    assert [bool(batch) for batch in found] == [False]
+    box.put(0, message(2))
+    assert numbers(box.take(0, at_once=True)) == {0: [1, 2]}
+
+
+def test_who_is_woken_before_he_waits_does_not_wait_once():
+    box = inbox()
+    box.wake()
+    assert not box.take(DEADLINE)
+    box.put(0, message(1))
+    box.wake()
+    assert not box.take(DEADLINE)
+    assert numbers(box.take(0, at_once=True)) == {0: [1]}
+
+
+def test_a_batch_that_is_due_goes_before_a_wake():
+    box = inbox(messages=2)
+    box.put(0, message(1))
+    box.put(0, message(2))
+    box.wake()
+    assert numbers(box.take(DEADLINE)) == {0: [1, 2]}
+
+
 def test_a_large_message_is_a_batch_of_its_own():
     box = inbox(size=1000)
     box.put(0, message(1, size=5000))

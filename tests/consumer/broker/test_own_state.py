@@ -21,11 +21,7 @@ MARK = "spBv1.0/G/NDATA/mark"
 class Kept(dict):
     """A memory that lives as long as the test."""
 
-    def get_state(self, key):
-        return self.get(key)
-
-    def set_state(self, key, value):
-        self[key] = value
+    set = dict.__setitem__
 
 
 @pytest.fixture(scope="module")

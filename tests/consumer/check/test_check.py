@@ -22,7 +22,7 @@ from consumer.check.token import check_token
 from consumer.config import parse
 from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA
 from consumer.spool import Spool
-from zerobus_local import LocalZerobus, Tls
+from zerobus_local import LocalZerobus, Ports, Tls
 
 
 @pytest.fixture(autouse=True)
@@ -317,7 +317,9 @@ def test_an_authority_of_ones_own_is_trusted_through_the_environment(
     tmp_path, authority, lake, monkeypatch
 ):
     pair = authority.issue("zerobus")
-    with LocalZerobus(tmp_path / "tls", tls=Tls(pair.cert_file, pair.key_file)) as server:
+    with LocalZerobus(
+        tmp_path / "tls", ports=Ports(tls=Tls(pair.cert_file, pair.key_file))
+    ) as server:
         server.create_table(TABLE, TAG_EVENTS_SCHEMA)
         text = failure(check_token, pointing(tmp_path, server), timeout=PATIENCE)
         assert "is not trusted" in text

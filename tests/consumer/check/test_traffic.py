@@ -30,8 +30,8 @@ def data(*names):
 @pytest.mark.parametrize("topic", ["spBv1.0/G/NDATA/E", "spBv1.0/G/DDATA/E/D"])
 def test_the_values_of_data_count(topic):
     traffic = Traffic()
-    traffic.add(topic, data("a", "b"))
-    traffic.add(topic, data())
+    traffic.count(topic, data("a", "b"))
+    traffic.count(topic, data())
     assert (traffic.messages, traffic.values) == (2, 2)
 
 
@@ -50,13 +50,13 @@ def test_the_values_of_data_count(topic):
 )
 def test_nothing_else_counts(topic, content):
     traffic = Traffic()
-    traffic.add(topic, content)
+    traffic.count(topic, content)
     assert (traffic.messages, traffic.values) == (0, 0)
 
 
 def test_the_values_of_a_giant_are_not_counted():
     traffic = Traffic()
-    traffic.add("spBv1.0/G/NDATA/E", data("a") * 60_000)
+    traffic.count("spBv1.0/G/NDATA/E", data("a") * 60_000)
     assert (traffic.messages, traffic.values) == (1, 0)
 
 

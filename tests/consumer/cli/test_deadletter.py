@@ -27,11 +27,11 @@ def spool(tmp_path):
 @pytest.fixture
 def letters(spool):
     """Two refused rows, one message that waited in vain and one that nobody can read."""
-    schema_id = spool.add_schema(DESCRIPTOR)
+    schema_id = spool.schemas.register(DESCRIPTOR)
     rows = EncodedRows.from_messages([event(number) for number in range(3)])
     batch = spool.append(TABLE, rows, schema_id=schema_id)
     for row in (0, 2):
-        spool.set_aside(batch, row, row + 1, reason="poison", error="unrecognized field")
+        spool.letters.set_aside(batch, row, row + 1, reason="poison", error="unrecognized field")
     spool.trim([batch.batch_id])
     topic = "spBv1.0/Plant/NDATA/Edge"
     dead = [
@@ -96,17 +96,18 @@ def test_a_message_is_shown_with_its_payload_if_it_is_one(tmp_path):
     assert json.loads(run(tmp_path, "show", "message-2"))["content"] is None
 
 
+@pytest.mark.usefixtures("letters")
 def test_what_is_to_be_retried_is_marked_and_done_by_the_consumer_with_the_same_event_ids(
-    letters, tmp_path
+    spool, tmp_path
 ):
     run(tmp_path, "retry", "row-2", "message-1")
     assert {each["name"] for each in listed(tmp_path) if each["retry"]} == {"row-2", "message-1"}
-    assert letters.send_again() == {TABLE: 1}
-    [batch] = letters.batches_after(0, 1 << 20, table=TABLE)
+    assert spool.letters.send_again() == {TABLE: 1}
+    [batch] = spool.batches_after(0, 1 << 20, table=TABLE)
     assert batch.rows.slice(0, 1) == [event(2)]
-    assert letters.pending_rows(TABLE) == 1
+    assert spool.pending_rows(TABLE) == 1
     assert {each["name"] for each in listed(tmp_path)} == {"row-1", "message-1", "message-2"}
-    assert letters.send_again() == {}
+    assert spool.letters.send_again() == {}
 
 
 @pytest.mark.usefixtures("letters")

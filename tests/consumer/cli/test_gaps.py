@@ -9,7 +9,7 @@ import pytest
 from support.spool_command import run_command
 
 from consumer.spool import Spool
-from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
 from sparkplug.events import Healing
 from sparkplug.gaps import Gap, GapReason
 
@@ -58,7 +58,9 @@ def spool(tmp_path):
 
     def fill(db):
         GapStore("plant-a", GIB).write_sums(db, sums, {})
-        GapStore("plant-a", GIB).write_heard(db, {complete: (NOW_US, 0), holed: (NOW_US, 0)})
+        GapStore("plant-a", GIB).write_heard(
+            db, dict.fromkeys((complete, holed), LastHeard(NOW_US, 0))
+        )
         GapStore("plant-a", GIB).write_gaps(db, gaps, 2)
 
     spool.write(fill)

@@ -40,7 +40,7 @@ def ledger(spool):
     ledger.messages("plant-a", decoded, held=2)
     ledger.rows(TABLE, 5, suppressed=2)
     rows = EncodedRows.from_messages([event(number) for number in range(3)])
-    batch = NewBatch(TABLE, spool.add_schema(DESCRIPTOR), rows)
+    batch = NewBatch(TABLE, spool.schemas.register(DESCRIPTOR), rows)
     spool.commit([batch], [ledger])
     return ledger
 

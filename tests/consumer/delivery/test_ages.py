@@ -43,7 +43,7 @@ def server(tmp_path):
 @pytest.fixture
 def spool(tmp_path):
     with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
-        spool.add_schema(DESCRIPTOR)
+        spool.schemas.register(DESCRIPTOR)
         yield spool
 
 
@@ -54,7 +54,7 @@ def delivering(spool, server, ages, *, seconds_later, streams=1):
         spool,
         sink_for(server),
         TABLE,
-        spool.add_schema(DESCRIPTOR),
+        spool.schemas.register(DESCRIPTOR),
         DeliveryOptions(lone_refusal=0.2),
         streams=streams,
         observe_age=ages.append,
@@ -68,7 +68,7 @@ def delivering(spool, server, ages, *, seconds_later, streams=1):
 
 
 def append(spool, rows):
-    return spool.append(TABLE, rows, schema_id=spool.add_schema(DESCRIPTOR))
+    return spool.append(TABLE, rows, schema_id=spool.schemas.register(DESCRIPTOR))
 
 
 def test_each_batch_is_as_old_as_its_first_row(spool, server):
@@ -98,7 +98,7 @@ def test_rows_that_know_when_they_arrived_are_not_asked(spool, server):
 
 
 def test_a_batch_that_is_not_acknowledged_has_no_age(spool, server):
-    server.faults.drop_acks()
+    server.faults.acks.drop()
     ages = []
     with delivering(spool, server, ages, seconds_later=2) as delivery:
         delivery.submit(append(spool, events(0, ROWS)))
@@ -140,7 +140,7 @@ def test_a_batch_whose_first_record_is_no_row_is_delivered_all_the_same(spool, s
 
 def test_side_tables_are_not_among_them(spool, server):
     ages = []
-    schema_id = spool.add_schema(DESCRIPTOR)
+    schema_id = spool.schemas.register(DESCRIPTOR)
     tables = {each: TableOptions(schema_id, DeliveryOptions()) for each in (TABLE, SIDE)}
     deliveries = Delivery(spool, sink_for(server), tables, Origins(), ages.append)
     deliveries.start()

@@ -3,18 +3,16 @@
 Real SDK, real server, real Delta tables. Every test ends with what landed.
 """
 
-import contextlib
 import logging
 import math
 import random
 import time
 from dataclasses import replace
 
-import pyarrow as pa
 import pytest
+from support.delivering import QUICK
 from support.services import PATIENCE, PROMPT, wait_until
 from support.tag_events import (
-    CLIENT_ID,
     DESCRIPTOR,
     SECRET,
     TABLE,
@@ -22,114 +20,17 @@ from support.tag_events import (
     event,
     events,
     landed,
-    sink_for,
 )
 
-from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.calls import CallLimits
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.stats import StreamState
-from consumer.delivery.table import TableDelivery
 from consumer.errors import FailureKind
 from consumer.rows.encoded import EncodedRows
-from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.sink import MAX_CALL_BYTES
 from consumer.sinks.zerobus import StreamOptions
-from consumer.spool import Spool
-from zerobus_local import LocalZerobus
 
 pytestmark = pytest.mark.usefixtures("few_authorities")
-
-QUICK_STREAM = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
-QUICK = DeliveryOptions(
-    retry=Backoff(0.02, 0.2),
-    blocked_retry=Backoff(0.1, 0.3),
-    trim_interval=0.02,
-    lone_refusal=0.2,
-)
-
-
-@pytest.fixture
-def server(tmp_path):
-    server = LocalZerobus(
-        tmp_path / "tables", credentials={CLIENT_ID: SECRET}, commit_interval=0.02
-    )
-    server.create_table(TABLE, TAG_EVENTS_SCHEMA)
-    with server:
-        yield server
-
-
-class Plant:
-    """A spool and its delivery; `add` does what the pipeline does."""
-
-    def __init__(self, tmp_path, server, options=QUICK, stream=QUICK_STREAM):
-        self.data_dir = tmp_path / "tables"
-        self.spool = Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
-        self.sink = sink_for(server, options=stream)
-        self.delivery = TableDelivery(self.spool, self.sink, TABLE, self.schema_id, options)
-        self.number = 0
-
-    def add(self, rows=100, batches=1):
-        """Append batches of `rows` rows and hand them over."""
-        for _ in range(batches):
-            encoded = events(self.number, self.number + rows)
-            self.number += rows
-            batch = self.spool.append(TABLE, encoded, schema_id=self.schema_id)
-            self.delivery.submit(batch)
-
-    def add_poison(self, rows, at, count=1):
-        """Append a batch in which records, from row `at` on, are no events."""
-        messages = [event(self.number + row) for row in range(rows)]
-        messages[at : at + count] = [b"\xff\xff"] * count
-        self.number += rows
-        encoded = EncodedRows.from_messages(messages)
-        self.delivery.submit(self.spool.append(TABLE, encoded, schema_id=self.schema_id))
-
-    def dead_letters(self):
-        """Batch id, row, reason and error of every record that was set aside."""
-        query = "SELECT batch_id, first_row, reason, error FROM dead_letters ORDER BY 1, 2"
-        return self.spool.read(lambda db: db.execute(query).fetchall())
-
-    def stats(self):
-        return self.delivery.stats()
-
-    def wait_for(self, state):
-        """Wait until it is in this state, and return how it is then."""
-        seen = []
-        wait_until(lambda: seen.append(self.stats()) or seen[-1].state is state, what=state)
-        return seen[-1]
-
-    def landed_once(self):
-        """Everything is acknowledged and out of the spool, and landed exactly once."""
-        assert self.delivery.drain(PATIENCE) == 0, self.stats()
-        assert landed(self.data_dir) == list(range(self.number))
-
-    def landed_at_least_once(self):
-        """Everything is acknowledged and landed; returns how many rows landed again."""
-        assert self.delivery.drain(PATIENCE) == 0, self.stats()
-        numbers = landed(self.data_dir)
-        assert sorted(set(numbers)) == list(range(self.number))
-        return len(numbers) - self.number
-
-
-@pytest.fixture
-def plant_for(tmp_path):
-    with contextlib.ExitStack() as stack:
-
-        def make(server, *, start=True, **options):
-            plant = Plant(tmp_path, server, **options)
-            stack.callback(plant.spool.close)
-            stack.callback(plant.delivery.stop, PATIENCE)
-            if start:
-                plant.delivery.start()
-            return plant
-
-        yield make
-
-
-@pytest.fixture
-def plant(server, plant_for):
-    return plant_for(server)
 
 
 class TestInOrder:
@@ -172,7 +73,7 @@ class TestInOrder:
         plant = plant_for(server, options=replace(QUICK, trim_interval=3600.0))
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0, what="the first trim")
-        plant.spool.note_full()
+        plant.spool.space.note_full()
         plant.add()
         wait_until(lambda: plant.spool.stats().rows == 0)
 
@@ -240,7 +141,7 @@ class TestInOrder:
         plant.landed_once()
 
     def test_a_batch_leaves_the_spool_only_when_acknowledged(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server)
         plant.add(batches=3)
         wait_until(lambda: server.counters().records_committed == 300)
@@ -276,9 +177,9 @@ class TestInOrder:
         wait_until(lambda: plant.stats().failures > failures + 3)
         plant.add(rows=100, batches=50)
         [stream] = plant.delivery.streams
-        in_flight, handover = stream._in_flight, stream._supply.handover
+        in_flight, newest = stream._in_flight, plant.delivery._batches.newest
         assert in_flight.uncut_bytes <= 50_000 + 50_000
-        assert sum(batch.rows.nbytes for batch in handover._batches) <= 50_000
+        assert newest.nbytes <= 50_000
         server.faults.clear()
         plant.landed_once()
 
@@ -293,7 +194,7 @@ class TestInOrder:
     def test_batches_of_an_older_schema_are_sent_with_their_own_descriptor(self, server, plant_for):
         plant = plant_for(server, start=False)
         plant.add()
-        other = plant.spool.add_schema(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
+        other = plant.spool.schemas.register(DESCRIPTOR + b"\x1a\x00")  # an import, else the same
         batch = plant.spool.append(TABLE, events(100, 200), schema_id=other)
         plant.number = 200
         plant.delivery.start()
@@ -393,7 +294,7 @@ class TestFailures:
         assert plant.spool.pending_rows(TABLE) == 100
 
     def test_a_server_that_never_acknowledges_is_left_by_the_watchdog(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server, options=DeliveryOptions(ack_timeout=0.3, retry=QUICK.retry))
         plant.add()
         wait_until(lambda: plant.stats().failures >= 2)
@@ -444,90 +345,6 @@ class TestFailures:
         assert "works again" in caplog.text
         assert SECRET not in caplog.text
 
-    def test_a_poison_record_is_found_and_kept_and_the_others_flow_on_in_order(
-        self, server, plant_for, caplog
-    ):
-        plant = plant_for(server, start=False)
-        plant.add(batches=3)
-        plant.add_poison(rows=70, at=41)
-        plant.add(batches=3)
-        plant.delivery.start()
-        plant.add(batches=3)
-        assert plant.delivery.drain(PATIENCE) == 0
-        assert landed(plant.data_dir) == [each for each in range(970) if each != 341]
-        assert plant.stats().rows_set_aside == 1
-        assert plant.stats().poison_probes < 25
-        assert plant.stats().state is StreamState.OPENED
-        [(batch_id, row, reason, error)] = plant.dead_letters()
-        assert (batch_id, row, reason) == (4, 41, "poison")
-        assert error
-        assert "row 41 of batch 4 is refused" in caplog.text
-
-    @pytest.mark.parametrize("at", [0, 1, 68, 69])
-    def test_poison_at_the_edges_of_a_batch_is_found(self, server, plant_for, at):
-        plant = plant_for(server)
-        plant.add_poison(rows=70, at=at)
-        assert plant.delivery.drain(PATIENCE) == 0
-        assert landed(plant.data_dir) == [each for each in range(70) if each != at]
-        assert [row for _, row, _, _ in plant.dead_letters()] == [at]
-
-    def test_poison_in_every_second_batch_costs_only_itself(self, server, plant_for):
-        plant = plant_for(server, start=False)
-        for _ in range(6):
-            plant.add_poison(rows=50, at=7)
-            plant.add(50)
-        plant.delivery.start()
-        assert plant.delivery.drain(PATIENCE) == 0
-        poison = {100 * n + 7 for n in range(6)}
-        assert landed(plant.data_dir) == sorted(set(range(600)) - poison)
-        assert len(plant.dead_letters()) == 6
-
-    def test_poison_side_by_side_is_found_record_by_record(self, server, plant_for):
-        plant = plant_for(server)
-        plant.add_poison(rows=60, at=20, count=5)
-        assert plant.delivery.drain(PATIENCE) == 0
-        assert landed(plant.data_dir) == [*range(20), *range(25, 60)]
-        assert [row for _, row, _, _ in plant.dead_letters()] == [20, 21, 22, 23, 24]
-
-    def test_the_last_record_of_all_may_be_the_poison(self, server, plant_for):
-        plant = plant_for(server)
-        plant.add_poison(rows=1, at=0)
-        assert plant.delivery.drain(PATIENCE) == 0
-        assert len(plant.dead_letters()) == 1
-
-    def test_when_every_record_is_refused_it_is_the_table_and_none_is_given_up(
-        self, server, plant_for
-    ):
-        text = "Record decoder/encoder error: bad. Error Code: 4044, Error State: 3."
-        server.faults.fail_stream("INVALID_ARGUMENT", text, times=None)
-        plant = plant_for(server)
-        plant.add(batches=2)
-        stats = plant.wait_for(StreamState.BLOCKED)
-        assert stats.cause_kind is FailureKind.CONTRACT
-        assert "Error Code: 4044" in stats.cause
-        assert "100 records" in stats.cause
-        plant.add(batches=2)
-        assert plant.spool.pending_rows(TABLE) == 400
-        assert plant.dead_letters() == []
-        server.faults.clear()
-        plant.landed_once()
-        assert plant.dead_letters() == []
-
-    def test_a_table_that_does_not_fit_blocks_and_says_which_column(self, tmp_path, plant_for):
-        (tmp_path / "tables").mkdir()
-        server = LocalZerobus(tmp_path / "tables", commit_interval=0.02)
-        server.create_table(
-            TABLE, pa.schema([each for each in TAG_EVENTS_SCHEMA if each.name != "seq"])
-        )
-        with server:
-            plant = plant_for(server)
-            plant.add()
-            stats = plant.wait_for(StreamState.BLOCKED)
-            assert stats.cause_kind is FailureKind.CONTRACT
-            assert "seq" in stats.cause
-            assert plant.delivery.stop(PATIENCE)
-        assert plant.spool.pending_rows(TABLE) == 100
-
     def test_many_reconnects_in_a_minute_slow_down_even_with_progress(self, server, plant_for):
         server.faults.fail_stream("UNAVAILABLE", "flapping", times=None, at_offset=1)
         plant = plant_for(
@@ -558,7 +375,7 @@ class TestFailures:
 
 class TestStopping:
     def test_stop_closes_the_stream_and_keeps_what_was_not_acknowledged(self, server, plant_for):
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         plant = plant_for(server)
         plant.add(batches=2)
         wait_until(lambda: plant.stats().inflight_rows == 200)

@@ -17,6 +17,7 @@ from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.spool import Spool
 from consumer.spool.dead_letters import DeadLetters
+from consumer.spool.types import Origin
 from sparkplug.messages import Message, MessageBatch
 from sparkplug.pb.sparkplug_b_pb2 import Payload
 from zerobus_local import LocalZerobus
@@ -93,9 +94,13 @@ class TestDeadLetter:
         payload = Payload(seq=5).SerializeToString()
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
             batch = spool.append(
-                TABLE, EncodedRows.from_messages([event(5)]), schema_id=spool.add_schema(DESCRIPTOR)
+                TABLE,
+                EncodedRows.from_messages([event(5)]),
+                schema_id=spool.schemas.register(DESCRIPTOR),
             )
-            spool.set_aside(batch, 0, 1, reason="poison", error="bad", topic=TOPIC, payload=payload)
+            spool.letters.set_aside(
+                batch, 0, 1, reason="poison", error="bad", origin=Origin(TOPIC, payload)
+            )
         with contextlib.closing(DeadLetters(tmp_path / "spool.db")) as letters:
             shown = letters.show("row-1")
         assert shown["topic"] == TOPIC

@@ -18,7 +18,7 @@ from consumer.spool import Spool
 
 def append(spool):
     rows = EncodedRows.from_messages([b"row"])
-    return spool.append(TABLE, rows, schema_id=spool.add_schema(b"descriptor")).batch_id
+    return spool.append(TABLE, rows, schema_id=spool.schemas.register(b"descriptor")).batch_id
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def shared(spool, clock):
         streams=2,
         spool=spool,
         sink=None,
-        batches=TableBatches(spool, TABLE, streams=2, keep_bytes=0),
+        batches=TableBatches(spool, TABLE, 2, newest_bytes=0, keep_bytes=0),
         recent=Origins(),
         ages=None,
         changed=threading.Condition(),
@@ -55,7 +55,7 @@ def shared(spool, clock):
 def settled(shared, spool, clock):
     """A stream's, that has just trimmed; how much room there is was seen by an append."""
     settled = SettledBatches(shared)
-    settled.add([append(spool)])
+    settled.note([append(spool)])
     assert settled.trim()
     clock.now += 1.0
     return settled
@@ -69,7 +69,7 @@ def test_with_nothing_settled_there_is_nothing_to_wait_for(settled, clock):
 
 
 def test_a_batch_waits_until_the_last_trim_is_long_ago(settled, clock):
-    settled.add([2])
+    settled.note([2])
     assert not settled.is_due(idle=True)
     assert settled.trim_at(idle=True) == clock.now + 9.0
     clock.now += 9.0
@@ -82,22 +82,22 @@ def test_a_batch_waits_until_the_last_trim_is_long_ago(settled, clock):
 )
 def test_many_or_large_batches_do_not_wait(settled, batches, nbytes, due):
     for number in range(batches):
-        settled.add([2 + number], nbytes)
+        settled.note([2 + number], nbytes)
     assert settled.is_due(idle=False) is due
 
 
 def test_bytes_that_were_trimmed_count_no_more(settled):
-    settled.add([2], 4 << 20)
+    settled.note([2], 4 << 20)
     assert settled.trim()
-    settled.add([3], 1)
+    settled.note([3], 1)
     assert not settled.is_due(idle=True)
 
 
 def test_when_room_is_short_a_batch_waits_only_for_those_on_their_way(settled, spool, clock):
-    spool.note_full()
-    settled.add([2])
+    spool.space.note_full()
+    settled.note([2])
     assert settled.trim()
-    settled.add([3])
+    settled.note([3])
     assert settled.is_due(idle=True)
     assert not settled.is_due(idle=False)
     clock.now += 0.2
@@ -107,9 +107,9 @@ def test_when_room_is_short_a_batch_waits_only_for_those_on_their_way(settled, s
 def test_a_batch_leaves_the_spool_when_all_streams_have_settled_it(shared, spool):
     one, other = SettledBatches(shared), SettledBatches(shared)
     first, second = append(spool), append(spool)
-    one.add([first, second])
+    one.note([first, second])
     assert one.trim()
     assert spool.stats().rows == 2
-    other.add([second])
+    other.note([second])
     assert other.trim()
     assert [batch.batch_id for batch in spool.batches_after(0, 1 << 20, table=TABLE)] == [first]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from prometheus_client import generate_latest
+from support.read_spool import read_from
 from support.services import PATIENCE, free_port, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, events, landed, sink_for
 from support.unconnected import unconnected
@@ -24,7 +25,7 @@ from consumer.monitor import add_metrics, status_of
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.sinks.zerobus import StreamOptions
 from consumer.spool import Spool
-from zerobus_local import LocalZerobus
+from zerobus_local import LocalZerobus, Ports
 
 pytestmark = pytest.mark.usefixtures("few_authorities")
 
@@ -73,7 +74,7 @@ class Way:
         self.directory = server.data_dir / "main" / "plant" / self.name
         server.create_table(self.table, TAG_EVENTS_SCHEMA)
         self.spool = Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.schema_id = self.spool.schemas.register(DESCRIPTOR)
         stream = StreamOptions(open_timeout=PATIENCE, ack_timeout=30.0, flush_timeout=0.3)
         self.sink = sink_for(server, options=stream)
         self.delivery = TableDelivery(self.spool, self.sink, self.table, self.schema_id, options)
@@ -105,7 +106,7 @@ class Way:
         assert sorted(set(numbers)) == list(range(self.number))
         assert not once or len(numbers) == self.number
         dead = "SELECT count(*) FROM dead_letters"
-        assert self.spool.read(lambda db: db.execute(dead).fetchone()) == (0,)
+        assert read_from(self.spool, lambda db: db.execute(dead).fetchone()) == (0,)
 
 
 @pytest.fixture
@@ -320,16 +321,13 @@ class TestMismatch:
     def test_a_dropped_column_stops_sending_until_it_is_back(self, tmp_path):
         narrow = pa.schema([each for each in TAG_EVENTS_SCHEMA if each.name != "seq"])
         table = "main.plant.tag_events"
-        addresses = {
-            "grpc_address": f"127.0.0.1:{free_port()}",
-            "http_address": f"127.0.0.1:{free_port()}",
-        }
-        dropped = LocalZerobus(tmp_path / "narrow", commit_interval=0.02, **addresses)
+        ports = Ports(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+        dropped = LocalZerobus(tmp_path / "narrow", commit_interval=0.02, ports=ports)
         dropped.create_table(table, narrow)
-        restored = LocalZerobus(tmp_path / "whole", commit_interval=0.02, **addresses)
+        restored = LocalZerobus(tmp_path / "whole", commit_interval=0.02, ports=ports)
         restored.create_table(table, TAG_EVENTS_SCHEMA)
         spool = Spool.open(tmp_path / "spool.db", sync="off")
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         with contextlib.closing(spool):
             with dropped:
                 delivery = TableDelivery(spool, sink_for(dropped), table, schema_id, QUICK)
@@ -400,7 +398,7 @@ class TestRotationByTime:
         way.delivery.start()
         way.add()
         wait_until(lambda: way.stats().rows_acked == 100)
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         server.faults.time_out_streams(0.05)
         way.add()
         wait_until(lambda: way.stats().rotations == 1)
@@ -411,7 +409,7 @@ class TestRotationByTime:
 
     def test_streams_that_time_out_before_they_ever_acknowledge_are_failures(self, server, way):
         # An end in order is followed by the next stream at once: this would have no pause.
-        server.faults.drop_acks()
+        server.faults.acks.drop()
         server.faults.time_out_streams(times=None)
         way.delivery.start()
         way.add()

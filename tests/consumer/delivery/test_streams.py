@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -16,14 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.generated import examples
 from support.mixed_nodes import mixed, node_event
+from support.read_spool import read_from
 from support.services import PATIENCE, wait_until
 from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, ServerProcess, sink_for
 
-from consumer.delivery.in_flight import CallLimits
+from consumer.delivery.calls import CallLimits
 from consumer.delivery.options import Backoff, DeliveryOptions
 from consumer.delivery.partitions import NodeColumns, TableBatches
 from consumer.delivery.stats import StreamState
 from consumer.delivery.table import TableDelivery
+from consumer.errors import SpoolError
 from consumer.pb.sparkplug_event_pb2 import SparkplugEvent
 from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
@@ -79,6 +82,10 @@ def assert_in_order(data_dir, numbers, *, once=True):
     return again
 
 
+def table_batches(spool, streams, keep_bytes=1 << 20):
+    return TableBatches(spool, TABLE, streams, newest_bytes=0, keep_bytes=keep_bytes)
+
+
 @pytest.fixture
 def server(tmp_path):
     server = LocalZerobus(
@@ -96,7 +103,7 @@ class Plant:
     def __init__(self, tmp_path, server, streams, options=QUICK, *, spool=None):
         self.data_dir = tmp_path / "tables"
         self.spool = spool or Spool.open(tmp_path / "spool.db", sync="off")
-        self.schema_id = self.spool.add_schema(DESCRIPTOR)
+        self.schema_id = self.spool.schemas.register(DESCRIPTOR)
         sink = sink_for(server, options=QUICK_STREAM)
         self.delivery = TableDelivery(
             self.spool, sink, TABLE, self.schema_id, options, streams=streams
@@ -145,9 +152,9 @@ class TestDivision:
         ]
         file = directory / "spool.db"
         with contextlib.closing(Spool.open(file, sync="off", reserve_bytes=0)) as spool:
-            schema_id = spool.add_schema(DESCRIPTOR)
+            schema_id = spool.schemas.register(DESCRIPTOR)
             batch = spool.append(TABLE, EncodedRows.from_messages(messages), schema_id=schema_id)
-            batches = TableBatches(spool, TABLE, streams, 1 << 20)
+            batches = table_batches(spool, streams)
             parts = [batches.part(batch, stream) for stream in range(streams)]
         placed = {}
         for stream, part in enumerate(parts):
@@ -186,9 +193,40 @@ class TestDivision:
 
     def test_with_one_stream_batches_stay_what_they_are(self, tmp_path):
         with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
-            schema_id = spool.add_schema(b"not looked at")
+            schema_id = spool.schemas.register(b"not looked at")
             batch = spool.append(TABLE, mixed(0, 10), schema_id=schema_id)
-            assert TableBatches(spool, TABLE, 1, 0).part(batch, 0) is batch
+            assert table_batches(spool, 1).part(batch, 0) is batch
+
+    def test_each_stream_takes_its_rows_of_each_batch_once(self, tmp_path):
+        with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
+            schema_id = spool.schemas.register(DESCRIPTOR)
+            batches = table_batches(spool, 2)
+            for start in (0, 100, 200):
+                spool.append(TABLE, mixed(start, start + 100), schema_id=schema_id)
+            for stream in (0, 1):
+                parts = batches.next_parts(stream, 1 << 20)
+                assert [part.batch_id for part in parts] == [1, 2, 3]
+                assert batches.next_parts(stream, 1 << 20) == []
+                assert not batches.is_lagging(stream)
+
+    def test_what_cannot_be_divided_stays_where_it_is(self, tmp_path):
+        with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
+            batches = table_batches(spool, 2)
+            schema_id = spool.schemas.register(DESCRIPTOR)
+            spool.append(TABLE, mixed(0, 10), schema_id=schema_id)
+            other = spool.schemas.register(DESCRIPTOR + b"\x1a\x00")
+            spool.append(TABLE, mixed(10, 20), schema_id=other)
+            with sqlite3.connect(tmp_path / "spool.db") as db:
+                db.execute("UPDATE schemas SET schema_id = 'gone' WHERE schema_id = ?", (other,))
+            [part] = batches.next_parts(0, 1 << 20)
+            assert part.batch_id == 1
+            for _ in range(2):
+                with pytest.raises(SpoolError, match=other):
+                    batches.next_parts(0, 1 << 20)
+            with sqlite3.connect(tmp_path / "spool.db") as db:
+                db.execute("UPDATE schemas SET schema_id = ? WHERE schema_id = 'gone'", (other,))
+            [part] = batches.next_parts(0, 1 << 20)
+            assert part.batch_id == 2
 
 
 class TestTrimming:
@@ -198,11 +236,11 @@ class TestTrimming:
             yield spool
 
     def test_a_batch_leaves_the_spool_when_all_streams_have_settled_it(self, spool):
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         first, second = (
             spool.append(TABLE, mixed(n, n + 10), schema_id=schema_id).batch_id for n in (0, 10)
         )
-        batches = TableBatches(spool, TABLE, 3, 1 << 20)
+        batches = table_batches(spool, 3)
         batches.settled([first, second])
         batches.settled([first])
         batches.trim()
@@ -212,22 +250,22 @@ class TestTrimming:
         assert [each.batch_id for each in spool.batches_after(0, 1 << 20, table=TABLE)] == [second]
 
     def test_a_batch_is_read_once_for_all_streams(self, spool):
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         for start in range(0, 50, 10):
             spool.append(TABLE, mixed(start, start + 10), schema_id=schema_id)
-        batches = TableBatches(spool, TABLE, 2, 1 << 20)
-        first = batches.batches_after(0, 1 << 20, table=TABLE)
-        second = batches.batches_after(first[1].batch_id, 1 << 20, table=TABLE)
+        batches = table_batches(spool, 2)
+        first = batches.newest.batches_after(0, 1 << 20)
+        second = batches.newest.batches_after(first[1].batch_id, 1 << 20)
         assert len(first) == 5
         assert all(one is other for one, other in zip(first[2:], second, strict=True))
 
     def test_what_is_kept_for_other_streams_is_bounded(self, spool):
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         for start in range(0, 200, 10):
             spool.append(TABLE, mixed(start, start + 10), schema_id=schema_id)
-        batches = TableBatches(spool, TABLE, 2, 5_000)
+        batches = table_batches(spool, 2, keep_bytes=5_000)
         last = 0
-        while found := batches.batches_after(last, 3_000, table=TABLE):
+        while found := batches.newest.batches_after(last, 3_000):
             last = found[-1].batch_id
             assert sum(each.rows.nbytes for each in batches._kept.values()) <= 5_000
         assert last == 20
@@ -297,7 +335,7 @@ class TestSending:
         assert plant.delivery.drain(PATIENCE) == 0
         assert_in_order(tmp_path / "tables", [each for each in range(600) if each != 277])
         query = "SELECT batch_id, first_row, row_count, reason FROM dead_letters"
-        letters = plant.spool.read(lambda db: db.execute(query).fetchall())
+        letters = read_from(plant.spool, lambda db: db.execute(query).fetchall())
         assert letters == [(batch.batch_id, 77, 1, "poison")]
         searched = [stream.stats().poison_probes > 0 for stream in plant.delivery.streams]
         assert sorted(searched) == [False, False, True]
@@ -368,10 +406,10 @@ class TestChanges:
                     consumer.send_signal(signal.SIGKILL)
                     consumer.stdout.read()
             with contextlib.closing(Spool.open(tmp_path / "spool.db")) as spool:
-                last = spool.get_state("arrival_number")
+                last = spool.state.get("arrival_number")
                 assert spool.pending_rows(TABLE) > 0
                 delivery = TableDelivery(
-                    spool, sink_for(server), TABLE, spool.add_schema(DESCRIPTOR), streams=2
+                    spool, sink_for(server), TABLE, spool.schemas.register(DESCRIPTOR), streams=2
                 )
                 delivery.start()
                 assert delivery.drain(PATIENCE) == 0
@@ -387,11 +425,11 @@ _CONSUMER = """if True:
     from support.mixed_nodes import mixed
     from consumer.sinks.zerobus import ZerobusSink
     spool = Spool.open(sys.argv[1])
-    schema_id = spool.add_schema(DESCRIPTOR)
+    schema_id = spool.schemas.register(DESCRIPTOR)
     sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
     delivery = TableDelivery(spool, sink, TABLE, schema_id, streams=int(sys.argv[4]))
     delivery.start()
-    number = spool.get_state("arrival_number") or 0
+    number = spool.state.get("arrival_number") or 0
     while True:
         rows = mixed(number, number + 300)
         number += 300

@@ -261,6 +261,7 @@ def test_every_tag_has_its_metadata_and_every_birth_its_event(first):
     assert kinds == summary["events_by_type"] == {"node_birth": 3, "device_birth": 6}
 
 
+@pytest.mark.long
 def test_a_second_run_in_the_same_directory_counts_only_its_own_rows(first, second):
     facts = second.facts
     assert facts["landed"].split()[0] == facts["published"].split()[0]
@@ -285,6 +286,7 @@ def test_without_json_the_rows_and_the_verified_block_are_the_output(first, seco
     assert "Plant 2/Line A" in asked.stdout
 
 
+@pytest.mark.long
 def test_where_there_is_no_mosquitto_amqtt_does(without_mosquitto):
     assert "No mosquitto found" in without_mosquitto.running.err
     summary = without_mosquitto.summary
@@ -384,6 +386,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
         assert running.end(PROMPT) == 130
 
 
+@pytest.mark.long
 def test_a_consumer_that_dies_is_reported_and_its_spool_is_delivered_by_the_next_run(tmp_path):
     with demo(tmp_path, "--seconds", 600, "--json") as running:
         running.wait_for("online")

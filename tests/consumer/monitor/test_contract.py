@@ -16,6 +16,7 @@ from consumer.http import HttpServer
 from consumer.http.numbers import ACCESS_NUMBERS
 from consumer.http.numbers import NUMBERS as OF_HTTP
 from consumer.monitor import status_of, with_table
+from consumer.rows import read_body
 from sparkplug import MessageBatch
 
 PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
@@ -56,6 +57,12 @@ http_connections_closed counter reason
 http_requests counter key
 http_requests_refused counter reason
 inflight_rows gauge
+ingest_bytes gauge
+ingest_events_accepted counter
+ingest_events_dropped counter reason
+ingest_posts counter status
+ingest_posts_under_way gauge
+ingest_wait_seconds counter
 last_acknowledgement_timestamp_seconds gauge
 ledger_difference gauge
 ledger_messages gauge account server
@@ -146,6 +153,11 @@ gate.reason str
 gate.reserved_bytes int
 gate.state str
 gate.why str
+ingest.bytes int
+ingest.events_accepted int
+ingest.events_dropped.* int
+ingest.posts_under_way int
+ingest.wait_seconds float
 last_acked_offset int
 ledger.balanced bool
 ledger.difference int
@@ -248,6 +260,7 @@ waiting_messages int
 """Path and JSON type of every value; `[]` is each item of a list, `*` a key that differs."""
 
 KEYS_THAT_DIFFER = {
+    "ingest.events_dropped",
     "reasons",
     "ledger.messages",
     "ledger.messages.*.discarded_by_reason",
@@ -280,6 +293,8 @@ def count_something(consumer):
     telemetry.add_rebirth("sequence_gap")
     telemetry.add_dead_messages({"hold_full": 1})
     telemetry.add_queue_full("plant", {"Plant/Edge": 1})
+    consumer.posts.statuses["422"] += 1
+    consumer.posts.count_dropped(read_body(b"[{}]", 0))
     telemetry.log_budget.left_out["clock"] += 1
     consumer.ledger.refuse("plant", "queue_full", 1)
     consumer.ledger.rows("main.ot.tag_events", 1)

@@ -23,7 +23,7 @@ def begin(tmp_path):
     def run(now_us: int, name: str = "spool.db") -> int:
         with contextlib.closing(Spool.open(tmp_path / name, sync="off")) as spool:
             first = next_arrival(spool, now_us)
-            spool.set_state(ARRIVAL_KEY, first + 100)
+            spool.state.set(ARRIVAL_KEY, first + 100)
         return first
 
     return run
@@ -49,7 +49,7 @@ def test_where_numbers_begin_is_kept_for_who_counts_them(begin, tmp_path):
     first = begin(NOW_US)
     begin(NOW_US + HOUR_US)
     with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
-        assert spool.get_state(FIRST_KEY) == first
+        assert spool.state.get(FIRST_KEY) == first
 
 
 def test_a_spool_that_is_made_anew_is_behind_the_one_before_it(begin):

@@ -29,7 +29,7 @@ def test_each_piece_of_rows_knows_when_its_first_row_arrived(tmp_path):
         decoded = source.fleet.feed(messages)
         taken = Taken(source, decoded, set())
         for observations in decoded.observations:
-            taken.add(observations, 1, dropping=False)
+            taken.make_rows(observations, 1, dropping=False)
         pieces = [rows for made in taken.made for rows in made.encode()]
         assert len(pieces) == 2
         told = [TagEvent.FromString(piece.slice(0, 1)[0]).ingestion_timestamp for piece in pieces]

@@ -9,6 +9,7 @@ import time
 import pytest
 from support.columnar import message, tag
 from support.participants import Writes
+from support.read_spool import read_from
 from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
@@ -84,7 +85,7 @@ def test_a_birth_that_had_waited_and_is_not_committed_leaves_no_earlier_one_behi
         patched.setattr(time, "monotonic", lambda: later)
         consumer.decoding._take_whatever_it_is(InboxBatch())  # it waits no longer
     consumer.decoding._take(InboxBatch({0: MessageBatch([message("NBIRTH", node="Other")])}))
-    births = consumer.spool.read(lambda db: list(FleetStore("plant", GIB).births.read(db)))
+    births = read_from(consumer.spool, lambda db: list(FleetStore("plant", GIB).births.read(db)))
     assert [each.birth.edge_node_id for each in births] == ["Other"]
 
 
@@ -112,9 +113,9 @@ def test_what_the_queue_refuses_is_in_the_ledger_and_shown_by_edge_node(consumer
 def test_of_nodes_without_end_those_are_remembered_that_most_was_refused_of():
     noisiest = Noisiest()
     for number in range(20_000):
-        noisiest.add("plant", {f"Plant/{number}": 1})
+        noisiest.count("plant", {f"Plant/{number}": 1})
         if number % 100 == 0:
-            noisiest.add("plant", {"Plant/Loud": 50})
+            noisiest.count("plant", {"Plant/Loud": 50})
     assert len(noisiest._nodes) <= 1_000
     shown = noisiest.status()
     assert shown["messages_refused"] == 30_000

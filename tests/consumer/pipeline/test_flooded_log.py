@@ -108,7 +108,7 @@ def test_all_that_can_be_wrong_with_messages_at_once(tmp_path, lines):
     found = lines()
     by_reason = defaultdict(int)
     for _, name, text in found:
-        if name == "consumer.pipeline.telemetry":
+        if name == "consumer.pipeline.remarks":
             reason, count = re.fullmatch(r"(\w+): (\d+) from plant.*", text).groups()
             by_reason[reason] += int(count)
     assert len(by_reason) > 4

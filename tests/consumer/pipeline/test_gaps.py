@@ -8,7 +8,9 @@ import sqlite3
 import pytest
 from oracle.messages import ARRIVED, SENT_MS
 from support.columnar import message, metric, tag
+from support.fleets import fleet_with
 from support.listener import TIMEOUT, birth, data, death
+from support.read_spool import read_from
 
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline import gaps as gap_records
@@ -16,9 +18,8 @@ from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
 from consumer.spool import Spool
 from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_gap_report
-from consumer.spool.gaps import HOUR_US, GapStore, HourlySums
+from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
 from sparkplug.gaps import Gap, GapReason
-from sparkplug.host.fleet import Fleet
 from sparkplug.memory import BirthMemory, RememberedBirth
 
 GIB = 1 << 30
@@ -41,7 +42,7 @@ class Kept:
 
     def start(self):
         self.spool = Spool.open(self.path, reserve_bytes=0)
-        self.fleet = Fleet(**self.options)
+        self.fleet = fleet_with(**self.options)
         self.totals = GapTotals()
         self.records = GapRecords(
             self.server,
@@ -51,7 +52,7 @@ class Kept:
             lambda: ARRIVED,
             spool_bytes=self.spool_bytes,
         )
-        self.fleet.restore(self.births, self.sequence)
+        self.fleet.memory.restore(self.births, self.sequence)
         self.records.restore(self.spool)
 
     def feed(self, *messages, after=0.0, commit=True):
@@ -69,7 +70,7 @@ class Kept:
             for each in decoded.memories
             if isinstance(each, BirthMemory)
         ]
-        self.records.take(decoded.gaps)
+        self.records.record(decoded.gaps)
         self.records.collect()
         if commit:
             self.commit()
@@ -77,7 +78,7 @@ class Kept:
     def commit(self):
         self.spool.write(self.records.write)
         self.records.committed()
-        self.sequence = self.fleet.sequence_state()
+        self.sequence = self.fleet.memory.sequence_state()
 
     def stop(self):
         self.records.collect(leaving=True)
@@ -329,8 +330,9 @@ def test_records_do_not_outgrow_their_bound_and_the_newest_stay(kept, monkeypatc
         kept.spool.write(
             lambda db, gap=gap: GapStore("plant-a", GIB).write_gaps(db, [gap], gap.number)
         )
-    [numbers] = kept.spool.read(
-        lambda db: db.execute("SELECT min(number), max(number), count(*) FROM gaps").fetchall()
+    [numbers] = read_from(
+        kept.spool,
+        lambda db: db.execute("SELECT min(number), max(number), count(*) FROM gaps").fetchall(),
     )
     assert numbers == (16, 25, 10)
 
@@ -341,7 +343,7 @@ def taken(kept):
         "SELECT (page_count - freelist_count) * page_size "
         "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
     )
-    return kept.spool.read(lambda db: db.execute(query).fetchone())[0]
+    return read_from(kept.spool, lambda db: db.execute(query).fetchone())[0]
 
 
 def test_many_nodes_with_long_names_take_their_part_of_a_small_spool_and_no_more(tmp_path):
@@ -357,7 +359,7 @@ def test_many_nodes_with_long_names_take_their_part_of_a_small_spool_and_no_more
 
         def write(db, hour=hour, gaps=gaps, names=names, start=start):
             store.write_sums(db, hour, {})
-            store.write_heard(db, dict.fromkeys(names, (ARRIVED + start, 0)))
+            store.write_heard(db, dict.fromkeys(names, LastHeard(ARRIVED + start, 0)))
             store.write_gaps(db, gaps, start + 500)
             if store.has_grown:
                 store.trim(db, HOUR)
@@ -365,7 +367,10 @@ def test_many_nodes_with_long_names_take_their_part_of_a_small_spool_and_no_more
         kept.spool.write(write)
         assert taken(kept) < 3 << 20
     newest = "SELECT max(number), (SELECT max(last_us) FROM edge_nodes) FROM gaps"
-    assert kept.spool.read(lambda db: db.execute(newest).fetchone()) == (10_000, ARRIVED + 9_500)
+    assert read_from(kept.spool, lambda db: db.execute(newest).fetchone()) == (
+        10_000,
+        ARRIVED + 9_500,
+    )
     kept.spool.close()
 
 
@@ -376,7 +381,7 @@ def sums_at(kept, *hours, node="Edge"):
 
 def hours(kept):
     query = "SELECT DISTINCT hour FROM completeness ORDER BY hour"
-    return [hour for (hour,) in kept.spool.read(lambda db: db.execute(query).fetchall())]
+    return [hour for (hour,) in read_from(kept.spool, lambda db: db.execute(query).fetchall())]
 
 
 def test_accounts_are_kept_for_31_days(kept):
@@ -397,11 +402,11 @@ def test_nodes_that_are_long_gone_are_forgotten_with_their_accounts(kept, monkey
     kept.feed(birth())
     kept.spool.write(lambda db: GapStore("plant-a", GIB).trim(db, HOUR + 745))
     count = "SELECT count(*) FROM edge_nodes"
-    assert kept.spool.read(lambda db: db.execute(count).fetchone()) == (0,)
+    assert read_from(kept.spool, lambda db: db.execute(count).fetchone()) == (0,)
     monkeypatch.setattr(gap_store, "MOST_NODES", 1)
     kept.records._trim_due = 0.0
     kept.feed(*(message("NBIRTH", tag("Ramp", 0), node=name) for name in "ABC"), after=1.0)
-    assert kept.spool.read(lambda db: db.execute(count).fetchone()) == (1,)
+    assert read_from(kept.spool, lambda db: db.execute(count).fetchone()) == (1,)
 
 
 def test_a_node_whose_id_was_forgotten_gets_another(kept):
@@ -413,14 +418,14 @@ def test_a_node_whose_id_was_forgotten_gets_another(kept):
 
 
 def test_what_one_server_forgets_costs_the_nodes_of_another_no_later_account(kept, monkeypatch):
-    other = Fleet(reorder_timeout=TIMEOUT)
+    other = fleet_with(reorder_timeout=TIMEOUT)
     records = GapRecords(
         "plant-b", other, kept.totals, lambda: kept.now, lambda: ARRIVED, spool_bytes=GIB
     )
     records.restore(kept.spool)
 
     def feed(received):
-        records.take(other.feed([received], kept.now).gaps)
+        records.record(other.feed([received], kept.now).gaps)
         records.collect()
         kept.spool.write(records.write)
         records.committed()
@@ -438,7 +443,7 @@ def test_what_one_server_forgets_costs_the_nodes_of_another_no_later_account(kep
         "SELECT coalesce(sum(received), 0) FROM completeness JOIN edge_nodes USING (node_id) "
         "WHERE server = 'plant-b'"
     )
-    assert kept.spool.read(lambda db: db.execute(query).fetchone()) == (1,)
+    assert read_from(kept.spool, lambda db: db.execute(query).fetchone()) == (1,)
 
 
 def test_counts_of_very_many_nodes_are_written_less_often(kept, monkeypatch):
@@ -509,11 +514,14 @@ def test_many_new_nodes_with_long_names_in_one_commit_stay_within_their_part(tmp
         spool.write(write)
         assert spool.stats().used_bytes < small / 3  # with the log
         assert honest in ids
-        [(received,)] = spool.read(
+        [(received,)] = read_from(
+            spool,
             lambda db: db.execute(
                 "SELECT sum(received) FROM completeness WHERE node_id = ?", (ids[honest],)
-            ).fetchall()
+            ).fetchall(),
         )
         assert received == 2
-        [(newest,)] = spool.read(lambda db: db.execute("SELECT max(number) FROM gaps").fetchall())
+        [(newest,)] = read_from(
+            spool, lambda db: db.execute("SELECT max(number) FROM gaps").fetchall()
+        )
         assert newest == len(gaps)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.fleets import fleet_with
 from support.listener import TIMEOUT, birth, data
+from support.read_spool import read_from
 
 from consumer.pipeline.gaps import GapRecords, GapTotals
 from consumer.pipeline.steady_clock import SteadyClock
@@ -11,7 +13,6 @@ from consumer.spool import Spool
 from consumer.spool import gaps as gap_store
 from consumer.spool.gap_report import read_gap_report
 from consumer.spool.gaps import HOUR_US, KEPT_HOURS
-from sparkplug.host.fleet import Fleet
 
 GIB = 1 << 30
 HOUR = 3_600.0
@@ -53,8 +54,8 @@ class Plant:
 
     def start(self):
         self.spool = Spool.open(self.path, reserve_bytes=0, clock=lambda: 0.0)
-        self.fleet = Fleet(reorder_timeout=TIMEOUT)
-        self.fleet.restore([], b"")
+        self.fleet = fleet_with(reorder_timeout=TIMEOUT)
+        self.fleet.memory.restore([], b"")
         self.records = GapRecords(
             "plant-a",
             self.fleet,
@@ -101,7 +102,7 @@ class Plant:
         self._take(self.fleet.feed([arrived], self.machine.passed))
 
     def _take(self, decoded):
-        self.records.take(decoded.gaps)
+        self.records.record(decoded.gaps)
         self.records.collect()
         self._write()
 
@@ -120,7 +121,7 @@ class Plant:
 
     def hours(self):
         query = "SELECT DISTINCT hour FROM completeness ORDER BY hour"
-        return [hour for (hour,) in self.spool.read(lambda db: db.execute(query).fetchall())]
+        return [hour for (hour,) in read_from(self.spool, lambda db: db.execute(query).fetchall())]
 
     def present_hour(self):
         return self.machine.wall_us() // HOUR_US
@@ -204,7 +205,7 @@ def test_what_was_written_by_a_clock_ahead_is_in_the_report_and_gets_its_date(pl
     assert max(plant.hours()) <= plant.present_hour()
     assert max(gap.found_us for gap in plant.report().listed) <= machine.wall_us()
     newest = "SELECT max(last_us) FROM edge_nodes"
-    assert plant.spool.read(lambda db: db.execute(newest).fetchone())[0] <= machine.wall_us()
+    assert read_from(plant.spool, lambda db: db.execute(newest).fetchone())[0] <= machine.wall_us()
 
 
 @pytest.mark.parametrize("jump", JUMPS)

@@ -18,8 +18,9 @@ from support.unconnected import unconnected
 
 from consumer.broker.inbox import InboxBatch
 from consumer.errors import SpoolFull
-from consumer.pipeline import commits
+from consumer.pipeline import Outcome, Post, commits
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
+from consumer.rows import read_body
 from sparkplug.messages import Message, MessageBatch
 
 TAGS = 60
@@ -118,6 +119,25 @@ def test_between_the_pieces_of_a_giant_the_data_of_others_goes_on(consumer):
     assert [row.metric_name for row in of_node(rows[before:], "Giant")] == NAMES
     assert consumer.balance().balanced
     assert consumer.balance().messages["plant"].decoded == 5
+
+
+def test_between_the_pieces_of_a_giant_posts_are_committed(consumer):
+    before = born(consumer)
+    answers = []
+
+    def post(number):
+        if number == 1:
+            body = read_body(b'[{"tagPath": "Posted", "value": 1}]', SENT * 1000)
+            consumer.posts.offer(Post("http", body, 100, answers.append))
+
+    with after_each_commit(consumer, post):
+        hear(consumer, giant(1))
+    rows = rows_of(consumer)
+    assert answers == [Outcome.COMMITTED]
+    assert numbered(rows)
+    names = [row.metric_name for row in rows[before:]]
+    assert 0 < names.index("Posted") < TAGS // 2
+    assert consumer.balance().balanced
 
 
 def test_others_of_the_same_batch_do_not_wait_for_a_giant_either(consumer):
@@ -226,7 +246,7 @@ def test_who_is_killed_within_a_giant_knows_what_came_of_others_and_nothing_of_i
 
 def test_births_of_others_do_not_rename_the_tags_of_a_giant_on_its_way(consumer, monkeypatch):
     for slack in ("_SLACK", "_SLACK_CHARACTERS"):
-        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+        monkeypatch.setattr(f"sparkplug.host.declared_tags.{slack}", 0)
     hear(consumer, birth("Small", names=["Ramp"] + [f"Old {n}" for n in range(20)]), birth())
     before = len(rows_of(consumer))
 
@@ -288,7 +308,7 @@ def test_a_giant_that_finds_no_room_is_dropped_from_there_on(tmp_path, failing_a
         found = balance(consumer)
         assert found.balanced
         assert found.rows[MAIN].dropped == {"spool_full": TAGS + 1 - landed}
-        assert consumer.spool.get_state(ARRIVAL_KEY) == consumer.commits.next_arrival
+        assert consumer.spool.state.get(ARRIVAL_KEY) == consumer.commits.next_arrival
 
 
 def streams():
@@ -391,13 +411,13 @@ def test_what_waited_for_a_giant_birth_waits_again_if_it_is_killed_within_it(tmp
             shutil.copytree(tmp_path, tmp_path / "killed", ignore=lambda *_: {"killed"})
 
     with consuming(tmp_path) as again:
-        assert again.sources[0].fleet.held_messages == 2
+        assert again.sources[0].fleet.gauges.held_messages == 2
         with after_each_commit(again, talk):
             hear(again, birth("Late"))
-        assert again.sources[0].fleet.held_messages == 0
+        assert again.sources[0].fleet.gauges.held_messages == 0
         assert len(of_node(rows_of(again), "Late")) == TAGS + 2
     with consuming(tmp_path / "killed") as killed:
-        assert killed.sources[0].fleet.held_messages == 2
+        assert killed.sources[0].fleet.gauges.held_messages == 2
         assert balance(killed).balanced
         hear(killed, birth("Late"))
         values = [
@@ -481,7 +501,7 @@ def test_giants_that_keep_coming_leave_time_for_all_else(consumer, monkeypatch):
 
 def test_births_that_are_giants_let_tags_be_forgotten(consumer, monkeypatch):
     for slack in ("_SLACK", "_SLACK_CHARACTERS"):
-        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+        monkeypatch.setattr(f"sparkplug.host.declared_tags.{slack}", 0)
     left = [
         birth(sent=SENT + number, names=[f"{number:02}{n:04}{'x' * 1000}" for n in range(TAGS)])
         for number in range(10)
@@ -512,7 +532,7 @@ def test_what_others_had_waiting_is_booked_once_if_a_giant_is_killed_behind_it(t
     with consuming(tmp_path) as again, after_each_commit(again, talk):
         hear(again, giant(1))
     with consuming(tmp_path / "killed") as killed:
-        assert killed.sources[0].fleet.held_messages == 0
+        assert killed.sources[0].fleet.gauges.held_messages == 0
         found = balance(killed)
         assert found.balanced
         assert found.messages["plant"].received == 5

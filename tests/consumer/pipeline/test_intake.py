@@ -89,8 +89,7 @@ def test_holes_of_nodes_that_the_configured_filters_show_in_part_are_read_over(
 class Kept(dict):
     """What a connection remembers."""
 
-    get_state = dict.get
-    set_state = dict.__setitem__
+    set = dict.__setitem__
 
 
 def test_another_host_of_this_id_is_an_event_of_its_server(configuration, shelf, courier):

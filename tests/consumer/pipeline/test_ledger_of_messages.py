@@ -11,14 +11,15 @@ from oracle.features import ALL_FEATURES, WELL_MEANT
 from oracle.messages import arrival, metric
 from oracle.network import Batch
 from oracle.strategies import fleets, random_fleet, some_of
+from support.fleets import fleet_with
 from support.generated import examples, seeds
 
 from consumer.spool import layout
+from consumer.spool.accounts import LOST_WHEN_KILLED
 from consumer.spool.balance import MessageBalance, read_balance
 from consumer.spool.dead_letters import RETRIABLE_MESSAGES
 from consumer.spool.fleet import FleetStore
-from consumer.spool.ledger import LOST_WHEN_KILLED, Ledger
-from sparkplug.host.fleet import Fleet
+from consumer.spool.ledger import Ledger
 from sparkplug.host.nodes.holding import HoldLimits
 from sparkplug.host.screening import FleetLimits
 from sparkplug.messages import Message
@@ -40,34 +41,34 @@ class Books:
         self.start(0.0)
 
     def start(self, now: float) -> None:
-        self.fleet = Fleet(**self.options)
+        self.fleet = fleet_with(**self.options)
         self.ledger = Ledger()
         births = list(FleetStore(SERVER, GIB).births.read(self.disk))
         held = FleetStore(SERVER, GIB).take_held(self.disk)
-        slots = self.fleet.restore(births, self.sequence_state, held, now)
+        slots = self.fleet.memory.restore(births, self.sequence_state, held, now)
         FleetStore(SERVER, GIB).births.write_slots(self.disk, slots, GIB)
-        self.ledger.restored(self.disk, SERVER, self.fleet.held_whole)
+        self.ledger.restored(self.disk, SERVER, self.fleet.gauges.held_whole)
         self.look()
 
     def commit(self, decoded, held=None) -> None:
-        self.ledger.messages(SERVER, decoded, self.fleet.held_whole)
+        self.ledger.messages(SERVER, decoded, self.fleet.gauges.held_whole)
         self.disk.execute("BEGIN")
         FleetStore(SERVER, GIB).births.write(self.disk, decoded.memories, GIB)
-        FleetStore(SERVER, GIB).forget_held(self.disk, self.fleet.no_longer_held())
+        FleetStore(SERVER, GIB).forget_held(self.disk, self.fleet.memory.no_longer_held())
         FleetStore(SERVER, GIB).write_dead(self.disk, decoded.quarantined + decoded.expired, GIB)
         if held is not None:
             FleetStore(SERVER, GIB).write_held(self.disk, held, GIB)
         self.ledger.write(self.disk)
         self.disk.execute("COMMIT")
         self.ledger.committed()
-        self.sequence_state = self.fleet.sequence_state()
+        self.sequence_state = self.fleet.memory.sequence_state()
         self.look()
 
     def look(self) -> None:
         balance = read_balance(self.disk)
         assert balance.balanced, balance.lines()
         assert self.messages.received == self.received
-        assert self.messages.held == self.fleet.held_whole
+        assert self.messages.held == self.fleet.gauges.held_whole
 
     @property
     def messages(self):
@@ -87,10 +88,10 @@ class Books:
 
     def restart(self, now: float) -> None:
         decoded = self.fleet.flush(now)
-        self.commit(decoded, self.fleet.held())
-        waiting = self.fleet.held_whole
+        self.commit(decoded, self.fleet.memory.held())
+        waiting = self.fleet.gauges.held_whole
         self.start(now)
-        assert self.fleet.held_whole == waiting
+        assert self.fleet.gauges.held_whole == waiting
         assert LOST_WHEN_KILLED not in self.messages.discarded or self.killed
 
     killed = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _MEBIBYTE = 1 << 20
 _PROGRAM = """
 import os, resource, sys
@@ -30,11 +32,13 @@ for number in range(int(sys.argv[2])):
     topic = f"spBv1.0/Plant/NBIRTH/N{number}"
     message = Message(topic, birth.SerializeToString(), 1_795_443_215_000_000)
     consumer.decoding._take(InboxBatch({0: MessageBatch([message])}))
-print(consumer.sources[0].fleet.node_count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+nodes = consumer.sources[0].fleet.gauges.node_count
+print(nodes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 consumer.spool.close()
 """
 
 
+@pytest.mark.long
 def test_a_start_with_many_large_births_takes_no_more_memory_than_running_did(tmp_path):
     def peak(births):
         """Nodes that are known, and the most memory that a run took, in bytes."""

@@ -7,6 +7,7 @@ import os
 
 import pytest
 from support.columnar import change, message, tag
+from support.read_spool import read_from
 from support.spooled_rows import random_rows
 from support.unconnected import configuration, unconnected
 
@@ -49,7 +50,7 @@ def take(consumer, *messages):
 
 def fill(consumer):
     """Leave no room in the spool; returns the batches that take it."""
-    schema_id = consumer.spool.add_schema(b"ballast")
+    schema_id = consumer.spool.schemas.register(b"ballast")
     batches = []
     before = -1
     while before < len(batches):
@@ -306,8 +307,8 @@ def test_metadata_of_invented_nodes_leaves_room_for_the_rows_of_others(tmp_path)
                 each["properties"] = {"keys": ["documentation"], "values": [said]}
             invented = message("NBIRTH", *tags, node=f"N{number}", timestamp=SENT)
             take(consumer, invented)
-            batches = consumer.spool.read(
-                lambda db: db.execute("SELECT batch_id FROM batches").fetchall()
+            batches = read_from(
+                consumer.spool, lambda db: db.execute("SELECT batch_id FROM batches").fetchall()
             )
             consumer.spool.trim(batch_id for (batch_id,) in batches)  # Zerobus is healthy
         assert consumer.spool.stats().fill < 0.5

@@ -71,7 +71,7 @@ class Plant:
                     np.zeros(1, dtype=np.bool_),
                 )
             )
-        self.side.take(self.tags, decoded)
+        self.side.collect(self.tags, decoded)
 
     def commit(self):
         """What is spooled for each table, as messages."""
@@ -159,10 +159,10 @@ def test_a_table_without_a_name_costs_nothing(tmp_path, tables, counts):
 def test_what_may_not_have_been_written_is_described_again_but_stays_known_as_described():
     catalogue = TagCatalogue()
     catalogue.append(MetricOwner("Plant", "Edge", None), ["A", "B"], np.zeros(2, np.uint8))
-    catalogue.description[1] = (5, 7)
-    catalogue.describe_again()
-    assert (catalogue.description[0] == 0).all()
-    assert not set(catalogue.description[1].tolist()) & {0, 5, 7}
+    catalogue.states.description[1] = (5, 7)
+    catalogue.states.describe_again()
+    assert (catalogue.states.description[0] == 0).all()
+    assert not set(catalogue.states.description[1].tolist()) & {0, 5, 7}
 
 
 def test_an_event_that_cannot_be_written_costs_nothing_but_events(plant, caplog):

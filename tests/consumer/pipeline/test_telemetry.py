@@ -12,7 +12,7 @@ from support.clock import Clock
 from consumer.pipeline.telemetry import Telemetry
 from sparkplug.messages import Reason
 
-LOGGER = "consumer.pipeline.telemetry"
+LOGGER = "consumer.pipeline.remarks"
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_rebirths_drops_and_commits_are_counted(telemetry):
 
 
 def test_reasons_of_a_batch_are_counted_by_name(telemetry):
-    telemetry.add_reasons(Counter({Reason.BAD_TOPIC: 3, Reason.COMMAND: 1}), "a", {})
-    telemetry.add_reason("spool_full", 7, "a")
-    telemetry.add_reasons(Counter({Reason.BAD_TOPIC: 2}), "b", {})
+    telemetry.remarks.note_all(Counter({Reason.BAD_TOPIC: 3, Reason.COMMAND: 1}), "a", {})
+    telemetry.remarks.note("spool_full", 7, "a")
+    telemetry.remarks.note_all(Counter({Reason.BAD_TOPIC: 2}), "b", {})
     assert telemetry.reasons == {"bad_topic": 5, "command": 1, "spool_full": 7}
     assert sample(telemetry, "remarks_total", reason="bad_topic") == 5
     assert sample(telemetry, "remarks_total", reason="command") == 1
@@ -110,7 +110,7 @@ def test_two_consumers_in_one_process_count_for_themselves(clock):
 def test_threads_may_count_at_the_same_time(telemetry):
     def count():
         for _ in range(2000):
-            telemetry.add_reason("command", 1, "a")
+            telemetry.remarks.note("command", 1, "a")
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -139,18 +139,18 @@ def test_every_name_follows_the_naming_rule(telemetry):
 
 def test_a_reason_is_logged_with_count_server_and_example(telemetry, lines):
     counts = Counter({Reason.BAD_PAYLOAD: 3})
-    telemetry.add_reasons(counts, "plant-a", {Reason.BAD_PAYLOAD: "spBv1.0/G/NDATA/E"})
+    telemetry.remarks.note_all(counts, "plant-a", {Reason.BAD_PAYLOAD: "spBv1.0/G/NDATA/E"})
     assert lines() == ["bad_payload: 3 from plant-a, for example on spBv1.0/G/NDATA/E"]
 
 
 def test_an_example_belongs_to_its_reason(telemetry, lines):
     counts = Counter({Reason.BAD_TOPIC: 1, Reason.BAD_PAYLOAD: 1})
-    telemetry.add_reasons(counts, "a", {Reason.BAD_TOPIC: "plant/x"})
+    telemetry.remarks.note_all(counts, "a", {Reason.BAD_TOPIC: "plant/x"})
     assert lines() == ["bad_topic: 1 from a, for example on plant/x", "bad_payload: 1 from a"]
 
 
 def test_records_carry_their_parts_for_the_json_log(telemetry, caplog):
-    telemetry.add_reason("bad_topic", 3, "plant-a")
+    telemetry.remarks.note("bad_topic", 3, "plant-a")
     (record,) = caplog.records
     assert (record.levelname, record.reason, record.count, record.server) == (
         "WARNING",
@@ -162,44 +162,44 @@ def test_records_carry_their_parts_for_the_json_log(telemetry, caplog):
 
 def test_a_reason_is_logged_once_in_ten_seconds_with_all_that_was_counted(telemetry, clock, lines):
     for _ in range(100):
-        telemetry.add_reason("bad_topic", 2, "a")
+        telemetry.remarks.note("bad_topic", 2, "a")
         clock.now += 0.099
     assert lines() == ["bad_topic: 2 from a"]
     clock.now = 1010.0
-    telemetry.add_reason("bad_topic", 2, "a")
+    telemetry.remarks.note("bad_topic", 2, "a")
     assert lines()[1:] == ["bad_topic: 200 from a"]
     clock.now += 10.0
-    telemetry.add_reason("bad_topic", 1, "a")
+    telemetry.remarks.note("bad_topic", 1, "a")
     assert lines()[2:] == ["bad_topic: 1 from a"]
 
 
 def test_what_was_put_off_is_logged_though_nothing_more_occurs(telemetry, clock, lines):
-    telemetry.add_reason("bad_topic", 1, "a", "plant/x")
-    telemetry.add_reason("bad_topic", 4, "a", "plant/y")
-    telemetry.add_reason("bad_topic", 3, "a")
-    telemetry.tell()
+    telemetry.remarks.note("bad_topic", 1, "a", "plant/x")
+    telemetry.remarks.note("bad_topic", 4, "a", "plant/y")
+    telemetry.remarks.note("bad_topic", 3, "a")
+    telemetry.remarks.tell()
     clock.now += 10.0
-    telemetry.tell()
-    telemetry.tell()
+    telemetry.remarks.tell()
+    telemetry.remarks.tell()
     assert lines()[1:] == ["bad_topic: 7 from a, for example on plant/y"]
 
 
 def test_a_reason_of_one_server_does_not_silence_that_of_another(telemetry, lines):
-    telemetry.add_reason("bad_topic", 1, "a")
-    telemetry.add_reason("bad_topic", 2, "b")
+    telemetry.remarks.note("bad_topic", 1, "a")
+    telemetry.remarks.note("bad_topic", 2, "b")
     assert lines() == ["bad_topic: 1 from a", "bad_topic: 2 from b"]
 
 
 def test_at_the_end_all_that_was_put_off_is_logged(telemetry, lines):
     for count in (1, 2):
-        telemetry.add_reason("bad_topic", count, "a")
-    telemetry.tell(at_once=True)
+        telemetry.remarks.note("bad_topic", count, "a")
+    telemetry.remarks.tell(at_once=True)
     assert lines() == ["bad_topic: 1 from a", "bad_topic: 2 from a"]
 
 
 def test_reasons_do_not_silence_each_other(telemetry, lines):
-    telemetry.add_reason("bad_topic", 1, "a")
-    telemetry.add_reason("bad_payload", 1, "a")
+    telemetry.remarks.note("bad_topic", 1, "a")
+    telemetry.remarks.note("bad_payload", 1, "a")
     assert lines() == ["bad_topic: 1 from a", "bad_payload: 1 from a"]
 
 
@@ -208,12 +208,12 @@ EXPECTED = {"certificate", "command", "host_state", "repeated_birth_value", "ret
 
 @pytest.mark.parametrize("reason", sorted(EXPECTED))
 def test_ordinary_traffic_is_counted_without_a_word(telemetry, lines, reason):
-    telemetry.add_reasons(Counter({reason: 1000}), "a", {})
+    telemetry.remarks.note_all(Counter({reason: 1000}), "a", {})
     assert lines() == []
     assert telemetry.reasons == {str(reason): 1000}
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - EXPECTED))
 def test_everything_else_is_logged(telemetry, lines, reason):
-    telemetry.add_reasons(Counter({reason: 1}), "a", {})
+    telemetry.remarks.note_all(Counter({reason: 1}), "a", {})
     assert lines() == [f"{reason}: 1 from a"]

@@ -64,7 +64,7 @@ def test_while_there_is_no_connection_nobody_is_asked(tmp_path):
         shelf.put(BIRTH)
         courier.connected.clear()
         shelf.lose(ARRIVED)
-        wait_until(lambda: running.sources[0].fleet.unheard_nodes == 1)
+        wait_until(lambda: running.sources[0].fleet.gauges.unheard_nodes == 1)
         taken = running.telemetry.totals["messages_received"]
         shelf.put(message("NBIRTH", tag("Ramp", 0), node="Other"))
         wait_until(lambda: running.telemetry.totals["messages_received"] > taken)
@@ -112,10 +112,10 @@ def test_that_a_node_answers_is_kept_in_the_spool(tmp_path):
         wait_until(lambda: courier.asked == [("Plant", "Edge")])
         shelf.put(BIRTH)
         key = running.sources[0].store.conduct_key()
-        wait_until(lambda: running.spool.get_state(key)[:1] == b"\x01")
-        known = running.spool.get_state(key)
+        wait_until(lambda: running.spool.state.get(key)[:1] == b"\x01")
+        known = running.spool.state.get(key)
     with consuming(tmp_path) as (running, _, _):
-        assert running.sources[0].fleet.conduct_state() == known
+        assert running.sources[0].fleet.memory.conduct_state() == known
 
 
 @pytest.mark.parametrize("mode", ["active", "passive"])
@@ -123,7 +123,7 @@ def test_without_a_time_nobody_is_asked_nor_silent(tmp_path, mode):
     with consuming(tmp_path, unheard="0s", mode=mode) as (running, shelf, courier):
         shelf.put(BIRTH)
         shelf.lose(ARRIVED)
-        wait_until(lambda: running.sources[0].fleet.unheard_nodes == 1)
+        wait_until(lambda: running.sources[0].fleet.gauges.unheard_nodes == 1)
         shelf.put(change_of(1))
         wait_until(lambda: running.spooled_rows == 2)
         assert courier.asked == []

@@ -32,7 +32,7 @@ class Plant:
         site = "plant" if servers > 1 else ""
         self.servers = [Server(site=site, **options) for _ in range(servers)]
         for each in self.servers:
-            each.fleet.liveness.peers = tuple(
+            each.fleet.liveness.join(
                 other.fleet.liveness for other in self.servers if other is not each
             )
         self.ahead_us = ahead_us
@@ -78,10 +78,10 @@ class Plant:
         rows, fleet = [], self.servers[server].fleet
         for _ in range(int(seconds / step)):
             self.wait(int(step * SECOND_US))
-            fleet.listening(self.now_us)
+            fleet.absence.listening(self.now_us)
             rows += self._take(self.servers[server].tick(self.seconds))
             for group_id, edge_node_id, _ in self.servers[server].rebirths:
-                fleet.asked(group_id, edge_node_id)
+                fleet.absence.asked(group_id, edge_node_id)
             self.servers[server].rebirths = []
         return rows
 

@@ -23,7 +23,7 @@ from support.services import (
 )
 
 from consumer.errors import ConfigurationError
-from consumer.simulator import Gateways, node
+from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published, node
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
 from sparkplug.host.commands import rebirth_command
 from sparkplug.state_message import State, encode, state_topic
@@ -73,14 +73,18 @@ def values_per_tag(oracle):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"aliases": False}, {"datatype_in_data": True, "edge_nodes": 2}],
+    [
+        {},
+        {"options": EdgeNodeOptions(aliases=False)},
+        {"options": EdgeNodeOptions(datatype_in_data=True), "edge_nodes": 2},
+    ],
     ids=["aliases", "names", "datatypes and two edge nodes"],
 )
 def test_the_ledger_knows_the_event_id_of_every_row_that_comes_of_what_was_published(
     server, options
 ):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 2, 1500, 7, **options)
+        fleet = Gateways(MqttTarget(server.url), 2, 1500, 7, **options, ledger=Published())
         with running(fleet):
             wait_until(lambda: fleet.published > 3000, what="3000 values")
         listener.wait_for("NDEATH", len(fleet.gateways))
@@ -105,7 +109,7 @@ def test_the_ledger_knows_the_event_id_of_every_row_that_comes_of_what_was_publi
 
 def test_two_values_of_a_tag_never_have_the_same_time(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 1, 5000, 3)
+        fleet = Gateways(MqttTarget(server.url), 1, 5000, 3, ledger=Published())
         with running(fleet):
             wait_until(lambda: fleet.published > 5000, what="5000 values")
         listener.wait_for("NDEATH")
@@ -119,7 +123,7 @@ def test_two_values_of_a_tag_never_have_the_same_time(server):
 
 def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 1, 0, 1)
+        fleet = Gateways(MqttTarget(server.url), 1, 0, 1, ledger=Published())
         with running(fleet):
             fleet.pause()
             wait_until(lambda: fleet.quiet, what="all of the births")
@@ -144,7 +148,7 @@ def test_a_rebirth_repeats_the_same_observations_and_bdseq(server):
 
 def test_births_show_the_tags_an_ignition_gateway_has(server):
     with listening(server) as listener:
-        with running(Gateways(server.url, 1, 0, 1)):
+        with running(Gateways(MqttTarget(server.url), 1, 0, 1, ledger=Published())):
             listener.wait_for("DBIRTH", 2)
         names = {
             (row["device_id"], row["metric_name"]): row["data_type"]
@@ -160,7 +164,7 @@ def test_births_show_the_tags_an_ignition_gateway_has(server):
 
 def test_stopping_publishes_ndeath_with_the_bdseq_of_the_birth_and_no_will(server):
     with listening(server) as listener:
-        with running(Gateways(server.url, 2, 100, 1)):
+        with running(Gateways(MqttTarget(server.url), 2, 100, 1, ledger=Published())):
             pass
         listener.wait_for("NDEATH", 2)
         wait_until(lambda: "disconnected" in server.log(), what="the DISCONNECT")
@@ -177,7 +181,7 @@ def test_stopping_publishes_ndeath_with_the_bdseq_of_the_birth_and_no_will(serve
 
 def test_a_broken_connection_gives_the_will_and_births_with_the_next_bdseq(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 1, 500, 1)
+        fleet = Gateways(MqttTarget(server.url), 1, 500, 1, ledger=Published())
         with running(fleet):
             listener.wait_for("DDATA", 2)
             first = fleet.ledger.births
@@ -203,7 +207,14 @@ def test_a_broken_connection_gives_the_will_and_births_with_the_next_bdseq(serve
 
 def test_a_primary_host_that_goes_offline_loses_nothing(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 2, 500, 5, primary_host_id="historian")
+        fleet = Gateways(
+            MqttTarget(server.url),
+            2,
+            500,
+            5,
+            options=EdgeNodeOptions(primary_host_id="historian"),
+            ledger=Published(),
+        )
         with running(fleet, online=False):
             wait_until(lambda: fleet.connected == 2, what="connections")
             assert fleet.online == 0
@@ -236,7 +247,12 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_with_a_rolling_histo
     with listening(server) as listener:
         # The fleet waits for the host, so that the listener is there before the births.
         fleet = Gateways(
-            server.url, 1, 500, 5, primary_host_id="historian", rolling_history_ms=60_000
+            MqttTarget(server.url),
+            1,
+            500,
+            5,
+            options=EdgeNodeOptions(primary_host_id="historian", rolling_history_ms=60_000),
+            ledger=Published(),
         )
         with running(fleet, online=False):
             listener.publish(HOST, encode(State(True, 1_000)), retain=True)
@@ -259,7 +275,7 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_with_a_rolling_histo
 
 def test_a_write_is_answered_and_in_the_ledger(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 1, 0, 1)
+        fleet = Gateways(MqttTarget(server.url), 1, 0, 1, ledger=Published())
         with running(fleet):
             wait_until(lambda: fleet.published, what="births")
             command = peer.DCmd(
@@ -287,7 +303,7 @@ def test_a_write_is_answered_and_in_the_ledger(server):
 
 def test_the_ledger_misses_what_did_not_land(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 1, 500, 1)
+        fleet = Gateways(MqttTarget(server.url), 1, 500, 1, ledger=Published())
         with running(fleet):
             listener.wait_for("DDATA", 2)
     ledger = fleet.ledger
@@ -301,7 +317,7 @@ def test_the_ledger_misses_what_did_not_land(server):
 
 def test_a_pause_publishes_nothing_once_it_is_quiet_and_keeps_the_connection(server):
     with listening(server) as listener:
-        fleet = Gateways(server.url, 1, 1000, 1)
+        fleet = Gateways(MqttTarget(server.url), 1, 1000, 1, ledger=Published())
         with running(fleet):
             wait_until(lambda: fleet.published > 500, what="500 values")
             assert not fleet.quiet
@@ -319,7 +335,7 @@ def test_a_pause_publishes_nothing_once_it_is_quiet_and_keeps_the_connection(ser
 
 
 def test_gateways_without_a_server_are_quiet_once_their_changes_are_stored():
-    fleet = Gateways(f"mqtt://127.0.0.1:{free_port()}", 2, 1000, 1)
+    fleet = Gateways(MqttTarget(f"mqtt://127.0.0.1:{free_port()}"), 2, 1000, 1, ledger=Published())
     with running(fleet, online=False):
         wait_until(lambda: fleet.stored > 100, what="stored values")
         fleet.pause()
@@ -341,7 +357,14 @@ def changes_within(fleet, seconds):
 def test_without_server_changes_are_stored_and_stopping_waits_for_no_attempt(monkeypatch):
     monkeypatch.setattr(node, "_BACKOFF_FIRST", 600.0)
     monkeypatch.setattr(node, "_BACKOFF_MAX", 600.0)
-    fleet = Gateways(f"mqtt://127.0.0.1:{free_port()}", 1, 1000, 1, store_capacity=100)
+    fleet = Gateways(
+        MqttTarget(f"mqtt://127.0.0.1:{free_port()}"),
+        1,
+        1000,
+        1,
+        options=EdgeNodeOptions(store_capacity=100),
+        ledger=Published(),
+    )
     fleet.start()
     wait_until(lambda: fleet.dropped > 0, what="a full store")
     assert (fleet.published, fleet.ledger.published, fleet.stored) == (0, 0, 100)
@@ -353,9 +376,11 @@ def test_user_name_and_password_are_used(tmp_path):
     passwords.write_text(password_line("gateway", "geheim"))
     config = f"allow_anonymous false\npassword_file {passwords}"
     with mosquitto(tmp_path, config) as server:
-        with running(Gateways(server.url, 1, 0, 1, username="gateway", password="geheim")):
+        with running(
+            Gateways(MqttTarget(server.url, "gateway", "geheim"), 1, 0, 1, ledger=Published())
+        ):
             pass
-        refused = Gateways(server.url, 1, 0, 1, username="gateway", password="falsch")
+        refused = Gateways(MqttTarget(server.url, "gateway", "falsch"), 1, 0, 1, ledger=Published())
         with running(refused, online=False):
             wait_until(lambda: "not authorised" in server.log(), what="a refusal")
             assert refused.connected == refused.online == 0
@@ -371,17 +396,17 @@ def test_an_encrypted_connection_needs_a_trusted_server(tmp_path):
     with mosquitto(tmp_path, config) as server:
         url = server.url.replace("mqtt:", "mqtts:")
         trusting = ssl.create_default_context(cafile=str(authority.ca_file))
-        fleet = Gateways(url, 1, 1000, 1, tls=trusting)
+        fleet = Gateways(MqttTarget(url, tls=trusting), 1, 1000, 1, ledger=Published())
         with running(fleet):
             wait_until(lambda: fleet.published > 500, what="500 values")
-        doubting = Gateways(url, 1, 0, 1)
+        doubting = Gateways(MqttTarget(url), 1, 0, 1, ledger=Published())
         with running(doubting, online=False):
             wait_until(lambda: "unknown ca" in server.log(), what="a refused certificate")
             assert doubting.connected == doubting.published == 0
 
 
 def test_one_gateway_of_a_fleet_can_run_alone(server):
-    fleet = Gateways(server.url, 3, 0, 1, gateway_index=2, ledger=False)
+    fleet = Gateways(MqttTarget(server.url), 3, 0, 1, gateway_index=2)
     with running(fleet):
         wait_until(lambda: fleet.published, what="births")
     assert fleet.gateways == ["Plant 2/Line A"]
@@ -392,21 +417,21 @@ def test_one_gateway_of_a_fleet_can_run_alone(server):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"url": "http://127.0.0.1:1"},
-        {"url": "mqtt://"},
-        {"url": "mqtt://host:port"},
-        {"url": "mqtt://user:secret@host"},
+        {"target": MqttTarget("http://127.0.0.1:1")},
+        {"target": MqttTarget("mqtt://")},
+        {"target": MqttTarget("mqtt://host:port")},
+        {"target": MqttTarget("mqtt://user:secret@host")},
         {"gateways": 0},
         {"rate": -1},
         {"rate": float("inf")},
         {"gateway_index": 4},
         {"edge_nodes": 27},
-        {"primary_host_id": "a/b"},
+        {"options": EdgeNodeOptions(primary_host_id="a/b")},
     ],
 )
 def test_arguments_out_of_their_bounds_are_configuration_errors(arguments):
     with pytest.raises(ConfigurationError) as error:
-        Gateways(**{"url": "mqtt://127.0.0.1:1883", "gateways": 3} | arguments)
+        Gateways(**{"target": MqttTarget("mqtt://127.0.0.1:1883"), "gateways": 3} | arguments)
     assert "secret" not in str(error.value)
 
 

@@ -109,8 +109,8 @@ ENDS = {
         ),
         FailureKind.ENDED,
     ),
-    "acknowledged beyond": (lambda f: f.acknowledge_beyond(1_000), FailureKind.RETRIABLE),
-    "acknowledged nothing": (lambda f: f.empty_acks(), FailureKind.RETRIABLE),
+    "acknowledged beyond": (lambda f: f.acks.go_beyond(1_000), FailureKind.RETRIABLE),
+    "acknowledged nothing": (lambda f: f.acks.empty(), FailureKind.RETRIABLE),
 }
 
 
@@ -132,7 +132,7 @@ def test_the_end_of_a_stream_with_something_on_its_way_is_classified(server, lin
 def test_the_services_own_end_of_a_stream_is_one_in_order(server, line, rotate, acknowledged):
     getattr(server.faults, rotate)(0.05)
     if not acknowledged:
-        server.faults.drop_acks()
+        server.faults.acks.drop()
     line.open().send([event(0)])
     cause = line.refused()
     assert cause.kind is FailureKind.ENDED, str(cause)
@@ -159,7 +159,7 @@ def test_no_end_of_a_stream_that_is_being_opened_is_one_in_order(server, line, c
 
 def test_acknowledgements_that_are_repeated_end_no_stream(server, line):
     stream = line.begun()
-    server.faults.repeat_acks()
+    server.faults.acks.repeat()
     stream.send([event(1)])
     assert line.events.empty()
     server.faults.clear()
@@ -172,7 +172,7 @@ def test_acknowledgements_that_are_repeated_end_no_stream(server, line):
 
 def test_where_the_sdk_has_not_noticed_the_end_yet_it_tells_no_reason(server, line):
     # As when one half of it knows, and the other has no time: its flush waits, and then says that.
-    server.faults.drop_acks()
+    server.faults.acks.drop()
     line.open().send([event(0)])
     cause = line.stream.failure()
     assert "timed out" in str(cause)

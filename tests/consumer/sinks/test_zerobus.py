@@ -292,7 +292,7 @@ def test_an_empty_call_is_refused(line):
 
 
 def test_close_is_bounded_while_acknowledgements_never_come(server, line):
-    server.faults.drop_acks()
+    server.faults.acks.drop()
     stream = line.open()
     stream.send([event(0)])
     started = time.monotonic()

@@ -8,6 +8,7 @@ import os
 import pytest
 from support.columnar import message, tag
 from support.participants import Writes
+from support.read_spool import read_from
 from support.spooled_rows import random_rows
 
 from consumer.spool import FleetStore, Spool
@@ -51,7 +52,7 @@ def write(spool, *memories, server=SERVER):
             [
                 Writes(
                     lambda db, each=each: left.extend(
-                        store(server).births.write(db, [each], spool.room())
+                        store(server).births.write(db, [each], spool.space.room())
                     )
                 )
             ],
@@ -61,7 +62,7 @@ def write(spool, *memories, server=SERVER):
 
 
 def kept(spool, server=SERVER):
-    births = spool.read(lambda db: list(store(server).births.read(db)))
+    births = read_from(spool, lambda db: list(store(server).births.read(db)))
     return [(each.birth.edge_node_id, each.birth.device_id) for each in births]
 
 
@@ -79,7 +80,7 @@ def hear(spool, at_us, *names):
 def test_births_take_a_quarter_of_the_spool_at_most(spool):
     write(spool, *(birth(f"N{number}", 3) for number in range(40)))
     query = "SELECT sum(length(payload)) FROM births"
-    [size] = spool.read(lambda db: db.execute(query).fetchone())
+    [size] = read_from(spool, lambda db: db.execute(query).fetchone())
     assert 9 * MIB < size <= SPOOL / 4
     assert spool.stats().used_bytes < SPOOL / 2
 
@@ -135,7 +136,7 @@ def test_who_speaks_and_takes_little_is_not_pushed_out_by_invented_nodes(spool):
 
 def test_births_without_room_in_a_full_file_leave_and_the_file_stays_within_its_bound(spool):
     write(spool, birth("A", 0.1))
-    [(page_bytes,)] = spool.read(lambda db: db.execute("PRAGMA page_size").fetchall())
+    [(page_bytes,)] = read_from(spool, lambda db: db.execute("PRAGMA page_size").fetchall())
     nearly_all = SPOOL - spool.stats().used_bytes - 3 * MIB
     ballast = bytes(nearly_all // 2 - 16 * page_bytes)  # in the file and in the log
     spool.write(lambda db: db.execute("INSERT INTO state VALUES ('ballast', ?)", (ballast,)))
@@ -154,10 +155,10 @@ def test_what_births_take_is_right_after_any_sequence_of_writes(spool):
     write(spool, *(birth(f"N{number}", 3) for number in range(6)), birth("B", 0.2))
     spool.write(lambda db: store().births.write_slots(db, {("Plant", "B"): 0}, SPOOL))
     write(spool, birth("C", 1))
-    counted = spool.get_state("birth_bytes")
+    counted = spool.state.get("birth_bytes")
     spool.write(lambda db: db.execute("DELETE FROM state WHERE key = 'birth_bytes'"))
     write(spool, birth("C", 1))
-    assert spool.get_state("birth_bytes") == counted
+    assert spool.state.get("birth_bytes") == counted
 
 
 # ---------------------------------------------------------------------- over a restart
@@ -173,7 +174,7 @@ def plant(spool, count):
 
 def restart(spool, sequence):
     fleet = Fleet()
-    slots = spool.read(lambda db: fleet.restore(store().births.read(db), sequence))
+    slots = read_from(spool, lambda db: fleet.memory.restore(store().births.read(db), sequence))
     return fleet, slots
 
 
@@ -181,7 +182,7 @@ def test_nodes_keep_their_slots_so_that_a_start_writes_no_birth(spool):
     before = plant(spool, 70)
     again = before.feed([message("NBIRTH", tag("Ramp", 0), node="N3", timestamp=9)])
     spool.commit([], [Writes(lambda db: store().births.write(db, again.memories, SPOOL))])
-    _, slots = restart(spool, before.sequence_state())
+    _, slots = restart(spool, before.memory.sequence_state())
     assert slots == {("Plant", f"N{i}"): i for i in range(70)}
     db = spool._db
     written = db.total_changes
@@ -194,11 +195,11 @@ def test_the_last_node_takes_the_slot_of_one_that_left(spool):
     before = plant(spool, 9)
     before.feed([message("NDATA", tag("Ramp", 0), node="N8", seq=1)])
     spool.write(lambda db: db.execute("DELETE FROM births WHERE edge_node_id = 'N4'"))
-    fleet, slots = restart(spool, before.sequence_state())
+    fleet, slots = restart(spool, before.memory.sequence_state())
     assert slots["Plant", "N8"] == 4
     assert [slots["Plant", f"N{i}"] for i in (3, 5, 6, 7)] == [3, 5, 6, 7]
     spool.write(lambda db: store().births.write_slots(db, slots, SPOOL))
-    again, _ = restart(spool, fleet.sequence_state())
+    again, _ = restart(spool, fleet.memory.sequence_state())
     decoded = again.feed([message("NDATA", tag("Ramp", 0), node="N8", seq=2)])
     assert (len(decoded.observations[0]), decoded.rebirths) == (1, [])
 
@@ -206,10 +207,10 @@ def test_the_last_node_takes_the_slot_of_one_that_left(spool):
 def test_a_node_whose_birth_left_is_asked_when_it_speaks(spool):
     before = plant(spool, 2)
     spool.write(lambda db: db.execute("DELETE FROM births WHERE edge_node_id = 'N0'"))
-    fleet, _ = restart(spool, before.sequence_state())
+    fleet, _ = restart(spool, before.memory.sequence_state())
     decoded = fleet.feed([message("NDATA", tag("Ramp", 0), node=f"N{i}", seq=1) for i in range(2)])
     assert [each.edge_node_id for each in decoded.rebirths] == ["N0"]
-    assert fleet.held_messages == 1
+    assert fleet.gauges.held_messages == 1
 
 
 def test_births_are_read_back_a_few_at_a_time(spool):
@@ -245,7 +246,7 @@ def test_births_are_read_back_a_few_at_a_time(spool):
 
     most = []
     fleet = Fleet()
-    spool.read(lambda db: fleet.restore(watched(store().births.read(db)), b""))
+    read_from(spool, lambda db: fleet.memory.restore(watched(store().births.read(db)), b""))
     assert len(most) == 5
     assert max(most) <= 3
 
@@ -269,13 +270,13 @@ def test_of_messages_that_wait_over_a_restart_the_latest_are_kept_within_their_p
             ("messages/plant-a",) * 2,
         )
     )
-    lost = spool.write(lambda db: store().write_held(db, held, spool.room()))
-    again = spool.read(store().take_held)
+    lost = spool.write(lambda db: store().write_held(db, held, spool.space.room()))
+    again = read_from(spool, store().take_held)
     assert (lost, [each.message.received_us for each in again]) == (13, list(range(13, 20)))
-    accounts = spool.read(lambda db: dict(db.execute("SELECT account, amount FROM ledger")))
+    accounts = read_from(spool, lambda db: dict(db.execute("SELECT account, amount FROM ledger")))
     assert accounts == {"received": 20, "held": 7, "discarded:spool_full": 13}
     assert spool.write(lambda db: store().write_held(db, held, 0)) == 20
-    assert spool.read(store().take_held) == []
+    assert read_from(spool, store().take_held) == []
 
 
 def test_messages_that_cannot_be_read_are_counted_rather_than_kept_beyond_the_bound(spool):
@@ -283,13 +284,13 @@ def test_messages_that_cannot_be_read_are_counted_rather_than_kept_beyond_the_bo
     assert spool.write(lambda db: store().write_dead(db, dead, 5 * MIB)) == 1
     assert spool.write(lambda db: store().write_dead(db, dead, 0)) == 3
     query = "SELECT count(*) FROM dead_messages"
-    assert spool.read(lambda db: db.execute(query).fetchone()) == (2,)
+    assert read_from(spool, lambda db: db.execute(query).fetchone()) == (2,)
 
 
 def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_path):
     small = 16 * MIB
     with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
-        schema_id = spool.add_schema(b"ballast")
+        schema_id = spool.schemas.register(b"ballast")
         for number in range(9):
             spool.append("main.ot.b", random_rows(1, MIB, number), schema_id=schema_id)
         stores = [FleetStore(f"plant-{number}", small) for number in range(4)]
@@ -297,8 +298,8 @@ def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_pat
 
         def write(db):
             for number, each in enumerate(stores):
-                each.births.write(db, [birth(f"N{number}", 0.9)], spool.room())
-                each.write_dead(db, dead * 3, spool.room())
+                each.births.write(db, [birth(f"N{number}", 0.9)], spool.space.room())
+                each.write_dead(db, dead * 3, spool.space.room())
 
         spool.commit([], [Writes(write)])
         assert spool.stats().used_bytes <= small

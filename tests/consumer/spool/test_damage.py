@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.generated import seeds
+from support.read_spool import read_from
 from support.spooled_rows import TABLE, random_rows, rows_of, texts_in
 
 from consumer.errors import SpoolDamaged, SpoolError
@@ -31,12 +32,12 @@ def opened(path, **options):
 def fill(path, batches=60):
     """Batches that take a page or two each; returns their rows by batch id."""
     with opened(path) as spool:
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         written = {}
         for seed in range(batches):
             rows = random_rows(1 + seed % 5, 5_000, seed)
             written[spool.append(TABLE, rows, schema_id=schema_id).batch_id] = rows
-        spool.set_state("next_arrival_number", 4711)
+        spool.state.set("next_arrival_number", 4711)
         return written
 
 
@@ -88,7 +89,7 @@ def test_a_lost_page_of_batches_costs_what_is_on_it_and_is_told_to_the_row(path,
     with opened(path) as spool:
         salvage = spool.salvage
         kept = content(spool)
-        assert spool.get_state("next_arrival_number") == 4711
+        assert spool.state.get("next_arrival_number") == 4711
     [aside] = damaged_files(path)
     assert aside.read_bytes()[PAGE_BYTES:] == damaged
     assert salvage.kept_as == aside
@@ -125,7 +126,7 @@ def test_rows_of_a_batch_that_are_not_what_was_written_are_set_aside_by_the_salv
         assert spool.stats().dead_letters == spool.salvage.rows_set_aside
         kept = content(spool)
         assert len(kept) == len(written) - 1
-        assert spool.get_state("next_arrival_number") is None
+        assert spool.state.get("next_arrival_number") is None
 
 
 def test_damage_that_shows_later_is_remembered_and_the_next_start_saves_the_rest(path):
@@ -136,9 +137,9 @@ def test_damage_that_shows_later_is_remembered_and_the_next_start_saves_the_rest
         spool._db.execute("PRAGMA shrink_memory")  # SQLite has read that page before
         with pytest.raises(SpoolDamaged, match="start again"):
             spool.batches_after(0, 1 << 30, table=TABLE)
-        assert isinstance(spool.damage, SpoolDamaged)
+        assert isinstance(spool.health.damage, SpoolDamaged)
     with opened(path) as spool:
-        assert spool.damage is None
+        assert spool.health.damage is None
         assert spool.salvage.lost["batches"] > 0
         kept = content(spool)
         assert len(kept) + spool.salvage.lost["batches"] == len(written)
@@ -200,12 +201,12 @@ def test_a_batch_whose_schema_is_lost_is_sent_only_if_the_schema_is_known_anyway
         rows = sum(map(len, written.values()))
         if known:
             assert content(spool) == as_lists(written)
-            assert spool.schema(schema_id_of(DESCRIPTOR)) == DESCRIPTOR
+            assert spool.schemas.descriptor(schema_id_of(DESCRIPTOR)) == DESCRIPTOR
         else:
             assert content(spool) == {}
             assert spool.salvage.rows_set_aside == rows == spool.stats().dead_letters
-            [(error,)] = spool.read(
-                lambda db: db.execute("SELECT DISTINCT error FROM dead_letters")
+            [(error,)] = read_from(
+                spool, lambda db: db.execute("SELECT DISTINCT error FROM dead_letters")
             )
             assert "its schema" in error
 
@@ -219,7 +220,7 @@ def test_a_file_whose_head_is_gone_is_set_aside_if_it_was_a_spool(path):
     with opened(path) as spool:
         assert spool.salvage.uncertain >= {"batches", "state"}
         assert content(spool) == {}
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         spool.append(TABLE, rows_of("new"), schema_id=schema_id)
         assert texts_in(spool) == ["new"]
 
@@ -247,7 +248,7 @@ def test_damaged_files_do_not_pile_up(path):
 
 def test_an_exchange_of_files_that_was_interrupted_is_finished_by_the_next_start(path):
     with opened(path) as spool:
-        schema_id = spool.add_schema(DESCRIPTOR)
+        schema_id = spool.schemas.register(DESCRIPTOR)
         spool.append(TABLE, rows_of("saved"), schema_id=schema_id)
     path.rename(path.with_name("spool.db.salvaged-20260101T000000Z"))
     path.write_bytes(b"damaged")
@@ -271,8 +272,8 @@ def test_whatever_page_is_damaged_nothing_false_is_sent_and_what_is_missing_is_t
         with contextlib.suppress(SpoolDamaged), opened(path) as spool:
             salvage = salvage or spool.salvage
             seen = content(spool)
-            letters = spool.read(
-                lambda db: db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
+            letters = read_from(
+                spool, lambda db: db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
             )
             break
     assert seen.items() <= written.items()

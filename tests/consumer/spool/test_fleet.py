@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 from support.participants import Writes
+from support.read_spool import read_from
 from support.spooled_rows import random_rows
 
 from consumer.spool import Spool, layout
@@ -37,7 +38,7 @@ def write(spool, *memories, server=SERVER):
 
 
 def read(spool, server=SERVER):
-    return spool.read(lambda db: list(FleetStore(server, GIB).births.read(db)))
+    return read_from(spool, lambda db: list(FleetStore(server, GIB).births.read(db)))
 
 
 def test_births_come_back_as_they_were_in_the_order_in_which_they_came_last(spool):
@@ -138,7 +139,9 @@ def test_slots_are_renumbered_and_nodes_without_one_forgotten(spool):
 
 def test_a_large_birth_takes_a_fraction_of_its_size_on_disk(spool):
     write(spool, birth(payload=b"Temperature of the inlet" * 10_000))
-    [size] = spool.read(lambda db: db.execute("SELECT length(payload) FROM births").fetchone())
+    [size] = read_from(
+        spool, lambda db: db.execute("SELECT length(payload) FROM births").fetchone()
+    )
     assert size < 10_000
     assert len(read(spool)[0].birth.message.payload) == 240_000
 
@@ -150,12 +153,12 @@ def test_held_messages_come_back_with_what_they_wait_for(spool):
     ]
     for _ in range(2):  # what is kept replaces what was
         spool.commit([], [Writes(lambda db: FleetStore(SERVER, GIB).write_held(db, held, GIB))])
-    again = spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db))
+    again = read_from(spool, lambda db: FleetStore(SERVER, GIB).take_held(db))
     assert [each._replace(kept=None) for each in again] == held
     spool.write(lambda db: FleetStore(SERVER, GIB).forget_held(db, [again[0].kept]))
-    assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == again[1:]
+    assert read_from(spool, lambda db: FleetStore(SERVER, GIB).take_held(db)) == again[1:]
     spool.commit([], [Writes(lambda db: FleetStore(SERVER, GIB).write_held(db, [], GIB))])
-    assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == []
+    assert read_from(spool, lambda db: FleetStore(SERVER, GIB).take_held(db)) == []
 
 
 def dead(count, size=10):
@@ -165,7 +168,7 @@ def dead(count, size=10):
 
 def kept(spool):
     query = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM dead_messages"
-    return spool.read(lambda db: db.execute(query).fetchone())
+    return read_from(spool, lambda db: db.execute(query).fetchone())
 
 
 def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
@@ -175,9 +178,9 @@ def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
         topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"  # 6 kB; the payload is one byte
         dead = [Quarantined(Message(topic, b"?", 5), Reason.BAD_PAYLOAD)] * 100
         for _ in range(15):
-            spool.commit([], [Writes(lambda db: store.write_dead(db, dead, spool.room()))])
+            spool.commit([], [Writes(lambda db: store.write_dead(db, dead, spool.space.room()))])
         query = "SELECT count(*), sum(length(CAST(topic AS BLOB))) FROM dead_messages"
-        count, size = spool.read(lambda db: db.execute(query).fetchone())
+        count, size = read_from(spool, lambda db: db.execute(query).fetchone())
         assert count > 50
         assert size <= small / 8
         assert spool.stats().used_bytes < small / 4 + (2 << 20)
@@ -186,16 +189,16 @@ def test_topics_of_dead_messages_count_as_much_as_their_payloads(tmp_path):
 def test_topics_of_dead_letters_leave_room_for_rows(tmp_path):
     small = 16 << 20
     with contextlib.closing(Spool.open(tmp_path / "small.db", max_bytes=small)) as spool:
-        schema_id = spool.add_schema(b"rows")
+        schema_id = spool.schemas.register(b"rows")
         topic = f"spBv1.0/{'€' * 2000}/NDATA/Edge"
         for number in range(18):
             batch = spool.append("main.ot.t", random_rows(50, 100, number), schema_id=schema_id)
             for row in range(50):
-                spool.set_aside(
+                spool.letters.set_aside(
                     batch, row, row + 1, reason="refused", error="", topic=topic, payload=b"?"
                 )
             spool.trim([batch.batch_id])
-        assert spool.dropped_letters > 0
+        assert spool.letters.dropped > 0
         assert spool.stats().dead_letters > 400
         assert spool.stats().used_bytes < small * 3 / 4
 
@@ -215,10 +218,11 @@ def test_dead_messages_do_not_outgrow_their_bound_and_the_latest_stay(spool):
         )
     count, size = kept(spool)
     assert (count, size) == (15, 60 << 20)  # one more, with their topics, is more than their share
-    [(lowest, highest)] = spool.read(
+    [(lowest, highest)] = read_from(
+        spool,
         lambda db: db.execute(
             "SELECT min(dead_message_id), max(dead_message_id) FROM dead_messages"
-        ).fetchall()
+        ).fetchall(),
     )
     assert (lowest, highest) == (16, 30)
 
@@ -228,7 +232,7 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
     with monkeypatch.context() as older:
         older.setattr(layout, "SCHEMA_VERSION", 1)
         old = Spool.open(path)
-        old.set_state("client_id/plant-a", "kept")
+        old.state.set("client_id/plant-a", "kept")
         old.close()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
@@ -236,7 +240,7 @@ def test_a_spool_of_the_first_layout_is_taken_over_with_its_batches(tmp_path, mo
     db.close()
     spool = Spool.open(path)
     write(spool, birth())
-    assert spool.get_state("client_id/plant-a") == "kept"
+    assert spool.state.get("client_id/plant-a") == "kept"
     assert len(read(spool)) == 1
     spool.close()
 
@@ -249,6 +253,6 @@ def test_messages_to_be_tried_again_are_dead_no_longer(spool):
     again = [HeldMessage(Message(topic, b"1", 5), "Boiler", Reason.UNKNOWN_ALIAS, kept=1)]
     assert spool.write(lambda db: FleetStore("another", GIB).take_retries(db)) == []
     assert spool.write(lambda db: FleetStore(SERVER, GIB).take_retries(db)) == again
-    assert spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db)) == again
+    assert read_from(spool, lambda db: FleetStore(SERVER, GIB).take_held(db)) == again
     assert spool.write(lambda db: FleetStore(SERVER, GIB).take_retries(db)) == []
     assert kept(spool)[0] == 1

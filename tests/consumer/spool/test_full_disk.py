@@ -37,7 +37,7 @@ def test_a_spool_on_a_full_disk_is_emptied_and_takes_rows_again(small_disk):
     with contextlib.closing(
         Spool.open(small_disk / "spool.db", sync="off", reserve_bytes=8 * MIB)
     ) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         assert not spool.stats().disk_is_full
         taken = fill(spool, schema_id)
         # Not a byte is left: what others wrote takes the rest.
@@ -60,7 +60,7 @@ def test_the_reserve_is_taken_back_when_there_is_room(small_disk):
     with contextlib.closing(
         Spool.open(small_disk / "spool.db", sync="off", reserve_bytes=4 * MIB)
     ) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         taken = fill(spool, schema_id)
         with contextlib.suppress(OSError), (small_disk / "other").open("wb", buffering=0) as other:
             while other.write(bytes(64 * 1024)):
@@ -79,8 +79,8 @@ def test_to_ask_for_room_on_a_full_disk_is_no_error(small_disk):
         Spool.open(small_disk / "spool.db", sync="off", max_bytes=128 * MIB, reserve_bytes=8 * MIB)
     ) as spool:
         # The log is longer than the last room, and cannot be copied: it is cut back later.
-        taken = fill(spool, spool.add_schema(b"descriptor"))
+        taken = fill(spool, spool.schemas.register(b"descriptor"))
         assert (small_disk / "spool.db-wal").stat().st_size > 8 * MIB
-        assert not spool.has_room()
+        assert not spool.space.has_room()
         spool.trim(taken)
-        assert spool.has_room()
+        assert spool.space.has_room()

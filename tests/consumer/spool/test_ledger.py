@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.participants import Writes
+from support.read_spool import read_from
 from support.tag_events import DESCRIPTOR, TABLE, event
 
 from consumer.rows.encoded import EncodedRows
@@ -35,7 +36,7 @@ class Books:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.ledger = Ledger()
-        self.schema_id = spool.add_schema(DESCRIPTOR)
+        self.schema_id = spool.schemas.register(DESCRIPTOR)
 
     def append(self, rows: int, suppressed: int = 0):
         """Commit a batch of rows."""
@@ -62,8 +63,8 @@ class Books:
     @property
     def balance(self):
         waiting, spooled = self.ledger.waiting(), self.spool.pending()
-        found = self.spool.read(lambda db: read_balance(db, waiting, spooled))
-        assert found == self.spool.read(lambda db: read_balance(db, waiting))
+        found = read_from(self.spool, lambda db: read_balance(db, waiting, spooled))
+        assert found == read_from(self.spool, lambda db: read_balance(db, waiting))
         return found
 
     @property
@@ -98,8 +99,8 @@ def test_rows_are_spooled_until_they_are_trimmed_and_acknowledged_from_then_on(b
 
 def test_a_row_that_is_set_aside_counts_once_before_and_after_its_batch_is_trimmed(books):
     batch = books.append(10)
-    assert books.spool.set_aside(batch, 3, 4, reason="poison", error="")
-    assert not books.spool.set_aside(batch, 3, 4, reason="poison", error="")
+    assert books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
+    assert not books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
     assert books.rows == RowBalance(produced=10, spooled=9, dead_lettered=1)
     books.spool.trim([batch.batch_id])
     assert books.rows == RowBalance(produced=10, acknowledged=9, dead_lettered=1)
@@ -107,24 +108,24 @@ def test_a_row_that_is_set_aside_counts_once_before_and_after_its_batch_is_trimm
 
 def test_a_letter_that_is_dropped_before_its_batch_is_trimmed_does_not_come_back(books):
     batch = books.append(10)
-    books.spool.set_aside(batch, 3, 4, reason="poison", error="")
+    books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
     letters = DeadLetters(books.spool.path)
     assert letters.drop(["row-1", "row-7"]) == 1
     letters.close()
     dropped = {"dropped_by_hand": 1}
     assert books.rows == RowBalance(produced=10, spooled=9, dropped=dropped)
-    assert not books.spool.set_aside(batch, 3, 4, reason="poison", error="")
+    assert not books.spool.letters.set_aside(batch, 3, 4, reason="poison", error="")
     books.spool.trim([batch.batch_id])
     assert books.rows == RowBalance(produced=10, acknowledged=9, dropped=dropped)
 
 
 def test_a_letter_that_is_sent_again_is_spooled_and_then_acknowledged(books):
     batch = books.append(10)
-    books.spool.set_aside(batch, 3, 5, reason="poison", error="")
+    books.spool.letters.set_aside(batch, 3, 5, reason="poison", error="")
     letters = DeadLetters(books.spool.path)
     letters.retry(["row-1"])
     letters.close()
-    assert books.spool.send_again() == {TABLE: 2}
+    assert books.spool.letters.send_again() == {TABLE: 2}
     assert books.rows == RowBalance(produced=10, spooled=10)
     books.spool.trim([batch.batch_id])
     assert books.rows == RowBalance(produced=10, acknowledged=8, spooled=2)
@@ -136,7 +137,7 @@ def test_a_letter_that_is_sent_again_is_spooled_and_then_acknowledged(books):
 def test_the_rows_of_a_damaged_batch_are_dead_letters(books, aside):
     batch = books.append(10)
     if aside is not None:
-        books.spool.set_aside(batch, aside, aside + 1, reason="poison", error="")
+        books.spool.letters.set_aside(batch, aside, aside + 1, reason="poison", error="")
     books.spool.write(lambda db: db.execute("UPDATE batches SET rows = x'00112233'"))
     assert books.spool.batches_after(0, 1 << 20, table=TABLE) == []
     assert books.rows == RowBalance(produced=10, dead_lettered=10)
@@ -208,13 +209,13 @@ def test_what_waits_for_a_commit_is_written_once(books):
     assert books.messages == MessageBalance(3, 2, 0, 0, {"queue_full": 1})
     with pytest.raises(ZeroDivisionError):
         books.spool.commit([], [books.ledger, Writes(lambda _: 1 // 0)])
-    assert books.ledger.is_waiting
+    assert books.ledger.waiting()
     books.spool.write(books.ledger.write)
     books.ledger.refuse(SERVER, "queue_full")  # while the commit went on
     books.ledger.committed()
     assert books.messages == MessageBalance(4, 2, 0, 0, {"queue_full": 2})
     books.append(1)
-    assert not books.ledger.is_waiting
+    assert not books.ledger.waiting()
     assert books.messages == MessageBalance(4, 2, 0, 0, {"queue_full": 2})
 
 
@@ -236,15 +237,16 @@ def test_what_is_restored_a_second_time_was_received_a_second_time(books):
 def test_what_was_lost_is_known_also_where_nothing_can_be_written_yet(books):
     books.commit(books.receive(5, held=5))
     books.ledger = Ledger()
-    assert books.spool.read(lambda db: books.ledger.restored(db, SERVER, 2, later=True)) == 3
+    assert read_from(books.spool, lambda db: books.ledger.restored(db, SERVER, 2, later=True)) == 3
     assert books.messages == MessageBalance(5, 0, 2, 0, {"lost_when_killed": 3})
-    [(held,)] = books.spool.read(
-        lambda db: db.execute("SELECT amount FROM ledger WHERE account = 'held'").fetchall()
+    [(held,)] = read_from(
+        books.spool,
+        lambda db: db.execute("SELECT amount FROM ledger WHERE account = 'held'").fetchall(),
     )
     assert held == 5  # for a run that begins before it is written
     books.commit(books.receive(1, held=3))
     assert books.messages == MessageBalance(6, 0, 3, 0, {"lost_when_killed": 3})
-    assert not books.ledger.is_waiting
+    assert not books.ledger.waiting()
 
 
 # An older file
@@ -269,6 +271,6 @@ def test_what_an_earlier_release_left_opens_the_ledger(tmp_path, monkeypatch):
     books = Books(spool)
     assert books.rows == RowBalance(produced=1, spooled=1)
     assert books.messages == MessageBalance(received=1, held=1)
-    [held] = spool.read(lambda db: FleetStore(SERVER, GIB).take_held(db))
+    [held] = read_from(spool, lambda db: FleetStore(SERVER, GIB).take_held(db))
     assert held == HeldMessage(DATA._replace(received_us=1), None, Reason.DATA_BEFORE_BIRTH, kept=1)
     spool.close()

@@ -60,7 +60,7 @@ class TestOneConsumer:
         path.parent.mkdir()
         (tmp_path / "link.db").symlink_to(path)
         with contextlib.closing(Spool.open(tmp_path / "link.db", reserve_bytes=MIB)) as spool:
-            spool.add_schema(b"descriptor")
+            spool.schemas.register(b"descriptor")
             beside = {"", "-wal", "-shm", ".lock", ".reserve"}
             assert {each.name for each in path.parent.iterdir()} == {
                 f"spool.db{suffix}" for suffix in beside
@@ -70,7 +70,7 @@ class TestOneConsumer:
 
     def test_a_file_that_replaces_a_damaged_one_is_locked_as_well(self, path):
         with contextlib.closing(Spool.open(path, sync="off", reserve_bytes=0)) as spool:
-            spool.append(TABLE, rows_of("a"), schema_id=spool.add_schema(b"descriptor"))
+            spool.append(TABLE, rows_of("a"), schema_id=spool.schemas.register(b"descriptor"))
         with path.open("r+b") as file:
             file.seek(16384)
             file.write(b"\xff" * 16384)
@@ -83,7 +83,7 @@ class TestOneConsumer:
         Spool.open(path, reserve_bytes=0).close()
 
     def test_the_locks_of_sqlite_hold_while_other_programs_read(self, spool, path):
-        spool.append(TABLE, rows_of("a"), schema_id=spool.add_schema(b"descriptor"))
+        spool.append(TABLE, rows_of("a"), schema_id=spool.schemas.register(b"descriptor"))
         log = path.with_name("spool.db-wal").stat().st_ino
         path.with_name("spool.db.lock").unlink()
         with pytest.raises(SpoolLocked):
@@ -143,7 +143,7 @@ class TestForeignFiles:
         foreign.write_bytes(b"theirs")
         with contextlib.closing(Spool.open(path, reserve_bytes=MIB)) as spool:
             reserve = path.with_name("spool.db.reserve")
-            assert spool._space.reserve.give_up()
+            assert spool._quota.reserve.give_up()
             link(reserve, foreign)
             spool.trim([])
             assert spool.stats().disk_is_full
@@ -155,13 +155,13 @@ class TestForeignFiles:
 
     def test_a_mark_is_not_left_in_a_file_of_others(self, tmp_path, path):
         with contextlib.closing(Spool.open(path, reserve_bytes=0)) as spool:
-            spool.append(TABLE, rows_of("a"), schema_id=spool.add_schema(b"descriptor"))
+            spool.append(TABLE, rows_of("a"), schema_id=spool.schemas.register(b"descriptor"))
             path.with_name("spool.db.check").symlink_to(tmp_path / "foreign")
             spool._db.execute("DELETE FROM batches")
             spool._db.execute("PRAGMA writable_schema = ON")
             with contextlib.suppress(SpoolError), spool._file.reading():
                 raise_corrupt()
-            assert spool.damage is not None
+            assert spool.health.damage is not None
         assert not (tmp_path / "foreign").exists()
 
 
@@ -174,7 +174,7 @@ def raise_corrupt():
 class TestPrivacy:
     def test_a_spool_that_others_may_read_is_made_private_with_its_log(self, path):
         with contextlib.closing(Spool.open(path, reserve_bytes=0)) as spool:
-            spool.append(TABLE, rows_of("a"), schema_id=spool.add_schema(b"descriptor"))
+            spool.append(TABLE, rows_of("a"), schema_id=spool.schemas.register(b"descriptor"))
         path.chmod(0o644)
         with contextlib.closing(sqlite3.connect(path)) as other:  # makes a log for all to read
             other.execute("UPDATE state SET value = 1")

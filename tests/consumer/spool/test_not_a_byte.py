@@ -40,7 +40,7 @@ def append(spool, schema_id, *, most=1000):
 
 def test_what_is_acknowledged_is_deleted_and_makes_room_for_more(disk, path):
     with opened(path) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         taken = append(spool, schema_id, most=40)
         with disk.filled():
             for _ in range(3):
@@ -60,7 +60,7 @@ def test_what_is_acknowledged_is_deleted_and_makes_room_for_more(disk, path):
 
 def test_a_log_that_is_short_and_full_is_written_over(disk, path):
     with opened(path) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         taken = append(spool, schema_id, most=3)
         with disk.filled():
             taken += append(spool, schema_id)
@@ -71,13 +71,13 @@ def test_a_log_that_is_short_and_full_is_written_over(disk, path):
 
 def test_a_start_writes_nothing_that_cannot_wait(disk, path):
     with opened(path) as spool:
-        append(spool, spool.add_schema(b"descriptor"), most=3)
+        append(spool, spool.schemas.register(b"descriptor"), most=3)
     assert not path.with_name("spool.db-shm").exists()
     with disk.filled() as filler:
         for _ in range(2):  # the second run finds what the first one could not delete
             with opened(path) as spool:
-                new = spool.add_schema(b"another")
-                assert spool.schema(new) == b"another"
+                new = spool.schemas.register(b"another")
+                assert spool.schemas.descriptor(new) == b"another"
                 spool.write_soon(
                     lambda db: db.execute("INSERT INTO state VALUES ('first', 1)"), {"second": 2}
                 )
@@ -89,7 +89,7 @@ def test_a_start_writes_nothing_that_cannot_wait(disk, path):
                 assert spool.pending() == {TABLE: 1500}
                 assert spool.stats().batches == 0
                 assert not append(spool, new, most=1)
-                assert not spool.has_room()
+                assert not spool.space.has_room()
         with opened(path) as spool:
             spool.write_soon(lambda _: None, {"second": 2})
             spool.trim(found)
@@ -100,36 +100,36 @@ def test_a_start_writes_nothing_that_cannot_wait(disk, path):
                 return not any(spool.pending().values())
 
             wait_until(is_deleted, what="acknowledged batches deleted")
-            assert spool.get_state("second") == 2
+            assert spool.state.get("second") == 2
             assert spool.pending_rows(TABLE) == 0
     with opened(path) as spool:
         assert spool.stats().batches == 0
-        assert spool.get_state("first") is None  # of runs that ended before
+        assert spool.state.get("first") is None  # of runs that ended before
 
 
 def test_the_room_of_a_reserve_that_was_given_up_is_not_for_ordinary_batches(disk, path):
     with opened(path, reserve_bytes=8 * MIB) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         taken = append(spool, schema_id, most=10)
         with contextlib.closing(sqlite3.connect(path)) as reader, disk.filled() as filler:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM batches").fetchone()  # the log must stay
             append(spool, schema_id)
             filler.stop()
-            while not spool._space.reserve.given_up:
+            while not spool._quota.reserve.given_up:
                 spool.trim([taken.pop(0)])
             spool.trim([taken.pop(0)])
             assert disk.free_bytes > MIB
             with pytest.raises(SpoolDiskFull, match="its reserve is there for what is acknowl"):
                 spool.append(TABLE, random_rows(1, 10), schema_id=schema_id)
-            assert not spool.has_room()
+            assert not spool.space.has_room()
             assert spool.commit([], state={"birth": 1}, spare=True) == []
             reader.close()
             waiting = [each.batch_id for each in spool.batches_after(0, MIB << 10, table=TABLE)]
             spool.trim(waiting)
             assert append(spool, schema_id, most=1)  # nothing waited that is to be deleted
             filler.free()
-        assert spool.has_room()
+        assert spool.space.has_room()
         assert append(spool, schema_id, most=1)
         spool.catch_up()
         assert not spool.stats().disk_is_full
@@ -142,10 +142,10 @@ def test_a_new_spool_says_that_there_is_no_room(disk, path):
 
 def test_an_empty_spool_waits_for_its_disk_to_have_room_again(disk, path):
     with opened(path) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         with disk.filled() as filler:
             assert not append(spool, schema_id, most=1)
-            assert not spool.has_room()  # or every batch would be tried, and none fit
+            assert not spool.space.has_room()  # or every batch would be tried, and none fit
             filler.free()
-        assert spool.has_room()
+        assert spool.space.has_room()
         assert append(spool, schema_id, most=1)

@@ -7,11 +7,13 @@ import sqlite3
 
 import pytest
 from support.participants import Writes
+from support.read_spool import read_from
 from support.spooled_rows import TABLE, random_rows
 
 from consumer.log_budget import LogBudget
 from consumer.spool import LetterKind, NewBatch, Spool
 from consumer.spool.fleet import FleetStore
+from consumer.spool.types import Origin
 from sparkplug.messages import Message, Quarantined, Reason
 
 MIB = 1 << 20
@@ -31,10 +33,12 @@ def opened(path):
 
 def set_aside(spool, reason, count, size=MIB // 4, *, payload=None):
     """So many rows; returns which of them are kept."""
-    schema_id = spool.add_schema(b"descriptor")
+    schema_id = spool.schemas.register(b"descriptor")
     batch = spool.append(TABLE, random_rows(count, size), schema_id=schema_id)
     kept = [
-        spool.set_aside(batch, row, row + 1, reason=reason, error="no", topic="t", payload=payload)
+        spool.letters.set_aside(
+            batch, row, row + 1, reason=reason, error="no", origin=Origin("t", payload)
+        )
         for row in range(count)
     ]
     spool.trim([batch.batch_id])
@@ -47,12 +51,14 @@ def cannot_read(spool, count, size=MIB // 4):
     message = Message("spBv1.0/Plant/NDATA/Edge", b"?" * size, 5)
     lost, dead = [], [Quarantined(message, Reason.BAD_PAYLOAD)]
     for _ in range(count):
-        spool.commit([], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.room())))])
+        spool.commit(
+            [], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.space.room())))]
+        )
     return sum(lost)
 
 
 def sizes(spool):
-    return {kind: share.size for kind, share in spool.dead_letter_shares().items()}
+    return {kind: share.size for kind, share in spool.letters.shares().items()}
 
 
 def test_oversized_rows_leave_refused_ones_their_room(path):
@@ -109,9 +115,9 @@ def test_what_is_dropped_is_counted_and_said_by_kind(path, caplog):
     with opened(path) as spool:
         set_aside(spool, "too_large", 8)
         set_aside(spool, "poison", 9)
-        shares = spool.dead_letter_shares()
+        shares = spool.letters.shares()
         assert (shares[LetterKind.OVERSIZED].dropped, shares[LetterKind.REFUSED].dropped) == (5, 2)
-        assert spool.dropped_letters == 7
+        assert spool.letters.dropped == 7
     texts = [r.getMessage() for r in caplog.records if "no room" in r.getMessage()]
     assert [text.partition(" rows (")[0].split()[-1] for text in texts] == ["oversized", "refused"]
 
@@ -121,7 +127,7 @@ def test_a_row_without_room_for_its_payload_is_kept_without_it(path):
         payload = b"x" * (MIB * 3 // 2)
         assert set_aside(spool, "poison", 3, 1_000, payload=payload) == [True] * 3
         query = "SELECT payload IS NOT NULL, topic FROM dead_letters ORDER BY 1 DESC"
-        kept = spool.read(lambda db: db.execute(query).fetchall())
+        kept = read_from(spool, lambda db: db.execute(query).fetchall())
         assert kept == [(1, "t"), (0, "t"), (0, "t")]
 
 
@@ -136,7 +142,7 @@ def test_a_transaction_that_is_taken_back_leaves_the_count_as_it_was(path):
 
         with pytest.raises(ZeroDivisionError):
             spool.commit(
-                [NewBatch(TABLE, spool.add_schema(b"descriptor"), random_rows(1, 10))],
+                [NewBatch(TABLE, spool.schemas.register(b"descriptor"), random_rows(1, 10))],
                 [Writes(fail)],
             )
         assert sizes(spool) == before
@@ -159,7 +165,7 @@ def test_dropped_ones_are_said_once_a_minute_for_each_kind(path, caplog):
 def test_many_damaged_batches_are_some_lines(path, caplog):
     budget = LogBudget(lambda: 0.0)
     with contextlib.closing(Spool.open(path, sync="off", log_budget=budget)) as spool:
-        schema_id = spool.add_schema(b"descriptor")
+        schema_id = spool.schemas.register(b"descriptor")
         for number in range(30):
             spool.append(TABLE, random_rows(1, 100, number), schema_id=schema_id)
         spool.write(lambda db: db.execute("UPDATE batches SET rows = substr(rows, 1, 60)"))
@@ -175,9 +181,11 @@ def test_one_message_that_is_too_long_leaves_room_for_others_of_its_batch(path):
     lost = []
     with opened(path) as spool:
         store = FleetStore("plant", 64 * MIB, MOST)
-        spool.commit([], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.room())))])
+        spool.commit(
+            [], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.space.room())))]
+        )
         assert lost == [1]
-        assert spool.dead_letter_shares()[LetterKind.UNREADABLE].count == 1
+        assert spool.letters.shares()[LetterKind.UNREADABLE].count == 1
 
 
 def test_without_any_room_nothing_is_kept_and_all_is_counted(path):
@@ -186,5 +194,7 @@ def test_without_any_room_nothing_is_kept_and_all_is_counted(path):
         store = FleetStore("plant", GIB, 0)
         dead = [Quarantined(Message("t", b"?", 5), Reason.BAD_PAYLOAD)]
         lost = []
-        spool.commit([], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.room())))])
-        assert (lost, spool.dropped_letters) == ([1], 2)
+        spool.commit(
+            [], [Writes(lambda db: lost.append(store.write_dead(db, dead, spool.space.room())))]
+        )
+        assert (lost, spool.letters.dropped) == ([1], 2)

@@ -25,8 +25,7 @@ from consumer.errors import (
     SpoolLocked,
 )
 from consumer.rows.encoded import EncodedRows
-from consumer.spool import NewBatch, Participant, Spool
-from consumer.spool import space as spool_space
+from consumer.spool import NewBatch, Participant, Spool, pages
 
 messages = st.lists(st.binary(max_size=200), max_size=50)
 
@@ -44,7 +43,7 @@ def spool(path):
 
 @pytest.fixture
 def schema_id(spool):
-    return spool.add_schema(b"descriptor")
+    return spool.schemas.register(b"descriptor")
 
 
 def chunks(rows, max_records, max_bytes):
@@ -114,17 +113,17 @@ class TestEncodedRows:
 class TestKeeping:
     def test_batches_come_back_in_order_after_a_restart(self, path):
         with contextlib.closing(Spool.open(path)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             for number in range(5):
                 spool.append(TABLE, rows_of(f"{number}a", f"{number}b"), schema_id=schema_id)
         with contextlib.closing(Spool.open(path)) as spool:
             assert texts_in(spool) == [f"{number}{row}" for number in range(5) for row in "ab"]
             assert spool.pending_rows(TABLE) == 10
-            assert spool.schema(schema_id) == b"descriptor"
+            assert spool.schemas.descriptor(schema_id) == b"descriptor"
 
     def test_a_batch_id_is_never_given_twice(self, path):
         with contextlib.closing(Spool.open(path)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             first = spool.append(TABLE, rows_of("a"), schema_id=schema_id)
             spool.trim([first.batch_id])
         with contextlib.closing(Spool.open(path)) as spool:
@@ -159,7 +158,7 @@ class TestKeeping:
     def test_a_large_backlog_is_stored_compressed_and_read_the_same(self, path):
         rows = EncodedRows.from_messages([b"the same text again and again " * 10] * 1000)
         with contextlib.closing(Spool.open(path, sync="off", max_bytes=8 << 20)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             for _ in range(100):  # 30 MB of rows in 8 MB
                 spool.append(TABLE, rows, schema_id=schema_id)
             found = spool.batches_after(0, 1 << 30, table=TABLE)
@@ -169,7 +168,7 @@ class TestKeeping:
     def test_statistics_say_what_waits_and_for_how_long(self, path):
         now = [1000.0]
         with contextlib.closing(Spool.open(path, clock=lambda: now[0])) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             spool.append(TABLE, rows_of("abc", "de"), schema_id=schema_id)
             now[0] = 1007.5
             spool.append(TABLE, rows_of("f"), schema_id=schema_id)
@@ -205,28 +204,28 @@ class TestKeeping:
 class TestState:
     def test_state_is_committed_with_its_batch(self, path):
         with contextlib.closing(Spool.open(path)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             state = {"arrival_number": 2**62, "client_id": "c-1"}
             spool.append(TABLE, rows_of("a"), schema_id=schema_id, state=state)
-            spool.set_state("own_state_timestamp", 1.5)
+            spool.state.set("own_state_timestamp", 1.5)
         with contextlib.closing(Spool.open(path)) as spool:
-            assert spool.get_state("arrival_number") == 2**62
-            assert spool.get_state("client_id") == "c-1"
-            assert spool.get_state("own_state_timestamp") == 1.5
-            assert spool.get_state("unknown") is None
+            assert spool.state.get("arrival_number") == 2**62
+            assert spool.state.get("client_id") == "c-1"
+            assert spool.state.get("own_state_timestamp") == 1.5
+            assert spool.state.get("unknown") is None
 
     def test_a_refused_batch_leaves_its_state_unwritten(self, spool):
-        spool.set_state("arrival_number", 7)
+        spool.state.set("arrival_number", 7)
         with pytest.raises(SpoolError, match="never added"):
             spool.append(TABLE, rows_of("a"), schema_id="nobody", state={"arrival_number": 8})
-        assert spool.get_state("arrival_number") == 7
+        assert spool.state.get("arrival_number") == 7
         assert spool.stats().rows == 0
 
 
 class TestRoom:
     def test_a_full_spool_refuses_and_takes_again_after_a_trim(self, path):
         with contextlib.closing(Spool.open(path, sync="off", max_bytes=30 << 20)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             taken = []
 
             def fill():
@@ -249,7 +248,7 @@ class TestRoom:
         with pytest.raises(SpoolDiskFull, match="free some space"):
             spool.append(TABLE, random_rows(1000, 1000), schema_id=schema_id, state={"n": 1})
         assert texts_in(spool) == ["kept"]
-        assert spool.get_state("n") is None
+        assert spool.state.get("n") is None
         spool.trim([kept.batch_id])
         assert spool.stats().rows == 0
 
@@ -269,7 +268,7 @@ class TestRoom:
     def test_after_an_outage_the_disk_gets_its_space_back(
         self, spool, schema_id, path, monkeypatch
     ):
-        monkeypatch.setattr(spool_space, "_VACUUM_FROM_BYTES", 1 << 20)
+        monkeypatch.setattr(pages, "_VACUUM_FROM_BYTES", 1 << 20)
         backlog = [
             spool.append(TABLE, random_rows(1000, 1000), schema_id=schema_id) for _ in range(20)
         ]
@@ -305,7 +304,7 @@ class TestOpening:
             spool.close()
             spool.close()
         with pytest.raises(SpoolError, match="closed"):
-            spool.add_schema(b"descriptor")
+            spool.schemas.register(b"descriptor")
 
     def test_a_killed_consumer_loses_nothing_it_had_appended(self, path):
         code = """if True:
@@ -313,7 +312,7 @@ class TestOpening:
             from consumer.rows.encoded import EncodedRows
             from consumer.spool import Spool
             spool = Spool.open(sys.argv[1])
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             for number in itertools.count():
                 rows = EncodedRows.from_messages([str(number).encode()] * 200)
                 spool.append("main.plant.tag_events", rows, schema_id=schema_id)
@@ -370,7 +369,7 @@ class TestOpening:
 class TestDamage:
     def test_a_damaged_batch_is_set_aside_and_reported_not_skipped(self, path, caplog):
         with contextlib.closing(Spool.open(path)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             for text in ("one", "two", "three"):
                 spool.append(TABLE, rows_of(text), schema_id=schema_id)
         with contextlib.closing(sqlite3.connect(path)) as other:
@@ -392,7 +391,9 @@ class TestDamage:
     def test_rows_set_aside_by_hand_are_kept_once(self, spool, schema_id):
         batch = spool.append(TABLE, rows_of("good", "bad", "fine"), schema_id=schema_id)
         for _ in range(2):  # the second time after a crash, before the batch was trimmed
-            spool.set_aside(batch, 1, 2, reason="too_large", error="larger than a message may be")
+            spool.letters.set_aside(
+                batch, 1, 2, reason="too_large", error="larger than a message may be"
+            )
         assert spool.stats().dead_letters == 1
         spool.trim([batch.batch_id])
         [(first_row, blob)] = spool._db.execute("SELECT first_row, rows FROM dead_letters")
@@ -418,17 +419,17 @@ class TestDeadLetters:
 
     @staticmethod
     def put(spool, batch, start):
-        return spool.set_aside(batch, start, start + 1, reason="poison", error="refused")
+        return spool.letters.set_aside(batch, start, start + 1, reason="poison", error="refused")
 
     @pytest.fixture
     def batch(self, small):
-        schema_id = small.add_schema(b"descriptor")
+        schema_id = small.schemas.register(b"descriptor")
         return small.append(TABLE, random_rows(20, 1_000), schema_id=schema_id)
 
     def test_beyond_their_bound_new_ones_are_dropped_counted_and_said(self, small, batch, caplog):
         kept = [self.put(small, batch, row) for row in range(20)]
         assert kept == [True] * 9 + [False] * 11
-        assert small.dropped_letters == 11
+        assert small.letters.dropped == 11
         stats = small.stats()
         assert stats.dead_letters == 9
         assert 9_000 < stats.dead_letter_bytes <= 10_000
@@ -440,26 +441,26 @@ class TestDeadLetters:
         for row in range(9):
             self.put(small, batch, row)
         assert not self.put(small, batch, 3)
-        assert small.dropped_letters == 0
+        assert small.letters.dropped == 0
 
     def test_nobody_sees_rows_sent_again_before_they_are_counted(self, small, batch, monkeypatch):
         self.put(small, batch, 0)
         small.write(lambda db: db.execute("UPDATE dead_letters SET retry = 1"))
-        add, seen = small._batches.add, []
+        insert, seen = small._batches.note_inserted, []
 
-        def add_while_somebody_looks(*batch) -> None:
+        def count_while_somebody_looks(*batch) -> None:
             def look() -> None:
-                seen.append(small._mutex.acquire(timeout=0.05))
+                seen.append(small._file._mutex.acquire(timeout=0.05))
                 if seen[-1]:
-                    small._mutex.release()
+                    small._file._mutex.release()
 
             other = threading.Thread(target=look)
             other.start()
             other.join()
-            add(*batch)
+            insert(*batch)
 
-        monkeypatch.setattr(small._batches, "add", add_while_somebody_looks)
-        assert small.send_again() == {TABLE: 1}
+        monkeypatch.setattr(small._batches, "note_inserted", count_while_somebody_looks)
+        assert small.letters.send_again() == {TABLE: 1}
         assert seen == [False]
 
     def test_there_is_room_again_when_some_are_dropped_by_hand(self, small, batch, path):
@@ -473,23 +474,23 @@ class TestDeadLetters:
 
     def test_they_never_take_more_than_a_quarter_of_the_spool(self, path):
         with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             batch = spool.append(TABLE, random_rows(6, 1 << 20), schema_id=schema_id)
             assert [self.put(spool, batch, row) for row in range(6)] == [True] + [False] * 5
-            assert sum(share.max_bytes for share in spool.dead_letter_shares().values()) == 4 << 20
+            assert sum(share.max_bytes for share in spool.letters.shares().values()) == 4 << 20
 
     def test_many_that_are_sent_again_are_sent_in_portions(self, path):
         with contextlib.closing(Spool.open(path, sync="off")) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             batch = spool.append(TABLE, random_rows(20, 1 << 20), schema_id=schema_id)
             for row in range(20):
                 self.put(spool, batch, row)
             spool.trim([batch.batch_id])
             spool.write(lambda db: db.execute("UPDATE dead_letters SET retry = 1"))
-            first = spool.send_again()[TABLE]
+            first = spool.letters.send_again()[TABLE]
             assert 10 < first < 20
-            assert spool.send_again() == {TABLE: 20 - first}
-            assert spool.send_again() == {}
+            assert spool.letters.send_again() == {TABLE: 20 - first}
+            assert spool.letters.send_again() == {}
             assert spool.pending_rows(TABLE) == 20
             assert spool.stats().dead_letters == 0
 
@@ -497,7 +498,7 @@ class TestDeadLetters:
 class TestSmallSpool:
     def test_the_log_of_a_small_spool_leaves_room_for_rows(self, path):
         with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             for seed in range(200):  # 40 MB went through
                 rows = random_rows(200, 1_000, seed)
                 batch = spool.append(TABLE, rows, schema_id=schema_id)
@@ -507,7 +508,7 @@ class TestSmallSpool:
 
     def test_the_last_room_is_for_what_must_not_be_lost(self, path):
         with contextlib.closing(Spool.open(path, sync="off", max_bytes=16 << 20)) as spool:
-            schema_id = spool.add_schema(b"descriptor")
+            schema_id = spool.schemas.register(b"descriptor")
             batches = [NewBatch(TABLE, schema_id, random_rows(1, 100_000))]
 
             def fill(*, spare):
@@ -523,7 +524,7 @@ class TestSmallSpool:
             assert 0 < fill(spare=True) < 20
             assert spool.stats().used_bytes <= 16 << 20
             spool.commit([], state={"n": 1})
-            assert not spool.has_room()
+            assert not spool.space.has_room()
 
 
 class Heard(Participant):
@@ -556,7 +557,7 @@ def test_who_takes_part_in_a_commit_writes_beside_it_and_hears_what_became_of_it
     heard = Heard()
     spool.commit([], [heard], state={"given": 2})
     assert heard.heard == ["write", "committed"]
-    kept = [spool.get_state(key) for key in ("of the participant", "given", "by its write")]
+    kept = [spool.state.get(key) for key in ("of the participant", "given", "by its write")]
     assert kept == [0, 2, 1]
 
 
@@ -566,8 +567,8 @@ def test_who_takes_part_in_a_commit_that_fails_has_written_nothing_and_hears_it(
         spool.commit([], [first, Writes(lambda _: 1 // 0), second], state={"given": 2})
     assert first.heard == ["write", "failed"]
     assert second.heard == ["failed"]
-    assert spool.get_state("given") is None
-    assert spool.get_state("by its write") is None
+    assert spool.state.get("given") is None
+    assert spool.state.get("by its write") is None
 
 
 def test_a_commit_that_is_tried_again_on_a_full_disk_is_written_twice_and_heard_of_once(spool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from support.read_spool import read_from
 
 from consumer.spool import KeptVersions, Spool
 from consumer.spool.versions import VERSIONS
@@ -23,7 +24,7 @@ def spool(tmp_path):
 
 def kept(spool):
     query = "SELECT key, length(value) FROM state WHERE key LIKE ?"
-    found = spool.read(lambda db: db.execute(query, (f"{VERSIONS}%",)).fetchall())
+    found = read_from(spool, lambda db: db.execute(query, (f"{VERSIONS}%",)).fetchall())
     return {key.removeprefix(VERSIONS): size for key, size in found}
 
 
@@ -32,7 +33,7 @@ def write(spool, versions, **sizes):
     return sum(
         spool.write(
             lambda db, name=name, size=size: versions.write(
-                db, {VERSIONS + name: os.urandom(size)}, spool.room()
+                db, {VERSIONS + name: os.urandom(size)}, spool.space.room()
             )
         )
         for name, size in sizes.items()
@@ -57,7 +58,7 @@ def test_versions_of_one_node_beyond_its_part_are_not_kept(spool):
 
 def test_what_an_earlier_release_kept_beyond_the_bound_leaves(spool):
     for number in range(10):
-        spool.set_state(f"{VERSIONS}old{number}", os.urandom(MIB // 2))
+        spool.state.set(f"{VERSIONS}old{number}", os.urandom(MIB // 2))
     assert write(spool, KeptVersions(SPOOL), honest=25_000) >= 8
     assert sum(kept(spool).values()) <= MIB
     assert kept(spool)["honest"] == 25_000

@@ -39,7 +39,7 @@ def test_what_changes_without_connection_is_flushed_after_the_births_as_history(
     node.disconnected()
     for i in range(3):
         assert node.update("Pump", speed(float(i), NOW + i), NOW + i) == []
-    assert node.stored == 3
+    assert len(node.store) == 3
     node.connect(NOW + 10)
     actions = node.connected(NOW + 10)
 
@@ -47,7 +47,7 @@ def test_what_changes_without_connection_is_flushed_after_the_births_as_history(
     assert values(read(actions[1]))["Speed"] == 2.0
     assert history_of(actions) == [(float(i), NOW + i, True) for i in range(3)]
     assert [read(each, read(actions[1])).seq for each in actions] == [0, 1, 2]
-    assert node.stored == 0
+    assert len(node.store) == 0
 
 
 def test_the_flush_comes_in_messages_of_bounded_size():
@@ -64,7 +64,7 @@ def test_a_full_store_drops_the_oldest_and_counts_them():
     node = edge_node(store_capacity=5)
     for i in range(8):
         node.update("Pump", speed(float(i), NOW + i), NOW + i)
-    assert (node.stored, node.dropped) == (5, 3)
+    assert (len(node.store), node.store.dropped) == (5, 3)
     node.connect(NOW)
     assert [each[0] for each in history_of(node.connected(NOW))] == [3.0, 4.0, 5.0, 6.0, 7.0]
 
@@ -86,7 +86,7 @@ def test_births_that_were_not_sent_are_not_stored():
     node.disconnected()
     for birth in births:
         node.not_sent(birth)
-    assert node.stored == 0
+    assert len(node.store) == 0
 
 
 @pytest.mark.parametrize(("rolling_ms", "repeated"), [(0, []), (1_000, [2.0, 3.0])])
@@ -106,7 +106,7 @@ def test_without_its_primary_host_a_node_subscribes_to_state_and_waits():
     assert node.connected(NOW) == []
     assert node.session is Session.CONNECTING
     assert node.update("Pump", speed(1.0, NOW), NOW) == []
-    assert node.stored == 1
+    assert len(node.store) == 1
 
 
 def test_message_flow_edge_node_birth_publish_phid_wait_births_when_the_host_is_online():

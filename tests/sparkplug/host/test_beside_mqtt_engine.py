@@ -86,8 +86,8 @@ def test_a_client_thrown_out_without_a_will_is_born_again_without_rows_of_a_deat
 def test_servers_tried_in_turns_leave_wills_that_end_only_what_is_over():
     """The node connects to the second server in vain, with a bdSeq each, and goes back."""
     first, second = Server("North", reorder_timeout=2.0), Server("North", reorder_timeout=2.0)
-    first.fleet.liveness.peers = (second.fleet.liveness,)
-    second.fleet.liveness.peers = (first.fleet.liveness,)
+    first.fleet.liveness.join([second.fleet.liveness])
+    second.fleet.liveness.join([first.fleet.liveness])
     first.at(0.0, birth(bd=3))
     assert not second.at(1.0, death(bd=4))
     first.at(2.0, birth(bd=5))

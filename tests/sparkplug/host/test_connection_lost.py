@@ -179,7 +179,7 @@ def test_after_a_restart_a_node_that_goes_on_is_asked_and_its_birth_takes_it_bac
         RememberedBirth(BirthMemory(0, "Plant", "Edge", device, birth), alive=True, stale=True)
         for device, birth in ((None, NODE_BIRTH), ("Boiler", BOILER_BIRTH))
     ]
-    server.fleet.restore(memories, b"\x02\x00")
+    server.fleet.memory.restore(memories, b"\x02\x00")
     assert values(server.at(6.0, data(2, 0, 5.0))) == [("Ramp", 5.0)]
     assert server.wishes() == [("Edge", "connection_lost")]
     reborn = message("NBIRTH", BD_SEQ, tag("Ramp", 0, 5.0), tag("Sine", 1), timestamp=REBIRTH_MS)
@@ -208,10 +208,10 @@ def test_after_a_restart_what_was_taken_back_in_part_gets_rows_and_is_asked():
     server = Server(reorder_timeout=2.0, stale_when_lost=True)
     birth = BirthMemory(0, "Plant", "Edge", None, NODE_BIRTH)
     remembered = RememberedBirth(birth, alive=True, stale=False, taken_back=True)
-    server.fleet.restore([remembered], b"\x02\x00")
+    server.fleet.memory.restore([remembered], b"\x02\x00")
     assert deaths_of(server.lost(5.0, LOST)) == ["Ramp", "Sine"]
     again = Server(reorder_timeout=2.0)
-    again.fleet.restore([remembered], b"\x02\x00")
+    again.fleet.memory.restore([remembered], b"\x02\x00")
     again.at(6.0, data(2, 0, 5.0))
     assert again.wishes() == [("Edge", "connection_lost")]
 

@@ -133,7 +133,7 @@ def test_a_rebirth_with_the_same_metrics_keeps_all_tag_ids():
         seen.feed(*births)
     after = seen.fleet.feed([message("NDATA", change(1, 0.0), seq=2)]).observations[0].tag.tolist()
     assert before == after
-    assert len(seen.fleet.catalogue) == seen.fleet.live_tags == 3
+    assert len(seen.fleet.catalogue) == seen.fleet.gauges.live_tags == 3
 
 
 def test_of_equal_aliases_in_one_birth_none_holds():

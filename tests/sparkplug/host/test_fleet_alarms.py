@@ -247,7 +247,7 @@ def test_deaths_say_nothing_about_clocks():
 def test_births_that_are_remembered_say_nothing_about_clocks_nor_publishers():
     server = Server(reorder_timeout=2.0)
     old = nbirth(timestamp=1000)
-    server.fleet.restore(
+    server.fleet.memory.restore(
         [RememberedBirth(BirthMemory(0, "Plant", "Edge", None, old), True, False)], b"\x01\x00"
     )
     server.tick(1.0)

@@ -31,7 +31,7 @@ def test_a_node_beyond_the_limit_is_refused_and_the_others_go_on():
     assert [(m.topic, reason) for m, reason in seen.quarantined] == [
         ("spBv1.0/Plant/NBIRTH/C", "too_many_nodes")
     ]
-    assert seen.fleet.node_count == 2
+    assert seen.fleet.gauges.node_count == 2
 
 
 def test_a_node_that_is_known_may_be_born_again_at_the_limit():
@@ -61,7 +61,7 @@ def test_a_birth_beyond_the_limit_of_tags_is_refused_and_the_others_go_on():
     )
     assert [(row["edge_node_id"], row["metric_name"]) for row in rows] == [("A", "T4")]
     assert seen.counts == {"too_many_tags": 1, "data_before_birth": 1}
-    assert seen.fleet.live_tags == 5
+    assert seen.fleet.gauges.live_tags == 5
 
 
 def test_as_many_tags_as_the_limit_allows_are_taken():
@@ -69,7 +69,7 @@ def test_as_many_tags_as_the_limit_allows_are_taken():
         message("NBIRTH", *tags(5), node="A"), message("NBIRTH", *tags(5), node="B"), max_tags=22
     )
     assert not seen.counts
-    assert seen.fleet.live_tags == 10
+    assert seen.fleet.gauges.live_tags == 10
 
 
 def test_a_device_beyond_the_limit_is_refused_and_its_node_goes_on():
@@ -91,7 +91,7 @@ def test_tags_that_a_rebirth_no_longer_declares_make_room():
     seen = fed(message("NBIRTH", *tags(9)), message("NBIRTH", *tags(2)), max_tags=22)
     seen.feed(message("NBIRTH", *tags(8), node="B"))
     assert not seen.counts
-    assert seen.fleet.live_tags == 10
+    assert seen.fleet.gauges.live_tags == 10
 
 
 def test_after_a_refused_birth_the_aliases_of_the_one_before_stand_for_nothing():
@@ -139,7 +139,7 @@ def test_endless_births_with_ever_new_names_keep_the_catalogue_bounded():
     for number in range(60):
         seen.feed(message("NBIRTH", *tags(1000, f"{number}.")))
         assert len(seen.fleet.catalogue) <= 3 * 1000 + CATALOGUE_SLACK
-    assert seen.fleet.live_tags == 1000
+    assert seen.fleet.gauges.live_tags == 1000
     assert seen.fleet.catalogue.generation > 3
     assert seen.feed(message("NDATA", change(7, 1.0), seq=1))[0]["metric_name"] == "59.7"
 
@@ -279,8 +279,8 @@ def test_what_waits_for_missing_messages_of_all_nodes_together_is_bounded():
     large = [change(0, float(number)) for number in range(20)]
     for seq in range(2, 6):  # 1 is missing
         seen.feed(*(message("NDATA", *large, seq=seq, node=node) for node in nodes))
-        assert seen.fleet.waiting_bytes <= 100_000
-    assert seen.fleet.held_messages > 0
+        assert seen.fleet.gauges.waiting_bytes <= 100_000
+    assert seen.fleet.gauges.held_messages > 0
     assert seen.counts["sequence_gap"] > 10
     small = message("NDATA", change(0, 9.0), seq=2, node="Late")
     seen.feed(message("NBIRTH", tag("Ramp", 0), node="Late"), small)
@@ -360,8 +360,8 @@ def test_tags_that_a_kept_birth_leaves_out_count_as_long_as_they_are_remembered(
     seen.fleet.connection_lost(1.0)
     kept = message("NBIRTH", tag("Ramp", 0), timestamp=LATER)
     topic = "$sparkplug/certificates/spBv1.0/Plant/NBIRTH/Edge"
-    seen.fleet.warm_start([Message(topic, kept.payload, 0, retained=True)], 2.0)
-    assert seen.fleet.live_tags == 201
+    seen.fleet.memory.warm_start([Message(topic, kept.payload, 0, retained=True)], 2.0)
+    assert seen.fleet.gauges.live_tags == 201
     seen.feed(message("NBIRTH", *tags(200), node="Other"))
     assert seen.counts["too_many_tags"] == 1
     generation = seen.fleet.catalogue.generation
@@ -369,17 +369,17 @@ def test_tags_that_a_kept_birth_leaves_out_count_as_long_as_they_are_remembered(
         seen.feed(message("NDATA", seq=seq, node="Nobody"))
     assert seen.fleet.catalogue.generation == generation
     seen.feed(message("NBIRTH", tag("Ramp", 0), timestamp=LATER + 1))
-    assert seen.fleet.live_tags == 1
+    assert seen.fleet.gauges.live_tags == 1
 
 
 def test_names_left_out_by_a_kept_birth_do_not_move_all_tags_with_every_batch(monkeypatch):
     for slack in ("_SLACK", "_SLACK_CHARACTERS"):
-        monkeypatch.setattr(f"sparkplug.host.fleet_state.{slack}", 0)
+        monkeypatch.setattr(f"sparkplug.host.declared_tags.{slack}", 0)
     seen = fed(message("NBIRTH", *long_names(50)))
     seen.fleet.connection_lost(1.0)
     kept = message("NBIRTH", tag("Ramp", 0), timestamp=LATER)
     topic = "$sparkplug/certificates/spBv1.0/Plant/NBIRTH/Edge"
-    seen.fleet.warm_start([Message(topic, kept.payload, 0, retained=True)], 2.0)
+    seen.fleet.memory.warm_start([Message(topic, kept.payload, 0, retained=True)], 2.0)
     generation = seen.fleet.catalogue.generation
     for seq in range(1, 6):
         seen.feed(message("NDATA", seq=seq, node="Nobody"))

@@ -1,5 +1,6 @@
 """Many nodes side by side, and which of their metrics give rows."""
 
+import pytest
 from support.columnar import Columnar, change, message, metric, tag, values
 
 from sparkplug.datatypes import DataType
@@ -61,6 +62,7 @@ def test_a_node_that_comes_late_is_read_like_the_first():
     assert not seen.counts
 
 
+@pytest.mark.long
 def test_ten_thousand_nodes_with_one_tag_each_in_one_batch():
     nodes = [f"Edge {number}" for number in range(10_000)]
     births = [message("NBIRTH", tag("Ramp", 0, 1.0), node=node) for node in nodes]
@@ -69,7 +71,7 @@ def test_ten_thousand_nodes_with_one_tag_each_in_one_batch():
     rows = seen.feed(*births, *data)
     assert [row["edge_node_id"] for row in rows] == nodes + nodes
     assert [row["numeric_value"] for row in rows[10_000:]] == [float(n) for n in range(10_000)]
-    assert seen.fleet.node_count == seen.fleet.live_tags == 10_000
+    assert seen.fleet.gauges.node_count == seen.fleet.gauges.live_tags == 10_000
     assert not seen.counts
 
 

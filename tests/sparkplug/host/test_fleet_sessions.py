@@ -146,7 +146,7 @@ def test_a_node_is_not_read_before_its_birth(verb):
     assert not seen.rows
     assert seen.counts == {"data_before_birth": 1}
     assert seen.rebirths == [("Plant", "Edge", "data_before_birth")]
-    assert seen.fleet.node_count == 0
+    assert seen.fleet.gauges.node_count == 0
 
 
 @pytest.mark.parametrize("verb", ["DDATA", "DDEATH"])

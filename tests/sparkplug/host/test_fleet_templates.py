@@ -316,12 +316,12 @@ def test_an_unknown_member_is_held_and_read_when_the_birth_comes():
     assert values(rows) == [("M/a", 1.0)]
     assert seen.counts == {"unknown_metric": 1}
     assert seen.rebirths == [("Plant", "Edge", "unknown_metric")]
-    assert seen.fleet.held_messages == 1
+    assert seen.fleet.gauges.held_messages == 1
     rows = seen.feed(message("NBIRTH", instance("M", member("a", 1.0), member("b", 5.0), alias=1)))
     late = [row for row in rows if row["message_type"] == "NDATA"]
     assert values(late) == [("M/b", 2.0)]
     assert [row["event_time"] for row in late] == [INSTANCE_MS * 1000]
-    assert seen.fleet.held_messages == 0
+    assert seen.fleet.gauges.held_messages == 0
 
 
 def test_an_unknown_member_and_the_birth_may_come_in_one_batch():
@@ -334,7 +334,7 @@ def test_an_unknown_member_and_the_birth_may_come_in_one_batch():
     assert sorted(values(at_once.rows[1:])) == sorted(
         [("M/a", 1.0), ("M/b", 2.0), ("M/a", 1.5), ("M/b", 5.0)]
     )
-    assert at_once.fleet.held_messages == 0
+    assert at_once.fleet.gauges.held_messages == 0
 
 
 def test_a_held_member_stays_with_its_instance_whatever_the_alias_means_then():
@@ -382,9 +382,9 @@ def test_members_are_chosen_by_their_own_paths():
 
 def test_leaves_count_as_tags():
     birth = message("NBIRTH", instance("M", *(member(f"m{n}") for n in range(10))))
-    assert fed(birth, limits=FleetLimits(max_tags=17)).fleet.live_tags == 11
+    assert fed(birth, limits=FleetLimits(max_tags=17)).fleet.gauges.live_tags == 11
     refused = fed(birth, limits=FleetLimits(max_tags=16))
-    assert refused.fleet.live_tags == 0
+    assert refused.fleet.gauges.live_tags == 0
     assert refused.counts == {"too_many_tags": 1}
 
 
@@ -438,9 +438,9 @@ def test_remembered_births_explain_templates_after_a_restart():
     before = Columnar()
     memories = before.fleet.feed(births).memories
     after = Columnar()
-    after.fleet.restore(
+    after.fleet.memory.restore(
         [RememberedBirth(each, alive=True, stale=False) for each in memories],
-        before.fleet.sequence_state(),
+        before.fleet.memory.sequence_state(),
     )
     rows = after.feed(
         message("NDATA", part(1, reading("a", 1.0), reading("b", 2.0)), seq=2),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.columnar import change, message, tag
+from support.fleets import fleet_with
 
 from sparkplug.host.fleet import Fleet
 from sparkplug.host.screening import FleetLimits
@@ -144,7 +145,7 @@ def test_protobuf_that_looks_like_json_weighs_what_its_metrics_do():
 
 
 def test_what_waits_is_weighed_with_what_it_is_read_together_with():
-    heard = Fleet(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
+    heard = fleet_with(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
     nodes = ("A", "B", "C")
     heard.feed([message("NBIRTH", tag("Ramp", 0), node=node) for node in nodes])
     waiting = [message("NDATA", *[change(0, 1.0)] * 1000, seq=2, node=node) for node in nodes]
@@ -157,11 +158,11 @@ def test_what_waits_is_weighed_with_what_it_is_read_together_with():
 
 
 def test_envelopes_that_wait_weigh_what_is_in_them():
-    heard = Fleet(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
+    heard = fleet_with(FleetLimits(max_portion_memory=400_000), reorder_timeout=60.0)
     heard.feed([message("NBIRTH", tag("Ramp", 0), node="E", group="G")])
     packed = envelope(Payload(seq=2).SerializeToString() + of_metrics(3000))
     heard.feed([Message("spBv1.0/G/NDATA/E", packed, 0)])
-    assert heard.waiting_bytes > 150_000
+    assert heard.gauges.waiting_bytes > 150_000
     (portion,) = heard.portions(
         MessageBatch([message("NDATA", change(0, 1.0), seq=1, node="E", group="G")])
     )

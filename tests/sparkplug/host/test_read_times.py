@@ -154,18 +154,18 @@ def test_what_a_birth_leaves_out_is_dated_behind_the_session_before_it(together)
 
 def test_a_node_that_is_given_up_is_dated_by_the_same_rule():
     server = Server(unheard=60.0)
-    server.fleet.listening(ARRIVED)
+    server.fleet.absence.listening(ARRIVED)
     birth = born(value("Ramp", AHEAD)), message("DBIRTH", value("Level", ARRIVED), seq=1)
     server.at(0.0, *birth)
-    server.fleet.asked("Plant", "Edge")
+    server.fleet.absence.asked("Plant", "Edge")
     server.at(1.0, *birth)  # it answers requests, if it can
     server.lost(2.0, ARRIVED)
     rows = []
     for now in range(3, 400):
-        server.fleet.listening(ARRIVED + SECOND)
+        server.fleet.absence.listening(ARRIVED + SECOND)
         rows += server.tick(float(now))
         for _ in server.wishes():
-            server.fleet.asked("Plant", "Edge")
+            server.fleet.absence.asked("Plant", "Edge")
     assert stale_at(rows) == {"Ramp": AHEAD + 1, "Boiler/Level": ARRIVED + SECOND}
 
 
@@ -185,7 +185,7 @@ def test_a_birth_that_a_server_keeps_does_not_forget_the_values_of_before():
     server.lost(1.0, ARRIVED)
     birth = born(value("Ramp", ARRIVED), timestamp=ARRIVED // 1000)
     topic = "$sparkplug/certificates/" + birth.topic
-    server.fleet.warm_start([birth._replace(topic=topic, retained=True)], 2.0)
+    server.fleet.memory.warm_start([birth._replace(topic=topic, retained=True)], 2.0)
     assert stale_at(server.at(3.0, DEATH)) == {"Ramp": AHEAD + 1}
 
 
@@ -193,8 +193,8 @@ def test_after_a_restart_a_death_is_behind_the_last_message_of_before():
     server = Server()
     birth = born(value("Ramp", ARRIVED))
     memory = BirthMemory(0, "Plant", "Edge", None, birth)
-    server.fleet.restore([RememberedBirth(memory, alive=True, stale=False)], b"\x01\x00")
-    server.fleet.restore_gaps([], {("Plant", "Edge"): AHEAD, ("Plant", "Gone"): AHEAD})
+    server.fleet.memory.restore([RememberedBirth(memory, alive=True, stale=False)], b"\x01\x00")
+    server.fleet.memory.restore_gaps([], {("Plant", "Edge"): AHEAD, ("Plant", "Gone"): AHEAD})
     assert stale_at(server.at(1.0, DEATH)) == {"Ramp": AHEAD + 1}
 
 
@@ -276,7 +276,7 @@ def test_the_event_id_does_not_tell(server):
 def site():
     servers = [Server(site="plant") for _ in range(2)]
     for each, other in (servers, reversed(servers)):
-        each.fleet.liveness.peers = (other.fleet.liveness,)
+        each.fleet.liveness.join([other.fleet.liveness])
     return servers
 
 

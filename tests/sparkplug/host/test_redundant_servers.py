@@ -38,9 +38,7 @@ def event_times(rows):
 def site(count=2, **options):
     servers = [Server(site="plant", **options) for _ in range(count)]
     for each in servers:
-        each.fleet.liveness.peers = tuple(
-            other.fleet.liveness for other in servers if other is not each
-        )
+        each.fleet.liveness.join(other.fleet.liveness for other in servers if other is not each)
     return servers
 
 
@@ -152,11 +150,11 @@ def test_a_birth_on_the_other_server_takes_back_its_own_tags_only():
     a.at(0.0, *births())
     a.at(1.0, death())
     b.at(2.0, births(session=2, timestamp=LATER_MS)[0])
-    stale_at = a.fleet.catalogue.stale
+    stale_at = a.fleet.catalogue.states.stale
     assert [a.fleet.catalogue.names[each] for each in stale_at.nonzero()[0]] == ["Level"]
     rows = a.at(3.0, *births(session=3, timestamp=LATER_MS + 1))
     assert event_times(rows) == {"Ramp": MEASURED_MS, "Boiler/Level": MEASURED_MS}
-    assert not a.fleet.catalogue.stale.any()
+    assert not a.fleet.catalogue.states.stale.any()
 
 
 def test_what_was_taken_back_is_not_taken_back_again_when_the_node_returns():
@@ -181,7 +179,7 @@ def test_a_node_that_was_born_there_before_it_died_here_is_never_stale():
 def test_what_a_death_said_is_taken_back_after_a_restart_too():
     a, b = site()
     [nbirth, dbirth] = births()
-    a.fleet.restore(
+    a.fleet.memory.restore(
         [
             RememberedBirth(BirthMemory(0, "Plant", "Edge", device, birth), False, True, 1, ARRIVED)
             for device, birth in ((None, nbirth), ("Boiler", dbirth))
@@ -190,7 +188,7 @@ def test_what_a_death_said_is_taken_back_after_a_restart_too():
     )
     rows = b.at(2.0, *births(session=2, timestamp=LATER_MS))
     assert event_times(rows) == {"Ramp": MEASURED_MS, "Boiler/Level": MEASURED_MS}
-    assert not a.fleet.catalogue.stale.any()
+    assert not a.fleet.catalogue.states.stale.any()
 
 
 def test_three_servers_are_no_different():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from oracle.messages import ARRIVED, metric
 from support.columnar import change, message, tag
+from support.fleets import fleet_with
 from support.host_side import Server
 
 from sparkplug.datatypes import DataType
@@ -56,7 +57,7 @@ def test_a_node_that_says_nothing_for_three_times_its_longest_pause_is_silent():
     [event] = plant.told(EventKind.SILENT)
     assert (event.reason, event.edge_node_id, event.time_us) == ("quiet", "Edge", LATER)
     assert event.detail == "it has said nothing for 0:01:31, and its longest pause was 0:00:30"
-    [node] = plant.fleet.silent_nodes
+    [node] = plant.fleet.absence.silences.nodes
     assert (node.group_id, node.edge_node_id, node.reason) == ("Plant", "Edge", "quiet")
 
 
@@ -77,7 +78,7 @@ def test_it_is_over_when_the_node_speaks():
     plant.speaks()
     plant.passes(2.0)
     assert plant.silences() == ["quiet", "quiet_over"]
-    assert plant.fleet.silent_nodes == ()
+    assert plant.fleet.absence.silences.nodes == ()
 
 
 def test_who_speaks_all_the_time_is_not_silent_within_a_minute():
@@ -173,10 +174,10 @@ def test_what_is_usual_is_known_after_a_restart():
     plant.speaks_every(30.0, times=30)
     plant.fleet.flush(plant.now)
     again = Plant()
-    again.fleet = type(again.fleet)(reorder_timeout=2.0, silent_after=3.0)
+    again.fleet = fleet_with(reorder_timeout=2.0, silent_after=3.0)
     kept = RememberedBirth(BirthMemory(0, "Plant", "Edge", None, BIRTH), alive=True, stale=False)
-    known = plant.fleet.sequence_state(), (), 0.0, plant.fleet.conduct_state()
-    again.fleet.restore([kept], *known)
+    known = plant.fleet.memory.sequence_state(), (), 0.0, plant.fleet.memory.conduct_state()
+    again.fleet.memory.restore([kept], *known)
     again.seq = plant.seq
     again.speaks()
     again.passes(100.0)
@@ -186,9 +187,9 @@ def test_what_is_usual_is_known_after_a_restart():
 @pytest.mark.parametrize("conduct", [b"\x01", b"x" * 9, b"x" * 1000])
 def test_what_is_on_disk_may_be_anything(conduct):
     plant = Plant()
-    again = type(plant.fleet)(silent_after=3.0)
+    again = fleet_with(silent_after=3.0)
     kept = RememberedBirth(BirthMemory(0, "Plant", "Edge", None, BIRTH), alive=True, stale=False)
-    again.restore([kept], plant.fleet.sequence_state(), (), 0.0, conduct)
+    again.memory.restore([kept], plant.fleet.memory.sequence_state(), (), 0.0, conduct)
     again.feed([message("NDATA", change(0, 1.0), seq=1)], 1.0)
     assert again.tick(1000.0).observations == []
 
@@ -207,7 +208,7 @@ def test_many_nodes_that_fall_silent_at_once_are_told_little_by_little():
     assert len(plant.silences()) == 1000
     plant.passes(1.0)
     assert len(plant.silences()) == 500
-    assert len(plant.fleet.silent_nodes) == 1500
+    assert len(plant.fleet.absence.silences.nodes) == 1500
 
 
 def test_with_zero_nobody_is_silent():

@@ -221,7 +221,7 @@ def test_of_births_in_one_batch_only_the_first_takes_back_whatever_datatype_the_
         message("NBIRTH", OTHER_BD_SEQ, retyped, timestamp=REBORN_MS + 1),
     )
     assert [row["data_type"] for row in rows] == ["Double", "Int32"]
-    assert not seen.fleet.catalogue.stale[-1]
+    assert not seen.fleet.catalogue.states.stale[-1]
     assert deaths(seen.feed(died(OTHER_BD_SEQ))) == ["Ramp"]
 
 

@@ -237,7 +237,7 @@ def kept(birth, *, alive=True, stale=False):
 
 def restarted(*births, next_seq=1):
     server = Server(reorder_timeout=2.0)
-    server.fleet.restore(births, next_seq.to_bytes(2, "little"), (), 0.0)
+    server.fleet.memory.restore(births, next_seq.to_bytes(2, "little"), (), 0.0)
     return server
 
 
@@ -287,7 +287,7 @@ def test_what_was_said_stale_is_remembered_so(server):
 def site():
     servers = Server("north", reorder_timeout=2.0), Server("north", reorder_timeout=2.0)
     for each, other in zip(servers, reversed(servers), strict=True):
-        each.fleet.liveness.peers = (other.fleet.liveness,)
+        each.fleet.liveness.join([other.fleet.liveness])
     return servers
 
 
@@ -336,8 +336,8 @@ def test_a_tag_that_only_one_server_knows_of_gets_its_row_there():
 def test_what_one_server_remembers_to_be_stale_hides_no_row_of_another():
     """After a restart: the birth that took it back was read by the other one alone."""
     a, b = site()
-    a.fleet.restore([kept(node_birth()), kept(BOILER, alive=False, stale=True)], b"\x01\0")
-    b.fleet.restore([kept(node_birth()), kept(BOILER)], b"\x01\0")
+    a.fleet.memory.restore([kept(node_birth()), kept(BOILER, alive=False, stale=True)], b"\x01\0")
+    b.fleet.memory.restore([kept(node_birth()), kept(BOILER)], b"\x01\0")
     rows = [
         row for server in (a, b) for row in server.at(1.0, reborn(), boiler_birth(1, tag("Level")))
     ]
@@ -431,7 +431,7 @@ def test_a_birth_that_a_server_keeps_hides_nothing_from_the_one_that_comes():
     server = restarted(kept(node_birth(1, tag("Ramp", 0), tag("Old", 1))))
     birth = node_birth(2, timestamp=REBORN_MS)
     certificate = birth._replace(topic="$sparkplug/certificates/" + birth.topic, retained=True)
-    server.fleet.warm_start([certificate], 0.5)
+    server.fleet.memory.warm_start([certificate], 0.5)
     assert server.rows == []
     assert stale(server.at(1.0, birth)) == ["Old"]
 
@@ -441,7 +441,7 @@ def test_a_tag_that_a_kept_birth_declares_with_another_datatype_is_left_out_once
     whole = metric("Old", DataType.Int32, alias=1, int_value=1)
     birth = node_birth(2, tag("Ramp", 0), whole, timestamp=REBORN_MS)
     certificate = birth._replace(topic="$sparkplug/certificates/" + birth.topic, retained=True)
-    server.fleet.warm_start([certificate], 0.5)
+    server.fleet.memory.warm_start([certificate], 0.5)
     assert stale(server.at(1.0, node_birth(2, timestamp=REBORN_MS + 1))) == ["Old"]
 
 
@@ -452,7 +452,7 @@ def certificate(birth):
 def test_a_tag_that_only_a_kept_birth_has_declared_was_never_there():
     server = Server(reorder_timeout=2.0)
     kept_one = node_birth(2, tag("Ramp", 0), tag("Never", 1), timestamp=REBORN_MS)
-    server.fleet.warm_start([certificate(kept_one)], 0.5)
+    server.fleet.memory.warm_start([certificate(kept_one)], 0.5)
     rows = server.at(1.0, node_birth(3, timestamp=REBORN_MS + 1))
     assert values(rows) == [("Ramp", 0.0)]
     assert server.told(EventKind.RETIRED) == []
@@ -461,7 +461,7 @@ def test_a_tag_that_only_a_kept_birth_has_declared_was_never_there():
 def test_unless_a_value_of_it_was_read_by_name():
     server = Server(reorder_timeout=2.0)
     kept_one = node_birth(2, tag("Ramp", 0), tag("Named", 1), timestamp=REBORN_MS)
-    server.fleet.warm_start([certificate(kept_one)], 0.5)
+    server.fleet.memory.warm_start([certificate(kept_one)], 0.5)
     value = metric("Named", double_value=3.0)
     assert values(server.at(1.0, message("NDATA", value, seq=7))) == [("Named", 3.0)]
     assert stale(server.at(2.0, node_birth(3, timestamp=REBORN_MS + 1))) == ["Named"]
@@ -472,7 +472,7 @@ def test_kept_births_of_ever_new_tags_are_not_remembered():
     for number in range(12):
         tags = (tag(f"Tag {number} {each}") for each in range(2_000))
         birth = node_birth(2, *tags, timestamp=REBORN_MS + number)
-        server.fleet.warm_start([certificate(birth)], 0.5)
+        server.fleet.memory.warm_start([certificate(birth)], 0.5)
         server.at(1.0 + number)
     assert len(server.fleet.catalogue) < 20_000
 
@@ -480,7 +480,7 @@ def test_kept_births_of_ever_new_tags_are_not_remembered():
 def test_a_tag_that_a_kept_birth_leaves_out_dies_with_its_node():
     server = server_with(node_birth(1, tag("Ramp", 0), tag("Old", 1)))
     server.lost(1.0, ARRIVED)
-    server.fleet.warm_start([certificate(node_birth(2, timestamp=REBORN_MS))], 1.5)
+    server.fleet.memory.warm_start([certificate(node_birth(2, timestamp=REBORN_MS))], 1.5)
     bd_seq = metric("bdSeq", DataType.Int64, long_value=2)
     assert stale(server.at(2.0, message("NDEATH", bd_seq, seq=None))) == ["Old", "Ramp"]
     assert stale(server.at(3.0, node_birth(3, timestamp=REBORN_MS + 1))) == []

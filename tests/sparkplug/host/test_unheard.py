@@ -51,12 +51,12 @@ class Plant(Server):
         return self._take(self.fleet.feed(messages, now))
 
     def listens(self):
-        self.fleet.listening(NOW_US)
+        self.fleet.absence.listening(NOW_US)
 
     def _take(self, decoded):
         rows = super()._take(decoded)
         for request in decoded.rebirths:
-            self.fleet.asked(request.group_id, request.edge_node_id)
+            self.fleet.absence.asked(request.group_id, request.edge_node_id)
             if request.reason == "unheard":
                 self.asked.append((self.now, request.edge_node_id))
         return rows
@@ -134,12 +134,12 @@ def test_a_node_that_speaks_is_asked_for_nothing(plant):
 def test_whoever_speaks_is_unheard_no_more_and_neither_is_a_stranger(plant):
     plant.away()
     plant.wait(AFTER - 5.0)
-    assert not plant.fleet.is_unheard("Plant", "Edge")
+    assert not plant.fleet.absence.is_unheard("Plant", "Edge")
     plant.wait(6.0)
-    assert plant.fleet.is_unheard("Plant", "Edge")
-    assert not plant.fleet.is_unheard("Plant", "Other")
+    assert plant.fleet.absence.is_unheard("Plant", "Edge")
+    assert not plant.fleet.absence.is_unheard("Plant", "Other")
     plant.at(plant.now, data(2))
-    assert not plant.fleet.is_unheard("Plant", "Edge")
+    assert not plant.fleet.absence.is_unheard("Plant", "Edge")
 
 
 def test_five_hundred_living_nodes_are_asked_for_nothing_after_a_restart():
@@ -155,7 +155,9 @@ def test_five_hundred_living_nodes_are_asked_for_nothing_after_a_restart():
         )
         for n, each in enumerate(before)
     ]
-    second.fleet.restore(kept, first.fleet.sequence_state(), (), 0.0, first.fleet.conduct_state())
+    second.fleet.memory.restore(
+        kept, first.fleet.memory.sequence_state(), (), 0.0, first.fleet.memory.conduct_state()
+    )
     second.listens()
     second.at(1.0, *(data(2, f"N{n}") for n in range(500)))
     second.wait(1200.0, step=10.0)
@@ -198,7 +200,7 @@ def test_one_that_never_answered_is_silent_and_gets_no_rows(plant):
     [event] = plant.told(EventKind.SILENT)
     assert event.reason == "unheard"
     assert "STALE" not in event.detail
-    [node] = plant.fleet.silent_nodes
+    [node] = plant.fleet.absence.silences.nodes
     assert (node.group_id, node.edge_node_id, node.reason) == ("Plant", "Edge", "unheard")
 
 
@@ -249,8 +251,8 @@ def test_that_a_node_answers_is_known_after_a_restart(plant):
         RememberedBirth(BirthMemory(0, "Plant", "Edge", device, each), True, False)
         for device, each in zip((None, "Boiler"), births(), strict=True)
     ]
-    state = plant.fleet.sequence_state(), (), 0.0, plant.fleet.conduct_state()
-    again.fleet.restore(kept, *state)
+    state = plant.fleet.memory.sequence_state(), (), 0.0, plant.fleet.memory.conduct_state()
+    again.fleet.memory.restore(kept, *state)
     again.listens()
     assert stale(again.wait(AFTER + ALL_REQUESTS)) == ["Boiler/Level", "Ramp"]
 
@@ -267,7 +269,7 @@ def test_a_silent_node_that_is_heard_again_is_read_and_its_silence_is_over(plant
     plant.wait(2.0)
     [event] = plant.told(EventKind.SILENT)
     assert (event.reason, event.detail) == ("unheard_over", "over: it is heard again")
-    assert plant.fleet.silent_nodes == ()
+    assert plant.fleet.absence.silences.nodes == ()
 
 
 def test_one_that_was_heard_right_before_the_next_absence_is_given_up_again(plant):
@@ -342,7 +344,8 @@ def test_without_stale_rows_such_a_node_is_only_silent():
 
 def test_a_node_that_another_server_of_the_site_shows_alive_is_not_asked():
     a, b = Plant("north"), Plant("north")
-    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.fleet.liveness.join([b.fleet.liveness])
+    b.fleet.liveness.join([a.fleet.liveness])
     for each in (a, b):
         each.listens()
         each.at(0.0, *births())
@@ -354,7 +357,8 @@ def test_a_node_that_another_server_of_the_site_shows_alive_is_not_asked():
 
 def test_its_silence_is_over_when_another_server_of_the_site_shows_it_alive():
     a, b = Plant("north"), Plant("north")
-    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.fleet.liveness.join([b.fleet.liveness])
+    b.fleet.liveness.join([a.fleet.liveness])
     a.listens()
     a.at(0.0, *births())
     a.away()
@@ -365,12 +369,13 @@ def test_its_silence_is_over_when_another_server_of_the_site_shows_it_alive():
     [event] = a.told(EventKind.SILENT)
     assert event.reason == "unheard_over"
     assert event.detail == "over: it is alive on another server of its site"
-    assert a.fleet.silent_nodes == ()
+    assert a.fleet.absence.silences.nodes == ()
 
 
 def test_what_another_server_has_taken_back_is_stale_again_when_the_node_is_given_up_again():
     a, b = Plant("north"), Plant("north")
-    a.fleet.liveness.peers, b.fleet.liveness.peers = (b.fleet.liveness,), (a.fleet.liveness,)
+    a.fleet.liveness.join([b.fleet.liveness])
+    b.fleet.liveness.join([a.fleet.liveness])
     for each in (a, b):
         each.listens()
         each.at(0.0, *births())
@@ -390,7 +395,7 @@ def test_with_zero_nobody_is_asked():
     plant.at(0.0, *births())
     plant.lost(0.0, LOST)
     for step in range(500):
-        plant.fleet.listening(NOW_US)
+        plant.fleet.absence.listening(NOW_US)
         plant.tick(10.0 * step)
     assert plant.rebirths == []
 
@@ -424,4 +429,4 @@ def test_who_counts_the_unheard_need_not_wait_until_no_node_is_added():
     for column in fields(NodeTable):
         setattr(nodes, column.name, getattr(fleet._state.nodes, column.name))
     fleet._state.nodes = nodes
-    assert fleet.unheard_nodes == 1
+    assert fleet.gauges.unheard_nodes == 1

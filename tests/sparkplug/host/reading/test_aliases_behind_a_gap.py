@@ -25,7 +25,7 @@ OTHER_BIRTH = message("NBIRTH", tag("Sine", 0), tag("Ramp", 4), timestamp=LATER)
 
 
 def ask(heard):
-    heard.fleet.asked("Plant", "Edge")
+    heard.fleet.absence.asked("Plant", "Edge")
 
 
 def answering(*messages, moves=True, **options):
@@ -155,7 +155,7 @@ def test_nor_by_a_passive_host():
 
 def test_what_waits_is_kept_over_a_restart():
     before = behind_a_gap(data(2))
-    later = before.restarted(remembered(before), before.fleet.held())
+    later = before.restarted(remembered(before), before.fleet.memory.held())
     assert numbers(later.feed(AGAIN)) == [2]
 
 

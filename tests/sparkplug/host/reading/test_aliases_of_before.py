@@ -317,7 +317,7 @@ def test_after_a_restart_only_the_birth_of_the_node_is_known_to_be_before_its_ga
     before.tick(TIMEOUT)
     gaps = [change.gap for change in before.changes]
     later = before.restarted(remembered(before))
-    later.fleet.restore_gaps(gaps, {})
+    later.fleet.memory.restore_gaps(gaps, {})
     later.feed(data(4), level(2))
     assert numbers(later.rows) == [4]
     assert reasons(later) == UNSEEN
@@ -348,7 +348,7 @@ def test_what_was_held_before_a_restart_is_read_by_births_that_agree():
     before = cut_off(birth())
     before.feed(data(7))
     for follows, read in ((birth(timestamp=LATER), [7]), (OTHER_BIRTH, [])):
-        later = before.restarted(remembered(before), before.fleet.held())
+        later = before.restarted(remembered(before), before.fleet.memory.held())
         assert numbers(later.feed(follows)) == read
         assert reasons(later) == ([] if read else UNSEEN)
 
@@ -357,7 +357,7 @@ def test_what_was_held_before_a_restart_is_read_by_births_that_agree():
 def test_a_kept_birth_is_the_one_before(follows, read):
     heard = Listener()
     kept = message("NBIRTH", tag("Ramp", 0), timestamp=SENT_MS - 60_000)
-    heard.fleet.warm_start([kept._replace(topic=CERTIFICATE_PREFIX + kept.topic)], 0.0)
+    heard.fleet.memory.warm_start([kept._replace(topic=CERTIFICATE_PREFIX + kept.topic)], 0.0)
     heard.feed(data(7, timestamp=EARLIER))
     assert numbers(heard.feed(follows)) == read
     assert reasons(heard) == ([] if read else UNSEEN)
@@ -368,7 +368,7 @@ def test_of_a_kept_birth_that_is_taken_in_meanwhile_all_three_must_agree():
     heard = cut_off(BIRTH)
     heard.feed(data(7), message("NDATA", change(4, 8.0), seq=8))
     kept = OTHER_BIRTH._replace(topic=CERTIFICATE_PREFIX + OTHER_BIRTH.topic)
-    heard.fleet.warm_start([kept], 1.0)
+    heard.fleet.memory.warm_start([kept], 1.0)
     last = message("NBIRTH", tag("Sine", 0), tag("Ramp", 4), timestamp=LATER + 1)
     assert not numbers(heard.feed(last))
     assert reasons(heard) == UNSEEN * 2

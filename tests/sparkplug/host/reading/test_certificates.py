@@ -41,7 +41,7 @@ def stale(rows):
 
 
 def warm(server, *births, now=0.0):
-    return server._take(server.fleet.warm_start([kept(each) for each in births], now))
+    return server._take(server.fleet.memory.warm_start([kept(each) for each in births], now))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_aliases_wait_for_the_real_birth(server):
 def test_a_metric_with_a_name_is_read_and_its_node_is_asked_all_the_same(server):
     assert values(server.at(1.0, message("NDATA", named(), seq=7))) == [("Ramp", 5.0)]
     assert server.wishes() == [("Edge", "data_before_birth")]
-    assert server.fleet.held_messages == 0
+    assert server.fleet.gauges.held_messages == 0
 
 
 def test_so_is_one_of_a_device(server):
@@ -93,20 +93,20 @@ def test_so_is_one_of_a_device(server):
 def test_its_neighbours_without_a_name_are_held(server):
     rows = server.at(1.0, message("NDATA", change(1, 6.0), named(), change(0, 7.0), seq=0))
     assert values(rows) == [("Ramp", 5.0)]
-    assert server.fleet.held_messages == 1
+    assert server.fleet.gauges.held_messages == 1
     rows = server.at(2.0, nbirth(session=2, timestamp=SENT_MS + 1))
     assert values(rows) == [("Ramp", 0.0), ("Sine", 0.0), ("Sine", 6.0), ("Ramp", 7.0)]
-    assert server.fleet.held_messages == 0
+    assert server.fleet.gauges.held_messages == 0
 
 
 def test_a_name_that_is_not_declared_is_held(server):
     assert server.at(1.0, message("NDATA", named("Other"), seq=7)) == []
-    assert server.fleet.held_messages == 1
+    assert server.fleet.gauges.held_messages == 1
 
 
 def test_a_metric_of_a_device_that_is_not_known_is_held(server):
     assert server.at(1.0, message("DDATA", named("Level"), seq=7, device="Fan")) == []
-    assert server.fleet.held_messages == 1
+    assert server.fleet.gauges.held_messages == 1
 
 
 def test_a_metric_that_says_its_datatype_is_read_if_it_is_the_declared_one(server):
@@ -114,13 +114,13 @@ def test_a_metric_that_says_its_datatype_is_read_if_it_is_the_declared_one(serve
     assert values(server.at(1.0, same)) == [("Ramp", 5.0)]
     other = message("NDATA", named(datatype=DataType.Float), seq=8)
     assert server.at(2.0, other) == []
-    assert server.fleet.held_messages == 1
+    assert server.fleet.gauges.held_messages == 1
 
 
 def test_names_of_nodes_without_certificate_are_held():
     server = Server()
     assert server.at(1.0, message("NDATA", named(), seq=7)) == []
-    assert server.fleet.held_messages == 1
+    assert server.fleet.gauges.held_messages == 1
 
 
 # The real birth, and the death
@@ -173,7 +173,7 @@ def test_after_a_lost_connection_a_newer_birth_says_that_aliases_are_not_to_be_t
 def test_the_same_holds_for_what_is_remembered_over_a_restart(sent_ms, trusted):
     server = Server()
     memory = BirthMemory(0, "Plant", "Edge", None, nbirth(timestamp=SENT_MS))
-    server.fleet.restore([RememberedBirth(memory, True, False)], b"\x01\x00")
+    server.fleet.memory.restore([RememberedBirth(memory, True, False)], b"\x01\x00")
     warm(server, nbirth(session=2, timestamp=SENT_MS + sent_ms))
     rows = server.at(3.0, message("NDATA", change(0, 5.0), seq=1))
     assert values(rows) == ([("Ramp", 5.0)] if trusted else [])
@@ -217,7 +217,7 @@ def test_a_kept_birth_of_the_bd_seq_of_a_death_just_before_is_no_late_birth():
     server = Server()
     server.at(0.0, nbirth(), message("NDEATH", bd_seq(), seq=None))
     warm(server, nbirth(timestamp=SENT_MS), now=0.5)
-    assert server.fleet.held_messages == 0
+    assert server.fleet.gauges.held_messages == 0
     assert server.tick(10.0) == []
     assert server.counts == {"certificate": 1}
 
@@ -245,7 +245,7 @@ def test_devices_that_wait_for_their_node_are_bounded():
     server = Server()
     for number in range(30):
         warm(server, *(dbirth(node=f"E{number}", device=f"D{n}") for n in range(50)))
-    assert len(server.fleet._restoration.early_certificates) == 1000
+    assert len(server.fleet.memory._restoration.early_certificates) == 1000
 
 
 def test_large_births_of_devices_that_wait_for_their_node_are_bounded_by_their_bytes():
@@ -254,7 +254,7 @@ def test_large_births_of_devices_that_wait_for_their_node_are_bounded_by_their_b
     filling = birth.payload + b"\x2a\x80\x80\x40" + bytes(1 << 20)  # a body of a mebibyte
     for _ in range(9):
         warm(server, birth._replace(payload=filling))
-    kept_bytes = [len(each.payload) for each in server.fleet._restoration.early_certificates]
+    kept_bytes = [len(each.payload) for each in server.fleet.memory._restoration.early_certificates]
     assert 3 << 20 < sum(kept_bytes) <= 4 << 20
 
 
@@ -284,7 +284,7 @@ def test_a_certificate_takes_nothing_out_of_the_hold():
     server = Server()
     server.at(0.0, message("NDATA", change(0, 5.0), seq=7))
     warm(server, nbirth(), dbirth(), now=1.0)
-    assert server.fleet.held_messages == 1
+    assert server.fleet.gauges.held_messages == 1
     assert values(server.at(2.0, nbirth(session=2, timestamp=SENT_MS + 9)))[-1] == ("Ramp", 5.0)
 
 

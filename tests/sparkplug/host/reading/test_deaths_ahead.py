@@ -158,14 +158,14 @@ def test_a_death_ahead_is_what_the_next_start_hears_of():
 def test_a_kept_birth_is_ended_by_a_death_ahead():
     heard = listening()
     kept = birth(bd=7, timestamp=LATER)
-    heard.fleet.warm_start([kept._replace(topic=CERTIFICATE_PREFIX + kept.topic)], 0.0)
+    heard.fleet.memory.warm_start([kept._replace(topic=CERTIFICATE_PREFIX + kept.topic)], 0.0)
     assert deaths(heard.feed(death(bd=8))) == ["Ramp"]
 
 
 def test_a_death_ahead_on_one_server_of_a_site_gives_no_rows_while_the_node_lives_on_another():
     one, other = Server("North", reorder_timeout=2.0), Server("North", reorder_timeout=2.0)
-    one.fleet.liveness.peers = (other.fleet.liveness,)
-    other.fleet.liveness.peers = (one.fleet.liveness,)
+    one.fleet.liveness.join([other.fleet.liveness])
+    other.fleet.liveness.join([one.fleet.liveness])
     one.at(0.0, birth(bd=3))
     other.at(1.0, birth(bd=5))
     assert not one.at(2.0, death(bd=4))

@@ -39,7 +39,7 @@ def test_no_birth_and_no_data_has_no_bytes(verb):
 def test_of_a_stranger_it_is_as_little(verb):
     heard = listening(empty(verb))
     assert (heard.counts, heard.rebirths) == ({"empty_payload": 1}, [])
-    assert heard.fleet.node_count == heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.node_count == heard.fleet.gauges.held_messages == 0
     assert not heard.fleet.take_received(unborn=True)
 
 
@@ -52,9 +52,9 @@ def test_it_is_told_as_discarded_and_kept_nowhere():
 def test_what_an_earlier_version_held_without_bytes_is_read_as_it_was():
     heard = Listener()
     held = HeldMessage(empty("NDATA"), None, Reason.DATA_BEFORE_BIRTH, kept=1)
-    heard.fleet.restore([], b"", [held])
+    heard.fleet.memory.restore([], b"", [held])
     assert told(heard.feed(BIRTH)) == {("NBIRTH", "Ramp", 0.0)}
-    assert heard.fleet.no_longer_held() == {1}
+    assert heard.fleet.memory.no_longer_held() == {1}
     assert not heard.counts
 
 
@@ -88,7 +88,7 @@ def test_where_no_session_is_to_end_nothing_that_is_held_is_given_up():
     heard = listening(data(1), empty("NDEATH"))
     assert not reasons(heard)
     assert heard.rebirths == ["data_before_birth"]
-    assert heard.fleet.held_messages == 1
+    assert heard.fleet.gauges.held_messages == 1
 
 
 def test_a_late_birth_waits_on():

@@ -320,19 +320,19 @@ def test_nothing_that_was_held_is_lost_over_a_restart_also_where_no_more_may_be(
     before = Listener(hold_limits=limits)
     died_us = (SENT_MS + 500) * 1000
     before.feed(birth(), death(received_us=died_us), data(7), data(8), birth(seq=2))  # late
-    assert before.fleet.held_whole == 3
-    heard = before.restarted(remembered(before), before.fleet.held(), hold_limits=limits)
-    assert heard.fleet.held_whole == 3
+    assert before.fleet.gauges.held_whole == 3
+    heard = before.restarted(remembered(before), before.fleet.memory.held(), hold_limits=limits)
+    assert heard.fleet.gauges.held_whole == 3
     heard.feed(data(9))
     assert [content(letter)[0] for letter, _ in heard.dead_letters] == [7, 8]
     assert reasons(heard) == ["hold_full"] * 2
-    assert heard.fleet.held_whole == 2
+    assert heard.fleet.gauges.held_whole == 2
 
 
 def test_what_was_held_before_a_restart_is_read_after_it():
     before = Listener()
     before.feed(named(4, timestamp=EARLIER))
-    heard = before.restarted(remembered(before), before.fleet.held())
+    heard = before.restarted(remembered(before), before.fleet.memory.held())
     assert numbers(heard.feed(birth())) == [4]
 
 

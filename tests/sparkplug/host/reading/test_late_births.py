@@ -66,9 +66,9 @@ def test_a_birth_that_waits_is_counted_and_told_with_its_node():
     decoded = heard.fleet.feed([birth()], 0.0)
     assert decoded.counts == {"late_birth": 1}
     assert decoded.examples == {"late_birth": "Plant/Edge"}
-    assert heard.fleet.held_messages == heard.fleet.held_whole == 1
+    assert heard.fleet.gauges.held_messages == heard.fleet.gauges.held_whole == 1
     heard.tick(LATE)
-    assert heard.fleet.held_messages == heard.fleet.held_whole == 0
+    assert heard.fleet.gauges.held_messages == heard.fleet.gauges.held_whole == 0
 
 
 # For two seconds by our own clock
@@ -147,7 +147,7 @@ def test_a_message_that_does_not_follow_a_late_birth_waits_with_it():
     heard = after_its_death(birth(seq=5))
     assert not heard.feed(data(8, timestamp=LATER))
     assert heard.counts == {"late_birth": 1, "data_before_birth": 1}
-    assert heard.fleet.held_messages == 2
+    assert heard.fleet.gauges.held_messages == 2
     assert numbers(heard.tick(LATE)) == []
     assert numbers(heard.tick(2 * LATE)) == [8]
     assert heard.counts["sequence_gap"] == 1
@@ -169,7 +169,7 @@ def test_of_two_births_that_come_after_a_death_in_one_batch_both_are_read():
     assert ramps(heard.rows) == [0, 44, 45]
     assert numbers(heard.feed(data(10), now=LATE)) == [10]
     assert not heard.dead_letters
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
 
 
 def test_a_late_birth_that_comes_twice_is_one():
@@ -204,21 +204,21 @@ def test_a_late_birth_that_there_is_no_room_for_is_set_aside_when_it_has_waited(
     heard = after_its_death(large, limits=FleetLimits(max_tags=10))
     assert not heard.tick(LATE)
     assert heard.quarantined == [(large, "too_many_tags")]
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
 
 
 def test_a_late_birth_does_not_wait_where_too_much_waits_already():
     heard = after_its_death(birth(seq=5), limits=FleetLimits(max_waiting_bytes=1_000))
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
     assert heard.rebirths == ["late_birth"]
     assert numbers(heard.feed(data(6), now=1.0)) == [6]
 
 
 def test_late_births_that_wait_no_longer_leave_their_room_to_others():
     heard = after_its_death(birth(seq=5))
-    assert heard.fleet.waiting_bytes > 1_000
+    assert heard.fleet.gauges.waiting_bytes > 1_000
     heard.tick(LATE)
-    assert heard.fleet.waiting_bytes == 0
+    assert heard.fleet.gauges.waiting_bytes == 0
 
 
 # The connection, and a restart
@@ -228,7 +228,7 @@ def test_a_late_birth_is_a_birth_when_the_connection_is_lost():
     heard = after_its_death(birth(seq=5))
     assert told(heard.connection_lost(1.0)) == {("NBIRTH", "Ramp", 0.0)}
     assert heard.rebirths == ["late_birth"]
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
     assert not heard.feed(data(7), now=1.5)
     assert heard.counts == {"late_birth": 1, "data_before_birth": 1}
 
@@ -237,22 +237,22 @@ def test_what_follows_a_late_birth_waits_no_longer_either_when_the_connection_is
     heard = after_its_death(birth(seq=5), data(7, timestamp=LATER))
     assert numbers(heard.connection_lost(1.0)) == [7]
     assert heard.gaps[-1] == (6, 1, "open")
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
 
 
 def stopped(heard, now=0.0):
     """The next run, which takes over what this one remembers and holds."""
     heard.flush(now)
-    return heard.restarted(remembered(heard), heard.fleet.held(), now=1000.0)
+    return heard.restarted(remembered(heard), heard.fleet.memory.held(), now=1000.0)
 
 
 def test_a_late_birth_waits_over_a_restart_and_is_a_birth_two_seconds_after_it():
     heard = stopped(after_its_death(birth(seq=5)))
-    assert heard.fleet.held_messages == heard.fleet.held_whole == 1
+    assert heard.fleet.gauges.held_messages == heard.fleet.gauges.held_whole == 1
     assert not heard.tick(1000.0 + LATE - 0.1)
     assert told(heard.tick(1000.0 + LATE)) == {("NBIRTH", "Ramp", 0.0)}
     assert heard.rebirths == ["late_birth"]
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
     assert not heard.dead_letters
 
 
@@ -275,12 +275,12 @@ def test_another_birth_after_a_restart_takes_the_place_of_a_late_one_from_before
 
 def test_a_late_birth_that_was_held_is_on_disk_no_longer_when_it_was_read():
     before = after_its_death(birth(seq=5))
-    held = [each._replace(kept=7) for each in before.fleet.held()]
+    held = [each._replace(kept=7) for each in before.fleet.memory.held()]
     heard = before.restarted(remembered(before), held, now=1000.0)
     heard.tick(1000.0)
-    assert not heard.fleet.no_longer_held()
+    assert not heard.fleet.memory.no_longer_held()
     heard.tick(1000.0 + LATE)
-    assert heard.fleet.no_longer_held() == {7}
+    assert heard.fleet.memory.no_longer_held() == {7}
 
 
 @pytest.mark.parametrize(("after", "is_late"), [(LATE - 0.1, True), (LATE, False)])

@@ -97,7 +97,7 @@ def test_equal_payloads_of_two_devices_that_wait_are_two_messages():
     births = [message("DBIRTH", tag("Level", 1), seq=2, device=name) for name in ("A", "B")]
     heard = listening(BIRTH)
     heard.feed(*births, births[0])
-    assert heard.fleet.held_messages == 2
+    assert heard.fleet.gauges.held_messages == 2
     assert heard.counts == {"duplicate": 1}
     heard.feed(data(1))
     assert [row["device_id"] for row in heard.rows[1:] if row["device_id"]] == ["A", "B"]
@@ -113,7 +113,7 @@ def test_of_a_node_whose_devices_count_for_themselves_no_message_is_dropped():
     heard.tick(TIMEOUT)
     assert len(heard.rows) == 19
     assert not heard.dead_letters
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
     assert "duplicate" not in heard.counts
 
 

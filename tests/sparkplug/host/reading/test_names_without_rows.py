@@ -25,13 +25,13 @@ def test_an_undeclared_name_that_gives_no_row_is_no_fault(name, verb, seq):
     alias = 0 if verb == "NDATA" else 1
     rows = heard.feed(message(verb, control(name), change(alias, 7.0), seq=seq))
     assert numbers(rows) == [7]
-    assert (heard.counts, heard.rebirths, heard.fleet.held_messages) == ({}, [], 0)
+    assert (heard.counts, heard.rebirths, heard.fleet.gauges.held_messages) == ({}, [], 0)
 
 
 def test_messages_out_of_order_may_have_such_names_too():
     heard = listening(BIRTH, message("NDATA", control(CONTROLS[1]), seq=2))
     heard.feed(data(1))
-    assert (heard.counts, heard.rebirths, heard.fleet.held_messages) == ({}, [], 0)
+    assert (heard.counts, heard.rebirths, heard.fleet.gauges.held_messages) == ({}, [], 0)
 
 
 def test_what_was_held_for_a_birth_leaves_no_dead_letter_of_such_names():
@@ -65,7 +65,7 @@ def test_members_under_such_a_path_need_no_declaration_either():
     motor = instance("Node Control/Motor", member("speed"), alias=3)
     heard = listening(message("NBIRTH", motor))
     heard.feed(message("NDATA", part(3, reading("current", 1.0)), seq=1))
-    assert (heard.counts, heard.rebirths, heard.fleet.held_messages) == ({}, [], 0)
+    assert (heard.counts, heard.rebirths, heard.fleet.gauges.held_messages) == ({}, [], 0)
 
 
 def test_what_the_configuration_leaves_out_needs_no_declaration():
@@ -86,11 +86,11 @@ def test_a_template_that_is_left_out_itself_may_have_members_that_are_not():
 def test_under_a_kept_birth_such_names_do_not_wait():
     heard = listening()
     kept = BIRTH._replace(topic=CERTIFICATE_PREFIX + BIRTH.topic, retained=True)
-    heard.fleet.warm_start([kept], 0.0)
+    heard.fleet.memory.warm_start([kept], 0.0)
     ramp = metric("Ramp", double_value=5.0)
     rows = heard.feed(message("NDATA", control(CONTROLS[1]), ramp, seq=9))
     assert numbers(rows) == [5]
-    assert heard.fleet.held_messages == 0
+    assert heard.fleet.gauges.held_messages == 0
 
 
 @pytest.mark.parametrize("name", CONTROLS)

@@ -46,7 +46,7 @@ def test_holes_in_the_seq_of_a_node_seen_in_part_are_none(filters):
     assert fleet.wishes() == []
     assert fleet.told(EventKind.GAP) == []
     assert not fleet.counts
-    assert fleet.fleet.held_messages == 0
+    assert fleet.fleet.gauges.held_messages == 0
 
 
 def test_a_node_beside_it_that_is_seen_whole_is_judged():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from oracle.messages import ARRIVED, SENT_MS
 from support.columnar import message, metric, tag
+from support.fleets import fleet_with
 from support.listener import TIMEOUT, bd_seq, birth, data, death
 from support.listener import remembered as kept_of
 
 from sparkplug.events import EventKind
 from sparkplug.gaps import Gap, GapReason, steps_of_bd_seq
-from sparkplug.host.fleet import Fleet
 from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
 
 SENT_US = SENT_MS * 1000
@@ -20,7 +20,7 @@ class Accounts:
     """A fleet, and all gaps that it told of."""
 
     def __init__(self, *messages, **options):
-        self.fleet = Fleet(**{"reorder_timeout": TIMEOUT, **options})
+        self.fleet = fleet_with(**{"reorder_timeout": TIMEOUT, **options})
         self.gaps = []
         self.changes = []
         self.events = []
@@ -39,7 +39,7 @@ class Accounts:
     def keep_on_the_server(self, kept):
         """A birth that a Sparkplug-aware server tells after the connection was made."""
         self._told(
-            self.fleet.warm_start(
+            self.fleet.memory.warm_start(
                 [kept._replace(topic=CERTIFICATE_PREFIX + kept.topic, retained=True)], 0.0
             )
         )
@@ -122,9 +122,9 @@ def test_what_a_node_sent_while_nobody_listened_is_counted_modulo_256(seq, missi
 def test_a_node_that_goes_on_where_it_was_left_has_no_gap():
     heard = Accounts(birth(), data(1))
     heard.lost()
-    assert heard.fleet.unheard_nodes == 1
+    assert heard.fleet.gauges.unheard_nodes == 1
     heard.feed(data(2))
-    assert (heard.gaps, heard.fleet.unheard_nodes) == ([], 0)
+    assert (heard.gaps, heard.fleet.gauges.unheard_nodes) == ([], 0)
 
 
 def test_a_death_leaves_open_what_was_sent_last_until_the_next_birth():
@@ -274,8 +274,8 @@ def test_a_restart_before_the_birth_that_an_absence_was_answered_with_is_another
     first.lost()
     first.feed(data(30))
     again = Accounts()
-    again.fleet.restore(remembered(first), first.fleet.sequence_state())
-    again.fleet.restore_gaps(first.gaps, {})
+    again.fleet.memory.restore(remembered(first), first.fleet.memory.sequence_state())
+    again.fleet.memory.restore_gaps(first.gaps, {})
     again.feed(data(90), birth(bd=4))
     assert first.told() == [("away", 28, "rebirth_snapshot")]
     assert again.told() == [("away", None, "rebirth_snapshot")]
@@ -294,8 +294,8 @@ def test_a_second_absence_is_told_also_if_the_birth_that_was_asked_for_cannot_be
     for _ in range(restarts):
         again = Accounts()
         again.memories = memories
-        again.fleet.restore(kept_of(again), heard.fleet.sequence_state())
-        again.fleet.restore_gaps(heard.gaps, {})
+        again.fleet.memory.restore(kept_of(again), heard.fleet.memory.sequence_state())
+        again.fleet.memory.restore_gaps(heard.gaps, {})
         heard = again
     heard.feed(birth(bd=4))
     assert heard.told()[-1] == ("away", None, "rebirth_snapshot")
@@ -365,7 +365,7 @@ def test_the_first_birth_of_a_node_is_no_gap():
 def test_data_before_any_birth_is_remembered_over_a_restart():
     first = Accounts(data(5))
     again = Accounts()
-    again.fleet.restore([], b"", first.fleet.held())
+    again.fleet.memory.restore([], b"", first.fleet.memory.held())
     again.feed(birth(bd=4))
     assert again.told() == [("away", None, "rebirth_snapshot")]
 
@@ -433,7 +433,7 @@ def test_what_came_before_the_first_birth_is_told_with_it_or_at_the_end():
 def test_a_birth_that_cannot_be_read_is_received_and_begins_no_account():
     for unread in (message("NBIRTH", tag("", 0)), message("NBIRTH", tag(None, 0))):
         heard = Accounts(unread, data(1))
-        assert heard.fleet.node_count == 0
+        assert heard.fleet.gauges.node_count == 0
         heard.feed(birth())
         assert heard.received() == {"Edge": 3}
         assert heard.told() == [("away", None, "rebirth_snapshot")]
@@ -556,8 +556,8 @@ def test_an_open_gap_of_an_earlier_run_is_healed_by_what_comes():
         [gap] = first.gaps
         copy = type(gap)(*(getattr(gap, name) for name in gap.__dataclass_fields__))
         copy.missing = set(gap.missing)
-        again.fleet.restore(remembered(first), first.fleet.sequence_state())
-        again.fleet.restore_gaps([copy], {})
+        again.fleet.memory.restore(remembered(first), first.fleet.memory.sequence_state())
+        again.fleet.memory.restore_gaps([copy], {})
         again.feed(at(5, 50))  # the node is trusted when it goes on
         again.feed(*heal)
         assert copy.healing == healing
@@ -581,8 +581,8 @@ def test_what_is_missing_since_the_last_run_was_sent_after_the_last_message_of_i
         (each.group_id, each.edge_node_id): each.sent_us for each in first.fleet.take_received()
     }
     again = Accounts()
-    again.fleet.restore(remembered(first), first.fleet.sequence_state())
-    again.fleet.restore_gaps([], sent)
+    again.fleet.memory.restore(remembered(first), first.fleet.memory.sequence_state())
+    again.fleet.memory.restore_gaps([], sent)
     again.feed(at(6, 60))
     assert again.told() == [("away", 3, "open")]
     assert again.gaps[0].span_us == (SENT_US + 20_000, SENT_US + 60_000)
@@ -591,7 +591,7 @@ def test_what_is_missing_since_the_last_run_was_sent_after_the_last_message_of_i
 def test_bd_seq_is_remembered_over_a_restart():
     first = Accounts(message("NBIRTH", bd_seq(3), tag("Ramp", 0)), data(1))
     again = Accounts()
-    again.fleet.restore(remembered(first), first.fleet.sequence_state())
+    again.fleet.memory.restore(remembered(first), first.fleet.memory.sequence_state())
     again.feed(birth(bd=7))
     assert [(gap.reason.value, gap.sessions) for gap in again.gaps] == [("away", 3)]
 
@@ -601,8 +601,8 @@ def test_sessions_are_missed_once_where_the_numbers_of_two_gaps_are_taken_back()
     node = first.fleet.take_received()[0][:2]
     away = [Gap(*node, GapReason.AWAY, ARRIVED, first=2, count=count) for count in (5, 7)]
     again = Accounts()
-    again.fleet.restore(remembered(first), first.fleet.sequence_state())
-    again.fleet.restore_gaps(away, {})
+    again.fleet.memory.restore(remembered(first), first.fleet.memory.sequence_state())
+    again.fleet.memory.restore_gaps(away, {})
     again.feed(birth(bd=6))
     assert [(gap.count, gap.sessions) for gap in away] == [(None, 2), (None, 0)]
     assert [(each.missing, each.sessions) for each in again.changes] == [(-5, 2), (-7, 0)]

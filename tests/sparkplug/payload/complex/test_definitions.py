@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sparkplug.datatypes import DataType
 from sparkplug.payload.complex.definitions import DefinitionProblem, Shape, TemplateDefinitions
-from sparkplug.payload.complex.templates import MemberProblem, expand
+from sparkplug.payload.complex.expansion import ExpansionLimits, MemberProblem, TemplateValue
+from sparkplug.payload.complex.templates import expand
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Template
 
 
@@ -37,9 +38,9 @@ def known(**definitions):
     return found
 
 
-def birth(definitions, *members, ref="Motor", name="m", **options):
+def birth(definitions, *members, ref="Motor", name="m", **limits):
     template = Template(template_ref=ref, metrics=members).SerializeToString()
-    return expand(name, template, timestamp=1, definitions=definitions, **options)
+    return expand(name, TemplateValue(template, 1), definitions, ExpansionLimits(**limits))
 
 
 def types(leaves):
@@ -107,7 +108,7 @@ def test_members_that_the_definition_gives_a_nested_instance_itself():
 
 def test_data_is_not_completed():
     template = Template(template_ref="Motor", metrics=[Metric(name="on", boolean_value=True)])
-    found = expand("m", template.SerializeToString(), timestamp=1)
+    found = expand("m", TemplateValue(template.SerializeToString(), 1))
     assert types(found.members) == {"m/on": "Unknown"}
     assert found.declared == []
 
@@ -251,7 +252,7 @@ def test_definitions_that_multiply_are_cut():
     levels = {
         f"L{n}": definition(*(nested(f"m{k}", f"L{n + 1}") for k in range(8))) for n in range(16)
     }
-    found = birth(known(**levels), ref="L0", max_members=500)
+    found = birth(known(**levels), ref="L0", members=500)
     assert found.skipped[MemberProblem.TOO_MANY] == 1
     assert len(found.declared) <= 500
 

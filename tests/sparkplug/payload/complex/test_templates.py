@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 from sparkplug.datatypes import DataType
 from sparkplug.payload.columns import decode
 from sparkplug.payload.complex.definitions import TemplateProblem
-from sparkplug.payload.complex.templates import Expansion, MemberProblem, expand, quality_of
+from sparkplug.payload.complex.expansion import (
+    Expansion,
+    ExpansionLimits,
+    MemberProblem,
+    TemplateValue,
+)
+from sparkplug.payload.complex.templates import expand, quality_of
 from sparkplug.pb.sparkplug_b_pb2 import Metric, Payload, PropertySet, Template
 
 INSTANCE_TIME, MEMBER_TIME, NESTED_TIME = 1000, 2000, 3000
+LIMITS = ExpansionLimits()
 
 
 def member(name, **fields):
@@ -28,8 +35,9 @@ def template(*members, ref="Motor", **fields):
     return Template(metrics=members, template_ref=ref, **fields)
 
 
-def expanded(found, name="line 1/motor", timestamp=INSTANCE_TIME, **options):
-    return expand(name, found.SerializeToString(), timestamp=timestamp, **options)
+def expanded(found, name="line 1/motor", timestamp=INSTANCE_TIME, limits=LIMITS, **fields):
+    value = TemplateValue(found.SerializeToString(), timestamp, **fields)
+    return expand(name, value, limits=limits)
 
 
 def names(found):
@@ -103,14 +111,14 @@ def test_a_null_instance_has_no_values_whatever_comes_with_it():
     raw = template(
         member("a", int_value=1), nested("n", template(member("b", int_value=2)))
     ).SerializeToString()
-    found = expand("i", raw, timestamp=INSTANCE_TIME, is_null=True)
+    found = expand("i", TemplateValue(raw, INSTANCE_TIME, is_null=True))
     assert found.members == []
     assert [leaf.name for leaf in found.declared] == ["i/a", "i/n/b"]
     assert [(null.path, null.leaf.is_null) for null in found.nulls] == [("i", True)]
 
 
 def test_an_instance_without_value_is_null_without_saying_so():
-    found = expand("i", None, timestamp=INSTANCE_TIME)
+    found = expand("i", TemplateValue(None, INSTANCE_TIME))
     (instance,) = found.nulls
     assert not instance.leaf.HasField("is_null")
     assert instance.leaf.timestamp == INSTANCE_TIME
@@ -274,13 +282,13 @@ def test_text_that_is_not_utf_8_costs_only_its_member():
         member("c", string_value="good"),
     ).SerializeToString()
     raw = raw.replace(b"evil", b"\xff\xfe\xfd\xfc").replace(b"sick", b"\xff\xfe\xfd\xfc")
-    found = expand("i", raw, timestamp=None)
+    found = expand("i", TemplateValue(raw, None))
     assert (names(found), found.skipped) == (["i/c"], {MemberProblem.DAMAGED: 2})
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"\x12\x05ab", b"\x12\x01\xff"])
 def test_bytes_that_are_no_template(raw):
-    assert expand("i", raw, timestamp=1) is TemplateProblem.MALFORMED
+    assert expand("i", TemplateValue(raw, 1)) is TemplateProblem.MALFORMED
 
 
 # Hostile sizes
@@ -291,28 +299,32 @@ def test_the_depth_is_limited():
     assert len(expanded(inside(15, leaf)).members) == 1
     found = expanded(inside(16, leaf))
     assert (found.members, found.skipped) == ([], {MemberProblem.TOO_DEEP: 1})
-    assert len(expanded(inside(2, leaf), max_depth=3).members) == 1
-    assert len(expanded(inside(3, leaf), max_depth=3).members) == 0
+    assert len(expanded(inside(2, leaf), limits=ExpansionLimits(depth=3)).members) == 1
+    assert len(expanded(inside(3, leaf), limits=ExpansionLimits(depth=3)).members) == 0
 
 
 def test_a_nesting_that_protobuf_itself_refuses():
     raw = b""
     for _ in range(60):
         raw = field(2, b"\x0a\x01n" + field(18, raw))
-    assert expand("i", raw, timestamp=1) is TemplateProblem.MALFORMED
+    assert expand("i", TemplateValue(raw, 1)) is TemplateProblem.MALFORMED
 
 
 def test_the_members_are_limited_over_all_levels():
     two = template(member("a"), member("b"))
-    found = expanded(template(nested("m", two), nested("n", two)), max_members=5)
+    found = expanded(
+        template(nested("m", two), nested("n", two)), limits=ExpansionLimits(members=5)
+    )
     assert names(found) == [f"line 1/motor/{path}" for path in ("m/a", "m/b", "n/a")]
     assert found.skipped == {MemberProblem.TOO_MANY: 1}
-    assert not expanded(template(nested("m", two), nested("n", two)), max_members=6).skipped
+    assert not expanded(
+        template(nested("m", two), nested("n", two)), limits=ExpansionLimits(members=6)
+    ).skipped
 
 
 def test_a_long_name_is_not_repeated_without_end():
     many = template(*(member(f"m{number}", int_value=1) for number in range(1000)))
-    found = expanded(many, name="x" * 1000, max_path_characters=100_000)
+    found = expanded(many, name="x" * 1000, limits=ExpansionLimits(path_characters=100_000))
     assert 0 < len(found.members) < 100
     assert found.skipped == {MemberProblem.TOO_MANY: 1}
 
@@ -320,13 +332,13 @@ def test_a_long_name_is_not_repeated_without_end():
 def test_the_bytes_are_limited():
     found = template(member("a"))
     size = found.ByteSize()
-    assert isinstance(expanded(found, max_bytes=size), Expansion)
-    assert expanded(found, max_bytes=size - 1) is TemplateProblem.TOO_LARGE
+    assert isinstance(expanded(found, limits=ExpansionLimits(size=size)), Expansion)
+    assert expanded(found, limits=ExpansionLimits(size=size - 1)) is TemplateProblem.TOO_LARGE
 
 
 @given(st.binary())
 def test_any_bytes_give_an_expansion_or_a_problem(raw):
-    found = expand("i", raw, timestamp=1)
+    found = expand("i", TemplateValue(raw, 1))
     if isinstance(found, Expansion):
         assert_sound(found)
 
@@ -356,7 +368,7 @@ def varint(number):
 
 @given(st.lists(METRICS))
 def test_any_nesting_of_any_bytes_is_survived(parts):
-    found = expand("i", b"".join(field(2, part) for part in parts), timestamp=1)
+    found = expand("i", TemplateValue(b"".join(field(2, part) for part in parts), 1))
     if isinstance(found, Expansion):
         assert_sound(found)
 

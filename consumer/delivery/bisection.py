@@ -1,0 +1,183 @@
+"""The search for a refused record, on short streams of its own.
+
+When the service refuses a record, it ends the stream, and all calls behind it are lost. These go
+over a stream that is opened for nothing else, one call at a time, until it is known what became of
+each record; the window of the stream goes on behind them. A refused record is kept as a dead letter
+when one behind it got through: as long as none does, it may be the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from consumer.delivery.blame import FEW_REFUSED
+from consumer.delivery.in_flight import Settled
+from consumer.errors import FailureKind, SinkFailure
+
+if TYPE_CHECKING:
+    from consumer.delivery.calls import Call, Piece
+    from consumer.delivery.open_stream import OpenStream
+    from consumer.delivery.parts import PartsOfStream
+    from consumer.delivery.suspects import Suspects
+    from consumer.spool import SpooledBatch
+
+
+class InterruptedStream(Protocol):
+    """What a bisection needs of the stream whose calls were lost."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether to end as soon as possible; what is not settled stays spooled."""
+
+    @property
+    def more_at(self) -> float | None:
+        """When `one_more` may find one even if nobody says so, monotonic seconds; None: never."""
+
+    def open_stream(self, schema_id: str) -> OpenStream:
+        """Open a stream for records of this schema.
+
+        Raises:
+            SinkFailure: that is not possible now.
+        """
+
+    def one_more(self, schema_id: str) -> list[Piece]:
+        """The row behind the calls that were lost, if there is one and it has this schema.
+
+        Raises:
+            SpoolError: the spool cannot be read.
+        """
+
+
+class Bisection:
+    """Finds the records that are refused among those that were lost with one stream.
+
+    Args:
+        sender: opens the short streams, and has the rows that follow.
+        parts: of the stream that was lost.
+        suspects: its calls.
+    """
+
+    def __init__(self, sender: InterruptedStream, parts: PartsOfStream, suspects: Suspects) -> None:
+        self._sender = sender
+        self._parts = parts
+        self._suspects = suspects
+        self._shared = parts.shared
+
+    def run(self) -> None:
+        """Try what is left until all of it is settled, or the sender is to stop.
+
+        Raises:
+            SinkFailure: it is the table (CONTRACT); or there is trouble of another kind. After
+                that it can be run again, and goes on where it was.
+            SpoolError: the spool cannot be read or written.
+        """
+        while not (self._suspects.is_settled or self._sender.is_stopping):
+            failure = self._use(self._sender.open_stream(self._suspects.schema_id))
+            if failure is not None:
+                self._take_in(failure)
+            else:
+                self._parts.health.searched()
+
+    def unsettled(self) -> list[Piece]:
+        """The rows of which it is not known what becomes of them, in order. It is over then."""
+        return self._suspects.unsettled()
+
+    def _use(self, stream: OpenStream) -> SinkFailure | None:
+        """Try calls on one short stream; why it ended before all were tried."""
+        try:
+            while (call := self._next(stream)) is not None:
+                self._parts.progress.tell_in_flight(1, call.rows)
+                stream.send(call)
+                self._parts.progress.sent(call)
+                while stream.is_awaited and not self._sender.is_stopping:
+                    self._receive(stream, stream.gives_up_at)
+                self._settle_passed(stream)
+        except SinkFailure as failure:
+            return failure
+        finally:
+            stream.close()
+            self._settle_passed(stream)
+            self._parts.progress.tell_in_flight(0, 0)
+        return None
+
+    def _next(self, stream: OpenStream) -> Call | None:
+        """The next call to be sent; None when all is settled, or the sender is to stop.
+
+        When only refused records are left, one behind them is waited for.
+        """
+        due: float | None = None
+        while not self._sender.is_stopping:
+            call = self._suspects.try_next()
+            if call is None and self._suspects.refused:
+                self._suspects.append(self._sender.one_more(self._suspects.schema_id))
+                call = self._suspects.try_next()
+            if call is None:
+                if self._suspects.is_settled:
+                    return None
+                now = self._shared.clock()
+                due = due or now + self._shared.options.lone_refusal
+                if now >= due:
+                    self._decide_without_another()
+                else:
+                    self._receive(stream, due, self._sender.more_at)
+            elif call.too_large:
+                self._parts.letters.keep_too_large(call.pieces[0])
+                self._note_settled(self._suspects.set_aside())
+            else:
+                return call
+        return None
+
+    def _receive(self, stream: OpenStream, *until: float | None) -> None:
+        """Wait for something to happen, or for the first of these times."""
+        idle = not stream.is_awaited
+        self._parts.progress.trim_if_due(idle=idle)
+        times = [*until, self._parts.progress.settled.trim_at(idle=idle)]
+        first = min(time for time in times if time is not None)
+        stream.receive(max(0.0, first - self._shared.clock()))
+
+    def _settle_passed(self, stream: OpenStream) -> None:
+        """Settle the call that is being tried if it is acknowledged, and all before it."""
+        call = self._suspects.trying
+        if call is None or call.offset is None or call.offset > stream.acked:
+            return
+        self._keep_refused()
+        self._parts.blame.lift()
+        settled = Settled(self._suspects.passed(), call.rows)
+        self._parts.progress.acknowledged(settled, stream.acked)
+
+    def _keep_refused(self) -> None:
+        for record, words in self._suspects.refused:
+            self._parts.letters.keep_refused(record, words)
+
+    def _decide_without_another(self) -> None:
+        """Nothing follows the refused records: are there too many of them to be bad themselves?"""
+        if len(self._suspects.refused) >= FEW_REFUSED:
+            raise self._blame_the_table()
+        self._keep_refused()
+        self._note_settled(self._suspects.give_up())
+
+    def _note_settled(self, batches: list[SpooledBatch]) -> None:
+        self._parts.progress.note_settled(batches)
+        self._parts.progress.trim_if_due(idle=True)
+
+    def _take_in(self, failure: SinkFailure) -> None:
+        """Take in why a short stream ended: a record is refused, or it is raised again."""
+        call = self._suspects.trying
+        if call is None:
+            raise failure
+        if failure.kind is not FailureKind.POISON or call.offset is None:
+            self._suspects.retry()
+            raise failure
+        self._suspects.refuse(str(failure))
+        if len(self._suspects.refused) >= self._parts.blame.most_refused:
+            raise self._blame_the_table()
+        self._parts.health.refused()
+
+    def _blame_the_table(self) -> SinkFailure:
+        refused = self._suspects.refused
+        return self._parts.blame.lay(
+            refused[-1].words,
+            self._shared.spool.schemas.descriptor(self._suspects.schema_id),
+            [encoded for record, _ in refused for encoded in record.records()],
+            in_a_row=len(refused),
+        )

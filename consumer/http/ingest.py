@@ -1,0 +1,256 @@
+"""Ingest: events posted as an Ignition Event Stream posts them, committed before the answer.
+
+What is promised, the statuses and the limits are on docs/event-streams.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from consumer.foreign import json_text
+from consumer.pipeline import MOST_BODY_BYTES, Busy, Outcome, Post
+from consumer.rows import BodyError, read_body
+from consumer.spool import HTTP_SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.pipeline import Consumer, Posts
+    from consumer.rows import ReadBody
+
+PATHS: Final = (
+    "/ingest",
+    "/ingest/batch",
+    "/system/zerobus/ingest",
+    "/system/zerobus/ingest/batch",
+)
+
+_SMALL_BYTES: Final = 64 << 10
+"""Bodies up to so many bytes are read on the event loop: it takes about a millisecond."""
+_MOST_ERRORS: Final = 100
+"""Events that an answer names; how many there are stands beside them."""
+_RETRY_SECONDS: Final = {
+    Busy.SPOOL_FULL: 30,
+    Busy.GATE_CLOSED: 30,
+    Busy.QUEUE_HALF_FULL: 1,
+    Busy.TOO_MANY_POSTS: 1,
+    Busy.STOPPING: 5,
+}
+_WHY_BUSY: Final = {
+    Busy.SPOOL_FULL: "the spool is nearly full, and what is left is for MQTT; "
+    "see why Zerobus takes no rows, or raise spool.max_bytes",
+    Busy.GATE_CLOSED: "the gate is closed: rows cannot be stored now; /status says why",
+    Busy.QUEUE_HALF_FULL: "more comes over MQTT than is read, and goes first",
+    Busy.TOO_MANY_POSTS: "as many posts as can be are under way; "
+    "send fewer at a time, with more events each",
+    Busy.STOPPING: "the consumer stops",
+}
+_TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POSTS})
+_OF_OUTCOME: Final = {Outcome.NO_ROOM: Busy.SPOOL_FULL, Outcome.STOPPED: Busy.STOPPING}
+
+
+_ERRORS: Final = {
+    400: "bad_request",
+    413: "too_large",
+    415: "bad_request",
+    429: "too_many",
+    500: "failure",
+    503: "unavailable",
+}
+"""The key `error` of an answer, by status."""
+
+
+class _Answer(NamedTuple):
+    """A status, the JSON of the body, and after how many seconds to try again, if that helps."""
+
+    status: int
+    body: dict[str, Any]
+    retry_after: int | None = None
+
+
+class _NotTaken(Exception):  # noqa: N818 - an answer, not a failure
+    """Raised where it is known that nothing of a post is taken."""
+
+    def __init__(self, status: int, detail: str, busy: Busy | None = None) -> None:
+        super().__init__(detail)
+        body = {"error": _ERRORS[status], "detail": detail}
+        if busy is not None:
+            body["reason"] = str(busy)
+        self.answer = _Answer(status, body, None if busy is None else _RETRY_SECONDS[busy])
+
+
+def ingest_routes(consumer: Consumer, source_of: Callable[[Request], str]) -> APIRouter:
+    """The routes that take events.
+
+    Args:
+        consumer: commits them.
+        source_of: gives the source_system_id of a request's rows, or raises HTTPException.
+    """
+    router = APIRouter()
+    ingest = _Ingest(consumer)
+
+    async def post(request: Request) -> Response:
+        """Take one event, or a JSON array of events, as an Ignition Event Stream sends them."""
+        answer = await ingest.answer(request, source_of)
+        headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
+        return Response(json_text(answer.body), answer.status, headers, "application/json")
+
+    for path in PATHS:
+        router.add_route(path, post, methods=["POST"])
+    return router
+
+
+class _Ingest:
+    """Answers posts. Used on the event loop."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._posts: Posts = consumer.posts
+        self._large = asyncio.Semaphore(1)  # bodies that are read on another thread
+
+    async def answer(self, request: Request, source_of: Callable[[Request], str]) -> _Answer:
+        """The answer to a post; events that it says are accepted are committed."""
+        statuses = self._posts.statuses
+        try:
+            source = source_of(request)
+        except HTTPException as error:
+            statuses[str(error.status_code)] += 1
+            raise
+        body = _Body(request, self._posts)
+        try:
+            try:
+                answer = await self._take(request, source, body)
+            except _NotTaken as error:
+                answer = error.answer
+                await body.pass_by()
+        except ClientDisconnect:
+            answer = _NotTaken(400, "the body did not come").answer
+        statuses[str(answer.status)] += 1
+        return answer
+
+    async def _take(self, request: Request, source: str, body: _Body) -> _Answer:
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise _NotTaken(415, "Content-Encoding is not understood; send the JSON as it is")
+        _check_length(request.headers.get("content-length", ""))
+        busy = self._posts.admit()
+        if busy is not None:
+            raise _too_busy(busy)
+        try:
+            read = await self._read(await body.read(), time.time_ns() // 1_000)
+            return await self._commit(read, source, body.held)
+        finally:
+            self._posts.leave(body.held)
+
+    async def _read(self, body: bytes, received_us: int) -> ReadBody:
+        try:
+            if len(body) <= _SMALL_BYTES:
+                return read_body(body, received_us)
+            async with self._large:
+                return await asyncio.to_thread(read_body, body, received_us)
+        except BodyError as error:
+            if error.too_large:
+                raise _NotTaken(413, str(error)) from error
+            raise _NotTaken(400, f"the body is {error}") from error
+
+    async def _commit(self, read: ReadBody, source: str, size: int) -> _Answer:
+        if not read.events:
+            return self._nothing_to_commit(read)
+        loop = asyncio.get_running_loop()
+        committed: asyncio.Future[Outcome] = loop.create_future()
+
+        def answer(outcome: Outcome) -> None:
+            with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop has ended
+                loop.call_soon_threadsafe(_settle, committed, outcome)
+
+        if not self._posts.offer(Post(source, read, size, answer)):
+            raise _too_busy(Busy.STOPPING)
+        outcome = await committed
+        if outcome is Outcome.COMMITTED:
+            return _Answer(200, _account(read))
+        if outcome is Outcome.FAILED:
+            raise _NotTaken(500, "nothing was committed; the log of the consumer has why")
+        raise _too_busy(_OF_OUTCOME[outcome])
+
+    def _nothing_to_commit(self, read: ReadBody) -> _Answer:
+        dropped = self._posts.count_dropped(read)
+        for reason, count in dropped.items():
+            self._consumer.ledger.refuse(HTTP_SOURCE, reason, count)
+            self._consumer.telemetry.remarks.note(reason, count, HTTP_SOURCE)
+        return _Answer(422 if dropped else 200, _account(read))
+
+
+class _Body:
+    """The body of one request while it comes. `held`: bytes that are counted for it."""
+
+    def __init__(self, request: Request, posts: Posts) -> None:
+        self._stream = request.stream()
+        # Who asks whether to send it has not sent it.
+        self._is_coming = "expect" not in request.headers
+        self._posts = posts
+        self.held = 0
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        chunks: list[bytes] = []
+        async for chunk in self._stream:
+            if self.held + len(chunk) > MOST_BODY_BYTES:
+                raise _too_large()
+            if not self._posts.hold(len(chunk)):
+                raise _too_busy(Busy.TOO_MANY_POSTS)
+            self.held += len(chunk)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def pass_by(self) -> None:
+        """Let the rest come, and go: who is still sending does not look for an answer."""
+        size = 0
+        if self._is_coming:
+            async for chunk in self._stream:
+                size += len(chunk)
+                if size > 2 * MOST_BODY_BYTES:
+                    break
+
+
+def _check_length(declared: str) -> None:
+    """Refuse a body that is too large before it comes."""
+    if declared.isdecimal() and (len(declared) > 9 or int(declared) > MOST_BODY_BYTES):
+        raise _too_large()
+
+
+def _too_large() -> _NotTaken:
+    return _NotTaken(
+        413,
+        f"a body has at most {MOST_BODY_BYTES >> 20} MiB; send fewer events at a time",
+    )
+
+
+def _too_busy(busy: Busy) -> _NotTaken:
+    status = 429 if busy in _TOO_MUCH_AT_A_TIME else 503
+    return _NotTaken(status, _WHY_BUSY[busy], busy)
+
+
+def _settle(committed: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not committed.done():  # else its request was given up
+        committed.set_result(outcome)
+
+
+def _account(read: ReadBody) -> dict[str, Any]:
+    """What became of the events of a body."""
+    account: dict[str, Any] = {
+        "accepted": len(read.events),
+        "dropped": len(read.refused),
+        "errors": [asdict(each) for each in read.refused[:_MOST_ERRORS]],
+    }
+    if read.notes:
+        account["notes"] = {str(note): count for note, count in read.notes.items()}
+    return account
