@@ -14,8 +14,8 @@ const letterHref = (letter) => to("letter", { name: letter.name });
 const LETTERS = [
   { key: "name", title: "Letter", cell: (letter, href) => html`<a href=${href} tabindex="-1"><${Text} of=${letter.name} /></a>` },
   { key: "reason", title: "Reason", cell: (letter) => html`<${Text} of=${letter.reason} />` },
-  { key: "error", title: "The service's words", cell: (letter) => html`<${Text} of=${letter.error} />` },
-  { key: "rows", title: "Rows", number: true, cell: (letter) => (letter.rows === null ? NONE : count(letter.rows)) },
+  { key: "error", title: "What was said of it", cell: (letter) => html`<${Text} of=${letter.error || letter.where} />` },
+  { key: "rows", title: "Rows", number: true, cell: (letter) => (letter.kind === "row" ? html`${count(letter.rows)}<span class="unit"> ${letter.rows === 1 ? "row" : "rows"}</span>` : NONE) },
   { key: "bytes", title: "Size", number: true, cell: (letter) => bytes(letter.bytes) },
   { key: "when", title: "Set aside", number: true, cell: (letter) => html`<${Ago} ms=${letter.set_aside_ms} />` },
 ];
@@ -93,7 +93,7 @@ export function Letter({ at }) {
         ["Reason", html`<${Text} of=${letter.reason} />`],
         ["Set aside", html`<${Ago} ms=${letter.set_aside_ms} />`],
         [letter.kind === "row" ? "Table" : "Topic", html`<${Text} of=${letter.where} class="long" />`],
-        ["Rows", letter.rows === null ? NONE : count(letter.rows)],
+        letter.kind === "row" && ["Rows", count(letter.rows)],
         ["Size", bytes(letter.bytes)],
         answer.topic && letter.kind === "row" && ["Topic", html`<${Text} of=${answer.topic} most=${4200} class="long" />`],
         answer.server && ["MQTT server", html`<${Text} of=${answer.server} />`],

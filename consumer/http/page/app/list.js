@@ -10,7 +10,7 @@ import { Rows } from "./rows.js";
 const OVERSCAN = 6;
 const MOST = 300_000; // browsers lay out no more than some million pixels
 
-const narrow = matchMedia("(max-width: 720px)");
+const narrow = matchMedia("(max-width: 960px)");
 
 function useNarrow() {
   const [is, set] = useState(narrow.matches);

@@ -7,6 +7,7 @@ const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
 const SILENCE = 6000; // an event comes each second; without one for so long the stream is broken
 const SAMPLES = 900;
+const GONE = "see whether it runs; if it ended, its log says why";
 
 /**
  * `status`: "starting", "live", "lost" or "signin". `lost`: {since, text, mend, next} while it is
@@ -95,8 +96,8 @@ function lose(text, mend) {
 
 function loseBecause(error) {
   if (error.status === 401) return signInFirst();
-  if (error.status === 0) return lose("The consumer does not answer", "see whether it runs; if it ended, its log says why");
-  return lose("The consumer refuses the page", error.message);
+  if (error.status === 0) return lose("The consumer does not answer", GONE);
+  return lose(`The consumer refuses the page: ${error.message}`, "");
 }
 
 async function signInFirst() {
@@ -153,8 +154,8 @@ async function broken() {
   if (why && live.status === "lost" && why instanceof Refused) {
     if (why.status === 401) return void signInFirst();
     const gone = why.status === 0;
-    live.lost.text = gone ? "The consumer does not answer" : "The consumer refuses the stream of updates";
-    live.lost.mend = gone ? "see whether it runs; if it ended, its log says why" : why.message;
+    live.lost.text = gone ? "The consumer does not answer" : `The consumer refuses the stream of updates: ${why.message}`;
+    live.lost.mend = gone ? GONE : "";
     tellAll();
   }
 }

@@ -46,7 +46,7 @@ function Lost() {
   return html`
     <div class="lost">
       <${Shape} level="wrong" />
-      <p><strong role="alert">${fit(lost.text, 200)}.</strong> ${live.now ? `What is shown is of ${clock(live.now.now_ms)}, ${duration((serverNow() - live.now.now_ms) / 1000)} old. ` : ""}To mend it: ${fit(lost.mend, 500)}.</p>
+      <p><strong role="alert">${fit(lost.text, 500)}.</strong> ${live.now ? `What is shown is of ${clock(live.now.now_ms)}, ${duration((serverNow() - live.now.now_ms) / 1000)} old. ` : ""}${lost.mend ? `To mend it: ${lost.mend}.` : ""}</p>
       <button type="button" onClick=${start}>Ask again<span class="left" aria-hidden="true"> (${left} s)</span></button>
     </div>`;
 }

@@ -116,7 +116,7 @@ export function Act({ label, sure, run, class: name }) {
         <p>${sure}</p>
         <div class="buttons">
           <button type="button" class="main" onClick=${begin}>${label}</button>
-          <button type="button" onClick=${() => question.current.close()}>Leave it</button>
+          <button type="button" autofocus onClick=${() => question.current.close()}>Leave it</button>
         </div>
       </dialog>`}
     </div>`;

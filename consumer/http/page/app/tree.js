@@ -48,7 +48,8 @@ const same = (item, at) => ["server", "group", "node", "device", "folder", "name
 
 /** Whether the way to what the address names leads through this entry. */
 const leadsTo = (item, at) => item.has_children && ["server", "group", "node", "device"].every((key) => !item[key] || item[key] === at[key])
-  && ((item.kind === "group" && at.node) || (item.kind === "node" && (at.device || at.name)) || (item.kind === "device" && at.name));
+  && (item.kind !== "folder" || ((item.device || "") === (at.device || "") && (at.name || "").startsWith(`${item.folder}/`)))
+  && ((item.kind === "folder" && at.name) || (item.kind === "group" && at.node) || (item.kind === "node" && (at.device || at.name)) || (item.kind === "device" && at.name));
 
 export function Tree({ version, at: route }) {
   const [, draw] = useState(0);
