@@ -105,7 +105,7 @@ export function Letter({ at }) {
     </div>`;
 }
 
-const HEALING = { "": "open", rebirth_snapshot: "values of now, by a rebirth", none: "open" };
+const HEALING = { "": NONE, none: NONE, rebirth_snapshot: "values of now, by a rebirth" };
 const GAPS = [
   { key: "state", title: "State", cell: (gap) => html`<${State} level=${gap.level} text=${gap.healed_ms ? "healed" : "open"} />` },
   { key: "node", title: "Node", cell: (gap) => html`<a href=${to("node", { server: gap.server, group: gap.group, node: gap.node })} tabindex="-1"><${Text} of=${gap.node} /></a><span class="where"><${Text} of=${gap.group} /></span>` },
