@@ -248,7 +248,7 @@ def gap(n):
         "from_ms": at - 1000,
         "to_ms": at,
         "sessions_missed": 0,
-        "healing": "rebirth_snapshot" if n > 2 else "",
+        "healing": "rebirth_snapshot" if n > 2 else "open",
         "healed_ms": at + 900 if n > 2 else None,
         "history_rows": 0,
         "level": "ok" if n > 2 else "warning",

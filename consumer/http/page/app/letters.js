@@ -105,14 +105,14 @@ export function Letter({ at }) {
     </div>`;
 }
 
-const HEALING = { "": NONE, none: NONE, rebirth_snapshot: "values of now, by a rebirth" };
+const HEALING = { open: NONE, not_at_all: NONE, rebirth_snapshot: "values of now, by a rebirth" };
 const GAPS = [
-  { key: "state", title: "State", cell: (gap) => html`<${State} level=${gap.level} text=${gap.healed_ms ? "healed" : "open"} />` },
+  { key: "state", title: "State", cell: (gap) => html`<${State} level=${gap.level} text=${{ open: "open", not_at_all: "lost" }[gap.healing] || "healed"} />` },
   { key: "node", title: "Node", cell: (gap) => html`<a href=${to("node", { server: gap.server, group: gap.group, node: gap.node })} tabindex="-1"><${Text} of=${gap.node} /></a><span class="where"><${Text} of=${gap.group} /></span>` },
   { key: "reason", title: "Reason", cell: (gap) => html`<${Text} of=${gap.reason} />` },
   { key: "missing", title: "Messages", number: true, cell: (gap) => (gap.missing === null ? NONE : count(gap.missing)) },
   { key: "late", title: "Came late", number: true, cell: (gap) => count(gap.late) },
-  { key: "healing", title: "Healed by", cell: (gap) => html`<${Text} of=${HEALING[gap.healing ?? ""] ?? String(gap.healing).replaceAll("_", " ")} />` },
+  { key: "healing", title: "Healed by", cell: (gap) => html`<${Text} of=${HEALING[gap.healing] ?? String(gap.healing).replaceAll("_", " ")} />` },
   { key: "when", title: "Found", number: true, cell: (gap) => html`<${Ago} ms=${gap.found_ms} />` },
 ];
 const SPANS = [["3600", "1 hour"], ["86400", "24 hours"], ["604800", "7 days"], ["2592000", "30 days"]];
