@@ -18,7 +18,7 @@ ATTACK_MINUTES ?= 10
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak attack conformance lint format bench fuzz explore proto lock broker test-compose clean
+.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -83,6 +83,9 @@ bench: setup broker ## From end to end, speed, spool, and an outage of five minu
 
 fuzz: setup ## Inputs nobody thought of, FUZZ_SECONDS for each target; fails if one is refused
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+fuzz-http: setup ## The HTTP API asked by its own description, for FUZZ_SECONDS; fails on a 5xx
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.http_api --seconds $(FUZZ_SECONDS) $(ARGS)
 
 explore: setup ## The generated tests with other cases, for EXPLORE_SECONDS; tells what it finds
 	@PYTHONPATH=tests $(BIN)/python -m fuzz suite --seconds $(EXPLORE_SECONDS) --only-tell

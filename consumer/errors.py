@@ -17,6 +17,18 @@ class SpoolError(SparkplugZerobusError):
     """The spool file cannot be opened, read or written."""
 
 
+class LetterError(SpoolError):
+    """A dead letter is asked for that is not there, or that cannot be tried again.
+
+    Attributes:
+        is_missing: it is not there.
+    """
+
+    def __init__(self, text: str, *, is_missing: bool) -> None:
+        super().__init__(text)
+        self.is_missing = is_missing
+
+
 class SinkError(SparkplugZerobusError):
     """Zerobus refused something; subclasses say whether trying again can help."""
 

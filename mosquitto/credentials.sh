@@ -1,28 +1,44 @@
 #!/bin/sh
 # Gives every client of the demo's broker a random password of its own, once.
 #
-#   credentials.sh CLIENT:UID[:SECRET] ...
+#   credentials.sh CLIENT:UID[:SECRET[:SECRET]...] ...
 #
 # writes below /credentials (a volume)
 #   CLIENT/password      readable by user id UID alone
-#   CLIENT/SECRET        another random text, which the broker does not know
+#   CLIENT/SECRET        another random text each, which the broker does not know
 #   broker/passwords     salted hashes, for Mosquitto
 #   broker/mosquitto_sub name and password for the healthcheck's mosquitto_sub
-# Nothing is written when the hashes exist: restarts keep the passwords. No password is
-# ever an argument of a program or part of the image or of the repository.
+# When the hashes exist only secrets that are missing are written: restarts keep the rest, and
+# what an earlier release made. No password is ever an argument of a program or part of the image or of the repository.
 set -eu
 umask 077
 directory=/credentials
 broker_uid=1883
 
-if [ -f "$directory/broker/passwords" ]; then
-    echo "Credentials exist already."
-    exit 0
-fi
-
 random() {
     head -c 24 /dev/urandom | base64 | tr '+/' '-_'
 }
+
+# Those that are missing, of the client and user id that come first.
+secrets() {
+    for secret in $(printf '%s' "$3" | tr ':' ' '); do
+        [ -f "$directory/$1/$secret" ] && continue
+        random >"$directory/$1/$secret"
+        chmod 0400 "$directory/$1/$secret"
+        chown "$2:$2" "$directory/$1/$secret"
+    done
+}
+
+if [ -f "$directory/broker/passwords" ]; then
+    for client in "$@"; do
+        IFS=: read -r name uid secrets <<END
+$client
+END
+        secrets "$name" "$uid" "$secrets"
+    done
+    echo "Credentials exist already."
+    exit 0
+fi
 
 # What an interrupted run left behind is made anew.
 rm -rf "${directory:?}"/*
@@ -31,14 +47,14 @@ mkdir "$directory/broker"
 plain="$directory/broker/plain"
 
 for client in "$@"; do
-    IFS=: read -r name uid secret <<END
+    IFS=: read -r name uid secrets <<END
 $client
 END
     password=$(random)
     mkdir "$directory/$name"
     printf '%s\n' "$password" >"$directory/$name/password"
     printf '%s:%s\n' "$name" "$password" >>"$plain"
-    [ -z "$secret" ] || random >"$directory/$name/$secret"
+    secrets "$name" "$uid" "$secrets"
     chmod 0400 "$directory/$name"/*
     chown -R "$uid:$uid" "$directory/$name"
 done

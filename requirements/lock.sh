@@ -19,6 +19,9 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # What leads the fuzzer by coverage; put beside the product when it is fuzzed.
 # shellcheck disable=SC2086
 "$uv" pip compile $common --no-deps peers-atheris.in -o peers-atheris.lock
+# What asks the HTTP API by its own description: brings a web framework of its own.
+# shellcheck disable=SC2086
+"$uv" pip compile $common peers-schemathesis.in -o peers-schemathesis.lock
 if command -v npm >/dev/null 2>&1; then
     (cd peers-sparkplug-client && npm install --package-lock-only --ignore-scripts --no-audit --no-fund)
 fi

@@ -11,13 +11,14 @@ import lazy_loader
 if TYPE_CHECKING:
     from consumer.config.addresses import split_url
     from consumer.config.databricks import Zerobus, ZerobusBatch
+    from consumer.config.effective import not_default, shown
     from consumer.config.files import read_secret
     from consumer.config.host import Host, Rebirth
+    from consumer.config.http import Http, HttpKey, key_problem
     from consumer.config.loading import load, parse
     from consumer.config.model import (
         BatchSection,
         Configuration,
-        Http,
         LimitsSection,
         Log,
         Normalize,
@@ -32,13 +33,14 @@ else:
         submod_attrs={
             "addresses": ["split_url"],
             "databricks": ["Zerobus", "ZerobusBatch"],
+            "effective": ["not_default", "shown"],
             "files": ["read_secret"],
             "host": ["Host", "Rebirth"],
+            "http": ["Http", "HttpKey", "key_problem"],
             "loading": ["load", "parse"],
             "model": [
                 "BatchSection",
                 "Configuration",
-                "Http",
                 "LimitsSection",
                 "Log",
                 "Normalize",
@@ -56,6 +58,7 @@ __all__ = [
     "Configuration",
     "Host",
     "Http",
+    "HttpKey",
     "LimitsSection",
     "Log",
     "Normalize",
@@ -68,9 +71,12 @@ __all__ = [
     "configured_tables",
     "format_duration",
     "format_size",
+    "key_problem",
     "load",
+    "not_default",
     "parse",
     "parse_duration",
     "read_secret",
+    "shown",
     "split_url",
 ]

@@ -20,8 +20,11 @@ READING: Final = 64 * MIB
 """A portion of a batch, or one message of as many metrics as it may have, while it is read."""
 SENDING: Final = 120 * MIB
 """Rows that are committed, handed over, and under way to Zerobus."""
-TAG: Final = 440
-"""Bytes of one tag, with a name of NAME characters."""
+LOOKING: Final = 12 * MIB
+"""The last rows, texts and events of all tags and nodes, which are kept for who looks."""
+TAG: Final = 600
+"""Bytes of one tag, with a name of NAME characters: 440 to read it, 48 for its last value, and what
+the page's columns of it take while somebody searches."""
 NAME: Final = 32
 
 QUEUED_BESIDE: Final = 300 * KIB
@@ -78,7 +81,7 @@ def budget_of(memory: int, *, max_payload: int, max_tags: int = 0, queue_bytes: 
     held = memory // _HELD_SHARE
     files, definitions = memory // _FILES_SHARE, memory // _DEFINITIONS_SHARE
     large = _COPIES * max(0, max_payload - _USUAL_PAYLOAD)
-    rest = PROGRAM + READING + SENDING + held + large + files + definitions
+    rest = PROGRAM + READING + SENDING + LOOKING + held + large + files + definitions
     others = rest + queue
     tags = max_tags or max(_LEAST_TAGS, (memory - others) // TAG)
     wanted = others + TAG * tags

@@ -127,7 +127,10 @@ def _example(model: type[BaseModel], indent: int) -> str:
             first = next(n for n, line in enumerate(lines) if not line.lstrip().startswith("#"))
             lines[:first] = [line.removeprefix("  ") for line in lines[:first]]
             lines[first] = f"{margin}  - {lines[first].lstrip()}"
-            text += f"{margin}{name}:\n{''.join(lines)}"
+            lines.insert(0, f"{margin}{name}:\n")
+            if field.default == ():  # no item is as good as any example
+                lines = [each.replace(margin, f"{margin}# ", 1) for each in lines]
+            text += "".join(lines)
         else:
             text += f"{margin}{name}:\n{_example(below.model, indent + 2)}"
     return text

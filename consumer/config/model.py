@@ -8,22 +8,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from consumer.config.addresses import bare, split_url
 from consumer.config.budget import QUEUED_BESIDE, Budget, budget_of
 from consumer.config.databricks import Zerobus
 from consumer.config.host import Host
+from consumer.config.http import Http
 from consumer.config.section import (
-    Address,
     ConflictError,
     Duration,
-    FileName,
-    SecretFile,
     Section,
     Size,
     Template,
-    Text,
     check_file_name,
 )
 from consumer.config.server import Server
@@ -39,16 +35,6 @@ def _check_path(value: object) -> object:
     if not value.strip():
         raise ValueError("must not be empty")
     return check_file_name(value)
-
-
-def _check_listen(listen: str) -> str:
-    if not listen:
-        return listen
-    listen = bare(listen, instead="whoever calls needs none but http.token")
-    parts, port = split_url(f"//{listen}")
-    if not parts.hostname or port is None or parts.netloc != listen:
-        raise ValueError("must be host:port, for example 127.0.0.1:8099; empty switches HTTP off")
-    return listen
 
 
 class Normalize(Section):
@@ -150,36 +136,6 @@ class SpoolSection(Section):
     )
 
 
-class Http(Section):
-    """Health, metrics, web page and `/ingest`."""
-
-    listen: Annotated[str, AfterValidator(_check_listen), Address] = Field(
-        default="127.0.0.1:8099", description="Address `host:port`. Empty: no HTTP."
-    )
-    token: SecretStr = Field(
-        default=SecretStr(""),
-        description="Bearer token that `/ingest` asks for. Empty: none.",
-        examples=["${INGEST_TOKEN}"],
-    )
-    token_file: Annotated[FileName, SecretFile] = Field(
-        default="",
-        description="File that holds the token instead; a trailing line end is cut off.",
-        examples=["/run/secrets/ingest-token"],
-    )
-    source_system_id: Text = Field(
-        default="http", description="Column source_system_id of rows that came over HTTP."
-    )
-
-    @property
-    def address(self) -> tuple[str, int] | None:
-        """Host and port to listen on; None when HTTP is switched off."""
-        if not self.listen:
-            return None
-        parts, port = split_url(f"//{self.listen}")
-        assert port is not None
-        return parts.hostname or "", port
-
-
 class Log(Section):
     """The log, on stderr."""
 
@@ -215,7 +171,7 @@ class LimitsSection(Section):
         le=100_000_000,
         description="Most tags that are remembered, of all servers together, with names of 32 "
         "characters on average; an edge node or device takes the room of six. 0: as many as "
-        "`memory` has room for, 190,000 by default.",
+        "`memory` has room for, 120,000 by default.",
     )
     queue_bytes: Size = Field(
         default=0,
@@ -332,11 +288,5 @@ class Configuration(Section):
                 f"{self._wanted_reserve // MIB}MiB; a larger spool.max_bytes or a lower "
                 "spool.high_watermark makes room"
             )
-        address = self.http.address
-        exposed = address is not None and address[0] not in ("localhost", "127.0.0.1", "::1")
-        if exposed and not self.http.token.get_secret_value():
-            found.append(
-                "http.listen: others than this machine may call /ingest without a token; "
-                "set http.token_file"
-            )
+        found += [f"http.{text}" for text in self.http.warnings()]
         return tuple(found)

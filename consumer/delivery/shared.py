@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import Origins
     from consumer.delivery.partitions import TableBatches
+    from consumer.delivery.pause import Pause
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool
 
@@ -32,6 +33,7 @@ class SharedOfTable:
         batches: reads the batches, divides them among the streams, and trims them.
         recent: messages that refused rows may come from.
         ages: is told which batches are acknowledged; None when nobody wants to know.
+        pause: while it is on nothing is sent.
         changed: notified with every change of a stream's statistics.
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
@@ -47,6 +49,7 @@ class SharedOfTable:
     batches: TableBatches
     recent: Origins
     ages: AcknowledgementAges | None
+    pause: Pause
     changed: threading.Condition
     clock: Callable[[], float]
     wall_clock: Callable[[], float]

@@ -181,6 +181,8 @@ class StreamSender:
 
     def _send_ready(self, stream: OpenStream) -> None:
         in_flight, options = self._in_flight, self._options
+        if self._shared.pause.left:
+            return
         while (
             in_flight.next_schema_id == stream.schema_id
             and in_flight.inflight_calls < self._most_inflight
@@ -216,12 +218,12 @@ class StreamSender:
     def _patience(self, stream: OpenStream) -> float:
         """How long nothing has to be done unless something happens."""
         now = self._clock()
-        calls = self._in_flight.inflight_calls
+        calls, paused = self._in_flight.inflight_calls, self._shared.pause.left
         filled_at = None
-        if self._waiting_since is not None and 0 < calls < self._most_inflight:
+        if not paused and self._waiting_since is not None and 0 < calls < self._most_inflight:
             filled_at = self._waiting_since + self._options.max_delay
         times = (
-            now + 60.0,
+            now + (paused or 60.0),
             stream.gives_up_at,
             filled_at,
             self._progress.settled.trim_at(idle=not calls),

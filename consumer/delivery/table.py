@@ -15,6 +15,7 @@ from consumer.delivery.ages import AcknowledgementAges
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import Origins
 from consumer.delivery.partitions import TableBatches
+from consumer.delivery.pause import Pause
 from consumer.delivery.shared import SharedOfTable
 from consumer.delivery.stats import together
 from consumer.delivery.stream import StreamSender
@@ -22,6 +23,7 @@ from consumer.delivery.stream import StreamSender
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.delivery.pause import Paused
     from consumer.delivery.stats import DeliveryStats
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool, SpooledBatch
@@ -73,6 +75,7 @@ class TableDelivery:
             newest_bytes=self.options.handover_bytes,
             keep_bytes=2 * self.options.read_bytes,
         )
+        self._pause = Pause(table, clock, wall_clock)
         shared = SharedOfTable(
             table=table,
             schema_id=schema_id,
@@ -83,6 +86,7 @@ class TableDelivery:
             batches=self._batches,
             recent=recent or Origins(),
             ages=observe_age and AcknowledgementAges(spool, observe_age, wall_clock),
+            pause=self._pause,
             changed=self._changed,
             clock=clock,
             wall_clock=wall_clock,
@@ -109,12 +113,10 @@ class TableDelivery:
         self._batches.newest.look_again()
         self._nudge()
 
-    def _nudge(self) -> None:
-        for stream in self.streams:
-            stream.nudge()
-
     def drain(self, timeout: float) -> int:
         """Send without waiting for fuller calls until nothing is left, or `timeout` seconds.
+
+        During a pause nothing is sent, and there is nothing to wait for.
 
         Returns:
             The table's rows that remain in the spool.
@@ -123,8 +125,10 @@ class TableDelivery:
         with self._changed:
             self._draining += 1
             self._hurry()
-            while self._spool.pending_rows(self.table) and any(
-                stream.is_alive for stream in self.streams
+            while (
+                self._spool.pending_rows(self.table)
+                and any(stream.is_alive for stream in self.streams)
+                and not self._pause.left
             ):
                 left = deadline - self._clock()
                 if left <= 0:
@@ -133,6 +137,31 @@ class TableDelivery:
             self._draining -= 1
             self._hurry()
         return self._spool.pending_rows(self.table)
+
+    def pause(self, seconds: float, by: str, why: str) -> None:
+        """Send nothing for so many seconds; what is in flight is still acknowledged.
+
+        Args:
+            seconds: until it ends by itself.
+            by: who asks for it.
+            why: in his words.
+        """
+        self._pause.begin(seconds, by, why)
+        self._nudge()
+
+    def resume(self) -> None:
+        """Send again."""
+        self._pause.end()
+        self._nudge()
+
+    @property
+    def paused(self) -> Paused | None:
+        """The pause that is on; None while rows may be sent."""
+        return self._pause.told
+
+    def _nudge(self) -> None:
+        for stream in self.streams:
+            stream.nudge()
 
     def _hurry(self) -> None:
         for stream in self.streams:

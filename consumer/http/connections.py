@@ -6,6 +6,7 @@ takes a descriptor, of which MQTT, the spool and Zerobus need some as well.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import logging
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import asyncio
 
 _LOG = logging.getLogger(__name__)
+
+STREAM_PATH: Final = "/api/stream"
+"""Its answer has no end."""
 
 _MOST_CONNECTIONS: Final = 200
 _PART_OF_DESCRIPTORS: Final = 4
@@ -76,10 +80,15 @@ class Connections:
     Args:
         limits: what clients may take.
         budget: says how often it is logged that there are too many.
+        is_secure: they speak TLS, and may take their time until they have shaken hands.
     """
 
-    def __init__(self, limits: ConnectionLimits, budget: LogBudget | None = None) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, budget: LogBudget | None = None, *, is_secure: bool = False
+    ) -> None:
         self.limits = limits
+        self.is_secure = is_secure
+        self._greeting: dict[int, socket.socket] = {}  # by descriptor, longest first
         # Weakly: asyncio leaves one that it cannot serve to the garbage.
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.closed = Counter(dict.fromkeys(Closed, 0))
@@ -87,6 +96,15 @@ class Connections:
         self._waiting: dict[HttpConnection, None] = {}  # for their clients, longest first
         self._working: set[HttpConnection] = set()  # their requests are being answered
         self._untold: Counter[Closed] = Counter()
+
+    def greets(self, accepted: socket.socket) -> None:
+        """Note that a client is to shake hands."""
+        if self.is_secure:
+            self._greeting[accepted.fileno()] = accepted
+
+    def greeted(self, descriptor: int) -> None:
+        """Note that a client has shaken hands, or is gone."""
+        self._greeting.pop(descriptor, None)
 
     def waits(self, connection: HttpConnection) -> None:
         """Note that a connection waits for its client."""
@@ -111,10 +129,20 @@ class Connections:
     @property
     def in_between(self) -> int:
         """Connections that were just accepted, or are about to be closed."""
-        return self.open - len(self._waiting) - len(self._working)
+        return self.open - len(self._waiting) - len(self._working) - len(self._greeting)
 
     def make_room(self) -> bool:
-        """End the connection that has waited longest for its client; False if none waits."""
+        """End the connection that has waited longest for its client; False if none waits.
+
+        Of those that most are of: some have shaken hands, some have not.
+        """
+        if len(self._greeting) > len(self._waiting):
+            accepted = next(iter(self._greeting.values()))
+            self.greeted(accepted.fileno())
+            with contextlib.suppress(OSError):  # it is gone already
+                accepted.shutdown(socket.SHUT_RDWR)
+            self.note(Closed.MADE_ROOM)
+            return True
         if not self._waiting:
             return False
         connection = next(iter(self._waiting))
@@ -202,9 +230,11 @@ class _Accepted(socket.socket):
         super().__init__(made.family, made.type, made.proto, made.detach())
         self._connections = connections
         connections.sockets.add(self)
+        connections.greets(self)
 
     def close(self) -> None:
         """Close it."""
+        self._connections.greeted(self.fileno())
         super().close()
         self._connections.sockets.discard(self)
 
@@ -216,6 +246,7 @@ class HttpConnection(H11Protocol):
     """The open connections of the server; set by `of`."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _is_stream = False
 
     @classmethod
     def of(cls, connections: Connections) -> type[HttpConnection]:
@@ -225,6 +256,7 @@ class HttpConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
+        self.held.greeted(transport.get_extra_info("socket").fileno())
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -241,10 +273,26 @@ class HttpConnection(H11Protocol):
         if self.cycle is not before and not self.cycle.response_complete:
             if not self.flow.write_paused:  # else what it asked for before is to be read first
                 self.held.works(self)
+            self._is_stream = self.scope["path"] == STREAM_PATH
             self._end_in(self.held.limits.answer_seconds)
+            if self._is_stream and not self.flow.write_paused and self._deadline is not None:
+                self._deadline.cancel()  # it has no end, but what is sent is to be read
+
+    def pause_writing(self) -> None:
+        """What was sent is not read; who listens to a stream has a while to read it."""
+        super().pause_writing()
+        if self._is_stream:
+            self._end_in(self.held.limits.request_seconds)
+
+    def resume_writing(self) -> None:
+        """What was sent is read."""
+        super().resume_writing()
+        if self._is_stream and self._deadline is not None:
+            self._deadline.cancel()
 
     def on_response_complete(self) -> None:
         """The answer is given away; wait for the next request, if it has not come already."""
+        self._is_stream = False
         self._wait()
         super().on_response_complete()
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import time
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from consumer.foreign import json_text
+from consumer.http.errors import NAMES
 from consumer.pipeline import MOST_BODY_BYTES, Busy, Outcome, Post
 from consumer.rows import BodyError, read_body
 from consumer.spool import HTTP_SOURCE
@@ -25,16 +26,13 @@ from consumer.spool import HTTP_SOURCE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from consumer.config import Http
     from consumer.pipeline import Consumer, Posts
     from consumer.rows import ReadBody
 
-PATHS: Final = (
-    "/ingest",
-    "/ingest/batch",
-    "/system/zerobus/ingest",
-    "/system/zerobus/ingest/batch",
+INGEST_PATHS: Final = frozenset(
+    {"/ingest", "/ingest/batch", "/system/zerobus/ingest", "/system/zerobus/ingest/batch"}
 )
+"""Their bodies may be large, and are bounded while they come."""
 
 _SMALL_BYTES: Final = 64 << 10
 """Bodies up to so many bytes are read on the event loop: it takes about a millisecond."""
@@ -60,15 +58,21 @@ _TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POST
 _OF_OUTCOME: Final = {Outcome.NO_ROOM: Busy.SPOOL_FULL, Outcome.STOPPED: Busy.STOPPING}
 
 
-_ERRORS: Final = {
-    400: "bad_request",
-    413: "too_large",
-    415: "bad_request",
-    429: "too_many",
-    500: "failure",
-    503: "unavailable",
+_EVENT: Final = {
+    "type": "object",
+    "required": ["tagPath", "value"],
+    "properties": {
+        "tagPath": {"type": "string"},
+        "tagProvider": {"type": "string"},
+        "value": {"type": ["number", "boolean", "string", "null"]},
+        "quality": {"type": "string"},
+        "qualityCode": {"type": "integer"},
+        "timestamp": {"type": "integer", "description": "milliseconds since 1970 UTC"},
+        "dataType": {"type": "string"},
+    },
 }
-"""The key `error` of an answer, by status."""
+_STATUSES: Final = (400, 401, 403, 413, 415, 422, 429, 503)
+_EVENTS: Final = {"type": "array", "items": _EVENT}
 
 
 class _Answer(NamedTuple):
@@ -84,28 +88,10 @@ class _NotTaken(Exception):  # noqa: N818 - an answer, not a failure
 
     def __init__(self, status: int, detail: str, busy: Busy | None = None) -> None:
         super().__init__(detail)
-        body = {"error": _ERRORS[status], "detail": detail}
+        body = {"error": NAMES.get(HTTPStatus(status), "failure"), "detail": detail}
         if busy is not None:
             body["reason"] = str(busy)
         self.answer = _Answer(status, body, None if busy is None else _RETRY_SECONDS[busy])
-
-
-def configured_source(http: Http) -> Callable[[Request], str]:
-    """A function that gives the source_system_id of the rows of a request.
-
-    It raises HTTPException if the request is not allowed: 401 without the configured token.
-    """
-    token = http.token.get_secret_value().encode()
-
-    def source_of(request: Request) -> str:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if token and not (
-            scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token)
-        ):
-            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
-        return http.source_system_id
-
-    return source_of
 
 
 def ingest_routes(consumer: Consumer, source_of: Callable[[Request], str]) -> APIRouter:
@@ -124,9 +110,25 @@ def ingest_routes(consumer: Consumer, source_of: Callable[[Request], str]) -> AP
         headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
         return Response(json_text(answer.body), answer.status, headers, "application/json")
 
-    for path in PATHS:
+    for path in sorted(INGEST_PATHS):
         router.add_route(path, post, methods=["POST"])
     return router
+
+
+def ingest_schema() -> dict[str, Any]:
+    """The routes for OpenAPI, which does not find them: they are made without its models."""
+    body = {"content": {"application/json": {"schema": {"oneOf": [_EVENT, _EVENTS]}}}}
+    answers = {"200": "what became of the events: accepted, dropped, errors"} | {
+        str(status): HTTPStatus(status).phrase
+        for status in (400, 401, 403, 413, 415, 422, 429, 503)
+    }
+    operation = {
+        "summary": "Take one event, or an array of events, as an Ignition Event Stream sends them",
+        "tags": ["ingest"],
+        "requestBody": {"required": True, **body},
+        "responses": {status: {"description": text} for status, text in answers.items()},
+    }
+    return {path: {"post": operation} for path in sorted(INGEST_PATHS)}
 
 
 class _Ingest:

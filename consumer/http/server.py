@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 from consumer.errors import ConfigurationError
+from consumer.http.access import Access
 from consumer.http.app import make_app
 from consumer.http.connections import ConnectionLimits, Connections, HttpConnection, Listener
-from consumer.http.numbers import NUMBERS
-from consumer.monitor import expose
+from consumer.http.numbers import ACCESS_NUMBERS, NUMBERS
+from consumer.http.stream import MOST_SUBSCRIBERS, Hub
+from consumer.http.watch import Watch
+from consumer.monitor import Looking, expose
 
 if TYPE_CHECKING:
     from consumer.pipeline import Consumer
 
 _LEAVING_SECONDS: Final = 2
 """After that a stop waits for no answer any more."""
+_MOST_HEAD_BYTES: Final = 128 * 1024
+"""Of a request, before its body: ids may be long, and have up to twelve characters for one."""
 _TICK: Final = 1.0
 """Seconds between two looks at the date that answers bear."""
 
@@ -34,7 +40,7 @@ class HttpServer:
         limits: what clients may take; by default as much as leaves enough to the consumer.
 
     Raises:
-        ConfigurationError: the address cannot be used (at construction).
+        ConfigurationError: the address, or a file of http.tls, cannot be used (at construction).
     """
 
     def __init__(
@@ -54,22 +60,46 @@ class HttpServer:
                 "choose another port, or '' to switch HTTP off"
             ) from error
         self._connections = Connections(
-            limits or ConnectionLimits.of_process(), consumer.telemetry.log_budget
+            limits or ConnectionLimits.of_process(),
+            consumer.telemetry.log_budget,
+            is_secure=bool(consumer.configuration.http.tls.cert_file),
         )
         self._socket = Listener(made, self._connections)
+        http = consumer.configuration.http
+        self.access = Access(http, (host, self.port))
+        looking = Looking(consumer)
+        most = min(MOST_SUBSCRIBERS, self._connections.limits.connections // 4)
+        self._hub = Hub(looking, max(1, most))
         config = uvicorn.Config(
-            make_app(consumer),
+            make_app(consumer, self.access, looking, self._hub),
             # uvicorn takes whatever makes a protocol; its own name for the type is narrower.
             http=HttpConnection.of(self._connections),
             # More requests than connections are those of clients that have left already.
             limit_concurrency=2 * self._connections.limits.connections,
             log_config=None,
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+            access_log=False,  # whoever may ask may ask often
+            server_header=False,
+            proxy_headers=False,  # what they say is anybody's word
+            ssl_certfile=http.tls.cert_file or None,
+            ssl_keyfile=http.tls.key_file or None,
             lifespan="off",
             ws="none",
             timeout_graceful_shutdown=_LEAVING_SECONDS,
         )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            self._socket.close()
+            why = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+            raise ConfigurationError(
+                f"http.tls: cert_file and key_file cannot be used: {why}; they must be PEM "
+                "files of one certificate and its unencrypted key"
+            ) from error
         self._server = _UvicornServer(config)
         expose(consumer.telemetry.registry, [NUMBERS], lambda: self._connections)
+        expose(consumer.telemetry.registry, [ACCESS_NUMBERS], lambda: self.access)
+        self._watch = Watch([self.access.keys.look, looking.look, self._hub.look])
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     @property
@@ -79,10 +109,13 @@ class HttpServer:
 
     def start(self) -> None:
         """Answer requests in the background."""
+        self._watch.start()
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Stop answering."""
+        self._watch.stop()
+        self._hub.close()
         self._server.leave()
         if self._thread.ident is not None:
             self._thread.join(timeout)

@@ -9,20 +9,31 @@ from consumer.pipeline.composition import make_consumer
 from consumer.pipeline.consumer import Consumer
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.intake import Connection
+from consumer.pipeline.last_values import LONGEST_TEXT, Value
+from consumer.pipeline.node_log import LoggedEvent, NodePlace, NodeStory
 from consumer.pipeline.posts import MOST_BODY_BYTES, Busy, Outcome, Post, Posts
+from consumer.pipeline.rebirths import WHAT_TO_DO
+from consumer.pipeline.source import Source
 from consumer.pipeline.telemetry import COUNTED, METRICS_PREFIX
 
 __all__ = [
     "COUNTED",
+    "LONGEST_TEXT",
     "METRICS_PREFIX",
     "MOST_BODY_BYTES",
+    "WHAT_TO_DO",
     "BackPressure",
     "Busy",
     "Connection",
     "Consumer",
     "GapTotals",
+    "LoggedEvent",
+    "NodePlace",
+    "NodeStory",
     "Outcome",
     "Post",
     "Posts",
+    "Source",
+    "Value",
     "make_consumer",
 ]

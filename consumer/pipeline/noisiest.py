@@ -34,6 +34,11 @@ class Noisiest:
             if len(self._nodes) > _MOST_NODES:
                 self._nodes = Counter(dict(self._nodes.most_common(_MOST_NODES // 2)))
 
+    @property
+    def messages(self) -> int:
+        """How many messages were refused since the start."""
+        return self._messages
+
     def status(self) -> dict[str, Any]:
         """How many messages were refused in all, and the nodes that most were of."""
         with self._lock:

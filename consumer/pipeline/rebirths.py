@@ -22,7 +22,7 @@ from sparkplug import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from consumer.log_budget import LogBudget
@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 _MOST_ASKED: Final = 10_000
 
-_WHAT_TO_DO: Final = {
+WHAT_TO_DO: Final[Mapping[EventKind, str]] = {
     EventKind.DUPLICATE_NODE: (
         "give one of them another group or edge node id; "
         "no rebirth requests are sent to it until ten minutes after the last sign of them"
@@ -44,6 +44,7 @@ _WHAT_TO_DO: Final = {
     EventKind.SILENT: "see whether it runs and reaches its MQTT server",
     EventKind.CLOCK: "set its clock right, or mend its timestamps; values keep the times they have",
 }
+"""What helps against each kind of alarm, as a piece of a sentence."""
 
 _UNMENDED: Final = {
     Reason.UNKNOWN_METRIC: (
@@ -222,7 +223,7 @@ class AlarmLog:
             if event.kind is EventKind.DEVICE_BIRTH:
                 born = (event.group_id or "", event.edge_node_id or "", event.device_id or "")
                 governor.device_born(*born)
-            advice = _WHAT_TO_DO.get(event.kind)
+            advice = WHAT_TO_DO.get(event.kind)
             if advice is None or event.group_id is None or event.edge_node_id is None:
                 continue
             key = (event.group_id, event.edge_node_id)

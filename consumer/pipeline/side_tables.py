@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.config import configured_tables
 from consumer.log_budget import LogBudget
+from consumer.pipeline.node_log import NodeLog
 from consumer.rows import (
     EncodedRows,
     EventRows,
@@ -23,7 +24,7 @@ from consumer.rows import (
 from consumer.spool import KeptVersions, NewBatch, Participant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from consumer.config import Zerobus
     from consumer.rows import SourceNames, TagColumns
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _MOST_PENDING_EVENTS: Final = 10_000
+_MOST_LOGGED: Final = 100
+"""Bad messages of a batch that the log of nodes has: the last ones."""
 
 
 class SideTables(Participant):
@@ -44,6 +47,9 @@ class SideTables(Participant):
         clock_us: microseconds since 1970 UTC.
         spool_bytes: bound of the whole spool.
         budget: says how many of the same faults are logged.
+
+    Attributes:
+        log: the last events, whether or not there is a table of them.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class SideTables(Participant):
             for name, table in configured_tables(zerobus).items()
         }
         self._budget = budget or LogBudget()
+        self.log = NodeLog()
         self._versions = VersionStore(spool.state.get, self._budget)
         self._kept_versions = KeptVersions(spool_bytes)
         self._told = False  # that there is no room for all versions
@@ -84,8 +91,9 @@ class SideTables(Participant):
     def collect(self, tags: TagColumns, decoded: Decoded) -> None:
         """Take what a batch of one server gave; `tags` are the server's."""
         names = tags.names
+        bad = decoded.quarantined + decoded.expired
+        self._tell_log(names, [*decoded.events, *quarantine_events(bad[-_MOST_LOGGED:])])
         if self._events_table:
-            bad = decoded.quarantined + decoded.expired
             for event in [*decoded.events, *quarantine_events(bad)]:
                 self._pending_events.append((names, event))
         if self._metadata_table and decoded.metadata:
@@ -103,9 +111,15 @@ class SideTables(Participant):
 
         When commits fail for long, the oldest are forgotten.
         """
+        self._tell_log(names, [event])
         if self._events_table:
             del self._pending_events[: 1 - _MOST_PENDING_EVENTS]
             self._pending_events.append((names, event))
+
+    def _tell_log(self, names: SourceNames, events: Sequence[Event]) -> None:
+        with self._without_harm("what happened to edge nodes"):
+            for event in events:
+                self.log.add(names.server, event)
 
     def batches(self) -> list[NewBatch]:
         """Batches of the side tables for the next commit; `settle` once it is done, or lost."""

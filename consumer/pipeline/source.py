@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
+from consumer.pipeline.last_values import RING_ROWS, LastValues
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
 from sparkplug import (
@@ -88,6 +89,7 @@ class Source:
                 source_system_id=server.source_system_id,
             ),
         )
+        self.last_values = LastValues(self.fleet.catalogue, time.monotonic, RING_ROWS // servers)
         self.governor = RebirthGovernor(
             host.rebirth.per_node,
             host.rebirth.fleet_per_second,

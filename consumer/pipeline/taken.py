@@ -121,6 +121,7 @@ class Taken(Participant):
             return len(events)
         if len(events):
             self.made.append(Made(events, stale))
+            self.source.last_values.note(events.observations)
         return len(events)
 
     def drop_values(self) -> int:

@@ -94,7 +94,10 @@ class Telemetry:
         messages_discarded: whole messages that were lost since the start, knowingly.
         remarks: what was not read, or only with a remark, is counted and logged there.
         noisiest: whose messages the queue refused.
+        AGES: upper bounds of the ages of `acknowledgement_ages`, in seconds.
     """
+
+    AGES: Final = _AGES
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, budget: LogBudget | None = None
@@ -128,7 +131,7 @@ class Telemetry:
         """Sums over all labels since the start, by their keys in /status."""
         return {
             **{
-                each.status: sum(self._by_label(name).values())
+                each.status: sum(self.by_label(name).values())
                 for name, each in COUNTED.items()
                 if each.status
             },
@@ -136,17 +139,27 @@ class Telemetry:
         }
 
     @property
-    def reasons(self) -> dict[str, int]:
-        """Counts by reason of what was not read, or only with a remark, since the start."""
-        return self._by_label("remarks")
+    def acknowledgement_ages(self) -> list[float]:
+        """How many batches were acknowledged since the start, by their age.
+
+        One number for each of `AGES`, ages up to it and beyond the one before, and one for those
+        beyond all.
+        """
+        counts = [
+            sample.value
+            for family in self._histograms["acknowledgement_seconds"].collect()
+            for sample in family.samples
+            if sample.name.endswith("_bucket")
+        ]
+        return [one - other for one, other in zip(counts, [0.0, *counts], strict=False)]
 
     @property
-    def side_rows(self) -> dict[str, int]:
-        """Rows that were made for side tables, by table; those of which there are any."""
-        return self._by_label("side_rows_produced")
+    def reasons(self) -> dict[str, int]:
+        """Counts by reason of what was not read, or only with a remark, since the start."""
+        return self.by_label("remarks")
 
-    def _by_label(self, counter: str) -> dict[str, int]:
-        """The values of a counter by that of its label, by an empty text if it has none."""
+    def by_label(self, counter: str) -> dict[str, int]:
+        """A counter of `COUNTED` since the start, by what it tells apart: server, table, reason."""
         return {
             next(iter(sample.labels.values()), ""): int(sample.value)
             for family in self._counters[counter].collect()

@@ -12,6 +12,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
     from consumer.rows.encoded import EncodedRows
+    from consumer.rows.event_id import event_id_of, identities_of, place
     from consumer.rows.event_streams import BodyError, ReadBody, read_body
     from consumer.rows.metadata_versions import VersionStore
     from consumer.rows.sparkplug_events import EventRows, quarantine_events
@@ -28,6 +29,7 @@ else:
         submod_attrs={
             "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
             "encoded": ["EncodedRows"],
+            "event_id": ["event_id_of", "identities_of", "place"],
             "event_streams": ["BodyError", "ReadBody", "read_body"],
             "metadata_versions": ["VersionStore"],
             "sparkplug_events": ["EventRows", "quarantine_events"],
@@ -58,8 +60,11 @@ __all__ = [
     "TagEvents",
     "VersionStore",
     "descriptor_bytes",
+    "event_id_of",
+    "identities_of",
     "message_class",
     "normalize",
+    "place",
     "quarantine_events",
     "read_body",
     "schema_id_of",

@@ -129,6 +129,32 @@ def event_digests(identity_of_row: U64, observations: Observations) -> NDArray[n
     return record_digests(identity_of_row, time, first, second, tail)
 
 
+def event_id_of(
+    identity: bytes, event_time_us: int, kind: int, value: float | str | None, quality_code: int
+) -> str:
+    """The event_id of one row.
+
+    Args:
+        identity: one of `identities_of`.
+        event_time_us: of the row, µs since 1970 UTC.
+        kind: of ValueKind.
+        value: of that kind.
+        quality_code: of the row.
+    """
+    words = np.zeros(2, dtype=np.uint64)
+    if isinstance(value, str):
+        words = digest_words([xxhash.xxh3_128_digest(value.encode())])[0]
+    elif kind == ValueKind.NUMERIC:
+        words[0] = np.float64(value or 0.0).view(np.uint64)
+    elif value is not None:
+        words[0] = np.int64(value).view(np.uint64)
+    tail = (kind << 32) | (quality_code & 0xFFFF_FFFF)
+    time = np.int64(event_time_us).view(np.uint64)
+    columns = [np.array([each], dtype=np.uint64) for each in (time, words[0], words[1], tail)]
+    text: str = as_text(record_digests(identities([identity]), *columns))[0].as_py()
+    return text
+
+
 def record_digests(identity_of_row: U64, w2: U64, w3: U64, w4: U64, w5: U64) -> NDArray[np.uint64]:
     """XXH3-128 of records of 48 bytes, one per row, as big-endian words: shape (n, 2).
 

@@ -150,6 +150,21 @@ class TagColumns(ConstantColumns):
             self._generation = self.catalogue.generation
         self._extend_to(len(self.catalogue))
 
+    def prefix_of(self, group_id: str, edge_node_id: str, device_id: str | None) -> str:
+        """What the paths of the tags of a node or device begin with, as far as all of them do."""
+        path = self._path.texts(group_id, edge_node_id, device_id, ["\0"])[0]
+        return path.partition("\0")[0]
+
+    def path_of(self, group_id: str, edge_node_id: str, device_id: str | None, name: str) -> str:
+        """The tag_path of a metric of a node or device."""
+        return self._path.texts(group_id, edge_node_id, device_id, [name])[0]
+
+    def source_system_id_of(
+        self, group_id: str, edge_node_id: str, device_id: str | None, name: str
+    ) -> str:
+        """The source_system_id of a metric of a node or device."""
+        return self._source.texts(group_id, edge_node_id, device_id, [name])[0]
+
     def _describe(self, tags: Sequence[int]) -> tuple[pa.RecordBatch, NDArray[np.uint64]]:
         """Constant columns and identities of these tags."""
         catalogue = self.catalogue

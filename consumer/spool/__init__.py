@@ -19,11 +19,23 @@ if TYPE_CHECKING:
         read_balance,
     )
     from consumer.spool.births import KeptNode
-    from consumer.spool.dead_letters import DeadLetter, DeadLetters, dead_letters_of
+    from consumer.spool.dead_letters import (
+        DeadLetter,
+        DeadLetters,
+        LetterReason,
+        dead_letters_of,
+    )
     from consumer.spool.file import resolved
     from consumer.spool.fleet import FleetStore
-    from consumer.spool.gap_report import GapReport, GapRow, NodeAccount, read_gap_report
+    from consumer.spool.gap_report import (
+        MOST_LISTED,
+        GapReport,
+        GapRow,
+        NodeAccount,
+        read_gap_report,
+    )
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
+    from consumer.spool.kept_births import KeptBirth, OwnerPlace, kept_births_of
     from consumer.spool.layout import latest_us
     from consumer.spool.ledger import HTTP_SOURCE, Ledger, entry_of_posts
     from consumer.spool.lock import holder_of, refuse_foreign
@@ -53,11 +65,12 @@ else:
                 "read_balance",
             ],
             "births": ["KeptNode"],
-            "dead_letters": ["DeadLetter", "DeadLetters", "dead_letters_of"],
+            "dead_letters": ["DeadLetter", "DeadLetters", "LetterReason", "dead_letters_of"],
             "file": ["resolved"],
             "fleet": ["FleetStore"],
-            "gap_report": ["GapReport", "GapRow", "NodeAccount", "read_gap_report"],
+            "gap_report": ["MOST_LISTED", "GapReport", "GapRow", "NodeAccount", "read_gap_report"],
             "gaps": ["GapStore", "HOUR_US", "HourlySums", "LastHeard"],
+            "kept_births": ["KeptBirth", "OwnerPlace", "kept_births_of"],
             "layout": ["latest_us"],
             "ledger": ["HTTP_SOURCE", "Ledger", "entry_of_posts"],
             "lock": ["holder_of", "refuse_foreign"],
@@ -81,6 +94,7 @@ else:
 __all__ = [
     "HOUR_US",
     "HTTP_SOURCE",
+    "MOST_LISTED",
     "Balance",
     "DeadLetter",
     "DeadLetterShare",
@@ -90,15 +104,18 @@ __all__ = [
     "GapRow",
     "GapStore",
     "HourlySums",
+    "KeptBirth",
     "KeptNode",
     "KeptVersions",
     "LastHeard",
     "Ledger",
     "LetterKind",
+    "LetterReason",
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
     "Origin",
+    "OwnerPlace",
     "Participant",
     "RowBalance",
     "Spool",
@@ -112,6 +129,7 @@ __all__ = [
     "dead_letters_of",
     "entry_of_posts",
     "holder_of",
+    "kept_births_of",
     "latest_us",
     "read_balance",
     "read_gap_report",

@@ -133,7 +133,7 @@ class BirthStore:
                 "alive, stale, dead_bd_seq, died_us FROM births WHERE rowid = ?",
                 (rowid,),
             ).fetchone()
-            message = Message(topic, _unpacked(payload), received_us)
+            message = Message(topic, unpacked(payload), received_us)
             yield RememberedBirth(
                 BirthMemory(slot, group_id, edge_node_id, device_id or None, message),
                 alive=bool(alive),
@@ -356,7 +356,8 @@ def _packed(payload: bytes) -> bytes:
     return len(payload).to_bytes(_SIZE_BYTES, "little") + packed
 
 
-def _unpacked(packed: bytes) -> bytes:
+def unpacked(packed: bytes) -> bytes:
+    """The payload of a birth, as it came, from what the column `payload` holds."""
     size = int.from_bytes(packed[:_SIZE_BYTES], "little")
     if not size:
         return b""

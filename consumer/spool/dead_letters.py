@@ -11,12 +11,12 @@ import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from consumer.errors import SpoolError
+from consumer.errors import LetterError
 from consumer.rows import EncodedRows, message_class
 from consumer.spool import accounts
 from consumer.spool import file as spool_file
@@ -25,7 +25,7 @@ from sparkplug import Reason
 from sparkplug.pb import sparkplug_b_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from consumer.spool.shares import LetterKind, Use
@@ -73,6 +73,17 @@ class DeadLetter:
         return not _why_not_again(*_parsed(self.name), self.reason)
 
 
+class LetterReason(NamedTuple):
+    """The letters of one reason: `kind` is `row` or `message`, times are seconds since 1970."""
+
+    kind: str
+    reason: str
+    letters: int
+    rows: int
+    first_at: float
+    last_at: float
+
+
 @contextlib.contextmanager
 def dead_letters_of(path: Path) -> Iterator[DeadLetters]:
     """The dead letters of a spool file, for as long as they are looked at.
@@ -114,6 +125,76 @@ class DeadLetters:
         )
         return [DeadLetter(*row) for row in rows]
 
+    def reasons(self) -> Sequence[LetterReason]:
+        """How many letters there are of each reason, the latest first."""
+        rows = self._db.execute(
+            "SELECT 'row', reason, count(*), sum(row_count), min(set_aside_at), "
+            "max(set_aside_at) FROM dead_letters GROUP BY reason UNION ALL "
+            "SELECT 'message', reason, count(*), 0, min(set_aside_at), max(set_aside_at) "
+            "FROM dead_messages GROUP BY reason ORDER BY 6 DESC"
+        )
+        return [LetterReason(*row) for row in rows]
+
+    def page(
+        self, *, reason: str | None, kind: str | None, limit: int, offset: int
+    ) -> tuple[int, Sequence[DeadLetter]]:
+        """How many letters there are of a reason and kind, and some of them, newest first.
+
+        Args:
+            reason: None for all.
+            kind: `row` or `message`; None for both.
+            limit: most letters that are given.
+            offset: of the newest ones so many are left out.
+        """
+        parts = [
+            f"SELECT '{sort}-' || {number} AS name, set_aside_at, {where}, reason, {error}, "  # noqa: S608 - names of our own
+            f"{rows}, length({content}), retry, {number} AS number FROM {table} "
+            "WHERE :reason IS NULL OR reason = :reason"
+            for sort, number, where, error, rows, content, table in (
+                (
+                    *(_ROWS, "dead_letter_id", "table_name", "error", "row_count", "rows"),
+                    "dead_letters",
+                ),
+                (
+                    *(_MESSAGES, "dead_message_id", "topic", "''", "0", "payload"),
+                    "dead_messages",
+                ),
+            )
+            if kind in (None, sort)
+        ]
+        if not parts:
+            return 0, []
+        both = " UNION ALL ".join(parts)
+        values = {"reason": reason, "limit": limit, "offset": offset}
+        [(total,)] = self._db.execute(f"SELECT count(*) FROM ({both})", values)  # noqa: S608 - see above
+        rows = self._db.execute(
+            f"{both} ORDER BY set_aside_at DESC, number DESC LIMIT :limit OFFSET :offset", values
+        )
+        return total, [DeadLetter(*row[:-1]) for row in rows]
+
+    def get(self, name: str) -> DeadLetter:
+        """One letter without its content.
+
+        Raises:
+            SpoolError: there is none of that name.
+        """
+        sort, number = _parsed(name)
+        if sort == _ROWS:
+            row = self._db.execute(
+                "SELECT 'row-' || dead_letter_id, set_aside_at, table_name, reason, error, "
+                "row_count, length(rows), retry FROM dead_letters WHERE dead_letter_id = ?",
+                (number,),
+            ).fetchone()
+        else:
+            row = self._db.execute(
+                "SELECT 'message-' || dead_message_id, set_aside_at, topic, reason, '', 0, "
+                "length(payload), retry FROM dead_messages WHERE dead_message_id = ?",
+                (number,),
+            ).fetchone()
+        if row is None:
+            raise LetterError(f"there is no dead letter {name}", is_missing=True)
+        return DeadLetter(*row)
+
     def kept(self) -> dict[LetterKind, Use]:
         """Dead letters of each kind in the file: their number, as rows or messages, and bytes."""
         return all_kept(self._db)
@@ -134,7 +215,7 @@ class DeadLetters:
                 (number,),
             ).fetchone()
             if row is None:
-                raise SpoolError(f"there is no dead letter {name}")
+                raise LetterError(f"there is no dead letter {name}", is_missing=True)
             *fields, payload, blob, descriptor = row
             titles = ["set_aside_at", "table", "reason", "error", "batch_id", "first_row", "rows"]
             shown = dict(zip([*titles, "topic"], fields, strict=True))
@@ -149,7 +230,7 @@ class DeadLetters:
             (number,),
         ).fetchone()
         if row is None:
-            raise SpoolError(f"there is no dead letter {name}")
+            raise LetterError(f"there is no dead letter {name}", is_missing=True)
         *fields, payload = row
         titles = ["set_aside_at", "server", "topic", "reason", "received_us"]
         shown = dict(zip(titles, fields, strict=True))
@@ -175,10 +256,10 @@ class DeadLetters:
             query = "UPDATE dead_messages SET retry = 1 WHERE dead_message_id = ? RETURNING reason"
         marked = self._db.execute(query, (number,)).fetchall()
         if not marked:
-            raise SpoolError(f"there is no dead letter {sort}-{number}")
+            raise LetterError(f"there is no dead letter {sort}-{number}", is_missing=True)
         [(reason,)] = marked
         if why_not := _why_not_again(sort, number, reason):
-            raise SpoolError(why_not)
+            raise LetterError(why_not, is_missing=False)
 
     def drop(self, names: Iterable[str]) -> int:
         """Delete letters for good, and book that; returns how many there were.
@@ -212,7 +293,9 @@ class DeadLetters:
 def _parsed(name: str) -> tuple[str, int]:
     sort, _, number = name.partition("-")
     if sort not in (_ROWS, _MESSAGES) or not number.isdecimal():
-        raise SpoolError(f"{name!r} is no name of a dead letter: say row-7 or message-12")
+        raise LetterError(
+            f"{name!r} is no name of a dead letter: say row-7 or message-12", is_missing=False
+        )
     return sort, int(number)
 
 

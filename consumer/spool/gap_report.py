@@ -192,13 +192,15 @@ def read_gap_report(
     *,
     until_now: bool = False,
     is_whole: Callable[[str, str, str], bool] = lambda *_: True,
+    most_listed: int = MOST_LISTED,
 ) -> GapReport:
     """The report of a period, of all edge nodes or of one (group id, edge node id).
 
     Times are microseconds since 1970 UTC; hours that the period touches count as a whole.
     `until_now` says that nothing can be later than the period: what is dated later all the
     same was written while a clock was ahead, and belongs to it. `is_whole` tells by server,
-    group id and edge node id whether all that a node publishes is subscribed to.
+    group id and edge node id whether all that a node publishes is subscribed to. Of single gaps the
+    newest `most_listed` are listed.
 
     Raises:
         SpoolError: there is no such file, it is no spool of this layout, or cannot be read.
@@ -207,7 +209,11 @@ def read_gap_report(
         with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
             db.execute("BEGIN")  # all that is read is of one moment
             report = _read(
-                db, since_us // HOUR_US, -(-until_us // HOUR_US), node, until_now=until_now
+                db,
+                (since_us // HOUR_US, -(-until_us // HOUR_US)),
+                node,
+                until_now=until_now,
+                most_listed=most_listed,
             )
             nodes = {
                 key: replace(account, whole=is_whole(*key)) for key, account in report.nodes.items()
@@ -218,8 +224,14 @@ def read_gap_report(
 
 
 def _read(
-    db: sqlite3.Connection, since: int, until: int, node: NodeKey | None, *, until_now: bool
+    db: sqlite3.Connection,
+    hours: tuple[int, int],
+    node: NodeKey | None,
+    *,
+    until_now: bool,
+    most_listed: int,
 ) -> GapReport:
+    since, until = hours
     end = _NEVER if until_now else until
     only, of_node = "", tuple[str, ...]()
     if node is not None:
@@ -267,7 +279,7 @@ def _read(
         GapRow(*row)
         for row in db.execute(
             f"SELECT {columns} FROM gaps WHERE found_us >= ? AND found_us < ?{only} "  # noqa: S608 - see above
-            f"ORDER BY found_us DESC, number DESC LIMIT {MOST_LISTED}",
+            f"ORDER BY found_us DESC, number DESC LIMIT {most_listed:d}",
             period,
         )
     ]

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
     from sparkplug.host.reading.certificates import CERTIFICATE_PREFIX
     from sparkplug.host.screening import FleetLimits, TagRoom
+    from sparkplug.host.views import DeviceView, NodeView
     from sparkplug.host.watch.alarms import ALARM_OVER
+    from sparkplug.host.watch.silence import SilentNode
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
@@ -38,7 +40,9 @@ else:
             "nodes.waiting": ["HeldMessage", "NodeKey"],
             "reading.certificates": ["CERTIFICATE_PREFIX"],
             "screening": ["FleetLimits", "TagRoom"],
+            "views": ["DeviceView", "NodeView"],
             "watch.alarms": ["ALARM_OVER"],
+            "watch.silence": ["SilentNode"],
         },
     )
 
@@ -46,6 +50,7 @@ __all__ = [
     "ALARM_OVER",
     "CERTIFICATE_PREFIX",
     "COMMAND_QOS",
+    "DeviceView",
     "Fleet",
     "FleetLimits",
     "FleetOptions",
@@ -53,8 +58,10 @@ __all__ = [
     "HoldLimits",
     "HostState",
     "NodeKey",
+    "NodeView",
     "OwnTimestamps",
     "RebirthGovernor",
+    "SilentNode",
     "TagCatalogue",
     "TagOwner",
     "TagRoom",

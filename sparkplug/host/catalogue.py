@@ -70,11 +70,14 @@ class TagCatalogue:
 
     `wanted` is asked once per tag whether `group/node[/device]/metric` is to give rows.
     `characters` are those of all names together; `states` is what was last read and said of tags.
+    Each of `on_renamed` is told the new id of each old one, NO_TAG at the end, whenever `keep` has
+    given them.
     """
 
     def __init__(self, wanted: Callable[[str], bool] | None = None) -> None:
         self._wanted = wanted
         self.generation = 0
+        self.on_renamed: list[Callable[[NDArray[np.int32]], None]] = []
         self.names: list[str] = []
         self.owners: list[TagOwner] = []
         self.any_structured = False
@@ -203,6 +206,8 @@ class TagCatalogue:
         self.states.keep(live)
         self._size = len(live)
         self.generation += 1
+        for told in self.on_renamed:
+            told(renamed)
         return renamed
 
     def _reserve(self, size: int) -> None:

@@ -29,13 +29,17 @@ from sparkplug.host.reading.resolution import Resolution
 from sparkplug.host.reading.restoring import Restoration
 from sparkplug.host.reading.undeclared import UndeclaredMetrics
 from sparkplug.host.screening import FleetLimits, TagRoom
+from sparkplug.host.views import declared_tags, node_views
 from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import HeldMessage
+    from sparkplug.host.views import NodeView
     from sparkplug.host.watch.accounts import Received
     from sparkplug.messages import Message
 
@@ -143,6 +147,17 @@ class Fleet:
             ]
         return decoded
 
+    def node_views(self) -> list[NodeView]:
+        """All edge nodes as they are now; any thread may ask."""
+        return node_views(self._state)
+
+    def declared_tags(self) -> NDArray[np.int32]:
+        """The tags that the last births declared; any thread may ask.
+
+        Right if the generation of the catalogue is the same before and after.
+        """
+        return declared_tags(self._state)
+
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
         self._state.now = now
         self._state.unborn.await_nodes(now)
@@ -221,10 +236,11 @@ class Fleet:
             lost[owner.group_id, owner.edge_node_id] = int(count)
         return lost
 
-    def alive(self, group_id: str, edge_node_id: str) -> bool:
-        """Whether a node is in a session, as far as that is known."""
+    def alive(self, group_id: str, edge_node_id: str, device_id: str | None = None) -> bool:
+        """Whether a node, or a device of it, is in a session, as far as that is known."""
         session = self._state.by_id.get((group_id, edge_node_id))
-        return session is not None and session.owner.born
+        owner = None if session is None else session.owner_of(device_id)
+        return owner is not None and owner.born
 
     # ------------------------------------------------------------------ accounts
 

@@ -21,11 +21,14 @@ MINIMAL = {
         "client_secret": SECRET,
     },
 }
+HTTP_KEY = {"name": "k", "role": "reader", "key": "a-key-of-http-0123"}
 
 
 def changed(*changes):
     """MINIMAL with (dotted key, value) pairs set; `servers.0.url` reaches into the list."""
     mapping = copy.deepcopy(MINIMAL)
+    if any(key.startswith("http.keys.0.") for key, _ in changes):
+        mapping["http"] = {"keys": [dict(HTTP_KEY)]}
     for key, value in changes:
         *parents, last = key.split(".")
         section = mapping

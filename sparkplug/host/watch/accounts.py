@@ -81,6 +81,11 @@ class Completeness:
         self._left_in_doubt.add(key)
 
     @property
+    def strangers(self) -> list[NodeKey]:
+        """Nodes that were heard, and no birth of them ever; a copy, for any thread."""
+        return list(self._strangers)
+
+    @property
     def nodes_left_in_doubt(self) -> AbstractSet[NodeKey]:
         """Nodes of which no NBIRTH was read since."""
         return self._left_in_doubt

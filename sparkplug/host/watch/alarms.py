@@ -69,6 +69,11 @@ class Alarms:
         return self._clocks.active
 
     @property
+    def skew_us(self) -> NDArray[np.float64]:
+        """How far the clock of each node is behind, NaN where that is not known; see `Clocks`."""
+        return self._clocks.skew_us
+
+    @property
     def most_ahead(self) -> float:
         """Seconds that the clock of any node is ahead, at most; 0 if none is."""
         return self._ahead

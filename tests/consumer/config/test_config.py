@@ -74,7 +74,16 @@ def test_the_contract_of_names_and_nesting_is_kept():
             "table",
             "workspace_url",
         ],
-        "http": ["listen", "source_system_id", "token", "token_file"],
+        "http": [
+            "hosts",
+            "keys",
+            "listen",
+            "metrics",
+            "source_system_id",
+            "tls",
+            "token",
+            "token_file",
+        ],
         "log": ["format", "level"],
         "limits": ["max_nodes", "max_payload", "max_tags", "memory", "queue_bytes"],
     }

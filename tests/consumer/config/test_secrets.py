@@ -40,8 +40,11 @@ FORMS = {
     "variable's default": "${{NOT_SET:-user:{}@host}}",
     "half a variable": "user:${{NOT_SET:-{}}}@host",
 }
-KEYS = [key.replace("servers.", "servers.0.") for key in paths(Configuration)]
-SECRETS = {"servers.0.password", "zerobus.client_secret", "http.token"}
+KEYS = [
+    key.replace("servers.", "servers.0.").replace("http.keys.", "http.keys.0.")
+    for key in paths(Configuration)
+]
+SECRETS = {"servers.0.password", "zerobus.client_secret", "http.token", "http.keys.0.key"}
 
 
 def texts_that_hold(canary, text):
@@ -125,7 +128,7 @@ def test_a_secret_of_any_kind_is_not_quoted(key, value):
         ("servers.0.url", "use username and password_file"),
         ("zerobus.endpoint", "use client_id and client_secret_file"),
         ("zerobus.workspace_url", "use client_id and client_secret_file"),
-        ("http.listen", "whoever calls needs none but http.token"),
+        ("http.listen", "whoever calls needs none but a key of http.keys"),
         ("host.id", "passwords belong into files"),
         ("spool.path", "passwords belong into files"),
         ("servers.0.topics", "passwords belong into files"),

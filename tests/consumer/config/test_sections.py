@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from support.config_cases import MINIMAL, ROOT, changed, refusal, warnings
+from support.config_cases import HTTP_KEY, MINIMAL, ROOT, changed, refusal, warnings
 
 from consumer.config import Configuration, parse
 from consumer.config.documentation import example, markdown
@@ -220,7 +220,8 @@ def test_every_table_needs_a_name_of_its_own():
         ),
         ([("servers.0.topics", ["#"])], "servers[0].topics: # does not begin with spBv1.0/"),
         ([("normalize.tag_path", "{device_id}")], "normalize.tag_path: has no {metric}"),
-        ([("http.listen", "0.0.0.0:8099")], "http.listen: others than this machine"),
+        ([("http", {"listen": "0.0.0.0:8099", "keys": [HTTP_KEY]})], "http.tls: keys travel in"),
+        ([("http.token", "t")], "http.token: is taken as one key of the role operator"),
         (
             [("host.gate_on_sink", True), ("spool.max_bytes", "256MiB")],
             "the spool has 25MiB for what arrives while the gate closes, limits.queue_bytes and",
@@ -249,9 +250,44 @@ def test_thousands_of_narrow_filters_are_a_hundred_warnings():
     assert len(warnings(("servers.0.topics", topics))) == len(warnings()) + 100
 
 
-def test_a_token_or_a_switched_off_http_silences_the_warning_about_ingest():
-    assert warnings(("http", {"listen": "0.0.0.0:8099", "token": "t"})) == ()
-    assert warnings(("http.listen", "")) == ()
+def test_keys_are_needed_where_others_may_ask():
+    words = "http.keys: missing, and others than this machine may reach http.listen; add one"
+    assert words in refusal(("http.listen", "0.0.0.0:8099"))
+    assert warnings(("http.listen", "")) == warnings(("http.listen", "localhost:1")) == ()
+    tls = {"cert_file": "c.pem", "key_file": "k.pem"}
+    assert warnings(("http", {"listen": "0.0.0.0:1", "keys": [HTTP_KEY], "tls": tls})) == ()
+    without = parse(changed(("http.listen", "0.0.0.0:8099")), secrets=False)
+    assert without.http.address == ("0.0.0.0", 8099)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"key": "short"}, "http.keys[0].key: has fewer than 16 characters"),
+        ({"key": "has blanks in the middle"}, "http.keys[0].key: has a blank"),
+        ({"key": ""}, "http.keys[0].key_file: missing; add it"),
+        ({"role": "admin"}, "http.keys[0].role: must be one of reader, ingest, operator"),
+        ({"name": "a b"}, "http.keys[0].name: must be 1 to 64 of the characters"),
+        ({"addresses": ["10.0.0.1/8"]}, "http.keys[0].addresses: must be addresses or networks"),
+        ({"addresses": ["plant"]}, "http.keys[0].addresses: must be addresses or networks"),
+    ],
+)
+def test_a_key_is_long_and_has_a_name_and_a_role(changes, words):
+    assert words in refusal(("http.keys", [{**HTTP_KEY, **changes}]))
+
+
+def test_keys_have_names_and_texts_of_their_own():
+    other = {**HTTP_KEY, "key": "another-key-0123456789"}
+    assert "http.keys[0].name: is used twice" in refusal(("http.keys", [HTTP_KEY, other]))
+    same = {**HTTP_KEY, "name": "other"}
+    assert "http.keys[1].key: is also another one's" in refusal(("http.keys", [HTTP_KEY, same]))
+    token = {"keys": [HTTP_KEY], "token": HTTP_KEY["key"]}
+    assert "http.keys[0].key: is also another one's" in refusal(("http", token))
+
+
+def test_names_of_the_server_are_names():
+    assert "http.hosts: must be names" in refusal(("http.hosts", ["https://plant.example"]))
+    assert "http.tls.key_file: missing" in refusal(("http.tls.cert_file", "c.pem"))
 
 
 def test_several_streams_are_no_mistake():

@@ -413,3 +413,40 @@ class TestCrashes:
                 server.start()
             plant.landed_at_least_once()
             assert plant.stats().failures >= 3
+
+
+class TestPaused:
+    def test_rows_wait_while_delivery_pauses_and_go_when_it_goes_on(self, plant):
+        plant.wait_for(StreamState.OPENED)
+        plant.delivery.pause(3600.0, "on-call", "migration")
+        plant.add(batches=3)
+        assert plant.delivery.drain(PATIENCE) == 300  # there is nothing to wait for
+        assert (plant.stats().state, plant.stats().rows_sent) == (StreamState.OPENED, 0)
+        told = plant.delivery.paused
+        assert (told.table, told.by, told.why) == (TABLE, "on-call", "migration")
+        plant.delivery.resume()
+        assert plant.delivery.paused is None
+        plant.landed_once()
+
+    def test_a_pause_ends_by_itself(self, plant):
+        plant.wait_for(StreamState.OPENED)
+        plant.delivery.pause(0.2, "on-call", "")
+        plant.add()
+        wait_until(lambda: plant.stats().rows_acked == 100)
+        assert plant.delivery.paused is None
+
+    def test_what_is_in_flight_when_it_begins_is_acknowledged(self, server, plant_for):
+        plant = plant_for(server, options=replace(QUICK, max_delay=3600.0))
+        plant.wait_for(StreamState.OPENED)
+        plant.add()
+        wait_until(lambda: plant.stats().rows_sent == 100)
+        plant.delivery.pause(3600.0, "on-call", "")
+        wait_until(lambda: plant.stats().rows_acked == 100)
+
+    def test_a_stop_during_a_pause_sends_nothing_and_is_quick(self, plant):
+        plant.wait_for(StreamState.OPENED)
+        plant.delivery.pause(3600.0, "on-call", "")
+        plant.add()
+        assert plant.delivery.drain(PATIENCE) == 100
+        assert plant.delivery.stop(PATIENCE)
+        assert plant.spool.pending_rows(TABLE) == 100

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.certificates import Authority
+from support.http_side import serving
 from support.services import PATIENCE, wait_until
 from support.unconnected import unconnected
 
 from consumer.http import HttpServer
 from consumer.http.connections import ConnectionLimits
 
-HEAD = b"GET /healthz HTTP/1.1\r\nHost: plant\r\n"
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 PATHS = ("/healthz", "/readyz", "/status", "/metrics")
 NAMES = "sparkplug_zerobus_http_connections"
 LONG = ConnectionLimits(connections=8, request_seconds=600.0, answer_seconds=600.0)
@@ -26,16 +28,6 @@ LONG = ConnectionLimits(connections=8, request_seconds=600.0, answer_seconds=600
 def consumer(tmp_path):
     with unconnected(tmp_path) as consumer:
         yield consumer
-
-
-@contextlib.contextmanager
-def serving(consumer, limits=None):
-    server = HttpServer(consumer, ("127.0.0.1", 0), limits)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop(PATIENCE)
 
 
 @contextlib.contextmanager
@@ -93,7 +85,7 @@ def takes(stranger, drop):
     return False
 
 
-@pytest.mark.parametrize("sent", [b"", HEAD, b"POST /status HTTP/1.1\r\nHost: a\r\n"])
+@pytest.mark.parametrize("sent", [b"", HEAD, b"POST /status HTTP/1.1\r\nHost: localhost\r\n"])
 def test_whoever_asks_is_answered_while_strangers_hold_all_connections(consumer, sent):
     with serving(consumer, LONG) as server, strangers(server, 40, sent) as held:
         for path in PATHS:
@@ -136,7 +128,8 @@ def test_few_descriptors_leave_most_of_them_to_the_consumer():
         pytest.param(HEAD, id="half a head"),
         pytest.param(HEAD + b"\r\n", id="nothing after an answer"),
         pytest.param(
-            b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx", id="half a body"
+            b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
+            id="half a body",
         ),
     ],
 )
@@ -152,7 +145,9 @@ def test_who_goes_silent_is_cut_off(consumer, sent):
     [
         pytest.param(HEAD + b"X: ", b"y", id="head"),
         pytest.param(
-            b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", b"x", id="body"
+            b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+            b"x",
+            id="body",
         ),
     ],
 )
@@ -163,7 +158,7 @@ def test_who_sends_by_the_drop_is_cut_off(consumer, begun, drop):
 
 
 def test_who_does_not_read_is_cut_off_and_others_go_first(consumer):
-    asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 60
+    asked = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60
     limits = ConnectionLimits(connections=4, request_seconds=600.0, answer_seconds=600.0)
     with serving(consumer, limits) as server, contextlib.ExitStack() as stack:
         # What the system keeps for a reader is little, so that it is soon seen that there is none.
@@ -180,7 +175,7 @@ def test_who_does_not_read_is_cut_off_and_others_go_first(consumer):
 
 
 def test_an_answer_that_is_not_read_in_time_is_given_up(consumer):
-    asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 60
+    asked = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60
     limits = ConnectionLimits(connections=4, request_seconds=600.0, answer_seconds=0.3)
     with serving(consumer, limits) as server, socket.socket() as deaf:
         server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -199,7 +194,7 @@ def answers(server):
 
 
 def test_health_is_told_while_many_wait_for_the_spool(consumer):
-    asked = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n"
+    asked = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with serving(consumer) as server, consumer.spool.reading(), strangers(server, 45, asked):
         assert get(server, "/healthz").status_code == 503  # it was not started
 
@@ -221,7 +216,7 @@ def test_a_client_that_asks_again_and_again_keeps_its_connection(consumer):
 def test_a_stop_waits_for_no_client(consumer):
     server = HttpServer(consumer, ("127.0.0.1", 0), LONG)
     server.start()
-    half = b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+    half = b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
     with (
         strangers(server, 3),
         strangers(server, 2, HEAD),
@@ -268,3 +263,20 @@ def test_without_descriptors_there_is_one_line_and_an_answer_afterwards(consumer
     warned = [each for each in caplog.records if each.levelno >= logging.WARNING]
     assert len(warned) == 1, [each.getMessage() for each in warned]
     assert "no descriptor" in warned[0].getMessage()
+
+
+def test_strangers_that_do_not_shake_hands_keep_nobody_out(tmp_path):
+    issued = Authority(tmp_path).issue("server")
+    tls = {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
+    with (
+        unconnected(tmp_path, http={"tls": tls}) as consumer,
+        serving(consumer, LONG) as server,
+        strangers(server, 30),
+    ):
+        for _ in range(3):
+            told = httpx.get(
+                f"https://127.0.0.1:{server.port}/version", timeout=PATIENCE, verify=False
+            )
+            assert told.status_code == 200
+        assert server._connections.open <= LONG.connections
+        assert server._connections.closed["made_room"] >= 20

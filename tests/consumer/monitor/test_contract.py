@@ -13,6 +13,7 @@ from support.unconnected import unconnected
 
 from consumer.broker import InboxBatch
 from consumer.http import HttpServer
+from consumer.http.numbers import ACCESS_NUMBERS
 from consumer.http.numbers import NUMBERS as OF_HTTP
 from consumer.monitor import status_of, with_table
 from consumer.rows import read_body
@@ -53,6 +54,8 @@ gate_closed_seconds counter
 gate_closings counter reason
 http_connections gauge
 http_connections_closed counter reason
+http_requests counter key
+http_requests_refused counter reason
 inflight_rows gauge
 ingest_bytes gauge
 ingest_events_accepted counter
@@ -367,7 +370,7 @@ def test_keys_of_the_status_are_what_they_were(whole):
 
 def test_the_page_is_what_is_generated():
     page = PAGE.read_text("utf-8")
-    assert with_table(page, [OF_HTTP]) == page
+    assert with_table(page, [OF_HTTP, ACCESS_NUMBERS]) == page
 
 
 def test_a_page_without_marks_is_refused():

@@ -1,0 +1,248 @@
+"""What the page and scripts read: lists, single things, the whole picture. Nothing is changed."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotations
+
+from consumer.config import not_default, shown
+from consumer.http.access import needs
+from consumer.http.errors import Refused, answer
+from consumer.http.keys import Role
+from consumer.http.version import PRODUCT, VERSION
+from consumer.monitor import (
+    EVENT_KINDS,
+    NODE_SORTS,
+    NODE_STATES,
+    TAG_SORTS,
+    Looking,
+    NodeQuery,
+    Of,
+    Page,
+    TagQuery,
+    event_row,
+    event_rows,
+    gap_page,
+    letter,
+    letter_page,
+)
+from consumer.pipeline import Consumer
+from consumer.spool import MOST_LISTED, balance_of_file
+from sparkplug import Healing
+
+_MOST_SEARCH: Final = 200
+_MOST_ID: Final = 1_024
+_MOST_NAME: Final = 4_096
+_MONTH_SECONDS: Final = 31 * 86_400
+
+
+def _one_of(words: tuple[str, ...], *, turned: bool = False) -> str:
+    """A pattern for one of some words, or for none; `turned`: perhaps with `-` before it."""
+    return f"^({'-?' if turned else ''}({'|'.join(words)}))?$"
+
+
+Id = Annotated[str, Query(max_length=_MOST_ID)]
+Name = Annotated[str, Query(max_length=_MOST_NAME)]
+Search = Annotated[str, Query(max_length=_MOST_SEARCH)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+TagSort = Annotated[str, Query(pattern=_one_of(TAG_SORTS, turned=True))]
+NodeSort = Annotated[str, Query(pattern=_one_of(NODE_SORTS, turned=True))]
+NodeState = Annotated[str, Query(pattern=_one_of(NODE_STATES))]
+EventKind = Annotated[str, Query(pattern=_one_of(EVENT_KINDS))]
+HealingName = Annotated[str, Query(pattern=_one_of(tuple(map(str, Healing))))]
+
+router: Final = APIRouter(prefix="/api", tags=["api"], dependencies=[Depends(needs(Role.READER))])
+
+
+def looking_of(request: Request) -> Looking:
+    """What looks at the consumer that a request is about."""
+    looking: Looking = request.app.state.looking
+    return looking
+
+
+def consumer_of(request: Request) -> Consumer:
+    """The consumer that a request is about."""
+    consumer: Consumer = request.app.state.consumer
+    return consumer
+
+
+LookingAt = Annotated[Looking, Depends(looking_of)]
+TheConsumer = Annotated[Consumer, Depends(consumer_of)]
+
+
+@router.get("/overview")
+def overview(looking: LookingAt) -> Any:
+    """The whole picture, with samples of 15 minutes."""
+    return answer({"product": PRODUCT, "version": VERSION, **looking.picture()})
+
+
+@router.get("/servers")
+def servers(looking: LookingAt) -> Any:
+    """The MQTT servers."""
+    return answer({"items": looking.servers()})
+
+
+@router.get("/nodes")
+def nodes(
+    looking: LookingAt,
+    *,
+    search: Search = "",
+    state: NodeState = "",
+    server: Id = "",
+    sort: NodeSort = "state",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Any:
+    """A page of the edge nodes, worst first unless another order is asked for."""
+    query = NodeQuery(search, state, server, sort or "state")
+    return answer(looking.nodes.listed(query, Page(limit, offset)))
+
+
+@router.get("/node")
+def node(looking: LookingAt, server: Id, group: Id, node: Id) -> Any:
+    """One edge node with its devices and its life."""
+    found = looking.nodes.node((server, group, node))
+    if found is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such edge node; see /api/nodes")
+    return answer(found)
+
+
+@router.get("/tree")
+def tree(
+    looking: LookingAt,
+    *,
+    server: Id = "",
+    group: Id = "",
+    node: Id = "",
+    device: Id = "",
+    folder: Id = "",
+    limit: Limit = 500,
+    offset: Offset = 0,
+) -> Any:
+    """The children of one level of groups, nodes, devices, folders and tags."""
+    if not server:
+        found = looking.nodes.groups()
+    elif not node:
+        found = looking.nodes.nodes_of(server, group)
+    else:
+        found = looking.tags.below((server, group, node, device), folder)
+        if not device and not folder:
+            found = looking.nodes.devices_of((server, group, node)) + found
+    page = Page(limit, offset)
+    return answer(page.answer(len(found), page.of(found)))
+
+
+@router.get("/tags")
+def tags(
+    looking: LookingAt,
+    *,
+    search: Search = "",
+    server: Id = "",
+    group: Id = "",
+    node: Id = "",
+    device: Annotated[str | None, Query(max_length=_MOST_ID)] = None,
+    folder: Id = "",
+    quality: Literal["", "GOOD", "UNCERTAIN", "BAD", "STALE"] = "",
+    sort: TagSort = "path",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Any:
+    """A page of the tags that a search finds."""
+    of = Of(server, group, node, device, folder)
+    query = TagQuery(search, of, quality, sort or "path")
+    return answer(looking.tags.listed(query, Page(limit, offset)))
+
+
+@router.get("/tag")
+def tag(looking: LookingAt, *, server: Id, group: Id, node: Id, name: Name, device: Id = "") -> Any:
+    """One tag with its last values and what its birth says of it."""
+    found = looking.tags.tag((server, group, node, device), name)
+    if found is None:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such tag; see /api/tags")
+    return answer(found)
+
+
+@router.get("/gaps")
+def gaps(
+    looking: LookingAt,
+    *,
+    since_seconds: Annotated[int, Query(ge=1, le=_MONTH_SECONDS)] = 86_400,
+    server: Id = "",
+    group: Id = "",
+    node: Id = "",
+    healing: HealingName = "",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Any:
+    """A page of the gaps in what edge nodes sent, newest first."""
+    only = (group, node) if group and node else None
+    most = min(offset + limit, MOST_LISTED) if not server and not healing else MOST_LISTED
+    report = looking.nodes.gap_report(since_seconds, most, only)
+    page = Page(limit, offset)
+    return answer(gap_page(report, server=server, healing=healing, page=page))
+
+
+@router.get("/letters")
+def letters(
+    consumer: TheConsumer,
+    *,
+    reason: Id = "",
+    kind: Literal["", "row", "message"] = "",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Any:
+    """A page of the dead letters, newest first, and how many there are of each reason."""
+    page = Page(limit, offset)
+    return answer(letter_page(consumer.spool.path, reason=reason, kind=kind, page=page))
+
+
+@router.get("/letter")
+def one_letter(consumer: TheConsumer, name: Annotated[str, Query(max_length=40)]) -> Any:
+    """One dead letter with its content."""
+    return answer(letter(consumer.spool.path, name))
+
+
+@router.get("/ledger")
+def ledger(consumer: TheConsumer) -> Any:
+    """What became of every message and row."""
+    balance = balance_of_file(consumer.spool.path)
+    return answer({**balance.to_dict(), "lines": balance.lines()})
+
+
+@router.get("/events")
+def events(
+    consumer: TheConsumer,
+    *,
+    server: Id = "",
+    group: Id = "",
+    node: Id = "",
+    kind: EventKind = "",
+    before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+    limit: Limit = 50,
+) -> Any:
+    """The last events, newest first."""
+    found = event_rows(
+        consumer.side.log.events(), server=server, group=group, node=node, kind=kind, before=before
+    )
+    items = [event_row(each) for each in found[:limit]]
+    return answer({"total": len(found), "limit": limit, "items": items})
+
+
+@router.get("/config")
+def configuration(consumer: TheConsumer) -> Any:
+    """The configuration in force, its secrets masked."""
+    return answer(effective(consumer))
+
+
+def effective(consumer: Consumer) -> dict[str, Any]:
+    """The answer of `/config`."""
+    configuration = consumer.configuration
+    return {
+        "configuration": shown(configuration),
+        "warnings": list(configuration.warnings),
+        "changed": not_default(configuration),
+    }

@@ -1,0 +1,107 @@
+"""What holds for every answer and request: headers against misuse, bounds of size and number."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from consumer.http.connections import STREAM_PATH
+from consumer.http.errors import NAMES, Refused, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from consumer.http.access import Access
+
+MOST_BODY_BYTES: Final = 64 * 1024
+MOST_AT_A_TIME: Final = 64
+"""Requests that are answered at a time, beside those that cost next to nothing."""
+
+HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""Of every answer, unless it has one of the same name."""
+
+_UNCOUNTED: Final = frozenset({"/healthz", STREAM_PATH})
+
+
+class Guard:
+    """Wraps the application.
+
+    Args:
+        app: answers.
+        access: counts what is refused here.
+        large: paths that bound their bodies by themselves.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, large: AbstractSet[str] = frozenset()) -> None:
+        self._app = app
+        self._access = access
+        self._large = large
+        self._present = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = message.setdefault("headers", [])
+                names = {name.lower() for name, _ in given}
+                message["headers"] = [*given, *(each for each in HEADERS if each[0] not in names)]
+            await send(message)
+
+        if scope["path"] in _UNCOUNTED:
+            await self._app(scope, receive, send_guarded)
+            return
+        if self._present >= MOST_AT_A_TIME:
+            self._access.refused[NAMES[HTTPStatus.SERVICE_UNAVAILABLE]] += 1
+            busy = refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "more is asked at a time than can be answered; try again in a moment",
+                {"Retry-After": "1"},
+            )
+            await busy(scope, receive, send_guarded)
+            return
+        self._present += 1
+        try:
+            if scope["path"] not in self._large:
+                receive = self._bounded(scope, receive)
+            await self._app(scope, receive, send_guarded)
+        finally:
+            self._present -= 1
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """Receive a body of no more than MOST_BODY_BYTES."""
+        announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
+        size = int(announced) if announced.isdigit() and len(announced) < 20 else 0
+
+        async def receive_bounded() -> Message:
+            nonlocal size
+            if size > MOST_BODY_BYTES:
+                self._access.refused[NAMES[HTTPStatus.REQUEST_ENTITY_TOO_LARGE]] += 1
+                raise Refused(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"the body has more than {MOST_BODY_BYTES // 1024} KiB",
+                    {"Connection": "close"},
+                )
+            message = await receive()
+            if announced == b"0":  # in chunks: nobody has said how much comes
+                size += len(message.get("body", b""))
+                if size > MOST_BODY_BYTES:
+                    return await receive_bounded()
+            return message
+
+        return receive_bounded

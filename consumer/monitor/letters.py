@@ -1,0 +1,161 @@
+"""Dead letters and gaps for the API: pages of them, and one letter with its content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from consumer.errors import FailureKind
+from consumer.monitor.shown import Level, Page, milliseconds
+from consumer.sinks import mend
+from consumer.spool import dead_letters_of
+from sparkplug import Healing, Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from consumer.spool import DeadLetter, GapReport, LetterReason
+
+_MOST_PAYLOAD: Final = 64 * 1024
+_ROW: Final = "row"
+
+_TEXTS: Final = {
+    "poison": "rows that the service refuses",
+    "too_large": "rows that are longer than a call to Zerobus may be",
+    "damaged": "rows that were damaged on the disk",
+    str(Reason.BAD_PAYLOAD): "messages that are no Sparkplug payload",
+    str(Reason.DATA_BEFORE_BIRTH): "data of an edge node whose birth did not come",
+    str(Reason.DEVICE_DATA_BEFORE_BIRTH): "data of a device whose birth did not come",
+    str(Reason.UNKNOWN_ALIAS): "metrics with an alias that no birth gives",
+    str(Reason.UNKNOWN_METRIC): "metrics that no birth declares",
+}
+_MENDS: Final = {
+    "too_large": "publish such values as files of their own, or in smaller parts",
+    "damaged": "see the disk of the spool; their bytes cannot be read again",
+    str(Reason.BAD_PAYLOAD): "see what publishes on that topic, and in which format",
+    str(Reason.DATA_BEFORE_BIRTH): "ask the edge node for its births, then retry",
+    str(Reason.DEVICE_DATA_BEFORE_BIRTH): "let the edge node publish the DBIRTHs of its devices, "
+    "then retry",
+    str(Reason.UNKNOWN_ALIAS): "let the edge node give each alias in a birth, then retry",
+    str(Reason.UNKNOWN_METRIC): "declare them in a birth, then retry",
+}
+
+
+def letter_page(path: Path, *, reason: str, kind: str, page: Page) -> dict[str, Any]:
+    """A page of the dead letters, newest first, and how many there are of each reason.
+
+    Raises:
+        SpoolError: the spool cannot be read.
+    """
+    with dead_letters_of(path) as letters:
+        total, found = letters.page(
+            reason=reason or None, kind=kind or None, limit=page.limit, offset=page.offset
+        )
+        reasons = [
+            {**_reason(each), "mend": _mend(each.reason, _first_error(letters, each))}
+            for each in letters.reasons()
+        ]
+    return page.answer(total, [_row(each) for each in found], reasons=reasons)
+
+
+def letter(path: Path, name: str) -> dict[str, Any]:
+    """One letter with its content.
+
+    Raises:
+        SpoolError: there is none of that name, or the spool cannot be read.
+    """
+    with dead_letters_of(path) as letters:
+        found, content = letters.get(name), letters.show(name)
+    is_row = name.startswith(_ROW)
+    payload = content.get("payload")
+    received_us = content.get("received_us")
+    rows = content["content"] if is_row else []
+    return {
+        "letter": _row(found),
+        "topic": content.get("topic"),
+        "server": content.get("server"),
+        "received_ms": milliseconds(received_us),
+        "payload_hex": None if payload is None else payload[: 2 * _MOST_PAYLOAD],
+        "payload": content.get("message") if is_row else content["content"],
+        "rows": rows,
+        "rows_shown": len(rows),
+        "mend": _mend(found.reason, found.error),
+    }
+
+
+def _reason(each: LetterReason) -> dict[str, Any]:
+    return {
+        "reason": each.reason,
+        "kind": each.kind,
+        "letters": each.letters,
+        "rows": each.rows,
+        "first_ms": int(each.first_at * 1000),
+        "last_ms": int(each.last_at * 1000),
+        "text": _TEXTS.get(each.reason, each.reason.replace("_", " ")),
+    }
+
+
+def _row(each: DeadLetter) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "kind": each.name.partition("-")[0],
+        "set_aside_ms": int(each.at * 1000),
+        "where": each.where,
+        "reason": each.reason,
+        "error": each.error,
+        "rows": each.rows,
+        "bytes": each.size,
+        "to_be_retried": bool(each.retry),
+        "may_be_retried": each.may_be_retried,
+    }
+
+
+def _first_error(letters: Any, each: LetterReason) -> str:
+    if each.kind != _ROW:
+        return ""
+    _, found = letters.page(reason=each.reason, kind=_ROW, limit=1, offset=0)
+    return found[0].error if found else ""
+
+
+def _mend(reason: str, error: str) -> str:
+    """What helps, in the words that delivery uses where a failure of it was the reason."""
+    if reason in _MENDS:
+        return _MENDS[reason]
+    try:
+        return mend(FailureKind(reason), error)
+    except ValueError:
+        return ""
+
+
+def gap_page(report: GapReport, *, server: str, healing: str, page: Page) -> dict[str, Any]:
+    """A page of the single gaps of a report, newest first, and its account."""
+    total = report.total.as_dictionary()
+    del total["last_message"], total["unheard_since"]
+    found = [
+        each
+        for each in report.listed
+        if (not server or each.server == server) and (not healing or each.healing == healing)
+    ]
+    rows = [
+        {
+            "server": each.server,
+            "group": each.group_id,
+            "node": each.edge_node_id,
+            "reason": each.reason,
+            "found_ms": milliseconds(each.found_us),
+            "first_seq": each.first_seq,
+            "missing": each.missing,
+            "late": each.late,
+            "from_ms": milliseconds(each.from_us),
+            "to_ms": milliseconds(each.to_us),
+            "sessions_missed": each.sessions_missed,
+            "healing": each.healing,
+            "healed_ms": milliseconds(each.healed_us),
+            "history_rows": each.history_rows,
+            "level": Level.WARNING
+            if each.healing in (Healing.OPEN, Healing.NOT_AT_ALL)
+            else Level.OK,
+        }
+        for each in page.of(found)
+    ]
+    account = {**total, "nodes": len(report.nodes)}
+    return page.answer(len(found), rows, account=account)
