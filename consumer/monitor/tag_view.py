@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DATATYPES: Final = {int(each): each.name for each in DataType}
 _ATTEMPTS: Final = 20
+_MOST_WORDS: Final = 8
 _PIECE: Final = 10_000
 """Tags that are taken in at a time: what is made of more in between would take memory."""
 
@@ -165,9 +166,9 @@ class TagView:
         return found
 
     def search(self, text: str, units: Units | None) -> Mask:
-        """Which tags have each word of a text in their path, name, datatype or unit."""
+        """Which tags have each of the first words of a text in path, name, datatype or unit."""
         found = np.ones(len(self), dtype=np.bool_)
-        for word in text.lower().split():
+        for word in text.lower().split()[:_MOST_WORDS]:
             found &= self._has(word, units)
         return found
 

@@ -95,12 +95,6 @@ class NodeLog:
         with self._lock:
             return {place: replace(story) for place, story in self._stories.items()}
 
-    def story(self, place: NodePlace) -> NodeStory:
-        """The story of one edge node."""
-        with self._lock:
-            story = self._stories.get(place)
-            return NodeStory() if story is None else replace(story)
-
 
 def _characters(event: Event) -> int:
     texts = (event.group_id, event.edge_node_id, event.device_id, event.reason, event.detail)
