@@ -23,8 +23,6 @@ MOST_METHODS: Final = 15
 MOST_PARAMETERS: Final = 8
 
 LARGER: Final = {
-    # Each is a parameter of the query string.
-    "consumer/http/api.py tags",
     # What a table's delivery is made of. Three are clocks and chance, given by tests alone.
     "consumer/delivery/table.py TableDelivery.__init__",
 }

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotations
 
 from consumer.config import not_default, shown
@@ -49,7 +50,6 @@ Name = Annotated[str, Query(max_length=_MOST_NAME)]
 Search = Annotated[str, Query(max_length=_MOST_SEARCH)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
-TagSort = Annotated[str, Query(pattern=_one_of(TAG_SORTS, turned=True))]
 NodeSort = Annotated[str, Query(pattern=_one_of(NODE_SORTS, turned=True))]
 NodeState = Annotated[str, Query(pattern=_one_of(NODE_STATES))]
 EventKind = Annotated[str, Query(pattern=_one_of(EVENT_KINDS))]
@@ -136,25 +136,27 @@ def tree(
     return answer(page.answer(len(found), page.of(found)))
 
 
+class TagParameters(BaseModel):
+    """Which tags are asked for, in which order, and which part of them."""
+
+    search: str = Field(default="", max_length=_MOST_SEARCH)
+    server: str = Field(default="", max_length=_MOST_ID)
+    group: str = Field(default="", max_length=_MOST_ID)
+    node: str = Field(default="", max_length=_MOST_ID)
+    device: str | None = Field(default=None, max_length=_MOST_ID)
+    folder: str = Field(default="", max_length=_MOST_ID)
+    quality: Literal["", "GOOD", "UNCERTAIN", "BAD", "STALE"] = ""
+    sort: str = Field(default="path", pattern=_one_of(TAG_SORTS, turned=True))
+    limit: int = Field(default=50, ge=1, le=500)
+    offset: int = Field(default=0, ge=0, le=1_000_000)
+
+
 @router.get("/tags")
-def tags(
-    looking: LookingAt,
-    *,
-    search: Search = "",
-    server: Id = "",
-    group: Id = "",
-    node: Id = "",
-    device: Annotated[str | None, Query(max_length=_MOST_ID)] = None,
-    folder: Id = "",
-    quality: Literal["", "GOOD", "UNCERTAIN", "BAD", "STALE"] = "",
-    sort: TagSort = "path",
-    limit: Limit = 50,
-    offset: Offset = 0,
-) -> Any:
+def tags(looking: LookingAt, asked: Annotated[TagParameters, Query()]) -> Any:
     """A page of the tags that a search finds."""
-    of = Of(server, group, node, device, folder)
-    query = TagQuery(search, of, quality, sort or "path")
-    return answer(looking.tags.listed(query, Page(limit, offset)))
+    of = Of(asked.server, asked.group, asked.node, asked.device, asked.folder)
+    query = TagQuery(asked.search, of, asked.quality, asked.sort or "path")
+    return answer(looking.tags.listed(query, Page(asked.limit, asked.offset)))
 
 
 @router.get("/tag")
