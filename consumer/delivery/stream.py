@@ -218,15 +218,12 @@ class StreamSender:
     def _patience(self, stream: OpenStream) -> float:
         """How long nothing has to be done unless something happens."""
         now = self._clock()
-        calls = self._in_flight.inflight_calls
+        calls, paused = self._in_flight.inflight_calls, self._shared.pause.left
         filled_at = None
-        if self._waiting_since is not None and 0 < calls < self._most_inflight:
+        if not paused and self._waiting_since is not None and 0 < calls < self._most_inflight:
             filled_at = self._waiting_since + self._options.max_delay
-        paused = self._shared.pause.left
-        if paused:
-            filled_at = now + paused
         times = (
-            now + 60.0,
+            now + (paused or 60.0),
             stream.gives_up_at,
             filled_at,
             self._progress.settled.trim_at(idle=not calls),

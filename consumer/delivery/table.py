@@ -68,7 +68,6 @@ class TableDelivery:
         self._clock = clock
         self._changed = threading.Condition()
         self._draining = 0
-        self._pause = Pause(table, clock, wall_clock)
         self._batches = TableBatches(
             spool,
             table,
@@ -76,6 +75,7 @@ class TableDelivery:
             newest_bytes=self.options.handover_bytes,
             keep_bytes=2 * self.options.read_bytes,
         )
+        self._pause = Pause(table, clock, wall_clock)
         shared = SharedOfTable(
             table=table,
             schema_id=schema_id,
@@ -112,10 +112,6 @@ class TableDelivery:
         """Batches were appended that are not handed over: read them from the spool."""
         self._batches.newest.look_again()
         self._nudge()
-
-    def _nudge(self) -> None:
-        for stream in self.streams:
-            stream.nudge()
 
     def drain(self, timeout: float) -> int:
         """Send without waiting for fuller calls until nothing is left, or `timeout` seconds.
@@ -162,6 +158,10 @@ class TableDelivery:
     def paused(self) -> Paused | None:
         """The pause that is on; None while rows may be sent."""
         return self._pause.told
+
+    def _nudge(self) -> None:
+        for stream in self.streams:
+            stream.nudge()
 
     def _hurry(self) -> None:
         for stream in self.streams:

@@ -14,9 +14,10 @@ from consumer.http import actions, api, diagnostics, session, stream
 from consumer.http.access import Access, needs
 from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
-from consumer.http.ingest import PATHS, ingest_routes
+from consumer.http.ingest import INGEST_PATHS, ingest_routes, ingest_schema
 from consumer.http.keys import Role
 from consumer.http.page import page_router
+from consumer.http.together import Together
 from consumer.http.version import PRODUCT, VERSION
 from consumer.monitor import add_metrics, status_of
 
@@ -51,14 +52,14 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     _add_routes(app, consumer)
     for each in (session, api, stream, actions, diagnostics):
         app.include_router(each.router)
-    configured = consumer.configuration.http.source_system_id
-
-    def source_of(request: Request) -> str:
-        return access.allow(request, Role.INGEST).source_system_id or configured
-
-    app.include_router(ingest_routes(consumer, source_of))
+    source = consumer.configuration.http.source_system_id
+    app.include_router(
+        ingest_routes(
+            consumer, lambda asked: access.allow(asked, Role.INGEST).source_system_id or source
+        )
+    )
     app.include_router(page_router())
-    return Guard(app, access, frozenset(PATHS))
+    return Guard(app, access, INGEST_PATHS)
 
 
 def _add_open_routes(app: FastAPI, consumer: Consumer) -> None:
@@ -105,14 +106,17 @@ def _add_routes(app: FastAPI, consumer: Consumer) -> None:
         registry = consumer.telemetry.registry
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    status = Together(lambda: answer(status_of(consumer)))
+
     @app.get("/status", tags=["health"], dependencies=READS)
-    def show_status() -> Any:
+    async def show_status() -> Any:
         """Everything that is counted, as one JSON object."""
-        return answer(status_of(consumer))
+        return await status.get()
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=READS)
     def openapi() -> Any:
-        return answer(app.openapi())
+        schema = app.openapi()
+        return answer({**schema, "paths": schema["paths"] | ingest_schema()})
 
 
 def _verdict(fine: bool, details: dict[str, Any]) -> Any:

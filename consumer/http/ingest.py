@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from consumer.foreign import json_text
+from consumer.http.errors import NAMES
 from consumer.pipeline import MOST_BODY_BYTES, Busy, Outcome, Post
 from consumer.rows import BodyError, read_body
 from consumer.spool import HTTP_SOURCE
@@ -27,23 +29,24 @@ if TYPE_CHECKING:
     from consumer.pipeline import Consumer, Posts
     from consumer.rows import ReadBody
 
-PATHS: Final = (
-    "/ingest",
-    "/ingest/batch",
-    "/system/zerobus/ingest",
-    "/system/zerobus/ingest/batch",
+INGEST_PATHS: Final = frozenset(
+    {"/ingest", "/ingest/batch", "/system/zerobus/ingest", "/system/zerobus/ingest/batch"}
 )
+"""Their bodies may be large, and are bounded while they come."""
 
 _SMALL_BYTES: Final = 64 << 10
 """Bodies up to so many bytes are read on the event loop: it takes about a millisecond."""
 _MOST_ERRORS: Final = 100
 """Events that an answer names; how many there are stands beside them."""
+_COMMIT_SECONDS: Final = 20.0
+"""After that a post is answered though it is not committed: before the connection is closed."""
 _RETRY_SECONDS: Final = {
     Busy.SPOOL_FULL: 30,
     Busy.GATE_CLOSED: 30,
     Busy.QUEUE_HALF_FULL: 1,
     Busy.TOO_MANY_POSTS: 1,
     Busy.STOPPING: 5,
+    Busy.SLOW: 5,
 }
 _WHY_BUSY: Final = {
     Busy.SPOOL_FULL: "the spool is nearly full, and what is left is for MQTT; "
@@ -53,20 +56,28 @@ _WHY_BUSY: Final = {
     Busy.TOO_MANY_POSTS: "as many posts as can be are under way; "
     "send fewer at a time, with more events each",
     Busy.STOPPING: "the consumer stops",
+    Busy.SLOW: "the spool takes its time, see its disk; "
+    "the events may be committed later: post them again, their ids stay the same",
 }
 _TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POSTS})
 _OF_OUTCOME: Final = {Outcome.NO_ROOM: Busy.SPOOL_FULL, Outcome.STOPPED: Busy.STOPPING}
 
 
-_ERRORS: Final = {
-    400: "bad_request",
-    413: "too_large",
-    415: "bad_request",
-    429: "too_many",
-    500: "failure",
-    503: "unavailable",
+_EVENT: Final = {
+    "type": "object",
+    "required": ["tagPath", "value"],
+    "properties": {
+        "tagPath": {"type": "string"},
+        "tagProvider": {"type": "string"},
+        "value": {"type": ["number", "boolean", "string", "null"]},
+        "quality": {"type": "string"},
+        "qualityCode": {"type": "integer"},
+        "timestamp": {"type": "integer", "description": "milliseconds since 1970 UTC"},
+        "dataType": {"type": "string"},
+    },
 }
-"""The key `error` of an answer, by status."""
+_STATUSES: Final = (400, 401, 403, 413, 415, 422, 429, 503)
+_EVENTS: Final = {"type": "array", "items": _EVENT}
 
 
 class _Answer(NamedTuple):
@@ -82,7 +93,7 @@ class _NotTaken(Exception):  # noqa: N818 - an answer, not a failure
 
     def __init__(self, status: int, detail: str, busy: Busy | None = None) -> None:
         super().__init__(detail)
-        body = {"error": _ERRORS[status], "detail": detail}
+        body = {"error": NAMES.get(HTTPStatus(status), "failure"), "detail": detail}
         if busy is not None:
             body["reason"] = str(busy)
         self.answer = _Answer(status, body, None if busy is None else _RETRY_SECONDS[busy])
@@ -104,9 +115,25 @@ def ingest_routes(consumer: Consumer, source_of: Callable[[Request], str]) -> AP
         headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
         return Response(json_text(answer.body), answer.status, headers, "application/json")
 
-    for path in PATHS:
+    for path in sorted(INGEST_PATHS):
         router.add_route(path, post, methods=["POST"])
     return router
+
+
+def ingest_schema() -> dict[str, Any]:
+    """The routes for OpenAPI, which does not find them: they are made without its models."""
+    body = {"content": {"application/json": {"schema": {"oneOf": [_EVENT, _EVENTS]}}}}
+    answers = {"200": "what became of the events: accepted, dropped, errors"} | {
+        str(status): HTTPStatus(status).phrase
+        for status in (400, 401, 403, 413, 415, 422, 429, 503)
+    }
+    operation = {
+        "summary": "Take one event, or an array of events, as an Ignition Event Stream sends them",
+        "tags": ["ingest"],
+        "requestBody": {"required": True, **body},
+        "responses": {status: {"description": text} for status, text in answers.items()},
+    }
+    return {path: {"post": operation} for path in sorted(INGEST_PATHS)}
 
 
 class _Ingest:
@@ -174,7 +201,10 @@ class _Ingest:
 
         if not self._posts.offer(Post(source, read, size, answer)):
             raise _too_busy(Busy.STOPPING)
-        outcome = await committed
+        try:
+            outcome = await asyncio.wait_for(committed, _COMMIT_SECONDS)
+        except TimeoutError:
+            raise _too_busy(Busy.SLOW) from None
         if outcome is Outcome.COMMITTED:
             return _Answer(200, _account(read))
         if outcome is Outcome.FAILED:

@@ -224,7 +224,7 @@ class Looking:
     def servers(self) -> list[dict[str, Any]]:
         """The MQTT servers."""
         consumer, flows = self._consumer, self.samples.flows
-        messages = consumer.telemetry.flow.messages
+        messages = consumer.telemetry.by_label("messages_received")
         shown = []
         for source, connection in zip(consumer.sources, consumer.connections, strict=True):
             server, fleet = connection.server, source.fleet

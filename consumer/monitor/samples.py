@@ -27,7 +27,7 @@ class Sample(NamedTuple):
     latency_p99_seconds: float | None
 
 
-class Rate(NamedTuple):
+class Flow(NamedTuple):
     """Messages and rows a second of one server."""
 
     messages: float = 0.0
@@ -49,20 +49,22 @@ class Samples:
         self._samples: deque[Sample] = deque(maxlen=MOST_SAMPLES)
         self._before: tuple[float, dict[str, int], dict[str, int], int, Sequence[float]] | None
         self._before = None
-        self.flows: dict[str, Rate] = {}
+        self.flows: dict[str, Flow] = {}
 
     def look(self) -> None:
         """Take a sample."""
         consumer, now = self._consumer, self._clock()
         telemetry = consumer.telemetry
-        messages, rows, ages = telemetry.flow
+        messages = telemetry.by_label("messages_received")
+        rows = telemetry.by_label("rows_produced")
         acknowledged = consumer.delivery.stats().rows_acked
+        ages = telemetry.acknowledgement_ages
         before, self._before = self._before, (now, messages, rows, acknowledged, ages)
         if before is None or now <= before[0]:
             return
         seconds = now - before[0]
         flows = {
-            server: Rate(
+            server: Flow(
                 (count - before[1].get(server, 0)) / seconds,
                 (rows.get(server, 0) - before[2].get(server, 0)) / seconds,
             )

@@ -45,7 +45,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
         "side_tables": [
             {
                 "table": table,
-                "rows_produced": telemetry.side_rows.get(table, 0),
+                "rows_produced": telemetry.by_label("side_rows_produced").get(table, 0),
                 "rows_sent": side.stats.rows_sent,
                 **numbers["side_tables[]", (table,)],
                 "stream_state": str(side.stats.state),

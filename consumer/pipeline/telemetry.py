@@ -81,21 +81,6 @@ COUNTED: Final[Mapping[str, Counted]] = {
 """All that is counted here, by names without `METRICS_PREFIX` and the `_total` of a counter."""
 
 
-class Flow(NamedTuple):
-    """What has flowed since the start.
-
-    Args:
-        messages: taken from the queue, by server.
-        rows: made from metrics, by server.
-        ages: batches that were acknowledged: a number for each of `Telemetry.AGES`, of ages up to
-            it and beyond the one before, and one for those beyond all.
-    """
-
-    messages: dict[str, int]
-    rows: dict[str, int]
-    ages: list[float]
-
-
 class Telemetry:
     """Counters of one consumer. Thread-safe; `add_*` is called once per batch.
 
@@ -109,7 +94,7 @@ class Telemetry:
         messages_discarded: whole messages that were lost since the start, knowingly.
         remarks: what was not read, or only with a remark, is counted and logged there.
         noisiest: whose messages the queue refused.
-        AGES: upper bounds of the ages in `flow`, in seconds.
+        AGES: upper bounds of the ages of `acknowledgement_ages`, in seconds.
     """
 
     AGES: Final = _AGES
@@ -146,7 +131,7 @@ class Telemetry:
         """Sums over all labels since the start, by their keys in /status."""
         return {
             **{
-                each.status: sum(self._by_label(name).values())
+                each.status: sum(self.by_label(name).values())
                 for name, each in COUNTED.items()
                 if each.status
             },
@@ -154,29 +139,27 @@ class Telemetry:
         }
 
     @property
-    def flow(self) -> Flow:
-        """What has flowed since the start."""
+    def acknowledgement_ages(self) -> list[float]:
+        """How many batches were acknowledged since the start, by their age.
+
+        One number for each of `AGES`, ages up to it and beyond the one before, and one for those
+        beyond all.
+        """
         counts = [
             sample.value
             for family in self._histograms["acknowledgement_seconds"].collect()
             for sample in family.samples
             if sample.name.endswith("_bucket")
         ]
-        ages = [one - other for one, other in zip(counts, [0.0, *counts], strict=False)]
-        return Flow(self._by_label("messages_received"), self._by_label("rows_produced"), ages)
+        return [one - other for one, other in zip(counts, [0.0, *counts], strict=False)]
 
     @property
     def reasons(self) -> dict[str, int]:
         """Counts by reason of what was not read, or only with a remark, since the start."""
-        return self._by_label("remarks")
+        return self.by_label("remarks")
 
-    @property
-    def side_rows(self) -> dict[str, int]:
-        """Rows that were made for side tables, by table; those of which there are any."""
-        return self._by_label("side_rows_produced")
-
-    def _by_label(self, counter: str) -> dict[str, int]:
-        """The values of a counter by that of its label, by an empty text if it has none."""
+    def by_label(self, counter: str) -> dict[str, int]:
+        """A counter of `COUNTED` since the start, by what it tells apart: server, table, reason."""
         return {
             next(iter(sample.labels.values()), ""): int(sample.value)
             for family in self._counters[counter].collect()

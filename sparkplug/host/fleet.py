@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.host.nodes.session import EdgeNodeSession
-    from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
+    from sparkplug.host.nodes.waiting import HeldMessage
     from sparkplug.host.views import NodeView
     from sparkplug.host.watch.accounts import Received
     from sparkplug.messages import Message
@@ -157,11 +157,6 @@ class Fleet:
         Right if the generation of the catalogue is the same before and after.
         """
         return declared_tags(self._state)
-
-    @property
-    def duplicate_nodes(self) -> list[NodeKey]:
-        """Nodes whose id two publishers seem to use; any thread may ask."""
-        return list(self.alarms.duplicates.alarmed)
 
     def _end_waiting(self, now: float, decoded: Decoded) -> None:
         self._state.now = now

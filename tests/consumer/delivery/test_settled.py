@@ -10,6 +10,7 @@ from support.tag_events import TABLE
 
 from consumer.delivery import DeliveryOptions, Origins
 from consumer.delivery.partitions import TableBatches
+from consumer.delivery.pause import Pause
 from consumer.delivery.settled import SettledBatches
 from consumer.delivery.shared import SharedOfTable
 from consumer.rows.encoded import EncodedRows
@@ -44,6 +45,7 @@ def shared(spool, clock):
         batches=TableBatches(spool, TABLE, 2, newest_bytes=0, keep_bytes=0),
         recent=Origins(),
         ages=None,
+        pause=Pause(TABLE, clock, time.time),
         changed=threading.Condition(),
         clock=clock,
         wall_clock=time.time,

@@ -15,13 +15,13 @@ from support import unconnected
 from support.columnar import message, tag
 from support.event_stream import body_of, decoded, event
 from support.hand_fed import Courier, Shelf, consuming
-from support.http_side import INGEST, KEYS, READER
+from support.http_side import KEYS, READER
 from support.services import PATIENCE, wait_until
 
 from consumer.broker import BatchLimits, Inbox
 from consumer.errors import SpoolFull
-from consumer.http import HttpServer
-from consumer.http.ingest import PATHS
+from consumer.http import HttpServer, ingest
+from consumer.http.ingest import INGEST_PATHS
 from consumer.pipeline import MOST_BODY_BYTES
 
 TABLE = "main.ot.tag_events"
@@ -78,7 +78,7 @@ def served(tmp_path):
 # 200
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", sorted(INGEST_PATHS))
 def test_events_are_in_the_spool_when_they_are_said_to_be_accepted(served, path):
     answer = served.post(event("a"), event("b", 2.5), path=path)
     rows = served.rows()
@@ -179,7 +179,7 @@ def test_who_has_no_key_is_401(tmp_path, given):
         assert len(served.rows()) == 1
 
 
-def test_a_key_that_is_for_reading_may_not_post(tmp_path):
+def test_a_reader_may_not_post(tmp_path):
     with serving(tmp_path, http={"keys": KEYS}) as served:
         answer = served.post(event(), Authorization=f"Bearer {READER}")
         assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
@@ -361,21 +361,17 @@ def test_a_post_does_not_wait_until_a_batch_of_mqtt_has_filled_up(tmp_path):
         assert [row["message_type"] for row in served.rows()] == ["HTTP"] * 3
 
 
-def test_posts_of_several_sources_keep_theirs_in_one_commit(tmp_path):
+def test_posts_of_several_keys_keep_their_sources_in_one_commit(tmp_path):
     keys = [
-        {
-            "name": f"gateway-{n}",
-            "role": "ingest",
-            "key": f"{n}-{INGEST}",
-            "source_system_id": f"plant-{n}",
-        }
+        {"name": f"gateway-{n}", "role": "ingest", "key": f"key-of-gateway-{n}"}
+        | {"source_system_id": f"plant-{n}"}
         for n in range(3)
     ]
     with serving(tmp_path, http={"keys": keys}) as served:
         together(
             served,
             [event(f"Tag {n}") for n in range(3)],
-            lambda n: {"Authorization": f"Bearer {n}-{INGEST}"},
+            lambda n: {"Authorization": f"Bearer {keys[n]['key']}"},
         )
         assert served.batches() == 1
         assert {(row["metric_name"], row["source_system_id"]) for row in served.rows()} == {
@@ -442,3 +438,12 @@ def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
     status = served.client.get("/status").json()
     assert status["ingest"]["events_accepted"] == 1
     assert status["ledger"]["difference"] == 0
+
+
+def test_a_post_that_is_not_committed_in_time_is_503_and_may_be_repeated(served, monkeypatch):
+    monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
+    with held_back(served):
+        answer = served.post(event())
+    assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
+    assert served.post(event()).status_code == 200
+    assert len({row["event_id"] for row in served.rows()}) == 1
