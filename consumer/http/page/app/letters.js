@@ -35,7 +35,7 @@ const Reason = ({ reason }) => html`
 
 export function LetterList({ at }) {
   const { reason, kind } = at;
-  const rows = useRows("/api/letters", { reason, kind }, 2);
+  const rows = useRows("/api/letters", { reason, kind }, () => 2);
   const reasons = rows.extra.reasons || rows.before?.extra.reasons || [];
   return html`
     <h1 class="hidden">Letters</h1>
@@ -120,7 +120,7 @@ const SPANS = [["3600", "1 hour"], ["86400", "24 hours"], ["604800", "7 days"], 
 export function Gaps({ at }) {
   const { server, group, node } = at;
   const since = at.since || "86400";
-  const rows = useRows("/api/gaps", { since_seconds: since, server, group, node }, 5);
+  const rows = useRows("/api/gaps", { since_seconds: since, server, group, node }, () => 5);
   const account = rows.extra.account || rows.before?.extra.account;
   return html`
     <h1 class="hidden">Gaps</h1>

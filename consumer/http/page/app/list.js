@@ -22,8 +22,8 @@ function useNarrow() {
   return is;
 }
 
-/** Rows of a list of the API, asked for again with each update, or each so many of them. */
-export function useRows(path, parameters, every = 1) {
+/** Rows of a list of the API, asked for again with each update, or after `every(total)` of them. */
+export function useRows(path, parameters, every = () => 1) {
   const [, draw] = useState(0);
   const key = JSON.stringify([path, parameters]);
   const last = useRef(null);
@@ -42,8 +42,8 @@ export function useRows(path, parameters, every = 1) {
   const beats = useRef(0);
   useBeat(useCallback(() => {
     beats.current += 1;
-    if (beats.current % every === 0) rows.refresh();
-  }, [rows, every]));
+    if (beats.current % every(rows.total ?? 0) === 0) rows.refresh();
+  }, [rows]));
   return rows;
 }
 
