@@ -19,7 +19,7 @@ IMAGES ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-page test-axe test-compose clean
+.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-page bench-page test-axe test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -65,7 +65,11 @@ conformance: setup broker ## The specification's assertions, one by one; writes 
 
 test-page: setup broker ## The live page in a browser, over a running system; IMAGES=1 makes those of docs/images
 	@sh scripts/ensure-chromium.sh
-	@PAGE_IMAGES=$(IMAGES) $(BIN)/python -m pytest -m page --ignore=tests/page/test_axe.py tests/page $(ARGS)
+	@PAGE_IMAGES=$(IMAGES) $(BIN)/python -m pytest -n 2 --dist loadfile -m page --ignore=tests/page/test_axe.py --ignore=tests/page/bench_large.py tests/page $(ARGS)
+
+bench-page: setup ## What 100,000 tags take of the browser, and the open page of the consumer; fails beyond the bounds
+	@sh scripts/ensure-chromium.sh
+	@$(BIN)/python -m pytest -s -m page tests/page/bench_large.py $(ARGS)
 
 test-axe: setup ## The live page by the rules of axe-core, and the contrast of its charts
 	@sh scripts/ensure-chromium.sh
