@@ -33,6 +33,9 @@ class InterruptedStream(Protocol):
     def more_at(self) -> float | None:
         """When `one_more` may find one even if nobody says so, monotonic seconds; None: never."""
 
+    def wait(self, seconds: float) -> None:
+        """Wait for so long at most, until something happens; for when no stream is open."""
+
     def open_stream(self, schema_id: str) -> OpenStream:
         """Open a stream for records of this schema.
 
@@ -72,6 +75,9 @@ class Bisection:
             SpoolError: the spool cannot be read or written.
         """
         while not (self._suspects.is_settled or self._sender.is_stopping):
+            if self._shared.pause.left:
+                self._wait_out_pause(None)
+                continue
             failure = self._use(self._sender.open_stream(self._suspects.schema_id))
             if failure is not None:
                 self._take_in(failure)
@@ -103,10 +109,14 @@ class Bisection:
     def _next(self, stream: OpenStream) -> Call | None:
         """The next call to be sent; None when all is settled, or the sender is to stop.
 
-        When only refused records are left, one behind them is waited for.
+        During a pause of the delivery none is. When only refused records are left, one behind
+        them is waited for.
         """
         due: float | None = None
         while not self._sender.is_stopping:
+            if self._shared.pause.left:
+                self._wait_out_pause(stream)
+                continue
             call = self._suspects.try_next()
             if call is None and self._suspects.refused:
                 self._suspects.append(self._sender.one_more(self._suspects.schema_id))
@@ -127,13 +137,22 @@ class Bisection:
                 return call
         return None
 
-    def _receive(self, stream: OpenStream, *until: float | None) -> None:
-        """Wait for something to happen, or for the first of these times."""
-        idle = not stream.is_awaited
+    def _wait_out_pause(self, stream: OpenStream | None) -> None:
+        """Wait for something to happen, or for the end of the pause: nothing is on its way."""
+        self._parts.progress.tell_in_flight(0, 0)
+        self._receive(stream, self._shared.clock() + self._shared.pause.left)
+
+    def _receive(self, stream: OpenStream | None, *until: float | None) -> None:
+        """Wait for something to happen, on a stream if one is open, or for one of these times."""
+        idle = stream is None or not stream.is_awaited
         self._parts.progress.trim_if_due(idle=idle)
         times = [*until, self._parts.progress.settled.trim_at(idle=idle)]
         first = min(time for time in times if time is not None)
-        stream.receive(max(0.0, first - self._shared.clock()))
+        patience = max(0.0, first - self._shared.clock())
+        if stream is None:
+            self._sender.wait(patience)
+        else:
+            stream.receive(patience)
 
     def _settle_passed(self, stream: OpenStream) -> None:
         """Settle the call that is being tried if it is acknowledged, and all before it."""

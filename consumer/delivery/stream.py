@@ -279,6 +279,10 @@ class StreamSender:
             stream, self._mailbox, ack_timeout=self._options.ack_timeout, clock=self._clock
         )
 
+    def wait(self, seconds: float) -> None:
+        """Wait for so long at most, until something happens; for when no stream is open."""
+        self._mailbox.collect(seconds)
+
     def one_more(self, schema_id: str) -> list[Piece]:
         """Take the next row out of the window, if there is one and it has this schema.
 
