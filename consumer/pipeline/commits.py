@@ -147,6 +147,7 @@ class Commits:
         self.next_arrival -= sum(each.rows_left for each in taken)
         while not self._overflow.active:
             self._number(taken)
+            started = time.perf_counter()
             piece, is_last = next(in_pieces(taken, _PIECE_BYTES))
             if is_last:
                 yield piece
@@ -158,6 +159,7 @@ class Commits:
                 self.next_arrival = first
                 self._overflow.begin(error)
                 break
+            self._telemetry.add_spooled(time.perf_counter() - started)
             del piece  # it may take as much memory as the next one
             yield None
         self.next_arrival = self._number(taken)
@@ -219,13 +221,13 @@ class Commits:
         Raises:
             SpoolFull: they do not fit.
         """
+        started = time.perf_counter()
         arrived_us, batches, start = events.observations.received_us, [], 0
         for part in events.encode():
             rows = EncodedRows(part, arrived_us=int(arrived_us[start]))
             batches.append(NewBatch(self._table, self._side.schema_id(self._table), rows))
             start += len(rows)
         following = self.next_arrival + start
-        started = time.perf_counter()
         spooled = self._spool.commit(batches, [participant], state={ARRIVAL_KEY: following})
         self.next_arrival = following
         self._telemetry.add_spooled(time.perf_counter() - started)

@@ -125,12 +125,9 @@ class Consumer:
         )
         self.commits = Commits(parts, first_arrival)
         self.posts = Posts(self._busy, intake.wake, configuration.limits.memory)
-        ingest = Ingest(
-            zerobus.table, self.posts, self.commits, telemetry, lambda: self._no_room is None
-        )
+        ingest = Ingest(zerobus.table, self.posts, self.commits, telemetry, self._no_room)
         self.decoding = Decoding(parts, self.commits, ingest)
 
-    @property
     def _no_room(self) -> Busy | None:
         """Why posts may not use the spool now; None while they may."""
         if not self.back_pressure.is_open:
@@ -141,7 +138,7 @@ class Consumer:
         """Why no post is let in now: MQTT, which cannot wait, goes first."""
         if 2 * self.intake.queued_bytes > self.configuration.limits.budget.queue_bytes:
             return Busy.QUEUE_HALF_FULL
-        return self._no_room
+        return self._no_room()
 
     @property
     def unmended_nodes(self) -> list[dict[str, Any]]:

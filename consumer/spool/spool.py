@@ -330,6 +330,7 @@ class Spool:
                 disk_is_full=self._quota.disk_is_full,
                 dead_letter_bytes=sum(use.size for use in dead),
                 is_full=self._quota.is_full,
+                reserve_missing=self._quota.reserve.missing,
             )
 
     # -- other tables of the file ----------------------------------------------------

@@ -104,9 +104,10 @@ class SpoolStats:
     """Counts of what is in the spool, and of its room, at one moment. Sizes in bytes.
 
     `used_bytes` counts pages in use and the write-ahead log. `oldest_age` is the seconds since
-    the oldest batch was appended, 0 when there is none. `disk_is_full` says that the reserve was
-    given up, or could not be taken, `is_full` that a batch was refused and there is no room yet.
-    `dead_letters` counts rows.
+    the oldest batch was appended, 0 when there is none. `disk_is_full` says that the reserve is
+    missing, or that the disk had no room for a batch and has little still; `reserve_missing` that
+    the reserve was given up, or could not be taken; `is_full` that a batch was refused and there is
+    no room yet. `dead_letters` counts rows.
     """
 
     batches: int
@@ -120,6 +121,7 @@ class SpoolStats:
     disk_is_full: bool
     dead_letter_bytes: int = 0
     is_full: bool = False
+    reserve_missing: bool = False
 
     @property
     def fill(self) -> float:

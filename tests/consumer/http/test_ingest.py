@@ -253,6 +253,20 @@ def test_while_the_gate_is_closed_a_sender_is_503(tmp_path):
         assert len(served.rows()) == 1
 
 
+def test_a_post_that_was_let_in_before_the_gate_closed_says_so_too(tmp_path):
+    with serving(tmp_path, host={"gate_on_sink": True}) as served:
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(served.post(event())))
+        with held_back(served):
+            thread.start()
+            wait_until(lambda: served.consumer.posts._waiting)
+            served.consumer.back_pressure.make_room(SpoolFull("full"))
+        thread.join(PATIENCE)
+        [answer] = answers
+        assert (answer.status_code, answer.json()["reason"]) == (503, "gate_closed")
+        assert served.rows() == []
+
+
 def test_what_finds_no_room_is_503_and_neither_counted_nor_remembered(tmp_path):
     # Above the room that the watermarks leave to MQTT, so that the commit itself is refused.
     spool = {"max_bytes": "16MiB", "high_watermark": 1.0, "min_free": 0}
