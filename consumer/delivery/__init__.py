@@ -2,6 +2,10 @@
 
 `Delivery` has a `TableDelivery` for each table, and that one or several streams. Rows leave the
 spool when Zerobus has acknowledged them, or when they were set aside as dead letters.
+
+A *stream* of a table is a sequence of its rows, with a thread (`StreamSender`) that lives as long
+as the consumer. What it opens at the service, one after the other, is called a stream as well: each
+is an `OpenStream`. These are what numbers call opened, reconnected and rotated.
 """
 
 from consumer.delivery.calls import CallLimits

@@ -3,7 +3,8 @@
 When the service refuses a record, it ends the stream, and all calls behind it are lost. These go
 over a stream that is opened for nothing else, one call at a time, until it is known what became of
 each record; the window of the stream goes on behind them. A refused record is kept as a dead letter
-when one behind it got through: as long as none does, it may be the table.
+when one behind it got through: as long as none does, it may be the table. If nothing follows for
+`lone_refusal` seconds, fewer than `FEW_REFUSED` of them are kept as well, and more blame the table.
 """
 
 from __future__ import annotations

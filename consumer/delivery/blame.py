@@ -45,7 +45,10 @@ class TableBlame:
         return FEW_REFUSED if self.words else _MOST_REFUSED
 
     def persists(self, words: str) -> bool:
-        """Whether a refused probe says nothing new, and is none of those to be looked into."""
+        """Whether the table stays to blame without a search after this refused probe.
+
+        So it does when the probe says nothing new, and is none of those to be looked into.
+        """
         same = _NUMBERS.sub("#", words) == _NUMBERS.sub("#", self.words)
         return bool(self.words) and same and (self.probes + 1) % _THOROUGH_EVERY != 0
 

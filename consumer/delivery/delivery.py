@@ -27,7 +27,7 @@ class TableOptions(NamedTuple):
 
 
 class Delivery:
-    """One delivery per table; the first is that of the main table.
+    """Delivers all tables: it has a `TableDelivery` for each, the first for the main table.
 
     Args:
         spool: where the batches are.

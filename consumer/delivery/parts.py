@@ -1,4 +1,4 @@
-"""What all parts of one stream are given."""
+"""What the search for refused records is given of its stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PartsOfStream:
-    """What a stream's window and its search for refused records have in common.
+    """What a stream and its search for refused records have in common.
 
     Owned by the thread of the stream.
 

@@ -38,7 +38,9 @@ _LIVED_SECONDS: Final = 10.0
 
 
 class StreamSender:
-    """Sends the rows of one stream, in order, from a thread of its own.
+    """Sends the rows of one stream of a table, in order, from a thread of its own.
+
+    It opens one stream of the service after the other for that, each an `OpenStream`.
 
     Calls that are lost because the service refuses a record go through a `Bisection`, whatever
     else waits. All others go through the window, `InFlight`.
@@ -145,7 +147,7 @@ class StreamSender:
         self._tell()
 
     def _deliver(self) -> None:
-        """Finish the search for a refused record, then send over one stream until it ends."""
+        """Finish the search for a refused record, then send over one `OpenStream` until it ends."""
         if self._bisection is not None:
             self._bisection.run()
             self._bisection = None
@@ -240,7 +242,7 @@ class StreamSender:
             self._progress.acknowledged(settled, stream.acked)
             self._tell()
 
-    # -- for the search of a refused record -------------------------------------------
+    # -- also for the search of a refused record --------------------------------------
 
     @property
     def is_stopping(self) -> bool:
@@ -249,7 +251,10 @@ class StreamSender:
 
     @property
     def more_at(self) -> float | None:
-        """When there may be more rows even if nobody says so, monotonic seconds; None: never."""
+        """When there may be more rows even if nobody says so, monotonic seconds; None: never.
+
+        Counted from now on, so it is to be asked right behind a `load`.
+        """
         wait = self._supply.look_again_in
         return None if wait is None else self._clock() + wait
 

@@ -1,4 +1,7 @@
-"""One look at a consumer: each part that numbers are taken from is read once, when it is needed.
+"""One look at a consumer: what costs a lock or a copy is read once, when it is needed.
+
+Spool, dead letters, streams, side tables and ledger are such; all others are the living parts,
+which are read number by number, so that two numbers may be of two moments.
 
 Parts of which there are several are given by the values of the labels that tell them apart. None
 says that there is no such thing, or that it cannot be read.
@@ -29,7 +32,7 @@ class SideTable(NamedTuple):
 
 
 class Snapshot:
-    """A consumer as it was when the first number that needs a part asked for it.
+    """The parts of a consumer; those that cost a lock or a copy as they were when first asked for.
 
     Args:
         consumer: running, or stopped.

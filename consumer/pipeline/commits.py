@@ -139,9 +139,10 @@ class Commits:
             self._telemetry.add_discarded(taken.held_lost, reason, server)
 
     def in_pieces(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
-        """Commit the rows of a giant but for the last piece, which is given at the end.
+        """Commit the rows of a giant, piece by piece as it is iterated over, but for the last one.
 
-        Others may be committed whenever None is given. When there is no room it ends early.
+        That is given at the end, and is the caller's to commit. Others may be committed whenever
+        None is given. When there is no room it ends early.
         """
         # Rows are numbered when they are committed: others come in between.
         self.next_arrival -= sum(each.rows_left for each in taken)
@@ -213,7 +214,7 @@ class Commits:
         self._deliveries.submit(spooled)
 
     def commit_rows(self, events: TagEvents, participant: Participant) -> None:
-        """One transaction for rows that no MQTT server is the source of.
+        """One transaction for rows of events that were posted over HTTP.
 
         They have arrival numbers from `next_arrival` on. No room is made for them, and none is
         used that is kept for others: whoever sent them can send them again.

@@ -1,8 +1,9 @@
 """The consumer: connections -> intake -> decode and normalize -> spool -> delivery.
 
-Three kinds of threads: one per MQTT server, which only reads; one that turns batches of
-messages into spooled batches of rows; one that delivers them. From the spool on nothing
-is lost; what is lost before it is counted by reason.
+Its threads: one per MQTT server, which only reads; one that turns batches of messages into
+spooled batches of rows; one for each stream of a table, which delivers them; one that answers HTTP.
+The SDK has threads of its own. From the spool on nothing is lost; what is lost before it is counted
+by reason.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ _RETRY_EVERY: Final = 5.0
 class Decoding:
     """Turns batches into spooled rows, on a thread of its own.
 
-    Everything that changes with a batch is changed here, between two commits.
+    Whatever changes with a batch is changed on this thread: the fleets here, between two commits;
+    arrival numbers, overflow, ledger and gaps by `Commits`.
     """
 
     def __init__(self, parts: Parts, commits: Commits, ingest: Ingest) -> None:

@@ -32,9 +32,9 @@ class Parts:
         sources: what is known of each server's fleet.
         spool: open.
         side: makes the rows of the other tables.
-        ledger: what became of every message and row.
+        ledger: takes what became of every message and row, until it is in the spool.
         telemetry: where everything is counted.
-        deliveries: bring rows from the spool to Zerobus.
+        deliveries: of all tables: bring rows from the spool to Zerobus.
         overflow: decides what is dropped when there is no room.
         watch: looks at the spool from time to time.
         back_pressure: the gate to the edge.

@@ -80,7 +80,11 @@ class Taken(Participant):
         self._dropped = 0
 
     def conclude(self, *, leaving: bool = False) -> None:
-        """Take the state to be committed with the rows as it is now. `leaving`: the last time."""
+        """Once, before the commit: freeze the state to be committed, and hand over gaps and ids.
+
+        Changes of gaps go to the source's records, ids of messages held no longer to the source.
+        `leaving`: the last time.
+        """
         source, fleet = self.source, self.source.fleet
         self.sequence, self.conduct = fleet.memory.sequence_state(), fleet.memory.conduct_state()
         source.gaps.record(self.decoded.gaps)
@@ -113,7 +117,10 @@ class Taken(Participant):
         return state
 
     def make_rows(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
-        """Make rows of observations; return how many. Those of values not when they are dropped."""
+        """Make rows of observations; return how many, made or dropped.
+
+        `dropping`: rows of values are counted alone, and only those of deaths are made.
+        """
         events = normalize(observations, self.source.tags, first_arrival)
         stale = len(observations) > 0 and bool(_OF_DEATHS[observations.message_type].all())
         if dropping and not stale:

@@ -1,10 +1,10 @@
 """The spool: durable store-and-forward between the pipeline and Zerobus, one SQLite file.
 
-A batch is on disk before `append` returns and stays until it is trimmed, which happens
-when Zerobus has acknowledged all of it. From the append on nothing is lost.
+A batch is on disk before `commit` returns and stays until it is trimmed, which happens
+when Zerobus has acknowledged all of it. From the commit on nothing is lost.
 
-The threads of a consumer are the pipeline (appends) and the delivery (reads only when it lags,
-trims).
+Many threads of a consumer use it: that which decodes commits, those of the streams trim, keep dead
+letters, and read when they lag, those of the connections write `state`, and that of HTTP looks.
 """
 
 from __future__ import annotations
@@ -207,8 +207,9 @@ class Spool:
     ) -> list[SpooledBatch]:
         """Commit batches, and what belongs to them, in one transaction.
 
-        On return all is durable as `sync` promises; on an error nothing was written. Either way
-        the participants have heard it.
+        On return all is durable as `sync` promises; on an error nothing was written. The
+        participants hear what became of the transaction, if one was begun: not of a ValueError, nor
+        of rows that cannot be encoded.
 
         Args:
             batches: rows; there may be none.
@@ -305,7 +306,7 @@ class Spool:
         return self._queue.after(batch_id, limit_bytes, table, known or {})
 
     def pending_rows(self, table: str) -> int:
-        """Rows of a table that are spooled and not yet acknowledged."""
+        """Rows of a table that wait for their acknowledgement: none whose trim was put off."""
         return self._queue.pending_rows(table)
 
     def pending(self) -> dict[str, int]:

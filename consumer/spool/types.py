@@ -24,8 +24,9 @@ StateValue = int | float | str | bytes
 class Participant:
     """Takes part in commits: it writes beside the batches, and hears what became of that.
 
-    It is called under the spool's lock, so that nobody sees the file changed and the participant
-    not. Whoever inherits from it says only what differs.
+    `state` is asked once and before the spool's lock is taken. All else is called under it, so that
+    nobody sees the file changed and the participant not. Whoever inherits from it says only what
+    differs.
     """
 
     @property
@@ -36,7 +37,7 @@ class Participant:
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
         """Write to tables of the file, inside the transaction.
 
-        It may be called again before one of the others is: on a full disk a commit is tried
+        It may be called twice before `committed` or `failed`: on a full disk a commit is tried
         twice. `room` tells how many bytes file and log may still grow by.
         """
 

@@ -72,7 +72,10 @@ class Absence:
             self.learn()
 
     def leave(self, at_us: int, decoded: Decoded) -> None:
-        """The connection is lost: when nodes were heard is forgotten behind this."""
+        """The connection is lost: tell what is known of silent nodes.
+
+        The caller lets go of when nodes were heard afterwards.
+        """
         decoded.events += self.silences.take_events(at_us, self._is_elsewhere)
 
     def listening(self, at_us: int) -> None:

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 class Fleet:
     """Decodes everything that one MQTT server delivers (docs/decoding.md).
 
-    Single-threaded; rows come in order of arrival. The catalogue may start a new
+    Single-threaded, and all fleets of a site on the same thread, for they change each other; of
+    `gauges` others may ask as well. Rows come in the order in which messages are read, which
+    is not that of arrival where something waited. The catalogue may start a new
     generation of tag ids at the beginning of a `feed`, never within one. Times called
     `now` are monotonic, in seconds.
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class FleetGauges:
     """How much one fleet has now of what its limits bound, or that does not come.
 
+    Other threads ask, too, while the fleet reads, but for `held_whole`: what they see may be of a
+    moment within a batch.
+
     Args:
         state: of the fleet.
         awaiting: what waits for births.
@@ -56,10 +59,7 @@ class FleetGauges:
 
     @property
     def unheard_nodes(self) -> int:
-        """Nodes that were alive when the host was away, and of which nothing came since.
-
-        May be asked by another thread while nodes are added.
-        """
+        """Nodes that were alive when the host was away, and of which nothing came since."""
         nodes = self._state.nodes
         size = nodes.size  # once: it grows meanwhile
         waiting = ~nodes.confirmed[:size] & (nodes.next_seq[:size] != NOT_BORN)

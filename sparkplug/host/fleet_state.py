@@ -55,13 +55,21 @@ class FleetState:
         room: what is taken of the limits of tags, shared with other fleets; None: with none.
 
     Attributes:
-        sessions: of all nodes whose birth was seen, by their index.
-        by_id: the sessions by group id and edge node id.
+        sessions: all nodes whose birth was seen, each with its present session, by their index.
+        by_id: the same by group id and edge node id.
         owners: nodes and devices, by the index of their data topic.
         data_topics: the index of each data topic, by topic.
         topics: a row per data topic, by its index.
-        nodes: a row per session, by its index.
+        nodes: a row per node, by its index.
         any_partial: whether any node is seen in part only.
+        catalogue: columns over the tags of all nodes.
+        structured: the templates and multi-part files among them.
+        pool: the array that the dense alias tables of all nodes live in.
+        windows: how many bytes the messages that wait for a missing one take, of all nodes.
+        recent: what was read lately, to tell what comes twice.
+        alarms: what is wrong with nodes.
+        liveness: who is alive here and on the other servers of the site, and what is STALE.
+        read_times: when what was read last of each tag was so.
         gaps: what came of each node, and what did not.
         hearing: when nodes were heard, and how long they are used to be silent.
         unheard: nodes that are not heard after an absence, and asked.
@@ -149,18 +157,18 @@ class FleetState:
         return arrival
 
     def assign(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """Note which session a message is read in."""
+        """Note of which node a message is, to be read in its present session."""
         arrival.batch.node[arrival.position] = session.index
         arrival.batch.ignition[arrival.position] = self.nodes.ignition[session.index]
 
     # ------------------------------------------------------------------ sessions
 
     def session_of(self, topic: Topic) -> EdgeNodeSession | None:
-        """The session of the node that a topic is of, or of whose device."""
+        """The node that a topic is of, or of whose device; None if it is not known."""
         return self.by_id.get((topic.group_id, topic.edge_node_id))
 
     def new_session(self, topic: Topic) -> EdgeNodeSession:
-        """Get to know a node."""
+        """Get to know a node, which is in no session yet."""
         index = self.nodes.append()
         session = EdgeNodeSession(
             topic.group_id, topic.edge_node_id, index, self.pool, self.windows

@@ -19,7 +19,8 @@ class Sequences:
     """Where all nodes of one fleet are in their seq, and which of them have to be watched.
 
     Args:
-        nodes: of the fleet; `next_seq` is written here, `partial` is read.
+        nodes: of the fleet; `next_seq` is written here for messages that are read one by one (by
+            `Resolution.regular` for those in sequence, and at a restart), `partial` is read.
         sessions: of the fleet, by index.
 
     Attributes:

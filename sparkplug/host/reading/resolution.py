@@ -1,6 +1,7 @@
 """Which tags the metrics of data are: of a whole batch in order at once, or of one message.
 
-Nothing is read here and nothing held: a metric without tag keeps NO_TAG.
+No metric is read here and none held: one without tag keeps NO_TAG. Of messages in sequence the seq
+is counted on.
 """
 
 from __future__ import annotations
@@ -87,7 +88,10 @@ class Resolution:
         )
 
     def regular(self, batch: Batch) -> NDArray[np.bool_]:
-        """Which messages are data in sequence of a born node; their seq is accounted for."""
+        """Accept the messages that are data in sequence of a born node; return which these are.
+
+        Their nodes expect the next seq from now on, and are confirmed.
+        """
         known: NDArray[np.bool_] = batch.topic != ABSENT
         known[: batch.recalled] = False
         count = count_nonzero(known)

@@ -63,7 +63,10 @@ class Completeness:
     # ------------------------------------------------------------------ received
 
     def came(self, arrival: Arrival, session: EdgeNodeSession | None, count: int = 1) -> None:
-        """A message that takes part in seq came, one by one; -1: it was there twice."""
+        """Count a message that takes part in seq and is looked at one by one.
+
+        A `count` of -1 takes one back that was counted already: it was there twice.
+        """
         if session is not None:
             count += self._unborn.pop(arrival.key, 0)
             self._nodes.received[session.index] += count
@@ -91,7 +94,7 @@ class Completeness:
         return self._left_in_doubt
 
     def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """A message was read in order of seq, one by one."""
+        """Note when a message was sent that was read in order of seq, one by one."""
         self._nodes.sent_us[session.index] = sent_us(arrival.batch, arrival.position)
         self._read_since.add(session.index)
 

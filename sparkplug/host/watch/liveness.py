@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Liveness:
     """What is alive of one fleet, in step with the other servers of its site.
 
+    It decides nothing itself: it has the parts that do, and joins each with those of the other
+    servers. They change each other without a lock, so one thread uses all fleets of a site.
+
     Args:
         catalogue: of the fleet.
         sessions: of the fleet, by (group id, edge node id).

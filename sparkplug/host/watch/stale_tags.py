@@ -112,7 +112,10 @@ class StaleTags:
                 peer.heard(owner, names)
 
     def heard(self, owner: MetricOwner, names: AbstractSet[str]) -> None:
-        """Another server made tags of a node or device STALE that may be alive here."""
+        """Note that tags of a node or device were made STALE, though it may be alive here.
+
+        That was on another server of the site, or here before a restart.
+        """
         here = self._presence.find(owner)
         if here is None:
             return
@@ -150,7 +153,13 @@ class StaleTags:
     # ------------------------------------------------------------------ ends that were not heard
 
     def gone(self, owners: Iterable[MetricOwner]) -> Gone:
-        """Nodes and devices are not taken for alive any more."""
+        """Take nodes and devices for alive no more, unless they are so on another server.
+
+        Their tags are noted as STALE here, and the other servers of the site are told.
+
+        Returns:
+            Who is gone, and the tags that rows of quality STALE are due for.
+        """
         gone = self._presence.alive_nowhere_else(owners)
         by_owner: list[SessionTags] = []
         for owner, tags in zip(gone, self.with_rows_by_owner(gone), strict=True):
@@ -160,9 +169,9 @@ class StaleTags:
         return Gone(gone, by_owner)
 
     def lost(self, unborn: Iterable[MetricOwner] = ()) -> Gone:
-        """The connection is lost: all who are alive are gone, and who was waited for.
+        """The connection is lost: make all who are alive `gone`, and who was waited for.
 
-        `unborn` are those whose births were waited for.
+        Their nodes are to be asked. `unborn` are those whose births were waited for.
         """
         sessions = [each for each in self._sessions.values() if each.owner.born]
         alive = [owner for each in sessions for owner in each.owners() if owner.born]
@@ -172,7 +181,7 @@ class StaleTags:
         return self.gone([*alive, *unborn])
 
     def given_up(self, session: EdgeNodeSession, unborn: Iterable[MetricOwner]) -> Gone:
-        """A node is taken for dead, though its session may go on."""
+        """Make a node `gone`, though its session may go on; it is to be asked then."""
         self._unsettled.note(session.owner)
         self._any_unsettled_tag = True
         return self.gone([*(each for each in session.owners() if each.born), *unborn])
