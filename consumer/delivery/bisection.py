@@ -4,21 +4,22 @@ When the service refuses a record, it ends the stream, and all calls behind it a
 over a stream that is opened for nothing else, one call at a time, until it is known what became of
 each record; the window of the stream goes on behind them. A refused record is kept as a dead letter
 when one behind it got through: as long as none does, it may be the table. If nothing follows for
-`lone_refusal` seconds, fewer than `FEW_REFUSED` of them are kept as well, and more blame the table.
+`lone_refusal` seconds, they are kept as well when they are fewer than `ENOUGH_WHEN_ALONE`; more of
+them blame the table.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from consumer.delivery.blame import FEW_REFUSED
+from consumer.delivery.blame import ENOUGH_WHEN_ALONE
 from consumer.delivery.in_flight import Settled
 from consumer.errors import FailureKind, SinkFailure
 
 if TYPE_CHECKING:
     from consumer.delivery.calls import Call, Piece
     from consumer.delivery.open_stream import OpenStream
-    from consumer.delivery.parts import PartsOfStream
+    from consumer.delivery.parts import BisectionParts
     from consumer.delivery.suspects import Suspects
     from consumer.spool import SpooledBatch
 
@@ -30,8 +31,7 @@ class InterruptedStream(Protocol):
     def is_stopping(self) -> bool:
         """Whether to end as soon as possible; what is not settled stays spooled."""
 
-    @property
-    def more_at(self) -> float | None:
+    def look_again_at(self) -> float | None:
         """When `one_more` may find one even if nobody says so, monotonic seconds; None: never."""
 
     def wait(self, seconds: float) -> None:
@@ -61,7 +61,9 @@ class Bisection:
         suspects: its calls.
     """
 
-    def __init__(self, sender: InterruptedStream, parts: PartsOfStream, suspects: Suspects) -> None:
+    def __init__(
+        self, sender: InterruptedStream, parts: BisectionParts, suspects: Suspects
+    ) -> None:
         self._sender = sender
         self._parts = parts
         self._suspects = suspects
@@ -130,7 +132,7 @@ class Bisection:
                 if now >= due:
                     self._decide_without_another()
                 else:
-                    self._receive(stream, due, self._sender.more_at)
+                    self._receive(stream, due, self._sender.look_again_at())
             elif call.too_large:
                 self._parts.letters.keep_too_large(call.pieces[0])
                 self._note_settled(self._suspects.set_aside())
@@ -171,7 +173,7 @@ class Bisection:
 
     def _decide_without_another(self) -> None:
         """Nothing follows the refused records: are there too many of them to be bad themselves?"""
-        if len(self._suspects.refused) >= FEW_REFUSED:
+        if len(self._suspects.refused) >= ENOUGH_WHEN_ALONE:
             raise self._blame_the_table()
         self._keep_refused()
         self._note_settled(self._suspects.give_up())
@@ -189,7 +191,7 @@ class Bisection:
             self._suspects.retry()
             raise failure
         self._suspects.refuse(str(failure))
-        if len(self._suspects.refused) >= self._parts.blame.most_refused:
+        if len(self._suspects.refused) >= self._parts.blame.blames_from:
             raise self._blame_the_table()
         self._parts.health.refused()
 

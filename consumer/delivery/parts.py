@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PartsOfStream:
+class BisectionParts:
     """What a stream and its search for refused records have in common.
 
     Owned by the thread of the stream.

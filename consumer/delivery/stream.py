@@ -18,7 +18,7 @@ from consumer.delivery.dead_letters import LettersOfStream
 from consumer.delivery.health import StreamHealth
 from consumer.delivery.in_flight import InFlight
 from consumer.delivery.open_stream import Mailbox, OpenStream
-from consumer.delivery.parts import PartsOfStream
+from consumer.delivery.parts import BisectionParts
 from consumer.delivery.progress import StreamProgress
 from consumer.delivery.slow_start import SlowStart
 from consumer.delivery.stats import DeliveryStats, StreamState
@@ -229,7 +229,7 @@ class StreamSender:
             stream.gives_up_at,
             filled_at,
             self._progress.settled.trim_at(idle=not calls),
-            self.more_at,
+            self.look_again_at(),
         )
         return max(0.0, min(time for time in times if time is not None) - now)
 
@@ -249,8 +249,7 @@ class StreamSender:
         """Whether to end as soon as possible; what is not settled stays spooled."""
         return self._stopping.is_set()
 
-    @property
-    def more_at(self) -> float | None:
+    def look_again_at(self) -> float | None:
         """When there may be more rows even if nobody says so, monotonic seconds; None: never.
 
         Counted from now on, so it is to be asked right behind a `load`.
@@ -332,7 +331,7 @@ class StreamSender:
 
     def _search(self, calls: list[Call], words: str) -> None:
         """Let the search begin for the record, of these calls, that the service refuses."""
-        parts = PartsOfStream(
+        parts = BisectionParts(
             self._shared, self._health, self._progress, self._letters, self._blame
         )
         self._bisection = Bisection(self, parts, Suspects(calls, words, self._options.limits))

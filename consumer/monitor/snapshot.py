@@ -97,7 +97,7 @@ class Snapshot:
     @cached_property
     def main(self) -> DeliveryStats:
         """The streams of the main table together."""
-        return self._table(self.consumer.delivery.table)
+        return self._table(self.consumer.main_delivery.table)
 
     @cached_property
     def side(self) -> dict[Key, SideTable] | None:
@@ -107,7 +107,7 @@ class Snapshot:
                 self._table(each.table), self.consumer.spool.pending_rows(each.table)
             )
             for each in self.consumer.deliveries
-            if each is not self.consumer.delivery
+            if each is not self.consumer.main_delivery
         }
         return found or None
 

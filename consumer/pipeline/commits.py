@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
-from consumer.pipeline.taken import committed, in_pieces, rows_in
+from consumer.pipeline.taken import in_pieces, note_committed, rows_in
 from consumer.rows import EncodedRows
 from consumer.spool import NewBatch
 from sparkplug import Reason
@@ -129,16 +129,16 @@ class Commits:
         """Count births, dead and held messages of a batch that found no room beside its rows."""
         if taken.dead_lost:
             self._telemetry.add_dead_messages_lost(taken.dead_lost)
-        if taken.births_left:
-            counts = Counter(server for server, *_ in taken.births_left)
+        if taken.births_dropped:
+            counts = Counter(server for server, *_ in taken.births_dropped)
             for server, count in counts.items():
-                example = next("/".join(n) for name, *n in taken.births_left if name == server)
+                example = next("/".join(n) for name, *n in taken.births_dropped if name == server)
                 self._telemetry.remarks.note(_BIRTH_LEFT, count, server, example)
         if taken.held_lost:
             reason, server = str(Reason.SPOOL_FULL), taken.source.name
             self._telemetry.add_discarded(taken.held_lost, reason, server)
 
-    def in_pieces(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
+    def commit_but_last_piece(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
         """Commit the rows of a giant, piece by piece as it is iterated over, but for the last one.
 
         That is given at the end, and is the caller's to commit. Others may be committed whenever
@@ -210,10 +210,10 @@ class Commits:
                 spare=dropping,
             )
         )
-        committed(piece)
+        note_committed(piece)
         self._deliveries.submit(spooled)
 
-    def commit_rows(self, events: TagEvents, participant: Participant) -> None:
+    def commit_posts(self, events: TagEvents, participant: Participant) -> None:
         """One transaction for rows of events that were posted over HTTP.
 
         They have arrival numbers from `next_arrival` on. No room is made for them, and none is

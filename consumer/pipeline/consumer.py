@@ -90,7 +90,7 @@ class Consumer:
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
             telemetry,
         )
-        self.delivery = self.deliveries.main
+        self.main_delivery = self.deliveries.main
         self.gaps = GapTotals()
         room = TagRoom()
         self.sources = [
@@ -102,7 +102,7 @@ class Consumer:
         self.overflow = Overflow(spool, telemetry, self.sources)
         self.watch = SpoolWatch(spool, configuration.spool, telemetry, time.monotonic)
         self.back_pressure = BackPressure(
-            configuration, spool, wiring.sight_of(spool, self.delivery), connections
+            configuration, spool, wiring.gate_sight(spool, self.main_delivery), connections
         )
         self._last_balance: Balance | None = None
         self._rebirths = Rebirths(
@@ -225,7 +225,7 @@ class Consumer:
             SpoolError: the spool cannot be read.
         """
         try:
-            with self.spool.reading() as db:
+            with self.spool.snapshot() as db:
                 return read_balance(db, self.ledger.waiting(), self.spool.pending())
         except SpoolError:
             if self._last_balance is None:

@@ -112,7 +112,7 @@ class Ingest:
         events = normalize(observations, self._tags, self._commits.next_arrival)
         seconds = time.perf_counter() - started
         dropped = Counter(str(refused.reason) for post in posts for refused in post.body.refused)
-        self._commits.commit_rows(events, entry_of_posts(self._table, len(events), dropped))
+        self._commits.commit_posts(events, entry_of_posts(self._table, len(events), dropped))
         self._telemetry.add_decoded(HTTP_SOURCE, len(events), seconds)
         remarks = dropped + sum((Counter(post.body.notes) for post in posts), Counter())
         remarks[_DOES_NOT_FIT] += int(observations.values.misfit.sum())

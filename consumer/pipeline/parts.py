@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.delivery import Delivery
+    from consumer.delivery import Deliveries
     from consumer.malloc import FreedMemory
     from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.intake import Connection, Intake
@@ -50,7 +50,7 @@ class Parts:
     side: SideTables
     ledger: Ledger
     telemetry: Telemetry
-    deliveries: Delivery
+    deliveries: Deliveries
     overflow: Overflow
     watch: SpoolWatch
     back_pressure: BackPressure

@@ -51,8 +51,8 @@ class Source:
         last_values: of its tags, for those who look.
         governor: says which rebirth requests are sent, and when.
         gaps: what did not come, until it is in the file.
-        forgotten: whether the births that the file has are to be deleted with the next commit,
-            because it missed some, or because decoding failed: rebirths bring them again.
+        births_are_void: whether the births that the file has are to be deleted with the next
+            commit, because it missed some, or because decoding failed: rebirths bring them again.
         unwritten: memories of batches whose commit failed.
         written_sequence: the state of seq that the file has.
         written_conduct: the state of conduct that the file has.
@@ -121,7 +121,7 @@ class Source:
             lambda: time.time_ns() // 1_000,
             spool_bytes=configuration.spool.max_bytes,
         )
-        self.forgotten = False
+        self.births_are_void = False
         self.unwritten: list[Memory] = []
         self.written_sequence = self.written_conduct = b""
         self.no_longer_held: set[int] = set()
@@ -130,7 +130,7 @@ class Source:
         """Take in what an earlier run remembered of this server's nodes."""
         state = spool.state.get(self.store.sequence_key())
         conduct = spool.state.get(self.store.conduct_key())
-        with spool.reading() as db:
+        with spool.snapshot() as db:
             held = self.store.take_held(db)
             # Births are taken in as they are read: all at once might be more than the memory.
             slots = self.fleet.memory.restore(
@@ -155,7 +155,7 @@ class Source:
         try:
             lost = spool.write(lambda db: ledger.restored(db, self.name, waits))
         except SpoolFull:
-            with spool.reading() as db:
+            with spool.snapshot() as db:
                 lost = ledger.restored(db, self.name, waits, later=True)
         if lost:
             _LOG.warning(

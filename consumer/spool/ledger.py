@@ -120,7 +120,7 @@ class Ledger(Participant):
             self._let_wait()
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def apart(self) -> Iterator[None]:
         """The batch is not finished, and others are put together meanwhile, each to its end."""
         with self._lock:
             unfinished, self._batch = self._batch, defaultdict(int)

@@ -91,7 +91,7 @@ class Spool:
         self._letters = LetterStore(self._db, max_dead_letter_bytes, max_bytes, clock, log_budget)
         self._file = Database(path, self._db, lock, self._quota, self._letters.count_again)
         self._put_off = PutOff(time.monotonic)
-        with self._file.reading():
+        with self._file.locked():
             self._batches = BatchStore(self._db)
         self.health = self._file.health
         self.state = SpoolState(self._file)
@@ -315,7 +315,7 @@ class Spool:
 
     def stats(self) -> SpoolStats:
         """Counts of what the spool holds now, and of the room that it and its disk have."""
-        with self._file.reading():
+        with self._file.locked():
             oldest_at = self._batches.oldest_at()
             waiting = self._batches.totals
             dead = self._letters.count().values()
@@ -337,7 +337,7 @@ class Spool:
     # -- other tables of the file ----------------------------------------------------
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Transaction]:
+    def snapshot(self) -> Iterator[Transaction]:
         """A transaction to read tables of the file in: all that is read is of one moment.
 
         Meanwhile no other thread reads or writes: what participants keep is of that moment, too.

@@ -115,7 +115,7 @@ class Absence:
         for session, owners, known_us in self._state.unborn.overdue(self._state.now):
             ended_us = at_us if known_us is None else known_us
             decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
-            gone = self._state.liveness.stale.gone(owners)
+            gone = self._state.liveness.stale.declare_gone(owners)
             if not gone.owners:
                 continue
             say_stale(self._state.read_times, gone, ended_us, decoded)
@@ -164,7 +164,7 @@ class Absence:
     def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
         unborn = self._state.unborn.withdraw(session)
         decoded.memories += map(stale_memory, unborn)
-        gone = self._state.liveness.stale.given_up(session, unborn)
+        gone = self._state.liveness.stale.declare_given_up(session, unborn)
         say_stale(self._state.read_times, gone, at_us, decoded)
 
     def _is_missed(self, index: int) -> bool:

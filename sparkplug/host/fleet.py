@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import HeldMessage
     from sparkplug.host.views import NodeView
-    from sparkplug.host.watch.accounts import Received
+    from sparkplug.host.watch.completeness import Received
     from sparkplug.messages import Message
 
 
@@ -204,14 +204,16 @@ class Fleet:
         alive = sum(session.owner.born for session in state.sessions)
         for session in state.sessions:
             if session.in_doubt and not state.nodes.partial[session.index]:
-                state.gaps.left_in_doubt((session.owner.group_id, session.owner.edge_node_id))
+                state.completeness.left_in_doubt(
+                    (session.owner.group_id, session.owner.edge_node_id)
+                )
         decoded.events.append(
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
         )
         if state.options.stale_when_lost:
             # Nothing is known any more of all that is alive, and of what was waited for.
             unborn = [owner for each in state.sessions for owner in state.unborn.withdraw(each)]
-            say_stale(state.read_times, self.liveness.stale.lost(unborn), at_us, decoded)
+            say_stale(state.read_times, self.liveness.stale.declare_lost(unborn), at_us, decoded)
             decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)
 
@@ -251,13 +253,13 @@ class Fleet:
         """When the last message came, microseconds since 1970 UTC; 0 if none did."""
         return self._state.heard_us
 
-    def take_received(self, *, unborn: bool = False) -> list[Received]:
+    def take_received(self, *, never_born: bool = False) -> list[Received]:
         """The messages of each node that took part in seq since the last call.
 
-        `unborn`: also of nodes of which no birth was read yet, which are told with it
+        `never_born`: also of nodes of which no birth was read yet, which are told with it
         otherwise. A fleet that ends tells nothing later.
         """
-        return self._state.gaps.take_received(self._state.sessions, unborn=unborn)
+        return self._state.completeness.take_received(self._state.sessions, never_born=never_born)
 
     # ------------------------------------------------------------------ once more
 

@@ -55,7 +55,7 @@ class FleetGauges:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the messages that wait for a missing one."""
-        return self._state.windows.taken
+        return self._state.window_room.taken
 
     @property
     def unheard_nodes(self) -> int:

@@ -55,7 +55,7 @@ class FleetMemory:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
         expected = nodes.next_seq[: nodes.size].astype("<i2")
-        in_doubt = self._state.gaps.nodes_left_in_doubt
+        in_doubt = self._state.completeness.nodes_left_in_doubt
         if in_doubt:
             sessions = (self._state.by_id.get(key) for key in in_doubt)
             ended = [each.index for each in sessions if each is not None and not each.owner.born]
@@ -152,7 +152,7 @@ class FleetMemory:
             sent: by (group id, edge node id) when the last message of a node was sent, as
                 `Fleet.take_received` told it.
         """
-        self._state.gaps.restore(gaps, sent, self._state.by_id)
+        self._state.completeness.restore(gaps, sent, self._state.by_id)
         for key, sent_us in sent.items():
             if session := self._state.by_id.get(key):
                 self._state.read_times.restore(session.owners(), sent_us)

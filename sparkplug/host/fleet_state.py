@@ -16,8 +16,8 @@ from sparkplug.host.nodes.session import EdgeNodeSession
 from sparkplug.host.recent import ReadLately
 from sparkplug.host.screening import TagRoom
 from sparkplug.host.templates.structured import StructuredMetrics
-from sparkplug.host.watch.accounts import Completeness
 from sparkplug.host.watch.alarms import Alarms
+from sparkplug.host.watch.completeness import Completeness
 from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
 from sparkplug.host.watch.read_times import ReadTimes
@@ -65,12 +65,12 @@ class FleetState:
         catalogue: columns over the tags of all nodes.
         structured: the templates and multi-part files among them.
         pool: the array that the dense alias tables of all nodes live in.
-        windows: how many bytes the messages that wait for a missing one take, of all nodes.
+        window_room: how many bytes the messages that wait for a missing one take, of all nodes.
         recent: what was read lately, to tell what comes twice.
         alarms: what is wrong with nodes.
         liveness: who is alive here and on the other servers of the site, and what is STALE.
         read_times: when what was read last of each tag was so.
-        gaps: what came of each node, and what did not.
+        completeness: what came of each node, and what did not.
         hearing: when nodes were heard, and how long they are used to be silent.
         unheard: nodes that are not heard after an absence, and asked.
         unborn: whose births are waited for; nothing if deaths give no rows.
@@ -103,7 +103,7 @@ class FleetState:
             with_parameters=options.describe_tags,
         )
         self.pool = AliasPool()
-        self.windows = WindowRoom(limits.max_waiting_bytes)
+        self.window_room = WindowRoom(limits.max_waiting_bytes)
         self.sessions: list[EdgeNodeSession] = []
         self.by_id: dict[NodeKey, EdgeNodeSession] = {}
         self.owners: list[MetricOwner] = []
@@ -112,7 +112,7 @@ class FleetState:
         self.nodes = NodeTable()
         self.hearing = Hearing(self.nodes)
         self.unheard = Unheard(self.nodes, options.unheard)
-        self.gaps = Completeness(self.nodes)
+        self.completeness = Completeness(self.nodes)
         self.unborn = Unborn(self.nodes)
         self.unsure = UnsureAliases(self.by_id, self.nodes, self.hearing, passive=options.passive)
         self.sequences = Sequences(self.nodes, self.sessions)
@@ -149,7 +149,7 @@ class FleetState:
             read = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
         return Arrival(batch, position, read)
 
-    def returned(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> Arrival:
+    def arrival_of(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> Arrival:
         """What has waited and is in this batch, to be read in a session now."""
         arrival = self.arrival(batch, entry.place)
         arrival.batch.open(arrival.position)
@@ -171,7 +171,7 @@ class FleetState:
         """Get to know a node, which is in no session yet."""
         index = self.nodes.append()
         session = EdgeNodeSession(
-            topic.group_id, topic.edge_node_id, index, self.pool, self.windows
+            topic.group_id, topic.edge_node_id, index, self.pool, self.window_room
         )
         sight = self.options.sight
         if sight is not None:

@@ -104,7 +104,7 @@ def node_views(state: FleetState) -> list[NodeView]:
                 _born_ms(owner),
             )
         )
-    strangers = [key for key in state.gaps.strangers if key not in known]
+    strangers = [key for key in state.completeness.strangers if key not in known]
     return found + [NodeView(*key, None) for key in strangers]
 
 

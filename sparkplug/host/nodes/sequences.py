@@ -20,7 +20,7 @@ class Sequences:
 
     Args:
         nodes: of the fleet; `next_seq` is written here for messages that are read one by one (by
-            `Resolution.regular` for those in sequence, and at a restart), `partial` is read.
+            `Resolution.accept_regular` for those in sequence, and at a restart), `partial` is read.
         sessions: of the fleet, by index.
 
     Attributes:

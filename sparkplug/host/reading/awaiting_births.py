@@ -219,5 +219,5 @@ class AwaitingBirths:
                 )
                 key = (read.group_id, read.edge_node_id)
                 if key not in self._state.by_id:
-                    self._state.gaps.heard_of_stranger(key)
+                    self._state.completeness.heard_of_stranger(key)
                 yield key, entry

@@ -94,7 +94,7 @@ class BatchReader:
 
     def _read_regular(self, batch: Batch) -> NDArray[np.bool_]:
         """Read what is in order; return which messages that are."""
-        regular = self._resolution.regular(batch)
+        regular = self._resolution.accept_regular(batch)
         batch.taken |= regular
         batch.decoded.read += int(count_nonzero(regular))
         self._resolution.resolve_regular(batch, regular)
@@ -140,7 +140,7 @@ class BatchReader:
                 sessions=state.by_id,
                 now=state.now,
             )
-            state.gaps.look(batch, regular, observations, state.catalogue)
+            state.completeness.look(batch, regular, observations, state.catalogue)
         state.recent.note(batch)
         for entry in batch.placed:
             entry.leave()

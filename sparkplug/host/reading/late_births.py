@@ -52,7 +52,7 @@ class LateBirths:
             arrival.position,
             reason=Reason.LATE_BIRTH,
         )
-        room = self._state.windows
+        room = self._state.window_room
         if room.taken + entry.size > room.most:
             return False
         arrival.skip()
@@ -65,14 +65,14 @@ class LateBirths:
 
     def _let_wait(self, birth: Waiting, session: EdgeNodeSession) -> None:
         session.late_birth = birth
-        self._state.windows.taken += birth.size
+        self._state.window_room.taken += birth.size
         self._state.sequences.watch(session)
 
     def withdraw(self, session: EdgeNodeSession) -> Waiting | None:
         """The late birth of a node, which waits no longer; None if there is none."""
         birth, session.late_birth = session.late_birth, None
         if birth is not None:
-            self._state.windows.taken -= birth.size
+            self._state.window_room.taken -= birth.size
         self._state.sequences.watch(session)
         return birth
 

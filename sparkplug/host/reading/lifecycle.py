@@ -316,7 +316,7 @@ class Lifecycle:
             return
         by_owner = state.liveness.stale.with_rows_by_owner(owners)
         for owner, of_owner in zip(owners, by_owner, strict=True):
-            state.liveness.stale.said(owner, of_owner)
+            state.liveness.stale.note_said(owner, of_owner)
         tags = np.concatenate(by_owner)
         if len(tags) == 0:
             return

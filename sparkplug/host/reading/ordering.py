@@ -58,7 +58,7 @@ class Ordering:
             self._device_death_without_seq(arrival, session)
             return
         if arrival.topic.message_type is not MessageType.NDEATH and not self._state.restoring:
-            self._state.gaps.came(arrival, session)
+            self._state.completeness.came(arrival, session)
         if arrival.topic.message_type is MessageType.NBIRTH:
             if not arrival.is_unread:
                 self._node_birth(arrival)
@@ -93,7 +93,7 @@ class Ordering:
                 self._reader.read(arrival, session, NOWHERE)
             return
         if session is None:
-            self._state.gaps.heard_of_stranger(arrival.key)
+            self._state.completeness.heard_of_stranger(arrival.key)
             self._reader.read_without_birth(arrival, None)
             return
         ahead = self._state.sequences.ahead(session, arrival.seq)
@@ -111,7 +111,7 @@ class Ordering:
             self._windows.read_late(arrival, session, arrival.seq)
         else:
             if step is Step.MISS_AND_HOLD:
-                self._state.gaps.away(arrival, session, ahead)
+                self._state.completeness.away(arrival, session, ahead)
             if step is not Step.HOLD:
                 self._state.doubt(session)
             self._reader.read_without_birth(arrival, session)
@@ -136,7 +136,7 @@ class Ordering:
         state.nodes.confirmed[session.index] = True
         state.alarms.duplicates.in_order(*arrival.key, state.now)
         state.sequences.expect(session, arrival.seq + 1)
-        state.gaps.heard(arrival, session)
+        state.completeness.note_read(arrival, session)
         self._reader.read(arrival, session, session.sequence.here)
         self._windows.drain(arrival.batch, session)
 
@@ -150,7 +150,7 @@ class Ordering:
             arrival.ask_for_birth(Reason.LATE_BIRTH)  # it is a birth, for all we know
         if known is not None and _waits_already(arrival, known):
             arrival.discard(Reason.DUPLICATE)
-            self._state.gaps.came(arrival, known, -1)
+            self._state.completeness.came(arrival, known, -1)
             return
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
@@ -163,7 +163,7 @@ class Ordering:
         doubtful = self._is_doubtful(arrival, session)
         if not self._lifecycle.begin_session(arrival, session):
             for entry in following:  # they wait for a birth that fits
-                self._read_sequenced(self._state.returned(arrival.batch, entry, session), session)
+                self._read_sequenced(self._state.arrival_of(arrival.batch, entry, session), session)
             return
         arrival.count_read()
         self._state.nodes.confirmed[session.index] = True
@@ -204,7 +204,7 @@ class Ordering:
         if late_birth is not None:
             self._reader.read_released(batch, late_birth, session)
         for entry in following:
-            self._read_sequenced(self._state.returned(batch, entry, session), session)
+            self._read_sequenced(self._state.arrival_of(batch, entry, session), session)
 
     def _read_late_birth(self, batch: Batch, session: EdgeNodeSession) -> None:
         """A late birth waits no longer: it is a birth, but not for certain the last one."""
@@ -243,7 +243,7 @@ class Ordering:
                 return
             arrival.count_read()
             self._windows.stop_waiting(arrival.batch, session, ask=False)
-            self._state.gaps.died(arrival, session)
+            self._state.completeness.died(arrival, session)
             self._lifecycle.node_death(arrival, session)
             if not arrival.message.payload:  # or somebody cleared what was retained
                 arrival.ask_for_birth(Reason.EMPTY_DEATH)

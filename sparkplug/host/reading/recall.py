@@ -85,7 +85,7 @@ class Recall:
     @property
     def memory(self) -> int:
         """Bytes that all that waits takes when it is read, that of the windows included."""
-        return WHILE_READ * (self._holding.size + self._state.windows.taken)
+        return WHILE_READ * (self._holding.size + self._state.window_room.taken)
 
     def memory_of(self, messages: MessageBatch) -> Counter[NodeKey | None]:
         """Bytes that what is read together with some messages takes, by node."""

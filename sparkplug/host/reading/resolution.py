@@ -87,7 +87,7 @@ class Resolution:
             now=self._state.now,
         )
 
-    def regular(self, batch: Batch) -> NDArray[np.bool_]:
+    def accept_regular(self, batch: Batch) -> NDArray[np.bool_]:
         """Accept the messages that are data in sequence of a born node; return which these are.
 
         Their nodes expect the next seq from now on, and are confirmed.

@@ -92,7 +92,7 @@ class Restoration:
         if not (remembered.stale or remembered.alive):
             state.await_births(session, [owner], None)
         if remembered.alive and remembered.stale:
-            state.liveness.stale.heard(owner, owner.tags.keys())
+            state.liveness.stale.note_stale(owner, owner.tags.keys())
         if remembered.alive and remembered.taken_back:
             state.liveness.unsettled.note(owner)
         if not remembered.alive and owner.born:
@@ -107,14 +107,14 @@ class Restoration:
             slot = slots.get(key, len(next_seq))
             expected = int(next_seq[slot]) if slot < len(next_seq) else NOT_BORN
             if expected == ENDED_IN_DOUBT:
-                self._state.gaps.left_in_doubt(key)
+                self._state.completeness.left_in_doubt(key)
                 expected = NOT_BORN
             if not session.owner.born:
                 expected = NOT_BORN
             elif expected == NOT_BORN:
                 self._state.doubt(session)
                 if not self._state.nodes.partial[session.index]:
-                    self._state.gaps.left_in_doubt(key)
+                    self._state.completeness.left_in_doubt(key)
             self._state.nodes.next_seq[session.index] = expected
             self._state.nodes.confirmed[session.index] = False
 

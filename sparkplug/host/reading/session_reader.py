@@ -154,7 +154,7 @@ class SessionReader:
             batch.turns.give_rows(entry.rows, ignition=is_ignition)
             self._read_metrics(batch, position, owner, entry.rows, steady=True)
         else:
-            arrival = self._state.returned(batch, entry, session)
+            arrival = self._state.arrival_of(batch, entry, session)
             self._read_released_message(arrival, entry, session, after=after)
 
     def _read_released_message(

@@ -12,7 +12,7 @@ from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.nodes.seq_place import NOWHERE, SeqPlace
 from sparkplug.host.nodes.sequence import BEHIND, distance, holes
 from sparkplug.host.nodes.waiting import Waiting
-from sparkplug.host.watch.accounts import sent_us
+from sparkplug.host.watch.completeness import sent_us
 from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.payload import ABSENT
@@ -42,7 +42,7 @@ class Windows:
         message, seq = arrival.message, arrival.seq
         if session.sequence.is_double(seq, message):
             arrival.discard(Reason.DUPLICATE)
-            self._state.gaps.came(arrival, session, -1)
+            self._state.completeness.came(arrival, session, -1)
             return
         counted = arrival.position in arrival.batch.counted
         entry = Waiting(message, seq, self._state.now, arrival.position, counted=counted)
@@ -97,8 +97,8 @@ class Windows:
         self, batch: Batch, entry: Waiting, session: EdgeNodeSession, place: SeqPlace
     ) -> None:
         """What waited is read in order of seq."""
-        arrival = self._state.returned(batch, entry, session)
-        self._state.gaps.heard(arrival, session)
+        arrival = self._state.arrival_of(batch, entry, session)
+        self._state.completeness.note_read(arrival, session)
         self._reader.read(arrival, session, place)
 
     def _note_gap(
@@ -131,8 +131,8 @@ class Windows:
         )
         forgotten = session.sequence.note_gap(gap)
         if forgotten is not None:
-            state.gaps.close(forgotten, Healing.NOT_AT_ALL, state.heard_us, decoded)
-        state.gaps.found(gap, decoded)
+            state.completeness.close(forgotten, Healing.NOT_AT_ALL, state.heard_us, decoded)
+        state.completeness.found(gap, decoded)
         return gap
 
     # ------------------------------------------------------------------ behind
@@ -142,7 +142,7 @@ class Windows:
         state, decoded = self._state, arrival.batch.decoded
         if state.recent.has(arrival.batch, arrival.position, seq):
             arrival.discard(Reason.DUPLICATE)
-            state.gaps.came(arrival, session, -1)
+            state.completeness.came(arrival, session, -1)
             return
         decoded.counts[Reason.LATE] += 1
         arrival.batch.give_turn(arrival.position)
@@ -158,9 +158,9 @@ class Windows:
             if state.options.reorder_timeout <= 0:
                 self.stop_waiting(arrival.batch, session)
         else:
-            state.gaps.came_late(gap, decoded)
+            state.completeness.came_late(gap, decoded)
             if not gap.missing:
-                state.gaps.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
+                state.completeness.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
         arrival.batch.open(arrival.position)
         self._reader.read_late(arrival, session, SeqPlace(gap, seq) if gap else NOWHERE)
 
@@ -182,7 +182,7 @@ class Windows:
 
         `doubtful`: nothing that was heard since the host was away continues the session before.
         """
-        gaps = self._state.gaps
+        gaps = self._state.completeness
         for gap in session.sequence.take_gaps():
             gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.batch.decoded)
         gaps.born(arrival, session, doubtful=doubtful)

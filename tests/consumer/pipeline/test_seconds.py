@@ -76,6 +76,6 @@ def test_each_piece_of_a_giant_is_a_commit(consumer, monkeypatch):
     taken = consumer.decoding._read(
         InboxBatch({0: MessageBatch([message("NBIRTH", *metrics, timestamp=SENT)])}), 0.0
     )
-    pieces = list(consumer.commits.in_pieces(taken))
+    pieces = list(consumer.commits.commit_but_last_piece(taken))
     assert len(pieces) > 2
     assert seconds(consumer, "spool_commit")[0] == len(pieces) - 1

@@ -26,7 +26,7 @@ class TableOptions(NamedTuple):
     streams: int = 1
 
 
-class Delivery:
+class Deliveries:
     """Delivers all tables: it has a `TableDelivery` for each, the first for the main table.
 
     Args:

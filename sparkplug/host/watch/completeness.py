@@ -1,4 +1,4 @@
-"""The accounts of a fleet: how much came of each node, and which gaps may still be healed."""
+"""How complete a fleet's data is: what came of each node, and which gaps may still be healed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey
 
-_MOST_UNBORN: Final = 10_000
+_MOST_NEVER_BORN: Final = 10_000
 _US_PER_MS: Final = 1000
 
 
@@ -54,7 +54,7 @@ class Completeness:
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._healable: dict[NodeKey, deque[Gap]] = {}
-        self._unborn: dict[NodeKey, int] = {}
+        self._never_born: dict[NodeKey, int] = {}
         self._strangers: set[NodeKey] = set()
         self._left_in_doubt: set[NodeKey] = set()
         self._any_received = False
@@ -68,15 +68,15 @@ class Completeness:
         A `count` of -1 takes one back that was counted already: it was there twice.
         """
         if session is not None:
-            count += self._unborn.pop(arrival.key, 0)
+            count += self._never_born.pop(arrival.key, 0)
             self._nodes.received[session.index] += count
             self._any_received = True
-        elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
-            self._unborn[arrival.key] = self._unborn.get(arrival.key, 0) + count
+        elif arrival.key in self._never_born or len(self._never_born) < _MOST_NEVER_BORN:
+            self._never_born[arrival.key] = self._never_born.get(arrival.key, 0) + count
 
     def heard_of_stranger(self, key: NodeKey) -> None:
         """A message came of a node of which no birth was ever heard."""
-        if len(self._strangers) < _MOST_UNBORN:
+        if len(self._strangers) < _MOST_NEVER_BORN:
             self._strangers.add(key)
 
     def left_in_doubt(self, key: NodeKey) -> None:
@@ -93,21 +93,21 @@ class Completeness:
         """Nodes of which no NBIRTH was read since."""
         return self._left_in_doubt
 
-    def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+    def note_read(self, arrival: Arrival, session: EdgeNodeSession) -> None:
         """Note when a message was sent that was read in order of seq, one by one."""
         self._nodes.sent_us[session.index] = sent_us(arrival.batch, arrival.position)
         self._read_since.add(session.index)
 
     def take_received(
-        self, sessions: Sequence[EdgeNodeSession], *, unborn: bool = False
+        self, sessions: Sequence[EdgeNodeSession], *, never_born: bool = False
     ) -> list[Received]:
         """What came of each node since the last call. `sessions` are by index.
 
-        What came of a node before its first birth is told with that birth, or if `unborn`.
+        What came of a node before its first birth is told with that birth, or if `never_born`.
         """
-        if unborn:
-            early = [Received(*key, count, 0) for key, count in self._unborn.items()]
-            self._unborn.clear()
+        if never_born:
+            early = [Received(*key, count, 0) for key, count in self._never_born.items()]
+            self._never_born.clear()
             return early + self.take_received(sessions)
         if not self._any_received and not self._read_since:
             return []
@@ -215,7 +215,7 @@ class Completeness:
         before it.
         """
         key, decoded, healed_us = arrival.key, arrival.batch.decoded, arrival.received_us
-        self._nodes.received[session.index] += self._unborn.pop(key, 0)
+        self._nodes.received[session.index] += self._never_born.pop(key, 0)
         self._any_received = True
         gaps = [*self._healable.get(key, ())]
         still_open = {gap.reason for gap in gaps if gap.closed is Healing.OPEN}
@@ -236,7 +236,7 @@ class Completeness:
             gap.sessions = verdict.sessions
             gap.closed, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
             self.found(gap, decoded)
-        self.heard(arrival, session)
+        self.note_read(arrival, session)
 
     def _close_all(self, gaps: list[Gap], verdict: BeforeBirth, birth: Arrival) -> None:
         """An NBIRTH gives present values: none of its node's gaps is open any more."""
