@@ -54,9 +54,10 @@ END
     mkdir "$directory/$name"
     printf '%s\n' "$password" >"$directory/$name/password"
     printf '%s:%s\n' "$name" "$password" >>"$plain"
-    secrets "$name" "$uid" "$secrets"
-    chmod 0400 "$directory/$name"/*
+    # In this order: what is another's already may not be changed, root or not.
+    chmod 0400 "$directory/$name/password"
     chown -R "$uid:$uid" "$directory/$name"
+    secrets "$name" "$uid" "$secrets"
 done
 
 password=$(random)

@@ -16,6 +16,7 @@ from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
 from consumer.http.ingest import INGEST_PATHS, ingest_routes, ingest_schema
 from consumer.http.keys import Role
+from consumer.http.together import Together
 from consumer.http.version import PRODUCT, VERSION
 from consumer.monitor import add_metrics, status_of
 
@@ -103,10 +104,12 @@ def _add_routes(app: FastAPI, consumer: Consumer) -> None:
         registry = consumer.telemetry.registry
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    status = Together(lambda: answer(status_of(consumer)))
+
     @app.get("/status", tags=["health"], dependencies=READS)
-    def show_status() -> Any:
+    async def show_status() -> Any:
         """Everything that is counted, as one JSON object."""
-        return answer(status_of(consumer))
+        return await status.get()
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=READS)
     def openapi() -> Any:

@@ -38,12 +38,15 @@ _SMALL_BYTES: Final = 64 << 10
 """Bodies up to so many bytes are read on the event loop: it takes about a millisecond."""
 _MOST_ERRORS: Final = 100
 """Events that an answer names; how many there are stands beside them."""
+_COMMIT_SECONDS: Final = 20.0
+"""After that a post is answered though it is not committed: before the connection is closed."""
 _RETRY_SECONDS: Final = {
     Busy.SPOOL_FULL: 30,
     Busy.GATE_CLOSED: 30,
     Busy.QUEUE_HALF_FULL: 1,
     Busy.TOO_MANY_POSTS: 1,
     Busy.STOPPING: 5,
+    Busy.SLOW: 5,
 }
 _WHY_BUSY: Final = {
     Busy.SPOOL_FULL: "the spool is nearly full, and what is left is for MQTT; "
@@ -53,6 +56,8 @@ _WHY_BUSY: Final = {
     Busy.TOO_MANY_POSTS: "as many posts as can be are under way; "
     "send fewer at a time, with more events each",
     Busy.STOPPING: "the consumer stops",
+    Busy.SLOW: "the spool takes its time, see its disk; "
+    "the events may be committed later: post them again, their ids stay the same",
 }
 _TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POSTS})
 _OF_OUTCOME: Final = {
@@ -200,7 +205,10 @@ class _Ingest:
 
         if not self._posts.offer(Post(source, read, size, answer)):
             raise _too_busy(Busy.STOPPING)
-        outcome = await committed
+        try:
+            outcome = await asyncio.wait_for(committed, _COMMIT_SECONDS)
+        except TimeoutError:
+            raise _too_busy(Busy.SLOW) from None
         if outcome is Outcome.COMMITTED:
             return _Answer(200, _account(read))
         if outcome is Outcome.FAILED:

@@ -29,9 +29,9 @@ _REFUSED_SECONDS: Final = 60.0
 _LETTERS_SECONDS: Final = 5.0
 _RANK: Final = {Level.WRONG: 0, Level.WARNING: 1}
 _LETTERS: Final = {
-    LetterKind.REFUSED: ("rows that Zerobus refuses are dead letters", "rows"),
-    LetterKind.OVERSIZED: ("rows longer than a call to Zerobus may be are dead letters", "rows"),
-    LetterKind.UNREADABLE: ("messages that could not be read are dead letters", "messages"),
+    LetterKind.REFUSED: "dead letters of rows that Zerobus refuses",
+    LetterKind.OVERSIZED: "dead letters of rows longer than a call to Zerobus may be",
+    LetterKind.UNREADABLE: "dead letters of messages that could not be read",
 }
 _SEE: Final = "`sparkplug-zerobus check` says what is wrong, and how to mend it"
 
@@ -219,8 +219,9 @@ class Attention:
                     link="#/nodes?" + urlencode({"server": server}),
                 )
         if gaps := sum(self._consumer.gaps.open.values()):
-            text = f"{gaps} gaps in what edge nodes sent are not healed yet"
-            yield Item(Level.WARNING, "gaps", text, number=gaps, link="#/letters")
+            text = _one_or_more(gaps, "gaps in what edge nodes sent, not healed yet", "gaps", "gap")
+            mend = "most heal with the node's next births or its stored history; see which do not"
+            yield Item(Level.WARNING, "gaps", text, mend, number=gaps, link="#/letters")
 
     def _letters(self) -> Iterator[Item]:
         if self._clock() - self._letters_at >= _LETTERS_SECONDS:
@@ -233,11 +234,10 @@ class Attention:
                 self._kept = {}
         for kind, count in self._kept.items():
             if count:
-                text, unit = _LETTERS[kind]
                 yield Item(
                     Level.WARNING,
                     "letters",
-                    f"{count:,} {unit}: {text}",
+                    _one_or_more(count, _LETTERS[kind], "dead letters", "dead letter"),
                     "see why, then retry or drop them",
                     number=count,
                     link="#/letters",
@@ -268,6 +268,11 @@ def _grouped(  # noqa: PLR0917 - one call for each kind
         text = f"{server}: {group_id}/{edge_node_id}: {detail or what}"
         link = _node_link(server, group_id, edge_node_id)
         yield Item(level, kind, text, mend, since_ms, 1, link)
+
+
+def _one_or_more(count: int, text: str, plural: str, singular: str) -> str:
+    """A number before a text that begins with what is counted."""
+    return f"{count:,} {text if count != 1 else text.replace(plural, singular, 1)}"
 
 
 def _node_link(server: str, group_id: str, edge_node_id: str) -> str:

@@ -36,6 +36,7 @@ class Busy(StrEnum):
     QUEUE_HALF_FULL = "queue_half_full"
     TOO_MANY_POSTS = "too_many_posts"
     STOPPING = "stopping"
+    SLOW = "slow"
 
 
 class Outcome(StrEnum):

@@ -7,17 +7,16 @@ consumer that is connected to nothing: they are left out. Exit code 1 if an answ
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from support import peer_environments
+from support import peer_environments, unconnected
 from support.columnar import change, message, tag
-from support.http_side import KEYS, OPERATOR, http_side
-
-from consumer.broker import InboxBatch
-from sparkplug import MessageBatch
+from support.hand_fed import Courier, Shelf, consuming
+from support.http_side import KEYS, OPERATOR, serving
 
 LEFT_OUT = "^/(healthz|readyz|api/stream)$"
 
@@ -31,7 +30,7 @@ def main() -> int:
     program = peer_environments.python_of("schemathesis").with_name("st")
     with (
         tempfile.TemporaryDirectory() as directory,
-        http_side(Path(directory), http={"keys": KEYS}) as client,
+        _serving(Path(directory)) as (shelf, server),
     ):
         messages = [
             message("NBIRTH", *(tag(f"Line/Tag {n}", n, float(n)) for n in range(50))),
@@ -42,9 +41,9 @@ def main() -> int:
             message("NBIRTH", tag("Ramp", 0), node="Gone"),
             message("NDEATH", node="Gone"),
         ]
-        client.consumer.decoding._take(InboxBatch({0: MessageBatch(messages)}))
+        shelf.put(*messages)
         command = [
-            *(program, "run", f"http://127.0.0.1:{client.server.port}/openapi.json"),
+            *(program, "run", f"http://127.0.0.1:{server.port}/openapi.json"),
             *("--header", f"Authorization: Bearer {OPERATOR}"),
             *("--checks", "not_a_server_error", "--max-time", str(round(arguments.seconds))),
             *("--exclude-path-regex", LEFT_OUT, "--request-timeout", "30", "--no-color"),
@@ -53,6 +52,18 @@ def main() -> int:
         if arguments.seed is not None:
             command += ["--seed", str(arguments.seed)]
         return subprocess.run(command, check=False, cwd=directory).returncode
+
+
+@contextlib.contextmanager
+def _serving(directory):
+    """A running consumer without MQTT, and its server."""
+    configuration = unconnected.configuration(directory, shutdown_timeout="0s", http={"keys": KEYS})
+    shelf = Shelf()
+    with (
+        consuming(configuration, shelf, Courier(configuration.servers[0])) as consumer,
+        serving(consumer) as server,
+    ):
+        yield shelf, server
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from support.services import PATIENCE, wait_until
 
 from consumer.broker import BatchLimits, Inbox
 from consumer.errors import SpoolFull
-from consumer.http import HttpServer
+from consumer.http import HttpServer, ingest
 from consumer.http.ingest import INGEST_PATHS
 from consumer.pipeline import MOST_BODY_BYTES
 
@@ -452,3 +452,12 @@ def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
     status = served.client.get("/status").json()
     assert status["ingest"]["events_accepted"] == 1
     assert status["ledger"]["difference"] == 0
+
+
+def test_a_post_that_is_not_committed_in_time_is_503_and_may_be_repeated(served, monkeypatch):
+    monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
+    with held_back(served):
+        answer = served.post(event())
+    assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
+    assert served.post(event()).status_code == 200
+    assert len({row["event_id"] for row in served.rows()}) == 1

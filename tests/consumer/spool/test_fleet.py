@@ -12,6 +12,7 @@ from support.spooled_rows import random_rows
 
 from consumer.spool import Spool, layout
 from consumer.spool.fleet import FleetStore
+from consumer.spool.types import Origin
 from sparkplug.host.nodes.waiting import HeldMessage
 from sparkplug.memory import BirthMemory, EndMemory, StaleMemory, TakenBackMemory
 from sparkplug.messages import Message, Quarantined, Reason
@@ -195,7 +196,7 @@ def test_topics_of_dead_letters_leave_room_for_rows(tmp_path):
             batch = spool.append("main.ot.t", random_rows(50, 100, number), schema_id=schema_id)
             for row in range(50):
                 spool.letters.set_aside(
-                    batch, row, row + 1, reason="refused", error="", topic=topic, payload=b"?"
+                    batch, row, row + 1, reason="refused", error="", origin=Origin(topic, b"?")
                 )
             spool.trim([batch.batch_id])
         assert spool.letters.dropped > 0
