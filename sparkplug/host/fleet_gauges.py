@@ -30,7 +30,7 @@ class FleetGauges:
     @property
     def node_count(self) -> int:
         """Edge nodes whose birth was seen."""
-        return len(self._state.sessions)
+        return len(self._state.edge_nodes)
 
     @property
     def live_tags(self) -> int:
@@ -40,7 +40,7 @@ class FleetGauges:
     @property
     def held_messages(self) -> int:
         """Messages that wait, for a missing one or for a birth, late births among them."""
-        windows = (session.sequence.waiting for session in self._state.sequences.watched())
+        windows = (edge_node.sequence.waiting for edge_node in self._state.sequences.watched())
         return len(self._awaiting) + sum(map(len, windows))
 
     @property
@@ -48,7 +48,7 @@ class FleetGauges:
         """Messages that wait as a whole, and are not quarantined."""
         if not self._state.sequences.attentive:
             return self._awaiting.uncounted
-        windows = (session.sequence.waiting for session in self._state.sequences.watched())
+        windows = (edge_node.sequence.waiting for edge_node in self._state.sequences.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
 

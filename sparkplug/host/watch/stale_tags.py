@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sparkplug.decoded import Observations
     from sparkplug.host.catalogue import TagOwner
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.presence import Presence
@@ -52,7 +52,7 @@ class StaleTags:
 
     Args:
         presence: who is alive here, and on the other servers of the site.
-        sessions: of the fleet, by (group id, edge node id).
+        edge_nodes: of the fleet, by (group id, edge node id).
         unsettled: whose tags are said to be STALE though they may live is noted there.
         births_give_rows: whether a birth says of its tags that they are not STALE.
 
@@ -63,7 +63,7 @@ class StaleTags:
     def __init__(
         self,
         presence: Presence,
-        sessions: Mapping[NodeKey, EdgeNodeSession],
+        edge_nodes: Mapping[NodeKey, EdgeNodeState],
         unsettled: UnsettledNodes,
         *,
         births_give_rows: bool,
@@ -72,7 +72,7 @@ class StaleTags:
         self._presence = presence
         self._catalogue = presence.catalogue
         self._states = presence.catalogue.states
-        self._sessions = sessions
+        self._edge_nodes = edge_nodes
         self._unsettled = unsettled
         self._births_give_rows = births_give_rows
         self._data_may_take_back = False
@@ -173,18 +173,18 @@ class StaleTags:
 
         Their nodes are to be asked. `unborn` are those whose births were waited for.
         """
-        sessions = [each for each in self._sessions.values() if each.owner.born]
-        alive = [owner for each in sessions for owner in each.owners() if owner.born]
-        for each in sessions:
+        edge_nodes = [each for each in self._edge_nodes.values() if each.owner.born]
+        alive = [owner for each in edge_nodes for owner in each.owners() if owner.born]
+        for each in edge_nodes:
             self._unsettled.note(each.owner)
         self._data_may_take_back = True
         return self.declare_gone([*alive, *unborn])
 
-    def declare_given_up(self, session: EdgeNodeSession, unborn: Iterable[MetricOwner]) -> Gone:
+    def declare_given_up(self, edge_node: EdgeNodeState, unborn: Iterable[MetricOwner]) -> Gone:
         """Make a node gone, though its session may go on; it is to be asked then."""
-        self._unsettled.note(session.owner)
+        self._unsettled.note(edge_node.owner)
         self._data_may_take_back = True
-        return self.declare_gone([*(each for each in session.owners() if each.born), *unborn])
+        return self.declare_gone([*(each for each in edge_node.owners() if each.born), *unborn])
 
     # ------------------------------------------------------------------ data that goes on
 
