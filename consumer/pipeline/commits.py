@@ -243,7 +243,7 @@ class Commits:
         try:
             return commit()
         except SpoolFull as error:
-            if not self._back_pressure.make_room(error):
+            if not self._back_pressure.close_for(error):
                 raise
             return commit()
 

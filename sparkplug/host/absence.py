@@ -181,7 +181,7 @@ class Absence:
 
     def _is_elsewhere(self, edge_node: EdgeNodeState) -> bool:
         """Whether another server of the site shows a node alive."""
-        return not self._state.liveness.presence.alive_nowhere_else([edge_node.owner])
+        return self._state.liveness.presence.is_alive_elsewhere(edge_node.owner)
 
     def _look_at_quiet(self, at_us: int) -> None:
         """Who says nothing for longer than it ever did."""

@@ -297,10 +297,10 @@ class Lifecycle:
             self._forget(decoded, owner, stale=False)
 
     def _elsewhere(self, owner: MetricOwner) -> str | None:
-        """What to add where a death is told that another server of the site does not show."""
-        if self._state.liveness.presence.alive_nowhere_else([owner]):
-            return None
-        return "alive on another server of its site"
+        """What to add where a death is told, if another server of the site shows its node alive."""
+        if self._state.liveness.presence.is_alive_elsewhere(owner):
+            return "alive on another server of its site"
+        return None
 
     def _mark_stale(self, arrival: Arrival, owners: list[MetricOwner]) -> None:
         """A row of quality STALE for every tag that was alive.

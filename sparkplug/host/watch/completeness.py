@@ -161,7 +161,7 @@ class Completeness:
         """An open gap was made up for, or given up."""
         before = gap.healing
         settled = (gap.count or 0) if _may_be_taken_back(gap) else 0
-        gap.closed = healing
+        gap.ended_by = healing
         gap.healed_us = gap.healed_us or at_us
         if healing in (Healing.LATE_ARRIVAL, Healing.NOT_AT_ALL):
             self._forget(gap)
@@ -171,7 +171,7 @@ class Completeness:
         """A birth shows that the seq behind a gap was that of another session."""
         before, count = gap.healing, gap.count or 0
         gap.count, gap.sessions = None, sessions
-        gap.closed = Healing.REBIRTH_SNAPSHOT
+        gap.ended_by = Healing.REBIRTH_SNAPSHOT
         gap.healed_us = gap.healed_us or at_us
         flushed = -count if gap.history_rows else 0
         self._tell(
@@ -201,7 +201,7 @@ class Completeness:
         where this one ended: that is in the gap of the absence.
         """
         gaps = self._healable.get(arrival.key, ())
-        is_away = any(gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN for gap in gaps)
+        is_away = any(gap.reason is GapReason.AWAY and gap.ended_by is Healing.OPEN for gap in gaps)
         if is_away and steps_of_bd_seq(edge_node.bd_seq, arrival.bd_seq):
             return
         gap = self._gap(arrival, edge_node, GapReason.SESSION_END)
@@ -218,7 +218,7 @@ class Completeness:
         self._nodes.received[edge_node.index] += self._never_born.pop(key, 0)
         self._any_received = True
         gaps = [*self._healable.get(key, ())]
-        still_open = {gap.reason for gap in gaps if gap.closed is Healing.OPEN}
+        still_open = {gap.reason for gap in gaps if gap.ended_by is Healing.OPEN}
         verdict = before_birth(
             steps_of_bd_seq(edge_node.counted_bd_seq, arrival.bd_seq),
             end_heard=GapReason.SESSION_END in still_open,
@@ -234,7 +234,7 @@ class Completeness:
         if verdict.reason is not None:
             gap = self._gap(arrival, edge_node, verdict.reason)
             gap.sessions = verdict.sessions
-            gap.closed, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
+            gap.ended_by, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
             self.found(gap, decoded)
         self.note_read(arrival, edge_node)
 
@@ -244,7 +244,7 @@ class Completeness:
         sessions = verdict.sessions
         for gap in gaps:
             gap.to_us = sent_us(birth.batch, birth.position) if gap.to_us is None else gap.to_us
-            if gap.closed is not Healing.OPEN:
+            if gap.ended_by is not Healing.OPEN:
                 continue
             if verdict.takes_back and _may_be_taken_back(gap):
                 self._close_without_number(gap, sessions, healed_us, decoded)
@@ -331,7 +331,7 @@ class Completeness:
         for gap in gaps:
             self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)
             edge_node = edge_nodes.get(gap.key)
-            is_hole = gap.reason is GapReason.SEQUENCE_GAP and gap.closed is Healing.OPEN
+            is_hole = gap.reason is GapReason.SEQUENCE_GAP and gap.ended_by is Healing.OPEN
             if edge_node is not None and is_hole and gap.missing:
                 edge_node.sequence.note_gap(gap)
         for key, edge_node in edge_nodes.items():
@@ -340,7 +340,7 @@ class Completeness:
 
 def _may_be_taken_back(gap: Gap) -> bool:
     """Whether the next birth may show that the number missing in a gap means nothing."""
-    return gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN and gap.count is not None
+    return gap.reason is GapReason.AWAY and gap.ended_by is Healing.OPEN and gap.count is not None
 
 
 def sent_us(batch: Batch, position: int) -> int:

@@ -55,7 +55,11 @@ class Presence:
 
     def alive_nowhere_else(self, owners: Iterable[MetricOwner]) -> list[MetricOwner]:
         """Those of some nodes and devices that no other server of the site shows alive."""
-        return [each for each in owners if not any(peer.shows(each) for peer in self.peers)]
+        return [each for each in owners if not self.is_alive_elsewhere(each)]
+
+    def is_alive_elsewhere(self, owner: MetricOwner) -> bool:
+        """Whether another server of the site shows a node or device alive."""
+        return any(peer.shows(owner) for peer in self.peers)
 
     def shows(self, owner: MetricOwner) -> bool:
         """Whether a node or device is alive here for certain."""
