@@ -13,12 +13,13 @@ FUZZ_SECONDS ?= 60
 EXPLORE_SECONDS ?= 60
 SOAK_MINUTES ?= 15
 ATTACK_MINUTES ?= 10
+IMAGES ?=
 
 # Compiled modules are kept, whatever the environment says: the tests start hundreds of programs.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-compose clean
+.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-page test-axe test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -42,11 +43,11 @@ broker: ## Install Mosquitto where this user may, or say how
 
 demo: setup ## The whole system on real parts, with a verification query at the end
 	@sh scripts/ensure-mosquitto.sh --optional
-	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS)
+	@$(BIN)/sparkplug-zerobus demo --seconds $(SECONDS) --gateways $(GATEWAYS) $(ARGS)
 
 test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long and not page" $(ARGS)
 
 test-long: setup broker ## Tests that take long: every attack by itself, demos that go wrong, the search for new cases
 	@sh scripts/ensure-openssl.sh
@@ -61,6 +62,14 @@ attack: setup broker ## Hostile traffic, shape by shape, then all of it beside a
 
 conformance: setup broker ## The specification's assertions, one by one; writes docs/conformance.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance.report -q -n $(PYTEST_WORKERS) $(ARGS)
+
+test-page: setup broker ## The live page in a browser, over a running system; IMAGES=1 makes those of docs/images
+	@sh scripts/ensure-chromium.sh
+	@PAGE_IMAGES=$(IMAGES) $(BIN)/python -m pytest -m page --ignore=tests/page/test_axe.py tests/page $(ARGS)
+
+test-axe: setup ## The live page by the rules of axe-core, and the contrast of its charts
+	@sh scripts/ensure-chromium.sh
+	@$(BIN)/python -m pytest -m page tests/page/test_axe.py $(ARGS)
 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)

@@ -20,6 +20,7 @@ EPILOG: Final = """\b
 Examples:
   sparkplug-zerobus demo
   sparkplug-zerobus demo --seconds 60 --gateways 10 --data-dir ./demo-data
+  sparkplug-zerobus demo --stay
   sparkplug-zerobus demo --json | tail -1 | jq .rows_landed
 """
 
@@ -61,6 +62,11 @@ _PIPE_WIDTH: Final = 150
     show_default=True,
     help="MQTT server. auto: mosquitto, or amqtt where there is none.",
 )
+@click.option(
+    "--stay",
+    is_flag=True,
+    help="Publish until Ctrl-C, not for --seconds; then verify. A second Ctrl-C ends at once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(
     *,
@@ -69,13 +75,15 @@ def command(
     rate: float,
     data_dir: Path | None,
     broker: Choice,
+    stay: bool,
     as_json: bool,
 ) -> int:
     """Run the whole system on this machine and verify what landed.
 
     Starts an MQTT server, simulated Ignition gateways, the consumer and the local
     Zerobus server, lets data flow, stops everything, and asks the Delta table with
-    DuckDB for what arrived. Every event that the gateways published is looked up in
+    DuckDB for what arrived. The consumer's page can be looked at meanwhile: its address is
+    printed. Every event that the gateways published is looked up in
     the table by its event_id.
 
     Exit code 0 when everything published has landed, 1 when not or when a process
@@ -85,7 +93,7 @@ def command(
     from consumer.demo import DemoOptions, Interrupted, run_demo, show  # noqa: PLC0415
 
     human, data = console(stderr=True, width=_PIPE_WIDTH), console(width=_PIPE_WIDTH)
-    options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker)
+    options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker, stay)
     human.print(
         "Real Sparkplug B from simulated gateways into a Delta table on this machine.\n"
         f"Data, logs and configuration: {options.data_dir}",

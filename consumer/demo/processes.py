@@ -83,6 +83,19 @@ class Interrupt:
         if self._event.wait(max(0.0, seconds)):
             raise Interrupted
 
+    def wait_for_it(self, seconds: float) -> bool:
+        """Wait so long for the first signal to stop, and take it: the next one counts as the first.
+
+        Returns:
+            Whether it came.
+        """
+        if not self._event.wait(seconds):
+            return False
+        self._received -= 1
+        if not self._received:
+            self._event.clear()
+        return True
+
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._received += 1
         self._event.set()

@@ -83,17 +83,32 @@ def _run(options: DemoOptions, human: Console, interrupt: Interrupt) -> Result:
 
 
 def _flow(system: System, human: Console, interrupt: Interrupt) -> None:
-    """Let the gateways publish for the given time, then wait until all of it is landed."""
-    seconds = system.options.seconds
-    begin = time.monotonic()
+    """Let the gateways publish as long as they should, then wait until all of it is landed."""
     with Progress(human) as progress:
-        while (elapsed := time.monotonic() - begin) < seconds:
-            system.check()
-            progress.show(system.read(), f"{elapsed:.0f} of {seconds:g} s")
-            interrupt.wait(min(_TICK, seconds - elapsed))
+        if system.options.stay:
+            _publish_until_interrupted(system, progress, interrupt)
+        else:
+            _publish_for_some_time(system, progress, interrupt)
         assert system.fleet is not None
         system.fleet.pause()
         _drain(system, progress, interrupt)
+
+
+def _publish_for_some_time(system: System, progress: Progress, interrupt: Interrupt) -> None:
+    seconds = system.options.seconds
+    begin = time.monotonic()
+    while (elapsed := time.monotonic() - begin) < seconds:
+        system.check()
+        progress.show(system.read(), f"{elapsed:.0f} of {seconds:g} s")
+        interrupt.wait(min(_TICK, seconds - elapsed))
+
+
+def _publish_until_interrupted(system: System, progress: Progress, interrupt: Interrupt) -> None:
+    """Take the first Ctrl-C for the end of publishing. A further one interrupts the demo."""
+    begin = time.monotonic()
+    while not interrupt.wait_for_it(_TICK):
+        system.check()
+        progress.show(system.read(), f"{time.monotonic() - begin:.0f} s, until Ctrl-C")
 
 
 def _drain(system: System, progress: Progress, interrupt: Interrupt) -> None:

@@ -51,6 +51,7 @@ class DemoOptions:
         rate: changes per second and gateway.
         data_dir: directory for everything; the Delta tables are below it.
         broker: which MQTT server to use.
+        stay: whether they publish until the first Ctrl-C, however long `seconds` are.
     """
 
     seconds: float
@@ -58,6 +59,7 @@ class DemoOptions:
     rate: float
     data_dir: Path
     broker: mqtt_server.Choice = "auto"
+    stay: bool = False
 
     @property
     def table_dir(self) -> Path:
@@ -146,7 +148,7 @@ class System:
         self._zerobus = self._start_zerobus()
         say(f"  zerobus   127.0.0.1:{self._ports[0]}, table {TABLE} and two beside it")
         self._consumer = self._start_consumer()
-        say(f"  consumer  http://127.0.0.1:{self._ports[2]}/status")
+        say(f"  consumer  http://127.0.0.1:{self._ports[2]}/ is its page: look at it while it runs")
         first = self.read()
         if first.number("spooled_rows") or first.number("rows_sent"):
             say("            rows of an earlier run are in its spool and go first")

@@ -16,6 +16,7 @@ from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
 from consumer.http.ingest import INGEST_PATHS, ingest_routes, ingest_schema
 from consumer.http.keys import Role
+from consumer.http.page import page_router
 from consumer.http.together import Together
 from consumer.http.version import PRODUCT, VERSION
 from consumer.monitor import add_metrics, status_of
@@ -57,6 +58,7 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
             consumer, lambda asked: access.allow(asked, Role.INGEST).source_system_id or source
         )
     )
+    app.include_router(page_router())
     return Guard(app, access, INGEST_PATHS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -360,6 +361,17 @@ def test_on_a_terminal_it_shows_a_live_table_until_ctrl_c_is_typed(tmp_path):
     assert "\x1b[" in text  # it is redrawn in place
     assert "Traceback" not in text
     assert mentioning(tmp_path) == []
+
+
+def test_with_stay_the_first_ctrl_c_ends_publishing_and_everything_is_verified(tmp_path):
+    with demo(tmp_path, "--stay", "--seconds", 0.5, "--rate", 20, "--json") as running:
+        running.wait_for("until Ctrl-C")
+        said = running.stderr.read_text("utf-8")
+        address = re.search(r"consumer +(http://\S+/) ", said).group(1)
+        assert "<title>sparkplug-zerobus</title>" in httpx.get(address).text
+        running.process.send_signal(signal.SIGINT)
+        assert running.end(PATIENCE) == 0
+        assert json.loads(running.stdout.read_text("utf-8"))["verified"]
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path):
