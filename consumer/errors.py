@@ -30,7 +30,7 @@ class LetterError(SpoolError):
 
 
 class SinkError(SparkplugZerobusError):
-    """Zerobus refused something; subclasses say whether trying again can help."""
+    """Zerobus refused something. `SinkFailure.kind` says whether trying again can help."""
 
 
 class BrokerError(SparkplugZerobusError):
@@ -102,7 +102,10 @@ class FailureKind(enum.StrEnum):
     RETRIABLE = "retriable"
     """Passes by itself: the network, the service, a rate limit."""
     ENDED = "ended"
-    """The service ended a stream in order, as it does from time to time. No failure."""
+    """The service ended a stream in order, as it does from time to time.
+
+    No failure, unless it gave no acknowledgement and ended within seconds.
+    """
     AUTHENTICATION = "authentication"
     """Token, credentials or grants are refused. A new token may cure it."""
     CONTRACT = "contract"

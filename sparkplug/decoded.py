@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Observations:
-    """Rows of a batch as columns, in order of arrival: one row per metric with a value.
+    """Rows of a batch as columns, in the order of reading: one row per metric with a value.
 
     `tag` indexes the catalogue; times are microseconds since 1970 UTC; `seq` and
     `payload_time_us` are -1 where the payload has none; `message_type` indexes
@@ -62,7 +62,7 @@ class Observations:
 
 @dataclass(slots=True)
 class Decoded:
-    """What the decoder makes of a batch: rows in order of arrival, counts, wishes, bad messages.
+    """What the decoder makes of a batch: rows as they were read, counts, wishes, bad messages.
 
     `memories` are to be kept on disk, in order, together with the rows. `readers` has the
     index of its node for each message whose metrics were read, deaths not included;

@@ -54,7 +54,8 @@ class Gap:
         from_us, to_us: times between which they were sent, by the clock of the node
             (payload timestamps, times of arrival where there are none); None: not known (yet).
         sessions: whole sessions that were missed, as far as bdSeq tells.
-        closed: what ended it, apart from history.
+        ended_by: what ended it, apart from history; OPEN while nothing did. History may have come
+            for such a one as well, and `healing` says so then.
         healed_us: when it was healed first, by the host's clock.
         late: how many of `count` came late.
         history_rows: rows of history that came after it, of times within it.
@@ -73,7 +74,7 @@ class Gap:
     from_us: int | None = None
     to_us: int | None = None
     sessions: int = 0
-    closed: Healing = Healing.OPEN
+    ended_by: Healing = Healing.OPEN
     healed_us: int | None = None
     late: int = 0
     history_rows: int = 0
@@ -89,9 +90,9 @@ class Gap:
     @property
     def healing(self) -> Healing:
         """The best that was done for it: a late message is all there was, history its values."""
-        if self.history_rows and self.closed is not Healing.LATE_ARRIVAL:
+        if self.history_rows and self.ended_by is not Healing.LATE_ARRIVAL:
             return Healing.HISTORY_FLUSH
-        return self.closed
+        return self.ended_by
 
     @property
     def span_us(self) -> Span | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class BirthMemory(NamedTuple):
     """A birth that was read. An NBIRTH ends the sessions of the node's devices.
 
-    `slot` is the place of the node in `Fleet.sequence_state`.
+    `slot` is the place of the node in `FleetMemory.sequence_state`.
     """
 
     slot: int

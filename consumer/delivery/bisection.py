@@ -3,21 +3,23 @@
 When the service refuses a record, it ends the stream, and all calls behind it are lost. These go
 over a stream that is opened for nothing else, one call at a time, until it is known what became of
 each record; the window of the stream goes on behind them. A refused record is kept as a dead letter
-when one behind it got through: as long as none does, it may be the table.
+when one behind it got through: as long as none does, it may be the table. If nothing follows for
+`lone_refusal` seconds, they are kept as well when they are fewer than `ENOUGH_WHEN_ALONE`; more of
+them blame the table.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from consumer.delivery.blame import FEW_REFUSED
+from consumer.delivery.blame import ENOUGH_WHEN_ALONE
 from consumer.delivery.in_flight import Settled
 from consumer.errors import FailureKind, SinkFailure
 
 if TYPE_CHECKING:
     from consumer.delivery.calls import Call, Piece
     from consumer.delivery.open_stream import OpenStream
-    from consumer.delivery.parts import PartsOfStream
+    from consumer.delivery.parts import BisectionParts
     from consumer.delivery.suspects import Suspects
     from consumer.spool import SpooledBatch
 
@@ -29,9 +31,11 @@ class InterruptedStream(Protocol):
     def is_stopping(self) -> bool:
         """Whether to end as soon as possible; what is not settled stays spooled."""
 
-    @property
-    def more_at(self) -> float | None:
+    def look_again_at(self) -> float | None:
         """When `one_more` may find one even if nobody says so, monotonic seconds; None: never."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long at most, until something happens; for when no stream is open."""
 
     def open_stream(self, schema_id: str) -> OpenStream:
         """Open a stream for records of this schema.
@@ -57,7 +61,9 @@ class Bisection:
         suspects: its calls.
     """
 
-    def __init__(self, sender: InterruptedStream, parts: PartsOfStream, suspects: Suspects) -> None:
+    def __init__(
+        self, sender: InterruptedStream, parts: BisectionParts, suspects: Suspects
+    ) -> None:
         self._sender = sender
         self._parts = parts
         self._suspects = suspects
@@ -72,6 +78,9 @@ class Bisection:
             SpoolError: the spool cannot be read or written.
         """
         while not (self._suspects.is_settled or self._sender.is_stopping):
+            if self._shared.pause.left:
+                self._wait_out_pause(None)
+                continue
             failure = self._use(self._sender.open_stream(self._suspects.schema_id))
             if failure is not None:
                 self._take_in(failure)
@@ -103,10 +112,14 @@ class Bisection:
     def _next(self, stream: OpenStream) -> Call | None:
         """The next call to be sent; None when all is settled, or the sender is to stop.
 
-        When only refused records are left, one behind them is waited for.
+        During a pause of the delivery none is. When only refused records are left, one behind
+        them is waited for.
         """
         due: float | None = None
         while not self._sender.is_stopping:
+            if self._shared.pause.left:
+                self._wait_out_pause(stream)
+                continue
             call = self._suspects.try_next()
             if call is None and self._suspects.refused:
                 self._suspects.append(self._sender.one_more(self._suspects.schema_id))
@@ -119,7 +132,7 @@ class Bisection:
                 if now >= due:
                     self._decide_without_another()
                 else:
-                    self._receive(stream, due, self._sender.more_at)
+                    self._receive(stream, due, self._sender.look_again_at())
             elif call.too_large:
                 self._parts.letters.keep_too_large(call.pieces[0])
                 self._note_settled(self._suspects.set_aside())
@@ -127,13 +140,22 @@ class Bisection:
                 return call
         return None
 
-    def _receive(self, stream: OpenStream, *until: float | None) -> None:
-        """Wait for something to happen, or for the first of these times."""
-        idle = not stream.is_awaited
+    def _wait_out_pause(self, stream: OpenStream | None) -> None:
+        """Wait for something to happen, or for the end of the pause: nothing is on its way."""
+        self._parts.progress.tell_in_flight(0, 0)
+        self._receive(stream, self._shared.clock() + self._shared.pause.left)
+
+    def _receive(self, stream: OpenStream | None, *until: float | None) -> None:
+        """Wait for something to happen, on a stream if one is open, or for one of these times."""
+        idle = stream is None or not stream.is_awaited
         self._parts.progress.trim_if_due(idle=idle)
         times = [*until, self._parts.progress.settled.trim_at(idle=idle)]
         first = min(time for time in times if time is not None)
-        stream.receive(max(0.0, first - self._shared.clock()))
+        patience = max(0.0, first - self._shared.clock())
+        if stream is None:
+            self._sender.wait(patience)
+        else:
+            stream.receive(patience)
 
     def _settle_passed(self, stream: OpenStream) -> None:
         """Settle the call that is being tried if it is acknowledged, and all before it."""
@@ -151,7 +173,7 @@ class Bisection:
 
     def _decide_without_another(self) -> None:
         """Nothing follows the refused records: are there too many of them to be bad themselves?"""
-        if len(self._suspects.refused) >= FEW_REFUSED:
+        if len(self._suspects.refused) >= ENOUGH_WHEN_ALONE:
             raise self._blame_the_table()
         self._keep_refused()
         self._note_settled(self._suspects.give_up())
@@ -169,7 +191,7 @@ class Bisection:
             self._suspects.retry()
             raise failure
         self._suspects.refuse(str(failure))
-        if len(self._suspects.refused) >= self._parts.blame.most_refused:
+        if len(self._suspects.refused) >= self._parts.blame.blames_from:
             raise self._blame_the_table()
         self._parts.health.refused()
 

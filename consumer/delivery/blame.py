@@ -12,10 +12,10 @@ from consumer.sinks import difference
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FEW_REFUSED: Final = 10
+ENOUGH_WHEN_ALONE: Final = 10
 """Refused records that suffice to blame the table, when no other could get through."""
 
-_MOST_REFUSED: Final = 100
+_ENOUGH_IN_A_ROW: Final = 100
 """Records refused one after the other from which on the table is to blame, and not they."""
 
 _THOROUGH_EVERY: Final = 3
@@ -40,12 +40,15 @@ class TableBlame:
     probes: int = 0
 
     @property
-    def most_refused(self) -> int:
+    def blames_from(self) -> int:
         """So many records refused one after the other are the table's fault, and not theirs."""
-        return FEW_REFUSED if self.words else _MOST_REFUSED
+        return ENOUGH_WHEN_ALONE if self.words else _ENOUGH_IN_A_ROW
 
     def persists(self, words: str) -> bool:
-        """Whether a refused probe says nothing new, and is none of those to be looked into."""
+        """Whether the table stays to blame without a search after this refused probe.
+
+        So it does when the probe says nothing new, and is none of those to be looked into.
+        """
         same = _NUMBERS.sub("#", words) == _NUMBERS.sub("#", self.words)
         return bool(self.words) and same and (self.probes + 1) % _THOROUGH_EVERY != 0
 

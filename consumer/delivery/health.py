@@ -51,6 +51,10 @@ class StreamHealth:
         clock: monotonic seconds.
         chance: random numbers from 0 to 1, for the pauses.
         stats: of the stream; state, generation, failures and their cause are written here.
+
+    Attributes:
+        name: as given.
+        probing: whether something had to be mended, and no row got through since.
     """
 
     def __init__(
@@ -138,12 +142,15 @@ class StreamHealth:
         )
 
     def refused(self) -> None:
-        """A stream ended because of a bad record, which is searched: no failure, and no churn."""
+        """Count a stream that ended because of a bad record, which is searched.
+
+        It is no failure, and no churn: that it was opened is forgotten.
+        """
         self._stats.poison_probes += 1
         self.searched()
 
     def searched(self) -> None:
-        """A stream was spent on the search for a bad record, which is no churn."""
+        """Forget that the last stream was opened: spent on a search, it is no churn."""
         if self._opened:
             self._opened.pop()
 

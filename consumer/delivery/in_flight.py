@@ -27,17 +27,24 @@ class Settled(NamedTuple):
 
 
 class InFlight:
-    """Batches that wait to be sent, or for their acknowledgement. Not thread-safe.
+    """The window of a stream. Not thread-safe.
+
+    It has the batches whose rows wait to be sent, most of them as a rule, and those in flight: cut
+    into calls that wait for their acknowledgement.
 
     Args:
         limits: of the calls that rows are cut into.
+
+    Attributes:
+        batches: how many are in here.
+        inflight_rows: rows that were cut and are not settled.
+        inflight_bytes: their bytes.
     """
 
     def __init__(self, limits: CallLimits) -> None:
         self._queue = RowQueue(limits)
         self._calls: deque[Call] = deque()
         self.batches = 0
-        """Batches in here."""
         self.inflight_rows = 0
         self.inflight_bytes = 0
 

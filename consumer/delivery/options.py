@@ -50,7 +50,7 @@ class DeliveryOptions:
         log_interval: the same trouble is logged at most this often, until rows flow again.
         log_budget: says how many lines there are of each kind in any case.
         lone_refusal: so long refused records wait for one behind them that gets through,
-            before they are taken for bad by themselves.
+            before they are taken for bad by themselves if they are few.
     """
 
     limits: CallLimits = field(default_factory=CallLimits)

@@ -1,4 +1,4 @@
-"""What all parts of one stream are given."""
+"""What the search for refused records is given of its stream."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PartsOfStream:
-    """What a stream's window and its search for refused records have in common.
+class BisectionParts:
+    """What a stream and its search for refused records have in common.
 
     Owned by the thread of the stream.
 

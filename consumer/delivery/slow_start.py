@@ -26,9 +26,10 @@ class SlowStart:
         return self.rows > 0
 
     def begin(self, rows: int) -> None:
-        """A stream ended, and may not have told its true reason: send its rows one by one call.
+        """A stream ended, and may not have told its true reason.
 
-        The half of the SDK that noticed may not know what the other was told.
+        Its rows are sent again in calls of the usual size, of which each waits for the one
+        before. The half of the SDK that noticed may not know what the other was told.
         """
         if not self.is_active:
             self.rows = self.step = rows
@@ -40,5 +41,6 @@ class SlowStart:
 
     def passed(self, rows: int) -> None:
         """Rows were acknowledged."""
-        self.rows = max(0, self.rows - rows)
-        self.step *= 2
+        if self.is_active:
+            self.rows = max(0, self.rows - rows)
+            self.step *= 2

@@ -18,7 +18,7 @@ from consumer.delivery.dead_letters import LettersOfStream
 from consumer.delivery.health import StreamHealth
 from consumer.delivery.in_flight import InFlight
 from consumer.delivery.open_stream import Mailbox, OpenStream
-from consumer.delivery.parts import PartsOfStream
+from consumer.delivery.parts import BisectionParts
 from consumer.delivery.progress import StreamProgress
 from consumer.delivery.slow_start import SlowStart
 from consumer.delivery.stats import DeliveryStats, StreamState
@@ -38,7 +38,9 @@ _LIVED_SECONDS: Final = 10.0
 
 
 class StreamSender:
-    """Sends the rows of one stream, in order, from a thread of its own.
+    """Sends the rows of one stream of a table, in order, from a thread of its own.
+
+    It opens one stream of the service after the other for that, each an `OpenStream`.
 
     Calls that are lost because the service refuses a record go through a `Bisection`, whatever
     else waits. All others go through the window, `InFlight`.
@@ -145,7 +147,7 @@ class StreamSender:
         self._tell()
 
     def _deliver(self) -> None:
-        """Finish the search for a refused record, then send over one stream until it ends."""
+        """Finish the search for a refused record, then send over one `OpenStream` until it ends."""
         if self._bisection is not None:
             self._bisection.run()
             self._bisection = None
@@ -227,7 +229,7 @@ class StreamSender:
             stream.gives_up_at,
             filled_at,
             self._progress.settled.trim_at(idle=not calls),
-            self.more_at,
+            self.look_again_at(),
         )
         return max(0.0, min(time for time in times if time is not None) - now)
 
@@ -240,16 +242,18 @@ class StreamSender:
             self._progress.acknowledged(settled, stream.acked)
             self._tell()
 
-    # -- for the search of a refused record -------------------------------------------
+    # -- also for the search of a refused record --------------------------------------
 
     @property
     def is_stopping(self) -> bool:
         """Whether to end as soon as possible; what is not settled stays spooled."""
         return self._stopping.is_set()
 
-    @property
-    def more_at(self) -> float | None:
-        """When there may be more rows even if nobody says so, monotonic seconds; None: never."""
+    def look_again_at(self) -> float | None:
+        """When there may be more rows even if nobody says so, monotonic seconds; None: never.
+
+        Counted from now on, so it is to be asked right behind a `load`.
+        """
         wait = self._supply.look_again_in
         return None if wait is None else self._clock() + wait
 
@@ -278,6 +282,10 @@ class StreamSender:
         return OpenStream(
             stream, self._mailbox, ack_timeout=self._options.ack_timeout, clock=self._clock
         )
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long at most, until something happens; for when no stream is open."""
+        self._mailbox.collect(seconds)
 
     def one_more(self, schema_id: str) -> list[Piece]:
         """Take the next row out of the window, if there is one and it has this schema.
@@ -323,7 +331,7 @@ class StreamSender:
 
     def _search(self, calls: list[Call], words: str) -> None:
         """Let the search begin for the record, of these calls, that the service refuses."""
-        parts = PartsOfStream(
+        parts = BisectionParts(
             self._shared, self._health, self._progress, self._letters, self._blame
         )
         self._bisection = Bisection(self, parts, Suspects(calls, words, self._options.limits))

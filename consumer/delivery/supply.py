@@ -27,13 +27,15 @@ class Supply:
         index: which of them it is, from 0.
         in_flight: where the rows go.
         progress: is told of batches that have no row for this stream.
+
+    Attributes:
+        look_again_in: seconds after `load` when there may be more, even if nobody says so.
     """
 
     def __init__(
         self, shared: SharedOfTable, index: int, in_flight: InFlight, progress: StreamProgress
     ) -> None:
         self.look_again_in: float | None = None
-        """Seconds after `load` when there may be more, even if nobody says so."""
         self._batches = shared.batches
         self._index = index
         self._read_bytes = shared.options.read_bytes

@@ -81,7 +81,7 @@ def _add_open_routes(app: FastAPI, consumer: Consumer) -> None:
             "failure": _text(consumer.failure),
             "gate": gate,
             "not_connected": waiting,
-            "stream_state": str(consumer.delivery.stats().state),
+            "stream_state": str(consumer.main_delivery.stats().state),
             "not_open": closed,
         }
         return _verdict(consumer.ready, details)

@@ -35,7 +35,7 @@ def config(consumer: TheConsumer) -> Any:
 
 
 def _lines(consumer: Consumer) -> list[str]:
-    stats, spool = consumer.delivery.stats(), consumer.watch.stats
+    stats, spool = consumer.main_delivery.stats(), consumer.watch.stats
     totals = consumer.telemetry.totals
     last = _ago(stats.last_ack_time)
     return [
@@ -44,8 +44,8 @@ def _lines(consumer: Consumer) -> list[str]:
         "",
         "=== Zerobus Client Diagnostics ===",
         f"Initialized: {_flag(consumer.alive)}",
-        f"Connected: {_flag(consumer.delivery.is_open)}",
-        f"Stream ID: {consumer.delivery.table}#{stats.generation}",
+        f"Connected: {_flag(consumer.main_delivery.is_open)}",
+        f"Stream ID: {consumer.main_delivery.table}#{stats.generation}",
         f"Stream State: {stats.state}",
         f"Total Events Sent: {stats.rows_sent}",
         f"Total Batches Sent: {stats.calls_sent}",

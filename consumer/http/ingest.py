@@ -60,7 +60,11 @@ _WHY_BUSY: Final = {
     "the events may be committed later: post them again, their ids stay the same",
 }
 _TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POSTS})
-_OF_OUTCOME: Final = {Outcome.NO_ROOM: Busy.SPOOL_FULL, Outcome.STOPPED: Busy.STOPPING}
+_OF_OUTCOME: Final = {
+    Outcome.NO_ROOM: Busy.SPOOL_FULL,
+    Outcome.GATE_CLOSED: Busy.GATE_CLOSED,
+    Outcome.STOPPED: Busy.STOPPING,
+}
 
 
 _EVENT: Final = {

@@ -134,7 +134,7 @@ class Attention:
                 )
 
     def _delivery(self, delivery: TableDelivery) -> Iterator[Item]:
-        is_main = delivery is self._consumer.delivery
+        is_main = delivery is self._consumer.main_delivery
         stats, paused = delivery.stats(), delivery.paused
         if paused is not None:
             why = f": {paused.why}" if paused.why else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-Source = TypeVar("Source")
+Seen = TypeVar("Seen")
 Part = TypeVar("Part")
 Key: TypeAlias = tuple[str, ...]
 """The values of the labels of a part; empty where it has no labels."""
@@ -67,7 +67,7 @@ Rows: TypeAlias = Mapping[str, Number[Part]]
 """Numbers by their names, without the prefix of all metrics and the `_total` of a counter."""
 
 
-class Numbers(NamedTuple, Generic[Source, Part]):
+class Numbers(NamedTuple, Generic[Seen, Part]):
     """Numbers that are read from the same part of the program, or from each of several.
 
     Args:
@@ -77,12 +77,12 @@ class Numbers(NamedTuple, Generic[Source, Part]):
         status: where they are in /status, `name[]` for a list with an item for each part.
     """
 
-    parts: Callable[[Source], Mapping[Key, Part] | None]
+    parts: Callable[[Seen], Mapping[Key, Part] | None]
     rows: Rows[Part]
     labels: tuple[str, ...] = ()
     status: str = ""
 
-    def metrics(self, source: Source) -> Iterator[Metric]:
+    def metrics(self, source: Seen) -> Iterator[Metric]:
         """Read all of them, for Prometheus."""
         parts = self.parts(source)
         if parts is None:
@@ -110,14 +110,14 @@ class Numbers(NamedTuple, Generic[Source, Part]):
 
 
 def expose(
-    registry: CollectorRegistry, table: Sequence[Numbers[Source, Any]], look: Callable[[], Source]
+    registry: CollectorRegistry, table: Sequence[Numbers[Seen, Any]], look: Callable[[], Seen]
 ) -> None:
     """Add numbers to what Prometheus is told; `look` gives their source, once for each scrape."""
     registry.register(_Exposed(table, look))
 
 
-class _Exposed(Collector, Generic[Source]):
-    def __init__(self, table: Sequence[Numbers[Source, Any]], look: Callable[[], Source]) -> None:
+class _Exposed(Collector, Generic[Seen]):
+    def __init__(self, table: Sequence[Numbers[Seen, Any]], look: Callable[[], Seen]) -> None:
         self._table = table
         self._look = look
 

@@ -162,12 +162,12 @@ class Looking:
         consumer = self._consumer
         if consumer.failure is not None:
             return {"level": Level.WRONG, "text": items[0].text[:1].upper() + items[0].text[1:]}
-        paused = consumer.delivery.paused
+        paused = consumer.main_delivery.paused
         if paused is not None:
             until = time.strftime("%H:%M", time.gmtime(paused.until))
             text = f"Delivery is paused until {until} UTC by {paused.by}"
             return {"level": Level.WARNING, "text": text}
-        stats = consumer.delivery.stats()
+        stats = consumer.main_delivery.stats()
         if stats.state in (StreamState.BLOCKED, StreamState.BACKING_OFF) and stats.cause:
             return {"level": Level.WRONG, "text": f"Rows wait: {stats.cause}"}
         if items:
@@ -186,7 +186,7 @@ class Looking:
             sum(each.gauges.node_count for each in fleets),
             sum(each.gauges.live_tags for each in fleets),
         )
-        spool, stats = consumer.watch.stats, consumer.delivery.stats()
+        spool, stats = consumer.watch.stats, consumer.main_delivery.stats()
         all_connected = connected == len(consumer.connections)
         return [
             _card(

@@ -57,7 +57,7 @@ class Samples:
         telemetry = consumer.telemetry
         messages = telemetry.by_label("messages_received")
         rows = telemetry.by_label("rows_produced")
-        acknowledged = consumer.delivery.stats().rows_acked
+        acknowledged = consumer.main_delivery.stats().rows_acked
         ages = telemetry.acknowledgement_ages
         before, self._before = self._before, (now, messages, rows, acknowledged, ages)
         if before is None or now <= before[0]:

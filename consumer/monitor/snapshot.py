@@ -1,4 +1,7 @@
-"""One look at a consumer: each part that numbers are taken from is read once, when it is needed.
+"""One look at a consumer: what costs a lock or a copy is read once, when it is needed.
+
+Spool, dead letters, streams, side tables and ledger are such; all others are the living parts,
+which are read number by number, so that two numbers may be of two moments.
 
 Parts of which there are several are given by the values of the labels that tell them apart. None
 says that there is no such thing, or that it cannot be read.
@@ -29,7 +32,7 @@ class SideTable(NamedTuple):
 
 
 class Snapshot:
-    """A consumer as it was when the first number that needs a part asked for it.
+    """The parts of a consumer; those that cost a lock or a copy as they were when first asked for.
 
     Args:
         consumer: running, or stopped.
@@ -94,7 +97,7 @@ class Snapshot:
     @cached_property
     def main(self) -> DeliveryStats:
         """The streams of the main table together."""
-        return self._table(self.consumer.delivery.table)
+        return self._table(self.consumer.main_delivery.table)
 
     @cached_property
     def side(self) -> dict[Key, SideTable] | None:
@@ -104,7 +107,7 @@ class Snapshot:
                 self._table(each.table), self.consumer.spool.pending_rows(each.table)
             )
             for each in self.consumer.deliveries
-            if each is not self.consumer.delivery
+            if each is not self.consumer.main_delivery
         }
         return found or None
 

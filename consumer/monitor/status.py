@@ -12,8 +12,6 @@ from consumer.monitor.numbers import NUMBERS
 from consumer.monitor.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from consumer.delivery import DeliveryStats
     from consumer.monitor.number import Key
     from consumer.pipeline import Consumer
@@ -76,8 +74,11 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
     }
 
 
-def _numbers(now: Snapshot) -> Mapping[tuple[str, Key], dict[str, Any]]:
-    """The numbers of /status, by their place there and, in a list, the labels of the item."""
+def _numbers(now: Snapshot) -> defaultdict[tuple[str, Key], dict[str, Any]]:
+    """The numbers of /status, by their place there and, in a list, the labels of the item.
+
+    A place of which there is no part, such as a gate, has none.
+    """
     found: defaultdict[tuple[str, Key], dict[str, Any]] = defaultdict(dict)
     for numbers in NUMBERS:
         for labels, part in (numbers.parts(now) or {}).items():

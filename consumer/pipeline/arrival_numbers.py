@@ -35,7 +35,7 @@ def next_arrival(spool: Spool, now_us: int) -> int:
     if isinstance(known, int) and known >= _COUNTED_FROM_ONE:
         return known
     before = known if isinstance(known, int) else 0
-    with spool.reading() as db:
+    with spool.snapshot() as db:
         first = max(before, now_us, latest_us(db) + 1)
     spool.write_soon(lambda _: None, {ARRIVAL_KEY: first, FIRST_KEY: first})
     return first

@@ -113,8 +113,8 @@ class BackPressure:
         untold, self._untold = self._untold, []
         return untold
 
-    def make_room(self, error: SpoolFull) -> bool:
-        """An append did not fit: close the gate, and let the append use the reserve.
+    def close_for(self, error: SpoolFull) -> bool:
+        """A commit did not fit: close the gate, and let it use what was held back for that.
 
         Returns:
             Whether it is worth another attempt.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolError, SpoolFull
 from consumer.pipeline.arrival_numbers import ARRIVAL_KEY
-from consumer.pipeline.taken import committed, in_pieces, rows_in
+from consumer.pipeline.taken import in_pieces, note_committed, rows_in
 from consumer.rows import EncodedRows
 from consumer.spool import NewBatch
 from sparkplug import Reason
@@ -129,24 +129,26 @@ class Commits:
         """Count births, dead and held messages of a batch that found no room beside its rows."""
         if taken.dead_lost:
             self._telemetry.add_dead_messages_lost(taken.dead_lost)
-        if taken.births_left:
-            counts = Counter(server for server, *_ in taken.births_left)
+        if taken.births_dropped:
+            counts = Counter(server for server, *_ in taken.births_dropped)
             for server, count in counts.items():
-                example = next("/".join(n) for name, *n in taken.births_left if name == server)
+                example = next("/".join(n) for name, *n in taken.births_dropped if name == server)
                 self._telemetry.remarks.note(_BIRTH_LEFT, count, server, example)
         if taken.held_lost:
             reason, server = str(Reason.SPOOL_FULL), taken.source.name
             self._telemetry.add_discarded(taken.held_lost, reason, server)
 
-    def in_pieces(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
-        """Commit the rows of a giant but for the last piece, which is given at the end.
+    def commit_but_last_piece(self, taken: Sequence[Taken]) -> Iterator[Piece | None]:
+        """Commit the rows of a giant, piece by piece as it is iterated over, but for the last one.
 
-        Others may be committed whenever None is given. When there is no room it ends early.
+        That is given at the end, and is the caller's to commit. Others may be committed whenever
+        None is given. When there is no room it ends early.
         """
         # Rows are numbered when they are committed: others come in between.
         self.next_arrival -= sum(each.rows_left for each in taken)
         while not self._overflow.active:
             self._number(taken)
+            started = time.perf_counter()
             piece, is_last = next(in_pieces(taken, _PIECE_BYTES))
             if is_last:
                 yield piece
@@ -158,6 +160,7 @@ class Commits:
                 self.next_arrival = first
                 self._overflow.begin(error)
                 break
+            self._telemetry.add_spooled(time.perf_counter() - started)
             del piece  # it may take as much memory as the next one
             yield None
         self.next_arrival = self._number(taken)
@@ -207,11 +210,11 @@ class Commits:
                 spare=dropping,
             )
         )
-        committed(piece)
+        note_committed(piece)
         self._deliveries.submit(spooled)
 
-    def commit_rows(self, events: TagEvents, participant: Participant) -> None:
-        """One transaction for rows that no MQTT server is the source of.
+    def commit_posts(self, events: TagEvents, participant: Participant) -> None:
+        """One transaction for rows of events that were posted over HTTP.
 
         They have arrival numbers from `next_arrival` on. No room is made for them, and none is
         used that is kept for others: whoever sent them can send them again.
@@ -219,13 +222,13 @@ class Commits:
         Raises:
             SpoolFull: they do not fit.
         """
+        started = time.perf_counter()
         arrived_us, batches, start = events.observations.received_us, [], 0
         for part in events.encode():
             rows = EncodedRows(part, arrived_us=int(arrived_us[start]))
             batches.append(NewBatch(self._table, self._side.schema_id(self._table), rows))
             start += len(rows)
         following = self.next_arrival + start
-        started = time.perf_counter()
         spooled = self._spool.commit(batches, [participant], state={ARRIVAL_KEY: following})
         self.next_arrival = following
         self._telemetry.add_spooled(time.perf_counter() - started)
@@ -240,7 +243,7 @@ class Commits:
         try:
             return commit()
         except SpoolFull as error:
-            if not self._back_pressure.make_room(error):
+            if not self._back_pressure.close_for(error):
                 raise
             return commit()
 

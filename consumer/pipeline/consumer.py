@@ -1,8 +1,9 @@
 """The consumer: connections -> intake -> decode and normalize -> spool -> delivery.
 
-Three kinds of threads: one per MQTT server, which only reads; one that turns batches of
-messages into spooled batches of rows; one that delivers them. From the spool on nothing
-is lost; what is lost before it is counted by reason.
+Its threads: one per MQTT server, which only reads; one that turns batches of messages into
+spooled batches of rows; one for each stream of a table, which delivers them; one that answers HTTP.
+The SDK has threads of its own. From the spool on nothing is lost; what is lost before it is counted
+by reason.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Consumer:
             {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
             telemetry,
         )
-        self.delivery = self.deliveries.main
+        self.main_delivery = self.deliveries.main
         self.gaps = GapTotals()
         room = TagRoom()
         self.sources = [
@@ -101,7 +102,7 @@ class Consumer:
         self.overflow = Overflow(spool, telemetry, self.sources)
         self.watch = SpoolWatch(spool, configuration.spool, telemetry, time.monotonic)
         self.back_pressure = BackPressure(
-            configuration, spool, wiring.sight_of(spool, self.delivery), connections
+            configuration, spool, wiring.gate_sight(spool, self.main_delivery), connections
         )
         self._last_balance: Balance | None = None
         self._rebirths = Rebirths(
@@ -125,12 +126,9 @@ class Consumer:
         )
         self.commits = Commits(parts, first_arrival)
         self.posts = Posts(self._busy, intake.wake, configuration.limits.memory)
-        ingest = Ingest(
-            zerobus.table, self.posts, self.commits, telemetry, lambda: self._no_room is None
-        )
+        ingest = Ingest(zerobus.table, self.posts, self.commits, telemetry, self._no_room)
         self.decoding = Decoding(parts, self.commits, ingest)
 
-    @property
     def _no_room(self) -> Busy | None:
         """Why posts may not use the spool now; None while they may."""
         if not self.back_pressure.is_open:
@@ -141,7 +139,7 @@ class Consumer:
         """Why no post is let in now: MQTT, which cannot wait, goes first."""
         if 2 * self.intake.queued_bytes > self.configuration.limits.budget.queue_bytes:
             return Busy.QUEUE_HALF_FULL
-        return self._no_room
+        return self._no_room()
 
     @property
     def unmended_nodes(self) -> list[dict[str, Any]]:
@@ -227,7 +225,7 @@ class Consumer:
             SpoolError: the spool cannot be read.
         """
         try:
-            with self.spool.reading() as db:
+            with self.spool.snapshot() as db:
                 return read_balance(db, self.ledger.waiting(), self.spool.pending())
         except SpoolError:
             if self._last_balance is None:

@@ -33,7 +33,8 @@ _RETRY_EVERY: Final = 5.0
 class Decoding:
     """Turns batches into spooled rows, on a thread of its own.
 
-    Everything that changes with a batch is changed here, between two commits.
+    Whatever changes with a batch is changed on this thread: the fleets here, between two commits;
+    arrival numbers, overflow, ledger and gaps by `Commits`.
     """
 
     def __init__(self, parts: Parts, commits: Commits, ingest: Ingest) -> None:
@@ -115,7 +116,7 @@ class Decoding:
             # Time passed for the others, too: births that had waited may have been read.
             touched |= {each.source for each in self._taken if each.decoded.memories}
             for source in touched:
-                source.forgotten = True
+                source.births_are_void = True
                 source.tags.forget_last_rows()
                 source.fleet.catalogue.states.describe_again()
             for index, messages in batch.by_server.items():
@@ -144,9 +145,9 @@ class Decoding:
                 for source in self._sources:
                     unfinished.enter_context(source.fleet.memory.unfinished(*giant.node))
                 taken, last = self._read(giant.batch, now), None
-                for last in self._commits.in_pieces(taken):
+                for last in self._commits.commit_but_last_piece(taken):
                     if last is None:
-                        with self._ledger.aside():
+                        with self._ledger.apart():
                             for others in beside:
                                 self._take_whatever_it_is(others)
                         self._ingest.take_in()

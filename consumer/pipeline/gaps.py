@@ -119,7 +119,7 @@ class GapRecords(Participant):
 
         From now on it is known who is not heard of.
         """
-        with spool.reading() as db:
+        with spool.snapshot() as db:
             gaps = self._store.read_healable(db)
             self._newest = self._store.newest_number(db)
             self._fleet.memory.restore_gaps(gaps, self._store.read_sent(db))
@@ -165,7 +165,7 @@ class GapRecords(Participant):
         now = self._clock()
         if now < self._due and not leaving:
             return
-        received = self._fleet.take_received(unborn=leaving)
+        received = self._fleet.take_received(never_born=leaving)
         self._due = now + max(_EVERY, len(received) / _NODES_PER_SECOND)
         now_us = self._now_us()
         if not received:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolError, SpoolFileGone, SpoolFull
-from consumer.pipeline.posts import Outcome, Posts
+from consumer.pipeline.posts import Busy, Outcome, Posts
 from consumer.rows import StreamTags, normalize
 from consumer.spool import HTTP_SOURCE, entry_of_posts
 
@@ -32,7 +32,7 @@ class Ingest:
         posts: where they wait.
         commits: commits to the spool.
         telemetry: where it is counted.
-        has_room: whether posts may use the spool now.
+        no_room: why posts may not use the spool now; None while they may.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Ingest:
         posts: Posts,
         commits: Commits,
         telemetry: Telemetry,
-        has_room: Callable[[], bool],
+        no_room: Callable[[], Busy | None],
     ) -> None:
         self._table = table
         self._posts = posts
         self._commits = commits
         self._telemetry = telemetry
-        self._has_room = has_room
+        self._no_room = no_room
         self._tags = StreamTags()
 
     def take_in(self) -> bool:
@@ -78,9 +78,12 @@ class Ingest:
         """Commit posts; let one that cannot be committed cost no other."""
         outcome = Outcome.FAILED
         try:
-            if self._has_room():
+            no_room = self._no_room()
+            if no_room is None:
                 self._commit(posts)
                 outcome = Outcome.COMMITTED
+            elif no_room is Busy.GATE_CLOSED:
+                outcome = Outcome.GATE_CLOSED
             else:
                 outcome = Outcome.NO_ROOM
         except SpoolFull:
@@ -107,9 +110,10 @@ class Ingest:
         self._tags.make_room()
         observations = self._tags.observations([(post.source, post.body.events) for post in posts])
         events = normalize(observations, self._tags, self._commits.next_arrival)
+        seconds = time.perf_counter() - started
         dropped = Counter(str(refused.reason) for post in posts for refused in post.body.refused)
-        self._commits.commit_rows(events, entry_of_posts(self._table, len(events), dropped))
-        self._telemetry.add_decoded(HTTP_SOURCE, len(events), time.perf_counter() - started)
+        self._commits.commit_posts(events, entry_of_posts(self._table, len(events), dropped))
+        self._telemetry.add_decoded(HTTP_SOURCE, len(events), seconds)
         remarks = dropped + sum((Counter(post.body.notes) for post in posts), Counter())
         remarks[_DOES_NOT_FIT] += int(observations.values.misfit.sum())
         for reason, count in remarks.items():

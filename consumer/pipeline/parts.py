@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.delivery import Delivery
+    from consumer.delivery import Deliveries
     from consumer.malloc import FreedMemory
     from consumer.pipeline.back_pressure import BackPressure
     from consumer.pipeline.intake import Connection, Intake
@@ -32,9 +32,9 @@ class Parts:
         sources: what is known of each server's fleet.
         spool: open.
         side: makes the rows of the other tables.
-        ledger: what became of every message and row.
+        ledger: takes what became of every message and row, until it is in the spool.
         telemetry: where everything is counted.
-        deliveries: bring rows from the spool to Zerobus.
+        deliveries: of all tables: bring rows from the spool to Zerobus.
         overflow: decides what is dropped when there is no room.
         watch: looks at the spool from time to time.
         back_pressure: the gate to the edge.
@@ -50,7 +50,7 @@ class Parts:
     side: SideTables
     ledger: Ledger
     telemetry: Telemetry
-    deliveries: Delivery
+    deliveries: Deliveries
     overflow: Overflow
     watch: SpoolWatch
     back_pressure: BackPressure

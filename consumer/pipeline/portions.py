@@ -95,8 +95,8 @@ class Portions:
 class Beside:
     """Portions of others than a giant's edge node, from time to time.
 
-    What comes of that node, on whichever server, of a further giant, and of a server whose
-    connection was lost, is put off to the `end`.
+    What comes of that node, on whichever server, of a further giant, and of a server that brought
+    certificates or whose connection was lost, is put off to the `end`.
     """
 
     def __init__(

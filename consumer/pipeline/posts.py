@@ -44,6 +44,7 @@ class Outcome(StrEnum):
 
     COMMITTED = "committed"
     NO_ROOM = "no_room"
+    GATE_CLOSED = "gate_closed"
     STOPPED = "stopped"
     FAILED = "failed"
 

@@ -40,7 +40,24 @@ _MOST_REMEMBERED: Final = 10_000
 
 
 class Source:
-    """Everything that one MQTT server's messages need on the decoding thread."""
+    """What one MQTT server's messages need on the decoding thread, and what the spool has of it.
+
+    Attributes:
+        name: of the server.
+        site: of the server; empty when it shares none.
+        store: writes what is remembered of its nodes to the spool's file, and reads it.
+        fleet: reads its messages.
+        tags: columns that all rows of a tag have in common.
+        last_values: of its tags, for those who look.
+        governor: says which rebirth requests are sent, and when.
+        gaps: what did not come, until it is in the file.
+        births_are_void: whether the births that the file has are to be deleted with the next
+            commit, because it missed some, or because decoding failed: rebirths bring them again.
+        unwritten: memories of batches whose commit failed.
+        written_sequence: the state of seq that the file has.
+        written_conduct: the state of conduct that the file has.
+        no_longer_held: numbers on disk of messages that are held no longer, to be deleted.
+    """
 
     def __init__(
         self, server: Server, configuration: Configuration, totals: GapTotals, room: TagRoom
@@ -104,18 +121,16 @@ class Source:
             lambda: time.time_ns() // 1_000,
             spool_bytes=configuration.spool.max_bytes,
         )
-        # What the spool's file knows of the fleet is not what holds: a commit failed.
-        self.forgotten = False
-        self.unwritten: list[Memory] = []  # of batches whose commit failed
+        self.births_are_void = False
+        self.unwritten: list[Memory] = []
         self.written_sequence = self.written_conduct = b""
-        # Numbers on disk of held messages that are held no longer.
         self.no_longer_held: set[int] = set()
 
     def restore(self, spool: Spool, ledger: Ledger) -> None:
         """Take in what an earlier run remembered of this server's nodes."""
         state = spool.state.get(self.store.sequence_key())
         conduct = spool.state.get(self.store.conduct_key())
-        with spool.reading() as db:
+        with spool.snapshot() as db:
             held = self.store.take_held(db)
             # Births are taken in as they are read: all at once might be more than the memory.
             slots = self.fleet.memory.restore(
@@ -140,7 +155,7 @@ class Source:
         try:
             lost = spool.write(lambda db: ledger.restored(db, self.name, waits))
         except SpoolFull:
-            with spool.reading() as db:
+            with spool.snapshot() as db:
                 lost = ledger.restored(db, self.name, waits, later=True)
         if lost:
             _LOG.warning(

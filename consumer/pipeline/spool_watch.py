@@ -100,7 +100,8 @@ class SpoolWatch:
         return {
             "max_bytes": stats.max_bytes,
             "why": self._marks.why(stats) if self.above else "",
-            "reserve_missing": stats.disk_is_full,
+            "disk_is_full": stats.disk_is_full,
+            "reserve_missing": stats.reserve_missing,
             "dead_letter_rows_dropped": self._spool.letters.dropped,
             "damage": str(self._spool.health.damage or ""),
             "gone": str(self._spool.health.gone or ""),

@@ -72,7 +72,7 @@ class Taken(Participant):
         self.held: list[HeldMessage] | None = None
         self.sequence = source.written_sequence
         self.conduct = source.written_conduct
-        self.births_left: list[KeptNode] = []
+        self.births_dropped: list[KeptNode] = []
         self.dead_lost = 0
         self.held_lost = 0
         self.dead = decoded.quarantined + decoded.expired
@@ -80,7 +80,11 @@ class Taken(Participant):
         self._dropped = 0
 
     def conclude(self, *, leaving: bool = False) -> None:
-        """Take the state to be committed with the rows as it is now. `leaving`: the last time."""
+        """Once, before the commit: freeze the state to be committed, and hand over gaps and ids.
+
+        Changes of gaps go to the source's records, ids of messages held no longer to the source.
+        `leaving`: the last time.
+        """
         source, fleet = self.source, self.source.fleet
         self.sequence, self.conduct = fleet.memory.sequence_state(), fleet.memory.conduct_state()
         source.gaps.record(self.decoded.gaps)
@@ -113,7 +117,10 @@ class Taken(Participant):
         return state
 
     def make_rows(self, observations: Observations, first_arrival: int, *, dropping: bool) -> int:
-        """Make rows of observations; return how many. Those of values not when they are dropped."""
+        """Make rows of observations; return how many, made or dropped.
+
+        `dropping`: rows of values are counted alone, and only those of deaths are made.
+        """
         events = normalize(observations, self.source.tags, first_arrival)
         stale = len(observations) > 0 and bool(_OF_DEATHS[observations.message_type].all())
         if dropping and not stale:
@@ -142,10 +149,10 @@ class Taken(Participant):
         room.
         """
         store = self.source.store
-        if self.source.forgotten:
+        if self.source.births_are_void:
             store.births.forget(db)
         if memories := self.source.unwritten + self.decoded.memories:
-            self.births_left = store.births.write(db, memories, room())
+            self.births_dropped = store.births.write(db, memories, room())
         if self.source.no_longer_held:
             store.forget_held(db, self.source.no_longer_held)
         if self.dead:
@@ -158,7 +165,7 @@ class Taken(Participant):
         """Note that the spool has what was written: it is not written again."""
         self.source.written_sequence = self.sequence
         self.source.written_conduct = self.conduct
-        self.source.forgotten = False
+        self.source.births_are_void = False
         self.source.unwritten = []
         self.source.gaps.committed()
         self.source.no_longer_held.clear()
@@ -172,11 +179,11 @@ class Taken(Participant):
         unwritten = self.source.unwritten + self.decoded.memories
         size = sum(len(m.message.payload) for m in unwritten if isinstance(m, BirthMemory))
         if (
-            self.source.forgotten
+            self.source.births_are_void
             or len(unwritten) > _MOST_UNWRITTEN
             or size > _MOST_UNWRITTEN_BYTES
         ):
-            self.source.forgotten, unwritten = True, []
+            self.source.births_are_void, unwritten = True, []
         self.source.unwritten = unwritten
 
 
@@ -212,7 +219,7 @@ def rows_in(piece: Piece) -> int:
     return sum(len(rows) for _, rows in piece)
 
 
-def committed(piece: Piece) -> None:
-    """The rows of a piece are in the spool."""
+def note_committed(piece: Piece) -> None:
+    """Note that the rows of a piece are in the spool."""
     for made, rows in piece:
         made.committed += len(rows)

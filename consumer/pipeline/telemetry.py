@@ -70,9 +70,13 @@ COUNTED: Final[Mapping[str, Counted]] = {
     ),
     "dead_messages_lost": Counted("dead messages beyond what is kept"),
     "decode_seconds": Counted(
-        "time from a batch of payloads to encoded rows", buckets=_BATCH_SECONDS
+        "time from a batch of payloads, or of posted events, to rows that are not encoded yet",
+        buckets=_BATCH_SECONDS,
     ),
-    "spool_commit_seconds": Counted("time to commit a batch to the spool", buckets=_BATCH_SECONDS),
+    "spool_commit_seconds": Counted(
+        "time to encode the rows of a batch and to commit them to the spool",
+        buckets=_BATCH_SECONDS,
+    ),
     "acknowledgement_seconds": Counted(
         "time from the arrival of a batch's first row to the acknowledgement of its last",
         buckets=_AGES,
@@ -173,13 +177,13 @@ class Telemetry:
         self._labelled("received_bytes", server).inc(size)
 
     def add_decoded(self, server: str, rows: int, seconds: float) -> None:
-        """Rows that a batch of one server gave."""
+        """Rows that a batch of one server gave, and the seconds until they could be encoded."""
         self._labelled("rows_produced", server).inc(rows)
         self._counters["batches_decoded"].inc()
         self._histograms["decode_seconds"].observe(seconds)
 
     def add_spooled(self, seconds: float) -> None:
-        """Count a commit to the spool, and observe the seconds that it took."""
+        """Count a commit to the spool, and observe the seconds that it and encoding took."""
         self._histograms["spool_commit_seconds"].observe(seconds)
 
     def add_acknowledged(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from consumer.delivery import CallLimits, Delivery, DeliveryOptions, Origins, TableOptions
+from consumer.delivery import CallLimits, Deliveries, DeliveryOptions, Origins, TableOptions
 from consumer.pipeline.gate import Sight
 from consumer.sinks import StreamOptions, ZerobusSink
 
@@ -25,7 +25,7 @@ _LEAST_BYTES: Final = 4 << 20
 
 def deliveries(
     spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str], telemetry: Telemetry
-) -> Delivery:
+) -> Deliveries:
     """The deliveries of all tables, with one SDK."""
     sink = ZerobusSink(
         zerobus.endpoint,
@@ -47,10 +47,10 @@ def deliveries(
         )
         for table, schema_id in schema_ids.items()
     }
-    return Delivery(spool, sink, tables, Origins(), telemetry.add_acknowledged)
+    return Deliveries(spool, sink, tables, Origins(), telemetry.add_acknowledged)
 
 
-def sight_of(spool: Spool, delivery: TableDelivery) -> Callable[[], Sight]:
+def gate_sight(spool: Spool, delivery: TableDelivery) -> Callable[[], Sight]:
     """A function that tells how the spool and the delivery of a table stand."""
 
     def sight() -> Sight:

@@ -1,4 +1,4 @@
-"""Foreign services that rows go to, and what they say: the Databricks SDK stands behind this.
+"""Zerobus, which rows go to, and what it says: the Databricks SDK stands behind this.
 
 A `ZerobusSink` opens streams; their events go into the queue of who opened them.
 """

@@ -43,12 +43,13 @@ _SAME_WORKSPACE: Final = (
 
 
 class Meaning(NamedTuple):
-    """What some of the SDK's texts mean: a row of `MEANINGS`.
+    """What some of the SDK's texts mean: a row of `MEANINGS`, or the sum of two of them.
 
     Attributes:
         pattern: is searched in the text.
         kind: the class of the failure; None where the row does not tell it.
-        text: what is wrong, as a piece of a sentence; empty where the row does not tell it.
+        text: what is wrong in words of ours, as a piece of a sentence; empty where the row does not
+            tell it.
         mend: what may help; empty when it passes by itself, or nobody knows.
         opening: True for a row that counts only while a stream is opened, False for one that
             counts only later, None for one that always counts.
@@ -261,7 +262,11 @@ MEANINGS: Final = (
         opening=True,
     ),
 )
-"""The meanings of texts that are known, the most exact first: the first that fits counts."""
+"""The meanings of texts that are known, the most exact first.
+
+The class is that of the first that fits and has one, the words are those of the first that fits and
+has some.
+"""
 
 _UNKNOWN: Final = Meaning(re.compile(""))
 
@@ -308,6 +313,8 @@ def is_of_network(words: str) -> bool:
 
 def mend(kind: FailureKind, text: str) -> str:
     """What may help a running consumer; empty when it passes by itself, or nobody knows.
+
+    Whatever passes by itself as a rule is told by `check` alone, with the mends of `meaning_of`.
 
     Args:
         kind: what the failure is.

@@ -74,7 +74,7 @@ class BatchQueue:
         """The batches of a table that follow one, in order: see `Spool.batches_after`."""
         found: list[SpooledBatch] = []
         size = 0
-        with self._file.reading():
+        with self._file.locked():
             while True:
                 before = batch_id
                 for each in self._batches.following(table, batch_id):
@@ -151,7 +151,7 @@ class BatchQueue:
         return removed
 
     def _put_off_trim(self, batch_ids: Iterable[int], error: Exception | None = None) -> None:
-        with self._file.reading():
+        with self._file.locked():
             found = {each: self._batches.find(each) for each in batch_ids}
         removed = {
             batch_id: each

@@ -56,7 +56,7 @@ class Database:
         self.health = FileHealth(path, lock, self._mutex, quota.pages)
         self.closed = False
         self.path = path
-        self._lock = lock
+        self._file_lock = lock
         self._quota = quota
         self._taken_back = taken_back
 
@@ -67,10 +67,10 @@ class Database:
         """
         self.health.close()
         if self.health.gone is not None or not self._quota.has_room_for_log:
-            self._lock.keep_log()
+            self._file_lock.keep_log()
         self.closed = True
         self.connection.close()
-        self._lock.release()
+        self._file_lock.release()
 
     # ------------------------------------------------------------------ reading and writing
 
@@ -79,7 +79,7 @@ class Database:
         return self._mutex
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Nobody else reads or writes; errors of SQLite say what they mean.
 
         Raises:
@@ -110,7 +110,7 @@ class Database:
                 try:
                     self._quota.note_begin()
                     yield
-                    self._quota.pages.claim(self._lock.fileno())
+                    self._quota.pages.claim(self._file_lock.fileno())
                     self.connection.execute("COMMIT")
                 except BaseException:
                     self._taken_back()
@@ -127,7 +127,7 @@ class Database:
         Raises:
             SpoolError: the file cannot be read, or is closed.
         """
-        with self.reading():
+        with self.locked():
             self.connection.execute("BEGIN")
             try:
                 yield self.connection
@@ -164,7 +164,7 @@ class Database:
         try:
             return write()
         except SpoolDiskFull:
-            with self.reading():
+            with self.locked():
                 if not self._quota.pages.begin_log_anew():
                     raise
             return write()
@@ -181,6 +181,6 @@ class Database:
 
     def shorten_log(self, needed: int) -> None:
         """Before an append of so many bytes: let no log be in its way."""
-        with self.reading():
+        with self.locked():
             if self.health.gone is None:
                 self._quota.shorten_log(needed)

@@ -70,7 +70,7 @@ class DeadLetterQueue:
         Raises:
             SpoolError: the file cannot be read, or is closed.
         """
-        with self._file.reading():
+        with self._file.locked():
             kept = self._store.count() | {LetterKind.UNREADABLE: messages_kept(self._db)}
         return {
             kind: DeadLetterShare(*use, self._store.shares[kind], self._store.dropped_rows[kind])

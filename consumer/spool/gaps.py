@@ -294,7 +294,7 @@ class GapStore:
                 from_us=from_us,
                 to_us=to_us,
                 sessions=sessions,
-                closed=Healing(closed),
+                ended_by=Healing(closed),
                 healed_us=healed_us,
                 late=late,
                 history_rows=history_rows,
@@ -376,7 +376,7 @@ def _forget_old(db: Transaction, hour: int) -> None:
 
 def _record(gap: Gap) -> tuple[object, ...]:
     seqs = None
-    if gap.missing and gap.closed is Healing.OPEN:
+    if gap.missing and gap.ended_by is Healing.OPEN:
         seqs = sum(1 << seq for seq in gap.missing).to_bytes(_BITMAP_BYTES, "little")
     return (
         gap.number,
@@ -391,7 +391,7 @@ def _record(gap: Gap) -> tuple[object, ...]:
         gap.to_us,
         gap.sessions,
         str(gap.healing),
-        str(gap.closed),
+        str(gap.ended_by),
         gap.healed_us,
         gap.history_rows,
     )

@@ -1,4 +1,4 @@
-"""What is to be booked in the ledger: amounts of messages and rows that are not in the file yet.
+"""What is still to be booked in the ledger, which is a table of the spool's file.
 
 Which accounts there are, and how they are kept, is told in accounts.py.
 """
@@ -38,7 +38,9 @@ HTTP_SOURCE: Final = "http"
 
 
 class Ledger(Participant):
-    """Amounts of messages and rows that are not in the file yet. Balanced, and thread-safe.
+    """The way into the ledger: amounts of messages and rows that are not in the file yet.
+
+    What was committed is in the table `ledger`, and is not known here. Balanced, and thread-safe.
 
     A batch is put together with `received`, `messages` and `rows`. Then either it takes part in
     the commit of its rows; or `lose` says that it was lost, or `postpone` that it is not worth a
@@ -118,7 +120,7 @@ class Ledger(Participant):
             self._let_wait()
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def apart(self) -> Iterator[None]:
         """The batch is not finished, and others are put together meanwhile, each to its end."""
         with self._lock:
             unfinished, self._batch = self._batch, defaultdict(int)
@@ -159,7 +161,7 @@ class Ledger(Participant):
         return _Piece(self, table, rows)
 
     def committed(self) -> None:
-        """The transaction was committed."""
+        """The transaction was committed: with it the batch, whoever's rows it was for."""
         with self._lock:
             if self._writing:
                 self._waiting.subtract(self._writing)

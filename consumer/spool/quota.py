@@ -172,7 +172,7 @@ class Quota:
         return not self._refused
 
     def keep_for_trims(self) -> None:
-        """Refuse an ordinary batch while the reserve's space is needed for trims.
+        """Refuse an ordinary batch while the reserve's space is needed for trims; else do nothing.
 
         Raises:
             SpoolDiskFull: it is.

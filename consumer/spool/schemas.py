@@ -53,7 +53,7 @@ class SchemaRegistry:
         Raises:
             SpoolError: there is none.
         """
-        with self._file.reading():
+        with self._file.locked():
             row = self._file.connection.execute(
                 "SELECT descriptor FROM schemas WHERE schema_id = ?", (schema_id,)
             ).fetchone()

@@ -29,7 +29,7 @@ class SpoolSpace:
 
         Inside of `Spool.commit` what its batches take is taken off.
         """
-        with self._file.reading():
+        with self._file.locked():
             return self._quota.room
 
     def hold_back(self, size: int) -> None:
@@ -42,7 +42,7 @@ class SpoolSpace:
 
         An empty spool has room in any case: waiting would not make more of it.
         """
-        with self._file.reading():
+        with self._file.locked():
             return self._quota.look_for_room(nothing_waits=not self._queue.waits)
 
     def note_full(self) -> None:

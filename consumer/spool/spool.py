@@ -1,10 +1,10 @@
 """The spool: durable store-and-forward between the pipeline and Zerobus, one SQLite file.
 
-A batch is on disk before `append` returns and stays until it is trimmed, which happens
-when Zerobus has acknowledged all of it. From the append on nothing is lost.
+A batch is on disk before `commit` returns and stays until it is trimmed, which happens
+when Zerobus has acknowledged all of it. From the commit on nothing is lost.
 
-The threads of a consumer are the pipeline (appends) and the delivery (reads only when it lags,
-trims).
+Many threads of a consumer use it: that which decodes commits, those of the streams trim, keep dead
+letters, and read when they lag, those of the connections write `state`, and that of HTTP looks.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Spool:
         self._letters = LetterStore(self._db, max_dead_letter_bytes, max_bytes, clock, log_budget)
         self._file = Database(path, self._db, lock, self._quota, self._letters.count_again)
         self._put_off = PutOff(time.monotonic)
-        with self._file.reading():
+        with self._file.locked():
             self._batches = BatchStore(self._db)
         self.health = self._file.health
         self.state = SpoolState(self._file)
@@ -207,8 +207,9 @@ class Spool:
     ) -> list[SpooledBatch]:
         """Commit batches, and what belongs to them, in one transaction.
 
-        On return all is durable as `sync` promises; on an error nothing was written. Either way
-        the participants have heard it.
+        On return all is durable as `sync` promises; on an error nothing was written. The
+        participants hear what became of the transaction, if one was begun: not of a ValueError, nor
+        of rows that cannot be encoded.
 
         Args:
             batches: rows; there may be none.
@@ -305,7 +306,7 @@ class Spool:
         return self._queue.after(batch_id, limit_bytes, table, known or {})
 
     def pending_rows(self, table: str) -> int:
-        """Rows of a table that are spooled and not yet acknowledged."""
+        """Rows of a table that wait for their acknowledgement: none whose trim was put off."""
         return self._queue.pending_rows(table)
 
     def pending(self) -> dict[str, int]:
@@ -314,7 +315,7 @@ class Spool:
 
     def stats(self) -> SpoolStats:
         """Counts of what the spool holds now, and of the room that it and its disk have."""
-        with self._file.reading():
+        with self._file.locked():
             oldest_at = self._batches.oldest_at()
             waiting = self._batches.totals
             dead = self._letters.count().values()
@@ -330,12 +331,13 @@ class Spool:
                 disk_is_full=self._quota.disk_is_full,
                 dead_letter_bytes=sum(use.size for use in dead),
                 is_full=self._quota.is_full,
+                reserve_missing=self._quota.reserve.missing,
             )
 
     # -- other tables of the file ----------------------------------------------------
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Transaction]:
+    def snapshot(self) -> Iterator[Transaction]:
         """A transaction to read tables of the file in: all that is read is of one moment.
 
         Meanwhile no other thread reads or writes: what participants keep is of that moment, too.

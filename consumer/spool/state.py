@@ -27,7 +27,7 @@ class SpoolState:
         Raises:
             SpoolError: the file cannot be read, or is closed.
         """
-        with self._file.reading():
+        with self._file.locked():
             row = self._file.connection.execute(
                 "SELECT value FROM state WHERE key = ?", (key,)
             ).fetchone()

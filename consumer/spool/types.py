@@ -24,8 +24,9 @@ StateValue = int | float | str | bytes
 class Participant:
     """Takes part in commits: it writes beside the batches, and hears what became of that.
 
-    It is called under the spool's lock, so that nobody sees the file changed and the participant
-    not. Whoever inherits from it says only what differs.
+    `state` is asked once and before the spool's lock is taken. All else is called under it, so that
+    nobody sees the file changed and the participant not. Whoever inherits from it says only what
+    differs.
     """
 
     @property
@@ -36,7 +37,7 @@ class Participant:
     def write(self, db: Transaction, room: Callable[[], int]) -> None:
         """Write to tables of the file, inside the transaction.
 
-        It may be called again before one of the others is: on a full disk a commit is tried
+        It may be called twice before `committed` or `failed`: on a full disk a commit is tried
         twice. `room` tells how many bytes file and log may still grow by.
         """
 
@@ -104,9 +105,10 @@ class SpoolStats:
     """Counts of what is in the spool, and of its room, at one moment. Sizes in bytes.
 
     `used_bytes` counts pages in use and the write-ahead log. `oldest_age` is the seconds since
-    the oldest batch was appended, 0 when there is none. `disk_is_full` says that the reserve was
-    given up, or could not be taken, `is_full` that a batch was refused and there is no room yet.
-    `dead_letters` counts rows.
+    the oldest batch was appended, 0 when there is none. `disk_is_full` says that the reserve is
+    missing, or that the disk had no room for a batch and has little still; `reserve_missing` that
+    the reserve was given up, or could not be taken; `is_full` that a batch was refused and there is
+    no room yet. `dead_letters` counts rows.
     """
 
     batches: int
@@ -120,6 +122,7 @@ class SpoolStats:
     disk_is_full: bool
     dead_letter_bytes: int = 0
     is_full: bool = False
+    reserve_missing: bool = False
 
     @property
     def fill(self) -> float:

@@ -16,7 +16,7 @@ from sparkplug.messages import Reason, RebirthRequest
 if TYPE_CHECKING:
     from sparkplug.decoded import Decoded
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.watch.read_times import ReadTimes
     from sparkplug.host.watch.stale_tags import Gone
 
@@ -72,7 +72,10 @@ class Absence:
             self.learn()
 
     def leave(self, at_us: int, decoded: Decoded) -> None:
-        """The connection is lost: when nodes were heard is forgotten behind this."""
+        """The connection is lost: tell what is known of silent nodes.
+
+        The caller lets go of when nodes were heard afterwards.
+        """
         decoded.events += self.silences.take_events(at_us, self._is_elsewhere)
 
     def listening(self, at_us: int) -> None:
@@ -83,20 +86,20 @@ class Absence:
     def asked(self, group_id: str, edge_node_id: str) -> None:
         """A rebirth request was sent to a node."""
         state, key = self._state, (group_id, edge_node_id)
-        session = state.by_id.get(key)
-        if session is None:
+        edge_node = state.by_id.get(key)
+        if edge_node is None:
             state.unheard.asked_stranger(key, state.hearing.now)
         else:
-            state.unheard.asked(session.index, state.hearing.now)
-            state.unsure.asked(session)
+            state.unheard.asked(edge_node.index, state.hearing.now)
+            state.unsure.asked(edge_node)
 
     def is_unheard(self, group_id: str, edge_node_id: str) -> bool:
         """Whether a node is to be asked because it was not heard for long after an absence."""
-        session = self._state.by_id.get((group_id, edge_node_id))
-        if session is None:
+        edge_node = self._state.by_id.get((group_id, edge_node_id))
+        if edge_node is None:
             return False
         overdue = self._state.unheard.overdue(self._state.hearing.now)
-        return session.index in overdue and self._is_missed(session.index)
+        return edge_node.index in overdue and self._is_missed(edge_node.index)
 
     def learn(self) -> None:
         """Take down what is known of the nodes."""
@@ -109,10 +112,10 @@ class Absence:
 
     def _give_up_unborn(self, at_us: int, decoded: Decoded) -> None:
         """What was alive in a session that ended unheard, and was not born again since."""
-        for session, owners, known_us in self._state.unborn.overdue(self._state.now):
+        for edge_node, owners, known_us in self._state.unborn.overdue(self._state.now):
             ended_us = at_us if known_us is None else known_us
             decoded.memories += map(stale_memory, owners)  # also of those alive elsewhere
-            gone = self._state.liveness.stale.gone(owners)
+            gone = self._state.liveness.stale.declare_gone(owners)
             if not gone.owners:
                 continue
             say_stale(self._state.read_times, gone, ended_us, decoded)
@@ -121,8 +124,8 @@ class Absence:
                 Event(
                     EventKind.NOT_BORN_AGAIN,
                     ended_us,
-                    session.owner.group_id,
-                    session.owner.edge_node_id,
+                    edge_node.owner.group_id,
+                    edge_node.owner.edge_node_id,
                     detail=f"{len(names)} were alive and are not any more: {first_names(names)}",
                 )
             )
@@ -140,28 +143,28 @@ class Absence:
         else:
             silent = state.unheard.unanswering(overdue, now)
             for index in state.unheard.next_to_ask(overdue, now, self._is_missed):
-                owner = state.sessions[index].owner
+                owner = state.edge_nodes[index].owner
                 decoded.rebirths.append(
                     RebirthRequest(owner.group_id, owner.edge_node_id, Reason.UNHEARD)
                 )
         for index in silent.tolist():
-            session = state.sessions[index]
+            edge_node = state.edge_nodes[index]
             if not self.silences.may_tell:
                 break
-            if self.silences.reason_of(session) is Silence.UNHEARD or not self._is_missed(index):
+            if self.silences.reason_of(edge_node) is Silence.UNHEARD or not self._is_missed(index):
                 continue
             detail = "not heard since an absence of this host"
             if not self._passive:
                 detail += f", and {UNANSWERED} rebirth requests were not answered"
                 if state.nodes.answers[index] and state.options.emit_stale:
                     detail += ": its tags are STALE"
-                    self._give_up(session, at_us, decoded)
-            self.silences.begin(session, Silence.UNHEARD, now, at_us, detail)
+                    self._give_up(edge_node, at_us, decoded)
+            self.silences.begin(edge_node, Silence.UNHEARD, now, at_us, detail)
 
-    def _give_up(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
-        unborn = self._state.unborn.withdraw(session)
+    def _give_up(self, edge_node: EdgeNodeState, at_us: int, decoded: Decoded) -> None:
+        unborn = self._state.unborn.withdraw(edge_node)
         decoded.memories += map(stale_memory, unborn)
-        gone = self._state.liveness.stale.given_up(session, unborn)
+        gone = self._state.liveness.stale.declare_given_up(edge_node, unborn)
         say_stale(self._state.read_times, gone, at_us, decoded)
 
     def _is_missed(self, index: int) -> bool:
@@ -169,16 +172,16 @@ class Absence:
 
         What a node says that is seen in part may not be seen.
         """
-        session = self._state.sessions[index]
+        edge_node = self._state.edge_nodes[index]
         if self._state.nodes.partial[index]:
             return False
-        if session.by_certificate and not self._state.nodes.sent_us[index]:
+        if edge_node.by_certificate and not self._state.nodes.sent_us[index]:
             return False
-        return not self._is_elsewhere(session)
+        return not self._is_elsewhere(edge_node)
 
-    def _is_elsewhere(self, session: EdgeNodeSession) -> bool:
+    def _is_elsewhere(self, edge_node: EdgeNodeState) -> bool:
         """Whether another server of the site shows a node alive."""
-        return not self._state.liveness.presence.alive_nowhere_else([session.owner])
+        return self._state.liveness.presence.is_alive_elsewhere(edge_node.owner)
 
     def _look_at_quiet(self, at_us: int) -> None:
         """Who says nothing for longer than it ever did."""
@@ -186,11 +189,11 @@ class Absence:
         if not self._silent_after:
             return
         for index in hearing.quiet(self._silent_after).tolist():
-            session = self._state.sessions[index]
+            edge_node = self._state.edge_nodes[index]
             if not self.silences.may_tell:
                 return
-            if self.silences.reason_of(session) is None and self._is_missed(index):
+            if self.silences.reason_of(edge_node) is None and self._is_missed(index):
                 quiet = timedelta(seconds=round(hearing.now - self._state.nodes.heard_at[index]))
                 usual = timedelta(seconds=math.ceil(self._state.nodes.pause[index]))
                 detail = f"it has said nothing for {quiet}, and its longest pause was {usual}"
-                self.silences.begin(session, Silence.QUIET, hearing.now, at_us, detail)
+                self.silences.begin(edge_node, Silence.QUIET, hearing.now, at_us, detail)

@@ -49,8 +49,8 @@ class Batch:
     returned: NDArray[np.bool_]  # per metric: the first birth value of a tag that was STALE
     names: list[str | None] | None  # per metric, None if no metric has a name
     recalled: int  # so many messages at the beginning have waited since an earlier batch
-    placed: list[Waiting]  # what waits and has a position in this batch, those to begin with
-    taken: NDArray[np.bool_]  # messages that were read, deaths included
+    placed: list[Waiting]  # what waits and is in this batch; first those that came earlier
+    taken: NDArray[np.bool_]  # read messages, DDEATHs too; no NDEATH, whose payload is of CONNECT
     turns: Turns  # the order in which messages are read, and metrics of them that were held
     released: NDArray[np.bool_]  # messages that were held: what of them is unknown stays so
     late: NDArray[np.bool_]  # messages whose metrics are read late, or were held

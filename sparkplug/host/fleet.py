@@ -37,17 +37,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import HeldMessage
     from sparkplug.host.views import NodeView
-    from sparkplug.host.watch.accounts import Received
+    from sparkplug.host.watch.completeness import Received
     from sparkplug.messages import Message
 
 
 class Fleet:
     """Decodes everything that one MQTT server delivers (docs/decoding.md).
 
-    Single-threaded; rows come in order of arrival. The catalogue may start a new
+    Single-threaded, and all fleets of a site on the same thread, for they change each other; of
+    `gauges` others may ask as well. Rows come in the order in which messages are read, which
+    is not that of arrival where something waited. The catalogue may start a new
     generation of tag ids at the beginning of a `feed`, never within one. Times called
     `now` are monotonic, in seconds.
 
@@ -114,7 +116,7 @@ class Fleet:
         self.absence.look(decoded)
         for key in self.liveness.unsettled.to_ask():
             decoded.rebirths.append(RebirthRequest(*key, Reason.CONNECTION_LOST))
-        decoded.events += self.alarms.events(state.sessions, now, state.heard_us)
+        decoded.events += self.alarms.events(state.edge_nodes, now, state.heard_us)
         if decoded.rebirths:
             decoded.rebirths = merged(decoded.rebirths)
         return self._without_vain_requests(decoded)
@@ -124,7 +126,7 @@ class Fleet:
         decoded = Decoded()
         self._end_waiting(now, decoded)
         self.absence.look(decoded)
-        decoded.events += self.alarms.events(self._state.sessions, now, self._state.heard_us)
+        decoded.events += self.alarms.events(self._state.edge_nodes, now, self._state.heard_us)
         return self._without_vain_requests(decoded)
 
     def flush(self, now: float) -> Decoded:
@@ -174,10 +176,10 @@ class Fleet:
             self._end_waiting_of(overdue, decoded)
         self._awaiting.expire(decoded)
 
-    def _end_waiting_of(self, sessions: Sequence[EdgeNodeSession], decoded: Decoded) -> None:
+    def _end_waiting_of(self, edge_nodes: Sequence[EdgeNodeState], decoded: Decoded) -> None:
         """Read what waits for missing messages, and late births, as they are."""
-        if sessions:
-            self._batches.read(MessageBatch(), decoded, sessions)
+        if edge_nodes:
+            self._batches.read(MessageBatch(), decoded, edge_nodes)
 
     # ------------------------------------------------------------------ the connection
 
@@ -199,17 +201,19 @@ class Fleet:
         state.hearing.missed()
         state.unheard.lost()
         state.recent.clear()
-        alive = sum(session.owner.born for session in state.sessions)
-        for session in state.sessions:
-            if session.in_doubt and not state.nodes.partial[session.index]:
-                state.gaps.left_in_doubt((session.owner.group_id, session.owner.edge_node_id))
+        alive = sum(edge_node.owner.born for edge_node in state.edge_nodes)
+        for edge_node in state.edge_nodes:
+            if edge_node.in_doubt and not state.nodes.partial[edge_node.index]:
+                state.completeness.left_in_doubt(
+                    (edge_node.owner.group_id, edge_node.owner.edge_node_id)
+                )
         decoded.events.append(
             Event(EventKind.CONNECTION_LOST, at_us, detail=f"{alive} edge nodes were alive")
         )
         if state.options.stale_when_lost:
             # Nothing is known any more of all that is alive, and of what was waited for.
-            unborn = [owner for each in state.sessions for owner in state.unborn.withdraw(each)]
-            say_stale(state.read_times, self.liveness.stale.lost(unborn), at_us, decoded)
+            unborn = [owner for each in state.edge_nodes for owner in state.unborn.withdraw(each)]
+            say_stale(state.read_times, self.liveness.stale.declare_lost(unborn), at_us, decoded)
             decoded.memories += map(stale_memory, unborn)
         return self._without_vain_requests(decoded)
 
@@ -232,14 +236,14 @@ class Fleet:
         readers = np.concatenate([np.empty(0, dtype=np.int64), *decoded.readers])
         lost: dict[tuple[str, str], int] = {}
         for index, count in zip(*np.unique(readers, return_counts=True), strict=True):
-            owner = state.sessions[index].owner
+            owner = state.edge_nodes[index].owner
             lost[owner.group_id, owner.edge_node_id] = int(count)
         return lost
 
     def alive(self, group_id: str, edge_node_id: str, device_id: str | None = None) -> bool:
         """Whether a node, or a device of it, is in a session, as far as that is known."""
-        session = self._state.by_id.get((group_id, edge_node_id))
-        owner = None if session is None else session.owner_of(device_id)
+        edge_node = self._state.by_id.get((group_id, edge_node_id))
+        owner = None if edge_node is None else edge_node.owner_of(device_id)
         return owner is not None and owner.born
 
     # ------------------------------------------------------------------ accounts
@@ -249,13 +253,13 @@ class Fleet:
         """When the last message came, microseconds since 1970 UTC; 0 if none did."""
         return self._state.heard_us
 
-    def take_received(self, *, unborn: bool = False) -> list[Received]:
+    def take_received(self, *, never_born: bool = False) -> list[Received]:
         """The messages of each node that took part in seq since the last call.
 
-        `unborn`: also of nodes of which no birth was read yet, which are told with it
+        `never_born`: also of nodes of which no birth was read yet, which are told with it
         otherwise. A fleet that ends tells nothing later.
         """
-        return self._state.gaps.take_received(self._state.sessions, unborn=unborn)
+        return self._state.completeness.take_received(self._state.edge_nodes, never_born=never_born)
 
     # ------------------------------------------------------------------ once more
 

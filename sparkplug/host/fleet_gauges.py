@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class FleetGauges:
     """How much one fleet has now of what its limits bound, or that does not come.
 
+    Other threads ask, too, while the fleet reads, but for `held_whole`: what they see may be of a
+    moment within a batch.
+
     Args:
         state: of the fleet.
         awaiting: what waits for births.
@@ -27,7 +30,7 @@ class FleetGauges:
     @property
     def node_count(self) -> int:
         """Edge nodes whose birth was seen."""
-        return len(self._state.sessions)
+        return len(self._state.edge_nodes)
 
     @property
     def live_tags(self) -> int:
@@ -37,7 +40,7 @@ class FleetGauges:
     @property
     def held_messages(self) -> int:
         """Messages that wait, for a missing one or for a birth, late births among them."""
-        windows = (session.sequence.waiting for session in self._state.sequences.watched())
+        windows = (edge_node.sequence.waiting for edge_node in self._state.sequences.watched())
         return len(self._awaiting) + sum(map(len, windows))
 
     @property
@@ -45,21 +48,18 @@ class FleetGauges:
         """Messages that wait as a whole, and are not quarantined."""
         if not self._state.sequences.attentive:
             return self._awaiting.uncounted
-        windows = (session.sequence.waiting for session in self._state.sequences.watched())
+        windows = (edge_node.sequence.waiting for edge_node in self._state.sequences.watched())
         waiting = sum(not entry.counted for window in windows for entry in window)
         return self._awaiting.uncounted + waiting
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the messages that wait for a missing one."""
-        return self._state.windows.taken
+        return self._state.window_room.taken
 
     @property
     def unheard_nodes(self) -> int:
-        """Nodes that were alive when the host was away, and of which nothing came since.
-
-        May be asked by another thread while nodes are added.
-        """
+        """Nodes that were alive when the host was away, and of which nothing came since."""
         nodes = self._state.nodes
         size = nodes.size  # once: it grows meanwhile
         waiting = ~nodes.confirmed[:size] & (nodes.next_seq[:size] != NOT_BORN)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sparkplug.gaps import Gap
     from sparkplug.host.absence import Absence
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import HeldMessage, NodeKey
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
     from sparkplug.host.reading.restoring import Restoration
@@ -55,15 +55,15 @@ class FleetMemory:
         """The seq expected of every node, by slot, as it is to be kept with the rows."""
         nodes = self._state.nodes
         expected = nodes.next_seq[: nodes.size].astype("<i2")
-        in_doubt = self._state.gaps.nodes_left_in_doubt
+        in_doubt = self._state.completeness.nodes_left_in_doubt
         if in_doubt:
-            sessions = (self._state.by_id.get(key) for key in in_doubt)
-            ended = [each.index for each in sessions if each is not None and not each.owner.born]
+            edge_nodes = (self._state.by_id.get(key) for key in in_doubt)
+            ended = [each.index for each in edge_nodes if each is not None and not each.owner.born]
             expected[ended] = ENDED_IN_DOUBT
         if self._unfinished is not None:
             key, before = self._unfinished
-            if session := self._state.by_id.get(key):
-                expected[session.index] = before
+            if edge_node := self._state.by_id.get(key):
+                expected[edge_node.index] = before
         return expected.tobytes()
 
     def conduct_state(self) -> bytes:
@@ -94,9 +94,9 @@ class FleetMemory:
         """
         self._state.declared.drop_dead()
         key = (group_id, edge_node_id)
-        session = self._state.by_id.get(key)
+        edge_node = self._state.by_id.get(key)
         before = np.frombuffer(self.sequence_state(), dtype="<i2")
-        self._unfinished = key, NOT_BORN if session is None else int(before[session.index])
+        self._unfinished = key, NOT_BORN if edge_node is None else int(before[edge_node.index])
         try:
             yield
         finally:
@@ -108,7 +108,7 @@ class FleetMemory:
         return self._unfinished is not None
 
     @property
-    def unfinished_session(self) -> EdgeNodeSession | None:
+    def unfinished_session(self) -> EdgeNodeState | None:
         """Of the node of which what was fed is not kept yet; None if there is none."""
         return None if self._unfinished is None else self._state.by_id.get(self._unfinished[0])
 
@@ -142,7 +142,7 @@ class FleetMemory:
         self._absence.learn()
         self._awaiting.restore(held)
         self._state.recent.clear()
-        return {key: session.index for key, session in self._state.by_id.items()}
+        return {key: edge_node.index for key, edge_node in self._state.by_id.items()}
 
     def restore_gaps(self, gaps: Iterable[Gap], sent: Mapping[NodeKey, int]) -> None:
         """Take in what an earlier run knew of gaps, after `restore`, before anything is fed.
@@ -152,10 +152,10 @@ class FleetMemory:
             sent: by (group id, edge node id) when the last message of a node was sent, as
                 `Fleet.take_received` told it.
         """
-        self._state.gaps.restore(gaps, sent, self._state.by_id)
+        self._state.completeness.restore(gaps, sent, self._state.by_id)
         for key, sent_us in sent.items():
-            if session := self._state.by_id.get(key):
-                self._state.read_times.restore(session.owners(), sent_us)
+            if edge_node := self._state.by_id.get(key):
+                self._state.read_times.restore(edge_node.owners(), sent_us)
 
     def warm_start(self, messages: Sequence[Message], now: float) -> Decoded:
         """Take in births that a Sparkplug-aware server keeps, where they tell anything new.

@@ -10,14 +10,14 @@ from sparkplug.host.catalogue import TagCatalogue
 from sparkplug.host.declared_tags import DeclaredTags
 from sparkplug.host.node_table import NodeTable, TopicTable
 from sparkplug.host.nodes.aliases import AliasPool
+from sparkplug.host.nodes.edge_node import EdgeNodeState
 from sparkplug.host.nodes.sequence import WindowRoom
 from sparkplug.host.nodes.sequences import Sequences
-from sparkplug.host.nodes.session import EdgeNodeSession
 from sparkplug.host.recent import ReadLately
 from sparkplug.host.screening import TagRoom
 from sparkplug.host.templates.structured import StructuredMetrics
-from sparkplug.host.watch.accounts import Completeness
 from sparkplug.host.watch.alarms import Alarms
+from sparkplug.host.watch.completeness import Completeness
 from sparkplug.host.watch.hearing import Hearing
 from sparkplug.host.watch.liveness import Liveness
 from sparkplug.host.watch.read_times import ReadTimes
@@ -55,14 +55,22 @@ class FleetState:
         room: what is taken of the limits of tags, shared with other fleets; None: with none.
 
     Attributes:
-        sessions: of all nodes whose birth was seen, by their index.
-        by_id: the sessions by group id and edge node id.
+        edge_nodes: all nodes whose birth was seen, each with its present session, by their index.
+        by_id: the same by group id and edge node id.
         owners: nodes and devices, by the index of their data topic.
         data_topics: the index of each data topic, by topic.
         topics: a row per data topic, by its index.
-        nodes: a row per session, by its index.
+        nodes: a row per node, by its index.
         any_partial: whether any node is seen in part only.
-        gaps: what came of each node, and what did not.
+        catalogue: columns over the tags of all nodes.
+        structured: the templates and multi-part files among them.
+        pool: the array that the dense alias tables of all nodes live in.
+        window_room: how many bytes the messages that wait for a missing one take, of all nodes.
+        recent: what was read lately, to tell what comes twice.
+        alarms: what is wrong with nodes.
+        liveness: who is alive here and on the other servers of the site, and what is STALE.
+        read_times: when what was read last of each tag was so.
+        completeness: what came of each node, and what did not.
         hearing: when nodes were heard, and how long they are used to be silent.
         unheard: nodes that are not heard after an absence, and asked.
         unborn: whose births are waited for; nothing if deaths give no rows.
@@ -95,19 +103,19 @@ class FleetState:
             with_parameters=options.describe_tags,
         )
         self.pool = AliasPool()
-        self.windows = WindowRoom(limits.max_waiting_bytes)
-        self.sessions: list[EdgeNodeSession] = []
-        self.by_id: dict[NodeKey, EdgeNodeSession] = {}
+        self.window_room = WindowRoom(limits.max_waiting_bytes)
+        self.edge_nodes: list[EdgeNodeState] = []
+        self.by_id: dict[NodeKey, EdgeNodeState] = {}
         self.owners: list[MetricOwner] = []
         self.data_topics: dict[str, int] = {}
         self.topics = TopicTable()
         self.nodes = NodeTable()
         self.hearing = Hearing(self.nodes)
         self.unheard = Unheard(self.nodes, options.unheard)
-        self.gaps = Completeness(self.nodes)
+        self.completeness = Completeness(self.nodes)
         self.unborn = Unborn(self.nodes)
         self.unsure = UnsureAliases(self.by_id, self.nodes, self.hearing, passive=options.passive)
-        self.sequences = Sequences(self.nodes, self.sessions)
+        self.sequences = Sequences(self.nodes, self.edge_nodes)
         self.declared = DeclaredTags(self.catalogue, self.owners, self.pool, self.room)
         self.now = 0.0
         self.heard_us = 0
@@ -141,29 +149,29 @@ class FleetState:
             read = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
         return Arrival(batch, position, read)
 
-    def returned(self, batch: Batch, entry: Waiting, session: EdgeNodeSession) -> Arrival:
+    def arrival_of(self, batch: Batch, entry: Waiting, edge_node: EdgeNodeState) -> Arrival:
         """What has waited and is in this batch, to be read in a session now."""
         arrival = self.arrival(batch, entry.place)
         arrival.batch.open(arrival.position)
-        self.assign(arrival, session)
+        self.assign(arrival, edge_node)
         return arrival
 
-    def assign(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """Note which session a message is read in."""
-        arrival.batch.node[arrival.position] = session.index
-        arrival.batch.ignition[arrival.position] = self.nodes.ignition[session.index]
+    def assign(self, arrival: Arrival, edge_node: EdgeNodeState) -> None:
+        """Note of which node a message is, to be read in its present session."""
+        arrival.batch.node[arrival.position] = edge_node.index
+        arrival.batch.ignition[arrival.position] = self.nodes.ignition[edge_node.index]
 
-    # ------------------------------------------------------------------ sessions
+    # ------------------------------------------------------------------ edge nodes
 
-    def session_of(self, topic: Topic) -> EdgeNodeSession | None:
-        """The session of the node that a topic is of, or of whose device."""
+    def edge_node_of(self, topic: Topic) -> EdgeNodeState | None:
+        """The node that a topic is of, or of whose device; None if it is not known."""
         return self.by_id.get((topic.group_id, topic.edge_node_id))
 
-    def new_session(self, topic: Topic) -> EdgeNodeSession:
-        """Get to know a node."""
+    def new_edge_node(self, topic: Topic) -> EdgeNodeState:
+        """Get to know a node, which is in no session yet."""
         index = self.nodes.append()
-        session = EdgeNodeSession(
-            topic.group_id, topic.edge_node_id, index, self.pool, self.windows
+        edge_node = EdgeNodeState(
+            topic.group_id, topic.edge_node_id, index, self.pool, self.window_room
         )
         sight = self.options.sight
         if sight is not None:
@@ -172,78 +180,78 @@ class FleetState:
             self.any_partial |= partial
         self.hearing.new(index)
         self.unheard.new(index, (topic.group_id, topic.edge_node_id))
-        self.sequences.expect_nothing(session)
-        self.sessions.append(session)
-        self.by_id[topic.group_id, topic.edge_node_id] = session
-        self.add_topic(session, session.owner, MessageType.NDATA)
-        return session
+        self.sequences.expect_nothing(edge_node)
+        self.edge_nodes.append(edge_node)
+        self.by_id[topic.group_id, topic.edge_node_id] = edge_node
+        self.add_topic(edge_node, edge_node.owner, MessageType.NDATA)
+        return edge_node
 
     def add_topic(
-        self, session: EdgeNodeSession, owner: MetricOwner, message_type: MessageType
+        self, edge_node: EdgeNodeState, owner: MetricOwner, message_type: MessageType
     ) -> None:
         """Get to know the data topic of a node or device."""
         index = self.topics.append()
         owner.topic_index = index
         self.owners.append(owner)
         self.room.tags += OWNER_TAGS
-        self.topics.node[index] = session.index
+        self.topics.node[index] = edge_node.index
         self.topics.message_type[index] = CODE[message_type]
         topic = Topic(owner.group_id, message_type, owner.edge_node_id, owner.device_id)
         text = str(topic)
         self.data_topics[text] = index
         self.room.characters += len(text)
 
-    def doubt(self, session: EdgeNodeSession) -> None:
+    def doubt(self, edge_node: EdgeNodeState) -> None:
         """What a node's aliases stand for now is not known: hold all until its birth."""
-        session.in_doubt = True
-        self._leave_the_usual_way(session)
+        edge_node.in_doubt = True
+        self._leave_the_usual_way(edge_node)
 
-    def end_session(self, session: EdgeNodeSession) -> None:
+    def end_session(self, edge_node: EdgeNodeState) -> None:
         """Node and devices are offline until their next birth."""
-        session.end()
-        self.unsure.died(session)
-        self.nodes.born[session.index] = False
-        session.sequence.counts_again()
-        self.sequences.watch(session)
-        self._leave_the_usual_way(session)
+        edge_node.end()
+        self.unsure.died(edge_node)
+        self.nodes.born[edge_node.index] = False
+        edge_node.sequence.counts_again()
+        self.sequences.watch(edge_node)
+        self._leave_the_usual_way(edge_node)
 
-    def end_device(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+    def end_device(self, edge_node: EdgeNodeState, owner: MetricOwner) -> None:
         """A device is offline until its next birth."""
-        session.end_device(owner)
+        edge_node.end_device(owner)
         self.topics.live[owner.topic_index] = False
-        self.publish_table(session, owner)
+        self.publish_table(edge_node, owner)
 
-    def _leave_the_usual_way(self, session: EdgeNodeSession) -> None:
+    def _leave_the_usual_way(self, edge_node: EdgeNodeState) -> None:
         """No message of a node is in order until its birth."""
-        for owner in session.owners():
+        for owner in edge_node.owners():
             self.topics.live[owner.topic_index] = False
-        self.sequences.expect_nothing(session)
+        self.sequences.expect_nothing(edge_node)
 
     def ended_unheard(
-        self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
+        self, edge_node: EdgeNodeState, owners: Iterable[MetricOwner], at_us: int | None
     ) -> None:
         """The session of those of these that are alive is over, but no death was heard."""
-        self.await_births(session, [each for each in owners if each.born], at_us)
+        self.await_births(edge_node, [each for each in owners if each.born], at_us)
 
     def await_births(
-        self, session: EdgeNodeSession, owners: Iterable[MetricOwner], at_us: int | None
+        self, edge_node: EdgeNodeState, owners: Iterable[MetricOwner], at_us: int | None
     ) -> None:
         """Wait for the births of nodes and devices that were alive, and whose session is over.
 
         Not of a node that is seen in part: its births may not be seen. `at_us` is when the
         session ended, microseconds since 1970 UTC; None: before a restart.
         """
-        if self.options.emit_stale and not self.nodes.partial[session.index]:
-            self.unborn.ended(session, owners, self.now, at_us)
+        if self.options.emit_stale and not self.nodes.partial[edge_node.index]:
+            self.unborn.ended(edge_node, owners, self.now, at_us)
 
     # ------------------------------------------------------------------ aliases and tags
 
-    def publish_table(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+    def publish_table(self, edge_node: EdgeNodeState, owner: MetricOwner) -> None:
         """Tell the columns where a node's alias table is: those of an owner have changed."""
-        table = session.table
-        where = (table.base, table.size, table.scattered is not None, session.collided)
-        owners = [owner] if where == session.published else session.owners()
-        session.published = where
+        table = edge_node.table
+        where = (table.base, table.size, table.scattered is not None, edge_node.collided)
+        owners = [owner] if where == edge_node.published else edge_node.owners()
+        edge_node.published = where
         topics = [each.topic_index for each in owners]
         self.topics.alias_base[topics] = table.base
         self.topics.alias_count[topics] = table.size

@@ -63,7 +63,7 @@ class _GrowingTable:
 
 @dataclass(slots=True, eq=False)
 class NodeTable(_GrowingTable):
-    """The edge nodes of one fleet, by the index of their session (`EdgeNodeSession.index`).
+    """The edge nodes of one fleet, by their index (`EdgeNodeState.index`).
 
     Times called "heard" are seconds for which somebody has listened (`Hearing.now`).
     """

@@ -109,13 +109,13 @@ class Scale:
         topic = parse_topic(text)
         if not isinstance(topic, Topic):
             return 0
-        session = self._state.session_of(topic)
-        if session is None:
+        edge_node = self._state.edge_node_of(topic)
+        if edge_node is None:
             return 0
         if topic.device_id is None:
-            owners = session.owners()
+            owners = edge_node.owners()
         else:
-            owner = session.owner_of(topic.device_id)
+            owner = edge_node.owner_of(topic.device_id)
             owners = [] if owner is None else [owner]
         of_row = METRIC_MEMORY + NAMES_PER_ROW * len(text)
         return sum(

@@ -40,7 +40,7 @@ class Turns:
 
     Attributes:
         reordered: whether anything is read elsewhere than in the order of arrival.
-        later: metrics with a turn of their own, in the order in which they are read.
+        later: metrics with a turn apart from their message's, in the order in which they are read.
     """
 
     def __init__(self, count: int) -> None:

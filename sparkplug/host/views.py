@@ -69,8 +69,8 @@ class NodeView(NamedTuple):
 
 def node_views(state: FleetState) -> list[NodeView]:
     """All edge nodes, those without a birth last. From any thread."""
-    sessions = state.sessions[: state.nodes.size]
-    nodes, count, now = state.nodes, len(sessions), state.hearing.now
+    edge_nodes = state.edge_nodes[: state.nodes.size]
+    nodes, count, now = state.nodes, len(edge_nodes), state.hearing.now
     # Columns once: they may be replaced by longer ones meanwhile.
     next_seq, ignition = nodes.next_seq[:count].tolist(), nodes.ignition[:count].tolist()
     partial, heard_at = nodes.partial[:count].tolist(), nodes.heard_at[:count].tolist()
@@ -78,24 +78,24 @@ def node_views(state: FleetState) -> list[NodeView]:
     duplicates = state.alarms.duplicates.alarmed
     known: set[NodeKey] = set()
     found: list[NodeView] = []
-    for session in sessions:
-        index, owner = session.index, session.owner
+    for edge_node in edge_nodes:
+        index, owner = edge_node.index, edge_node.owner
         key = (owner.group_id, owner.edge_node_id)
         known.add(key)
         devices = tuple(
             DeviceView(each.device_id or "", each.born, len(each.declared), _born_ms(each))
-            for each in list(session.devices.values())
+            for each in list(edge_node.devices.values())
         )
         skew = skew_us[index] if index < len(skew_us) else math.nan
         found.append(
             NodeView(
                 *key,
                 owner.born,
-                session.in_doubt,
+                edge_node.in_doubt,
                 key in duplicates,
                 devices,
                 len(owner.declared) + sum(each.tags for each in devices),
-                session.bd_seq,
+                edge_node.bd_seq,
                 next_seq[index] if next_seq[index] >= 0 else None,
                 ignition[index],
                 partial[index],
@@ -104,7 +104,7 @@ def node_views(state: FleetState) -> list[NodeView]:
                 _born_ms(owner),
             )
         )
-    strangers = [key for key in state.gaps.strangers if key not in known]
+    strangers = [key for key in state.completeness.strangers if key not in known]
     return found + [NodeView(*key, None) for key in strangers]
 
 

@@ -117,7 +117,9 @@ class Columnar:
 
     def take_received(self, *, leaving: bool = False) -> None:
         """Add to the accounts what came of each node."""
-        for group_id, edge_node_id, messages, sent_us in self.fleet.take_received(unborn=leaving):
+        for group_id, edge_node_id, messages, sent_us in self.fleet.take_received(
+            never_born=leaving
+        ):
             self.received[group_id, edge_node_id] += messages
             self.sent[group_id, edge_node_id] = sent_us
 

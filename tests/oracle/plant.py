@@ -70,7 +70,7 @@ class Watcher(Server):
         return other
 
     def _account(self, *, leaving: bool = False) -> None:
-        for group_id, edge_node_id, _, sent_us in self.fleet.take_received(unborn=leaving):
+        for group_id, edge_node_id, _, sent_us in self.fleet.take_received(never_born=leaving):
             self.plant.sent[self.number][group_id, edge_node_id] = sent_us
 
     def _take(self, decoded: Any) -> Any:

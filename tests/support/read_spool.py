@@ -5,5 +5,5 @@ from __future__ import annotations
 
 def read_from(spool, query):
     """What a function finds in the file, all of it of one moment."""
-    with spool.reading() as db:
+    with spool.snapshot() as db:
         return query(db)

@@ -12,53 +12,54 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Listing
 
     from sparkplug.host.node_table import NodeTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
 
 
 class Sequences:
     """Where all nodes of one fleet are in their seq, and which of them have to be watched.
 
     Args:
-        nodes: of the fleet; `next_seq` is written here, `partial` is read.
-        sessions: of the fleet, by index.
+        nodes: of the fleet; `next_seq` is written here for messages that are read one by one (by
+            `Resolution.accept_regular` for those in sequence, and at a restart), `partial` is read.
+        edge_nodes: of the fleet, by index.
 
     Attributes:
-        attentive: indices of the sessions whose next messages are to be taken one by one:
+        attentive: indices of the nodes whose next messages are to be taken one by one:
             something waits in their window, or a late birth.
     """
 
-    def __init__(self, nodes: NodeTable, sessions: Listing[EdgeNodeSession]) -> None:
+    def __init__(self, nodes: NodeTable, edge_nodes: Listing[EdgeNodeState]) -> None:
         self._nodes = nodes
-        self._sessions = sessions
+        self._edge_nodes = edge_nodes
         self.attentive: set[int] = set()
 
-    def expected(self, session: EdgeNodeSession) -> int:
+    def expected(self, edge_node: EdgeNodeState) -> int:
         """The seq of a node's next message, NOT_BORN if none is expected."""
-        return int(self._nodes.next_seq[session.index])
+        return int(self._nodes.next_seq[edge_node.index])
 
-    def ahead(self, session: EdgeNodeSession, seq: int) -> int:
+    def ahead(self, edge_node: EdgeNodeState, seq: int) -> int:
         """How far a seq is ahead of the expected one, 0 to 255; 0 if the node is seen in part."""
-        if self._nodes.partial[session.index]:
+        if self._nodes.partial[edge_node.index]:
             return 0
-        return distance(seq, self.expected(session))
+        return distance(seq, self.expected(edge_node))
 
-    def expect(self, session: EdgeNodeSession, seq: int) -> None:
+    def expect(self, edge_node: EdgeNodeState, seq: int) -> None:
         """Count on from here."""
-        self._nodes.next_seq[session.index] = seq % SEQ_MODULUS
-        session.sequence.counts_again()
-        self.watch(session)
+        self._nodes.next_seq[edge_node.index] = seq % SEQ_MODULUS
+        edge_node.sequence.counts_again()
+        self.watch(edge_node)
 
-    def expect_nothing(self, session: EdgeNodeSession) -> None:
+    def expect_nothing(self, edge_node: EdgeNodeState) -> None:
         """No message of a node is in order until its birth."""
-        self._nodes.next_seq[session.index] = NOT_BORN
+        self._nodes.next_seq[edge_node.index] = NOT_BORN
 
-    def watch(self, session: EdgeNodeSession) -> None:
+    def watch(self, edge_node: EdgeNodeState) -> None:
         """Note whether a node's next messages are to be taken one by one."""
-        if session.sequence.needs_attention or session.late_birth is not None:
-            self.attentive.add(session.index)
+        if edge_node.sequence.needs_attention or edge_node.late_birth is not None:
+            self.attentive.add(edge_node.index)
         else:
-            self.attentive.discard(session.index)
+            self.attentive.discard(edge_node.index)
 
-    def watched(self) -> list[EdgeNodeSession]:
-        """The sessions whose next messages are to be taken one by one."""
-        return [self._sessions[index] for index in sorted(self.attentive)]
+    def watched(self) -> list[EdgeNodeState]:
+        """The nodes whose next messages are to be taken one by one."""
+        return [self._edge_nodes[index] for index in sorted(self.attentive)]

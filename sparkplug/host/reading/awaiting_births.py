@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sparkplug.host.batch import Batch
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.seq_place import SeqPlace
-    from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.owner import MetricOwner
     from sparkplug.messages import Message
@@ -153,7 +153,7 @@ class AwaitingBirths:
         return self._holding.release(key, device_id)
 
     def session_ended(
-        self, key: NodeKey, session: EdgeNodeSession | None, decoded: Decoded
+        self, key: NodeKey, edge_node: EdgeNodeState | None, decoded: Decoded
     ) -> None:
         """A node died: what waits for births of its session waits in vain.
 
@@ -165,7 +165,7 @@ class AwaitingBirths:
                 self._holding.put_back(key, entry)
         ended = [entry for entry in taken if entry.reason is not Reason.ALIAS_OF_UNSEEN_BIRTH]
         give_up(ended, decoded, Reason.SESSION_ENDED)
-        if session is not None and (late := self.late.withdraw(session)):
+        if edge_node is not None and (late := self.late.withdraw(edge_node)):
             give_up([late], decoded, Reason.SESSION_ENDED)
 
     def expire(self, decoded: Decoded) -> None:
@@ -178,7 +178,7 @@ class AwaitingBirths:
 
     def held(self) -> list[HeldMessage]:
         """What waits for a birth, late births among it."""
-        late = [session.late_birth for session in self._state.sequences.watched()]
+        late = [edge_node.late_birth for edge_node in self._state.sequences.watched()]
         return [
             HeldMessage(entry.message, entry.device_id, entry.reason, entry.counted)
             for entry in [*self._holding, *filter(None, late)]
@@ -219,5 +219,5 @@ class AwaitingBirths:
                 )
                 key = (read.group_id, read.edge_node_id)
                 if key not in self._state.by_id:
-                    self._state.gaps.heard_of_stranger(key)
+                    self._state.completeness.heard_of_stranger(key)
                 yield key, entry

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sparkplug.host.batch import Batch
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.observations import Observed
     from sparkplug.host.reading.ordering import Ordering
     from sparkplug.host.reading.recall import Recall
@@ -58,11 +58,11 @@ class BatchReader:
         self,
         messages: MessageBatch,
         decoded: Decoded,
-        overdue: Sequence[EdgeNodeSession] = (),
+        overdue: Sequence[EdgeNodeState] = (),
     ) -> None:
         """Messages of which either all are deaths, or none.
 
-        The windows and late births of `overdue` sessions are read first, whatever is missing.
+        The windows and late births of `overdue` nodes are read first, whatever is missing.
         """
         recalled = self._recall.entries(messages, overdue)
         together = messages
@@ -80,8 +80,8 @@ class BatchReader:
             entry.position = position
         batch = self._resolution.unresolved(screened, recalled, decoded)
         regular = self._read_regular(batch)
-        for session in overdue:
-            self._ordering.end_waiting(batch, session)
+        for edge_node in overdue:
+            self._ordering.end_waiting(batch, edge_node)
         for index in (~regular[batch.recalled :]).nonzero()[0].tolist():
             batch.turns.come_to(batch.recalled + index)
             self._ordering.read(batch, batch.recalled + index)
@@ -94,7 +94,7 @@ class BatchReader:
 
     def _read_regular(self, batch: Batch) -> NDArray[np.bool_]:
         """Read what is in order; return which messages that are."""
-        regular = self._resolution.regular(batch)
+        regular = self._resolution.accept_regular(batch)
         batch.taken |= regular
         batch.decoded.read += int(count_nonzero(regular))
         self._resolution.resolve_regular(batch, regular)
@@ -102,7 +102,7 @@ class BatchReader:
             rows = np.flatnonzero(batch.columns.per_metric(regular))
             self._undeclared.read_structured(batch, rows)
         for position in range(batch.recalled):
-            waiter = self._state.session_of(self._state.arrival(batch, position).topic)
+            waiter = self._state.edge_node_of(self._state.arrival(batch, position).topic)
             if waiter is not None:
                 batch.node[position] = waiter.index
         return regular
@@ -137,10 +137,10 @@ class BatchReader:
                 regular,
                 observations,
                 catalogue=state.catalogue,
-                sessions=state.by_id,
+                edge_nodes=state.by_id,
                 now=state.now,
             )
-            state.gaps.look(batch, regular, observations, state.catalogue)
+            state.completeness.look(batch, regular, observations, state.catalogue)
         state.recent.note(batch)
         for entry in batch.placed:
             entry.leave()

@@ -20,7 +20,7 @@ from sparkplug.topics import MessageType, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.screening import FleetLimits
 
 CERTIFICATE_PREFIX: Final = "$sparkplug/certificates/"
@@ -58,7 +58,7 @@ def read_certificates(messages: Iterable[Message], limits: FleetLimits) -> list[
 
 
 def tells_more(
-    certificate: Certificate, session: EdgeNodeSession | None, *, confirmed: bool
+    certificate: Certificate, edge_node: EdgeNodeState | None, *, confirmed: bool
 ) -> bool:
     """Whether a certificate is newer than what is known of its node or device.
 
@@ -68,14 +68,14 @@ def tells_more(
     over, one of a device from before its node's birth of a device that may be gone.
     """
     device_id, sent_ms = certificate.topic.device_id, certificate.sent_ms
-    if session is None:
+    if edge_node is None:
         return device_id is None
-    node = session.owner
-    if (confirmed and node.born) or session.late_birth is not None:
+    node = edge_node.owner
+    if (confirmed and node.born) or edge_node.late_birth is not None:
         return False
     if device_id is None:
         return sent_ms > node.born_ms
     if not node.born or sent_ms < node.born_ms:
         return False
-    device = session.devices.get(device_id)
+    device = edge_node.devices.get(device_id)
     return device is None or not device.born or sent_ms > device.born_ms

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparkplug.host.nodes.session import LATE_SECONDS
+from sparkplug.host.nodes.edge_node import LATE_SECONDS
 from sparkplug.host.nodes.waiting import Waiting
 from sparkplug.messages import Reason
 
 if TYPE_CHECKING:
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.holding import Holding
-    from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey
 
 
 class LateBirths:
-    """The late births of one fleet, each in the session of its node. `len()` is how many wait.
+    """The late births of one fleet, each with its node. `len()` is how many wait.
 
     One of an earlier run is among what is held, until it was heard for as long that no other came.
 
@@ -40,7 +40,7 @@ class LateBirths:
         """A late birth of an earlier run is held again."""
         self._before[key] = entry
 
-    def keep(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
+    def keep(self, arrival: Arrival, edge_node: EdgeNodeState) -> bool:
         """Its session has ended, for all we know: wait for what follows, but not for long.
 
         It shares the room of the windows. False: there is none, and it does not wait.
@@ -52,28 +52,28 @@ class LateBirths:
             arrival.position,
             reason=Reason.LATE_BIRTH,
         )
-        room = self._state.windows
+        room = self._state.window_room
         if room.taken + entry.size > room.most:
             return False
         arrival.skip()
         arrival.batch.decoded.counts[Reason.LATE_BIRTH] += 1
         arrival.batch.decoded.examples[Reason.LATE_BIRTH] = "/".join(arrival.key)
-        self._state.nodes.confirmed[session.index] = True  # nothing is missed while it waits
+        self._state.nodes.confirmed[edge_node.index] = True  # nothing is missed while it waits
         arrival.batch.placed.append(entry)
-        self._let_wait(entry, session)
+        self._let_wait(entry, edge_node)
         return True
 
-    def _let_wait(self, birth: Waiting, session: EdgeNodeSession) -> None:
-        session.late_birth = birth
-        self._state.windows.taken += birth.size
-        self._state.sequences.watch(session)
+    def _let_wait(self, birth: Waiting, edge_node: EdgeNodeState) -> None:
+        edge_node.late_birth = birth
+        self._state.window_room.taken += birth.size
+        self._state.sequences.watch(edge_node)
 
-    def withdraw(self, session: EdgeNodeSession) -> Waiting | None:
+    def withdraw(self, edge_node: EdgeNodeState) -> Waiting | None:
         """The late birth of a node, which waits no longer; None if there is none."""
-        birth, session.late_birth = session.late_birth, None
+        birth, edge_node.late_birth = edge_node.late_birth, None
         if birth is not None:
-            self._state.windows.taken -= birth.size
-        self._state.sequences.watch(session)
+            self._state.window_room.taken -= birth.size
+        self._state.sequences.watch(edge_node)
         return birth
 
     def pass_time(self) -> None:
@@ -82,9 +82,9 @@ class LateBirths:
             if entry.since + LATE_SECONDS > self._state.now:
                 continue
             del self._before[key]
-            session = self._state.by_id.get(key)
-            if session is None or session.owner.born or session.late_birth is not None:
+            edge_node = self._state.by_id.get(key)
+            if edge_node is None or edge_node.owner.born or edge_node.late_birth is not None:
                 continue  # it is held until the next birth
             if self._holding.remove(key, entry):
-                session.died_at = entry.since
-                self._let_wait(entry, session)
+                edge_node.died_at = entry.since
+                self._let_wait(entry, edge_node)

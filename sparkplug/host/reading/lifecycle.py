@@ -15,7 +15,7 @@ from sparkplug.events import MOST_NAMED, Event, EventKind, first_names
 from sparkplug.host.batch import CODE
 from sparkplug.host.catalogue import MAX_NAME_CHARACTERS, NO_TAG
 from sparkplug.host.fleet_state import OWNER_TAGS
-from sparkplug.host.nodes.session import TRANSMISSION_VERSION
+from sparkplug.host.nodes.edge_node import TRANSMISSION_VERSION
 from sparkplug.host.observations import (
     Began,
     SessionTags,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sparkplug.decoded import Decoded
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
 
 
 class Lifecycle:
@@ -51,60 +51,60 @@ class Lifecycle:
 
     # ------------------------------------------------------------------ births
 
-    def admit(self, arrival: Arrival) -> EdgeNodeSession | None:
-        """The session of a node that an NBIRTH is of; None if there are too many nodes."""
-        session = self._state.session_of(arrival.topic)
-        if session is not None:
-            return session
-        if len(self._state.sessions) >= self._state.limits.max_nodes:
+    def admit(self, arrival: Arrival) -> EdgeNodeState | None:
+        """The node that an NBIRTH is of, which may be a new one; None if there are too many."""
+        edge_node = self._state.edge_node_of(arrival.topic)
+        if edge_node is not None:
+            return edge_node
+        if len(self._state.edge_nodes) >= self._state.limits.max_nodes:
             arrival.refuse(Reason.TOO_MANY_NODES)
             return None
-        return self._state.new_session(arrival.topic)
+        return self._state.new_edge_node(arrival.topic)
 
-    def begin_session(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
+    def begin_session(self, arrival: Arrival, edge_node: EdgeNodeState) -> bool:
         """Take an NBIRTH in; False if there is no room for its tags. It is not told yet."""
         state, batch = self._state, arrival.batch
-        if not self._fits(arrival, session.owner):
+        if not self._fits(arrival, edge_node.owner):
             # Its aliases mean something else now.
-            self.lose_session(session, arrival.received_us, batch.decoded)
+            self.lose_session(edge_node, arrival.received_us, batch.decoded)
             return False
-        batch.node[arrival.position] = session.index
+        batch.node[arrival.position] = edge_node.index
         arrival.batch.give_turn(arrival.position)
         batch.decoded.births.append(arrival.key)
         ended_us = None if state.restoring else arrival.received_us
-        state.ended_unheard(session, session.devices.values(), ended_us)
-        session.begin(arrival.bd_seq)
+        state.ended_unheard(edge_node, edge_node.devices.values(), ended_us)
+        edge_node.begin(arrival.bd_seq)
         if not state.restoring:
-            state.has_news |= state.unheard.born(session.index, state.hearing.now)
-            state.alarms.duplicates.born(*arrival.key, session.bd_seq, state.now)
-        for owner in session.owners():
+            state.has_news |= state.unheard.born(edge_node.index, state.hearing.now)
+            state.alarms.duplicates.born(*arrival.key, edge_node.bd_seq, state.now)
+        for owner in edge_node.owners():
             state.topics.live[owner.topic_index] = False
-        self._declare(arrival, session, session.owner)
-        is_ignition = TRANSMISSION_VERSION in session.owner.tags
-        state.nodes.ignition[session.index] = batch.ignition[arrival.position] = is_ignition
-        self._remember(arrival, session, None)
+        self._declare(arrival, edge_node, edge_node.owner)
+        is_ignition = TRANSMISSION_VERSION in edge_node.owner.tags
+        state.nodes.ignition[edge_node.index] = batch.ignition[arrival.position] = is_ignition
+        self._remember(arrival, edge_node, None)
         return True
 
-    def device_birth(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
+    def device_birth(self, arrival: Arrival, edge_node: EdgeNodeState) -> bool:
         """Take a DBIRTH in and tell it; False if it is refused."""
         device_id = arrival.topic.device_id
         assert device_id is not None
-        owner = session.devices.get(device_id)
+        owner = edge_node.devices.get(device_id)
         if arrival.is_nameless:
             arrival.refuse(Reason.NAMELESS_BIRTH)
-            self.lose_device(session, device_id, arrival.received_us, arrival.batch.decoded)
+            self.lose_device(edge_node, device_id, arrival.received_us, arrival.batch.decoded)
             return False
         if owner is None:
             owner = MetricOwner(*arrival.key, device_id)
             if not self._fits(arrival, owner):
                 return False
-            session.devices[device_id] = owner
-            self._state.add_topic(session, owner, MessageType.DDATA)
+            edge_node.devices[device_id] = owner
+            self._state.add_topic(edge_node, owner, MessageType.DDATA)
         elif not self._fits(arrival, owner):
-            self.lose_device(session, device_id, arrival.received_us, arrival.batch.decoded)
+            self.lose_device(edge_node, device_id, arrival.received_us, arrival.batch.decoded)
             return False
-        self._declare(arrival, session, owner)
-        self._remember(arrival, session, device_id)
+        self._declare(arrival, edge_node, owner)
+        self._remember(arrival, edge_node, device_id)
         if not self._state.restoring:
             self.tell(EventKind.DEVICE_BIRTH, arrival, owner)
         return True
@@ -130,7 +130,7 @@ class Lifecycle:
         arrival.refuse(Reason.TOO_MANY_TAGS)
         return False
 
-    def _declare(self, arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner) -> None:
+    def _declare(self, arrival: Arrival, edge_node: EdgeNodeState, owner: MetricOwner) -> None:
         """Register the metrics of a birth that fits; its owner is born."""
         state, batch, rows = self._state, arrival.batch, arrival.rows
         names, codes = _names_and_codes(arrival)
@@ -145,7 +145,7 @@ class Lifecycle:
         nameless = count_nonzero(tags == NO_TAG)
         if nameless:
             batch.decoded.counts[Reason.METRIC_WITHOUT_NAME] += int(nameless)
-        state.unborn.born(session, owner, state.now)
+        state.unborn.born(edge_node, owner, state.now)
         if not state.restoring:
             state.liveness.stale.born(owner)
             self._retire(arrival, owner, self._with_history(owner, before))
@@ -158,18 +158,18 @@ class Lifecycle:
         birth = Birth(arrival.position, owner, before, leaves, declared[len(codes) :])
         state.structured.declared(batch, birth)
         state.declared.change(remembered, owner.remembered(state.catalogue))
-        session.replace_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
+        edge_node.replace_aliases(owner, *self._aliases(arrival, tags), silent=state.restoring)
         owner.born = True
-        state.unsure.born(session, owner)
-        state.nodes.born[session.index] = session.owner.born
+        state.unsure.born(edge_node, owner)
+        state.nodes.born[edge_node.index] = edge_node.owner.born
         owner.born_ms = arrival.sent_ms
         state.topics.live[owner.topic_index] = True
-        moved = [session]
+        moved = [edge_node]
         if state.pool.wasteful:
             state.pool.compact()
-            moved = state.sessions
+            moved = state.edge_nodes
         for each in moved:
-            state.publish_table(each, owner if each is session else each.owner)
+            state.publish_table(each, owner if each is edge_node else each.owner)
 
     def _with_history(self, owner: MetricOwner, before: NDArray[np.int32]) -> NDArray[np.int32]:
         """Tags of an owner that may have rows: of the births `before` that of now.
@@ -256,51 +256,51 @@ class Lifecycle:
 
     # ------------------------------------------------------------------ deaths
 
-    def node_death(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+    def node_death(self, arrival: Arrival, edge_node: EdgeNodeState) -> None:
         """An NDEATH ends the present session of its node."""
-        owner, bd_seq = session.owner, arrival.bd_seq
+        owner, bd_seq = edge_node.owner, arrival.bd_seq
         detail = self._elsewhere(owner)
         arrival.batch.turns.give(arrival.position)
-        unborn = self._state.unborn.withdraw(session)
-        alive = [each for each in session.owners() if each.born]
+        unborn = self._state.unborn.withdraw(edge_node)
+        alive = [each for each in edge_node.owners() if each.born]
         self._mark_stale(arrival, alive + unborn)
         arrival.batch.decoded.memories += map(stale_memory, unborn)
-        self._state.end_session(session)
-        session.dead_bd_seq, session.died_at = bd_seq, self._state.now
+        self._state.end_session(edge_node)
+        edge_node.dead_bd_seq, edge_node.died_at = bd_seq, self._state.now
         self._forget(
             arrival.batch.decoded, owner, stale=True, bd_seq=bd_seq, time_us=arrival.received_us
         )
         self.tell(EventKind.NODE_DEATH, arrival, owner, detail=detail)
 
-    def device_death(self, arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner) -> None:
+    def device_death(self, arrival: Arrival, edge_node: EdgeNodeState, owner: MetricOwner) -> None:
         """A DDEATH ends the session of a device that is alive."""
         detail = self._elsewhere(owner)
         self._mark_stale(arrival, [owner])
-        self._state.end_device(session, owner)
+        self._state.end_device(edge_node, owner)
         self._forget(arrival.batch.decoded, owner, stale=True)
         self.tell(EventKind.DEVICE_DEATH, arrival, owner, detail=detail)
 
-    def lose_session(self, session: EdgeNodeSession, at_us: int, decoded: Decoded) -> None:
+    def lose_session(self, edge_node: EdgeNodeState, at_us: int, decoded: Decoded) -> None:
         """An NBIRTH was not read: from here on the aliases mean something else."""
-        self._state.ended_unheard(session, session.owners(), at_us)
-        self._state.end_session(session)
-        self._forget(decoded, session.owner, stale=False)
+        self._state.ended_unheard(edge_node, edge_node.owners(), at_us)
+        self._state.end_session(edge_node)
+        self._forget(decoded, edge_node.owner, stale=False)
 
     def lose_device(
-        self, session: EdgeNodeSession, device_id: str, at_us: int, decoded: Decoded
+        self, edge_node: EdgeNodeState, device_id: str, at_us: int, decoded: Decoded
     ) -> None:
         """A DBIRTH was not read: the aliases of its device, if that lives, mean something else."""
-        owner = session.devices.get(device_id)
-        if session.owner.born and owner is not None and owner.born:
-            self._state.ended_unheard(session, [owner], at_us)
-            self._state.end_device(session, owner)
+        owner = edge_node.devices.get(device_id)
+        if edge_node.owner.born and owner is not None and owner.born:
+            self._state.ended_unheard(edge_node, [owner], at_us)
+            self._state.end_device(edge_node, owner)
             self._forget(decoded, owner, stale=False)
 
     def _elsewhere(self, owner: MetricOwner) -> str | None:
-        """What to add where a death is told that another server of the site does not show."""
-        if self._state.liveness.presence.alive_nowhere_else([owner]):
-            return None
-        return "alive on another server of its site"
+        """What to add where a death is told, if another server of the site shows its node alive."""
+        if self._state.liveness.presence.is_alive_elsewhere(owner):
+            return "alive on another server of its site"
+        return None
 
     def _mark_stale(self, arrival: Arrival, owners: list[MetricOwner]) -> None:
         """A row of quality STALE for every tag that was alive.
@@ -316,7 +316,7 @@ class Lifecycle:
             return
         by_owner = state.liveness.stale.with_rows_by_owner(owners)
         for owner, of_owner in zip(owners, by_owner, strict=True):
-            state.liveness.stale.said(owner, of_owner)
+            state.liveness.stale.note_said(owner, of_owner)
         tags = np.concatenate(by_owner)
         if len(tags) == 0:
             return
@@ -356,9 +356,9 @@ class Lifecycle:
         )
 
     @staticmethod
-    def _remember(arrival: Arrival, session: EdgeNodeSession, device_id: str | None) -> None:
+    def _remember(arrival: Arrival, edge_node: EdgeNodeState, device_id: str | None) -> None:
         arrival.batch.decoded.memories.append(
-            BirthMemory(session.index, *arrival.key, device_id, arrival.message)
+            BirthMemory(edge_node.index, *arrival.key, device_id, arrival.message)
         )
 
     def _forget(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.holding import Holding
-    from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
     from sparkplug.messages import MessageBatch
 
@@ -36,7 +36,7 @@ class Recall:
         self._state = state
         self._holding = holding
 
-    def entries(self, messages: MessageBatch, overdue: Sequence[EdgeNodeSession]) -> list[Waiting]:
+    def entries(self, messages: MessageBatch, overdue: Sequence[EdgeNodeState]) -> list[Waiting]:
         """What waits and may be read together with a batch, in order of arrival.
 
         That is what the births in it are waited for with, and the windows of its nodes and
@@ -46,14 +46,14 @@ class Recall:
         if not attentive and not len(self._holding):
             return []
         indices, births = self._concerned(messages)
-        indices.update(session.index for session in overdue)
+        indices.update(edge_node.index for edge_node in overdue)
         recalled: list[Waiting] = []
         for index in sorted(indices & attentive):
-            session = self._state.sessions[index]
-            recalled += session.sequence.waiting
-            births |= _births_in(session)
-            if session.late_birth is not None:
-                recalled.append(session.late_birth)
+            edge_node = self._state.edge_nodes[index]
+            recalled += edge_node.sequence.waiting
+            births |= _births_in(edge_node)
+            if edge_node.late_birth is not None:
+                recalled.append(edge_node.late_birth)
         nodes = {(b.group_id, b.edge_node_id) for b in births if b.device_id is None}
         for key in sorted(nodes):
             recalled += self._holding.of_node(key)
@@ -70,22 +70,22 @@ class Recall:
             map(state.data_topics.get, messages.topics, repeat(ABSENT)), np.int64, len(messages)
         )
         known = indices[indices != ABSENT]
-        sessions = set(np.unique(state.topics.node[known]).tolist())
+        edge_nodes = set(np.unique(state.topics.node[known]).tolist())
         births: set[Topic] = set()
         for position in np.flatnonzero(indices == ABSENT).tolist():
             read = parse_topic(messages.topics[position])
             if isinstance(read, Topic):
-                session = state.session_of(read)
-                if session is not None:
-                    sessions.add(session.index)
+                edge_node = state.edge_node_of(read)
+                if edge_node is not None:
+                    edge_nodes.add(edge_node.index)
                 if read.message_type in _BIRTHS:
                     births.add(read)
-        return sessions, births
+        return edge_nodes, births
 
     @property
     def memory(self) -> int:
         """Bytes that all that waits takes when it is read, that of the windows included."""
-        return WHILE_READ * (self._holding.size + self._state.windows.taken)
+        return WHILE_READ * (self._holding.size + self._state.window_room.taken)
 
     def memory_of(self, messages: MessageBatch) -> Counter[NodeKey | None]:
         """Bytes that what is read together with some messages takes, by node."""
@@ -97,15 +97,15 @@ class Recall:
         return memory
 
 
-def _births_in(session: EdgeNodeSession) -> set[Topic]:
-    """The births that wait in a session."""
-    topics = (parse_topic(entry.message.topic) for entry in session.sequence.waiting)
+def _births_in(edge_node: EdgeNodeState) -> set[Topic]:
+    """The births that wait with a node: in its window, or late."""
+    topics = (parse_topic(entry.message.topic) for entry in edge_node.sequence.waiting)
     births = {
         read
         for read in topics
         if isinstance(read, Topic) and read.message_type is MessageType.DBIRTH
     }
-    if session.late_birth is not None:
-        owner = session.owner
+    if edge_node.late_birth is not None:
+        owner = edge_node.owner
         births.add(Topic(owner.group_id, MessageType.NBIRTH, owner.edge_node_id))
     return births

@@ -1,6 +1,7 @@
 """Which tags the metrics of data are: of a whole batch in order at once, or of one message.
 
-Nothing is read here and nothing held: a metric without tag keeps NO_TAG.
+No metric is read here and none held: one without tag keeps NO_TAG. Of messages in sequence the seq
+is counted on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sparkplug.decoded import Decoded
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import Waiting
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.screening import Screened
@@ -86,8 +87,11 @@ class Resolution:
             now=self._state.now,
         )
 
-    def regular(self, batch: Batch) -> NDArray[np.bool_]:
-        """Which messages are data in sequence of a born node; their seq is accounted for."""
+    def accept_regular(self, batch: Batch) -> NDArray[np.bool_]:
+        """Accept the messages that are data in sequence of a born node; return which these are.
+
+        Their nodes expect the next seq from now on, and are confirmed.
+        """
         known: NDArray[np.bool_] = batch.topic != ABSENT
         known[: batch.recalled] = False
         count = count_nonzero(known)
@@ -126,9 +130,9 @@ class Resolution:
         if count_nonzero(closed):
             flagged[batch.node[closed]] = True
         for read in batch.parsed.values():
-            session = state.session_of(read)
-            if session is not None:
-                flagged[session.index] = True
+            edge_node = state.edge_node_of(read)
+            if edge_node is not None:
+                flagged[edge_node.index] = True
         if state.any_partial:
             size = state.nodes.size
             # Their seq confirms nothing.
@@ -189,7 +193,7 @@ class Resolution:
         ]
         message = batch.message_of(rows)
         scattered = [
-            (self._state.sessions[node].table.scattered or {}) if owner is not None else {}
+            (self._state.edge_nodes[node].table.scattered or {}) if owner is not None else {}
             for node, owner in zip(batch.node.tolist(), owners, strict=True)
         ]
         found = look_up(scattered, message, aliases)
@@ -215,14 +219,14 @@ class Resolution:
         Returns those of the rows that no birth declares, for which one is to be asked.
         """
         alias_column = batch.columns.metric("alias").take(pa.array(rows))
-        session = self._state.by_id[owner.group_id, owner.edge_node_id]
+        edge_node = self._state.by_id[owner.group_id, owner.edge_node_id]
         has_alias = validity(alias_column)
         names = None if batch.names is None else [batch.names[row] for row in rows.tolist()]
         is_birth = MESSAGE_TYPES[batch.message_type[position]] in _BIRTHS
         if is_birth:
             has_alias = np.zeros(len(rows), dtype=np.bool_)
         aliases = numbers(alias_column, np.uint64)
-        tags = session.resolve(owner, names, aliases, has_alias, steady=steady)
+        tags = edge_node.resolve(owner, names, aliases, has_alias, steady=steady)
         batch.tag[rows] = tags
         unknown = tags == NO_TAG
         if is_birth:  # read as data: what has no name is not asked for
@@ -231,16 +235,16 @@ class Resolution:
         missing: NDArray[np.int64] = rows[unknown]
         return missing
 
-    def resolve_by_name(self, arrival: Arrival, session: EdgeNodeSession) -> bool:
+    def resolve_by_name(self, arrival: Arrival, edge_node: EdgeNodeState) -> bool:
         """Find metrics in data by name where only a certificate tells what a node has.
 
         Names keep their meaning from birth to birth, aliases do not. A metric that comes
         with another datatype than the certificate's is not read. True if any is found.
         """
         batch, read = arrival.batch, arrival.topic
-        if not session.by_certificate or read.message_type not in _DATA or batch.names is None:
+        if not edge_node.by_certificate or read.message_type not in _DATA or batch.names is None:
             return False
-        owner = session.owner_of(read.device_id)
+        owner = edge_node.owner_of(read.device_id)
         if arrival.is_unread or owner is None or not owner.born:
             return False
         rows = arrival.rows

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.reading.batch_reader import BatchReader
     from sparkplug.memory import RememberedBirth
@@ -55,7 +55,7 @@ class Restoration:
         They are read piece by piece; all payloads at once might be more than the memory has.
 
         Returns:
-            The slots by the indices that the sessions have now.
+            The slots by the indices that the nodes have now.
         """
         slots = {}
         taken_in: list[RememberedBirth] = []
@@ -65,58 +65,58 @@ class Restoration:
                 slots[each.birth.group_id, each.birth.edge_node_id] = each.birth.slot
                 taken_in.append(_without_payload(each))
         for each in taken_in:
-            session = self._state.by_id.get((each.birth.group_id, each.birth.edge_node_id))
-            if session is not None:
-                self._restore_end(session, each)
+            edge_node = self._state.by_id.get((each.birth.group_id, each.birth.edge_node_id))
+            if edge_node is not None:
+                self._restore_end(edge_node, each)
         self._count_on(slots, next_seq)
-        for session in self._state.sessions:
-            session.counted_bd_seq = session.bd_seq
-            for owner in session.owners():
+        for edge_node in self._state.edge_nodes:
+            edge_node.counted_bd_seq = edge_node.bd_seq
+            for owner in edge_node.owners():
                 owner.forget_birth_before()
         by_id = self._state.by_id
         return {by_id[key].index: slot for key, slot in slots.items() if key in by_id}
 
-    def _restore_end(self, session: EdgeNodeSession, remembered: RememberedBirth) -> None:
+    def _restore_end(self, edge_node: EdgeNodeState, remembered: RememberedBirth) -> None:
         """What became of the session of a birth, after the birth was taken in."""
         state, device_id = self._state, remembered.birth.device_id
-        owner = session.owner_of(device_id)
+        owner = edge_node.owner_of(device_id)
         if owner is None:
             return
         state.catalogue.states.stale[state.catalogue.with_rows(owner.declared)] = remembered.stale
         if device_id is None:
-            session.dead_bd_seq = remembered.dead_bd_seq
+            edge_node.dead_bd_seq = remembered.dead_bd_seq
             # How long ago that was no clock tells that could not have been set since.
-            session.died_at = state.now
+            edge_node.died_at = state.now
         if remembered.stale or not remembered.alive:
-            state.unborn.settled(session, owner)
+            state.unborn.settled(edge_node, owner)
         if not (remembered.stale or remembered.alive):
-            state.await_births(session, [owner], None)
+            state.await_births(edge_node, [owner], None)
         if remembered.alive and remembered.stale:
-            state.liveness.stale.heard(owner, owner.tags.keys())
+            state.liveness.stale.note_stale(owner, owner.tags.keys())
         if remembered.alive and remembered.taken_back:
             state.liveness.unsettled.note(owner)
         if not remembered.alive and owner.born:
             if device_id is None:
-                state.end_session(session)
+                state.end_session(edge_node)
             else:
-                state.end_device(session, owner)
+                state.end_device(edge_node, owner)
 
     def _count_on(self, slots: Mapping[NodeKey, int], next_seq: NDArray[np.int16]) -> None:
         """Expect of each node what was expected; its first message is to confirm it."""
-        for key, session in self._state.by_id.items():
+        for key, edge_node in self._state.by_id.items():
             slot = slots.get(key, len(next_seq))
             expected = int(next_seq[slot]) if slot < len(next_seq) else NOT_BORN
             if expected == ENDED_IN_DOUBT:
-                self._state.gaps.left_in_doubt(key)
+                self._state.completeness.left_in_doubt(key)
                 expected = NOT_BORN
-            if not session.owner.born:
+            if not edge_node.owner.born:
                 expected = NOT_BORN
             elif expected == NOT_BORN:
-                self._state.doubt(session)
-                if not self._state.nodes.partial[session.index]:
-                    self._state.gaps.left_in_doubt(key)
-            self._state.nodes.next_seq[session.index] = expected
-            self._state.nodes.confirmed[session.index] = False
+                self._state.doubt(edge_node)
+                if not self._state.nodes.partial[edge_node.index]:
+                    self._state.completeness.left_in_doubt(key)
+            self._state.nodes.next_seq[edge_node.index] = expected
+            self._state.nodes.confirmed[edge_node.index] = False
 
     # ------------------------------------------------------------------ from the server
 
@@ -134,20 +134,20 @@ class Restoration:
             self._take_silently([each.message for each in news])
             self._state.kept_births = False
             for each in news:
-                session = self._state.session_of(each.topic)
-                if session is not None and session.owner.born:
-                    session.by_certificate = True
-                    self._state.doubt(session)
-                    self._state.nodes.confirmed[session.index] = False
+                edge_node = self._state.edge_node_of(each.topic)
+                if edge_node is not None and edge_node.owner.born:
+                    edge_node.by_certificate = True
+                    self._state.doubt(edge_node)
+                    self._state.nodes.confirmed[edge_node.index] = False
 
     def _is_news(self, certificate: Certificate) -> bool:
-        session = self._state.session_of(certificate.topic)
-        if session is None and certificate.topic.device_id is not None:
+        edge_node = self._state.edge_node_of(certificate.topic)
+        if edge_node is None and certificate.topic.device_id is not None:
             # Its node's may come yet.
             early = certificate.message
             self._keep_early(early._replace(topic=CERTIFICATE_PREFIX + early.topic))
-        confirmed = session is not None and bool(self._state.nodes.confirmed[session.index])
-        return tells_more(certificate, session, confirmed=confirmed)
+        confirmed = edge_node is not None and bool(self._state.nodes.confirmed[edge_node.index])
+        return tells_more(certificate, edge_node, confirmed=confirmed)
 
     def _keep_early(self, message: Message) -> None:
         """Keep a certificate for a while; older ones may have to go."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.batch import Batch
     from sparkplug.host.fleet_state import FleetState
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.seq_place import SeqPlace
-    from sparkplug.host.nodes.session import EdgeNodeSession
     from sparkplug.host.nodes.waiting import Waiting
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.reading.awaiting_births import AwaitingBirths
@@ -49,7 +49,7 @@ class SessionReader:
     def read(
         self,
         arrival: Arrival,
-        session: EdgeNodeSession,
+        edge_node: EdgeNodeState,
         place: SeqPlace,
         *,
         steady: bool = False,
@@ -60,21 +60,21 @@ class SessionReader:
         """
         arrival.batch.give_turn(arrival.position)
         if arrival.topic.message_type is MessageType.DBIRTH:
-            self._device_birth(arrival, session, place)
+            self._device_birth(arrival, edge_node, place)
             return
-        owner = session.owner_of(arrival.topic.device_id)
+        owner = edge_node.owner_of(arrival.topic.device_id)
         if owner is None or not owner.born:
             self._awaiting.hold_for_device(arrival, place)
         elif arrival.topic.message_type is MessageType.DDEATH:
             arrival.skip()
             arrival.count_read()
-            self._lifecycle.device_death(arrival, session, owner)
+            self._lifecycle.device_death(arrival, edge_node, owner)
         else:
             self._read_data(arrival, owner, steady=steady)
 
-    def read_late(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
+    def read_late(self, arrival: Arrival, edge_node: EdgeNodeState, place: SeqPlace) -> None:
         """A message that others have overtaken; `place` is NOWHERE if its seq says nothing."""
-        owner = session.owner_of(arrival.topic.device_id)
+        owner = edge_node.owner_of(arrival.topic.device_id)
         if arrival.topic.message_type is MessageType.DDEATH:
             if owner is None or not owner.born or not _outlived(owner, arrival.sent_ms):
                 arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
@@ -92,56 +92,56 @@ class SessionReader:
         is_birth = arrival.topic.message_type is MessageType.DBIRTH
         arrival.batch.late[arrival.position] = not is_birth
         is_after = (
-            owner is not None and owner.born and _is_after_birth(arrival, session, owner, place)
+            owner is not None and owner.born and _is_after_birth(arrival, edge_node, owner, place)
         )
         is_explained = place.gap is not None and not place.gap.guessed
-        if not is_explained and self._state.unsure.may_wait_for_birth(session):
+        if not is_explained and self._state.unsure.may_wait_for_birth(edge_node):
             arrival.batch.astray[arrival.position] = True  # of a later birth, perhaps
-        self.read(arrival, session, place, steady=not is_after)
+        self.read(arrival, edge_node, place, steady=not is_after)
         if is_birth and place == NOWHERE:
-            session.born_at.pop(arrival.topic.device_id or "", None)
+            edge_node.born_at.pop(arrival.topic.device_id or "", None)
 
-    def read_without_birth(self, arrival: Arrival, session: EdgeNodeSession | None) -> None:
+    def read_without_birth(self, arrival: Arrival, edge_node: EdgeNodeState | None) -> None:
         """A message of a node whose NBIRTH is not known, or not believed."""
-        by_name = session is not None and self._resolution.resolve_by_name(arrival, session)
+        by_name = edge_node is not None and self._resolution.resolve_by_name(arrival, edge_node)
         self._awaiting.hold_for_node(arrival, by_name=by_name)
 
-    def _device_birth(self, arrival: Arrival, session: EdgeNodeSession, place: SeqPlace) -> None:
+    def _device_birth(self, arrival: Arrival, edge_node: EdgeNodeState, place: SeqPlace) -> None:
         device_id = arrival.topic.device_id
         assert device_id is not None
         if arrival.is_unread:
             arrival.stay_closed()
             self._lifecycle.lose_device(
-                session, device_id, arrival.received_us, arrival.batch.decoded
+                edge_node, device_id, arrival.received_us, arrival.batch.decoded
             )
             return
-        if not self._lifecycle.device_birth(arrival, session):
+        if not self._lifecycle.device_birth(arrival, edge_node):
             return
         arrival.count_read()
-        session.born_at.pop(device_id, None)
+        edge_node.born_at.pop(device_id, None)
         if not self._state.restoring:
-            session.born_at[device_id] = place
+            edge_node.born_at[device_id] = place
             for entry in self._awaiting.release(arrival.key, device_id):
                 there = entry.seq_place or NOWHERE
                 sent_ms = arrival.batch.sent_ms(entry.place)
                 is_older = sent_ms != ABSENT and sent_ms < arrival.sent_ms
                 after = place.is_next_before(there) and not is_older
-                self.read_released(arrival.batch, entry, session, after=after)
-            session.devices[device_id].forget_steady()
+                self.read_released(arrival.batch, entry, edge_node, after=after)
+            edge_node.devices[device_id].forget_steady()
 
     # ------------------------------------------------------------------ held before
 
     def read_released(
-        self, batch: Batch, entry: Waiting, session: EdgeNodeSession, *, after: bool = False
+        self, batch: Batch, entry: Waiting, edge_node: EdgeNodeState, *, after: bool = False
     ) -> None:
         """A held message whose birth has come; its seq was counted, or does not count.
 
         `after`: it was sent after that birth for certain, with none between the two.
         """
         position = entry.place
-        batch.node[position] = session.index
+        batch.node[position] = edge_node.index
         batch.released[position] = True
-        is_ignition = bool(self._state.nodes.ignition[session.index])
+        is_ignition = bool(self._state.nodes.ignition[edge_node.index])
         if entry.members is not None:
             if position < batch.recalled and entry.rows is not None:  # else: read where it came
                 batch.turns.give_rows(entry.rows, ignition=is_ignition)
@@ -149,18 +149,18 @@ class SessionReader:
             if rest is not None:
                 batch.decoded.expired.append(QuarantinedPart(rest, Reason.UNKNOWN_METRIC))
         elif entry.rows is not None:
-            owner = session.owner_of(self._state.arrival(batch, position).topic.device_id)
+            owner = edge_node.owner_of(self._state.arrival(batch, position).topic.device_id)
             assert owner is not None
             batch.turns.give_rows(entry.rows, ignition=is_ignition)
             self._read_metrics(batch, position, owner, entry.rows, steady=True)
         else:
-            arrival = self._state.returned(batch, entry, session)
-            self._read_released_message(arrival, entry, session, after=after)
+            arrival = self._state.arrival_of(batch, entry, edge_node)
+            self._read_released_message(arrival, entry, edge_node, after=after)
 
     def _read_released_message(
-        self, arrival: Arrival, entry: Waiting, session: EdgeNodeSession, *, after: bool
+        self, arrival: Arrival, entry: Waiting, edge_node: EdgeNodeState, *, after: bool
     ) -> None:
-        owner = session.owner_of(arrival.topic.device_id)
+        owner = edge_node.owner_of(arrival.topic.device_id)
         if arrival.topic.message_type is MessageType.DDEATH:
             arrival.discard(Reason.DEATH_OF_OTHER_SESSION)
         elif owner is None or not owner.born:
@@ -206,7 +206,7 @@ class SessionReader:
 
 
 def _is_after_birth(
-    arrival: Arrival, session: EdgeNodeSession, owner: MetricOwner, place: SeqPlace
+    arrival: Arrival, edge_node: EdgeNodeState, owner: MetricOwner, place: SeqPlace
 ) -> bool:
     """Whether a late message at `place` was sent after the present birth of its owner.
 
@@ -218,7 +218,7 @@ def _is_after_birth(
     if owner.born_ms != ABSENT and arrival.sent_ms > owner.born_ms:
         return True
     device_id = owner.device_id
-    born_at = NOWHERE if device_id is None else session.born_at.get(device_id)
+    born_at = NOWHERE if device_id is None else edge_node.born_at.get(device_id)
     return born_at is not None and born_at.is_before(place)
 
 

@@ -12,7 +12,7 @@ from sparkplug.gaps import Gap, GapReason
 from sparkplug.host.nodes.seq_place import NOWHERE, SeqPlace
 from sparkplug.host.nodes.sequence import BEHIND, distance, holes
 from sparkplug.host.nodes.waiting import Waiting
-from sparkplug.host.watch.accounts import sent_us
+from sparkplug.host.watch.completeness import sent_us
 from sparkplug.messages import Reason, RebirthRequest
 from sparkplug.names import SEQ_MODULUS
 from sparkplug.payload import ABSENT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sparkplug.host.arrival import Arrival
     from sparkplug.host.batch import Batch
     from sparkplug.host.fleet_state import FleetState
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.reading.session_reader import SessionReader
 
 
@@ -36,47 +36,47 @@ class Windows:
 
     # ------------------------------------------------------------------ ahead
 
-    def wait(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+    def wait(self, arrival: Arrival, edge_node: EdgeNodeState) -> None:
         """A message behind a hole (tck-id operational-behavior-host-reordering-start)."""
         arrival.skip()
         message, seq = arrival.message, arrival.seq
-        if session.sequence.is_double(seq, message):
+        if edge_node.sequence.is_double(seq, message):
             arrival.discard(Reason.DUPLICATE)
-            self._state.gaps.came(arrival, session, -1)
+            self._state.completeness.came(arrival, edge_node, -1)
             return
         counted = arrival.position in arrival.batch.counted
         entry = Waiting(message, seq, self._state.now, arrival.position, counted=counted)
         arrival.batch.placed.append(entry)
-        full = session.sequence.wait(entry)
-        self._state.sequences.watch(session)
+        full = edge_node.sequence.wait(entry)
+        self._state.sequences.watch(edge_node)
         if full or self._state.options.reorder_timeout <= 0:
-            self.stop_waiting(arrival.batch, session)
+            self.stop_waiting(arrival.batch, edge_node)
 
-    def drain(self, batch: Batch, session: EdgeNodeSession) -> None:
+    def drain(self, batch: Batch, edge_node: EdgeNodeState) -> None:
         """Messages that follow the one just read, and those that are behind it now.
 
         (tck-id operational-behavior-host-reordering-success)
         """
-        state, sequence = self._state, session.sequence
+        state, sequence = self._state, edge_node.sequence
         while sequence.waiting:
-            entry = sequence.next_waiting(state.sequences.expected(session))
+            entry = sequence.next_waiting(state.sequences.expected(edge_node))
             if entry is None:
                 break
-            state.sequences.expect(session, entry.seq + 1)
-            self._read_waiting(batch, entry, session, sequence.here)
-        expected = state.sequences.expected(session)
+            state.sequences.expect(edge_node, entry.seq + 1)
+            self._read_waiting(batch, entry, edge_node, sequence.here)
+        expected = state.sequences.expected(edge_node)
         for entry in [e for e in sequence.waiting if distance(e.seq, expected) >= BEHIND]:
             sequence.next_waiting(entry.seq)
-            self.read_late(state.arrival(batch, entry.place), session, entry.seq)
-        state.sequences.watch(session)
+            self.read_late(state.arrival(batch, entry.place), edge_node, entry.seq)
+        state.sequences.watch(edge_node)
 
-    def stop_waiting(self, batch: Batch, session: EdgeNodeSession, *, ask: bool = True) -> None:
+    def stop_waiting(self, batch: Batch, edge_node: EdgeNodeState, *, ask: bool = True) -> None:
         """What is missing will not come: go on behind it.
 
         (tck-id operational-behavior-host-reordering-rebirth)
         """
-        state, sequence = self._state, session.sequence
-        expected = state.sequences.expected(session)
+        state, sequence = self._state, edge_node.sequence
+        expected = state.sequences.expected(edge_node)
         entries = sequence.take_waiting()
         if entries:
             entries.sort(key=lambda entry: distance(entry.seq, expected))
@@ -87,105 +87,105 @@ class Windows:
             following = sequence.lost_next
         else:
             return
-        gap = self._note_gap(batch, session, _behind_holes(entries), missing, ask=ask)
-        state.sequences.expect(session, following)
-        state.unsure.behind_gap(session)
+        gap = self._note_gap(batch, edge_node, _behind_holes(entries), missing, ask=ask)
+        state.sequences.expect(edge_node, following)
+        state.unsure.behind_gap(edge_node)
         for entry in entries:
-            self._read_waiting(batch, entry, session, SeqPlace(gap, entry.seq))
+            self._read_waiting(batch, entry, edge_node, SeqPlace(gap, entry.seq))
 
     def _read_waiting(
-        self, batch: Batch, entry: Waiting, session: EdgeNodeSession, place: SeqPlace
+        self, batch: Batch, entry: Waiting, edge_node: EdgeNodeState, place: SeqPlace
     ) -> None:
         """What waited is read in order of seq."""
-        arrival = self._state.returned(batch, entry, session)
-        self._state.gaps.heard(arrival, session)
-        self._reader.read(arrival, session, place)
+        arrival = self._state.arrival_of(batch, entry, edge_node)
+        self._state.completeness.note_read(arrival, edge_node)
+        self._reader.read(arrival, edge_node, place)
 
     def _note_gap(
         self,
         batch: Batch,
-        session: EdgeNodeSession,
+        edge_node: EdgeNodeState,
         behind: Waiting | None,
         missing: set[int],
         *,
         ask: bool,
     ) -> Gap:
         """Messages are missing, before the one `behind` the gap if there is one."""
-        state, owner, decoded = self._state, session.owner, batch.decoded
+        state, owner, decoded = self._state, edge_node.owner, batch.decoded
         decoded.counts[Reason.SEQUENCE_GAP] += 1
         if ask:
             request = RebirthRequest(owner.group_id, owner.edge_node_id, Reason.SEQUENCE_GAP)
             decoded.rebirths.append(request)
-        until_us = sent_us(batch, behind.place) if behind else session.sequence.lost_until_us
+        until_us = sent_us(batch, behind.place) if behind else edge_node.sequence.lost_until_us
         gap = Gap(
             owner.group_id,
             owner.edge_node_id,
             GapReason.SEQUENCE_GAP,
             state.heard_us,
-            state.sequences.expected(session),
+            state.sequences.expected(edge_node),
             len(missing),
             missing,
-            from_us=int(state.nodes.sent_us[session.index]) or None,
+            from_us=int(state.nodes.sent_us[edge_node.index]) or None,
             to_us=until_us,
             guessed=behind is None,
         )
-        forgotten = session.sequence.note_gap(gap)
+        forgotten = edge_node.sequence.note_gap(gap)
         if forgotten is not None:
-            state.gaps.close(forgotten, Healing.NOT_AT_ALL, state.heard_us, decoded)
-        state.gaps.found(gap, decoded)
+            state.completeness.close(forgotten, Healing.NOT_AT_ALL, state.heard_us, decoded)
+        state.completeness.found(gap, decoded)
         return gap
 
     # ------------------------------------------------------------------ behind
 
-    def read_late(self, arrival: Arrival, session: EdgeNodeSession, seq: int) -> None:
+    def read_late(self, arrival: Arrival, edge_node: EdgeNodeState, seq: int) -> None:
         """A message from behind: sent again, or overtaken by others."""
         state, decoded = self._state, arrival.batch.decoded
         if state.recent.has(arrival.batch, arrival.position, seq):
             arrival.discard(Reason.DUPLICATE)
-            state.gaps.came(arrival, session, -1)
+            state.completeness.came(arrival, edge_node, -1)
             return
         decoded.counts[Reason.LATE] += 1
         arrival.batch.give_turn(arrival.position)
-        gap = session.sequence.explains(seq)
+        gap = edge_node.sequence.explains(seq)
         if gap is None or gap.guessed:
             state.alarms.duplicates.unexplained(*arrival.key, state.now)
         if gap is None:
             sent = sent_us(arrival.batch, arrival.position)
-            session.sequence.late_without_reason(
-                seq, state.sequences.expected(session), state.now, sent
+            edge_node.sequence.late_without_reason(
+                seq, state.sequences.expected(edge_node), state.now, sent
             )
-            state.sequences.watch(session)
+            state.sequences.watch(edge_node)
             if state.options.reorder_timeout <= 0:
-                self.stop_waiting(arrival.batch, session)
+                self.stop_waiting(arrival.batch, edge_node)
         else:
-            state.gaps.came_late(gap, decoded)
+            state.completeness.came_late(gap, decoded)
             if not gap.missing:
-                state.gaps.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
+                state.completeness.close(gap, Healing.LATE_ARRIVAL, arrival.received_us, decoded)
         arrival.batch.open(arrival.position)
-        self._reader.read_late(arrival, session, SeqPlace(gap, seq) if gap else NOWHERE)
+        self._reader.read_late(arrival, edge_node, SeqPlace(gap, seq) if gap else NOWHERE)
 
     # ------------------------------------------------------------------ births
 
-    def end_former_session(self, arrival: Arrival, session: EdgeNodeSession) -> list[Waiting]:
+    def end_former_session(self, arrival: Arrival, edge_node: EdgeNodeState) -> list[Waiting]:
         """Before an NBIRTH: read what waits of the session before it; return the others."""
-        waiting = session.sequence.take_waiting()
+        waiting = edge_node.sequence.take_waiting()
         after = sent_after(arrival, waiting)
         before = [entry for entry in waiting if entry not in after]
         for entry in before:
-            session.sequence.wait(entry)
+            edge_node.sequence.wait(entry)
         if before:
-            self.stop_waiting(arrival.batch, session, ask=False)
+            self.stop_waiting(arrival.batch, edge_node, ask=False)
         return [entry for entry in waiting if entry in after]
 
-    def heal(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
+    def heal(self, arrival: Arrival, edge_node: EdgeNodeState, *, doubtful: bool) -> None:
         """After an NBIRTH: no gap is open any more.
 
         `doubtful`: nothing that was heard since the host was away continues the session before.
         """
-        gaps = self._state.gaps
-        for gap in session.sequence.take_gaps():
+        gaps = self._state.completeness
+        for gap in edge_node.sequence.take_gaps():
             gaps.close(gap, Healing.REBIRTH_SNAPSHOT, arrival.received_us, arrival.batch.decoded)
-        gaps.born(arrival, session, doubtful=doubtful)
+        gaps.born(arrival, edge_node, doubtful=doubtful)
 
 
 def _behind_holes(entries: list[Waiting]) -> Waiting | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sparkplug.decoded import Observations
     from sparkplug.host.batch import Batch
     from sparkplug.host.catalogue import TagCatalogue
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
 
 ALARM_OVER: Final = "_over"
 """Ends the reason of an event that tells the end of an alarm."""
@@ -90,7 +90,7 @@ class Alarms:
         observations: Observations | None,
         *,
         catalogue: TagCatalogue,
-        sessions: Mapping[tuple[str, str], EdgeNodeSession],
+        edge_nodes: Mapping[tuple[str, str], EdgeNodeState],
         now: float,
     ) -> None:
         """Look at a batch that was read.
@@ -100,11 +100,11 @@ class Alarms:
             regular: which of them are data in sequence.
             observations: rows of its metrics.
             catalogue: of the tags in them.
-            sessions: by (group id, edge node id).
+            edge_nodes: by (group id, edge node id).
             now: monotonic seconds.
         """
         for key in tuple(self.duplicates.doubtful):
-            if (batch.node[regular] == sessions[key].index).any():
+            if (batch.node[regular] == edge_nodes[key].index).any():
                 self.duplicates.in_order(*key, now)
         timed = batch.taken & (batch.columns.timestamp_ms != ABSENT)
         count = count_nonzero(timed)
@@ -119,25 +119,25 @@ class Alarms:
         if observations is not None:
             rows = doubtful(observations.event_time_us, observations.received_us)
             if len(rows):
-                self._look_at_values(observations.pick(rows), catalogue, sessions, now)
+                self._look_at_values(observations.pick(rows), catalogue, edge_nodes, now)
 
     def _look_at_values(
         self,
         rows: Observations,
         catalogue: TagCatalogue,
-        sessions: Mapping[tuple[str, str], EdgeNodeSession],
+        edge_nodes: Mapping[tuple[str, str], EdgeNodeState],
         now: float,
     ) -> None:
         owners = [catalogue.owners[tag] for tag in rows.tag.tolist()]
-        node = np.array([sessions[each.group_id, each.edge_node_id].index for each in owners])
+        node = np.array([edge_nodes[each.group_id, each.edge_node_id].index for each in owners])
         present = _IS_DATA[rows.message_type] & ~rows.historical
         for change in self._clocks.values(node, rows.event_time_us, rows.received_us, present, now):
             owner, name = owners[change.example], catalogue.names[rows.tag[change.example]]
             what = "/".join(filter(None, (owner.device_id, name)))
             self._began.append((change, int(rows.received_us[change.example]), what))
 
-    def events(self, sessions: Sequence[EdgeNodeSession], now: float, heard_us: int) -> list[Event]:
-        """Alarms that began or ended since the last call; `sessions` are by index."""
+    def events(self, edge_nodes: Sequence[EdgeNodeState], now: float, heard_us: int) -> list[Event]:
+        """Alarms that began or ended since the last call; `edge_nodes` are by index."""
         clocks = self._began + [(each, heard_us, "") for each in self._clocks.ended(now)]
         self._began = []
         if now - self._skew_at >= _SKEW_EVERY:
@@ -147,7 +147,7 @@ class Alarms:
         if not clocks and not duplicates:
             return []
         return [
-            *(_of_clock(sessions[each.node], each, at_us, what) for each, at_us, what in clocks),
+            *(_of_clock(edge_nodes[each.node], each, at_us, what) for each, at_us, what in clocks),
             *(_of_duplicate(alarm, heard_us) for alarm in duplicates),
         ]
 
@@ -158,7 +158,7 @@ class Alarms:
         self._behind = max(0.0, float(skew.max(initial=0.0)))
 
 
-def _of_clock(session: EdgeNodeSession, change: ClockChange, at_us: int, what: str) -> Event:
+def _of_clock(edge_node: EdgeNodeState, change: ClockChange, at_us: int, what: str) -> Event:
     words = _PROBLEMS[change.problem]
     if not change.began:
         detail = f"over: {words}"
@@ -171,8 +171,8 @@ def _of_clock(session: EdgeNodeSession, change: ClockChange, at_us: int, what: s
     return Event(
         EventKind.CLOCK,
         at_us,
-        session.owner.group_id,
-        session.owner.edge_node_id,
+        edge_node.owner.group_id,
+        edge_node.owner.edge_node_id,
         reason=change.problem if change.began else change.problem + ALARM_OVER,
         detail=detail,
     )

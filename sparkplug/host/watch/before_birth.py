@@ -39,7 +39,8 @@ def before_birth(
             session, None: not known.
         end_heard: a gap of reason SESSION_END is open: a death was heard since the last NBIRTH.
         away: a gap of reason AWAY is open: the node was not where it was left.
-        counted: such a gap says how many messages are missing, as if the session had gone on.
+        counted: an open gap of reason AWAY says how many messages are missing, as if the session
+            had gone on.
         doubtful: nothing that was heard since an absence of the host continues the session
             before it, or there was none: data came of a node without any birth.
         left_in_doubt: the host went away while it waited for the birth that tells where the

@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.node_table import NodeTable, TopicTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
 
 
 class Liveness:
     """What is alive of one fleet, in step with the other servers of its site.
 
+    It decides nothing itself: it has the parts that do, and joins each with those of the other
+    servers. They change each other without a lock, so one thread uses all fleets of a site.
+
     Args:
         catalogue: of the fleet.
-        sessions: of the fleet, by (group id, edge node id).
+        edge_nodes: of the fleet, by (group id, edge node id).
         nodes: of the fleet; `confirmed` is read.
         topics: of the fleet; `node` and `live` are read.
         births_give_rows: whether a birth says of its tags that they are not STALE.
@@ -38,16 +41,16 @@ class Liveness:
     def __init__(
         self,
         catalogue: TagCatalogue,
-        sessions: Mapping[NodeKey, EdgeNodeSession],
+        edge_nodes: Mapping[NodeKey, EdgeNodeState],
         nodes: NodeTable,
         topics: TopicTable,
         *,
         births_give_rows: bool,
     ) -> None:
-        self.presence = Presence(catalogue, sessions, nodes, topics)
-        self.unsettled = UnsettledNodes(sessions, nodes)
+        self.presence = Presence(catalogue, edge_nodes, nodes, topics)
+        self.unsettled = UnsettledNodes(edge_nodes, nodes)
         self.stale = StaleTags(
-            self.presence, sessions, self.unsettled, births_give_rows=births_give_rows
+            self.presence, edge_nodes, self.unsettled, births_give_rows=births_give_rows
         )
         self.retired = RetiredTags(self.presence)
 

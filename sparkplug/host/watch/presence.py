@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sparkplug.host.catalogue import TagCatalogue, TagOwner
     from sparkplug.host.node_table import NodeTable, TopicTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.twins import TwinTags
@@ -28,7 +28,7 @@ class Presence:
 
     Args:
         catalogue: of the fleet.
-        sessions: of the fleet, by (group id, edge node id).
+        edge_nodes: of the fleet, by (group id, edge node id).
         nodes: of the fleet; `confirmed` is read.
         topics: of the fleet; `node` and `live` are read.
 
@@ -40,13 +40,13 @@ class Presence:
     def __init__(
         self,
         catalogue: TagCatalogue,
-        sessions: Mapping[NodeKey, EdgeNodeSession],
+        edge_nodes: Mapping[NodeKey, EdgeNodeState],
         nodes: NodeTable,
         topics: TopicTable,
     ) -> None:
         self.peers: tuple[Presence, ...] = ()
         self.catalogue = catalogue
-        self._sessions = sessions
+        self._edge_nodes = edge_nodes
         self._nodes = nodes
         self._topics = topics
         self._twins: dict[Presence, Twins] = {}
@@ -55,20 +55,24 @@ class Presence:
 
     def alive_nowhere_else(self, owners: Iterable[MetricOwner]) -> list[MetricOwner]:
         """Those of some nodes and devices that no other server of the site shows alive."""
-        return [each for each in owners if not any(peer.shows(each) for peer in self.peers)]
+        return [each for each in owners if not self.is_alive_elsewhere(each)]
+
+    def is_alive_elsewhere(self, owner: MetricOwner) -> bool:
+        """Whether another server of the site shows a node or device alive."""
+        return any(peer.shows(owner) for peer in self.peers)
 
     def shows(self, owner: MetricOwner) -> bool:
         """Whether a node or device is alive here for certain."""
-        session = self._sessions.get((owner.group_id, owner.edge_node_id))
-        if session is None or session.in_doubt or not self._nodes.confirmed[session.index]:
+        edge_node = self._edge_nodes.get((owner.group_id, owner.edge_node_id))
+        if edge_node is None or edge_node.in_doubt or not self._nodes.confirmed[edge_node.index]:
             return False
-        here = session.owner_of(owner.device_id)
+        here = edge_node.owner_of(owner.device_id)
         return here is not None and here.born
 
     def find(self, owner: TagOwner) -> MetricOwner | None:
         """The node or device of the same ids here."""
-        session = self._sessions.get((owner.group_id, owner.edge_node_id))
-        return None if session is None else session.owner_of(owner.device_id)
+        edge_node = self._edge_nodes.get((owner.group_id, owner.edge_node_id))
+        return None if edge_node is None else edge_node.owner_of(owner.device_id)
 
     def tags_of(self, owner: MetricOwner) -> Mapping[str, int]:
         """The tags that a node or device has here, by name."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparkplug.host.node_table import NodeTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
 
 _MOST_TOLD: Final = 1_000
 """Events at a time: of more nodes that fall silent at once the next ones are told later."""
@@ -45,7 +45,7 @@ class Silences:
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
-        self._silent: dict[EdgeNodeSession, tuple[SilentNode, float]] = {}
+        self._silent: dict[EdgeNodeState, tuple[SilentNode, float]] = {}
         self._events: list[Event] = []
         self.nodes: tuple[SilentNode, ...] = ()
         """All that are silent now. Replaced when that changes: any thread may read it."""
@@ -55,40 +55,38 @@ class Silences:
         """Whether there is room for another one to be told now."""
         return len(self._events) < _MOST_TOLD
 
-    def reason_of(self, session: EdgeNodeSession) -> Silence | None:
+    def reason_of(self, edge_node: EdgeNodeState) -> Silence | None:
         """Why a node is silent; None if it is not."""
-        known = self._silent.get(session)
+        known = self._silent.get(edge_node)
         return None if known is None else known[0].reason
 
     def begin(
-        self, session: EdgeNodeSession, reason: Silence, now: float, at_us: int, detail: str
+        self, edge_node: EdgeNodeState, reason: Silence, now: float, at_us: int, detail: str
     ) -> None:
         """A node is silent, as of now."""
-        owner = session.owner
+        owner = edge_node.owner
         node = SilentNode(owner.group_id, owner.edge_node_id, reason, at_us)
-        self._silent[session] = node, now
+        self._silent[edge_node] = node, now
         self._tell(node, reason, at_us, detail)
 
-    def take_events(
-        self, at_us: int, is_elsewhere: Callable[[EdgeNodeSession], bool]
-    ) -> list[Event]:
+    def take_events(self, at_us: int, is_elsewhere: Callable[[EdgeNodeState], bool]) -> list[Event]:
         """What began or was over since the last call.
 
         `is_elsewhere` tells whether another server of the site shows a node alive.
         """
         heard_at, born = self._nodes.heard_at, self._nodes.born
-        for session, (node, since) in list(self._silent.items()):
+        for edge_node, (node, since) in list(self._silent.items()):
             if not self.may_tell:
                 break
-            if not born[session.index]:
+            if not born[edge_node.index]:
                 how = "its session has ended"
-            elif heard_at[session.index] > since:
+            elif heard_at[edge_node.index] > since:
                 how = "it is heard again"
-            elif is_elsewhere(session):
+            elif is_elsewhere(edge_node):
                 how = "it is alive on another server of its site"
             else:
                 continue
-            del self._silent[session]
+            del self._silent[edge_node]
             self._tell(node, node.reason + ALARM_OVER, at_us, f"over: {how}")
         if self._events:
             self.nodes = tuple(node for node, _ in self._silent.values())

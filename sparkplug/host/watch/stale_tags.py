@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sparkplug.decoded import Observations
     from sparkplug.host.catalogue import TagOwner
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.watch.presence import Presence
@@ -52,7 +52,7 @@ class StaleTags:
 
     Args:
         presence: who is alive here, and on the other servers of the site.
-        sessions: of the fleet, by (group id, edge node id).
+        edge_nodes: of the fleet, by (group id, edge node id).
         unsettled: whose tags are said to be STALE though they may live is noted there.
         births_give_rows: whether a birth says of its tags that they are not STALE.
 
@@ -63,7 +63,7 @@ class StaleTags:
     def __init__(
         self,
         presence: Presence,
-        sessions: Mapping[NodeKey, EdgeNodeSession],
+        edge_nodes: Mapping[NodeKey, EdgeNodeState],
         unsettled: UnsettledNodes,
         *,
         births_give_rows: bool,
@@ -72,20 +72,20 @@ class StaleTags:
         self._presence = presence
         self._catalogue = presence.catalogue
         self._states = presence.catalogue.states
-        self._sessions = sessions
+        self._edge_nodes = edge_nodes
         self._unsettled = unsettled
         self._births_give_rows = births_give_rows
-        self._any_unsettled_tag = False
+        self._data_may_take_back = False
 
     # ------------------------------------------------------------------ deaths and births
 
-    def said(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
+    def note_said(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
         """Rows say that these tags of a node or device are STALE: other servers note it.
 
         Only of tags that a row was given for: what is known of others here may be from before a
         restart, and be taken back on another server since.
         """
-        self._any_unsettled_tag |= not self._births_give_rows
+        self._data_may_take_back |= not self._births_give_rows
         self._states.stale[tags] = True
         self._tell_peers(owner, tags)
 
@@ -103,16 +103,19 @@ class StaleTags:
         """A birth declares tags again of which rows say that they are STALE."""
         if len(tags):
             self._states.stale[tags] = True
-            self._any_unsettled_tag |= not self._births_give_rows
+            self._data_may_take_back |= not self._births_give_rows
 
     def _tell_peers(self, owner: MetricOwner, tags: NDArray[np.int32]) -> None:
         if self.peers:
             names = {self._catalogue.names[tag] for tag in tags.tolist()}
             for peer in self.peers:
-                peer.heard(owner, names)
+                peer.note_stale(owner, names)
 
-    def heard(self, owner: MetricOwner, names: AbstractSet[str]) -> None:
-        """Another server made tags of a node or device STALE that may be alive here."""
+    def note_stale(self, owner: MetricOwner, names: AbstractSet[str]) -> None:
+        """Note that tags of a node or device were made STALE, though it may be alive here.
+
+        That was on another server of the site, or here before a restart.
+        """
         here = self._presence.find(owner)
         if here is None:
             return
@@ -124,7 +127,7 @@ class StaleTags:
         self._states.stale[self._catalogue.with_rows(tags)] = True
         if here.born:
             self._unsettled.note(here)
-            self._any_unsettled_tag = True
+            self._data_may_take_back = True
 
     def born(self, owner: MetricOwner) -> None:
         """A birth has declared the tags of a node or device; no row of it was made yet.
@@ -149,45 +152,51 @@ class StaleTags:
 
     # ------------------------------------------------------------------ ends that were not heard
 
-    def gone(self, owners: Iterable[MetricOwner]) -> Gone:
-        """Nodes and devices are not taken for alive any more."""
+    def declare_gone(self, owners: Iterable[MetricOwner]) -> Gone:
+        """Take nodes and devices for alive no more, unless they are so on another server.
+
+        Their tags are noted as STALE here, and the other servers of the site are told.
+
+        Returns:
+            Who is gone, and the tags that rows of quality STALE are due for.
+        """
         gone = self._presence.alive_nowhere_else(owners)
         by_owner: list[SessionTags] = []
         for owner, tags in zip(gone, self.with_rows_by_owner(gone), strict=True):
             due = tags[~self._states.stale[tags]]
-            self.said(owner, due)
+            self.note_said(owner, due)
             by_owner.append(SessionTags(due, tags))
         return Gone(gone, by_owner)
 
-    def lost(self, unborn: Iterable[MetricOwner] = ()) -> Gone:
-        """The connection is lost: all who are alive are gone, and who was waited for.
+    def declare_lost(self, unborn: Iterable[MetricOwner] = ()) -> Gone:
+        """The connection is lost: make all who are alive gone, and who was waited for.
 
-        `unborn` are those whose births were waited for.
+        Their nodes are to be asked. `unborn` are those whose births were waited for.
         """
-        sessions = [each for each in self._sessions.values() if each.owner.born]
-        alive = [owner for each in sessions for owner in each.owners() if owner.born]
-        for each in sessions:
+        edge_nodes = [each for each in self._edge_nodes.values() if each.owner.born]
+        alive = [owner for each in edge_nodes for owner in each.owners() if owner.born]
+        for each in edge_nodes:
             self._unsettled.note(each.owner)
-        self._any_unsettled_tag = True
-        return self.gone([*alive, *unborn])
+        self._data_may_take_back = True
+        return self.declare_gone([*alive, *unborn])
 
-    def given_up(self, session: EdgeNodeSession, unborn: Iterable[MetricOwner]) -> Gone:
-        """A node is taken for dead, though its session may go on."""
-        self._unsettled.note(session.owner)
-        self._any_unsettled_tag = True
-        return self.gone([*(each for each in session.owners() if each.born), *unborn])
+    def declare_given_up(self, edge_node: EdgeNodeState, unborn: Iterable[MetricOwner]) -> Gone:
+        """Make a node gone, though its session may go on; it is to be asked then."""
+        self._unsettled.note(edge_node.owner)
+        self._data_may_take_back = True
+        return self.declare_gone([*(each for each in edge_node.owners() if each.born), *unborn])
 
     # ------------------------------------------------------------------ data that goes on
 
     def take_back(self, observations: Observations) -> list[NDArray[np.int32]]:
         """Rows of present values: their tags are not STALE any more. Returns those that were."""
-        if not self._any_unsettled_tag:
+        if not self._data_may_take_back:
             return []
         present = _IS_DATA[observations.message_type] & ~observations.historical
         tags = observations.tag[present]
         taken_back = tags[self._states.stale[tags]]
         self._states.stale[tags] = False
-        self._any_unsettled_tag = bool(self._states.stale.any())
+        self._data_may_take_back = bool(self._states.stale.any())
         if not len(taken_back):
             return []
         for peer in self.peers:
@@ -208,7 +217,7 @@ class StaleTags:
             Whose tags they are.
         """
         self._states.stale[tags] = True
-        self._any_unsettled_tag = True
+        self._data_may_take_back = True
         owners = {
             (owner.group_id, owner.edge_node_id, owner.device_id): owner
             for owner in map(self._catalogue.owners.__getitem__, tags.tolist())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sparkplug.host.node_table import NodeTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.owner import MetricOwner
 
 REBORN_SECONDS: Final = 10.0
@@ -31,7 +31,7 @@ class Overdue(NamedTuple):
     if that was before a restart.
     """
 
-    session: EdgeNodeSession
+    edge_node: EdgeNodeState
     owners: list[MetricOwner]
     ended_us: int | None
 
@@ -64,40 +64,40 @@ class Unborn:
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
-        self._waiting: dict[EdgeNodeSession, _Waiting] = {}
+        self._waiting: dict[EdgeNodeState, _Waiting] = {}
 
     def ended(
         self,
-        session: EdgeNodeSession,
+        edge_node: EdgeNodeState,
         owners: Iterable[MetricOwner],
         now: float,
         at_us: int | None,
     ) -> None:
         """The session of these ended without a death that was heard, at `at_us`."""
         for owner in owners:
-            waiting = self._waiting.setdefault(session, _Waiting(now))
+            waiting = self._waiting.setdefault(edge_node, _Waiting(now))
             waiting.ends.setdefault(owner, _EndedSession(now, at_us))
 
-    def born(self, session: EdgeNodeSession, owner: MetricOwner, now: float) -> None:
+    def born(self, edge_node: EdgeNodeState, owner: MetricOwner, now: float) -> None:
         """A birth of a node or device was read."""
-        if session in self._waiting:
-            self._waiting[session].last_birth = now
-            self._forget(session, [owner])
+        if edge_node in self._waiting:
+            self._waiting[edge_node].last_birth = now
+            self._forget(edge_node, [owner])
 
-    def settled(self, session: EdgeNodeSession, owner: MetricOwner) -> None:
+    def settled(self, edge_node: EdgeNodeState, owner: MetricOwner) -> None:
         """A node or device is not waited for: what there is to say of it was said."""
-        if session in self._waiting:
-            self._forget(session, [owner])
+        if edge_node in self._waiting:
+            self._forget(edge_node, [owner])
 
-    def withdraw(self, session: EdgeNodeSession) -> list[MetricOwner]:
+    def withdraw(self, edge_node: EdgeNodeState) -> list[MetricOwner]:
         """What of a node is unborn; it is not waited for any longer."""
-        waiting = self._waiting.pop(session, None)
+        waiting = self._waiting.pop(edge_node, None)
         return [] if waiting is None else list(waiting.ends)
 
     def await_nodes(self, now: float) -> None:
         """No time has passed for nodes that are not certain to be heard: births may be lost."""
-        for session, waiting in self._waiting.items():
-            if self._is_unheard(session):
+        for edge_node, waiting in self._waiting.items():
+            if self._is_unheard(edge_node):
                 waiting.ends = {o: end._replace(since=now) for o, end in waiting.ends.items()}
                 waiting.last_birth = now
 
@@ -106,8 +106,8 @@ class Unborn:
         if not self._waiting:
             return []
         found: list[Overdue] = []
-        for session, waiting in list(self._waiting.items()):
-            if self._is_unheard(session):
+        for edge_node, waiting in list(self._waiting.items()):
+            if self._is_unheard(edge_node):
                 continue
             late: dict[int | None, list[MetricOwner]] = {}
             for owner, end in waiting.ends.items():
@@ -115,16 +115,16 @@ class Unborn:
                 if min(due, end.since + MOST_SECONDS) <= now:
                     late.setdefault(end.at_us, []).append(owner)
             for at_us, owners in late.items():
-                found.append(Overdue(session, owners, at_us))
-                self._forget(session, owners)
+                found.append(Overdue(edge_node, owners, at_us))
+                self._forget(edge_node, owners)
         return found
 
-    def _is_unheard(self, session: EdgeNodeSession) -> bool:
-        return session.owner.born and not self._nodes.confirmed[session.index]
+    def _is_unheard(self, edge_node: EdgeNodeState) -> bool:
+        return edge_node.owner.born and not self._nodes.confirmed[edge_node.index]
 
-    def _forget(self, session: EdgeNodeSession, owners: Iterable[MetricOwner]) -> None:
-        waiting = self._waiting[session]
+    def _forget(self, edge_node: EdgeNodeState, owners: Iterable[MetricOwner]) -> None:
+        waiting = self._waiting[edge_node]
         for owner in owners:
             waiting.ends.pop(owner, None)
         if not waiting.ends:
-            del self._waiting[session]
+            del self._waiting[edge_node]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sparkplug.host.node_table import NodeTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
     from sparkplug.host.owner import MetricOwner
 
@@ -17,12 +17,12 @@ class UnsettledNodes:
     """Which nodes of one fleet are to be asked as soon as they go on without a birth.
 
     Args:
-        sessions: of the fleet, by (group id, edge node id).
+        edge_nodes: of the fleet, by (group id, edge node id).
         nodes: of the fleet; `confirmed` is read.
     """
 
-    def __init__(self, sessions: Mapping[NodeKey, EdgeNodeSession], nodes: NodeTable) -> None:
-        self._sessions = sessions
+    def __init__(self, edge_nodes: Mapping[NodeKey, EdgeNodeState], nodes: NodeTable) -> None:
+        self._edge_nodes = edge_nodes
         self._nodes = nodes
         self._unsettled: set[NodeKey] = set()
 
@@ -39,7 +39,7 @@ class UnsettledNodes:
         if not self._unsettled:
             return []
         confirmed = self._nodes.confirmed
-        ended = {key for key in self._unsettled if not self._sessions[key].owner.born}
-        found = [key for key in self._unsettled - ended if confirmed[self._sessions[key].index]]
+        ended = {key for key in self._unsettled if not self._edge_nodes[key].owner.born}
+        found = [key for key in self._unsettled - ended if confirmed[self._edge_nodes[key].index]]
         self._unsettled -= ended.union(found)
         return sorted(found)

@@ -48,7 +48,7 @@ def spool(tmp_path):
             7,
             late=2,
             history_rows=9,
-            closed=Healing.REBIRTH_SNAPSHOT,
+            ended_by=Healing.REBIRTH_SNAPSHOT,
             from_us=10**30 // 10**12,
             to_us=10**17,
             number=1,

@@ -53,10 +53,10 @@ def test_delivery_pauses_and_goes_on(side, tmp_path):
     done = asked(tmp_path, port, "pause", "--for", "10m", "--why", "migration")
     assert done.exit_code == 0
     assert done.stderr.startswith("main.ot.tag_events: paused until ")
-    assert side.consumer.delivery.paused.by == "on-call"
+    assert side.consumer.main_delivery.paused.by == "on-call"
     done = asked(tmp_path, port, "resume", "--json")
     assert json.loads(done.stdout) == {"pauses": []}
-    assert side.consumer.delivery.paused is None
+    assert side.consumer.main_delivery.paused is None
 
 
 def test_draining_says_what_is_left(side, tmp_path):

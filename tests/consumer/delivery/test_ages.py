@@ -15,7 +15,7 @@ from support.tag_events import (
     sink_for,
 )
 
-from consumer.delivery import Delivery, Origins, TableOptions
+from consumer.delivery import Deliveries, Origins, TableOptions
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.table import TableDelivery
 from consumer.rows.encoded import EncodedRows
@@ -142,7 +142,7 @@ def test_side_tables_are_not_among_them(spool, server):
     ages = []
     schema_id = spool.schemas.register(DESCRIPTOR)
     tables = {each: TableOptions(schema_id, DeliveryOptions()) for each in (TABLE, SIDE)}
-    deliveries = Delivery(spool, sink_for(server), tables, Origins(), ages.append)
+    deliveries = Deliveries(spool, sink_for(server), tables, Origins(), ages.append)
     deliveries.start()
     rows = events(0, ROWS)
     deliveries.submit(

@@ -4,6 +4,7 @@ Real SDK, real server, real Delta tables. Every test ends with what landed.
 """
 
 import math
+import time
 from dataclasses import replace
 
 import pyarrow as pa
@@ -234,3 +235,39 @@ class TestInTheMiddle:
         assert plant.delivery.drain(PATIENCE) == 0
         assert sorted(set(landed(plant.data_dir))) == [each for each in range(64) if each != 40]
         assert len(plant.dead_letters()) == 1
+
+    def test_while_delivery_pauses_no_stream_is_opened_for_it(self, server, searching):
+        plant = searching(ack_timeout=0.3)
+        plant.delivery.pause(3600.0, "on-call", "migration")
+        wait_until(lambda: plant.stats().failures)  # its first call was not acknowledged
+        server.faults.clear()
+        wait_until(lambda: server.counters().streams_open == 0)
+        before, begun = server.counters().streams_opened, time.monotonic()
+        plant.delivery.pause(1.0, "on-call", "migration")
+        wait_until(lambda: server.counters().streams_opened > before)
+        assert time.monotonic() - begun >= 1.0
+        assert plant.delivery.drain(PATIENCE) == 0
+        assert sorted(set(landed(plant.data_dir))) == [each for each in range(64) if each != 40]
+        assert len(plant.dead_letters()) == 1
+
+    def test_while_delivery_pauses_nothing_is_sent_over_the_stream_that_is_open(
+        self, server, searching
+    ):
+        plant = searching(ack_timeout=1_000.0)
+        plant.delivery.pause(3600.0, "on-call", "migration")
+        server.faults.clear()
+        wait_until(lambda: plant.stats().rows_acked == 32)
+        assert plant.delivery.drain(0.02) == 64  # a batch is settled as a whole
+        assert plant.stats().rows_sent == 64 + 32  # all at first, and then the half
+        assert plant.stats().inflight_calls == 0
+
+    @pytest.mark.parametrize("is_open", [True, False])
+    def test_a_stop_is_quick_also_while_delivery_pauses(self, server, searching, is_open):
+        plant = searching(ack_timeout=1_000.0 if is_open else 0.3)
+        plant.delivery.pause(3600.0, "on-call", "migration")
+        if not is_open:
+            wait_until(lambda: plant.stats().failures)
+            wait_until(lambda: server.counters().streams_open == 0)
+        assert plant.delivery.stop(PROMPT)
+        assert plant.spool.pending_rows(TABLE) == 64
+        assert plant.dead_letters() == []

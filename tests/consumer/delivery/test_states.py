@@ -366,7 +366,7 @@ class TestShown:
         way.delivery.start()
         way.wait_for(FailureKind.PERMANENT, StreamState.BLOCKED)
         with unconnected(tmp_path_factory.mktemp("shown")) as consumer:
-            consumer.delivery, consumer.deliveries = way.delivery, [way.delivery]
+            consumer.main_delivery, consumer.deliveries = way.delivery, [way.delivery]
             add_metrics(consumer)
             lines = generate_latest(consumer.telemetry.registry).decode().splitlines()
             [status] = status_of(consumer)["streams"]

@@ -199,7 +199,7 @@ def test_the_event_id_is_that_of_the_last_row(plant, name):
 def _event_ids(consumer, name):
     from consumer.pb.tag_event_pb2 import TagEvent  # noqa: PLC0415 - here only
 
-    batches = consumer.spool.batches_after(0, 1 << 20, table=consumer.delivery.table)
+    batches = consumer.spool.batches_after(0, 1 << 20, table=consumer.main_delivery.table)
     rows = [TagEvent.FromString(each) for batch in batches for each in batch.rows.slice(0, 99)]
     return [row.event_id for row in rows if row.metric_name == name][-1:]
 

@@ -195,7 +195,7 @@ def answers(server):
 
 def test_health_is_told_while_many_wait_for_the_spool(consumer):
     asked = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with serving(consumer) as server, consumer.spool.reading(), strangers(server, 45, asked):
+    with serving(consumer) as server, consumer.spool.snapshot(), strangers(server, 45, asked):
         assert get(server, "/healthz").status_code == 503  # it was not started
 
 

@@ -247,10 +247,24 @@ def test_while_the_spool_is_nearly_full_a_sender_is_503(served):
 def test_while_the_gate_is_closed_a_sender_is_503(tmp_path):
     with serving(tmp_path, host={"gate_on_sink": True}) as served:
         assert served.post(event()).status_code == 200
-        served.consumer.back_pressure.make_room(SpoolFull("full"))
+        served.consumer.back_pressure.close_for(SpoolFull("full"))
         answer = served.post(event())
         assert (answer.status_code, answer.json()["reason"]) == (503, "gate_closed")
         assert len(served.rows()) == 1
+
+
+def test_a_post_that_was_let_in_before_the_gate_closed_says_so_too(tmp_path):
+    with serving(tmp_path, host={"gate_on_sink": True}) as served:
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(served.post(event())))
+        with held_back(served):
+            thread.start()
+            wait_until(lambda: served.consumer.posts._waiting)
+            served.consumer.back_pressure.close_for(SpoolFull("full"))
+        thread.join(PATIENCE)
+        [answer] = answers
+        assert (answer.status_code, answer.json()["reason"]) == (503, "gate_closed")
+        assert served.rows() == []
 
 
 def test_what_finds_no_room_is_503_and_neither_counted_nor_remembered(tmp_path):

@@ -227,6 +227,7 @@ spool.dead_letter_shares.unreadable.dropped int
 spool.dead_letter_shares.unreadable.max_bytes int
 spool.dead_letter_shares.unreadable.size int
 spool.disk_free_bytes int
+spool.disk_is_full bool
 spool.fill_ratio float
 spool.gone str
 spool.max_bytes int

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 
 import pytest
 import support.small_disk
 from support.spooled_rows import TABLE, random_rows
 
+from consumer.config import SpoolSection
 from consumer.errors import SpoolDiskFull
+from consumer.pipeline.spool_watch import SpoolWatch
+from consumer.pipeline.telemetry import Telemetry
 from consumer.spool import Spool
 
 MIB = 1 << 20
@@ -84,3 +88,27 @@ def test_to_ask_for_room_on_a_full_disk_is_no_error(small_disk):
         assert not spool.space.has_room()
         spool.trim(taken)
         assert spool.space.has_room()
+
+
+def status_of(spool):
+    return SpoolWatch(spool, SpoolSection(), Telemetry(), time.monotonic).status()
+
+
+def test_a_disk_may_be_full_while_the_reserve_is_there(small_disk):
+    with contextlib.closing(
+        Spool.open(small_disk / "spool.db", sync="off", reserve_bytes=4 * MIB)
+    ) as spool:
+        before = status_of(spool)
+        assert (before["disk_is_full"], before["reserve_missing"]) == (False, False)
+        fill(spool, spool.schemas.register(b"descriptor"))
+        assert (small_disk / "spool.db.reserve").exists()
+        after = status_of(spool)
+        assert (after["disk_is_full"], after["reserve_missing"]) == (True, False)
+
+
+def test_a_disk_without_room_for_the_reserve_counts_as_full(small_disk):
+    with contextlib.closing(
+        Spool.open(small_disk / "spool.db", sync="off", reserve_bytes=128 * MIB)
+    ) as spool:
+        found = status_of(spool)
+        assert (found["disk_is_full"], found["reserve_missing"]) == (True, True)

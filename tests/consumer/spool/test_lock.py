@@ -159,7 +159,7 @@ class TestForeignFiles:
             path.with_name("spool.db.check").symlink_to(tmp_path / "foreign")
             spool._db.execute("DELETE FROM batches")
             spool._db.execute("PRAGMA writable_schema = ON")
-            with contextlib.suppress(SpoolError), spool._file.reading():
+            with contextlib.suppress(SpoolError), spool._file.locked():
                 raise_corrupt()
             assert spool.health.damage is not None
         assert not (tmp_path / "foreign").exists()

@@ -40,7 +40,7 @@ def test_of_a_stranger_it_is_as_little(verb):
     heard = listening(empty(verb))
     assert (heard.counts, heard.rebirths) == ({"empty_payload": 1}, [])
     assert heard.fleet.gauges.node_count == heard.fleet.gauges.held_messages == 0
-    assert not heard.fleet.take_received(unborn=True)
+    assert not heard.fleet.take_received(never_born=True)
 
 
 def test_it_is_told_as_discarded_and_kept_nowhere():

@@ -422,12 +422,12 @@ def test_every_message_with_a_seq_is_received_once_whatever_becomes_of_it():
 def test_what_came_before_the_first_birth_is_told_with_it_or_at_the_end():
     heard = Accounts(data(5), data(6))
     assert heard.received() == {}
-    assert heard.received(unborn=True) == {"Edge": 2}
+    assert heard.received(never_born=True) == {"Edge": 2}
     heard.feed(data(7))
     assert heard.received() == {}
     heard.feed(birth())
     assert heard.received() == {"Edge": 2}
-    assert heard.received(unborn=True) == {}
+    assert heard.received(never_born=True) == {}
 
 
 def test_a_birth_that_cannot_be_read_is_received_and_begins_no_account():

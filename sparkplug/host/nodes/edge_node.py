@@ -30,10 +30,12 @@ LATE_SECONDS: Final = 2.0
 _BD_SEQ_MODULUS: Final = 256
 
 
-class EdgeNodeSession:
+class EdgeNodeState:
     """One edge node as its host application sees it (specification 5.4 to 5.9).
 
-    The sequence counter lives in the fleet's columns, because every message needs it.
+    It is made with the first birth of the node, and has its present session, or knows how the last
+    one ended: sessions begin and end in it, with an NBIRTH and an NDEATH. `owner.born` says whether
+    one goes on. The sequence counter lives in the fleet's columns, because every message needs it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The accounts of a fleet: how much came of each node, and which gaps may still be healed."""
+"""How complete a fleet's data is: what came of each node, and which gaps may still be healed."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from sparkplug.host.batch import Batch
     from sparkplug.host.catalogue import TagCatalogue
     from sparkplug.host.node_table import NodeTable
-    from sparkplug.host.nodes.session import EdgeNodeSession
+    from sparkplug.host.nodes.edge_node import EdgeNodeState
     from sparkplug.host.nodes.waiting import NodeKey
 
-_MOST_UNBORN: Final = 10_000
+_MOST_NEVER_BORN: Final = 10_000
 _US_PER_MS: Final = 1000
 
 
@@ -54,7 +54,7 @@ class Completeness:
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._healable: dict[NodeKey, deque[Gap]] = {}
-        self._unborn: dict[NodeKey, int] = {}
+        self._never_born: dict[NodeKey, int] = {}
         self._strangers: set[NodeKey] = set()
         self._left_in_doubt: set[NodeKey] = set()
         self._any_received = False
@@ -62,18 +62,21 @@ class Completeness:
 
     # ------------------------------------------------------------------ received
 
-    def came(self, arrival: Arrival, session: EdgeNodeSession | None, count: int = 1) -> None:
-        """A message that takes part in seq came, one by one; -1: it was there twice."""
-        if session is not None:
-            count += self._unborn.pop(arrival.key, 0)
-            self._nodes.received[session.index] += count
+    def came(self, arrival: Arrival, edge_node: EdgeNodeState | None, count: int = 1) -> None:
+        """Count a message that takes part in seq and is looked at one by one.
+
+        A `count` of -1 takes one back that was counted already: it was there twice.
+        """
+        if edge_node is not None:
+            count += self._never_born.pop(arrival.key, 0)
+            self._nodes.received[edge_node.index] += count
             self._any_received = True
-        elif arrival.key in self._unborn or len(self._unborn) < _MOST_UNBORN:
-            self._unborn[arrival.key] = self._unborn.get(arrival.key, 0) + count
+        elif arrival.key in self._never_born or len(self._never_born) < _MOST_NEVER_BORN:
+            self._never_born[arrival.key] = self._never_born.get(arrival.key, 0) + count
 
     def heard_of_stranger(self, key: NodeKey) -> None:
         """A message came of a node of which no birth was ever heard."""
-        if len(self._strangers) < _MOST_UNBORN:
+        if len(self._strangers) < _MOST_NEVER_BORN:
             self._strangers.add(key)
 
     def left_in_doubt(self, key: NodeKey) -> None:
@@ -90,22 +93,22 @@ class Completeness:
         """Nodes of which no NBIRTH was read since."""
         return self._left_in_doubt
 
-    def heard(self, arrival: Arrival, session: EdgeNodeSession) -> None:
-        """A message was read in order of seq, one by one."""
-        self._nodes.sent_us[session.index] = sent_us(arrival.batch, arrival.position)
-        self._read_since.add(session.index)
+    def note_read(self, arrival: Arrival, edge_node: EdgeNodeState) -> None:
+        """Note when a message was sent that was read in order of seq, one by one."""
+        self._nodes.sent_us[edge_node.index] = sent_us(arrival.batch, arrival.position)
+        self._read_since.add(edge_node.index)
 
     def take_received(
-        self, sessions: Sequence[EdgeNodeSession], *, unborn: bool = False
+        self, edge_nodes: Sequence[EdgeNodeState], *, never_born: bool = False
     ) -> list[Received]:
-        """What came of each node since the last call. `sessions` are by index.
+        """What came of each node since the last call. `edge_nodes` are by index.
 
-        What came of a node before its first birth is told with that birth, or if `unborn`.
+        What came of a node before its first birth is told with that birth, or if `never_born`.
         """
-        if unborn:
-            early = [Received(*key, count, 0) for key, count in self._unborn.items()]
-            self._unborn.clear()
-            return early + self.take_received(sessions)
+        if never_born:
+            early = [Received(*key, count, 0) for key, count in self._never_born.items()]
+            self._never_born.clear()
+            return early + self.take_received(edge_nodes)
         if not self._any_received and not self._read_since:
             return []
         self._any_received = False
@@ -117,7 +120,7 @@ class Completeness:
         found = np.flatnonzero(heard)
         columns = (found, received[found], self._nodes.sent_us[found])
         taken = [
-            Received(sessions[i].owner.group_id, sessions[i].owner.edge_node_id, count, at_us)
+            Received(edge_nodes[i].owner.group_id, edge_nodes[i].owner.edge_node_id, count, at_us)
             for i, count, at_us in zip(*(column.tolist() for column in columns), strict=True)
         ]
         received[:] = 0
@@ -158,7 +161,7 @@ class Completeness:
         """An open gap was made up for, or given up."""
         before = gap.healing
         settled = (gap.count or 0) if _may_be_taken_back(gap) else 0
-        gap.closed = healing
+        gap.ended_by = healing
         gap.healed_us = gap.healed_us or at_us
         if healing in (Healing.LATE_ARRIVAL, Healing.NOT_AT_ALL):
             self._forget(gap)
@@ -168,7 +171,7 @@ class Completeness:
         """A birth shows that the seq behind a gap was that of another session."""
         before, count = gap.healing, gap.count or 0
         gap.count, gap.sessions = None, sessions
-        gap.closed = Healing.REBIRTH_SNAPSHOT
+        gap.ended_by = Healing.REBIRTH_SNAPSHOT
         gap.healed_us = gap.healed_us or at_us
         flushed = -count if gap.history_rows else 0
         self._tell(
@@ -181,59 +184,59 @@ class Completeness:
         healing, flushed = gap.healing, -1 if gap.history_rows else 0
         decoded.gaps.append(GapChange(gap, healing, healing, late=1, flushed=flushed))
 
-    def away(self, arrival: Arrival, session: EdgeNodeSession, ahead: int) -> None:
+    def away(self, arrival: Arrival, edge_node: EdgeNodeState, ahead: int) -> None:
         """A node is not where it was left: so many messages are missing, modulo 256.
 
         That holds if it is still in the same session, which its next birth tells.
         """
-        gap = self._gap(arrival, session, GapReason.AWAY)
-        gap.first = int(self._nodes.next_seq[session.index])
+        gap = self._gap(arrival, edge_node, GapReason.AWAY)
+        gap.first = int(self._nodes.next_seq[edge_node.index])
         gap.count = ahead
         self.found(gap, arrival.batch.decoded)
 
-    def died(self, arrival: Arrival, session: EdgeNodeSession) -> None:
+    def died(self, arrival: Arrival, edge_node: EdgeNodeState) -> None:
         """A session ended: what was sent last is not known.
 
         If the host was away, and the death is that of a later session, then it is not known
         where this one ended: that is in the gap of the absence.
         """
         gaps = self._healable.get(arrival.key, ())
-        is_away = any(gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN for gap in gaps)
-        if is_away and steps_of_bd_seq(session.bd_seq, arrival.bd_seq):
+        is_away = any(gap.reason is GapReason.AWAY and gap.ended_by is Healing.OPEN for gap in gaps)
+        if is_away and steps_of_bd_seq(edge_node.bd_seq, arrival.bd_seq):
             return
-        gap = self._gap(arrival, session, GapReason.SESSION_END)
+        gap = self._gap(arrival, edge_node, GapReason.SESSION_END)
         gap.to_us = None
         self.found(gap, arrival.batch.decoded)
 
-    def born(self, arrival: Arrival, session: EdgeNodeSession, *, doubtful: bool) -> None:
+    def born(self, arrival: Arrival, edge_node: EdgeNodeState, *, doubtful: bool) -> None:
         """An NBIRTH was read: present values are known. What was not seen before it?
 
         `doubtful`: nothing that was heard since the host was away continues the session
         before it.
         """
         key, decoded, healed_us = arrival.key, arrival.batch.decoded, arrival.received_us
-        self._nodes.received[session.index] += self._unborn.pop(key, 0)
+        self._nodes.received[edge_node.index] += self._never_born.pop(key, 0)
         self._any_received = True
         gaps = [*self._healable.get(key, ())]
-        still_open = {gap.reason for gap in gaps if gap.closed is Healing.OPEN}
+        still_open = {gap.reason for gap in gaps if gap.ended_by is Healing.OPEN}
         verdict = before_birth(
-            steps_of_bd_seq(session.counted_bd_seq, arrival.bd_seq),
+            steps_of_bd_seq(edge_node.counted_bd_seq, arrival.bd_seq),
             end_heard=GapReason.SESSION_END in still_open,
             away=GapReason.AWAY in still_open,
             counted=any(map(_may_be_taken_back, gaps)),
             doubtful=doubtful or key in self._strangers,
             left_in_doubt=key in self._left_in_doubt,
         )
-        session.counted_bd_seq = arrival.bd_seq
+        edge_node.counted_bd_seq = arrival.bd_seq
         self._strangers.discard(key)
         self._left_in_doubt.discard(key)
         self._close_all(gaps, verdict, arrival)
         if verdict.reason is not None:
-            gap = self._gap(arrival, session, verdict.reason)
+            gap = self._gap(arrival, edge_node, verdict.reason)
             gap.sessions = verdict.sessions
-            gap.closed, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
+            gap.ended_by, gap.healed_us = Healing.REBIRTH_SNAPSHOT, healed_us
             self.found(gap, decoded)
-        self.heard(arrival, session)
+        self.note_read(arrival, edge_node)
 
     def _close_all(self, gaps: list[Gap], verdict: BeforeBirth, birth: Arrival) -> None:
         """An NBIRTH gives present values: none of its node's gaps is open any more."""
@@ -241,7 +244,7 @@ class Completeness:
         sessions = verdict.sessions
         for gap in gaps:
             gap.to_us = sent_us(birth.batch, birth.position) if gap.to_us is None else gap.to_us
-            if gap.closed is not Healing.OPEN:
+            if gap.ended_by is not Healing.OPEN:
                 continue
             if verdict.takes_back and _may_be_taken_back(gap):
                 self._close_without_number(gap, sessions, healed_us, decoded)
@@ -249,9 +252,9 @@ class Completeness:
             else:
                 self.close(gap, Healing.REBIRTH_SNAPSHOT, healed_us, decoded)
 
-    def _gap(self, arrival: Arrival, session: EdgeNodeSession, reason: GapReason) -> Gap:
+    def _gap(self, arrival: Arrival, edge_node: EdgeNodeState, reason: GapReason) -> Gap:
         """A gap between the last message in order and this one."""
-        from_us = int(self._nodes.sent_us[session.index])
+        from_us = int(self._nodes.sent_us[edge_node.index])
         return Gap(
             *arrival.key,
             reason,
@@ -319,7 +322,7 @@ class Completeness:
         self,
         gaps: Iterable[Gap],
         sent: Mapping[NodeKey, int],
-        sessions: Mapping[NodeKey, EdgeNodeSession],
+        edge_nodes: Mapping[NodeKey, EdgeNodeState],
     ) -> None:
         """Take in what an earlier run kept: gaps that may be healed, oldest first.
 
@@ -327,17 +330,17 @@ class Completeness:
         """
         for gap in gaps:
             self._healable.setdefault(gap.key, deque(maxlen=HEALABLE_GAPS)).append(gap)
-            session = sessions.get(gap.key)
-            is_hole = gap.reason is GapReason.SEQUENCE_GAP and gap.closed is Healing.OPEN
-            if session is not None and is_hole and gap.missing:
-                session.sequence.note_gap(gap)
-        for key, session in sessions.items():
-            self._nodes.sent_us[session.index] = sent.get(key, 0)
+            edge_node = edge_nodes.get(gap.key)
+            is_hole = gap.reason is GapReason.SEQUENCE_GAP and gap.ended_by is Healing.OPEN
+            if edge_node is not None and is_hole and gap.missing:
+                edge_node.sequence.note_gap(gap)
+        for key, edge_node in edge_nodes.items():
+            self._nodes.sent_us[edge_node.index] = sent.get(key, 0)
 
 
 def _may_be_taken_back(gap: Gap) -> bool:
     """Whether the next birth may show that the number missing in a gap means nothing."""
-    return gap.reason is GapReason.AWAY and gap.closed is Healing.OPEN and gap.count is not None
+    return gap.reason is GapReason.AWAY and gap.ended_by is Healing.OPEN and gap.count is not None
 
 
 def sent_us(batch: Batch, position: int) -> int:

@@ -26,8 +26,8 @@ class TableOptions(NamedTuple):
     streams: int = 1
 
 
-class Delivery:
-    """One delivery per table; the first is that of the main table.
+class Deliveries:
+    """Delivers all tables: it has a `TableDelivery` for each, the first for the main table.
 
     Args:
         spool: where the batches are.
