@@ -85,23 +85,23 @@ class Guard:
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receive a body of no more than MOST_BODY_BYTES."""
-        announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        size = int(announced) if announced.isdigit() and len(announced) < 20 else 0
+        lengths = [v for k, v in scope["headers"] if k == b"content-length"]
+        announced = max((int(v) for v in lengths if v.isdigit() and len(v) < 20), default=0)
+        came = 0
 
         async def receive_bounded() -> Message:
-            nonlocal size
-            if size > MOST_BODY_BYTES:
-                self._access.refused[NAMES[HTTPStatus.REQUEST_ENTITY_TOO_LARGE]] += 1
-                raise Refused(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"the body has more than {MOST_BODY_BYTES // 1024} KiB",
-                    {"Connection": "close"},
-                )
-            message = await receive()
-            if announced == b"0":  # in chunks: nobody has said how much comes
-                size += len(message.get("body", b""))
-                if size > MOST_BODY_BYTES:
-                    return await receive_bounded()
-            return message
+            nonlocal came
+            if announced <= MOST_BODY_BYTES:
+                message = await receive()
+                # One in chunks may say what it likes of its length.
+                came += len(message.get("body", b""))
+                if came <= MOST_BODY_BYTES:
+                    return message
+            self._access.refused[NAMES[HTTPStatus.REQUEST_ENTITY_TOO_LARGE]] += 1
+            raise Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the body has more than {MOST_BODY_BYTES // 1024} KiB",
+                {"Connection": "close"},
+            )
 
         return receive_bounded

@@ -287,6 +287,15 @@ def test_a_large_body_is_not_read(keyed):
     assert error_of(chunks) == (413, "too_large")
 
 
+def test_chunks_are_counted_whatever_length_is_announced_with_them(keyed):
+    told = {"Content-Length": "5", "Transfer-Encoding": "chunked"}
+    chunks = iter([b"x" * 9_000] * 9)
+    assert error_of(keyed.http.post("/api/session", content=chunks, headers=told)) == (
+        413,
+        "too_large",
+    )
+
+
 # ---------------------------------------------------------------------- TLS
 
 
