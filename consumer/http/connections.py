@@ -270,9 +270,12 @@ class HttpConnection(H11Protocol):
         """Answer the requests that are complete. What comes of others moves no deadline."""
         before = self.cycle
         super().handle_events()
-        if self.cycle is not before and not self.cycle.response_complete:
-            if not self.flow.write_paused:  # else what it asked for before is to be read first
-                self.held.works(self)
+        if getattr(self.cycle, "response_complete", True):  # before the first there is none
+            return
+        # Before its body is there, or what it asked for before is read, the client is waited for.
+        if not self.cycle.more_body and not self.flow.write_paused:
+            self.held.works(self)
+        if self.cycle is not before:
             self._is_stream = self.scope["path"] == STREAM_PATH
             self._end_in(self.held.limits.answer_seconds)
             if self._is_stream and not self.flow.write_paused and self._deadline is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from consumer.http.connections import STREAM_PATH
 from consumer.http.errors import NAMES, Refused, refusal
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MOST_BODY_BYTES: Final = 64 * 1024
 MOST_AT_A_TIME: Final = 64
-"""Requests that are answered at a time, beside those that cost next to nothing."""
+"""Requests that are answered at a time, beside those that cost next to nothing, and posts, which
+have bounds of their own."""
 
 HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -32,6 +33,8 @@ HEADERS: Final = (
 )
 """Of every answer, unless it has one of the same name."""
 
+_BUSY: Final = "more is asked at a time than can be answered; try again in a moment"
+_RETRY: Final = {"Retry-After": "1"}
 _UNCOUNTED: Final = frozenset({"/healthz", STREAM_PATH})
 
 
@@ -41,7 +44,7 @@ class Guard:
     Args:
         app: answers.
         access: counts what is refused here.
-        large: paths that bound their bodies by themselves.
+        large: paths that bound their bodies, and how many are under way, by themselves.
     """
 
     def __init__(self, app: ASGIApp, access: Access, large: AbstractSet[str] = frozenset()) -> None:
@@ -63,45 +66,53 @@ class Guard:
                 message["headers"] = [*given, *(each for each in HEADERS if each[0] not in names)]
             await send(message)
 
-        if scope["path"] in _UNCOUNTED:
+        if scope["path"] in _UNCOUNTED or scope["path"] in self._large:
             await self._app(scope, receive, send_guarded)
             return
         if self._present >= MOST_AT_A_TIME:
+            busy = refusal(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY, _RETRY)
             self._access.refused[NAMES[HTTPStatus.SERVICE_UNAVAILABLE]] += 1
-            busy = refusal(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "more is asked at a time than can be answered; try again in a moment",
-                {"Retry-After": "1"},
-            )
             await busy(scope, receive, send_guarded)
             return
         self._present += 1
         try:
-            if scope["path"] not in self._large:
-                receive = self._bounded(scope, receive)
-            await self._app(scope, receive, send_guarded)
+            await self._app(scope, self._bounded(scope, receive), send_guarded)
         finally:
             self._present -= 1
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receive a body of no more than MOST_BODY_BYTES."""
-        announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        size = int(announced) if announced.isdigit() and len(announced) < 20 else 0
+        lengths = [v for k, v in scope["headers"] if k == b"content-length"]
+        size = max((int(v) for v in lengths if v.isdigit() and len(v) < 20), default=0)
+        came = 0
 
         async def receive_bounded() -> Message:
-            nonlocal size
-            if size > MOST_BODY_BYTES:
-                self._access.refused[NAMES[HTTPStatus.REQUEST_ENTITY_TOO_LARGE]] += 1
-                raise Refused(
+            nonlocal came
+            if size <= MOST_BODY_BYTES:
+                message = await self._wait(receive)
+                # One in chunks may say what it likes of its length.
+                came += len(message.get("body", b""))
+            if max(size, came) > MOST_BODY_BYTES:
+                self._refuse(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     f"the body has more than {MOST_BODY_BYTES // 1024} KiB",
                     {"Connection": "close"},
                 )
-            message = await receive()
-            if announced == b"0":  # in chunks: nobody has said how much comes
-                size += len(message.get("body", b""))
-                if size > MOST_BODY_BYTES:
-                    return await receive_bounded()
             return message
 
         return receive_bounded
+
+    async def _wait(self, receive: Receive) -> Message:
+        """Wait for more of a body; who sends it by the drop keeps nobody else from asking."""
+        self._present -= 1
+        try:
+            message = await receive()
+        finally:
+            self._present += 1
+        if self._present > MOST_AT_A_TIME:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY, _RETRY)
+        return message
+
+    def _refuse(self, status: HTTPStatus, detail: str, headers: dict[str, str]) -> NoReturn:
+        self._access.refused[NAMES[status]] += 1
+        raise Refused(status, detail, headers)

@@ -55,7 +55,7 @@ class Key:
     networks: tuple[Network, ...]
     digest: bytes = field(repr=False)
     path: Path | None = field(default=None, repr=False)
-    seen: tuple[int, ...] = ()
+    seen: tuple[int, ...] | None = None  # it may have changed since it was read, before the start
 
     def is_taken_from(self, address: str) -> bool:
         """Whether the key is taken from a client at this address."""
@@ -128,24 +128,26 @@ class Keys:
             if seen == each.seen:
                 continue
             each.seen = seen
-            try:
-                text = read_secret(each.path)
-                problem = key_problem(text)
-            except ValueError as error:
-                text, problem = "", str(error)
-            each.digest = _UNFIT if problem else _digest(text)
+            text, problem = "", "is no regular file"
+            if seen or not each.path.exists():  # a pipe would have to be waited for
+                try:
+                    text = read_secret(each.path)
+                    problem = key_problem(text)
+                except ValueError as error:
+                    problem = str(error)
+            digest = _UNFIT if problem else _digest(text)
             if problem:
                 _LOG.warning(
                     "http.keys: the key %s is out of force: its file %s", each.name, problem
                 )
-            else:
+            elif digest != each.digest:
                 _LOG.info("http.keys: the key %s was read again from its file", each.name)
+            each.digest = digest
 
 
 def _made(configured: HttpKey) -> Key:
     path = Path(configured.key_file) if configured.key_file else None
-    seen = _seen(path) if path else ()
-    if path is not None and not seen:
+    if path is not None and path.exists() and not _seen(path):
         path = None  # a pipe can be read once
     return Key(
         configured.name,
@@ -154,7 +156,6 @@ def _made(configured: HttpKey) -> Key:
         tuple(ipaddress.ip_network(each) for each in configured.addresses),
         _digest(configured.key.get_secret_value()),
         path,
-        seen,
     )
 
 

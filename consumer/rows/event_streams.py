@@ -91,6 +91,8 @@ _DATATYPES: Final = {
 }
 """Datatypes by the names that Ignition, Python, Java and Sparkplug have for them, lower case."""
 _NO_DATATYPE: Final = frozenset({"", "nonetype", "none", "null"})
+_MOST_OF_DATATYPE: Final = 256
+"""Characters of a datatype's name that are looked at, and kept for the next event."""
 _UNKNOWN: Final = -1
 _INFERRED: Final = -2
 
@@ -228,14 +230,23 @@ def _decoded(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
     except msgspec.ValidationError:
         return _one_by_one(body)
     except msgspec.DecodeError as error:
-        if any(each in body for each in _NOT_JSON) and _is_plain_enough(body):
-            plain = _NO_NUMBER.sub(_as_json, body)
-            if plain != body:
-                return _decoded(plain)
-        raise BodyError(f"no JSON: {error}") from error
+        return _decoded(_mended(body, error))
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
     return (list(found) if isinstance(found, list) else [found]), []
+
+
+def _mended(body: bytes, error: msgspec.DecodeError) -> bytes:
+    """A body with what some encoders write in the place of JSON, as JSON.
+
+    Raises:
+        BodyError: there is nothing that can be mended.
+    """
+    if any(each in body for each in _NOT_JSON) and _is_plain_enough(body):
+        plain = _NO_NUMBER.sub(_as_json, body)
+        if plain != body:
+            return plain
+    raise BodyError(f"no JSON: {error}") from error
 
 
 def _is_plain_enough(body: bytes) -> bool:
@@ -251,8 +262,8 @@ def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
         if body.lstrip()[:1] != b"{":
             raise BodyError("neither an array of events nor one event") from error
         parts = [msgspec.Raw(body)]
-    except msgspec.DecodeError as error:
-        raise BodyError(f"no JSON: {error}") from error
+    except msgspec.DecodeError as error:  # behind what is no event, where nobody has looked yet
+        return _one_by_one(_mended(body, error))
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
     _refuse_more_than_may_be(len(parts))
@@ -301,7 +312,8 @@ def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
         path = event.tag_path
         if path[:1] != "[" and event.tag_provider:
             path = f"[{event.tag_provider}]{path}"
-        datatype = _INFERRED if event.data_type is None else _datatype(event.data_type)
+        name = event.data_type
+        datatype = _INFERRED if name is None else _datatype(name[:_MOST_OF_DATATYPE])
         if datatype < 0:
             if datatype == _UNKNOWN:
                 notes[Note.UNKNOWN_DATATYPE] += 1

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _ROWS: Final = "row"
 _MESSAGES: Final = "message"
+_MOST_DIGITS: Final = 18
+"""Of the number of a letter: SQLite has none of 64 bits and more."""
 
 RETRIABLE_MESSAGES: Final = frozenset(
     {
@@ -292,7 +294,8 @@ class DeadLetters:
 
 def _parsed(name: str) -> tuple[str, int]:
     sort, _, number = name.partition("-")
-    if sort not in (_ROWS, _MESSAGES) or not number.isdecimal():
+    is_number = number.isdecimal() and number.isascii() and len(number) <= _MOST_DIGITS
+    if sort not in (_ROWS, _MESSAGES) or not is_number:
         raise LetterError(
             f"{name!r} is no name of a dead letter: say row-7 or message-12", is_missing=False
         )

@@ -1,6 +1,7 @@
 """Who may ask what: keys and their roles, loopback, cookies, what browsers may be made to do."""
 
 import logging
+import os
 import socket
 import time
 
@@ -123,6 +124,40 @@ def test_a_key_is_read_again_when_its_file_changes(tmp_path):
         wait_until(lambda: new.get("/status").status_code == 200)
         assert old.get("/status").status_code in (401, 429)
         assert browser.get("/status").status_code == 401
+
+
+@pytest.mark.parametrize("content", [None, "another-key-0123456789"])
+def test_a_key_is_read_again_that_changed_between_its_reading_and_the_start(tmp_path, content):
+    file = tmp_path / "key"
+    file.write_text(READER)
+    key = {"name": "grafana", "role": "reader", "key_file": str(file)}
+    with unconnected(tmp_path, http={"keys": [key]}) as consumer:
+        if content is None:
+            file.unlink()
+        else:
+            file.write_text(content)
+        with serving(consumer) as server:
+            old = Client(server, READER)
+            wait_until(lambda: old.get("/status").status_code == 401)
+            if content is not None:
+                assert Client(server, content).get("/status").status_code == 200
+
+
+def test_a_pipe_in_the_place_of_a_file_puts_its_key_out_of_force_at_once(tmp_path, caplog):
+    file = tmp_path / "key"
+    file.write_text(READER)
+    key = {"name": "grafana", "role": "reader", "key_file": str(file)}
+    with unconnected(tmp_path, http={"keys": [key]}) as consumer:
+        keys = HttpServer(consumer, ("127.0.0.1", 0)).access.keys
+        keys.look()
+        assert keys.find(READER) is not None
+        file.unlink()
+        os.mkfifo(file)
+        begun = time.monotonic()
+        keys.look()
+        assert time.monotonic() - begun < 0.5
+        assert keys.find(READER) is None
+        assert "is no regular file" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "", "short\n", "with blanks in its middle\n"])
@@ -285,6 +320,15 @@ def test_a_large_body_is_not_read(keyed):
     json = {"Content-Type": "application/json"}
     chunks = keyed.http.post("/api/session", content=iter([b"x" * 9_000] * 9), headers=json)
     assert error_of(chunks) == (413, "too_large")
+
+
+def test_chunks_are_counted_whatever_length_is_announced_with_them(keyed):
+    told = {"Content-Length": "5", "Transfer-Encoding": "chunked"}
+    chunks = iter([b"x" * 9_000] * 9)
+    assert error_of(keyed.http.post("/api/session", content=chunks, headers=told)) == (
+        413,
+        "too_large",
+    )
 
 
 # ---------------------------------------------------------------------- TLS

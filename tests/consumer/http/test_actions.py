@@ -96,6 +96,9 @@ def test_a_page_of_another_site_cannot_act(tmp_path, action):
         ("letters/drop", {"all": True, "names": ["row-1"]}),
         ("letters/drop", {"names": ["row-1"], "reason": "poison"}),
         ("letters/drop", {"names": ["no name"]}),
+        ("letters/drop", {"names": ["row-99999999999999999999"]}),
+        ("letters/drop", {"names": ["row-\u0661"]}),
+        ("letters/retry", {"names": ["message-9223372036854775808"]}),
         ("letters/retry", {"all": "yes"}),
     ],
 )

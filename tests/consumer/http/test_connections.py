@@ -85,7 +85,19 @@ def takes(stranger, drop):
     return False
 
 
-@pytest.mark.parametrize("sent", [b"", HEAD, b"POST /status HTTP/1.1\r\nHost: localhost\r\n"])
+SLOW = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        HEAD,
+        b"POST /status HTTP/1.1\r\nHost: localhost\r\n",
+        SLOW % b"/api/session",
+        SLOW % b"/ingest",
+    ],
+)
 def test_whoever_asks_is_answered_while_strangers_hold_all_connections(consumer, sent):
     with serving(consumer, LONG) as server, strangers(server, 40, sent) as held:
         for path in PATHS:
@@ -96,6 +108,15 @@ def test_whoever_asks_is_answered_while_strangers_hold_all_connections(consumer,
         assert metric(server, f"{NAMES} ") <= 8
         assert closed(server, "made_room") >= 32
         assert closed(server, "refused") == 0
+
+
+def test_bodies_that_do_not_come_keep_nobody_from_an_answer(consumer):
+    many = ConnectionLimits(connections=150)
+    with serving(consumer, many) as server, strangers(server, 100, SLOW % b"/api/session"):
+        wait_until(lambda: get(server, "/version").status_code == 200, what="an answer")
+        for path in PATHS[:-1]:
+            assert get(server, path).json().get("error") is None, path
+        assert metric(server, f"{NAMES} ") >= 100
 
 
 def test_no_more_than_two_hundred_connections_are_held(consumer):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,30 @@ def test_what_is_not_known_of_an_event_is_noted_and_costs_nothing_else():
         "unknown_datatype": 1,
         "unknown_quality": 1,
     }
+
+
+@pytest.mark.parametrize("odd", [b"NaN", rb'"\ud800"'])
+@pytest.mark.parametrize("bad", [b'{"tagPath":"a","value":[1]}', b"7", b"{}"])
+def test_an_event_that_is_none_costs_no_other_what_some_encoders_write(odd, bad):
+    good = b'{"tagPath":"b","value":' + odd + b"}"
+    for parts in ([bad, good], [good, bad]):
+        read = read_body(b"[" + b",".join(parts) + b"]", ARRIVED_US)
+        assert (read.events.paths, [each.index for each in read.refused]) == (
+            ["b"],
+            [parts.index(bad)],
+        )
+
+
+def test_long_names_of_datatypes_are_not_kept():
+    tracemalloc.start()
+    try:
+        for index in range(20):
+            body = body_of(event(dataType=f"{index:0>1000000}"))
+            assert read_body(body, ARRIVED_US).notes[Note.UNKNOWN_DATATYPE] == 1
+        del body
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_python_writes_for_no_number_is_read_as_mqtt_reads_it():
