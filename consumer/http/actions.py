@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -37,6 +38,8 @@ _MOST_DRAIN_SECONDS: Final = 20
 _MOST_NAMES: Final = 1_000
 _MOST_SHOWN: Final = 10
 _MOST_ID: Final = 1_024
+_MOST_LONG: Final = 4
+_LONG: Final = threading.BoundedSemaphore(_MOST_LONG)
 
 router: Final = APIRouter(prefix="/api/actions", tags=["actions"])
 
@@ -143,8 +146,24 @@ def drain(caller: Operator, consumer: TheConsumer, given: Drain) -> Any:
     """Send without waiting for fuller calls until nothing waits, or for so long."""
     with _audited(caller, "drain", f"{given.table or 'all tables'} for {given.seconds} s"):
         found = _deliveries(consumer, given.table)
-        left = [each.drain(float(given.seconds) / len(found)) for each in found]
+        with _one_of_few():
+            left = [each.drain(float(given.seconds) / len(found)) for each in found]
     return answer({"rows_waiting": sum(left), "drained": not any(left)})
+
+
+@contextlib.contextmanager
+def _one_of_few() -> Iterator[None]:
+    """Keep a thread for long, which few may do at a time: others are to be answered, too."""
+    if not _LONG.acquire(blocking=False):
+        raise Refused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"{_MOST_LONG} drains are under way already; wait for their end",
+            {"Retry-After": "5"},
+        )
+    try:
+        yield
+    finally:
+        _LONG.release()
 
 
 @contextlib.contextmanager

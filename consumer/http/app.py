@@ -42,7 +42,14 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
         hub: tells those who listen.
     """
     add_metrics(consumer)
-    app = FastAPI(title=PRODUCT, version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=PRODUCT,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.state.access = access
     app.state.consumer = consumer
     app.state.looking = looking

@@ -1,11 +1,14 @@
 """What operators may do, who else may not, and the line in the log that each action leaves."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.columnar import change, message, tag
-from support.http_side import INGEST, KEYS, OPERATOR, READER, http_side
+from support.hand_fed import Courier, Shelf, consuming
+from support.http_side import INGEST, KEYS, OPERATOR, READER, Client, http_side, serving
 from support.services import wait_until
+from support.unconnected import configuration
 
 from consumer.broker import InboxBatch
 from sparkplug import MessageBatch
@@ -153,3 +156,26 @@ def test_draining_tells_what_is_left(plant):
     assert act(plant, "drain").json() == {"rows_waiting": 0, "drained": True}
     feed(plant.consumer, message("NBIRTH", tag("Ramp", 0)), message("NDATA", change(0, 1.0), seq=1))
     assert act(plant, "drain").json() == {"rows_waiting": 2, "drained": False}
+
+
+def test_few_drain_at_a_time_so_that_others_are_answered(tmp_path):
+    delivering = configuration(tmp_path, shutdown_timeout="0s", http={"keys": KEYS})
+    shelf = Shelf()
+    with (
+        consuming(delivering, shelf, Courier(delivering.servers[0])) as consumer,
+        serving(consumer) as server,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        clients = [Client(server, OPERATOR) for _ in range(5)]
+        shelf.put(message("NBIRTH", tag("Ramp", 0)))
+        wait_until(lambda: consumer.spooled_rows)  # and nobody takes them
+        drained = [threads.submit(act, each, "drain", {"seconds": 3}) for each in clients[1:]]
+        wait_until(lambda: act(clients[0], "drain").status_code == 429)
+        assert clients[0].get("/status").status_code == 200
+        assert [each.result().status_code for each in drained] == [200] * 4
+        assert act(clients[0], "drain").status_code == 200
+
+
+def test_a_path_with_a_slash_more_is_another_one(plant):
+    assert plant.get("/status/").status_code == 404
+    assert plant.post("/ingest/").status_code == 404
