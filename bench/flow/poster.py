@@ -62,7 +62,7 @@ def body(options: Options) -> bytes:
 async def post_until(options: Options, until: float, number: int, posted: Posted) -> None:
     """Post over one connection until that time, by the monotonic clock."""
     content, first = body(options), str(_FIRST_MS).encode()
-    head = f"POST /ingest/batch HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(content)}"
+    head = f"POST /ingest/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}"
     reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
     turn = 0
     while time.monotonic() < until:
