@@ -2,12 +2,13 @@
 
 import os
 import re
-import time
 
+import httpx
 import pytest
 from page.browser import IMAGES, SCHEMES, WIDTHS, expect, is_too_wide, watched
 from page.demo_plant import keyed_demo, publish_what_no_birth_explains
 from support.http_side import OPERATOR, READER
+from support.services import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.page, pytest.mark.xdist_group("demo")]
 
@@ -27,12 +28,19 @@ PLACES = {
 SHOWN_IN_DOCS = {"overview", "tags", "tag", "nodes", "node", "letters"}
 
 
+def samples_of(system):
+    """How many seconds the charts of the overview show."""
+    key = {"Authorization": f"Bearer {READER}"}
+    answer = httpx.get(f"{system.url}api/overview", headers=key, timeout=PATIENCE)
+    return len(answer.json()["samples"]["time_ms"])
+
+
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
     with keyed_demo(tmp_path_factory.mktemp("demo")) as system:
         publish_what_no_birth_explains(system.server.url)
         if MAKES_IMAGES:
-            time.sleep(120)  # charts are to show something
+            wait_until(lambda: samples_of(system) >= 120, 180.0, "charts that show something")
         yield system
 
 
