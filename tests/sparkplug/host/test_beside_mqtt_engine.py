@@ -2,14 +2,15 @@
 
 Each of it has a test here, or is tested where its rule is:
 
-- a client that the server throws out without a will: `tests/sparkplug/host/watch/test_gaps.py`
+- a client that the server throws out without a will:
+  `tests/sparkplug/host/watch/test_gaps_of_absence.py`
   (`test_a_number_by_the_seq_of_another_session_is_taken_back` and those around it), here the
   birth that ends it (`test_a_client_thrown_out_without_a_will_...`);
 - a bdSeq that jumps: here, and `tests/sparkplug/host/reading/test_deaths_ahead.py`;
 - "Refresh" is NDEATH, NDEATH, NBIRTH, DBIRTH: here;
 - a history flush of hundreds of metrics in one message: here; that it heals gaps:
-  `watch/test_gaps.py` (`test_history_from_within_a_gap_heals_it_after_the_birth_too`), from end to
-  end `tests/end_to_end/test_gaps.py`
+  `watch/test_gaps_healed.py` (`test_history_from_within_a_gap_heals_it_after_the_birth_too`), from
+  end to end `tests/end_to_end/test_gaps.py`
   (`test_history_that_a_node_kept_while_the_host_was_offline_heals_the_gap`);
 - a metric that is missing in a new birth: `tests/sparkplug/host/test_fleet_metadata.py`
   (`test_a_tag_that_a_birth_no_longer_declares_is_retired`);
