@@ -7,6 +7,7 @@ not trusted an "error sending request".
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -26,6 +27,23 @@ TRUST_ZEROBUS: Final = "name the PEM file of the authority that signed it in SSL
 """The mend that makes a certificate authority known to the Databricks SDK and to Python."""
 
 _WANTS_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE")
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def read_address(text: str) -> Address | None:
+    """The IP address that a text is; None if it is none.
+
+    An IPv4 address in the clothes of IPv6 (`::ffff:10.0.0.1`) is the IPv4 one.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
 
 
 class Trouble(NamedTuple):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import socket
 import time
@@ -19,6 +18,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annota
 
 from consumer.http.errors import NAMES, Refused
 from consumer.http.keys import LOCAL, Key, Keys, Role
+from consumer.network import read_address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -221,13 +221,8 @@ class Access:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if name in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True  # an address is not in the hands of who owns a name
+        # An address is not in the hands of who owns a name.
+        return name in self._hosts or read_address(name) is not None
 
     def _how_to_sign_in(self, request: HTTPConnection) -> str:
         if self._is_open and _came_through_proxy(request):
@@ -265,15 +260,8 @@ def _came_through_proxy(request: HTTPConnection) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address.is_loopback
+    address = read_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _authority(origin: str) -> str:

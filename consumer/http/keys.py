@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from consumer.config import key_problem, read_secret
+from consumer.network import read_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,13 +62,8 @@ class Key:
         """Whether the key is taken from a client at this address."""
         if not self.networks:
             return True
-        try:
-            client = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped:
-            client = client.ipv4_mapped
-        return any(client in network for network in self.networks)
+        client = read_address(address)
+        return client is not None and any(client in network for network in self.networks)
 
 
 class Keys:
