@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from consumer.broker.inbox import HURRY_SECONDS
 from flow.chain import Chain
 from flow.commit_log import CommitLog
 from flow.generator import Options
@@ -26,6 +27,8 @@ LEAST_ROWS: Final = 100_000
 """A flood begins with the lesser of both on its way."""
 _MOST_BEHIND: Final = 180.0
 _SETTLE_SECONDS: Final = 0.5
+_NEW_SECONDS: Final = HURRY_SECONDS + 0.5
+"""A paced case is one of operation: no connection is new."""
 _AGES: Final = 'acknowledgement_seconds_bucket{le="'
 
 
@@ -74,7 +77,7 @@ def measure(
         births = told(generator)["births"]
         if not chain.wait_until(lambda: log.rows() >= births, _MOST_BEHIND):
             sys.exit(f"{case.name}: of {births:,} values of births {log.rows():,} have landed")
-        time.sleep(_SETTLE_SECONDS)
+        time.sleep(_SETTLE_SECONDS if case.rate is None else _NEW_SECONDS)
         ages = chain.metrics()
         cpu, started = chain.cpu_seconds(), time.monotonic()
         with beside(chain):

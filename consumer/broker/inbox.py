@@ -36,6 +36,8 @@ _COUNTED_ABOVE: Final = 2
 
 
 HURRY_SECONDS: Final = 5.0
+"""While a connection is so new no batch waits for more: births may have to be asked for."""
+
 FEW_MESSAGES: Final = 100
 """A batch costs the same whether it has one message or so many: it may wait a little for more."""
 
