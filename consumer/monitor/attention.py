@@ -11,7 +11,7 @@ from consumer.errors import SpoolError
 from consumer.monitor.node_book import SILENT
 from consumer.monitor.shown import Level, milliseconds
 from consumer.pipeline import WHAT_TO_DO
-from consumer.spool import LetterKind, dead_letters_of
+from consumer.spool import LetterKind, dead_letters_of, oldest_open_gap
 from sparkplug import EventKind
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from consumer.delivery import TableDelivery
     from consumer.monitor.samples import Samples
     from consumer.pipeline import Consumer
-    from consumer.spool import Balance
+    from consumer.spool import Balance, LettersKept
 
 MOST_SHOWN: Final = 50
 _MOST_NODES: Final = 5
 """Of more nodes with the same trouble, one item tells of all."""
 _REFUSED_SECONDS: Final = 60.0
-_LETTERS_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 5.0
 _RANK: Final = {Level.WRONG: 0, Level.WARNING: 1}
 _LETTERS: Final = {
     LetterKind.REFUSED: "dead letters of rows that Zerobus refuses",
@@ -70,8 +70,9 @@ class Attention:
         self._clock = clock
         self._since: dict[tuple[str, str], int] = {}
         self._refused = 0
-        self._refused_at = self._letters_at = -1e9
-        self._kept: dict[LetterKind, int] = {}
+        self._refused_at = self._looked_at = -1e9
+        self._letters: dict[LetterKind, LettersKept] = {}
+        self._gap_us: int | None = None
 
     def items(self, balance: Balance | None) -> list[Item]:
         """All that needs attention, worst first. `balance` is None if it cannot be read."""
@@ -94,6 +95,7 @@ class Attention:
                 Level.WRONG, "failure", f"the consumer does not work: {failure}", "restart it"
             )
         yield from self._servers()
+        yield from self._pauses()
         for delivery in consumer.deliveries:
             yield from self._delivery(delivery)
         if why := consumer.back_pressure.why_closed:
@@ -110,7 +112,7 @@ class Attention:
             text = f"{each['group_id']}/{each['edge_node_id']} {each['problem']}"
             yield Item(Level.WARNING, "unmended", text, each["mend"], link=_node_link(*place))
         yield from self._nodes()
-        yield from self._letters()
+        yield from self._kept()
 
     def _servers(self) -> Iterator[Item]:
         for connection in self._consumer.connections:
@@ -133,18 +135,22 @@ class Attention:
                     "give one of them another host.id",
                 )
 
+    def _pauses(self) -> Iterator[Item]:
+        """One item for all tables that were paused together."""
+        tables: dict[tuple[str, str, str], list[str]] = {}
+        for paused in (each.paused for each in self._consumer.deliveries):
+            if paused is not None:
+                until = time.strftime("%H:%M", time.gmtime(paused.until))
+                tables.setdefault((until, paused.by, paused.why), []).append(paused.table)
+        for (until, by, why), paused_tables in tables.items():
+            of = paused_tables[0] if len(paused_tables) == 1 else f"{len(paused_tables)} tables"
+            because = f": {why}" if why else ""
+            text = f"delivery to {of} is paused until {until} UTC by {by}{because}"
+            yield Item(Level.WARNING, "paused", text, "resume it, or wait for its end")
+
     def _delivery(self, delivery: TableDelivery) -> Iterator[Item]:
         is_main = delivery is self._consumer.main_delivery
-        stats, paused = delivery.stats(), delivery.paused
-        if paused is not None:
-            why = f": {paused.why}" if paused.why else ""
-            until = time.strftime("%H:%M", time.gmtime(paused.until))
-            yield Item(
-                Level.WARNING,
-                "paused",
-                f"delivery to {paused.table} is paused until {until} UTC by {paused.by}{why}",
-                "resume it, or wait for its end",
-            )
+        stats = delivery.stats()
         if stats.state in (StreamState.BLOCKED, StreamState.BACKING_OFF) and stats.cause:
             level = Level.WRONG if stats.state is StreamState.BLOCKED else Level.WARNING
             kind = "delivery" if is_main else "side_delivery"
@@ -204,7 +210,7 @@ class Attention:
                 yield Item(
                     Level.WARNING,
                     "clock",
-                    f"{server}: {problems} edge nodes have implausible times",
+                    f"{server}: edge nodes with implausible times: {problems}",
                     WHAT_TO_DO[EventKind.CLOCK],
                     number=problems,
                     link="#/nodes?" + urlencode({"server": server, "sort": "clock"}),
@@ -213,35 +219,43 @@ class Attention:
                 yield Item(
                     Level.WARNING,
                     "unheard",
-                    f"{server}: {unheard} edge nodes were alive and are not heard of since the "
-                    "connection was lost or the consumer started",
+                    f"{server}: edge nodes that were alive and are not heard of since the "
+                    f"connection was lost or the consumer started: {unheard}",
                     number=unheard,
                     link="#/nodes?" + urlencode({"server": server}),
                 )
+
+    def _kept(self) -> Iterator[Item]:
+        """Of what the spool keeps: gaps and dead letters, since the oldest of them."""
+        if self._clock() - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = self._clock()
+            self._look()
         if gaps := sum(self._consumer.gaps.open.values()):
             text = _one_or_more(gaps, "gaps in what edge nodes sent, not healed yet", "gaps", "gap")
             mend = "most heal with the node's next births or its stored history; see which do not"
-            yield Item(Level.WARNING, "gaps", text, mend, number=gaps, link="#/letters")
+            since_ms = milliseconds(self._gap_us)
+            yield Item(Level.WARNING, "gaps", text, mend, since_ms, gaps, "#/letters")
+        for kind, (count, first_at) in self._letters.items():
+            yield Item(
+                Level.WARNING,
+                "letters",
+                _one_or_more(count, _LETTERS[kind], "dead letters", "dead letter"),
+                "see why, then retry or drop them",
+                int(first_at * 1000),
+                count,
+                "#/letters",
+            )
 
-    def _letters(self) -> Iterator[Item]:
-        if self._clock() - self._letters_at >= _LETTERS_SECONDS:
-            self._letters_at = self._clock()
-            try:
-                # Over a connection of its own: many are counted, and rows are to be committed.
-                with dead_letters_of(self._consumer.spool.path) as letters:
-                    self._kept = {kind: use.number for kind, use in letters.kept().items()}
-            except SpoolError:
-                self._kept = {}
-        for kind, count in self._kept.items():
-            if count:
-                yield Item(
-                    Level.WARNING,
-                    "letters",
-                    _one_or_more(count, _LETTERS[kind], "dead letters", "dead letter"),
-                    "see why, then retry or drop them",
-                    number=count,
-                    link="#/letters",
-                )
+    def _look(self) -> None:
+        """See what is in the spool's file."""
+        path = self._consumer.spool.path
+        try:
+            # Over a connection of its own: many are counted, and rows are to be committed.
+            with dead_letters_of(path) as letters:
+                self._letters = letters.by_kind()
+            self._gap_us = oldest_open_gap(path)
+        except SpoolError:
+            self._letters, self._gap_us = {}, None
 
 
 def _grouped(  # noqa: PLR0917 - one call for each kind

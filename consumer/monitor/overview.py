@@ -6,13 +6,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.config import format_size
 from consumer.delivery import StreamState
 from consumer.errors import SpoolError
 from consumer.monitor.attention import MOST_SHOWN, Attention
 from consumer.monitor.node_book import NodeBook
 from consumer.monitor.samples import Samples
-from consumer.monitor.shown import Level
+from consumer.monitor.shown import Level, size_text
 from consumer.monitor.tag_book import TagBook
 from consumer.spool import balance_of_file
 from sparkplug import EventKind
@@ -206,14 +205,14 @@ class Looking:
             _card(
                 *("spool", "Spool", "rows waiting"),
                 consumer.spooled_rows,
-                f"{spool.fill:.0%} of {format_size(spool.max_bytes)} used",
+                f"{spool.fill * 100:.0f} % of {size_text(spool.max_bytes)} used",
                 Level.OK,
                 items,
             ),
             _card(
                 *("zerobus", "Zerobus", "rows/s acknowledged"),
                 sample.acknowledged_per_second if sample else None,
-                str(stats.state),
+                f"stream {stats.state.replace('_', ' ').lower()}",
                 _STATE_LEVELS[stats.state],
                 items,
             ),

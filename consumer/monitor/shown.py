@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LIST_CHARACTERS: Final = 200
 _EXACT: Final = 2**53
+_UNITS: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 class Level(StrEnum):
@@ -51,6 +52,12 @@ class Page(NamedTuple):
         """
         shown = {"total": total, "offset": self.offset, "limit": self.limit}
         return {**shown, **more, "items": list(items)}
+
+
+def size_text(size: float) -> str:
+    """Bytes as people read them: 4 GiB, 1.5 MiB."""
+    unit = next(each for each in reversed(_UNITS) if size >= _UNITS[each] or each == "B")
+    return f"{size / _UNITS[unit]:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def milliseconds(at_us: int | None) -> int | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DeadLetter,
         DeadLetters,
         LetterReason,
+        LettersKept,
         dead_letters_of,
     )
     from consumer.spool.file import resolved
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         GapReport,
         GapRow,
         NodeAccount,
+        oldest_open_gap,
         read_gap_report,
     )
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
@@ -65,10 +67,23 @@ else:
                 "read_balance",
             ],
             "births": ["KeptNode"],
-            "dead_letters": ["DeadLetter", "DeadLetters", "LetterReason", "dead_letters_of"],
+            "dead_letters": [
+                "DeadLetter",
+                "DeadLetters",
+                "LetterReason",
+                "LettersKept",
+                "dead_letters_of",
+            ],
             "file": ["resolved"],
             "fleet": ["FleetStore"],
-            "gap_report": ["MOST_LISTED", "GapReport", "GapRow", "NodeAccount", "read_gap_report"],
+            "gap_report": [
+                "MOST_LISTED",
+                "GapReport",
+                "GapRow",
+                "NodeAccount",
+                "oldest_open_gap",
+                "read_gap_report",
+            ],
             "gaps": ["GapStore", "HOUR_US", "HourlySums", "LastHeard"],
             "kept_births": ["KeptBirth", "OwnerPlace", "kept_births_of"],
             "layout": ["latest_us"],
@@ -111,6 +126,7 @@ __all__ = [
     "Ledger",
     "LetterKind",
     "LetterReason",
+    "LettersKept",
     "MessageBalance",
     "NewBatch",
     "NodeAccount",
@@ -131,6 +147,7 @@ __all__ = [
     "holder_of",
     "kept_births_of",
     "latest_us",
+    "oldest_open_gap",
     "read_balance",
     "read_gap_report",
     "refuse_foreign",

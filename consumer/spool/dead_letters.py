@@ -20,7 +20,7 @@ from consumer.errors import LetterError
 from consumer.rows import EncodedRows, message_class
 from consumer.spool import accounts
 from consumer.spool import file as spool_file
-from consumer.spool.shares import all_kept
+from consumer.spool.shares import LetterKind, all_kept, kind_of
 from sparkplug import Reason
 from sparkplug.pb import sparkplug_b_pb2
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from consumer.spool.shares import LetterKind, Use
+    from consumer.spool.shares import Use
+
 
 _ROWS: Final = "row"
 _MESSAGES: Final = "message"
@@ -84,6 +85,13 @@ class LetterReason(NamedTuple):
     rows: int
     first_at: float
     last_at: float
+
+
+class LettersKept(NamedTuple):
+    """The letters of one kind: as rows or messages, and when the first was set aside, seconds."""
+
+    number: int
+    first_at: float
 
 
 @contextlib.contextmanager
@@ -200,6 +208,18 @@ class DeadLetters:
     def kept(self) -> dict[LetterKind, Use]:
         """Dead letters of each kind in the file: their number, as rows or messages, and bytes."""
         return all_kept(self._db)
+
+    def by_kind(self) -> dict[LetterKind, LettersKept]:
+        """Of each kind that there are letters of: how many, and since when."""
+        found: dict[LetterKind, LettersKept] = {}
+        for each in self.reasons():
+            is_row = each.kind == _ROWS
+            kind = kind_of(each.reason) if is_row else LetterKind.UNREADABLE
+            number, first_at = each.rows if is_row else each.letters, each.first_at
+            if kind in found:
+                number, first_at = number + found[kind].number, min(first_at, found[kind].first_at)
+            found[kind] = LettersKept(number, first_at)
+        return found
 
     def show(self, name: str) -> dict[str, Any]:
         """One letter with its content, as far as it can be read.

@@ -223,6 +223,23 @@ def read_gap_report(
         raise spool_file.spool_error(error, path) from error
 
 
+def oldest_open_gap(path: Path) -> int | None:
+    """When the oldest gap was found that is not healed, microseconds since 1970 UTC.
+
+    Raises:
+        SpoolError: as with `read_gap_report`.
+    """
+    try:
+        with contextlib.closing(spool_file.open_existing(path, read_only=True)) as db:
+            found = db.execute(
+                "SELECT found_us FROM gaps WHERE healing = ? ORDER BY found_us LIMIT 1",
+                (Healing.OPEN,),
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise spool_file.spool_error(error, path) from error
+    return found[0] if found else None
+
+
 def _read(
     db: sqlite3.Connection,
     hours: tuple[int, int],

@@ -41,8 +41,14 @@ def overview(world):
             "2 of 2 connected",
         ),
         ("decode", "Decode", newest["rows_per_second"], "rows/s", "500 edge nodes, 100,000 tags"),
-        ("spool", "Spool", newest["rows_waiting"], "rows waiting", "3% of 4 GiB used"),
-        ("zerobus", "Zerobus", newest["acknowledged_per_second"], "rows/s acknowledged", "OPENED"),
+        ("spool", "Spool", newest["rows_waiting"], "rows waiting", "3 % of 4 GiB used"),
+        (
+            "zerobus",
+            "Zerobus",
+            newest["acknowledged_per_second"],
+            "rows/s acknowledged",
+            "stream opened",
+        ),
     ]
     cards = [
         {

@@ -114,6 +114,20 @@ def test_a_dead_letter_is_sent_again(watch):
     expect(page.get_by_text(re.compile("will be sent again|is not here any more"))).to_be_visible()
 
 
+def test_delivery_is_paused_and_goes_on(watch):
+    page = watch.go("configuration")
+    page.get_by_role("combobox", name="For").select_option("1")
+    page.get_by_role("button", name="Pause delivery").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause delivery").click()
+    watch.go("overview")
+    paused = page.locator(".items li", has_text="is paused until")
+    expect(paused).to_have_count(1)
+    expect(page.locator(".verdict")).to_contain_text("Delivery is paused until")
+    paused.get_by_role("button", name="Resume delivery").click()
+    expect(paused).to_have_count(0)
+    expect(page.locator(".verdict")).not_to_contain_text("paused")
+
+
 def test_a_reader_may_look_but_not_act(chromium, plant):
     with watched(chromium, plant.url) as watch:
         page = watch.go(NODE)

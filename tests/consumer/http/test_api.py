@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 
 import pytest
 from oracle.messages import ARRIVED, MEASURED_MS, metric
@@ -9,7 +10,9 @@ from support.columnar import change, message, tag
 from support.http_side import KEYS, READER, http_side
 
 from consumer.broker import InboxBatch
-from sparkplug import DataType, MessageBatch
+from consumer.monitor.letters import OF_MESSAGES
+from consumer.spool.dead_letters import RETRIABLE_MESSAGES
+from sparkplug import DataType, MessageBatch, Reason
 
 PLANT = {"server": "plant", "group": "Plant", "node": "Edge"}
 EVENTS = ("/api/events", "/api/letters", "/api/gaps", "/api/tags", "/api/nodes", "/api/tree")
@@ -56,6 +59,10 @@ def items(client, path, **parameters):
 
 def names(client, **parameters):
     return [each["name"] for each in items(client, "/api/tags", **parameters)]
+
+
+def attention(client):
+    return client.get("/api/overview").json()["attention"]
 
 
 # ---------------------------------------------------------------------- roles
@@ -360,6 +367,37 @@ def test_letters_have_their_content_and_what_helps(plant):
     assert bytes.fromhex(letter["payload_hex"]) == bad.payload
     assert letter["payload"] is None
     assert items(plant, "/api/letters", kind="row") == []
+
+
+GIVEN_UP = RETRIABLE_MESSAGES | {Reason.ALIAS_OF_UNSEEN_BIRTH}
+REFUSED = {
+    *(Reason.BAD_PAYLOAD, Reason.JSON_PAYLOAD, Reason.TOO_LARGE, Reason.BAD_ENVELOPE),
+    *(Reason.ENVELOPE_TOO_LARGE, Reason.NAMELESS_BIRTH),
+    *(Reason.TOO_MANY_NODES, Reason.TOO_MANY_TAGS),
+}
+
+
+def test_of_whatever_reason_a_message_is_a_dead_letter_it_is_said_what_helps():
+    assert set(OF_MESSAGES) == GIVEN_UP | REFUSED
+    assert all(text and mend for text, mend in OF_MESSAGES.values())
+
+
+def test_what_needs_attention_does_so_since_it_happened_not_since_the_consumer_started(
+    tmp_path, monkeypatch
+):
+    with http_side(tmp_path) as client:
+        first, after = message("NBIRTH", tag("Speed", 0, 1.0)), message("NDATA", seq=9)
+        feed(client.consumer, first, after, message("NDATA")._replace(payload=b"\xff"))
+        client.consumer.decoding._take(InboxBatch(), 1e9)
+        before = {each["kind"]: each for each in attention(client)}
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 3600 * 10**9)
+    with http_side(tmp_path) as client:
+        after = {each["kind"]: each for each in attention(client)}
+    for kind, text in (("gaps", "1 gap "), ("letters", "1 dead letter ")):
+        assert after[kind]["text"].startswith(text)
+        assert after[kind]["since_ms"] == before[kind]["since_ms"]
+        assert abs(after[kind]["since_ms"] - now // 10**6) < 60_000
 
 
 def test_the_ledger_adds_up(plant):

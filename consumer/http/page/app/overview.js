@@ -3,7 +3,7 @@
 import { html } from "./ui.js";
 import { tell } from "./api.js";
 import { Chart, inWords, Spark } from "./charts.js";
-import { clock, count, fit, mark, rate, short } from "./format.js";
+import { clock, count, fit, mark, rate, several, short } from "./format.js";
 import { useLive } from "./live.js";
 import { Act, Cause, Empty, For, Mend, Shape, State, Text } from "./parts.js";
 
@@ -26,12 +26,22 @@ const Card = ({ card, samples }) => html`
 
 const sick = (card) => card.cause || card.mend;
 
+/** Tables that were paused together are resumed together. */
+function together(pauses) {
+  const found = new Map();
+  for (const each of pauses) {
+    const key = JSON.stringify([Math.floor(each.until_ms / 60_000), each.by, each.why]);
+    found.set(key, { ...each, key, tables: [...(found.get(key)?.tables || []), each.table] });
+  }
+  return [...found.values()];
+}
+
 const Pause = ({ pause }) => html`
   <li class="item">
     <${Shape} level="warning" />
-    <div><p class="what">Delivery to <${Text} of=${pause.table} /> is paused until ${clock(pause.until_ms)} by <${Text} of=${pause.by} />${pause.why && html`: <${Text} of=${pause.why} />`}</p>
+    <div><p class="what">Delivery to ${pause.tables.length === 1 ? html`<${Text} of=${pause.table} />` : html`<span title=${fit(pause.tables.join(", "), 1000)}>${several(pause.tables.length, "table")}</span>`} is paused until ${clock(pause.until_ms)} by <${Text} of=${pause.by} />${pause.why && html`: <${Text} of=${pause.why} />`}</p>
     <${Act} label="Resume delivery" run=${async () => {
-      await tell("/api/actions/resume", { table: pause.table });
+      for (const table of pause.tables) await tell("/api/actions/resume", { table });
       return "Delivery goes on.";
     }} /></div>
   </li>`;
@@ -58,7 +68,8 @@ export function Overview() {
     ["Rows waiting in the spool", mark, [["rows", "rows_waiting"]]],
     ["Latency to the acknowledgement", short, [["p50", "latency_p50_seconds"], ["p99", "latency_p99_seconds"]]],
   ];
-  const pauses = now.pauses || [];
+  const pauses = together(now.pauses || []);
+  const others = now.attention.filter((item) => item.kind !== "paused"); // those have a button
   return html`
     <div class="page overview">
       <h1 class="hidden">Overview</h1>
@@ -66,8 +77,8 @@ export function Overview() {
       ${now.cards.some(sick) && html`<ul class="causes">${now.cards.filter(sick).map((card) => html`<li key=${card.card}><${Cause} class=${card.level} of=${`${card.title}: ${card.cause}`} mend=${card.mend} /></li>`)}</ul>`}
       <section aria-labelledby="attention">
         <h2 id="attention">What needs attention</h2>
-        ${now.attention.length || pauses.length
-          ? html`<ul class="items">${pauses.map((pause) => html`<${Pause} key=${pause.table} pause=${pause} />`)}${now.attention.map((item) => html`<${Item} key=${`${item.kind} ${item.link} ${item.text}`} item=${item} />`)}</ul>`
+        ${others.length || pauses.length
+          ? html`<ul class="items">${pauses.map((pause) => html`<${Pause} key=${pause.key} pause=${pause} />`)}${others.map((item) => html`<${Item} key=${`${item.kind} ${item.link} ${item.text}`} item=${item} />`)}</ul>`
           : html`<p class="calm"><${State} level="ok" text="Nothing. Every server is connected, every node is heard, and rows flow." /></p>`}
       </section>
       <section aria-labelledby="charts">
