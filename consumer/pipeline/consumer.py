@@ -170,7 +170,7 @@ class Consumer:
         for connection in self.connections:
             connection.request_stop()
         for connection in self.connections:
-            connection.join(timeout=5.0)
+            connection.join()  # what came later would be in no account
         self.intake.close()
         if self.decoding.thread.ident is not None:
             self.decoding.thread.join()
