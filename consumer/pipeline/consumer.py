@@ -99,6 +99,7 @@ class Consumer:
         join_sites(self.sources)
         for source in self.sources:
             source.restore(spool, ledger)
+            telemetry.remarks.count("birth_damaged", len(source.store.births.damaged))
         self.overflow = Overflow(spool, telemetry, self.sources)
         self.watch = SpoolWatch(spool, configuration.spool, telemetry, time.monotonic)
         self.back_pressure = BackPressure(
