@@ -50,7 +50,7 @@ class Database:
 
     Attributes:
         path: the file.
-        connection: to it; used inside of `reading` and `transaction`.
+        connection: to it; used inside of `locked`, `snapshot` and `transaction`.
         health: whether the file is sound, and still there.
         closed: whether `close` was called.
     """
@@ -114,7 +114,7 @@ class Database:
             SpoolLocked: another program has kept it locked for a minute.
             SpoolError: it cannot be written.
         """
-        with self._mutex:  # and all that `reading` does, without another generator in between
+        with self._mutex:  # and all that `locked` does, without another generator in between
             self._refuse_closed()
             if (gone := self.health.gone) is not None:
                 raise SpoolFileGone(str(gone), kept=gone.kept)
