@@ -1,18 +1,25 @@
-"""The payload of a birth as the spool's file has it: compressed, with a checksum.
+"""A birth as the spool's file has it, and whether that is what was written.
 
-Layout, little-endian: uint32 bytes of the payload, the highest bit set; 8 bytes XXH3-64 of these
-and of what follows, big-endian; then the payload as an LZ4 block. An earlier release wrote no
-checksum, and left the highest bit unset: an MQTT message has 256 MB at most.
+The payload is compressed, with a checksum. Layout, little-endian: uint32 bytes of the payload, the
+highest bit set; 8 bytes XXH3-64 of these four and of what follows, big-endian; then the payload as
+an LZ4 block. An earlier release wrote no checksum, and left the highest bit unset: an MQTT message
+has 256 MB at most.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import xxhash
 
 from consumer.errors import SpoolDamaged
+from sparkplug import Topic, parse_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sparkplug import NodeKey
 
 _CODEC: Final = "lz4_raw"
 _SIZE_BYTES: Final = 4
@@ -47,15 +54,32 @@ def unpacked(blob: bytes) -> bytes:
     return payload
 
 
-def check(blob: bytes) -> None:
-    """See that `unpacked` can read bytes, for less than it takes where there is a checksum.
+def damage_of(
+    group_id: str, edge_node_id: str, device_id: str, topic: str, payload: bytes
+) -> Iterator[tuple[NodeKey, SpoolDamaged]]:
+    """What is damaged of a birth, and whose it is: by its topic perhaps not the node's it names.
 
-    Raises:
-        SpoolDamaged: they are not what was written.
+    Args:
+        group_id: of the node, as its column has it.
+        edge_node_id: as its column has it.
+        device_id: as its column has it, empty for the node itself.
+        topic: of the message.
+        payload: what `packed` made of it.
     """
-    _checked(blob)
-    if not _has_checksum(blob):
-        unpacked(blob)
+    try:
+        _checked(payload)
+        if not _has_checksum(payload):
+            unpacked(payload)
+    except SpoolDamaged as error:
+        yield (group_id, edge_node_id), error
+    read = parse_topic(topic)
+    if not isinstance(read, Topic):
+        yield (group_id, edge_node_id), SpoolDamaged("the topic of a birth is none")
+        return
+    of_topic = (read.group_id, read.edge_node_id)
+    if of_topic != (group_id, edge_node_id) or (read.device_id or "") != device_id:
+        problem = f"a birth is of {group_id}/{edge_node_id}, and its topic of another"
+        yield of_topic, SpoolDamaged(problem)
 
 
 def _checked(blob: object) -> tuple[int, memoryview]:

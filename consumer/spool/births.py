@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from consumer.errors import SpoolDamaged
-from consumer.spool.birth_bytes import check, packed, unpacked
+from consumer.spool.birth_bytes import damage_of, packed, unpacked
 from consumer.spool.gaps import HOUR_US
 from sparkplug import BirthMemory, EndMemory, Message, RememberedBirth, TakenBackMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from consumer.errors import SpoolDamaged
     from consumer.spool.types import Transaction
     from sparkplug import Memory, NodeKey
 
@@ -75,6 +75,7 @@ class BirthStore:
 
     def __init__(self, server: str, spool_bytes: int) -> None:
         self.damaged: dict[KeptNode, SpoolDamaged] = {}
+        self._unread: list[int] = []
         self._server = server
         self.most_bytes = min(MOST_BYTES, spool_bytes // _OF_SPOOL)
         self.most_of_node = self.most_bytes // _OF_BIRTHS
@@ -156,14 +157,23 @@ class BirthStore:
             "ORDER BY slot, rowid",
             (self._server,),
         ).fetchall()
-        self.damaged = {}
-        for *node, _, rowid in kept:
-            key = (node[0], node[1], node[2])
-            if key not in self.damaged and (error := _damage(db, rowid)) is not None:
-                self.damaged[key] = error
+        self.damaged, self._unread = {}, []
+        for server, group_id, edge_node_id, _, rowid in kept:
+            stored = db.execute(
+                "SELECT group_id, edge_node_id, device_id, topic, payload FROM births "
+                "WHERE rowid = ?",
+                (rowid,),
+            ).fetchone()
+            for other, error in damage_of(*stored):
+                self.damaged.setdefault((server, group_id, edge_node_id), error)
+                self.damaged.setdefault((server, *other), error)
+        known = {(server, *node) for server, *node, _, _ in kept}
+        self.damaged = {node: why for node, why in self.damaged.items() if node in known}
         rows_of: dict[int, list[int]] = {}
         for *node, slot, rowid in kept:
-            if tuple(node) not in self.damaged:
+            if tuple(node) in self.damaged:
+                self._unread.append(rowid)
+            else:
                 rows_of.setdefault(slot, []).append(rowid)
         slots = deque(rows_of)
         order: list[int] = []
@@ -177,6 +187,8 @@ class BirthStore:
         To note another slot is to write the births once more: nodes for which `room` does not
         suffice are forgotten.
         """
+        for rowid in self._unread:  # by names that are damaged they would not be found
+            db.execute("DELETE FROM births WHERE rowid = ?", (rowid,))
         writing = _Writing(db, self, room)
         known = db.execute(
             f"SELECT group_id, edge_node_id, slot, sum({_TAKES}) FROM births "  # noqa: S608 - ours
@@ -346,16 +358,6 @@ def _order(taken: _Taken) -> tuple[bool, int, int, KeptNode]:
     So large births of many invented nodes push each other out, not those of nodes that speak.
     """
     return taken.alive, taken.heard_us // HOUR_US, -taken.size, taken.node
-
-
-def _damage(db: Transaction, rowid: int) -> SpoolDamaged | None:
-    """Why a birth cannot be read, None if it can."""
-    [(payload,)] = db.execute("SELECT payload FROM births WHERE rowid = ?", (rowid,))
-    try:
-        check(payload)
-    except SpoolDamaged as error:
-        return error
-    return None
 
 
 def _total(db: Transaction) -> int:

@@ -119,6 +119,7 @@ class DeadLetters:
 
     def __init__(self, path: Path) -> None:
         self._db = spool_file.open_existing(path, read_only=False)
+        self._db.text_factory = spool_file.lenient_text
 
     def close(self) -> None:
         """Give the file back."""

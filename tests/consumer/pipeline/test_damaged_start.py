@@ -18,6 +18,7 @@ from support.unconnected import configuration, unconnected
 
 from consumer.broker.inbox import InboxBatch
 from consumer.monitor.birth_facts import KnownUnits, birth_facts
+from consumer.spool.dead_letters import DeadLetters
 from sparkplug.messages import MessageBatch
 
 SIDE = {"metadata_table": "main.ot.tag_metadata", "events_table": "main.ot.events"}
@@ -35,6 +36,16 @@ BLOBS = {
     "dead letters": ("dead_letters", "rows", "1"),
     "batches": ("batches", "rows", "1"),
 }
+
+TEXTS = [
+    *(("births", column) for column in ("group_id", "edge_node_id", "device_id", "topic")),
+    *(("held", column) for column in ("topic", "reason")),
+    *(("gaps", column) for column in ("group_id", "edge_node_id", "reason", "closed")),
+    *(("dead_letters", column) for column in ("table_name", "schema_id", "reason", "error")),
+    *(("dead_messages", column) for column in ("topic", "reason")),
+    *(("edge_nodes", column) for column in ("group_id", "edge_node_id")),
+    ("state", "value"),
+]
 
 
 def feed(consumer, *messages, now=None):
@@ -120,21 +131,60 @@ def test_whatever_bytes_are_damaged_the_start_comes_up_and_all_rows_go_on(
     with unconnected(tmp_path, zerobus=SIDE) as consumer:
         if kind != "batches":
             assert rows(consumer) == queued
-        consumer.overflow.look(consumer.sources)
-        consumer.decoding._take_dead_letters(0.0)
-        feed(consumer, *(message("NDATA", change(1, 6.0), seq=3, node=n) for n in NODES))
-        feed(consumer, *births())
-        before = rows(consumer)
-        feed(consumer, *(message("NDATA", change(1, 7.0), seq=2, node=n) for n in NODES))
-        assert rows(consumer)[TABLE] == before[TABLE] + len(NODES)
-        while KnownUnits(path).look():
-            pass
-        for node in NODES:
-            birth_facts(path, ("plant", "Plant", node, ""), "Ramp")
+        go_on(consumer)
         assert consumer.balance().balanced, consumer.balance().lines()
         consumer.decoding._take_leave()
     with unconnected(tmp_path, zerobus=SIDE) as consumer:
         assert "birth_damaged" not in consumer.telemetry.reasons  # the first start put it right
+
+
+@pytest.mark.parametrize("bit", [0x80, 1], ids=["no UTF-8", "another text"])
+@pytest.mark.parametrize(("table", "column"), TEXTS)
+def test_whatever_text_is_damaged_the_start_comes_up_and_all_rows_go_on(
+    tmp_path, path, table, column, bit
+):
+    with unconnected(tmp_path, zerobus=SIDE) as consumer:
+        queued = rows(consumer)
+    turn_text(path, table, column, bit)
+    with contextlib.closing(DeadLetters(path)) as letters:
+        assert [letters.show(each.name) for each in letters.list()]
+    with unconnected(tmp_path, zerobus=SIDE) as consumer:
+        assert ("birth_damaged" in consumer.telemetry.reasons) is (table == "births")
+        assert rows(consumer) == queued
+        go_on(consumer)
+        consumer.decoding._take_leave()
+    with unconnected(tmp_path, zerobus=SIDE) as consumer:
+        assert "birth_damaged" not in consumer.telemetry.reasons
+
+
+def go_on(consumer):
+    """Do what the decoding thread does after a start; whatever was known, births heal it."""
+    consumer.overflow.look(consumer.sources)
+    consumer.decoding._take_dead_letters(0.0)
+    feed(consumer, *(message("NDATA", change(1, 6.0), seq=3, node=node) for node in NODES))
+    feed(consumer, *births())
+    before = rows(consumer)
+    feed(consumer, *(message("NDATA", change(1, 7.0), seq=2, node=node) for node in NODES))
+    assert rows(consumer)[TABLE] == before[TABLE] + len(NODES)
+    path = consumer.spool.path
+    while KnownUnits(path).look():
+        pass
+    for node in NODES:
+        assert birth_facts(path, ("plant", "Plant", node, ""), "Ramp")
+
+
+def turn_text(path, table, column, bit):
+    """Turn a bit in the middle of the first text of a column."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        key = "key" if table == "state" else "number" if table == "gaps" else "rowid"
+        number, text = db.execute(
+            f"SELECT {key}, CAST({column} AS BLOB) FROM {table} "
+            f"WHERE typeof({column}) = 'text' AND {column} != '' ORDER BY {key}"
+        ).fetchone()
+        middle = len(text) // 2
+        text = text[:middle] + bytes([text[middle] ^ bit]) + text[middle + 1 :]
+        db.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {key} = ?", (text, number))
+        db.commit()
 
 
 def test_a_node_with_a_damaged_birth_is_asked_for_it_when_it_speaks(tmp_path, path, caplog):
