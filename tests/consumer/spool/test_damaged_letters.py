@@ -182,6 +182,16 @@ class TestASalvage:
             assert aside(spool) == 0
 
 
+def test_of_a_damaged_batch_all_rows_of_which_were_set_aside_nothing_more_is_kept(path):
+    with opened(path) as spool:
+        batch = appended(spool, "one", "two")
+        spool.letters.set_aside(batch, 0, 2, reason="poison", error="no")
+        damage(path, table="batches")
+        assert texts_in(spool) == []
+        assert letters(spool) == [(0, 2, "poison", 0)]
+        assert balance(spool) == RowBalance(produced=2, dead_lettered=2)
+
+
 def lose_an_index(path):
     """Make the next start take the file for damaged: an index does not fit its table."""
     with contextlib.closing(sqlite3.connect(path)) as db:
