@@ -37,7 +37,7 @@ _MOST_SECONDS: Final = 86_400
 _MOST_DRAIN_SECONDS: Final = 20
 _MOST_NAMES: Final = 1_000
 _MOST_SHOWN: Final = 10
-_MOST_ID: Final = 1_024
+_MOST_ID: Final = 4_096
 _MOST_LONG: Final = 4
 _LONG: Final = threading.BoundedSemaphore(_MOST_LONG)
 
