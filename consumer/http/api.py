@@ -31,7 +31,7 @@ from consumer.monitor import (
     letter_page,
 )
 from consumer.pipeline import Consumer
-from consumer.spool import MOST_LISTED, balance_of_file
+from consumer.spool import GapsOf, balance_of_file
 from sparkplug import Healing
 
 _MOST_SEARCH: Final = 200
@@ -182,11 +182,9 @@ def gaps(
     offset: Offset = 0,
 ) -> Any:
     """A page of the gaps in what edge nodes sent, newest first."""
-    only = (group, node) if group and node else None
-    most = min(offset + limit, MOST_LISTED) if not server and not healing else MOST_LISTED
-    report = looking.nodes.gap_report(since_seconds, most, only)
     page = Page(limit, offset)
-    return answer(gap_page(report, server=server, healing=healing, page=page))
+    of = GapsOf(server, group, node, healing)
+    return answer(gap_page(looking.nodes.gap_report(since_seconds, page, of), page))
 
 
 @router.get("/letters")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from consumer.delivery import TableDelivery
-    from consumer.monitor.samples import Samples
     from consumer.pipeline import Consumer
     from consumer.spool import Balance, LettersKept
 
@@ -58,15 +57,11 @@ class Attention:
 
     Args:
         consumer: what is looked at.
-        samples: of it.
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, consumer: Consumer, samples: Samples, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, consumer: Consumer, clock: Callable[[], float] = time.monotonic) -> None:
         self._consumer = consumer
-        self._samples = samples
         self._clock = clock
         self._since: dict[tuple[str, str], int] = {}
         self._refused = 0
@@ -104,9 +99,7 @@ class Attention:
         yield from self._queue()
         if balance is not None and not balance.balanced:
             text = f"the ledger does not add up: {balance.difference:,} are not explained"
-            yield Item(
-                Level.WRONG, "ledger", text, "see `sparkplug-zerobus ledger`", link="#/letters"
-            )
+            yield Item(Level.WRONG, "ledger", text, "see `sparkplug-zerobus ledger`")
         for each in consumer.unmended_nodes:
             place = (each["server"], each["group_id"], each["edge_node_id"])
             text = f"{each['group_id']}/{each['edge_node_id']} {each['problem']}"
@@ -234,7 +227,7 @@ class Attention:
             text = _one_or_more(gaps, "gaps in what edge nodes sent, not healed yet", "gaps", "gap")
             mend = "most heal with the node's next births or its stored history; see which do not"
             since_ms = milliseconds(self._gap_us)
-            yield Item(Level.WARNING, "gaps", text, mend, since_ms, gaps, "#/letters")
+            yield Item(Level.WARNING, "gaps", text, mend, since_ms, gaps, "#/gaps")
         for kind, (count, first_at) in self._letters.items():
             yield Item(
                 Level.WARNING,
