@@ -237,6 +237,21 @@ def test_a_browser_signs_in_once_and_has_a_cookie(keyed):
     assert keyed.get("/status").status_code == 401
 
 
+def test_who_signs_in_again_and_again_signs_nobody_else_out(keyed):
+    def session():
+        return keyed.with_key("")
+
+    operator, first = session(), session()
+    assert operator.post("/api/session", {"key": OPERATOR}).status_code == 200
+    assert first.post("/api/session", {"key": READER}).status_code == 200
+    for _ in range(1_000):
+        keyed.server.access.sign_in(keyed.server.access.keys.find(READER))
+    assert operator.get("/api/nodes").status_code == 200
+    assert first.get("/api/nodes").status_code == 401  # of its own key a newer one went before
+    for each in (operator, first):
+        each.http.close()
+
+
 def test_signing_in_takes_a_key_that_may_see_something(keyed):
     assert error_of(keyed.post("/api/session", {"key": "wrong"})) == (401, "unauthorized")
     assert error_of(keyed.post("/api/session", {"key": INGEST})) == (403, "forbidden")
