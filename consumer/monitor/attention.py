@@ -58,6 +58,9 @@ class Attention:
     Args:
         consumer: what is looked at.
         clock: monotonic seconds.
+
+    Attributes:
+        letters_version: counts how often the dead letters were seen to be others than before.
     """
 
     def __init__(self, consumer: Consumer, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,6 +70,7 @@ class Attention:
         self._refused = 0
         self._refused_at = self._looked_at = -1e9
         self._letters: dict[LetterKind, LettersKept] = {}
+        self.letters_version = 0
         self._gap_us: int | None = None
 
     def items(self, balance: Balance | None) -> list[Item]:
@@ -228,7 +232,7 @@ class Attention:
             mend = "most heal with the node's next births or its stored history; see which do not"
             since_ms = milliseconds(self._gap_us)
             yield Item(Level.WARNING, "gaps", text, mend, since_ms, gaps, "#/gaps")
-        for kind, (count, first_at) in self._letters.items():
+        for kind, (count, first_at, _) in self._letters.items():
             yield Item(
                 Level.WARNING,
                 "letters",
@@ -245,7 +249,10 @@ class Attention:
         try:
             # Over a connection of its own: many are counted, and rows are to be committed.
             with dead_letters_of(path) as letters:
-                self._letters = letters.by_kind()
+                found = letters.by_kind()
+            # One that came is the last one, also if another one went.
+            self.letters_version += found != self._letters
+            self._letters = found
             self._gap_us = oldest_open_gap(path)
         except SpoolError:
             self._letters, self._gap_us = {}, None

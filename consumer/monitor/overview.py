@@ -101,7 +101,6 @@ class Looking:
         items = self._attention.items(balance)
         sample = self.samples.last
         host = consumer.configuration.host
-        letters = consumer.watch.stats.dead_letters
         log = consumer.side.log
         return {
             "now_ms": time.time_ns() // 1_000_000,
@@ -116,7 +115,7 @@ class Looking:
             "versions": {
                 "tags": self.tags.version,
                 "nodes": log.count,
-                "letters": letters,
+                "letters": self._attention.letters_version,
                 "events": log.count,
             },
         }

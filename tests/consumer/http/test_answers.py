@@ -1,4 +1,4 @@
-"""Answers agree with each other: totals with pages, filters with accounts, cards with their causes."""
+"""Answers agree with each other: totals with pages, filters with accounts, cards with causes."""
 
 import pytest
 from support.columnar import change, message, tag
@@ -98,6 +98,24 @@ def test_what_does_not_add_up_leads_to_the_ledger(tmp_path):
         feed(client.consumer, message("NBIRTH", tag("Speed", 0, 1.0)))
         found = {each["kind"]: each for each in get(client, "/api/overview")["attention"]}
     assert found["ledger"]["link"] == "#/overview"
+
+
+def test_dead_letters_are_others_when_one_came_and_one_went(tmp_path):
+    def version():
+        client.server._hub._looking._made_at = -1e9
+        client.server._hub._looking._attention._looked_at = -1e9
+        return get(client, "/api/overview")["versions"]["letters"]
+
+    bad = message("NDATA")._replace(payload=b"\xff\x00" * 50)
+    with http_side(tmp_path) as client:
+        seen = [version(), version()]
+        feed(client.consumer, bad)
+        seen += [version(), version()]
+        [letter] = get(client, "/api/letters")["items"]
+        client.post("/api/actions/letters/drop", {"names": [letter["name"]]})
+        feed(client.consumer, bad)
+        seen += [version(), version()]
+    assert seen == [0, 0, 1, 1, 2, 2]
 
 
 # ---------------------------------------------------------------------- nodes
