@@ -108,6 +108,7 @@ class TagView:
             for start in range(0, len(part.tags), _PIECE)
         ]
         self._lower = pa.concat_arrays(pieces) if pieces else pa.array([], pa.string())
+        self._folder = "", np.zeros(0, dtype=np.bool_)
         self._owner_texts = lowered(
             [
                 sources[index].tags.prefix_of(place[1], place[2], place[3] or None)
@@ -162,11 +163,19 @@ class TagView:
         )
         found: Mask = wanted[self.owner] if len(self.places) else np.zeros(0, dtype=np.bool_)
         if of.folder:
-            begin = Folder(of.folder).begin
-            found &= _flags(pc.starts_with(self._lower, lowered([begin])[0]))
+            found &= self._below(of.folder)
+        return found
+
+    def _below(self, folder: str) -> Mask:
+        """Which tags are in a folder of any node or device; kept until another one is asked for."""
+        last, found = self._folder
+        if last != folder:
+            begin = Folder(folder).begin
+            found = _flags(pc.starts_with(self._lower, lowered([begin])[0])).copy()
             # Names that differ only in their case are of different tags, and so are folders.
             for position in np.flatnonzero(found).tolist():
                 found[position] = self.name(position).startswith(begin)
+            self._folder = folder, found
         return found
 
     def search(self, text: str, units: Units | None) -> Mask:
