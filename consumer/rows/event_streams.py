@@ -26,14 +26,19 @@ _MOST_SEPARATORS: Final = 32 * MOST_EVENTS
 _LAST_MILLISECOND: Final = 253_402_300_799_999  # year 9999
 _UINT64: Final = 2**64 - 1
 
-_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# One without an end goes to that of the body: it is not tried again from each quote in it.
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_NUMBER: Final = re.compile(_TEXT.pattern + rb"|-?\b(?:NaN|Infinity)\b", re.DOTALL)
 
 _NOT_JSON: Final = (b"NaN", b"Infinity", rb"\ud", rb"\uD")
 _MOST_TEXTS: Final = 40 * MOST_EVENTS
-"""Quotes, and escapes, of a body that is mended: each is looked at, and takes its time."""
+"""Quotes, escapes, and what is no number, of a body that is mended: each takes its time."""
+# Nothing but whole escapes is mended: no quote gets lost, so a second time there is nothing.
 _ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
+    rb"\\(?:u[dD][89abAB]XX\\u[dD][c-fC-F]XX|(?P<half>u[dD][89a-fA-F]XX)|.)".replace(
+        b"X", b"[0-9a-fA-F]"
+    ),
+    re.DOTALL,
 )
 
 _CODE_OF_MEMBER: Final = {name: code for code, name in enumerate(MEMBERS)}
@@ -251,7 +256,8 @@ def _mended(body: bytes, error: msgspec.DecodeError) -> bytes:
 
 def _is_plain_enough(body: bytes) -> bool:
     """Whether to look at each text of a body takes no longer than it may."""
-    return max(body.count(b'"'), body.count(b"\\")) <= _MOST_TEXTS
+    odd = body.count(b"NaN") + body.count(b"Infinity")
+    return max(body.count(b'"'), body.count(b"\\"), odd) <= _MOST_TEXTS
 
 
 def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.columnar import Columnar
 from support.event_stream import ARRIVED_US, SENT_MS, body_of, event, rows_of
 
-from consumer.rows import BodyError, StreamTags, read_body
+from consumer.rows import BodyError, StreamTags, event_streams, read_body
 from consumer.rows.event_id import identity
 from consumer.rows.event_streams import MOST_EVENTS, TEXTS, Note, Refusal
 from sparkplug import DataType, Message
@@ -352,6 +352,46 @@ def test_a_body_of_too_many_things_is_refused_before_they_are_made(body):
     with pytest.raises(BodyError) as caught:
         read_body(body, ARRIVED_US)
     assert caught.value.too_large
+
+
+UNFINISHED = b'"' + rb"\"" * 200_000
+
+
+@pytest.mark.timeout(20)  # minutes, if each quote begins a search to the end
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[NaN," + UNFINISHED,
+        b"[NaN," + UNFINISHED + b"\\",
+        rb'["\ud800",' + UNFINISHED,
+        b"[" + b"," * 320_001 + UNFINISHED,
+    ],
+    ids=["no number", "escape", "half a character", "commas"],
+)
+def test_a_text_without_an_end_is_looked_at_once(body):
+    with pytest.raises(BodyError):
+        read_body(body, ARRIVED_US)
+
+
+def test_a_body_is_mended_once(monkeypatch):
+    mended, mend = [], event_streams._mended
+    monkeypatch.setattr(
+        event_streams, "_mended", lambda *given: mended.append(given) or mend(*given)
+    )
+    # What is no escape is no half of a character either, or quotes would change sides.
+    odd = (
+        rb"""\udc\udc-NaN\ud8\ud80x"NaN\ud8 "\ud80\"\ud8\ud80\ud80-NaN"\ud80\NaN,"""
+        rb"""\udc,\-NaN," ""\"\"-NaN"""
+    )
+    with pytest.raises(BodyError):
+        read_body(odd, ARRIVED_US)
+    assert len(mended) <= 2
+
+
+def test_what_is_no_number_is_looked_for_in_bounds(monkeypatch):
+    monkeypatch.setattr(event_streams, "_as_json", None)  # called for each that is found
+    with pytest.raises(BodyError, match="no JSON"):
+        read_body(b"[" + b"NaN " * 400_001 + b"]", ARRIVED_US)
 
 
 def test_as_many_events_as_may_be_are_read_and_commas_in_texts_are_none():
