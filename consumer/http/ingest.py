@@ -56,9 +56,12 @@ _WHY_BUSY: Final = {
     Busy.TOO_MANY_POSTS: "as many posts as can be are under way; "
     "send fewer at a time, with more events each",
     Busy.STOPPING: "the consumer stops",
-    Busy.SLOW: "the spool takes its time, see its disk; "
-    "the events may be committed later: post them again, their ids stay the same",
+    Busy.SLOW: "the spool takes its time, see its disk; nothing was committed",
 }
+_MAY_BE_COMMITTED: Final = (
+    "the spool takes its time, see its disk; "
+    "the events may be committed later: post them again, their ids stay the same"
+)
 _TOO_MUCH_AT_A_TIME: Final = frozenset({Busy.QUEUE_HALF_FULL, Busy.TOO_MANY_POSTS})
 _OF_OUTCOME: Final = {
     Outcome.NO_ROOM: Busy.SPOOL_FULL,
@@ -178,9 +181,10 @@ class _Ingest:
             raise _too_busy(busy)
         try:
             read = await self._read(await body.read(), time.time_ns() // 1_000)
-            return await self._commit(read, source, body.held)
+            return await self._commit(read, source, body)
         finally:
-            self._posts.leave(body.held)
+            if not body.leaves_later:
+                self._posts.leave(body.held)
 
     async def _read(self, body: bytes, received_us: int) -> ReadBody:
         try:
@@ -193,22 +197,22 @@ class _Ingest:
                 raise _NotTaken(413, str(error)) from error
             raise _NotTaken(400, f"the body is {error}") from error
 
-    async def _commit(self, read: ReadBody, source: str, size: int) -> _Answer:
+    async def _commit(self, read: ReadBody, source: str, body: _Body) -> _Answer:
         if not read.events:
             return self._nothing_to_commit(read)
-        loop = asyncio.get_running_loop()
-        committed: asyncio.Future[Outcome] = loop.create_future()
-
-        def answer(outcome: Outcome) -> None:
-            with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop has ended
-                loop.call_soon_threadsafe(_settle, committed, outcome)
-
-        if not self._posts.offer(Post(source, read, size, answer)):
+        offered = _Offered(self._posts, body)
+        post = Post(source, read, body.held, offered.tell)
+        if not self._posts.offer(post):
             raise _too_busy(Busy.STOPPING)
         try:
-            outcome = await asyncio.wait_for(committed, _COMMIT_SECONDS)
-        except TimeoutError:
-            raise _too_busy(Busy.SLOW) from None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(offered.told, _COMMIT_SECONDS)
+        finally:  # also of a request that is given up
+            if offered.outcome is None and not self._posts.take_back(post):
+                body.leaves_later = True
+        outcome = offered.outcome
+        if outcome is None:
+            raise _too_busy(Busy.SLOW, _MAY_BE_COMMITTED if body.leaves_later else "")
         if outcome is Outcome.COMMITTED:
             return _Answer(200, _account(read))
         if outcome is Outcome.FAILED:
@@ -224,7 +228,13 @@ class _Ingest:
 
 
 class _Body:
-    """The body of one request while it comes. `held`: bytes that are counted for it."""
+    """The body of one request while it comes.
+
+    Attributes:
+        held: bytes that are counted for it.
+        leaves_later: they are counted until it is known what became of its events, which are
+            being committed, though nobody waits for that any more.
+    """
 
     def __init__(self, request: Request, posts: Posts) -> None:
         self._stream = request.stream()
@@ -232,6 +242,7 @@ class _Body:
         self._is_coming = "expect" not in request.headers
         self._posts = posts
         self.held = 0
+        self.leaves_later = False
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -255,6 +266,34 @@ class _Body:
                     break
 
 
+class _Offered:
+    """Hears what becomes of a post. Used on the event loop, but for `tell`.
+
+    Attributes:
+        told: is done when that is known; cancelled when nobody waits for it any more.
+        outcome: what became of it; None as long as that is not known.
+    """
+
+    def __init__(self, posts: Posts, body: _Body) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._posts = posts
+        self._body = body
+        self.told: asyncio.Future[None] = self._loop.create_future()
+        self.outcome: Outcome | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Say what became of it, from any thread."""
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop has ended
+            self._loop.call_soon_threadsafe(self._hear, outcome)
+
+    def _hear(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        if not self.told.done():
+            self.told.set_result(None)
+        elif self._body.leaves_later:
+            self._posts.leave(self._body.held)
+
+
 def _check_length(declared: str) -> None:
     """Refuse a body that is too large before it comes."""
     if declared.isdecimal() and (len(declared) > 9 or int(declared) > MOST_BODY_BYTES):
@@ -268,14 +307,9 @@ def _too_large() -> _NotTaken:
     )
 
 
-def _too_busy(busy: Busy) -> _NotTaken:
+def _too_busy(busy: Busy, detail: str = "") -> _NotTaken:
     status = 429 if busy in _TOO_MUCH_AT_A_TIME else 503
-    return _NotTaken(status, _WHY_BUSY[busy], busy)
-
-
-def _settle(committed: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not committed.done():  # else its request was given up
-        committed.set_result(outcome)
+    return _NotTaken(status, detail or _WHY_BUSY[busy], busy)
 
 
 def _account(read: ReadBody) -> dict[str, Any]:

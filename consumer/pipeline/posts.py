@@ -143,6 +143,14 @@ class Posts:
         self._wake()
         return True
 
+    def take_back(self, post: Post) -> bool:
+        """Have a post not committed after all. False: it is being committed, and hears of it."""
+        with self._lock:
+            if post not in self._waiting:
+                return False
+            self._waiting.remove(post)
+            return True
+
     # ------------------------------------------------------------------ the decoding thread
 
     def take(self) -> list[Post]:

@@ -454,10 +454,48 @@ def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
     assert status["ledger"]["difference"] == 0
 
 
-def test_a_post_that_is_not_committed_in_time_is_503_and_may_be_repeated(served, monkeypatch):
+def test_a_post_that_is_not_committed_in_time_is_503_and_never_committed(served, monkeypatch):
     monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
     with held_back(served):
-        answer = served.post(event())
-    assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
+        answers = [served.post(event(f"Tag {n}")) for n in range(3)]
+        assert not served.consumer.posts._waiting
+        assert (served.consumer.posts.under_way, served.consumer.posts.bytes) == (0, 0)
+    assert [(each.status_code, each.json()["reason"]) for each in answers] == [(503, "slow")] * 3
+    assert "nothing was committed" in answers[0].json()["detail"]
+    monkeypatch.undo()
     assert served.post(event()).status_code == 200
+    assert [row["metric_name"] for row in served.rows()] == ["Ramp"]
+
+
+def test_a_post_whose_commit_takes_too_long_is_counted_until_it_ends(served, monkeypatch):
+    monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
+    posts = served.consumer.posts
+    with stalled_commits(served):
+        answer = served.post(event())
+        assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
+        assert "may be committed later" in answer.json()["detail"]
+        assert (posts.under_way, posts.bytes) == (1, len(body_of(event())))
+    wait_until(lambda: (posts.under_way, posts.bytes) == (0, 0))
+    monkeypatch.undo()
+    assert served.post(event()).status_code == 200
+    assert len(served.rows()) == 2
     assert len({row["event_id"] for row in served.rows()}) == 1
+
+
+@contextlib.contextmanager
+def stalled_commits(served):
+    """Commits of posts that begin end when this does."""
+    go_on = threading.Event()
+    commits = served.consumer.commits
+    commit = commits.commit_posts
+
+    def wait(*given):
+        assert go_on.wait(PATIENCE)
+        commit(*given)
+
+    commits.commit_posts = wait
+    try:
+        yield
+    finally:
+        go_on.set()
+        commits.commit_posts = commit
