@@ -111,7 +111,10 @@ class Ingest:
         observations = self._tags.observations([(post.source, post.body.events) for post in posts])
         events = normalize(observations, self._tags, self._commits.next_arrival)
         seconds = time.perf_counter() - started
-        dropped = Counter(str(refused.reason) for post in posts for refused in post.body.refused)
+        dropped: Counter[str] = Counter()
+        for post in posts:
+            for refusal, count in post.body.dropped.items():
+                dropped[str(refusal)] += count
         self._commits.commit_posts(events, entry_of_posts(self._table, len(events), dropped))
         self._telemetry.add_decoded(HTTP_SOURCE, len(events), seconds)
         remarks = dropped + sum((Counter(post.body.notes) for post in posts), Counter())

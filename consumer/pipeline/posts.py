@@ -182,7 +182,7 @@ class Posts:
 
     def count_dropped(self, body: ReadBody) -> Counter[str]:
         """Count events of a body that are dropped; return how many there are by reason."""
-        dropped = Counter(str(each.reason) for each in body.refused)
+        dropped = Counter({str(reason): count for reason, count in body.dropped.items()})
         if dropped:
             with self._lock:
                 self.dropped += dropped

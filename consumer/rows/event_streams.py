@@ -7,6 +7,7 @@ alone; what is no JSON at all costs the body. The rules are docs/event-streams.m
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +20,8 @@ from sparkplug import IMPLICIT, MEMBERS, DataType, quality_of_name, scalar_membe
 
 MOST_EVENTS: Final = 10_000
 """Events of one body."""
+MOST_NAMED: Final = 100
+"""Of the events that are dropped so many are named, and all are counted."""
 _MOST_CHARACTERS: Final = 4096
 """Of a tag's path, and of the metric name in it: as many as a metric of a birth may have."""
 _MOST_SEPARATORS: Final = 32 * MOST_EVENTS
@@ -33,6 +36,9 @@ _NO_NUMBER: Final = re.compile(_TEXT.pattern + rb"|-?\b(?:NaN|Infinity)\b", re.D
 _NOT_JSON: Final = (b"NaN", b"Infinity", rb"\ud", rb"\uD")
 _MOST_TEXTS: Final = 40 * MOST_EVENTS
 """Quotes, escapes, and what is no number, of a body that is mended: each takes its time."""
+_MOST_TEXTS_AT_ONCE: Final = 5_000
+_MOST_EVENTS_AT_ONCE: Final = 500
+"""The same, and events of a body in which one is none, if that is not to hold up others."""
 # Nothing but whole escapes is mended: no quote gets lost, so a second time there is nothing.
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB]XX\\u[dD][c-fC-F]XX|(?P<half>u[dD][89a-fA-F]XX)|.)".replace(
@@ -147,8 +153,12 @@ class BodyError(ValueError):
         self.too_large = too_large
 
 
+class TakesLong(Exception):  # noqa: N818 - no failure: it is to be done elsewhere
+    """A body was to be read at once, and has things that are to be looked at one by one."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
-class Refused:
+class DroppedEvent:
     """An event that is dropped: its place in the body, the reason, and how to mend it."""
 
     index: int
@@ -201,24 +211,46 @@ class Events:
 
 @dataclass(slots=True)
 class ReadBody:
-    """A body that was read: its accepted events, those that are dropped, and remarks by reason."""
+    """A body that was read.
+
+    Attributes:
+        events: that are accepted.
+        refused: the first MOST_NAMED of the events that are dropped, in the order of the body.
+        dropped: how many are, by reason.
+        notes: how many are remarked of those that are accepted, by what is remarked.
+    """
 
     events: Events
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[DroppedEvent] = field(default_factory=list)
+    dropped: Counter[Refusal] = field(default_factory=Counter)
     notes: Counter[Note] = field(default_factory=Counter)
 
+    def drop(self, index: int, reason: Refusal, text: str) -> None:
+        """Drop the event in a place of the body; in any order."""
+        self.dropped[reason] += 1
+        if len(self.refused) == MOST_NAMED:
+            if self.refused[-1].index < index:
+                return
+            self.refused.pop()
+        insort(self.refused, DroppedEvent(index, reason, text))
 
-def read_body(body: bytes, received_us: int) -> ReadBody:
+
+def read_body(body: bytes, received_us: int, *, at_once: bool = False) -> ReadBody:
     """Read the body of a post that came at `received_us`, microseconds since 1970 UTC.
+
+    `at_once`: do only what takes no longer for the size of the body than if all is well.
 
     Raises:
         BodyError: it is no JSON, no array and no object, or has too many events.
+        TakesLong: it is not read, as that would not be done at once.
     """
     if body.count(b",") > _MOST_SEPARATORS and _TEXT.sub(b"", body).count(b",") > _MOST_SEPARATORS:
         raise BodyError(f"more than {MOST_EVENTS} events; send fewer at a time", too_large=True)
-    events, refused = _decoded(body)
+    into = ReadBody(Events(received_us))
+    events = _decoded(body, into, at_once=at_once)
     _refuse_more_than_may_be(len(events))
-    return _read(events, ReadBody(Events(received_us), refused))
+    _read(events, into)
+    return into
 
 
 def _refuse_more_than_may_be(events: int) -> None:
@@ -228,39 +260,43 @@ def _refuse_more_than_may_be(events: int) -> None:
         )
 
 
-def _decoded(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
-    """The events of a body, None in the place of those that are none."""
+def _decoded(body: bytes, into: ReadBody, *, at_once: bool) -> list[_Event | None]:
+    """The events of a body, None in the place of those that are none, which are dropped."""
     try:
         found = _WHOLE.decode(body)
     except msgspec.ValidationError:
-        return _one_by_one(body)
+        return _one_by_one(body, into, at_once=at_once)
     except msgspec.DecodeError as error:
-        return _decoded(_mended(body, error))
+        return _decoded(_mended(body, error, at_once=at_once), into, at_once=at_once)
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
-    return (list(found) if isinstance(found, list) else [found]), []
+    return list(found) if isinstance(found, list) else [found]
 
 
-def _mended(body: bytes, error: msgspec.DecodeError) -> bytes:
+def _mended(body: bytes, error: msgspec.DecodeError, *, at_once: bool) -> bytes:
     """A body with what some encoders write in the place of JSON, as JSON.
 
     Raises:
         BodyError: there is nothing that can be mended.
     """
-    if any(each in body for each in _NOT_JSON) and _is_plain_enough(body):
-        plain = _NO_NUMBER.sub(_as_json, body)
-        if plain != body:
-            return plain
+    if any(each in body for each in _NOT_JSON):
+        texts = _texts(body)
+        if at_once and texts > _MOST_TEXTS_AT_ONCE:
+            raise TakesLong
+        if texts <= _MOST_TEXTS:
+            plain = _NO_NUMBER.sub(_as_json, body)
+            if plain != body:
+                return plain
     raise BodyError(f"no JSON: {error}") from error
 
 
-def _is_plain_enough(body: bytes) -> bool:
-    """Whether to look at each text of a body takes no longer than it may."""
+def _texts(body: bytes) -> int:
+    """A measure of how long it takes to look at each text of a body, and what is no number."""
     odd = body.count(b"NaN") + body.count(b"Infinity")
-    return max(body.count(b'"'), body.count(b"\\"), odd) <= _MOST_TEXTS
+    return max(body.count(b'"'), body.count(b"\\"), odd)
 
 
-def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
+def _one_by_one(body: bytes, into: ReadBody, *, at_once: bool) -> list[_Event | None]:
     """The same of a body in which something is no event."""
     try:
         parts = _PARTS.decode(body)
@@ -269,23 +305,24 @@ def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
             raise BodyError("neither an array of events nor one event") from error
         parts = [msgspec.Raw(body)]
     except msgspec.DecodeError as error:  # behind what is no event, where nobody has looked yet
-        return _one_by_one(_mended(body, error))
+        return _one_by_one(_mended(body, error, at_once=at_once), into, at_once=at_once)
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
     _refuse_more_than_may_be(len(parts))
+    if at_once and len(parts) > _MOST_EVENTS_AT_ONCE:
+        raise TakesLong
     events: list[_Event | None] = []
-    refused: list[Refused] = []
     for index, part in enumerate(parts):
         try:
             events.append(_ONE.decode(part))
         except (msgspec.DecodeError, RecursionError) as error:
             events.append(None)
-            refused.append(_refusal(index, str(error)))
-    return events, refused
+            into.drop(index, *_refusal(str(error)))
+    return events
 
 
-def _refusal(index: int, error: str) -> Refused:
-    """Why what is at a place of a body is no event, from what the decoder says of it."""
+def _refusal(error: str) -> tuple[Refusal, str]:
+    """Why something is no event, and how to mend it, from what the decoder says of it."""
     if "out of range" in error:
         reason = Refusal.NUMBER_OUT_OF_RANGE
     elif error.startswith("Object missing required field `tagPath`"):
@@ -293,8 +330,8 @@ def _refusal(index: int, error: str) -> Refused:
     elif error.endswith("`$.value`"):
         reason = Refusal.VALUE_NOT_SCALAR
     else:
-        return Refused(index, Refusal.BAD_EVENT, f"{error}; see docs/event-streams.md")
-    return Refused(index, reason, TEXTS[reason])
+        return Refusal.BAD_EVENT, f"{error}; see docs/event-streams.md"
+    return reason, TEXTS[reason]
 
 
 def _as_json(found: re.Match[bytes]) -> bytes:
@@ -309,7 +346,7 @@ def _whole_character(found: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if found.lastgroup else found.group()
 
 
-def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
+def _read(events: list[_Event | None], into: ReadBody) -> None:
     """Put events into columns."""
     columns, notes = into.events, into.notes
     for index, event in enumerate(events):
@@ -326,7 +363,7 @@ def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
             datatype = _natural(event.value)
         refusal = _refusal_of(path, event.value, datatype)
         if refusal is not None:
-            into.refused.append(Refused(index, refusal, TEXTS[refusal]))
+            into.drop(index, refusal, TEXTS[refusal])
             continue
         member, value = _member(event.value, datatype)
         if value is msgspec.UNSET:
@@ -338,8 +375,6 @@ def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
         columns.values.append(value)
         columns.times_us.append(_time_us(event.timestamp, columns.received_us, notes))
         columns.quality_codes.append(_quality_code(event, notes))
-    into.refused.sort()
-    return into
 
 
 def _refusal_of(path: str, value: Any, datatype: int) -> Refusal | None:

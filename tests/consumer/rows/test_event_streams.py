@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.columnar import Columnar
 from support.event_stream import ARRIVED_US, SENT_MS, body_of, event, rows_of
 
-from consumer.rows import BodyError, StreamTags, event_streams, read_body
+from consumer.rows import BodyError, StreamTags, TakesLong, event_streams, read_body
 from consumer.rows.event_id import identity
 from consumer.rows.event_streams import MOST_EVENTS, TEXTS, Note, Refusal
 from sparkplug import DataType, Message
@@ -302,6 +302,49 @@ def test_of_bad_events_all_are_named_in_their_order():
     ]
 
 
+def test_of_many_bad_events_the_first_hundred_are_kept_and_all_are_counted():
+    # Those that are no events are found before those that are bad ones.
+    events = [event("") if n % 2 else 5 for n in range(1000)]
+    read = read_body(body_of(*events), ARRIVED_US)
+    assert [each.index for each in read.refused] == list(range(100))
+    assert read.dropped == {Refusal.TAG_PATH_MISSING: 500, Refusal.BAD_EVENT: 500}
+
+
+@pytest.mark.parametrize("bad", [b"1", b'{"tagPath":"","value":[]}', b'{"tagPath":""}'])
+def test_bad_events_are_not_kept_whole_until_the_answer(bad):
+    body = b'[{"tagPath":"a","value":1}' + (b"," + bad) * (MOST_EVENTS - 1) + b"]"
+    read_body(body, ARRIVED_US)
+    tracemalloc.start()
+    try:
+        read = read_body(body, ARRIVED_US)
+        assert tracemalloc.get_traced_memory()[0] < 50_000
+    finally:
+        tracemalloc.stop()
+    assert (len(read.events), read.dropped.total()) == (1, MOST_EVENTS - 1)
+
+
+ODD = [
+    body_of(*[1] * 501),
+    b"[" + b",".join([b"NaN"] * 6_000) + b"]",
+    b'[{"tagPath":"a","value":NaN,"x":"' + rb"\n" * 6_000 + b'"}]',
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_what_takes_long_for_its_size_is_not_read_at_once(body):
+    with pytest.raises(TakesLong):
+        read_body(body, ARRIVED_US, at_once=True)
+    assert read_body(body, ARRIVED_US)
+
+
+def test_usual_events_are_read_at_once_beside_some_odd_ones():
+    events = [event(f"Tag {n}", float("nan") if n % 3 else 1.5) for n in range(150)]
+    for body in (body_of(*events), body_of(*events, 5, event(""))):
+        read = read_body(body, ARRIVED_US, at_once=True)
+        assert read == read_body(body, ARRIVED_US)
+        assert len(read.events) == 150
+
+
 def test_a_text_says_what_is_wrong_and_quotes_no_value():
     read = read_body(body_of(event(5, "s3cr3t"), event(value=["s3cr3t"])), ARRIVED_US)
     assert all(len(each.text) > 20 and "s3cr3t" not in each.text for each in read.refused)
@@ -376,7 +419,7 @@ def test_a_text_without_an_end_is_looked_at_once(body):
 def test_a_body_is_mended_once(monkeypatch):
     mended, mend = [], event_streams._mended
     monkeypatch.setattr(
-        event_streams, "_mended", lambda *given: mended.append(given) or mend(*given)
+        event_streams, "_mended", lambda *at, **how: mended.append(at) or mend(*at, **how)
     )
     # What is no escape is no half of a character either, or quotes would change sides.
     odd = (
@@ -410,7 +453,7 @@ def test_whatever_comes_is_read_or_refused(body):
         read = read_body(body, ARRIVED_US)
     except BodyError:
         return
-    assert len(read.events) + len(read.refused) <= 100
+    assert len(read.events) + read.dropped.total() <= 100
 
 
 # Tags that anybody may invent
