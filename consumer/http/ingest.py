@@ -86,6 +86,13 @@ _STATUSES: Final = (400, 401, 403, 413, 415, 422, 429, 503)
 _EVENTS: Final = {"type": "array", "items": _EVENT}
 
 
+class Sender(NamedTuple):
+    """Who posts: the name of the key, and the source_system_id of the rows."""
+
+    name: str
+    source: str
+
+
 class _Answer(NamedTuple):
     """A status, the JSON of the body, and after how many seconds to try again, if that helps."""
 
@@ -105,19 +112,19 @@ class _NotTaken(Exception):  # noqa: N818 - an answer, not a failure
         self.answer = _Answer(status, body, None if busy is None else _RETRY_SECONDS[busy])
 
 
-def ingest_routes(consumer: Consumer, source_of: Callable[[Request], str]) -> APIRouter:
+def ingest_routes(consumer: Consumer, sender_of: Callable[[Request], Sender]) -> APIRouter:
     """The routes that take events.
 
     Args:
         consumer: commits them.
-        source_of: gives the source_system_id of a request's rows, or raises HTTPException.
+        sender_of: says who posts a request, or raises HTTPException.
     """
     router = APIRouter()
     ingest = _Ingest(consumer)
 
     async def post(request: Request) -> Response:
         """Take one event, or a JSON array of events, as an Ignition Event Stream sends them."""
-        answer = await ingest.answer(request, source_of)
+        answer = await ingest.answer(request, sender_of)
         headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
         return Response(json_text(answer.body), answer.status, headers, "application/json")
 
@@ -150,18 +157,18 @@ class _Ingest:
         self._posts: Posts = consumer.posts
         self._large = asyncio.Semaphore(1)  # bodies that are read on another thread
 
-    async def answer(self, request: Request, source_of: Callable[[Request], str]) -> _Answer:
+    async def answer(self, request: Request, sender_of: Callable[[Request], Sender]) -> _Answer:
         """The answer to a post; events that it says are accepted are committed."""
         statuses = self._posts.statuses
         try:
-            source = source_of(request)
+            sender = sender_of(request)
         except HTTPException as error:
             statuses[str(error.status_code)] += 1
             raise
-        body = _Body(request, self._posts)
+        body = _Body(request, self._posts, sender.name)
         try:
             try:
-                answer = await self._take(request, source, body)
+                answer = await self._take(request, sender, body)
             except _NotTaken as error:
                 answer = error.answer
                 await body.pass_by()
@@ -170,20 +177,20 @@ class _Ingest:
         statuses[str(answer.status)] += 1
         return answer
 
-    async def _take(self, request: Request, source: str, body: _Body) -> _Answer:
+    async def _take(self, request: Request, sender: Sender, body: _Body) -> _Answer:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
             raise _NotTaken(415, "Content-Encoding is not understood; send the JSON as it is")
         _check_length(request.headers.get("content-length", ""))
-        busy = self._posts.admit()
+        busy = self._posts.admit(sender.name)
         if busy is not None:
             raise _too_busy(busy)
         try:
             read = await self._read(await body.read(), time.time_ns() // 1_000)
-            return await self._commit(read, source, body)
+            return await self._commit(read, sender.source, body)
         finally:
             if not body.leaves_later:
-                self._posts.leave(body.held)
+                body.leave()
 
     async def _read(self, body: bytes, received_us: int) -> ReadBody:
         try:
@@ -202,7 +209,7 @@ class _Ingest:
     async def _commit(self, read: ReadBody, source: str, body: _Body) -> _Answer:
         if not read.events:
             return self._nothing_to_commit(read)
-        offered = _Offered(self._posts, body)
+        offered = _Offered(body)
         post = Post(source, read, body.held, offered.tell)
         if not self._posts.offer(post):
             raise _too_busy(Busy.STOPPING)
@@ -238,11 +245,12 @@ class _Body:
             being committed, though nobody waits for that any more.
     """
 
-    def __init__(self, request: Request, posts: Posts) -> None:
+    def __init__(self, request: Request, posts: Posts, sender: str) -> None:
         self._stream = request.stream()
         # Who asks whether to send it has not sent it.
         self._is_coming = "expect" not in request.headers
         self._posts = posts
+        self._sender = sender
         self.held = 0
         self.leaves_later = False
 
@@ -252,11 +260,15 @@ class _Body:
         async for chunk in self._stream:
             if self.held + len(chunk) > MOST_BODY_BYTES:
                 raise _too_large()
-            if not self._posts.hold(len(chunk)):
+            if not self._posts.hold(self._sender, len(chunk)):
                 raise _too_busy(Busy.TOO_MANY_POSTS)
             self.held += len(chunk)
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def leave(self) -> None:
+        """Count the post, which was let in, as answered."""
+        self._posts.leave(self._sender, self.held)
 
     async def pass_by(self) -> None:
         """Let the rest come, and go: who is still sending does not look for an answer."""
@@ -276,9 +288,8 @@ class _Offered:
         outcome: what became of it; None as long as that is not known.
     """
 
-    def __init__(self, posts: Posts, body: _Body) -> None:
+    def __init__(self, body: _Body) -> None:
         self._loop = asyncio.get_running_loop()
-        self._posts = posts
         self._body = body
         self.told: asyncio.Future[None] = self._loop.create_future()
         self.outcome: Outcome | None = None
@@ -293,7 +304,7 @@ class _Offered:
         if not self.told.done():
             self.told.set_result(None)
         elif self._body.leaves_later:
-            self._posts.leave(self._body.held)
+            self._body.leave()
 
 
 def _check_length(declared: str) -> None:

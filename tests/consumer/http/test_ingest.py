@@ -219,22 +219,56 @@ def test_while_the_queue_of_mqtt_is_half_full_a_sender_is_429(served):
 
 def test_of_more_posts_than_may_be_under_way_the_next_is_429(served):
     posts = served.consumer.posts
-    while posts.admit() is None:
+    while posts.admit("local") is None:
         pass
     answer = served.post(event())
     assert (answer.status_code, answer.json()["reason"]) == (429, "too_many_posts")
-    posts.leave(0)
+    posts.leave("local", 0)
     assert served.post(event()).status_code == 200
 
 
 def test_a_body_for_which_there_is_no_room_is_429(served):
     posts = served.consumer.posts
     size = 0
-    while posts.hold(1 << 20):
+    while posts.hold("local", 1 << 20):
         size += 1 << 20
     answer = served.post(*(event(f"Tag {n}" + "x" * 1000) for n in range(1100)))
     assert (answer.status_code, answer.json()["reason"]) == (429, "too_many_posts")
     assert posts.bytes == size
+
+
+GATEWAYS = [
+    {"name": f"gateway-{n}", "role": "ingest", "key": f"key-of-gateway-{n}"} for n in range(2)
+]
+
+
+def test_one_key_cannot_take_the_places_of_all_others(tmp_path):
+    with serving(tmp_path, http={"keys": GATEWAYS}) as served:
+        posts = served.consumer.posts
+        while posts.admit("gateway-0") is None:
+            pass
+        one, other = (served.post(event(), Authorization=f"Bearer {g['key']}") for g in GATEWAYS)
+        assert (one.status_code, one.json()["reason"]) == (429, "too_many_posts")
+        assert other.status_code == 200
+
+
+def test_one_key_cannot_take_the_room_of_all_others(tmp_path):
+    body = b"[" + b" " * (MOST_BODY_BYTES - len(body_of(event()))) + body_of(event())[1:]
+    with serving(tmp_path, http={"keys": GATEWAYS}, limits={"memory": "576MiB"}) as served:
+        posts = served.consumer.posts
+        while posts.hold("gateway-0", 1 << 10):
+            pass
+        one, other = (served.post(body=body, Authorization=f"Bearer {g['key']}") for g in GATEWAYS)
+        assert (one.status_code, one.json()["reason"]) == (429, "too_many_posts")
+        assert other.status_code == 200
+
+
+def test_one_key_alone_has_all_places(tmp_path):
+    with serving(tmp_path, http={"keys": KEYS}) as served:
+        posts = served.consumer.posts
+        while posts.admit("gateway") is None:
+            pass
+        assert posts.under_way == 100
 
 
 def test_while_the_spool_is_nearly_full_a_sender_is_503(served):
