@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -155,7 +156,8 @@ class _Ingest:
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._posts: Posts = consumer.posts
-        self._large = asyncio.Semaphore(1)  # bodies that are read on another thread
+        # A thread of its own: those of the loop may all wait for something else.
+        self._beside = ThreadPoolExecutor(1, "posts")
 
     async def answer(self, request: Request, sender_of: Callable[[Request], Sender]) -> _Answer:
         """The answer to a post; events that it says are accepted are committed."""
@@ -199,8 +201,8 @@ class _Ingest:
                     return read_body(body, received_us, at_once=True)
                 except TakesLong:
                     pass
-            async with self._large:
-                return await asyncio.to_thread(read_body, body, received_us)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._beside, read_body, body, received_us)
         except BodyError as error:
             if error.too_large:
                 raise _NotTaken(413, str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -44,7 +45,7 @@ def serving(directory, intake=None, **sections):
 
 class Served:
     def __init__(self, consumer, server, shelf):
-        self.consumer, self.shelf = consumer, shelf
+        self.consumer, self.server, self.shelf = consumer, server, shelf
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE, verify=False
         )
@@ -387,6 +388,22 @@ def held_back(served):
         yield
     finally:
         go_on.set()
+
+
+def test_a_large_body_is_read_while_all_threads_wait_for_something_else(served):
+    loop, go_on = served.server._server._loop, threading.Event()
+    try:
+        for _ in range(50):
+            asyncio.run_coroutine_threadsafe(asyncio.to_thread(go_on.wait, PATIENCE), loop)
+        answers = []
+        events = [event(f"Tag {n}") for n in range(1000)]
+        thread = threading.Thread(target=lambda: answers.append(served.post(*events)))
+        thread.start()
+        wait_until(lambda: answers)
+    finally:
+        go_on.set()
+        thread.join(PATIENCE)
+    assert answers[0].json()["accepted"] == 1000
 
 
 # Commits
