@@ -25,6 +25,7 @@ from consumer.rows import BodyError, TakesLong, read_body
 from consumer.spool import HTTP_SOURCE
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from consumer.pipeline import Consumer, Posts
@@ -169,13 +170,16 @@ class _Ingest:
             raise
         body = _Body(request, self._posts, sender.name)
         try:
-            try:
-                answer = await self._take(request, sender, body)
-            except _NotTaken as error:
-                answer = error.answer
+            answer = await self._take(request, sender, body)
+        except _NotTaken as error:
+            answer = error.answer
+            with contextlib.suppress(ClientDisconnect):  # that is the answer all the same
                 await body.pass_by()
         except ClientDisconnect:
             answer = _NotTaken(400, "the body did not come").answer
+        except Exception:
+            statuses["500"] += 1
+            raise
         statuses[str(answer.status)] += 1
         return answer
 
@@ -210,7 +214,7 @@ class _Ingest:
 
     async def _commit(self, read: ReadBody, source: str, body: _Body) -> _Answer:
         if not read.events:
-            return self._nothing_to_commit(read)
+            return await self._nothing_to_commit(read)
         offered = _Offered(body)
         post = Post(source, read, body.held, offered.tell)
         if not self._posts.offer(post):
@@ -230,12 +234,18 @@ class _Ingest:
             raise _NotTaken(500, "nothing was committed; the log of the consumer has why")
         raise _too_busy(_OF_OUTCOME[outcome])
 
-    def _nothing_to_commit(self, read: ReadBody) -> _Answer:
+    async def _nothing_to_commit(self, read: ReadBody) -> _Answer:
         dropped = self._posts.count_dropped(read)
+        if dropped:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._beside, self._book, dropped)
+        return _Answer(422 if dropped else 200, _account(read))
+
+    def _book(self, dropped: Counter[str]) -> None:
+        """Not for the event loop: the ledger is locked while it is written."""
         for reason, count in dropped.items():
             self._consumer.ledger.refuse(HTTP_SOURCE, reason, count)
             self._consumer.telemetry.remarks.note(reason, count, HTTP_SOURCE)
-        return _Answer(422 if dropped else 200, _account(read))
 
 
 class _Body:

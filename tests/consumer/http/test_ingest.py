@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import random
+import socket
 import threading
 import time
 
@@ -503,6 +504,42 @@ def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
     status = served.client.get("/status").json()
     assert status["ingest"]["events_accepted"] == 1
     assert status["ledger"]["difference"] == 0
+
+
+def test_who_leaves_before_the_answer_is_counted_by_what_it_was(served):
+    address = ("127.0.0.1", served.server.port)
+    head = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(address) as sender:
+        sender.sendall(head % (MOST_BODY_BYTES + 1) + b"[")
+    wait_until(served.consumer.posts.statuses.total)
+    with socket.create_connection(address) as sender:
+        sender.sendall(head % 100 + b"[")
+    wait_until(lambda: served.consumer.posts.statuses.total() == 2)
+    assert served.consumer.posts.statuses == {"413": 1, "400": 1}
+
+
+def test_a_defect_is_counted_too(served, monkeypatch):
+    def fail(*_given, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ingest, "read_body", fail)
+    assert served.post(event()).status_code == 500
+    assert served.consumer.posts.statuses == {"500": 1}
+    assert (served.consumer.posts.under_way, served.consumer.posts.bytes) == (0, 0)
+
+
+def test_a_post_that_waits_for_the_ledger_holds_up_nobody_else(served):
+    answers = []
+    with served.consumer.ledger._lock:  # as while it is written
+        thread = threading.Thread(target=lambda: answers.append(served.post(event(""))))
+        thread.start()
+        wait_until(lambda: served.consumer.posts.dropped)
+        url = f"http://127.0.0.1:{served.server.port}/healthz"
+        assert httpx.get(url, timeout=10).status_code == 200
+        assert not answers
+    thread.join(PATIENCE)
+    assert answers[0].status_code == 422
+    assert served.http_balance()["discarded"] == 1
 
 
 def test_a_post_that_is_not_committed_in_time_is_503_and_never_committed(served, monkeypatch):
