@@ -21,7 +21,7 @@ from support.http_side import KEYS, READER
 from support.services import PATIENCE, wait_until
 
 from consumer.broker import BatchLimits, Inbox
-from consumer.errors import SpoolFull
+from consumer.errors import SpoolDamaged, SpoolFull
 from consumer.http import HttpServer, ingest
 from consumer.http.ingest import INGEST_PATHS
 from consumer.pipeline import MOST_BODY_BYTES
@@ -349,6 +349,15 @@ def test_a_post_that_cannot_be_made_rows_is_500_and_costs_no_other(served, monke
     assert sorted(statuses) == [200] * 7 + [500]
     assert len(served.rows()) == 7
     assert served.consumer.alive
+
+
+def test_all_posts_hear_of_it_when_the_spool_breaks_between_two_of_them(served, monkeypatch):
+    def fail(posts):
+        raise ZeroDivisionError if len(posts) > 1 else SpoolDamaged("not a database")
+
+    monkeypatch.setattr(served.consumer.decoding._ingest, "_commit", fail)
+    assert together(served, [event(f"Tag {n}") for n in range(8)]) == [500] * 8
+    assert served.rows() == []
 
 
 def together(served, events, headers_of=lambda _: {}):
