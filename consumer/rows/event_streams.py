@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from consumer.rows.templates import PathTemplate
 from sparkplug import IMPLICIT, MEMBERS, DataType, quality_of_name, scalar_member
 
 MOST_EVENTS: Final = 10_000
@@ -133,12 +134,18 @@ TEXTS: Final = {
     "such as [default]Line 1/Speed",
     Refusal.TAG_PATH_TOO_LONG: f"tagPath has more than {_MOST_CHARACTERS} characters; "
     "see what the handler sends as tagPath",
-    Refusal.NUMBER_OUT_OF_RANGE: "a number is beyond 64 bits; send it as text, with the dataType "
-    "String",
+    Refusal.NUMBER_OUT_OF_RANGE: "value is a number beyond 64 bits; send it as text, with the "
+    "dataType String",
     Refusal.VALUE_NOT_SCALAR: "value is neither a number, a boolean, text nor null; "
     "send arrays and data sets as text, for example with system.util.jsonEncode",
 }
 """What is wrong with an event, and how that is mended. Of BAD_EVENT each has its own."""
+_OUT_OF_RANGE: Final = {
+    "value": TEXTS[Refusal.NUMBER_OUT_OF_RANGE],
+    "timestamp": "timestamp is a number beyond all dates; send milliseconds since 1970 UTC",
+    "qualityCode": "qualityCode is a number beyond all codes; send Ignition's code, of 32 bits",
+}
+"""The same of a number that the decoder cannot read, by the key that has it."""
 
 
 class BodyError(ValueError):
@@ -324,8 +331,10 @@ def _one_by_one(body: bytes, into: ReadBody, *, at_once: bool) -> list[_Event | 
 def _refusal(error: str) -> tuple[Refusal, str]:
     """Why something is no event, and how to mend it, from what the decoder says of it."""
     if "out of range" in error:
-        reason = Refusal.NUMBER_OUT_OF_RANGE
-    elif error.startswith("Object missing required field `tagPath`"):
+        key = error.rpartition("`$.")[2].rstrip("`")
+        text = _OUT_OF_RANGE.get(key, f"{key} is a number; send it as text")
+        return Refusal.NUMBER_OUT_OF_RANGE, text
+    if error.startswith("Object missing required field `tagPath`"):
         reason = Refusal.TAG_PATH_MISSING
     elif error.endswith("`$.value`"):
         reason = Refusal.VALUE_NOT_SCALAR
@@ -381,7 +390,7 @@ def _refusal_of(path: str, value: Any, datatype: int) -> Refusal | None:
     """Why an event is dropped; None if it is not."""
     if len(path) > _MOST_CHARACTERS:
         return Refusal.TAG_PATH_TOO_LONG
-    if not path or path[-1] in "/]":
+    if not path or path[-1] == "/" or (path[-1] == "]" and not PathTemplate.name_in(path)):
         return Refusal.TAG_PATH_MISSING
     if type(value) is int and not -(2**63) <= value <= _UINT64:
         most = 2**1023 if datatype in _FLOATING else 0

@@ -69,6 +69,9 @@ def test_a_row_has_what_the_event_says_and_null_where_only_mqtt_has_something():
         ("[default]Speed", None, "[default]Speed", "Speed"),
         ("Line/Speed", None, "Line/Speed", "Speed"),
         ("Line/Speed", "", "Line/Speed", "Speed"),
+        ("Line 1/Arr[0]", "default", "[default]Line 1/Arr[0]", "Arr[0]"),
+        ("Arr[0]", "default", "[default]Arr[0]", "Arr[0]"),
+        ("[a][b]", "default", "[a][b]", "[b]"),
     ],
 )
 def test_a_path_stands_behind_its_provider(path, provider, shown, name):
@@ -273,6 +276,7 @@ def test_the_same_tag_of_another_source_or_over_mqtt_has_other_ids():
         (event(""), "tag_path_missing"),
         (event("Line/"), "tag_path_missing"),
         (event("[default]"), "tag_path_missing"),
+        (event("[]"), "tag_path_missing"),
         ({"value": 1}, "tag_path_missing"),
         (event("x" * 4097), "tag_path_too_long"),
         (event("x" * 4088), "tag_path_too_long"),  # with the provider
@@ -348,6 +352,27 @@ def test_usual_events_are_read_at_once_beside_some_odd_ones():
 def test_a_text_says_what_is_wrong_and_quotes_no_value():
     read = read_body(body_of(event(5, "s3cr3t"), event(value=["s3cr3t"])), ARRIVED_US)
     assert all(len(each.text) > 20 and "s3cr3t" not in each.text for each in read.refused)
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "what"),
+    [
+        ("value", b"1e400", "as text"),
+        ("value", b"1" * 5_000, "as text"),
+        ("value", b"%d" % 2**64, "as text"),
+        ("timestamp", b"1e400", "milliseconds since 1970"),
+        ("timestamp", b"1" * 5_000, "milliseconds since 1970"),
+        ("qualityCode", b"1e400", "of 32 bits"),
+        ("tagPath", b"1e400", "as text"),
+    ],
+)
+def test_a_number_out_of_range_is_named_and_how_it_may_be_sent(key, number, what):
+    body = b'[{"tagPath":"a","dataType":"Int8","%b":%b}]' % (key.encode(), number)
+    (refused,) = read_body(body, ARRIVED_US).refused
+    assert refused.reason == "number_out_of_range"
+    assert refused.text.startswith(f"{key} is ")
+    assert what in refused.text
+    assert ("dataType" in refused.text) == (key == "value")
 
 
 def test_a_number_too_large_for_an_integer_may_be_a_double():
