@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SESSION_SECONDS: Final = 12 * 3600
 _MOST_SESSIONS: Final = 100
 """Of one key: who signs in again and again ends sessions of his own key, and no others."""
-_FORWARDED: Final = ("forwarded", "x-forwarded-", "x-real-ip")
+_FORWARDED: Final = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 """How the names of headers begin that a proxy adds."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME: Final = "bearer "

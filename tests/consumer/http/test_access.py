@@ -188,7 +188,7 @@ def test_without_keys_all_is_open_on_loopback(unkeyed):
 
 
 @pytest.mark.parametrize(
-    "name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-anything"]
+    "name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-anything", "Via"]
 )
 def test_what_came_through_a_proxy_is_not_loopback(unkeyed, name):
     refused = unkeyed.get("/status", headers={name: "for=127.0.0.1"})
@@ -387,3 +387,13 @@ def test_a_defect_has_the_form_of_other_errors(unkeyed, monkeypatch, caplog):
     answer = unkeyed.get("/status")
     assert error_of(answer) == (500, "failure")
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_says_how_it_is_reached(tmp_path, host, shown, scheme):
+    issued = Authority(tmp_path).issue("server")
+    tls = {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
+    http = {"keys": KEYS, "tls": tls if scheme == "https" else {}}
+    with unconnected(tmp_path, http=http) as consumer, serving(consumer, host=host) as server:
+        assert server.url == f"{scheme}://{shown}:{server.port}"
