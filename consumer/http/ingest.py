@@ -73,18 +73,19 @@ _OF_OUTCOME: Final = {
 
 _EVENT: Final = {
     "type": "object",
-    "required": ["tagPath", "value"],
+    "required": ["tagPath"],
     "properties": {
         "tagPath": {"type": "string"},
-        "tagProvider": {"type": "string"},
+        "tagProvider": {"type": ["string", "null"]},
         "value": {"type": ["number", "boolean", "string", "null"]},
-        "quality": {"type": "string"},
-        "qualityCode": {"type": "integer"},
-        "timestamp": {"type": "integer", "description": "milliseconds since 1970 UTC"},
-        "dataType": {"type": "string"},
+        "quality": {"type": ["string", "null"]},
+        "qualityCode": {"type": ["integer", "null"]},
+        "timestamp": {"type": ["number", "null"], "description": "milliseconds since 1970 UTC"},
+        "dataType": {"type": ["string", "null"]},
     },
 }
-_STATUSES: Final = (400, 401, 403, 413, 415, 422, 429, 503)
+_STATUSES: Final = (400, 401, 403, 413, 415, 422, 429, 500, 503)
+"""Of answers, but for 200, that OpenAPI tells of."""
 _EVENTS: Final = {"type": "array", "items": _EVENT}
 
 
@@ -139,8 +140,7 @@ def ingest_schema() -> dict[str, Any]:
     """The routes for OpenAPI, which does not find them: they are made without its models."""
     body = {"content": {"application/json": {"schema": {"oneOf": [_EVENT, _EVENTS]}}}}
     answers = {"200": "what became of the events: accepted, dropped, errors"} | {
-        str(status): HTTPStatus(status).phrase
-        for status in (400, 401, 403, 413, 415, 422, 429, 503)
+        str(status): HTTPStatus(status).phrase for status in _STATUSES
     }
     operation = {
         "summary": "Take one event, or an array of events, as an Ignition Event Stream sends them",

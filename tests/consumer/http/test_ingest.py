@@ -515,6 +515,19 @@ def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
     assert status["ledger"]["difference"] == 0
 
 
+def test_the_contract_for_programs_takes_the_events_that_are_taken(served):
+    post = served.client.get("/openapi.json").json()["paths"]["/ingest"]["post"]
+    one, many = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    assert many == {"type": "array", "items": one}
+    assert one["required"] == ["tagPath"]
+    types = {key: each["type"] for key, each in one["properties"].items()}
+    assert types.pop("tagPath") == "string"
+    assert all("null" in each for each in types.values())
+    assert set(types["timestamp"]) == {"number", "null"}
+    assert served.post({"tagPath": "a", **dict.fromkeys(types)}).json()["accepted"] == 1
+    assert served.post({"tagPath": "a", "timestamp": 1.5}).json()["accepted"] == 1
+
+
 def test_who_leaves_before_the_answer_is_counted_by_what_it_was(served):
     address = ("127.0.0.1", served.server.port)
     head = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"

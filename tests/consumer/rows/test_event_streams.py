@@ -481,6 +481,17 @@ def test_whatever_comes_is_read_or_refused(body):
     assert len(read.events) + read.dropped.total() <= 100
 
 
+# What the page says
+
+
+def test_the_handler_tries_nothing_again_that_the_page_says_is_not_to_be_posted_again():
+    page = PAGE.read_text("utf-8")
+    rows = re.findall(r"^\| (\d{3}) \|.*\| (.*?) \|$", page, re.MULTILINE)
+    finished = {status for status, again in rows if again.startswith(("no", "in smaller batches"))}
+    (given_up,) = re.findall(r"statusCode not in \((.*?)\)", page)
+    assert finished == set(given_up.split(", "))
+
+
 # Tags that anybody may invent
 
 
