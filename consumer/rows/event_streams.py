@@ -11,11 +11,17 @@ from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from consumer.rows.event_datatypes import (
+    INFERRED,
+    MOST_OF_DATATYPE,
+    UNKNOWN,
+    datatype_named,
+    datatype_of,
+)
 from consumer.rows.templates import PathTemplate
 from sparkplug import IMPLICIT, MEMBERS, DataType, quality_of_name, scalar_member
 
@@ -53,60 +59,11 @@ _NULL: Final = _CODE_OF_MEMBER["is_null"]
 _DOUBLE: Final = _CODE_OF_MEMBER["double_value"]
 _BOOLEAN: Final = _CODE_OF_MEMBER["boolean_value"]
 _STRING: Final = _CODE_OF_MEMBER["string_value"]
-_INT64: Final = int(DataType.Int64)
-_UINT64_TYPE: Final = int(DataType.UInt64)
 _DOUBLE_TYPE: Final = int(DataType.Double)
 _BOOLEAN_TYPE: Final = int(DataType.Boolean)
 _STRING_TYPE: Final = int(DataType.String)
 _TEXTS: Final = frozenset({_STRING_TYPE, int(DataType.Text), int(DataType.UUID)})
 _FLOATING: Final = frozenset({_DOUBLE_TYPE, int(DataType.Float)})
-
-_DATATYPES: Final = {
-    # Ignition; its Int8 has 8 bytes. Arrays, data sets and documents come as text.
-    "int1": DataType.Int8,
-    "int2": DataType.Int16,
-    "int4": DataType.Int32,
-    "int8": DataType.Int64,
-    "float4": DataType.Float,
-    "float8": DataType.Double,
-    "boolean": DataType.Boolean,
-    "string": DataType.String,
-    "datetime": DataType.DateTime,
-    "text": DataType.Text,
-    "dataset": DataType.String,
-    "document": DataType.String,
-    "binarydata": DataType.String,
-    **{f"{each}array": DataType.String for each in ("int1", "int2", "int4", "int8", "boolean")},
-    **{f"{each}array": DataType.String for each in ("float4", "float8", "string", "datetime")},
-    # Python and Java.
-    "bool": DataType.Boolean,
-    "int": DataType.Int64,
-    "long": DataType.Int64,
-    "integer": DataType.Int32,
-    "short": DataType.Int16,
-    "byte": DataType.Int8,
-    "double": DataType.Double,
-    "str": DataType.String,
-    "unicode": DataType.String,
-    "basestring": DataType.String,
-    "date": DataType.DateTime,
-    # Python's float has 64 bits, and the names that Sparkplug alone has.
-    "float": DataType.Double,
-    "int16": DataType.Int16,
-    "int32": DataType.Int32,
-    "int64": DataType.Int64,
-    "uint8": DataType.UInt8,
-    "uint16": DataType.UInt16,
-    "uint32": DataType.UInt32,
-    "uint64": DataType.UInt64,
-    "uuid": DataType.UUID,
-}
-"""Datatypes by the names that Ignition, Python, Java and Sparkplug have for them, lower case."""
-_NO_DATATYPE: Final = frozenset({"", "nonetype", "none", "null"})
-_MOST_OF_DATATYPE: Final = 256
-"""Characters of a datatype's name that are looked at, and kept for the next event."""
-_UNKNOWN: Final = -1
-_INFERRED: Final = -2
 
 
 class Refusal(StrEnum):
@@ -365,11 +322,11 @@ def _read(events: list[_Event | None], into: ReadBody) -> None:
         if path[:1] != "[" and event.tag_provider:
             path = f"[{event.tag_provider}]{path}"
         name = event.data_type
-        datatype = _INFERRED if name is None else _datatype(name[:_MOST_OF_DATATYPE])
+        datatype = INFERRED if name is None else datatype_named(name[:MOST_OF_DATATYPE])
         if datatype < 0:
-            if datatype == _UNKNOWN:
+            if datatype == UNKNOWN:
                 notes[Note.UNKNOWN_DATATYPE] += 1
-            datatype = _natural(event.value)
+            datatype = datatype_of(event.value)
         refusal = _refusal_of(path, event.value, datatype)
         if refusal is not None:
             into.drop(index, refusal, TEXTS[refusal])
@@ -440,24 +397,3 @@ def _quality_code(event: _Event, notes: Counter[Note]) -> int:
 
 _UNCERTAIN: Final = 0x4000_0100
 """Ignition's Uncertain: the quality of a value whose quality has a name that nobody knows."""
-
-
-@lru_cache(256)
-def _datatype(name: str) -> int:
-    """The code of a datatype that is given by its name."""
-    plain = name.strip().lower().rpartition(".")[2]
-    if plain in _NO_DATATYPE:
-        return _INFERRED
-    found = _DATATYPES.get(plain)
-    return _UNKNOWN if found is None else int(found)
-
-
-def _natural(value: Any) -> int:
-    """The code of the datatype of a value that comes without one that is known."""
-    if isinstance(value, bool):
-        return _BOOLEAN_TYPE
-    if isinstance(value, int):
-        return _UINT64_TYPE if value >= 2**63 else _INT64
-    if isinstance(value, float):
-        return _DOUBLE_TYPE
-    return _STRING_TYPE if isinstance(value, str) else 0
