@@ -401,13 +401,14 @@ def held_back(served):
 
 
 def test_a_large_body_is_read_while_all_threads_wait_for_something_else(served):
+    wait_until(lambda: served.server._server._loop)
     loop, go_on = served.server._server._loop, threading.Event()
+    events = [event(f"Tag {n}") for n in range(1000)]
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(served.post(*events)))
     try:
         for _ in range(50):
             asyncio.run_coroutine_threadsafe(asyncio.to_thread(go_on.wait, PATIENCE), loop)
-        answers = []
-        events = [event(f"Tag {n}") for n in range(1000)]
-        thread = threading.Thread(target=lambda: answers.append(served.post(*events)))
         thread.start()
         wait_until(lambda: answers)
     finally:
