@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from consumer.foreign import escaped
 from consumer.rows import COLUMNS
 from consumer.tap.items import Change, Heard, Row
-from consumer.tap.reading import place_of
 
 if TYPE_CHECKING:
     from consumer.tap.items import Item
@@ -125,20 +124,19 @@ def iso(at_us: int) -> str:
 def _of_change(change: Change, *, short: bool) -> list[_Field]:
     quality = change.quality
     name = f"alias {change.alias}" if change.metric is None else _shown(change.metric)
-    kind = str(change.topic.message_type)
     value = _value(change, short=short)
     is_text = isinstance(change.value, str)  # of a number no digit is cut off
     fields = [
         _Field(_time(change.event_us, change.received_us, short=short), "dim"),
-        _Field(_shown(place_of(change.topic)), "cyan", 16),
+        _Field(_shown(change.place), "cyan", 16),
         _Field(name, "dim" if change.metric is None else "bold", 16, keeps_end=True),
         _Field(f"{value} {_shown(change.unit)}" if change.unit else value, "", 16 * is_text),
         _Field(quality, _STYLES.get(quality, "")),
     ]
     if change.historical:
         fields.append(_Field("H", "blue"))
-    if kind not in _DATA:
-        fields.append(_Field(kind, "dim"))
+    if change.kind not in _DATA:
+        fields.append(_Field(change.kind, "dim"))
     if change.note:
         fields.append(_Field(f"({change.note})", "yellow"))
     return fields
@@ -277,16 +275,16 @@ def _cut(text: str, cells: int, *, keeps_end: bool) -> str:
 
 
 def _change_json(change: Change) -> dict[str, Any]:
-    topic, value = change.topic, change.value
+    value = change.value
     shown = {
         "time": iso(change.event_us),
         "received": iso(change.received_us),
         "server": change.server,
-        "group": topic.group_id,
-        "node": topic.edge_node_id,
-        "device": topic.device_id,
+        "group": change.group_id,
+        "node": change.edge_node_id,
+        "device": change.device_id,
         "metric": None if change.metric is None else change.metric[:_MOST_NAME],
-        "type": str(topic.message_type),
+        "type": change.kind,
         "value": _plain(value),
         "datatype": change.datatype,
         "unit": change.unit or None,
