@@ -75,7 +75,7 @@ def test_changes_are_shown_as_they_come_in_plain_text_where_no_terminal_is(plant
         begin, account, mend = tail.err.splitlines()
         assert begin.startswith("listening to plant-a (mqtt://127.0.0.1:")
         assert account == SUMMARY.format(4, 4)
-        assert mend.startswith("1 lines show what no birth explains yet: ")
+        assert mend.startswith("lines that no birth explains yet: 1; `sparkplug-zerobus rebirth` ")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_rows_that_wait_for_a_birth_are_told_at_the_end(plant, publish):
     with tailing(plant, "--rows", "--seconds", "1.5") as tail:
         publish(DATA)
         assert tail.end() == 0
-        assert "1 messages gave no rows, for no birth explains them yet: " in tail.err
+        assert "messages that give no rows before their birth: 1; " in tail.err
 
 
 def test_messages_are_shown_whatever_they_are(plant, publish, client):
