@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -347,3 +349,34 @@ def test_the_help_has_examples():
     done = run("tail", "--help")
     assert done.returncode == 0
     assert "Examples:\n    sparkplug-zerobus tail --config plant.yaml\n" in done.stdout
+
+
+def test_with_its_lines_in_a_file_a_terminal_shows_how_it_goes(plant, publish, tmp_path):
+    terminal, theirs = pty.openpty()
+    out = tmp_path / "out.jsonl"
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [*FROM_SCRATCH, "tail", "--config", str(plant), "--json"],
+            stdout=file,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm"},
+        )
+    os.close(theirs)
+    shown = bytearray()
+
+    def read(text):
+        while text not in shown:
+            shown.extend(os.read(terminal, 1 << 16))
+
+    read(b"listening to plant-a")
+    publish(BIRTH)
+    read(b"messages seen: 1, lines shown: 1")
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the terminal is closed
+        while data := os.read(terminal, 1 << 16):
+            shown.extend(data)
+    assert process.wait(60) == 130
+    os.close(terminal)
+    assert [json.loads(line)["metric"] for line in out.read_text().splitlines()] == ["Ramp"]
+    assert b"\x1b[?25h" in shown  # the cursor is back
+    assert shown.endswith(b"messages seen: 1, lines shown: 1, messages let go: 0\r\n")
