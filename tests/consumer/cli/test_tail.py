@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -288,6 +289,41 @@ def test_it_ends_quietly_when_its_reader_has_gone_though_nothing_comes(plant):
 
 
 # ---------------------------------------------------------------------- what is wrong
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_it_ends_at_once_while_a_server_does_not_answer(tmp_path, number, code):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        plant = configure(tmp_path, f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
+        process = subprocess.Popen(
+            [*FROM_SCRATCH, "tail", "--config", str(plant)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert (out, err.strip()) == ("", "")
+
+
+def test_a_server_that_ends_the_connection_at_once_is_one_line_with_a_mend(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        plant = configure(tmp_path, f"mqtt://127.0.0.1:{rude.getsockname()[1]}")
+        process = subprocess.Popen(
+            [*FROM_SCRATCH, "tail", "--config", str(plant)], stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = rude.accept()
+        connection.recv(1 << 10)
+        connection.close()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    [line] = err.splitlines()
+    assert line.startswith("Error: plant-a: ")
+    assert line.endswith("; `sparkplug-zerobus check` says more of it")
 
 
 def refusal(*arguments):
