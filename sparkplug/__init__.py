@@ -74,6 +74,9 @@ if TYPE_CHECKING:
     from sparkplug.names import BD_SEQ, COMPRESSED_UUID
     from sparkplug.payload import (
         MEMBERS,
+        PlainHead,
+        PlainMetric,
+        PlainPayloads,
         ValueKind,
         Values,
         compressed_like,
@@ -147,6 +150,9 @@ else:
             "names": ["BD_SEQ", "COMPRESSED_UUID"],
             "payload": [
                 "MEMBERS",
+                "PlainHead",
+                "PlainMetric",
+                "PlainPayloads",
                 "ValueKind",
                 "Values",
                 "compressed_like",
@@ -210,6 +216,9 @@ __all__ = [
     "NodeView",
     "Observations",
     "OwnTimestamps",
+    "PlainHead",
+    "PlainMetric",
+    "PlainPayloads",
     "Publish",
     "Quarantined",
     "QuarantinedPart",
