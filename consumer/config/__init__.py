@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from consumer.config.narrowing import selection, sight
     from consumer.config.server import Server, TlsSection
     from consumer.config.tables import configured_tables
-    from consumer.config.units import MIB, format_duration, format_size, parse_duration
+    from consumer.config.units import MIB, format_duration, format_size, parse_duration, parse_size
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
@@ -50,7 +50,7 @@ else:
             "narrowing": ["selection", "sight"],
             "server": ["Server", "TlsSection"],
             "tables": ["configured_tables"],
-            "units": ["MIB", "format_duration", "format_size", "parse_duration"],
+            "units": ["MIB", "format_duration", "format_size", "parse_duration", "parse_size"],
         },
     )
 
@@ -78,6 +78,7 @@ __all__ = [
     "not_default",
     "parse",
     "parse_duration",
+    "parse_size",
     "read_secret",
     "selection",
     "shown",

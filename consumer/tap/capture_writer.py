@@ -99,9 +99,7 @@ class CaptureWriter:
         self._waits_since = 0.0
         self._size = 0  # of the present file
         self._of_file = 0  # records in it
-        taken = _existing(path)
-        if taken is not None:
-            raise CaptureError(f"{taken} exists: give another name, or move it away")
+        check_free(path)
         self._file = self._begin()
 
     def __enter__(self) -> Self:
@@ -250,11 +248,16 @@ def _private(name: str, flags: int) -> int:
     return os.open(name, flags, _PRIVATE)
 
 
-def _existing(path: Path) -> Path | None:
-    """A file that a capture would have to overwrite, or would seem to go on with."""
-    if path.exists() or path.is_symlink():
-        return path
+def check_free(path: Path) -> None:
+    """Look whether a capture may begin at a path, before anything is connected for it.
+
+    Raises:
+        CaptureError: there is a file, or one that it would seem to go on with, or no directory.
+    """
     if not path.parent.is_dir():
         raise CaptureError(f"{path} cannot be made: there is no directory {path.parent}")
     further = re.compile(re.escape(path.name) + r"\.\d+")
-    return next((each for each in path.parent.iterdir() if further.fullmatch(each.name)), None)
+    names = [each.name for each in path.parent.iterdir()]
+    for name in names:
+        if name == path.name or further.fullmatch(name):
+            raise CaptureError(f"{path.with_name(name)} exists: give another name, or move it away")

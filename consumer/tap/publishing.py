@@ -117,12 +117,13 @@ class Publishing:
     def __exit__(self, *_exc: object) -> None:
         self._leave()
 
-    def publish(self, records: Iterable[Record], pace: float) -> None:
+    def publish(self, records: Iterable[Record], pace: float, stop: threading.Event) -> None:
         """Publish records, and wait until the server has acknowledged all of them.
 
         Args:
             records: what was captured.
             pace: how many times as fast as it came; 0: as fast as the server takes it.
+            stop: when it is set, no more is published.
 
         Raises:
             BrokerError: the server refuses a message, or ended the connection.
@@ -140,7 +141,9 @@ class Publishing:
                 if topic is None:
                     continue
                 if pace:
-                    self._wait(begun + passed / 1e6 / pace)
+                    self._wait(begun + passed / 1e6 / pace, stop)
+                if stop.is_set():
+                    break
                 self._send(topic, record.message.payload)
         except CaptureError:
             self._settle(0)
@@ -191,8 +194,8 @@ class Publishing:
                 raise BrokerError(f"{self._server.url} acknowledges nothing any more")
             self._check()
 
-    def _wait(self, until: float) -> None:
-        while (left := until - time.monotonic()) > 0:
+    def _wait(self, until: float, stop: threading.Event) -> None:
+        while (left := until - time.monotonic()) > 0 and not stop.is_set():
             self._settle_done()
             self._ended.wait(min(left, _LOOK_EVERY))
             self._check()

@@ -110,6 +110,9 @@ class Replayed(NamedTuple):
 class Replay:
     """Makes rows of tag_events of the records of a capture. Used once.
 
+    Attributes:
+        made: rows until now.
+
     Args:
         settings: how they are read.
     """
@@ -124,7 +127,7 @@ class Replay:
                 if other is not source and source.site and other.site == source.site
             )
         self._now = 0.0
-        self._messages = self._rows = 0
+        self._messages = self.made = 0
 
     def rows(self, records: Iterable[Record]) -> Iterator[pa.RecordBatch]:
         """Rows as they land in the table, in the order of reading, a few thousand at a time.
@@ -157,7 +160,7 @@ class Replay:
             remarks += source.remarks
         return Replayed(
             self._messages,
-            self._rows,
+            self.made,
             remarks,
             sum(each.fleet.gauges.held_whole for each in self._sources),
             sum(each.unreadable for each in self._sources),
@@ -175,9 +178,8 @@ class Replay:
             self._messages += len(batch.messages) + len(batch.certificates)
             # As the consumer does it: births that the server keeps first.
             if batch.certificates:
-                yield from self._made(
-                    source, fleet.memory.warm_start(batch.certificates, self._now)
-                )
+                known = fleet.memory.warm_start(batch.certificates, self._now)
+                yield from self._made(source, known)
             for portion in fleet.portions(MessageBatch(batch.messages)):
                 yield from self._made(source, fleet.feed(portion.messages, self._now))
             if batch.lost_us is not None:
@@ -187,8 +189,8 @@ class Replay:
         source.remarks.update({str(each): count for each, count in decoded.counts.items()})
         source.unreadable += len(decoded.quarantined) + len(decoded.expired)
         for observations in decoded.observations:
-            events = normalize(observations, source.tags, self._rows + 1)
-            self._rows += len(events)
+            events = normalize(observations, source.tags, self.made + 1)
+            self.made += len(events)
             for piece in events.encode():
                 yield TAG_EVENTS.decode(piece)
 
