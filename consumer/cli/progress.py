@@ -44,13 +44,12 @@ class Bar:
             return
         self._next = now + _EVERY
         if self._progress is None:
-            self._begin()
-        assert self._progress is not None
+            self._progress, self._task = self._begun(escaped(text))
         assert self._task is not None
         self._progress.update(self._task, completed=done, description=escaped(text))
         self._progress.refresh()
 
-    def _begin(self) -> None:
+    def _begun(self, text: str) -> tuple[Progress, TaskID]:
         # Here, not at the top: see console.
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
@@ -61,7 +60,7 @@ class Bar:
         )
 
         ends = [TimeRemainingColumn()] if self._total is not None else [TimeElapsedColumn()]
-        self._progress = Progress(
+        progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             *ends,
@@ -69,5 +68,6 @@ class Bar:
             auto_refresh=False,
             transient=True,
         )
-        self._progress.start()
-        self._task = self._progress.add_task("", total=self._total)
+        task = progress.add_task(text, total=self._total)
+        progress.start()
+        return progress, task

@@ -58,7 +58,9 @@ def row_file(kind: str, path: Path | None) -> Iterator[RowFile]:
         SparkplugZerobusError: the file exists, or cannot be written.
     """
     if path is None:
-        yield _Lines(kind, None)
+        lines = _Lines(kind, None)
+        yield lines
+        lines.close()
         return
     try:
         with open(path, "xb", opener=_private) as file:
@@ -101,7 +103,7 @@ class _Lines:
 
     def close(self) -> None:
         if self._is_csv and not self._begun:
-            self.write(TAG_EVENTS.arrow_schema.empty_table().to_batches()[0])
+            self.write(pa.RecordBatch.from_pylist([], schema=TAG_EVENTS.arrow_schema))
 
     def _write(self, text: str) -> None:
         if self._file is None:

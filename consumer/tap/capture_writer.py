@@ -233,7 +233,7 @@ class CaptureWriter:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._size)
-                if self._of_file:
+                if self._size:
                     self._file.seek(self._size)
                     self._file.write(end_bytes(End(False, self._of_file, self.left_out)))
             raise CaptureError(

@@ -168,12 +168,11 @@ class Redaction:
             ("properties", pb.PropertySet, self._properties),
             ("dataset_value", pb.DataSet, self._data_set),
             ("template_value", pb.Template, lambda each: self._template(types, each)),
+            ("extension_value", pb.Metric.ValueExtension, lambda _: None),
         )
         for field, kind, redact in parts:
             if metric.HasField(field):
                 setattr(metric, field, self._part(getattr(metric, field), kind, redact))
-        if metric.HasField("extension_value"):
-            metric.extension_value = b""
 
     def _part(self, raw: bytes, kind: type[Part], redact: Callable[[Any], None]) -> bytes:
         try:

@@ -38,6 +38,8 @@ _NOWHERE: Final = "mqtt://127.0.0.1"
 _MOST_MESSAGES: Final = 5_000
 _MOST_BYTES: Final = 8 << 20
 _LONGEST_US: Final = 50_000
+_FEW_MESSAGES: Final = 100
+_LONGEST_OF_FEW_US: Final = 200_000
 """Bounds of what is read together: those of the consumer's batches, by default."""
 
 
@@ -254,7 +256,7 @@ class _Batch(NamedTuple):
 
 
 def _batches(records: Iterable[Record]) -> Iterator[_Batch]:
-    """Records in batches, of one server each, of no more than 50 ms, 5,000 messages or 8 MiB.
+    """Records in batches of one server each: of 5,000 messages, 8 MiB, 50 ms, or of few 200 ms.
 
     Raises:
         CaptureError: of the records, behind the batch of those before.
@@ -278,7 +280,8 @@ def _batches(records: Iterable[Record]) -> Iterator[_Batch]:
             return
         message = record.message
         full = len(messages) >= _MOST_MESSAGES or size >= _MOST_BYTES
-        late = not 0 <= message.received_us - begun_us <= _LONGEST_US
+        longest = _LONGEST_OF_FEW_US if len(messages) < _FEW_MESSAGES else _LONGEST_US
+        late = not 0 <= message.received_us - begun_us <= longest
         if waits and (record.server != server or full or late):
             yield _Batch(server, at_us, messages, certificates, None)
             messages, certificates, size, waits = [], [], 0, False
