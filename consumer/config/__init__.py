@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from consumer.config.databricks import Zerobus, ZerobusBatch
     from consumer.config.effective import not_default, shown
     from consumer.config.files import read_secret
+    from consumer.config.fleets import fleet_limits, fleet_options, source_names
     from consumer.config.host import Host, Rebirth
     from consumer.config.http import Http, HttpKey, key_problem
     from consumer.config.loading import load, parse
@@ -36,6 +37,7 @@ else:
             "databricks": ["Zerobus", "ZerobusBatch"],
             "effective": ["not_default", "shown"],
             "files": ["read_secret"],
+            "fleets": ["fleet_limits", "fleet_options", "source_names"],
             "host": ["Host", "Rebirth"],
             "http": ["Http", "HttpKey", "key_problem"],
             "loading": ["load", "parse"],
@@ -71,6 +73,8 @@ __all__ = [
     "Zerobus",
     "ZerobusBatch",
     "configured_tables",
+    "fleet_limits",
+    "fleet_options",
     "format_duration",
     "format_size",
     "key_problem",
@@ -83,5 +87,6 @@ __all__ = [
     "selection",
     "shown",
     "sight",
+    "source_names",
     "split_url",
 ]

@@ -41,6 +41,9 @@ MOST_PACKED_BYTES: Final = MOST_RAW_BYTES + (1 << 20)
 
 MOST_HEADER_BYTES: Final = 1 << 20
 
+MOST_PARTS: Final = 100_000
+"""Files of a capture."""
+
 _SKIPPABLE: Final = 0x184D2A5A
 _PREFIX: Final = struct.Struct("<II")  # magic number of the frame, bytes of its content
 _FRAME_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -51,7 +54,8 @@ _RECORD: Final = struct.Struct("<BBHqHI")
 _RETAINED: Final = 1
 _LEVEL: Final = 3
 _MOST_SERVERS: Final = 1000
-_MOST_SITE: Final = 1000
+_MOST_SITE: Final = 0xFFFF
+_MOST_PRODUCT: Final = 100
 _LATEST_US: Final = 253_402_300_800_000_000  # the year 10,000
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -253,9 +257,10 @@ def _is_sound(fields: Any) -> bool:
     return (
         _ID.fullmatch(fields["capture_id"]) is not None
         and isinstance(fields["product"], str)
+        and len(fields["product"]) <= _MOST_PRODUCT
         and type(fields["created_us"]) is int
         and type(part) is int
-        and part >= 0
+        and 0 <= part < MOST_PARTS
         and isinstance(fields["redacted"], bool)
         and isinstance(servers, list)
         and 0 < len(servers) <= _MOST_SERVERS

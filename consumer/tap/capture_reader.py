@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from consumer.errors import CaptureCut, CaptureError
 from consumer.tap.capture_format import (
     END_BYTES,
+    MOST_PARTS,
     PREFIX_BYTES,
     End,
     Header,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from consumer.tap.capture_format import Record
-
-_MOST_PARTS: Final = 100_000
 
 
 class CaptureReader:
@@ -101,7 +100,7 @@ class CaptureReader:
     def _open_next(self) -> None:
         path, part = next_path(self._path, self._part.part), self._part.part + 1
         self._file.close()
-        if part > _MOST_PARTS or not path.is_file():
+        if part >= MOST_PARTS or not path.is_file():
             raise CaptureCut(f"{self._path} is continued by {path.name}, which is not there")
         self._path, self._file = path, _opened(path)
         self._size = self._file.seek(0, 2)
@@ -187,7 +186,7 @@ def _opened(path: Path) -> BinaryIO:
 def _size_of_more(path: Path, part: int) -> int:
     """Bytes of the files that seem to continue one."""
     size = 0
-    for _ in range(_MOST_PARTS):
+    for _ in range(MOST_PARTS):
         path, part = next_path(path, part), part + 1
         if not path.is_file():
             break

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from consumer.errors import CaptureError
 from consumer.tap.capture_format import (
     END_BYTES,
+    MOST_PARTS,
     MOST_PAYLOAD_BYTES,
     MOST_TOPIC_BYTES,
     End,
@@ -157,7 +158,7 @@ class CaptureWriter:
         count = len(self._waiting)
         chunk = chunk_bytes(b"".join(self._waiting), count, self._first_us, self._last_us)
         full = self._max_bytes and self._size + len(chunk) + END_BYTES > self._max_bytes
-        if full and self._of_file:
+        if full and self._of_file and self._header.part + 1 < MOST_PARTS:
             self._go_on()
         self._write(chunk)
         self._of_file += count

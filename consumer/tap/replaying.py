@@ -9,16 +9,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from consumer.config import Host, LimitsSection, Normalize, Server, selection, sight
+from consumer.config import (
+    Host,
+    LimitsSection,
+    Normalize,
+    Server,
+    fleet_limits,
+    fleet_options,
+    source_names,
+)
 from consumer.errors import CaptureError
-from consumer.rows import TAG_EVENTS, SourceNames, TagColumns, normalize
+from consumer.rows import TAG_EVENTS, TagColumns, normalize
 from consumer.tap.capture_format import Kind
 from sparkplug import (
     CERTIFICATE_PREFIX,
     Fleet,
-    FleetLimits,
-    FleetOptions,
-    HoldLimits,
     MessageBatch,
     TagRoom,
 )
@@ -201,46 +206,20 @@ class _Source:
     """What the messages of one server need."""
 
     def __init__(self, server: Server, settings: ReplaySettings, room: TagRoom) -> None:
-        limits, budget = settings.limits, settings.limits.budget
         count = len(settings.servers)
-        held = budget.held_bytes // count
-        normalized = settings.normalize
         self.site = server.site
         self.fleet = Fleet(
-            FleetLimits(
-                max_payload_bytes=limits.max_payload,
-                max_nodes=limits.max_nodes,
-                max_tags=budget.tags,
-                max_name_characters=budget.name_characters,
-                max_waiting_bytes=budget.waiting_bytes // count,
-                max_file_bytes=budget.file_bytes // count,
-                max_definition_members=budget.definition_members // count,
-                max_definition_bytes=budget.definition_bytes // count,
-            ),
-            FleetOptions(
-                wanted=selection(server.include, server.exclude),
-                sight=sight(server.topics),
-                emit_births=normalized.emit_births,
-                emit_stale=normalized.emit_stale != "none",
-                stale_when_lost=normalized.emit_stale == "all",
-                emit_transient=normalized.emit_transient,
-                hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
-                reorder_timeout=settings.host.reorder_timeout,
-                unheard=settings.host.unheard,
-                silent_after=settings.host.silent_after,
-                passive=settings.host.mode == "passive",
+            fleet_limits(settings.limits, count),
+            fleet_options(
+                server,
+                settings.normalize,
+                settings.host,
+                held_bytes=settings.limits.budget.held_bytes // count,
+                describe_tags=False,
             ),
             room=room,
         )
-        self.tags = TagColumns(
-            self.fleet.catalogue,
-            SourceNames(
-                server=server.name,
-                site=server.site,
-                tag_path=normalized.tag_path,
-                source_system_id=server.source_system_id,
-            ),
-        )
+        self.tags = TagColumns(self.fleet.catalogue, source_names(server, settings.normalize))
         self.remarks: Counter[str] = Counter()
         self.unreadable = 0
 

@@ -298,6 +298,8 @@ def test_what_is_no_capture_is_said_in_one_line(tmp_path, content, says):
         {"servers": [1]},
         {"servers": {}},
         {"part": -1},
+        {"part": 10**9},
+        {"product": "x" * 1000},
         {"part": True},
         {"capture_id": "../../x"},
         {"redacted": 1},
