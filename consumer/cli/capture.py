@@ -17,7 +17,7 @@ from consumer.cli.stopping import Stop
 from consumer.cli.troubles import Troubles
 from consumer.config import format_size, parse_size
 from consumer.errors import CaptureError
-from consumer.tap import LEAST_BYTES, Capturing, check_free, listen
+from consumer.tap import LEAST_BYTES, CapturedServer, Capturing, check_free, listen
 
 if TYPE_CHECKING:
     from consumer.tap import Listening
@@ -99,7 +99,11 @@ def command(
     # Stop inside: nothing is to be ended in order while no server is connected.
     with listen(configuration, servers, purpose="capture") as heard, Stop() as stop:
         capturing = Capturing(
-            file, heard.servers, redact=redact, max_bytes=max_bytes, max_files=max_files or 0
+            file,
+            [CapturedServer(each.name, each.site) for each in heard.servers],
+            redact=redact,
+            max_bytes=max_bytes,
+            max_files=max_files or 0,
         )
         names = ", ".join(f"{each.name} ({each.url})" for each in heard.servers)
         echo(f"capturing {names} into {file}; Ctrl-C ends it", err=True)

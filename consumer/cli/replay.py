@@ -15,8 +15,16 @@ from consumer.cli.progress import Bar
 from consumer.cli.row_files import FORMATS, row_file
 from consumer.cli.stopping import Stop
 from consumer.config import Server, TlsSection, read_secret
-from consumer.errors import ConfigurationError
-from consumer.tap import CaptureReader, Publishing, Replay, ReplaySettings, is_loopback
+from consumer.errors import CaptureError, ConfigurationError
+from consumer.tap import (
+    CaptureReader,
+    Capturing,
+    Publishing,
+    Replay,
+    ReplaySettings,
+    check_free,
+    is_loopback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +37,7 @@ Examples:
   sparkplug-zerobus replay wire.spz
   sparkplug-zerobus replay wire.spz --config plant.yaml --format csv > rows.csv
   sparkplug-zerobus replay wire.spz --format parquet --output rows.parquet
+  sparkplug-zerobus replay wire.spz --redacted for-support.spz
   sparkplug-zerobus replay wire.spz --to mqtt://127.0.0.1:1883
   sparkplug-zerobus replay wire.spz --to mqtt://127.0.0.1:1883 --pace max
 """
@@ -77,6 +86,13 @@ def _pace(_ctx: click.Context, _param: click.Parameter, text: str | None) -> flo
 )
 @click.option("--site", help="Site of all servers; part of event_id.")
 @click.option(
+    "--redacted",
+    "copy",
+    type=click.Path(path_type=Path),
+    metavar="NEW",
+    help="Write a redacted copy of the capture instead, as `capture --redact` would have.",
+)
+@click.option(
     "--to", "target", metavar="URL", help="Publish on this MQTT server instead; no rows are made."
 )
 @click.option(
@@ -95,11 +111,13 @@ def _pace(_ctx: click.Context, _param: click.Parameter, text: str | None) -> flo
     "--protocol", type=click.Choice(["5", "3.1.1"]), help="With --to: MQTT version. Default: 5."
 )
 def command(
+    *,
     file: Path,
     kind: str | None,
     output: Path | None,
     config_path: Path | None,
     site: str | None,
+    copy: Path | None,
     **publishing: Any,
 ) -> int:
     """Read a captured FILE again, through the same decoder: rows of tag_events.
@@ -107,6 +125,9 @@ def command(
     The rows have the event ids that they have in the table of a consumer with this
     configuration, which was there from the beginning of the capture on. Time is that of the
     capture. Files that continue FILE are read, too.
+
+    With --redacted NEW a copy without names and texts is written instead, for those outside the
+    plant: in it numbers, times and structure are the same.
 
     With --to URL the messages are published on an MQTT server instead. That makes edge nodes that
     are none: whoever listens there takes what was for what is. So a server of another machine
@@ -117,12 +138,16 @@ def command(
     connected or refuses; 2 for what is wrong in the command line or the configuration; 130
     after Ctrl-C.
     """
-    if publishing["target"] is not None:
-        rows = {"--format": kind, "--output": output, "--site": site, "--config": config_path}
-        _refuse(rows, "is for rows, and with --to there are none")
-        return _publish(file, **publishing)
+    rows = {"--format": kind, "--output": output, "--site": site, "--config": config_path}
     names = {f"--{name.replace('_', '-')}": value for name, value in publishing.items()}
+    target = names.pop("--target")
+    if target is not None:
+        _refuse({**rows, "--redacted": copy}, "does not go with --to: no rows are made then")
+        return _publish(file, **publishing)
     _refuse(names, "needs --to, a server to publish on")
+    if copy is not None:
+        _refuse(rows, "does not go with --redacted: no rows are made then")
+        return _redact(file, copy)
     if kind == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output FILE")
     if output is not None and output.exists():
@@ -193,6 +218,31 @@ def _tell(result: Replayed, reader: CaptureReader) -> None:
         )
     if reader.left_out:
         echo(f"{reader.left_out:,} messages came and were not captured", err=True)
+
+
+# ------------------------------------------------------------------ redacted
+
+
+def _redact(file: Path, copy: Path) -> int:
+    try:
+        check_free(copy)
+    except CaptureError as error:
+        raise click.UsageError(str(error)) from None
+    with CaptureReader(file) as reader, Stop() as stop:
+        copying = Capturing(copy, reader.header.servers, redact=True)
+        try:
+            with copying.writer, Bar(reader.total_bytes) as bar:
+                for record in _until(reader.records(), stop):
+                    copying.copy(record)
+                    bar.show(reader.read_bytes, f"{copying.messages:,} messages")
+                copying.writer.leave_out(reader.left_out)
+        finally:
+            echo(
+                f"{copying.messages:,} messages redacted into {copy}, of which {copying.unread:,} "
+                "could not be read, and became random bytes",
+                err=True,
+            )
+        return stop.exit_code
 
 
 # ------------------------------------------------------------------ onto a server

@@ -3,7 +3,7 @@
 What was captured is read again as the consumer reads it, or published on a server on request.
 """
 
-from consumer.tap.capture_format import Record
+from consumer.tap.capture_format import CapturedServer, Record
 from consumer.tap.capture_reader import CaptureReader
 from consumer.tap.capture_writer import LEAST_BYTES, check_free
 from consumer.tap.capturing import Capturing
@@ -19,6 +19,7 @@ from consumer.tap.tail import Mode, Tail, TailOptions
 __all__ = [
     "LEAST_BYTES",
     "CaptureReader",
+    "CapturedServer",
     "Capturing",
     "Filters",
     "Item",

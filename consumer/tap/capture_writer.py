@@ -100,15 +100,16 @@ class CaptureWriter:
         self._waits_since = 0.0
         self._size = 0  # of the present file
         self._of_file = 0  # records in it
+        self._failed = False
         check_free(path)
         self._file = self._begin()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
-        if kind is not None and issubclass(kind, CaptureError):
-            self._file.close()  # of what could not be written the error tells
+    def __exit__(self, *_exc: object) -> None:
+        if self._failed:
+            self._file.close()  # of what could not be written an error tells already
         else:
             self.close()
 
@@ -232,6 +233,7 @@ class CaptureWriter:
             while left:
                 left = left[self._file.write(left) or 0 :]
         except OSError as error:
+            self._failed = True
             with contextlib.suppress(OSError):
                 self._file.truncate(self._size)
                 if self._size:

@@ -1,4 +1,4 @@
-"""Writes what is heard into a capture, as it came or redacted."""
+"""Writes what is heard, or was captured before, into a capture: as it came or redacted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from consumer.tap.capture_format import CapturedServer, Header
+from consumer.tap.capture_format import CapturedServer, Header, Kind
 from consumer.tap.capture_writer import CaptureWriter
 from consumer.tap.redaction import Redaction
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from consumer.config import Server
+    from consumer.tap.capture_format import Record
     from consumer.tap.listening import HeardBatch, Listening
+    from sparkplug import Message
 
 _PRODUCT: Final = "sparkplug-zerobus"
 _KEY_BYTES: Final = 32
 
 
 class Capturing:
-    """A capture that is written while somebody listens. One thread uses it, as a context.
+    """A capture that is written. One thread uses it, and its writer as a context.
 
     Attributes:
         writer: of its files.
@@ -34,7 +35,7 @@ class Capturing:
     def __init__(
         self,
         path: Path,
-        servers: Sequence[Server],
+        servers: Sequence[CapturedServer],
         *,
         redact: bool = False,
         max_bytes: int = 0,
@@ -44,7 +45,7 @@ class Capturing:
 
         Args:
             path: which must not exist, nor a file that would follow it.
-            servers: that are listened to.
+            servers: that the messages are of.
             redact: whether names and texts are replaced.
             max_bytes: size at which a file is ended and the next one begun; 0: never.
             max_files: how many there may be; the oldest is removed for a new one. 0: no bound.
@@ -80,13 +81,20 @@ class Capturing:
         server = self._positions[batch.server]
         for messages in (batch.certificates, batch.messages):
             for message in messages:
-                self.messages += 1
-                if self._redaction is not None:
-                    self.writer.add(server, self._redaction.message(server, message))
-                else:
-                    self.writer.add(server, message)
+                self._add(server, message)
         if batch.lost_us is not None:
             self.writer.lose(server, batch.lost_us)
+
+    def copy(self, record: Record) -> None:
+        """Write a record of another capture of the same servers.
+
+        Raises:
+            CaptureError: the file cannot be written.
+        """
+        if record.kind is Kind.LOST:
+            self.writer.lose(record.server, record.message.received_us)
+        else:
+            self._add(record.server, record.message)
 
     def note_lost(self, heard: Listening) -> None:
         """Count what came and was not heard, for the end of the file."""
@@ -94,9 +102,15 @@ class Capturing:
         self.writer.leave_out(let_go - self._let_go)
         self._let_go = let_go
 
-    def _named(self, at: int, server: Server) -> CapturedServer:
+    def _add(self, server: int, message: Message) -> None:
+        self.messages += 1
+        if self._redaction is not None:
+            message = self._redaction.message(server, message)
+        self.writer.add(server, message)
+
+    def _named(self, at: int, server: CapturedServer) -> CapturedServer:
         if self._redaction is None:
-            return CapturedServer(server.name, server.site)
+            return server
         return CapturedServer(f"server-{at + 1}", self._redaction.site(server.site))
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 import pyarrow.parquet as pq
 import pytest
 from oracle.messages import MEASURED_MS, metric, payload
-from support.captures import BEGUN_US, HEADER, write_capture
+from support.captures import BEGUN_US, HEADER, messages_in, write_capture
 from support.check_cases import mapping
 from support.mqtt_listener import listening
 from support.program import run
@@ -163,6 +163,26 @@ def test_whoever_has_read_enough_is_not_told_of_it(tmp_path):
     assert "Error" not in (tmp_path / "errors").read_text()
 
 
+def test_a_capture_can_be_redacted_afterwards(tmp_path):
+    given = [NBIRTH, data(1), data(9)]
+    path = write_capture(tmp_path / "wire.spz", given, lost_at=2)
+    copy = tmp_path / "redacted.spz"
+    ended = run("replay", str(path), "--redacted", str(copy))
+    assert ended.returncode == 0, ended.stderr
+    one, other = run("replay", str(path)), run("replay", str(copy))
+    assert [json.loads(each)["numeric_value"] for each in other.stdout.splitlines()] == [0.5, 1.0]
+    assert one.stderr.splitlines()[1:] == other.stderr.splitlines()[1:]
+    assert "Level" not in other.stdout
+    assert "exists: give another name" in refused(path, "--redacted", copy, code=2)
+
+
+def test_of_a_file_that_was_cut_the_redacted_copy_is_whole(tmp_path, wire):
+    wire.write_bytes(wire.read_bytes()[:-5])
+    copy = tmp_path / "redacted.spz"
+    assert "is cut off" in refused(wire, "--redacted", copy)
+    assert len(messages_in(copy)) == 3
+
+
 # ------------------------------------------------------------------ files that are wrong
 
 
@@ -219,8 +239,9 @@ def test_a_full_disk_is_one_line(tmp_path, kind):
         (["--pace", "2"], "--pace needs --to"),
         (["--username", "me"], "--username needs --to"),
         (["--yes"], "--yes needs --to"),
-        (["--to", "mqtt://127.0.0.1", "--format", "csv"], "--format is for rows"),
-        (["--to", "mqtt://127.0.0.1", "--site", "x"], "--site is for rows"),
+        (["--to", "mqtt://127.0.0.1", "--format", "csv"], "--format does not go with --to"),
+        (["--to", "mqtt://127.0.0.1", "--site", "x"], "--site does not go with --to"),
+        (["--redacted", "new", "--format", "csv"], "--format does not go with --redacted"),
         (["--to", "mqtt://127.0.0.1", "--pace", "0"], "must be max, or a number"),
         (["--to", "127.0.0.1:1883"], "--to: has no scheme; write mqtt://127.0.0.1:1883"),
         (["--to", "mqtt://10.0.0.1"], "is another machine"),
