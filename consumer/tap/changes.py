@@ -19,7 +19,6 @@ from sparkplug import (
     Fleet,
     FleetOptions,
     HoldLimits,
-    MessageType,
     PlainPayloads,
     QuarantinedPart,
     Topic,
@@ -135,7 +134,6 @@ class ChangeReader:
 
     def _changes(self, rows: Observations, catalogue: TagCatalogue) -> Iterator[Change]:
         units = self._units
-        topics: dict[tuple[object, int], Topic] = {}
         for tag, event_us, received_us, value, quality, code, historical, kind, seq in zip(
             rows.tag.tolist(),
             rows.event_time_us.tolist(),
@@ -149,17 +147,12 @@ class ChangeReader:
             strict=True,
         ):
             owner = catalogue.owners[tag]
-            topic = topics.get((id(owner), kind))
-            if topic is None:
-                topic = topics[id(owner), kind] = Topic(
-                    owner.group_id,
-                    MessageType(ROW_TYPES[kind]),
-                    owner.edge_node_id,
-                    owner.device_id,
-                )
+            ids = (owner.group_id, owner.edge_node_id, owner.device_id)
             yield Change(
                 self._server,
-                topic,
+                ROW_TYPES[kind],
+                place_of(*ids),
+                *ids,
                 catalogue.names[tag],
                 None,
                 event_us,
@@ -192,17 +185,20 @@ class ChangeReader:
     def _metrics(
         self, plain: PlainPayloads, position: int, message: Message, topic: Topic, note: str
     ) -> Iterator[Change]:
-        head, owner = plain.heads[position], place_of(topic)
+        head, ids = plain.heads[position], (topic.group_id, topic.edge_node_id, topic.device_id)
+        place = place_of(*ids)
         sent_us = message.received_us
         if head.timestamp_ms is not None:
             sent_us = head.timestamp_ms * 1_000
         for metric in plain.metrics(position):
-            if not self._filters.shows_metric(owner, metric.name, metric.quality):
+            if not self._filters.shows_metric(place, metric.name, metric.quality):
                 self.unnamed += metric.name is None
                 continue
             yield Change(
                 self._server,
-                topic,
+                str(topic.message_type),
+                place,
+                *ids,
                 metric.name,
                 metric.alias,
                 sent_us if metric.timestamp_ms is None else metric.timestamp_ms * 1_000,

@@ -43,7 +43,7 @@ class Filters:
 
     def may_show(self, topic: Topic) -> bool:
         """Whether metrics of a message on this topic may be shown."""
-        return self._shows_type(topic.message_type) and self.places.may_have(place_of(topic))
+        return self._shows_type(topic.message_type) and self._may_have(topic)
 
     def shows_metric(self, owner: str, name: str | None, quality: int) -> bool:
         """Whether a metric of `group/node[/device]` is shown; None: its name is not known."""
@@ -62,7 +62,10 @@ class Filters:
         if self.places.is_everything:
             return True
         read = parse_topic(topic.removeprefix(CERTIFICATE_PREFIX))
-        return isinstance(read, Topic) and self.places.may_have(place_of(read))
+        return isinstance(read, Topic) and self._may_have(read)
+
+    def _may_have(self, topic: Topic) -> bool:
+        return self.places.may_have(place_of(topic.group_id, topic.edge_node_id, topic.device_id))
 
     def _shows_type(self, kind: str) -> bool:
         return not self.types or kind in self.types

@@ -40,7 +40,7 @@ class Places:
         self._wanted = selection(below, ())
         beginnings = {begin for glob in globs for begin in _beginnings(glob)}
         joined = "|".join(fnmatch.translate(each) for each in sorted(beginnings))
-        self._begin = re.compile(joined).match if globs else None
+        self._begin = re.compile(joined).match if beginnings else lambda _text: None
         self.may_have = lru_cache(_MOST_REMEMBERED)(self._may_have)
         """Whether metrics of `group/node[/device]` may match."""
         self.has_all = lru_cache(_MOST_REMEMBERED)(self._has_all)
@@ -58,9 +58,7 @@ class Places:
     def _may_have(self, owner: str) -> bool:
         # Some begin of the glob matches up to the slash before the metric; its rest can match
         # something. Or the glob ends with the owner, or with what the owner is part of.
-        if self._begin is None or self._begin(f"{owner}/"):
-            return True
-        return self._has_all(owner)
+        return bool(self._begin(f"{owner}/")) or self._has_all(owner)
 
     def _has_all(self, owner: str) -> bool:
         return self(f"{owner}/{_ANY_NAME}")

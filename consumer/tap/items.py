@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from sparkplug import Topic
+from typing import Any, NamedTuple
 
 
 class Change(NamedTuple):
@@ -13,7 +10,10 @@ class Change(NamedTuple):
 
     Args:
         server: name of the MQTT server.
-        topic: of the message.
+        kind: type of the message; HOST for what is known without one, such as that a tag is no
+            longer declared.
+        place: `group/node[/device]`.
+        group_id, edge_node_id, device_id: of the topic; no device id at node level.
         metric: its name; None if no birth was heard that says it.
         alias: what stands in the message instead.
         event_us: time of the metric, else of the payload, else of arrival.
@@ -29,7 +29,11 @@ class Change(NamedTuple):
     """
 
     server: str
-    topic: Topic
+    kind: str
+    place: str
+    group_id: str
+    edge_node_id: str
+    device_id: str | None
     metric: str | None
     alias: int | None
     event_us: int

@@ -60,10 +60,10 @@ def kind_of(topic: str) -> str:
     return "STATE" if isinstance(read, StateTopic) else ""
 
 
-def place_of(topic: Topic) -> str:
+def place_of(group_id: str, edge_node_id: str, device_id: str | None) -> str:
     """`group/node[/device]`."""
-    ids = (topic.group_id, topic.edge_node_id, topic.device_id)
-    return "/".join(each for each in ids if each is not None)
+    node = f"{group_id}/{edge_node_id}"
+    return node if device_id is None else f"{node}/{device_id}"
 
 
 def fleet_limits(configuration: Configuration) -> FleetLimits:
