@@ -15,7 +15,7 @@ from consumer.cli.progress import Bar
 from consumer.cli.row_files import FORMATS, row_file
 from consumer.cli.stopping import Stop
 from consumer.config import Server, TlsSection, read_secret
-from consumer.errors import CaptureError, ConfigurationError
+from consumer.errors import CaptureError, ConfigurationError, TlsFileError
 from consumer.tap import (
     CaptureReader,
     Capturing,
@@ -44,12 +44,18 @@ Examples:
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 _FASTEST: Final = 10_000.0
+_TLS_OPTIONS: Final = {
+    "tls.ca_file": "--ca-file",
+    "tls.cert_file": "--cert-file",
+    "tls.key_file": "--key-file",
+}
 _OPTIONS: Final = {
     "url": "--to",
     "username": "--username",
     "password": "--password-file",
     "protocol": "--protocol",
     "tls": "--ca-file, --cert-file, --key-file",
+    **{name.removeprefix("tls."): option for name, option in _TLS_OPTIONS.items()},
 }
 
 
@@ -255,7 +261,11 @@ def _publish(file: Path, *, target: str, pace: float | None, yes: bool, **access
             f"{server.url} is another machine: whoever listens there would take what was for "
             "what is; --yes says that this is meant"
         )
-    with CaptureReader(file) as reader, Publishing(server) as publishing, Stop() as stop:
+    try:
+        connection = Publishing(server)
+    except TlsFileError as error:
+        raise ConfigurationError(f"{_TLS_OPTIONS[error.key]}: {error.what}") from None
+    with CaptureReader(file) as reader, connection as publishing, Stop() as stop:
         try:
             with Bar(reader.total_bytes) as bar:
                 records = _shown(reader, publishing, bar)

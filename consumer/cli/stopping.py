@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish, for commands that end in order: what they write is whole."""
+"""Ctrl-C, SIGTERM and the end of the terminal as a wish: what is being written is made whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -107,9 +107,10 @@ class CaptureWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        if self._failed:
-            self._file.close()  # of what could not be written an error tells already
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        if self._failed or kind is KeyboardInterrupt:
+            # An error tells already what could not be written; who cannot wait has a cut file.
+            self._file.close()
         else:
             self.close()
 

@@ -109,7 +109,8 @@ def test_seconds_end_it_and_nothing_is_drawn_where_no_terminal_is(tmp_path, serv
     assert messages_in(path) == []
 
 
-def test_sigterm_ends_it_in_order(tmp_path, server, client):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_in_order(tmp_path, server, client, number):
     path, log = tmp_path / "wire.spz", tmp_path / "log"
     with log.open("wb") as out:
         process = start(
@@ -120,7 +121,7 @@ def test_sigterm_ends_it_in_order(tmp_path, server, client):
     wait_until(lambda: "Ctrl-C ends it" in log.read_text(), what="capture")
     client.publish(TOPIC, b"one", retain=True)
     client.publish(TOPIC, b"two")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     assert process.wait(PATIENCE) == 0, log.read_text()
     assert [each.payload for each in messages_in(path)] == [b"one", b"two"]
 

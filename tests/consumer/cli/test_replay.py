@@ -150,7 +150,7 @@ def test_a_capture_without_rows_gives_none(tmp_path):
 
 
 def test_whoever_has_read_enough_is_not_told_of_it(tmp_path):
-    path = write_capture(tmp_path / "long.spz", [NBIRTH, *map(data, range(1, 30_000))])
+    path = write_capture(tmp_path / "long.spz", [NBIRTH, *map(data, range(1, 10_000))])
     command = "exec 3>&1; { sparkplug_zerobus; echo code $? >&3; } 2>errors | head -1"
     program = (
         "sparkplug_zerobus() { "
@@ -248,6 +248,8 @@ def test_a_full_disk_is_one_line(tmp_path, kind):
         (["--to", "mqtt://plant.example"], "is another machine"),
         (["--to", "mqtt://me:s3cret@127.0.0.1"], "--to: "),
         (["--to", "mqtt://127.0.0.1", "--ca-file", "/x"], "--ca-file"),
+        (["--to", "mqtts://127.0.0.1", "--ca-file", "/none"], "--ca-file: /none cannot be used"),
+        (["--to", "mqtts://127.0.0.1", "--cert-file", "/x"], "--key-file: missing"),
         (["--to", "mqtt://127.0.0.1", "--password-file", "/none"], "--password-file: the file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -325,14 +327,14 @@ def test_ctrl_c_in_a_terminal_ends_a_slow_replay_in_order(tmp_path, server, clie
 
 
 def test_ctrl_c_while_rows_are_written_leaves_a_whole_file(tmp_path):
-    path = write_capture(tmp_path / "long.spz", [NBIRTH, *map(data, range(1, 200_000))])
+    path = write_capture(tmp_path / "long.spz", [NBIRTH, *map(data, range(1, 60_000))])
     rows_file = tmp_path / "rows.parquet"
     arguments = ["replay", str(path), "--format", "parquet", "--output", str(rows_file)]
     with in_terminal(*arguments) as terminal:
         wait_until(rows_file.exists, what="the file")
         terminal.press(CTRL_C)
         assert terminal.wait_end() == 130
-    assert pq.read_table(rows_file).num_rows < 200_000
+    assert pq.read_table(rows_file).num_rows < 60_000
 
 
 def test_what_takes_long_shows_a_bar_on_a_terminal_but_not_among_rows(tmp_path):
