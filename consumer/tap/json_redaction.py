@@ -70,16 +70,24 @@ class JsonRedaction:
         self._words = words
 
     def payload(self, types: TypesOfOwner, payload: bytes) -> bytes | None:
-        """A payload of metrics; None if it is no JSON object."""
-        read = _parsed(payload)
-        return None if read is None else _written(self._object(types, read, None))
-
-    def state(self, payload: bytes) -> bytes | None:
-        """What a host says of itself; None if it is no JSON object."""
+        """A payload of metrics; None if it is no JSON object, or nested too deeply."""
         read = _parsed(payload)
         if read is None:
             return None
-        return _written({key: self._plain(read[key]) for key in read if _field(key) in _PLAIN})
+        try:
+            return _written(self._object(types, read, None))
+        except RecursionError:  # as `sparkplug` refuses it, earlier or later
+            return None
+
+    def state(self, payload: bytes) -> bytes | None:
+        """What a host says of itself; None if it is no JSON object, or nested too deeply."""
+        read = _parsed(payload)
+        if read is None:
+            return None
+        try:
+            return _written({key: self._plain(read[key]) for key in read if _field(key) in _PLAIN})
+        except RecursionError:
+            return None
 
     def _object(self, types: TypesOfOwner, fields: dict[str, Any], code: int | None) -> Any:
         """The fields of a payload, a metric, a template, a parameter or metadata."""

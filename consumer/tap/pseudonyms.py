@@ -20,6 +20,7 @@ KEPT_SECOND: Final = frozenset(
 KEPT_NAMES: Final = frozenset({"bdSeq"})
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LETTERS: Final = bytes(ord(_ALPHABET[number % len(_ALPHABET)]) for number in range(256))
 _BLOCK: Final = 64  # bytes of a BLAKE2b digest
 _DRAWS: Final = 50
 _MOST_REMEMBERED: Final = 500_000
@@ -98,6 +99,8 @@ class Pseudonyms:
 
     def _word(self, text: str, draw: int) -> str:
         seed = draw.to_bytes(4, "big") + text.encode(errors="surrogatepass")
+        if text.isascii():
+            return self._stream(b"word", seed, len(text)).translate(_LETTERS).decode()
         stream = self._stream(b"word", seed, 2 * len(text))
         numbers = (stream[at] << 8 | stream[at + 1] for at in range(0, len(stream), 2))
         return "".join(map(_letter, text, numbers))

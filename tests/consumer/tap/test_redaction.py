@@ -354,3 +354,41 @@ def test_nothing_that_comes_stops_a_redaction(payload):
     for topic in (ID.format("NBIRTH"), ID.format("DDATA") + "/x", "spBv1.0/STATE/h", "other", ""):
         for content in (payload, b"{" + payload):
             redaction.message(0, Message(topic, content, 1))
+
+
+@pytest.mark.parametrize("depth", [10, 100, 300, 500, 900, 5000])
+@pytest.mark.parametrize("topic", [NBIRTH, "spBv1.0/STATE/h"])
+def test_no_depth_of_json_stops_a_redaction(topic, depth):
+    for opened, closed in (("[", "]"), ('{"value":', "}")):
+        nested = opened * depth + '"Heinrich"' + closed * depth
+        for member in ("value", "properties", "timestamp", "online"):
+            payload = f'{{"metrics":[{{"name":"a","{member}":{nested}}}],"online":{nested}}}'
+            assert_no_secret_in(redacted(payload.encode(), topic).payload)
+
+
+FIELDS = (
+    *("timestamp", "seq", "metrics", "name", "alias", "dataType", "type", "value", "properties"),
+    *("metaData", "keys", "values", "columns", "types", "rows", "elements", "parameters", "uuid"),
+    *("reference", "isDefinition", "Quality", "engUnit", "engLow", "readOnly", "body", "online"),
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([*(each.name for each in DataType), COMPRESSED, "Heinrich", "true", "\ud800"])
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+
+
+@given(tree=st.dictionaries(st.sampled_from(FIELDS), TREES, max_size=8))
+def test_no_json_stops_a_redaction_or_keeps_a_text(tree):
+    redaction = Redaction(KEY)
+    for topic in (NBIRTH, ID.format("NDATA"), "spBv1.0/STATE/h"):
+        assert_no_secret_in(redacted(json.dumps(tree).encode(), topic, redaction).payload)
