@@ -65,7 +65,7 @@ class TlsFileError(BrokerError):
 
 
 class SpoolLocked(SpoolError):  # noqa: N818 - the state of the file, said as operators say it
-    """Another consumer has the spool file open."""
+    """Another consumer has the spool file open, or another program keeps it locked."""
 
 
 class SpoolFull(SpoolError):  # noqa: N818 - see SpoolLocked

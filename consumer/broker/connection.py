@@ -68,6 +68,8 @@ _SHORT_LIFE: Final = 300.0
 
 _LEAVE_TIMEOUT: Final = 3.0
 _LAST_DATA: Final = 0.25
+_LONGEST_LEAVE: Final = 2 * _LEAVE_TIMEOUT + _LAST_DATA + 1.0
+"""Seconds: offline STATE, the last data, and DISCONNECT, each on a slow connection."""
 _LONGEST_DRAIN: Final = 5
 _LONGEST_WAIT: Final = 0.25
 """Seconds until it is seen what others ask of a connection on which nothing comes."""
@@ -143,8 +145,8 @@ class BrokerConnection:
         """Ask the thread to publish the offline STATE, take the last messages in, and leave."""
         self.switch.stop()
 
-    def join(self, timeout: float) -> None:
-        """Wait until the thread has ended, at most `timeout` seconds."""
+    def join(self, timeout: float = _LONGEST_LEAVE) -> None:
+        """Wait until the thread has ended, at most `timeout` seconds: for what it still brings."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         if self._thread.is_alive():

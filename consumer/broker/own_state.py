@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _RENEW_EVERY: Final = 60.0
+_REMEMBER_EVERY: Final = 5.0
+"""Seconds between attempts to write a timestamp of another application; the disk may be full."""
 _MOST_UNTOLD: Final = 100
 LIVE: Final = "live"
 """`reason` of the event that another host published that it is online."""
@@ -77,6 +79,7 @@ class OwnState:
         self._birth_key = f"state_birth_timestamp/{server}"
         self._state: HostState | None = None
         self._remembered_ms = 0
+        self._remember_again_at = -math.inf
         self._renewed_at = -math.inf
         self._budget = budget or LogBudget(clock)
         self._untold: deque[Event] = deque(maxlen=_MOST_UNTOLD)
@@ -151,7 +154,8 @@ class OwnState:
         """An answer to what came before, if it is due."""
         if self._state is None:
             return None
-        self.remember_if_possible()  # another application's timestamp may be the greatest
+        if self._clock() >= self._remember_again_at:
+            self.remember_if_possible()  # another application's timestamp may be the greatest
         return self._state.due(self._clock())
 
     def must_renew(self) -> bool:
@@ -199,8 +203,10 @@ class OwnState:
             SpoolError: that is not possible.
         """
         if self._state is not None and self._state.last_timestamp_ms != self._remembered_ms:
-            self._remembered_ms = self._state.last_timestamp_ms
-            self._memory.set(self._timestamp_key, self._remembered_ms)
+            last_ms = self._state.last_timestamp_ms
+            self._remember_again_at = self._clock() + _REMEMBER_EVERY
+            self._memory.set(self._timestamp_key, last_ms)
+            self._remembered_ms = last_ms
 
     def _tell_of_foreign(self, state: HostState, reason: str) -> None:
         """Two hosts of one id: edge nodes believe the one when the other has ended."""

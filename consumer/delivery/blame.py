@@ -66,10 +66,8 @@ class TableBlame:
         Returns:
             What is wrong: where table and rows differ, as far as that can be told.
         """
-        if self.words:
-            self.probes += 1
-        else:
-            self.words, self.probes = words, 0
+        self.probes = self.probes + 1 if self.words else 0
+        self.words = words  # the latest: the next probe is compared with what is said now
         what = (
             f"{in_a_row} records one after the other are refused, so it is the table that does "
             f"not fit: {words}"

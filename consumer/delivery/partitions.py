@@ -22,7 +22,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from ptars import HandlerPool
 
 from consumer.delivery.newest import NewestBatches
-from consumer.errors import SpoolError
 from consumer.rows import EncodedRows
 
 if TYPE_CHECKING:
@@ -179,8 +178,8 @@ class TableBatches:
             for batch in self.newest.batches_after(self._taken[stream], limit_bytes):
                 parts.append(self.part(batch, stream))
                 self._taken[stream] = batch.batch_id
-        except SpoolError:
-            if not parts:  # else it is raised next time
+        except Exception:
+            if not parts:  # else it is raised next time: these are taken, and must not be skipped
                 raise
         self.newest.forget(min(self._taken))
         return parts
@@ -223,6 +222,11 @@ class TableBatches:
                     self._left[batch_id] = left
                 else:
                     self._complete.append(batch_id)
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether there are batches that all streams have settled, and that are not trimmed."""
+        return bool(self._complete)
 
     def trim(self) -> None:
         """Remove the batches from the spool that all streams have settled.

@@ -48,15 +48,15 @@ class StreamProgress:
 
     def acknowledged(self, what: Settled, offset: int) -> None:
         """Count rows and note batches that an acknowledgement up to `offset` has settled."""
-        self.note_settled(what.batches)
-        if self._shared.ages is not None:
-            self._shared.ages.acknowledged(what.batches)
         stats = self._stats
         if what.rows:
             self._health.progressed()
         stats.rows_acked += what.rows
         stats.last_acked_offset = max(offset, stats.last_acked_offset)
         stats.last_ack_time = self._shared.wall_clock()
+        self.note_settled(what.batches)
+        if self._shared.ages is not None:  # last: what fails here leaves nothing uncounted
+            self._shared.ages.acknowledged(what.batches)
 
     def note_settled(self, batches: Iterable[SpooledBatch]) -> None:
         """Note batches of which no row is left to be sent."""

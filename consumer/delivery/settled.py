@@ -37,12 +37,12 @@ class SettledBatches:
         self._nbytes += nbytes
 
     def trim_at(self, *, idle: bool) -> float | None:
-        """When to trim at the latest, in monotonic seconds; None when nothing is settled.
+        """When to trim at the latest, in monotonic seconds; None when nothing is to be trimmed.
 
         Args:
             idle: nothing is on its way, so that a trim delays no acknowledgement.
         """
-        if not self._batch_ids:
+        if not (self._batch_ids or self._shared.batches.are_complete):
             return None
         interval = self._shared.options.trim_interval
         if self._shared.spool.space.is_short:
@@ -60,12 +60,12 @@ class SettledBatches:
         """Remove what all streams of the table have settled from the spool.
 
         Returns:
-            Whether this stream had settled anything since the last time.
+            Whether there was anything that this stream, or all of them, had settled.
 
         Raises:
-            SpoolError: that cannot be written; the batches are tried again with the next ones.
+            SpoolError: that cannot be written; the batches are tried again after the interval.
         """
-        if not self._batch_ids:
+        if not (self._batch_ids or self._shared.batches.are_complete):
             return False
         batch_ids, self._batch_ids, self._nbytes = self._batch_ids, [], 0
         self._trimmed_at = self._shared.clock()

@@ -182,18 +182,10 @@ class StreamSender:
             self._waiting_since = self._clock()
 
     def _send_ready(self, stream: OpenStream) -> None:
-        in_flight, options = self._in_flight, self._options
+        in_flight = self._in_flight
         if self._shared.pause.left:
             return
-        while (
-            in_flight.next_schema_id == stream.schema_id
-            and in_flight.inflight_calls < self._most_inflight
-            and (
-                not in_flight.inflight_calls
-                or in_flight.inflight_bytes < options.max_inflight_bytes
-            )
-            and self._is_due()
-        ):
+        while self._may_send(stream) and self._is_due():
             call = in_flight.cut(self._slow.step if self._slow.is_active else None)
             self._waiting_since = self._clock() if in_flight.uncut_rows else None
             if call.too_large:
@@ -205,9 +197,17 @@ class StreamSender:
             self._progress.sent(call)
             self._tell()
 
-    @property
-    def _most_inflight(self) -> int:
-        return 1 if self._slow.is_active else self._options.max_inflight
+    def _may_send(self, stream: OpenStream) -> bool:
+        """Whether another call may be on its way over this stream, once it is due."""
+        in_flight, options = self._in_flight, self._options
+        most_calls = 1 if self._slow.is_active else options.max_inflight
+        return in_flight.next_schema_id == stream.schema_id and (
+            not in_flight.inflight_calls
+            or (
+                in_flight.inflight_calls < most_calls
+                and in_flight.inflight_bytes < options.max_inflight_bytes
+            )
+        )
 
     def _is_due(self) -> bool:
         if self._in_flight.has_full_call or not self._in_flight.inflight_calls:
@@ -222,7 +222,8 @@ class StreamSender:
         now = self._clock()
         calls, paused = self._in_flight.inflight_calls, self._shared.pause.left
         filled_at = None
-        if not paused and self._waiting_since is not None and 0 < calls < self._most_inflight:
+        # While nothing more may be sent only an acknowledgement changes that, which wakes us.
+        if not paused and self._waiting_since is not None and self._may_send(stream):
             filled_at = self._waiting_since + self._options.max_delay
         times = (
             now + (paused or 60.0),
@@ -315,6 +316,9 @@ class StreamSender:
             self._tell()
             return False
         calls = self._in_flight.withdraw_lost() if failure.kind is FailureKind.POISON else []
+        if failure.kind is FailureKind.POISON and not calls:
+            # Said of records that were acknowledged, or never sent: there is nothing to search.
+            failure = SinkFailure(FailureKind.RETRIABLE, str(failure))
         if calls and self._blame.persists(str(failure)):
             failure = self._still_the_table(calls, str(failure))
         elif calls:

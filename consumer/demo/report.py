@@ -215,7 +215,7 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
     ]
     if result.rows_other > 0:
         facts.append(
-            ("other rows", f"{result.rows_other:,}", "of deaths, or of an earlier run's spool")
+            ("other rows", f"{result.rows_other:,}", "of deaths, posts, or an earlier run's spool")
         )
     return facts
 

@@ -99,6 +99,7 @@ class Consumer:
         join_sites(self.sources)
         for source in self.sources:
             source.restore(spool, ledger)
+            telemetry.remarks.count("birth_damaged", len(source.store.births.damaged))
         self.overflow = Overflow(spool, telemetry, self.sources)
         self.watch = SpoolWatch(spool, configuration.spool, telemetry, time.monotonic)
         self.back_pressure = BackPressure(
@@ -170,7 +171,7 @@ class Consumer:
         for connection in self.connections:
             connection.request_stop()
         for connection in self.connections:
-            connection.join(timeout=5.0)
+            connection.join()  # what came later would be in no account
         self.intake.close()
         if self.decoding.thread.ident is not None:
             self.decoding.thread.join()

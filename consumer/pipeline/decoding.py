@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.broker import InboxBatch
-from consumer.errors import SpoolDamaged, SpoolFileGone, SpoolFull
+from consumer.errors import SpoolDamaged, SpoolFileGone, SpoolFull, SpoolLocked
 from consumer.pipeline.portions import Giant, Portions
 from consumer.pipeline.rebirths import AlarmLog
 from consumer.pipeline.taken import Taken
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_ENDS: Final = (SpoolDamaged, SpoolFileGone, SpoolLocked)
+"""After these no batch can be committed: the consumer ends, and edge nodes keep what they can."""
 _MOST_FAILED_BATCHES: Final = 10
 _TAKE_TIMEOUT: Final = 0.25
 _RETRY_EVERY: Final = 5.0
@@ -57,6 +59,7 @@ class Decoding:
         budget = parts.telemetry.log_budget
         self._alarm_logs = {source: AlarmLog(source.name, budget) for source in parts.sources}
         self._failed_batches = 0
+        self._is_within_giant = False
         self._taken: list[Taken] = []  # what the batch gave that is taken in
         self._retry_at = 0.0
         self.failure: BaseException | None = None
@@ -71,7 +74,7 @@ class Decoding:
                     self._see_to_the_rest()
             self._ingest.take_leave()
             self._take_leave()
-        except (SpoolDamaged, SpoolFileGone) as error:
+        except _ENDS as error:
             _LOG.error("decoding ended: %s", error)
             self.failure = error
         except Exception as error:  # noqa: BLE001 - the thread's last word: shown by /healthz and the exit code
@@ -103,7 +106,7 @@ class Decoding:
                 self._take_giant(portion)
             else:
                 self._take(portion, now)
-        except (SpoolDamaged, SpoolFileGone):
+        except _ENDS:
             raise
         except Exception:
             self._failed_batches += 1
@@ -124,7 +127,8 @@ class Decoding:
                     "decoding_failed", len(messages), self._sources[index].name, messages.topics[0]
                 )
         else:
-            self._failed_batches = 0
+            if not self._is_within_giant:  # what comes beside it says nothing of it
+                self._failed_batches = 0
             self._taken = []  # freed now, and not when the next batch comes: it is in the cache
 
     def _take(self, batch: InboxBatch, now: float | None = None) -> None:
@@ -138,9 +142,10 @@ class Decoding:
         killed before has not heard it.
         """
         now = time.monotonic()
-        self._take_whatever_it_is(InboxBatch(), now)  # so that what time gives is not the giant's
         beside = self._portions.beside(giant)
+        self._is_within_giant = True
         try:
+            self._take_whatever_it_is(InboxBatch(), now)  # so that what time gives is not its own
             with contextlib.ExitStack() as unfinished:
                 for source in self._sources:
                     unfinished.enter_context(source.fleet.memory.unfinished(*giant.node))
@@ -153,6 +158,7 @@ class Decoding:
                         self._ingest.take_in()
                         self._taken = taken
         finally:
+            self._is_within_giant = False
             beside.end()
         self._commits.commit(taken, last)
 

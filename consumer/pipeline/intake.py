@@ -64,7 +64,7 @@ class Connection(Protocol):
     def request_stop(self) -> None:
         """Ask it to leave, and to let in what is still on the way."""
 
-    def join(self, timeout: float) -> None:
+    def join(self, timeout: float = ...) -> None:
         """Wait until it has left, at most `timeout` seconds."""
 
     def request_rebirth(self, group_id: str, edge_node_id: str) -> bool:

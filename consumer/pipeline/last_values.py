@@ -38,6 +38,7 @@ MOST_VALUES: Final = 500
 """Values of a tag that is looked at."""
 
 _MOST_TEXT_BYTES: Final = 2 << 20
+_MOST_PARTS: Final = 256
 _WATCHED_SECONDS: Final = 300.0
 _BITS, _EVENT, _RECEIVED, _HOW = range(4)
 _CODE_SHIFT: Final = 32
@@ -330,7 +331,22 @@ class _Texts:
         self._parts.append((numbers, texts))
         self._firsts.append(int(numbers[0]))
         self.nbytes += texts.nbytes + numbers.nbytes
+        if len(self._parts) > _MOST_PARTS:  # each takes a kilobyte, whatever is in it
+            self._hold(*self._whole())
         return numbers
+
+    def _whole(self) -> tuple[Column, pa.Array]:
+        """All of them in one part."""
+        return (
+            np.concatenate([each for each, _ in self._parts]),
+            pa.concat_arrays([each for _, each in self._parts]),
+        )
+
+    def _hold(self, numbers: Column, texts: pa.Array) -> None:
+        """Remember these, and nothing else."""
+        self._parts = [(numbers, texts)] if len(numbers) else []
+        self._firsts = [int(each[0]) for each, _ in self._parts]
+        self.nbytes = texts.nbytes + numbers.nbytes
 
     def get(self, number: int) -> str | None:
         """The text with a number; None if it is forgotten."""
@@ -348,17 +364,13 @@ class _Texts:
         """Forget all but those with the numbers `wanted`, and of these the oldest if need be."""
         if not self._parts:
             return
-        numbers = np.concatenate([each for each, _ in self._parts])
-        texts = pa.concat_arrays([each for _, each in self._parts])
+        numbers, texts = self._whole()
         kept = np.flatnonzero(np.isin(numbers, wanted))
-        while len(kept):
-            some = texts.take(pa.array(kept))
-            if some.nbytes + 8 * len(kept) <= most_bytes:
-                break
+        some = texts.take(pa.array(kept))
+        while some.nbytes + 8 * len(kept) > most_bytes:
             kept = kept[len(kept) // 2 :]
-        self._parts = [(numbers[kept], some)] if len(kept) else []
-        self._firsts = [int(each[0]) for each, _ in self._parts]
-        self.nbytes = some.nbytes + 8 * len(kept) if len(kept) else 0
+            some = texts.take(pa.array(kept))
+        self._hold(numbers[kept], some)
 
 
 def _columns(size: int) -> tuple[Column, ...]:

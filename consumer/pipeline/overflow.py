@@ -215,7 +215,19 @@ class Overflow(Participant):
         known = self._spool.state.get(_key(server))
         if not isinstance(known, str):
             return set()
-        return {(group_id, edge_node_id) for group_id, edge_node_id in json.loads(known)}
+        try:
+            return {
+                (str(group_id), str(edge_node_id)) for group_id, edge_node_id in json.loads(known)
+            }
+        except (ValueError, TypeError):
+            _LOG.warning(
+                "%s: the spool has lost which edge nodes are to be asked for births because "
+                "messages of theirs were dropped while it was full: check the disk, and ask for "
+                "them with `sparkplug-zerobus rebirth`",
+                server,
+                extra={"server": server},
+            )
+            return set()
 
     def status(self) -> dict[str, Any]:
         """Messages dropped since the start, and the nodes that lost most, for /status."""

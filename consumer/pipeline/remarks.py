@@ -77,6 +77,11 @@ class Remarks:
         for reason, count in counts.items():
             self.note(str(reason), count, server, examples.get(reason, ""))
 
+    def count(self, reason: str, count: int) -> None:
+        """Count how often a reason occurred that somebody else logs."""
+        if count:
+            self._count(reason, count)
+
     def note(self, reason: str, count: int, server: str, example: str = "") -> None:
         """Count how often a reason occurred; `example` is a topic or an edge node of it."""
         with self._lock:

@@ -100,6 +100,7 @@ class Source:
                 time.monotonic(),
                 conduct if isinstance(conduct, bytes) else b"",
             )
+        self._tell_of_damage()
         self.gaps.restore(spool)
         self.fleet.catalogue.states.describe_again()
         self.written_sequence = self.fleet.memory.sequence_state()
@@ -132,6 +133,21 @@ class Source:
                 len(slots),
                 len(held),
                 extra={"server": self.name},
+            )
+
+    def _tell_of_damage(self) -> None:
+        """Say which births could not be restored: no others are told of these nodes."""
+        damaged = self.store.births.damaged
+        if damaged:
+            (_, *node), error = next(iter(damaged.items()))
+            _LOG.error(
+                "%s: births of %d edge nodes are damaged in the spool, for example of %s (%s): "
+                "these nodes are asked for their births when they speak; check the disk",
+                self.name,
+                len(damaged),
+                "/".join(node),
+                error,
+                extra={"server": self.name, "edge_nodes": len(damaged)},
             )
 
 

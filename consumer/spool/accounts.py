@@ -115,6 +115,15 @@ def take_aside(db: sqlite3.Connection, batch_id: int) -> int:
     return sum(amount for (amount,) in marks)
 
 
+def forget_lost_batches(db: sqlite3.Connection) -> None:
+    """Which rows of batches were set aside that are not in the file any more says nothing."""
+    db.execute(
+        "DELETE FROM ledger WHERE scope >= ? AND scope < ? "
+        "AND CAST(substr(scope, ?) AS INTEGER) NOT IN (SELECT batch_id FROM batches)",
+        (ASIDE, _END_OF_ASIDE, len(ASIDE) + 1),
+    )
+
+
 def acknowledge(db: sqlite3.Connection, batches: Mapping[int, Removed]) -> None:
     """Batches, by their id, are trimmed: all of their rows that are not aside are acknowledged."""
     aside: dict[str, int] = dict(

@@ -47,6 +47,7 @@ class BatchQueue:
         self._quota = quota
         self._put_off = put_off
         self._letters = letters
+        self._damaged: set[int] = set()  # that there was no room to set aside
 
     @property
     def waits(self) -> bool:
@@ -100,7 +101,11 @@ class BatchQueue:
         try:
             rows = EncodedRows.from_blob(found.blob)
         except SpoolDamaged as error:
-            self._letters.put_damaged(batch_id, found, error)
+            try:
+                self._letters.put_damaged(batch_id, found, error)
+                self._damaged.discard(batch_id)
+            except (SpoolDiskFull, SpoolFileGone):
+                self._damaged.add(batch_id)  # those behind it are not to wait for room
             return None
         return SpooledBatch(batch_id, found.table, found.schema_id, found.appended_at, rows)
 
@@ -129,6 +134,11 @@ class BatchQueue:
         with self._file.exclusive(), contextlib.suppress(SpoolError):
             if self._file.health.gone is not None:
                 return
+            with self._file.locked():
+                for batch_id in sorted(self._damaged):
+                    self._damaged.discard(batch_id)
+                    if self._batches.find(batch_id) is not None:
+                        self._read(batch_id)
             if self._put_off:
                 self.trim([])
                 self._file.write(self._put_off.write)

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-import pyarrow as pa
-
+from consumer.spool.birth_bytes import damage_of, packed, unpacked
 from consumer.spool.gaps import HOUR_US
 from sparkplug import BirthMemory, EndMemory, Message, RememberedBirth, TakenBackMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from consumer.errors import SpoolDamaged
     from consumer.spool.types import Transaction
     from sparkplug import Memory, NodeKey
 
@@ -39,7 +39,6 @@ Who is to leave is looked up among all births, which is not to be done for each 
 
 _STEP: Final = 4096
 _FOR_A_ROW: Final = 1024
-_SIZE_BYTES: Final = 4
 _TAKEN_BACK: Final = 2
 """Value of the column `stale` beside 0 and 1: STALE, but data took it back for some tags.
 
@@ -69,9 +68,14 @@ class BirthStore:
     Args:
         server: the name of the MQTT server.
         spool_bytes: bound of the whole spool.
+
+    Attributes:
+        damaged: the nodes that the last `read` left out, and why.
     """
 
     def __init__(self, server: str, spool_bytes: int) -> None:
+        self.damaged: dict[KeptNode, SpoolDamaged] = {}
+        self._unread: list[int] = []
         self._server = server
         self.most_bytes = min(MOST_BYTES, spool_bytes // _OF_SPOOL)
         self.most_of_node = self.most_bytes // _OF_BIRTHS
@@ -114,6 +118,9 @@ class BirthStore:
 
         Those of a node come in order, and nodes in the order of their slots: a fleet that
         takes them in so gives them the same slots again, and there is nothing to write.
+
+        A node of which a birth is damaged is left out whole, and is in `damaged` from then on:
+        half a node would look whole. `write_slots` forgets it.
         """
         for rowid in self._in_order(db):
             (
@@ -145,11 +152,29 @@ class BirthStore:
 
     def _in_order(self, db: Transaction) -> list[int]:
         """The rowids of births. Where a slot is nobody's any more, the last node takes it."""
+        kept = db.execute(
+            "SELECT server, group_id, edge_node_id, slot, rowid FROM births WHERE server = ? "
+            "ORDER BY slot, rowid",
+            (self._server,),
+        ).fetchall()
+        self.damaged, self._unread = {}, []
+        for server, group_id, edge_node_id, _, rowid in kept:
+            stored = db.execute(
+                "SELECT group_id, edge_node_id, device_id, topic, payload FROM births "
+                "WHERE rowid = ?",
+                (rowid,),
+            ).fetchone()
+            for other, error in damage_of(*stored):
+                self.damaged.setdefault((server, group_id, edge_node_id), error)
+                self.damaged.setdefault((server, *other), error)
+        known = {(server, *node) for server, *node, _, _ in kept}
+        self.damaged = {node: why for node, why in self.damaged.items() if node in known}
         rows_of: dict[int, list[int]] = {}
-        for slot, rowid in db.execute(
-            "SELECT slot, rowid FROM births WHERE server = ? ORDER BY slot, rowid", (self._server,)
-        ):
-            rows_of.setdefault(slot, []).append(rowid)
+        for *node, slot, rowid in kept:
+            if tuple(node) in self.damaged:
+                self._unread.append(rowid)
+            else:
+                rows_of.setdefault(slot, []).append(rowid)
         slots = deque(rows_of)
         order: list[int] = []
         for place in range(len(slots)):
@@ -162,6 +187,8 @@ class BirthStore:
         To note another slot is to write the births once more: nodes for which `room` does not
         suffice are forgotten.
         """
+        for rowid in self._unread:  # by names that are damaged they would not be found
+            db.execute("DELETE FROM births WHERE rowid = ?", (rowid,))
         writing = _Writing(db, self, room)
         known = db.execute(
             f"SELECT group_id, edge_node_id, slot, sum({_TAKES}) FROM births "  # noqa: S608 - ours
@@ -217,8 +244,8 @@ class _Writing:
                 return  # its node's birth left, or never was kept: this says nothing without it
         else:
             self._db.execute(f"UPDATE births SET alive = 0 WHERE {_OF_NODE}", node)  # noqa: S608 - ours
-        packed = _packed(message.payload)
-        size = _takes(len(packed), message.topic)
+        blob = packed(message.payload)
+        size = _takes(len(blob), message.topic)
         # Each byte is written twice: into the log, and from there into the file.
         if 2 * size > self._room or not self._has_place(node, device_id, size):
             self.let_go(node)
@@ -228,7 +255,7 @@ class _Writing:
         self._db.execute(
             "INSERT INTO births (server, group_id, edge_node_id, device_id, slot, topic, "
             "payload, received_us, alive, stale) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
-            (*node, device_id, birth.slot, message.topic, packed, message.received_us),
+            (*node, device_id, birth.slot, message.topic, blob, message.received_us),
         )
         self._room -= 2 * size
         self._total += size
@@ -344,27 +371,10 @@ def _count_again(db: Transaction) -> None:
     db.execute("DELETE FROM state WHERE key = ?", (_TOTAL_KEY,))
 
 
-def _takes(packed: int, topic: str) -> int:
+def _takes(payload: int, topic: str) -> int:
     """Bytes that a birth will take in the table, as the SQL of `_TAKES` counts them there."""
-    size = packed + 3 * len(topic.encode("utf-8", "surrogatepass")) + _FOR_A_ROW
+    size = payload + 3 * len(topic.encode("utf-8", "surrogatepass")) + _FOR_A_ROW
     return (size + _STEP - 1) // _STEP * _STEP
-
-
-def _packed(payload: bytes) -> bytes:
-    """A payload compressed: births repeat names and types."""
-    packed: bytes = pa.Codec("lz4_raw").compress(payload, asbytes=True)
-    return len(payload).to_bytes(_SIZE_BYTES, "little") + packed
-
-
-def unpacked(packed: bytes) -> bytes:
-    """The payload of a birth, as it came, from what the column `payload` holds."""
-    size = int.from_bytes(packed[:_SIZE_BYTES], "little")
-    if not size:
-        return b""
-    unpacked: bytes = pa.Codec("lz4_raw").decompress(
-        packed[_SIZE_BYTES:], decompressed_size=size, asbytes=True
-    )
-    return unpacked
 
 
 def _signed(value: int | None) -> int | None:

@@ -7,11 +7,18 @@ connections collide. So there is one lock, held for each transaction.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone
+from consumer.errors import (
+    SpoolDamaged,
+    SpoolDiskFull,
+    SpoolError,
+    SpoolFileGone,
+    SpoolLocked,
+)
 from consumer.spool import file as spool_file
 from consumer.spool.health import FileHealth
 
@@ -22,6 +29,11 @@ if TYPE_CHECKING:
 
     from consumer.spool.lock import FileLock
     from consumer.spool.quota import Quota
+
+_LOG = logging.getLogger(__name__)
+
+_LOCKED_TIMES: Final = 6
+"""So often ten seconds are waited for another program that writes, or keeps others from it."""
 
 Result = TypeVar("Result")
 
@@ -38,7 +50,7 @@ class Database:
 
     Attributes:
         path: the file.
-        connection: to it; used inside of `reading` and `transaction`.
+        connection: to it; used inside of `locked`, `snapshot` and `transaction`.
         health: whether the file is sound, and still there.
         closed: whether `close` was called.
     """
@@ -99,14 +111,15 @@ class Database:
         Raises:
             SpoolFileGone: the file was deleted or replaced.
             SpoolDiskFull: its disk is full.
+            SpoolLocked: another program has kept it locked for a minute.
             SpoolError: it cannot be written.
         """
-        with self._mutex:  # and all that `reading` does, without another generator in between
+        with self._mutex:  # and all that `locked` does, without another generator in between
             self._refuse_closed()
             if (gone := self.health.gone) is not None:
                 raise SpoolFileGone(str(gone), kept=gone.kept)
             try:
-                self.connection.execute("BEGIN IMMEDIATE")
+                self._begin()
                 try:
                     self._quota.note_begin()
                     yield
@@ -119,6 +132,24 @@ class Database:
                     raise
             except sqlite3.Error as error:
                 raise self._meaning_of(error) from error
+
+    def _begin(self) -> None:
+        """Begin to write as soon as no other program does: rows wait for it, and are not lost.
+
+        Raises:
+            sqlite3.Error: another one does for too long, or it is not possible.
+        """
+        for _ in range(_LOCKED_TIMES - 1):
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                meaning = self._meaning_of(error)
+                if not isinstance(meaning, SpoolLocked):
+                    raise
+                _LOG.warning("%s; until then rows wait", meaning)
+            else:
+                return
+        self.connection.execute("BEGIN IMMEDIATE")
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from consumer.rows import EncodedRows
 from consumer.spool import accounts
-from consumer.spool.letters import Kept, Place
+from consumer.spool.letters import DAMAGED_ROW, Kept, Place
 from consumer.spool.shares import LetterKind, messages_kept
 from consumer.spool.types import UNKNOWN_ORIGIN, DeadLetterShare
 
@@ -20,15 +20,12 @@ if TYPE_CHECKING:
 
     from consumer.errors import SpoolDamaged
     from consumer.log_budget import LogBudget
-    from consumer.spool.batches import BatchStore, Stored
+    from consumer.spool.batches import BatchStore, Removed, Stored
     from consumer.spool.database import Database
     from consumer.spool.letters import LetterStore
     from consumer.spool.types import Origin, SpooledBatch
 
 _LOG = logging.getLogger(__name__)
-
-# Where a damaged batch, whose rows cannot be told apart, begins: no row of it does.
-_DAMAGED_ROW: Final = -1
 
 
 class DeadLetterQueue:
@@ -131,13 +128,19 @@ class DeadLetterQueue:
             SpoolError: the file cannot be written.
         """
         table = stored.table
-        with self._file.transaction():
-            removed = self._batches.remove(batch_id)
-            assert removed is not None  # it was just read
-            # Those of its rows that were set aside before have a letter of their own.
-            left = removed.rows - accounts.take_aside(self._db, batch_id)
-            place = Place(table, stored.schema_id, batch_id, _DAMAGED_ROW, left)
-            kept = self._keep(place, "damaged", str(error), stored.blob)
+
+        def move() -> tuple[Removed, Place, Kept]:
+            with self._file.transaction():
+                removed = self._batches.remove(batch_id)
+                assert removed is not None  # it was just read
+                # Those of its rows that were set aside before have a letter of their own.
+                left = removed.rows - accounts.take_aside(self._db, batch_id)
+                place = Place(table, stored.schema_id, batch_id, DAMAGED_ROW, left)
+                if left <= 0:
+                    return removed, place, Kept.BEFORE
+                return removed, place, self._keep(place, "damaged", str(error), stored.blob)
+
+        removed, place, kept = self._file.make_room(move)
         self._batches.note_removed(removed)
         if kept is Kept.NOT_AT_ALL:
             self._note_dropped(place, "damaged", str(error))
@@ -154,6 +157,8 @@ class DeadLetterQueue:
     def send_again(self) -> dict[str, int]:
         """Make batches of dead letters for which that was asked, behind all others: some of them.
 
+        One that is damaged, or whose schema is lost, stays a dead letter, and that is logged.
+
         Returns:
             The rows of each table.
 
@@ -163,12 +168,21 @@ class DeadLetterQueue:
         again: Counter[str] = Counter()
         with self._file.exclusive():  # nobody may see the file changed and the count not
             with self._file.transaction():
-                letters = self._store.take_again()
+                letters, unsent = self._store.take_again()
                 for each in letters:
                     self._batches.insert(each.table, each.schema_id, self._clock(), each.content)
             for each in letters:
                 self._batches.note_inserted(each.table, each.content.rows, each.content.size)
                 again[each.table] += each.content.rows
+        for name, table, problem in unsent:
+            if self._budget.allows("damaged_letter", table, ours=True):
+                _LOG.error(
+                    "dead letter %s for %s cannot be sent again, and stays one: %s",
+                    name,
+                    table,
+                    problem,
+                    extra={"letter": name, "table": table},
+                )
         return dict(again)
 
     def _keep(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from consumer.errors import LetterError
-from consumer.rows import EncodedRows, message_class
+from consumer.errors import LetterError, SpoolDamaged
+from consumer.rows import EncodedRows, message_class, schema_id_of
 from consumer.spool import accounts
 from consumer.spool import file as spool_file
 from consumer.spool.shares import LetterKind, all_kept, kind_of
@@ -119,6 +119,7 @@ class DeadLetters:
 
     def __init__(self, path: Path) -> None:
         self._db = spool_file.open_existing(path, read_only=False)
+        self._db.text_factory = spool_file.lenient_text
 
     def close(self) -> None:
         """Give the file back."""
@@ -231,20 +232,20 @@ class DeadLetters:
         if sort == _ROWS:
             row = self._db.execute(
                 "SELECT set_aside_at, table_name, reason, error, batch_id, first_row, row_count, "
-                "topic, payload, rows, descriptor "
-                "FROM dead_letters JOIN schemas USING (schema_id) "
+                "topic, payload, rows, schema_id, descriptor "
+                "FROM dead_letters LEFT JOIN schemas USING (schema_id) "
                 "WHERE dead_letter_id = ?",
                 (number,),
             ).fetchone()
             if row is None:
                 raise LetterError(f"there is no dead letter {name}", is_missing=True)
-            *fields, payload, blob, descriptor = row
+            *fields, payload, blob, schema_id, descriptor = row
             titles = ["set_aside_at", "table", "reason", "error", "batch_id", "first_row", "rows"]
             shown = dict(zip([*titles, "topic"], fields, strict=True))
             return shown | {
                 "payload": payload.hex() if payload is not None else None,
                 "message": _payload(payload) if payload is not None else None,
-                "content": _rows(blob, descriptor),
+                "content": _rows(blob, descriptor if _is_sound(schema_id, descriptor) else None),
             }
         row = self._db.execute(
             "SELECT set_aside_at, server, topic, reason, received_us, payload "
@@ -331,12 +332,22 @@ def _why_not_again(sort: str, number: int, reason: str) -> str:
     return ""
 
 
-def _rows(blob: bytes, descriptor: bytes) -> list[dict[str, Any]]:
-    """The first rows of a letter as they would land."""
-    rows = EncodedRows.from_blob(blob)
-    decoded = message_class(descriptor)
+def _is_sound(schema_id: str, descriptor: bytes | None) -> bool:
+    return descriptor is not None and schema_id_of(descriptor) == schema_id
+
+
+def _rows(blob: bytes, descriptor: bytes | None) -> list[dict[str, Any]]:
+    """The first rows of a letter as they would land; None: their schema is lost."""
+    try:
+        rows = EncodedRows.from_blob(blob)
+    except SpoolDamaged as error:
+        return [{"damaged": str(error)}]
+    decoded = None if descriptor is None else message_class(descriptor)
     shown: list[dict[str, Any]] = []
     for record in rows.slice(0, min(len(rows), _SHOWN_ROWS)):
+        if decoded is None:
+            shown.append({"undecodable": record.hex()})
+            continue
         try:
             message = decoded.FromString(record)
             text = json_format.MessageToJson(message, preserving_proto_field_name=True)

@@ -28,7 +28,7 @@ def connect(path: Path, sync: Sync, max_bytes: int = 4 << 30) -> sqlite3.Connect
 
     `max_bytes` is the bound of the spool, of which the log may take only a part.
     Transactions are explicit; the connection may be used by several threads, one at
-    a time.
+    a time. Text is read as `lenient_text` does it.
 
     Raises:
         SpoolError: the file is not a spool, a newer release's, or cannot be opened.
@@ -68,6 +68,7 @@ def _connect(path: Path, sync: Sync, max_bytes: int, *, alone: bool) -> sqlite3.
         if alone:  # before anything is read: then the index of the log is in memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         prepare(connection, path, sync, max_bytes)
+        connection.text_factory = lenient_text
         make_private(path)
     except sqlite3.Error as error:
         connection.close()
@@ -76,6 +77,15 @@ def _connect(path: Path, sync: Sync, max_bytes: int, *, alone: bool) -> sqlite3.
         connection.close()
         raise
     return connection
+
+
+def lenient_text(stored: bytes) -> str:
+    """Text of the file for a connection (`text_factory`), with U+FFFD for what is no UTF-8.
+
+    All that is written is UTF-8. Of bytes that a bad disk changed SQLite notices nothing; Python
+    refuses some of them, and with them all else that the query finds.
+    """
+    return stored.decode("utf-8", "replace")
 
 
 def make_private(path: Path) -> None:

@@ -31,6 +31,7 @@ _HELD_OF_SPOOL: Final = 8
 """Messages that wait for a birth over a restart take this part of the spool at most."""
 _MOST_DEAD_MESSAGES: Final = 10_000
 _MOST_AT_ONCE: Final = 100
+_REASONS: Final = frozenset(map(str, Reason))
 _MOST_BYTES_AT_ONCE: Final = 4 << 20
 
 
@@ -78,7 +79,7 @@ class FleetStore:
             HeldMessage(
                 Message(topic, payload, received_us),
                 device_id,
-                Reason(reason),
+                _reason(reason),
                 bool(counted),
                 held_id,
             )
@@ -179,7 +180,7 @@ class FleetStore:
             HeldMessage(
                 Message(topic, payload, received_us),
                 _device_of(topic),
-                Reason(reason),
+                _reason(reason),
                 bool(counted),
             )
             for _, topic, payload, received_us, reason, counted in rows
@@ -226,6 +227,11 @@ def _size_of(message: Message) -> int:
     """Bytes that a message takes in the file."""
     topic = message.topic.encode("utf-8", "surrogatepass")
     return len(message.payload) + len(topic) + shares.FOR_A_MESSAGE
+
+
+def _reason(text: str) -> Reason:
+    """Why a message waits; of one that says what no release does, why most of them do."""
+    return Reason(text) if text in _REASONS else Reason.DATA_BEFORE_BIRTH
 
 
 def _device_of(topic: str) -> str | None:

@@ -41,6 +41,7 @@ _FIRST_HOUR: Final = 262_968
 
 _NEVER: Final = 2**62 // HOUR_US
 _BITMAP_BYTES: Final = 32
+_REASONS: Final = frozenset(map(str, GapReason))
 
 
 @dataclass(slots=True)
@@ -290,7 +291,7 @@ class GapStore:
                 found_us,
                 first,
                 count,
-                missing=_seqs(seqs),
+                missing=_seqs(seqs, (count or 0) - late),
                 from_us=from_us,
                 to_us=to_us,
                 sessions=sessions,
@@ -317,6 +318,7 @@ class GapStore:
                 healed_us,
                 history_rows,
             ) in rows
+            if reason in _REASONS  # else the file is damaged there
         ]
 
     def read_sent(self, db: Transaction) -> dict[NodeKey, int]:
@@ -397,6 +399,8 @@ def _record(gap: Gap) -> tuple[object, ...]:
     )
 
 
-def _seqs(bitmap: bytes | None) -> set[int]:
+def _seqs(bitmap: bytes | None, most: int) -> set[int]:
+    """The numbers that a bitmap has; none if there are more than can be: it is damaged then."""
     bits = int.from_bytes(bitmap or b"", "little")
-    return {seq for seq in range(8 * _BITMAP_BYTES) if bits >> seq & 1}
+    seqs = {seq for seq in range(8 * _BITMAP_BYTES) if bits >> seq & 1}
+    return seqs if len(seqs) <= most else set()

@@ -6,8 +6,9 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
+from consumer.errors import SpoolDamaged
 from consumer.spool import file as spool_file
-from consumer.spool.births import unpacked
+from consumer.spool.birth_bytes import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +40,19 @@ class KeptBirths:
         return {(server, group, node, device): at for server, group, node, device, at in rows}
 
     def get(self, owner: OwnerPlace) -> KeptBirth | None:
-        """The birth of a node or device; None if it is not kept."""
+        """The birth of a node or device; None if it is not kept, or damaged."""
         row = self._db.execute(
             "SELECT topic, payload, received_us FROM births "
             "WHERE server = ? AND group_id = ? AND edge_node_id = ? AND device_id = ?",
             owner,
         ).fetchone()
-        return None if row is None else KeptBirth(row[0], unpacked(row[1]), row[2])
+        if row is None:
+            return None
+        topic, payload, received_us = row
+        try:
+            return KeptBirth(topic, unpacked(payload), received_us)
+        except SpoolDamaged:
+            return None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from consumer.errors import SpoolDamaged
 from consumer.log_budget import ONCE_A_MINUTE
 from consumer.rows import EncodedRows
 from consumer.spool.batches import Content
@@ -34,8 +35,25 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+DAMAGED_ROW: Final = -1
+"""Where a damaged batch, whose rows cannot be told apart, begins: no row of it does."""
+
 _AGAIN_BYTES: Final = 16 << 20
 """Bytes of dead letters that are sent again at a time."""
+
+
+def nbytes_of(blob: bytes, rows: int) -> int:
+    """Bytes of the rows of a batch or letter, which are what was written, and so many.
+
+    Raises:
+        SpoolDamaged: they are not.
+    """
+    if not isinstance(blob, bytes):
+        raise SpoolDamaged("the rows of a batch are no bytes")
+    encoded = EncodedRows.from_blob(blob)
+    if len(encoded) != rows:
+        raise SpoolDamaged(f"a batch has {len(encoded)} rows where {rows} were written")
+    return encoded.nbytes
 
 
 def _takes(blob: bytes, error: str, origin: Origin) -> int:
@@ -60,6 +78,21 @@ class Letter(NamedTuple):
     table: str
     schema_id: str
     content: Content
+
+
+class Unsent(NamedTuple):
+    """A letter that `retry` was asked for, and that cannot be sent: its name, and why."""
+
+    name: str
+    table: str
+    problem: str
+
+
+class Again(NamedTuple):
+    """What became of letters that `retry` was asked for."""
+
+    taken: list[Letter]
+    unsent: list[Unsent]
 
 
 class Place(NamedTuple):
@@ -178,29 +211,57 @@ class LetterStore:
                 extra={"table": place.table, "batch_id": place.batch_id, "rows": place.rows},
             )
 
-    def take_again(self) -> list[Letter]:
-        """Take out some letters for which `retry` was asked. What is damaged stays."""
+    def take_again(self) -> Again:
+        """Take out some letters for which `retry` was asked.
+
+        One that cannot be sent stays, and is asked for no longer: damaged ones for good, the
+        others until somebody asks again.
+        """
         asked = self._db.execute(
             "SELECT dead_letter_id, length(rows) FROM dead_letters "
             "WHERE retry AND reason != 'damaged' ORDER BY dead_letter_id LIMIT 10000"
         ).fetchall()
-        taken: list[Letter] = []
+        again = Again([], [])
         size = 0
         for letter_id, length in asked:
-            if taken and size + length > _AGAIN_BYTES:
+            if size and size + length > _AGAIN_BYTES:
                 break
             size += length
-            table, schema_id, rows, blob = self._db.execute(
-                "SELECT table_name, schema_id, row_count, rows FROM dead_letters "
+            table, schema_id, reason, rows, blob = self._db.execute(
+                "SELECT table_name, schema_id, reason, row_count, rows FROM dead_letters "
                 "WHERE dead_letter_id = ?",
                 (letter_id,),
             ).fetchone()
+            problem = ""
+            try:
+                content = Content(rows, nbytes_of(blob, rows), blob)
+            except SpoolDamaged as error:
+                reason, problem = "damaged", str(error)
+            else:
+                if not self._has_schema(schema_id):
+                    problem = (
+                        f"its schema {schema_id} is lost: retry with the release that wrote it"
+                    )
+            if problem:
+                self._leave(letter_id, reason, problem)
+                again.unsent.append(Unsent(f"row-{letter_id}", table, problem))
+                continue
             self._db.execute("DELETE FROM dead_letters WHERE dead_letter_id = ?", (letter_id,))
-            content = Content(rows, EncodedRows.from_blob(blob).nbytes, blob)
-            taken.append(Letter(table, schema_id, content))
-        if taken:
+            again.taken.append(Letter(table, schema_id, content))
+        if asked:
             self._counted = None
-        return taken
+        return again
+
+    def _has_schema(self, schema_id: str) -> bool:
+        found = self._db.execute("SELECT 1 FROM schemas WHERE schema_id = ?", (schema_id,))
+        return found.fetchone() is not None
+
+    def _leave(self, letter_id: int, reason: str, problem: str) -> None:
+        """Let a letter stay, say why, and ask for it no longer."""
+        self._db.execute(
+            "UPDATE dead_letters SET retry = 0, reason = ?, error = ? WHERE dead_letter_id = ?",
+            (reason, problem, letter_id),
+        )
 
     def _version(self) -> int:
         """Changes when another program has written."""

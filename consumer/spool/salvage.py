@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from consumer.errors import SpoolDamaged
-from consumer.rows import EncodedRows, schema_id_of
+from consumer.rows import schema_id_of
 from consumer.spool import accounts, balance
 from consumer.spool import file as spool_file
+from consumer.spool.letters import DAMAGED_ROW, nbytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -150,6 +151,7 @@ class _Copy:
         for table in _AS_THEY_ARE:
             self._table(table)
         self._batches(schemas, known_schemas)
+        accounts.forget_lost_batches(self._target)
         self._numbers()
         balance.explain(self._target, accounts.SPOOL_DAMAGED)
         self._target.execute("COMMIT")
@@ -164,18 +166,18 @@ class _Copy:
         if table == "births":  # their rowids tell in which order they came
             columns = ["rowid", *columns]
         for entry in self._entries(table, columns):
-            self._insert(table, columns, entry)
-            self._salvage.saved[table] += 1
+            self._count(table, written=self._insert(table, columns, entry))
+
+    def _count(self, table: str, *, written: bool) -> None:
+        (self._salvage.saved if written else self._salvage.lost)[table] += 1
 
     def _schemas(self) -> set[str]:
         """Copy the schemas that are what they were; return their ids."""
         for entry in self._entries("schemas", ["schema_id", "descriptor"]):
             schema_id, descriptor = entry
-            if schema_id_of(descriptor) == schema_id:
-                self._insert("schemas", ["schema_id", "descriptor"], entry)
-                self._salvage.saved["schemas"] += 1
-            else:
-                self._salvage.lost["schemas"] += 1
+            sound = isinstance(descriptor, bytes) and schema_id_of(descriptor) == schema_id
+            written = sound and self._insert("schemas", ["schema_id", "descriptor"], entry)
+            self._count("schemas", written=written)
         return {row[0] for row in self._target.execute("SELECT schema_id FROM schemas")}
 
     def _batches(self, schemas: set[str], known_schemas: Mapping[str, bytes]) -> None:
@@ -185,12 +187,14 @@ class _Copy:
         for batch_id in sorted(indexed.keys() | set(self._ids("batches"))):
             entry = self._entry("batches", columns, "rowid", (batch_id,)) if columns else None
             if entry is None:
-                salvage.lost["batches"] += 1
-                salvage.rows_lost += indexed.get(batch_id, 0)
+                self._lose(batch_id, indexed.get(batch_id, 0))
                 if batch_id not in indexed:
                     salvage.uncertain.add("batches")
                 continue
             batch = dict(zip(columns, entry, strict=True))
+            if not isinstance(batch["row_count"], int):
+                self._lose(batch_id, indexed.get(batch_id, 0))
+                continue
             schema_id = batch["schema_id"]
             if schema_id not in schemas and schema_id in known_schemas:
                 known = (schema_id, known_schemas[schema_id])
@@ -198,10 +202,29 @@ class _Copy:
                 schemas.add(schema_id)
             if problem := _problem(batch, schemas):
                 self._set_aside(batch, problem)
-            else:
-                self._insert("batches", columns, entry)
+            elif self._insert("batches", columns, entry):
                 salvage.saved["batches"] += 1
                 salvage.rows_saved += batch["row_count"]
+            else:
+                self._lose(batch_id, batch["row_count"])
+
+    def _lose(self, batch_id: int, rows: int) -> None:
+        """A batch is lost; those of its rows that were set aside before are not."""
+        self._salvage.lost["batches"] += 1
+        self._salvage.rows_lost += max(0, rows - self._take_aside(batch_id))
+
+    def _take_aside(self, batch_id: int) -> int:
+        """A batch leaves the spool; returns how many of its rows were set aside before.
+
+        What the ledger says, or of a ledger that is lost, what letters there are.
+        """
+        booked = accounts.take_aside(self._target, batch_id)
+        [(kept,)] = self._target.execute(
+            "SELECT coalesce(sum(row_count), 0) FROM dead_letters "
+            "WHERE batch_id = ? AND first_row > ?",
+            (batch_id, DAMAGED_ROW),
+        )
+        return max(booked, int(kept))
 
     def _indexed_batches(self) -> dict[int, int]:
         """The rows of each batch, as its index has them: another tree of pages."""
@@ -209,11 +232,17 @@ class _Copy:
             "SELECT batch_id, row_count FROM batches INDEXED BY batches_by_table "
             "ORDER BY table_name {order}, batch_id {order}"
         )
-        return dict(found)
+        return {batch_id: rows for batch_id, rows in found if isinstance(rows, int)}
 
     def _set_aside(self, batch: Mapping[str, Any], problem: str) -> None:
-        """Keep a batch that cannot be sent as a dead letter."""
-        self._insert(
+        """Keep a batch that cannot be sent as a dead letter.
+
+        Those of its rows that were set aside before have a letter of their own.
+        """
+        left = batch["row_count"] - self._take_aside(batch["batch_id"])
+        if left <= 0:
+            return
+        written = self._insert(
             "dead_letters",
             [
                 "set_aside_at",
@@ -231,14 +260,18 @@ class _Copy:
                 batch["table_name"],
                 batch["schema_id"],
                 batch["batch_id"],
-                0,
-                batch["row_count"],
+                DAMAGED_ROW,
+                left,
                 "damaged",
                 problem,
                 batch["rows"],
             ),
         )
-        self._salvage.rows_set_aside += batch["row_count"]
+        if written:
+            self._salvage.rows_set_aside += left
+        else:
+            self._salvage.lost["batches"] += 1
+            self._salvage.rows_lost += left
 
     def _numbers(self) -> None:
         """Continue the ids of each table behind those of the damaged file: none comes twice."""
@@ -333,9 +366,10 @@ class _Copy:
 
     # ------------------------------------------------------------------ writing
 
-    def _insert(self, table: str, columns: list[str], entry: tuple[Any, ...]) -> None:
+    def _insert(self, table: str, columns: list[str], entry: tuple[Any, ...]) -> bool:
+        """Write an entry; returns whether that was possible: it is not, beside another like it."""
         marks = ", ".join("?" * len(columns))
-        self._target.execute(
+        cursor = self._target.execute(
             f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608 - our own names
             entry,
         )
@@ -344,6 +378,7 @@ class _Copy:
             self._uncommitted = 0
             self._target.execute("COMMIT")
             self._target.execute("BEGIN IMMEDIATE")
+        return cursor.rowcount == 1
 
 
 def _problem(batch: Mapping[str, Any], schemas: set[str]) -> str:
@@ -351,8 +386,7 @@ def _problem(batch: Mapping[str, Any], schemas: set[str]) -> str:
     if batch["schema_id"] not in schemas:
         return f"its schema {batch['schema_id']} is lost"
     try:
-        if len(EncodedRows.from_blob(batch["rows"])) != batch["row_count"]:
-            return "it has not as many rows as were written"
-    except (SpoolDamaged, TypeError) as error:
+        nbytes_of(batch["rows"], batch["row_count"])
+    except SpoolDamaged as error:
         return str(error)
     return ""

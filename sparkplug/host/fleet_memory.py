@@ -137,7 +137,9 @@ class FleetMemory:
             The slot of each node from now on, by (group id, edge node id).
         """
         self._state.now = now
-        slots = self._restoration.restore(births, np.frombuffer(sequence_state, dtype="<i2"))
+        whole = len(sequence_state) // 2 * 2
+        next_seq = np.frombuffer(sequence_state[:whole], dtype="<i2")
+        slots = self._restoration.restore(births, next_seq)
         self._state.hearing.restore(conduct, slots)
         self._absence.learn()
         self._awaiting.restore(held)

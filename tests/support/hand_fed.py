@@ -63,7 +63,7 @@ class Courier:
     def request_stop(self):
         self.switch.stop()
 
-    def join(self, timeout):
+    def join(self, timeout=1.0):
         assert timeout > 0
 
     def request_rebirth(self, group_id, edge_node_id):

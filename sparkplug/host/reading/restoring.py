@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sparkplug.memory import RememberedBirth
     from sparkplug.messages import Message
 
+_SEQ_NUMBERS: Final = 256
 _RESTORED_AT_ONCE: Final = 64
 _RESTORED_BYTES: Final = 4 << 20
 _MOST_EARLY: Final = 1000
@@ -105,13 +106,13 @@ class Restoration:
         """Expect of each node what was expected; its first message is to confirm it."""
         for key, edge_node in self._state.by_id.items():
             slot = slots.get(key, len(next_seq))
-            expected = int(next_seq[slot]) if slot < len(next_seq) else NOT_BORN
+            expected = int(next_seq[slot]) if 0 <= slot < len(next_seq) else NOT_BORN
             if expected == ENDED_IN_DOUBT:
                 self._state.completeness.left_in_doubt(key)
                 expected = NOT_BORN
-            if not edge_node.owner.born:
+            if not (edge_node.owner.born and 0 <= expected < _SEQ_NUMBERS):
                 expected = NOT_BORN
-            elif expected == NOT_BORN:
+            if edge_node.owner.born and expected == NOT_BORN:
                 self._state.doubt(edge_node)
                 if not self._state.nodes.partial[edge_node.index]:
                     self._state.completeness.left_in_doubt(key)

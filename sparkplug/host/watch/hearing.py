@@ -27,6 +27,8 @@ _FORGOTTEN_IN: Final = 7 * 24 * 3600.0
 _STALL: Final = 10.0
 """Between two looks that are further apart nobody listened: no more of that time counts."""
 
+_LONGEST: Final = 1e10
+"""Seconds, 300 years."""
 _CONDUCT: Final = np.dtype([("answers", "?"), ("pause", "<f4"), ("observed", "<f4")])
 
 
@@ -99,12 +101,18 @@ class Hearing:
         return found.tobytes()
 
     def restore(self, conduct: bytes, slots: Mapping[int, int]) -> None:
-        """Take in what an earlier run has learned; `slots` are those of it, by index."""
+        """Take in what an earlier run has learned; `slots` are those of it, by index.
+
+        Of a node of which it says what cannot be, nothing is known.
+        """
         whole = len(conduct) // _CONDUCT.itemsize
         known = np.frombuffer(conduct, _CONDUCT, whole) if whole else np.empty(0, _CONDUCT)
         for index, slot in slots.items():
-            if slot < len(known):
-                self._nodes.answers[index] = known["answers"][slot]
-                self._nodes.pause[index] = known["pause"][slot]
-                self._nodes.observed[index] = known["observed"][slot]
+            if not 0 <= slot < len(known):
+                continue
+            answers, pause, observed = known[slot].item()
+            if 0 <= pause < _LONGEST and 0 <= observed < _LONGEST:
+                self._nodes.answers[index] = answers
+                self._nodes.pause[index] = pause
+                self._nodes.observed[index] = observed
         self.missed()

@@ -12,6 +12,7 @@ from support.services import mosquitto, wait_until
 
 from consumer.broker import BatchLimits, BrokerConnection, Inbox, OwnState
 from consumer.config import Server
+from consumer.errors import SpoolDiskFull
 from sparkplug import EventKind, OwnTimestamps
 
 STATE = "spBv1.0/STATE/historian"
@@ -251,3 +252,26 @@ def test_a_passive_host_says_and_hears_nothing():
     assert state.will() is state.birth() is state.stop() is state.due() is None
     assert state.received(b"", retained=False) is None
     assert not state.must_renew()
+
+
+def test_a_timestamp_that_found_no_room_is_remembered_when_there_is_some():
+    class Full(dict):
+        tries = 0
+        is_full = True
+
+        def set(self, key, value):
+            self.tries += 1
+            if self.is_full:
+                raise SpoolDiskFull("no room on the disk")
+            self[key] = value
+
+    clock, memory = [0.0], Full()
+    state = OwnState("historian", "plant", memory, OwnTimestamps(), clock=lambda: clock[0])
+    state.will()
+    for _ in range(100):
+        state.due()
+    assert memory.tries <= 2  # a full disk is not asked again and again
+    memory.is_full = False
+    clock[0] += 5.0
+    state.due()
+    assert memory["state_timestamp/plant"] > 0

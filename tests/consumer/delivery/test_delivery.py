@@ -450,3 +450,22 @@ class TestPaused:
         assert plant.delivery.drain(PATIENCE) == 100
         assert plant.delivery.stop(PATIENCE)
         assert plant.spool.pending_rows(TABLE) == 100
+
+
+def test_whoever_waits_for_acknowledgements_with_all_that_may_be_on_its_way_waits_still(
+    server, plant_for
+):
+    options = replace(QUICK, max_inflight_bytes=64 << 10, max_delay=0.01)
+    plant = plant_for(server, options=options, start=False)
+    server.faults.delay_acks(PATIENCE)
+    plant.add(rows=1_000, batches=10)
+    plant.delivery.start()
+    wait_until(lambda: plant.stats().inflight_rows)
+    [stream] = plant.delivery.streams
+    looked, load = [], stream._load
+    stream._load = lambda: looked.append(load())
+    time.sleep(0.5)
+    assert plant.stats().inflight_rows  # and rows wait behind these
+    assert plant.stats().rows_sent < 10_000
+    assert len(looked) < 50
+    server.faults.clear()

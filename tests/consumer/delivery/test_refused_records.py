@@ -13,8 +13,9 @@ from support.delivering import QUICK, QUICK_STREAM
 from support.services import PATIENCE, PROMPT, wait_until
 from support.tag_events import DESCRIPTOR, TABLE, events, landed
 
+from consumer.delivery.blame import TableBlame
 from consumer.delivery.stats import StreamState
-from consumer.errors import FailureKind
+from consumer.errors import FailureKind, SinkFailure
 from consumer.log_budget import LogBudget
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from zerobus_local import LocalZerobus
@@ -271,3 +272,20 @@ class TestInTheMiddle:
         assert plant.delivery.stop(PROMPT)
         assert plant.spool.pending_rows(TABLE) == 64
         assert plant.dead_letters() == []
+
+
+def test_the_table_stays_to_blame_when_the_service_says_it_in_other_words():
+    blame = TableBlame()
+    blame.lay("no column a", DESCRIPTOR, [], in_a_row=3)
+    assert blame.persists("no column a")
+    assert not blame.persists("no column b")  # something new is looked into, once
+    blame.lay("no column b", DESCRIPTOR, [], in_a_row=3)
+    assert blame.persists("no column b")
+
+
+def test_a_refusal_of_what_is_not_on_its_way_is_tried_again_and_blocks_nothing(plant):
+    plant.add(10)
+    wait_until(lambda: plant.stats().rows_acked == 10)
+    [stream] = plant.delivery.streams
+    assert not stream._fail(SinkFailure(FailureKind.POISON, "a record is refused"))
+    assert stream.stats().cause_kind is FailureKind.RETRIABLE

@@ -13,6 +13,7 @@ from consumer.delivery.partitions import TableBatches
 from consumer.delivery.pause import Pause
 from consumer.delivery.settled import SettledBatches
 from consumer.delivery.shared import SharedOfTable
+from consumer.errors import SpoolError
 from consumer.rows.encoded import EncodedRows
 from consumer.spool import Spool
 
@@ -115,3 +116,27 @@ def test_a_batch_leaves_the_spool_when_all_streams_have_settled_it(shared, spool
     other.note([second])
     assert other.trim()
     assert [batch.batch_id for batch in spool.batches_after(0, 1 << 20, table=TABLE)] == [first]
+
+
+def test_a_trim_that_failed_is_tried_again_though_nothing_more_is_settled(
+    shared, spool, clock, monkeypatch
+):
+    one, other = SettledBatches(shared), SettledBatches(shared)
+    batch_id = append(spool)
+    for each in (one, other):
+        each.note([batch_id])
+
+    def fails(_):
+        raise SpoolError("disk I/O error")
+
+    assert one.trim()
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "trim", fails)
+        with pytest.raises(SpoolError):
+            other.trim()
+    assert other.trim_at(idle=True) == clock.now + 10.0
+    clock.now += 10.0
+    assert other.is_due(idle=True)
+    assert other.trim()
+    assert spool.stats().rows == 0
+    assert other.trim_at(idle=True) is None

@@ -228,6 +228,26 @@ class TestDivision:
             [part] = batches.next_parts(0, 1 << 20)
             assert part.batch_id == 2
 
+    def test_a_batch_whose_division_fails_once_is_not_skipped(self, tmp_path, monkeypatch):
+        with contextlib.closing(Spool.open(tmp_path / "spool.db", sync="off")) as spool:
+            schema_id = spool.schemas.register(DESCRIPTOR)
+            batches = table_batches(spool, 2)
+            for start in (0, 100, 200):
+                spool.append(TABLE, mixed(start, start + 100), schema_id=schema_id)
+            part = batches.part
+
+            def fails_at_the_second(batch, stream):
+                if batch.batch_id == 2:
+                    raise MemoryError
+                return part(batch, stream)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(batches, "part", fails_at_the_second)
+                assert [each.batch_id for each in batches.next_parts(0, 1 << 20)] == [1]
+                with pytest.raises(MemoryError):
+                    batches.next_parts(0, 1 << 20)
+            assert [each.batch_id for each in batches.next_parts(0, 1 << 20)] == [2, 3]
+
 
 class TestTrimming:
     @pytest.fixture

@@ -585,3 +585,15 @@ def test_weighing_that_fails_leaves_the_batch_to_be_read_as_it_is(consumer, monk
     monkeypatch.setattr(consumer.sources[0].fleet, "portions", failing)
     hear(consumer, birth("Small", names=["Ramp"]))
     assert len(rows_of(consumer)) == 1
+
+
+def test_a_defect_that_hits_every_giant_ends_the_decoding(consumer, monkeypatch):
+    born(consumer)
+    commit = consumer.commits.commit_but_last_piece
+    monkeypatch.setattr(
+        consumer.commits, "commit_but_last_piece", lambda taken: 1 // 0 if taken else commit(taken)
+    )
+    for seq in range(1, 10):
+        hear(consumer, giant(seq))
+    with pytest.raises(ZeroDivisionError):
+        hear(consumer, giant(10))

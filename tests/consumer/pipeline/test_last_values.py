@@ -190,3 +190,11 @@ def test_a_defect_costs_no_rows_and_is_said_once(last, caplog):
     last.note(rows((0, 3.0)))
     assert values_of(last, 0) == [1.0]
     assert caplog.text.count("the page has no new values of tags") == 1
+
+
+def test_texts_that_come_one_by_one_take_no_more_memory_than_many_at_once(last):
+    for number in range(5_000):
+        last.note(rows((0, f"text {number}")))
+    assert len(last._texts._parts) <= 257
+    assert values_of(last, 0) == ["text 4999"]
+    assert last._texts.nbytes >= 5_000 * len("text 4999")

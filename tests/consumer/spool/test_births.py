@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 
+import pyarrow as pa
 import pytest
 from support.columnar import message, tag
+from support.generated import seeds
 from support.participants import Writes
 from support.read_spool import read_from
 from support.spooled_rows import random_rows
 
-from consumer.spool import FleetStore, Spool
+from consumer.spool import FleetStore, Spool, kept_births_of
 from consumer.spool.gaps import HOUR_US
 from sparkplug import BirthMemory, EndMemory, Fleet, HeldMessage, Message, Quarantined, Reason
 
@@ -304,3 +307,86 @@ def test_what_several_servers_write_in_one_commit_stays_within_the_bound(tmp_pat
         spool.commit([], [Writes(write)])
         assert spool.stats().used_bytes <= small
         assert sum(len(kept(spool, f"plant-{number}")) for number in range(4)) >= 1
+
+
+class TestDamage:
+    """Bytes of a birth that are not what was written."""
+
+    @pytest.fixture
+    def births(self, spool):
+        """Three nodes, the second with a device, in their slots."""
+        written = [
+            named(birth("A", slot=0)),
+            named(birth("B", slot=1)),
+            named(birth("B", device="Boiler", slot=1)),
+            named(birth("C", slot=2)),
+        ]
+        write(spool, *written)
+        return written
+
+    @pytest.mark.parametrize("seed", seeds(40))
+    def test_whatever_byte_is_another_the_node_is_left_out_whole_and_no_other(
+        self, spool, births, seed
+    ):
+        draw = random.Random(seed)
+        hit = draw.choice(births)
+        damage(spool, hit, lambda blob: turned(blob, draw))
+        reader = store().births
+        read = read_from(spool, lambda db: {each.birth for each in reader.read(db)})
+        assert read == {each for each in births if each.edge_node_id != hit.edge_node_id}
+        assert list(reader.damaged) == [(SERVER, "Plant", hit.edge_node_id)]
+        with kept_births_of(spool.path) as kept_births:
+            assert kept_births.get((SERVER, *hit[1:3], hit.device_id or "")) is None
+
+    def test_the_last_node_takes_the_slot_and_the_others_are_not_written_anew(self, spool, births):
+        damage(spool, births[0], lambda blob: blob[:-1])
+        assert kept(spool) == [("C", None), ("B", None), ("B", "Boiler")]
+        slots = {("Plant", "C"): 0, ("Plant", "B"): 1}
+        spool.write(lambda db: store().births.write_slots(db, slots, MIB))
+        reader = store().births
+        read_from(spool, lambda db: list(reader.read(db)))
+        assert not reader.damaged
+        count = "SELECT count(*) FROM births"
+        assert read_from(spool, lambda db: db.execute(count).fetchone()) == (3,)
+
+    @pytest.mark.parametrize("damaged", [b"", b"\x01", b"\xff\xff\xff\x7f\x00", "text"])
+    def test_what_no_birth_can_be_is_damaged(self, spool, births, damaged):
+        damage(spool, births[0], lambda _: damaged)
+        assert nodes(spool) == {"B", "C"}
+
+    def test_births_of_an_earlier_release_have_no_checksum_and_are_read(self, spool, births):
+        for each in births:
+            damage(spool, each, lambda _, each=each: without_checksum(each.message.payload))
+        reader = store().births
+        read = read_from(spool, lambda db: {each.birth for each in reader.read(db)})
+        assert read == set(births)
+        damage(spool, births[0], lambda blob: blob[:4] + bytes([blob[4] ^ 0x80]) + blob[5:])
+        assert nodes(spool) == {"B", "C"}
+
+
+def named(memory):
+    """The birth with a payload that can be compressed."""
+    payload = f"a birth of {memory.edge_node_id}, {memory.device_id}. ".encode() * 20
+    return memory._replace(message=memory.message._replace(payload=payload))
+
+
+def without_checksum(payload):
+    packed = pa.Codec("lz4_raw").compress(payload, asbytes=True)
+    return len(payload).to_bytes(4, "little") + packed
+
+
+def turned(blob, draw):
+    place = draw.randrange(len(blob))
+    return blob[:place] + bytes([blob[place] ^ draw.randrange(1, 256)]) + blob[place + 1 :]
+
+
+def damage(spool, memory, change):
+    """Change what the file has of a birth."""
+    which = "WHERE edge_node_id = ? AND device_id = ?"
+    owner = (memory.edge_node_id, memory.device_id or "")
+
+    def write_changed(db):
+        [(blob,)] = db.execute(f"SELECT payload FROM births {which}", owner).fetchall()
+        db.execute(f"UPDATE births SET payload = ? {which}", (change(blob), *owner))
+
+    spool.write(write_changed)

@@ -1,6 +1,7 @@
 """A spool has one consumer, whatever name it opens it by, and touches no files of others."""
 
 import contextlib
+import logging
 import os
 import socket
 import sqlite3
@@ -192,3 +193,31 @@ class TestPrivacy:
         with pytest.raises(SpoolError, match="not an SQLite file"):
             Spool.open(path)
         assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_rows_wait_while_another_program_writes_into_the_file(spool, path, caplog):
+    schema_id = spool.schemas.register(b"descriptor")
+    spool._file.connection.execute("PRAGMA busy_timeout = 20")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    class Ends(logging.Filter):
+        """The other program ends when it has been waited for once, and not before."""
+
+        def filter(self, _):
+            other.execute("ROLLBACK")
+            return True
+
+    with contextlib.closing(other), caplog.filtering(Ends()):
+        assert spool.append(TABLE, rows_of("a", "b", "c"), schema_id=schema_id).batch_id == 1
+    assert spool.stats().rows == 3
+
+
+def test_who_keeps_the_file_locked_for_too_long_is_told_of(spool, path, caplog):
+    schema_id = spool.schemas.register(b"descriptor")
+    spool._file.connection.execute("PRAGMA busy_timeout = 20")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SpoolLocked, match="another program keeps the spool"):
+            spool.append(TABLE, rows_of("a", "b", "c"), schema_id=schema_id)
+    assert caplog.text.count("until then rows wait") == 5
