@@ -10,10 +10,11 @@ import contextlib
 import io
 import os
 import select
+import stat
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -175,12 +176,24 @@ def forget_stdout() -> None:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that is written anew, for whoever looks while stdout goes elsewhere.
+    """A line on stderr that is written anew, for whoever looks while stdout goes into a file.
 
-    There is none if stdout is a terminal, which shows what is going on, or stderr is none.
+    There is none if stderr is no terminal, nor if stdout is one, or a pipe: whoever reads that may
+    print on the same terminal.
     """
-    if sys.stdout.isatty() or not sys.stderr.isatty():
+    if not (_is_file(sys.stdout) and sys.stderr.isatty()):
         yield lambda _text: None
         return
-    with console(stderr=True).status("") as status:
-        yield lambda text: status.update(escaped(text))
+    from rich.live import Live  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(
+        console=console(stderr=True), transient=True, refresh_per_second=4, redirect_stdout=False
+    ) as line:
+        yield lambda text: line.update(Text(escaped(text), no_wrap=True, overflow="ellipsis"))
+
+
+def _is_file(stream: TextIO) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    return False

@@ -56,7 +56,10 @@ class _Terminated(KeyboardInterrupt):
 
 
 @click.command(epilog=EXAMPLES)
-@config_option("Configuration file; of it, servers, limits, normalize and host are used.")
+@config_option(
+    "Configuration file; of it, servers, limits, normalize and host are used, and of the "
+    "secrets those of servers."
+)
 @click.argument("globs", metavar="[GLOB]...", nargs=-1)
 @click.option("--messages", is_flag=True, help="One line per message.")
 @click.option("--rows", is_flag=True, help="Rows of tag_events, as JSON.")
@@ -97,7 +100,7 @@ def command(config_path: Path, servers: tuple[str, ...], as_json: bool, **option
     or the configuration.
     """
     chosen = _options(**options)
-    configuration = config.load(config_path, os.environ)
+    configuration = config.load(config_path, os.environ, secrets="servers")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         with listen(configuration, servers) as heard:
@@ -203,13 +206,14 @@ def _tell_begin(heard: Listening) -> None:
 def _tell_end(tail: Tail, heard: Listening) -> None:
     echo(_account(tail, heard), err=True)
     reasons = {
-        "lines show what no birth explains yet": tail.unresolved,
-        "messages gave no rows, for no birth explains them yet": tail.waiting,
-        "metrics were hidden, for no birth says their names yet": tail.unnamed,
+        "lines that no birth explains yet": tail.unresolved,
+        "messages that give no rows before their birth": tail.waiting,
+        "metrics hidden because no birth says their names yet": tail.unnamed,
     }
-    found = [f"{count:,} {what}" for what, count in reasons.items() if count]
+    found = [f"{what}: {count:,}" for what, count in reasons.items() if count]
     if found:
-        echo(f"{'; '.join(found)}: `sparkplug-zerobus rebirth` has the consumer ask", err=True)
+        mend = "`sparkplug-zerobus rebirth` lets the running consumer ask for a birth"
+        echo(f"{', '.join(found)}; {mend}", err=True)
 
 
 def _account(tail: Tail, heard: Listening) -> str:

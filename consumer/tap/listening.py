@@ -170,7 +170,8 @@ class Listening:
                 timeout=_TCP_TIMEOUT,
             )
             return f"{found.text}; {found.mend}"
-        return connection.last_error or "no connection yet"
+        text = (connection.last_error or "no connection yet").removesuffix(".")
+        return text if ";" in text else f"{text}; `sparkplug-zerobus check` says more of it"
 
     # The inbox and the connections call these from the threads of connections.
 

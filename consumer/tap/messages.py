@@ -69,7 +69,7 @@ class MessageReader:
     def _with_head(self, messages: Sequence[Message]) -> Iterator[Heard]:
         found = [heard(self._server, each) for each in messages]
         payloads = [each.payload for each in found if each.kind in _WITH_PAYLOAD]
-        heads = iter(PlainPayloads(payloads, self._most_bytes).heads)
+        heads = iter(PlainPayloads(payloads, self._most_bytes, heads_only=True).heads)
         for each in found:
             if each.kind not in _WITH_PAYLOAD:
                 yield each

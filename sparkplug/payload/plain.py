@@ -81,15 +81,21 @@ class PlainPayloads:
     """
 
     def __init__(
-        self, payloads: Sequence[bytes], max_payload_bytes: int = 16 * 1024 * 1024
+        self,
+        payloads: Sequence[bytes],
+        max_payload_bytes: int = 16 * 1024 * 1024,
+        *,
+        heads_only: bool = False,
     ) -> None:
         """Read payloads.
 
         Args:
             payloads: as they came.
             max_payload_bytes: larger ones, and those with more than 250,000 metrics, are not read.
+            heads_only: whether nobody will ask for metrics, so that they need not be kept.
         """
         self.heads: list[PlainHead] = []
+        self._heads_only = heads_only
         self._places: list[tuple[PayloadColumns, int] | None] = []
         part: list[bytes] = []
         size = 0
@@ -144,7 +150,7 @@ class PlainPayloads:
 
     def _add(self, head: PlainHead, place: tuple[PayloadColumns, int] | None = None) -> None:
         self.heads.append(head)
-        self._places.append(place)
+        self._places.append(None if self._heads_only else place)
 
 
 def _is_too_large(payload: bytes, max_bytes: int) -> bool:

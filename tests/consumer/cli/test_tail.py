@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -75,7 +78,7 @@ def test_changes_are_shown_as_they_come_in_plain_text_where_no_terminal_is(plant
         begin, account, mend = tail.err.splitlines()
         assert begin.startswith("listening to plant-a (mqtt://127.0.0.1:")
         assert account == SUMMARY.format(4, 4)
-        assert mend.startswith("1 lines show what no birth explains yet: ")
+        assert mend.startswith("lines that no birth explains yet: 1; `sparkplug-zerobus rebirth` ")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_rows_that_wait_for_a_birth_are_told_at_the_end(plant, publish):
     with tailing(plant, "--rows", "--seconds", "1.5") as tail:
         publish(DATA)
         assert tail.end() == 0
-        assert "1 messages gave no rows, for no birth explains them yet: " in tail.err
+        assert "messages that give no rows before their birth: 1; " in tail.err
 
 
 def test_messages_are_shown_whatever_they_are(plant, publish, client):
@@ -288,6 +291,41 @@ def test_it_ends_quietly_when_its_reader_has_gone_though_nothing_comes(plant):
 # ---------------------------------------------------------------------- what is wrong
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_it_ends_at_once_while_a_server_does_not_answer(tmp_path, number, code):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        plant = configure(tmp_path, f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
+        process = subprocess.Popen(
+            [*FROM_SCRATCH, "tail", "--config", str(plant)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert (out, err.strip()) == ("", "")
+
+
+def test_a_server_that_ends_the_connection_at_once_is_one_line_with_a_mend(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        plant = configure(tmp_path, f"mqtt://127.0.0.1:{rude.getsockname()[1]}")
+        process = subprocess.Popen(
+            [*FROM_SCRATCH, "tail", "--config", str(plant)], stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = rude.accept()
+        connection.recv(1 << 10)
+        connection.close()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    [line] = err.splitlines()
+    assert line.startswith("Error: plant-a: ")
+    assert line.endswith("; `sparkplug-zerobus check` says more of it")
+
+
 def refusal(*arguments):
     done = run("tail", *map(str, arguments))
     assert done.stdout == ""
@@ -347,3 +385,34 @@ def test_the_help_has_examples():
     done = run("tail", "--help")
     assert done.returncode == 0
     assert "Examples:\n    sparkplug-zerobus tail --config plant.yaml\n" in done.stdout
+
+
+def test_with_its_lines_in_a_file_a_terminal_shows_how_it_goes(plant, publish, tmp_path):
+    terminal, theirs = pty.openpty()
+    out = tmp_path / "out.jsonl"
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [*FROM_SCRATCH, "tail", "--config", str(plant), "--json"],
+            stdout=file,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm"},
+        )
+    os.close(theirs)
+    shown = bytearray()
+
+    def read(text):
+        while text not in shown:
+            shown.extend(os.read(terminal, 1 << 16))
+
+    read(b"listening to plant-a")
+    publish(BIRTH)
+    read(b"messages seen: 1, lines shown: 1")
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the terminal is closed
+        while data := os.read(terminal, 1 << 16):
+            shown.extend(data)
+    assert process.wait(60) == 130
+    os.close(terminal)
+    assert [json.loads(line)["metric"] for line in out.read_text().splitlines()] == ["Ramp"]
+    assert b"\x1b[?25h" in shown  # the cursor is back
+    assert shown.endswith(b"messages seen: 1, lines shown: 1, messages let go: 0\r\n")

@@ -113,6 +113,12 @@ def test_what_would_take_much_memory_is_not_read(large):
     assert not list(found.metrics(0))
 
 
+def test_whoever_wants_heads_only_gets_no_metrics():
+    found = read(payload(metric("M", long_value=1)), heads_only=True)
+    assert [head.metrics for head in found.heads] == [1]
+    assert list(found.metrics(0)) == []
+
+
 def test_many_metrics_come_in_their_order():
     many = payload(*(metric(alias=n, long_value=n) for n in range(2_500)))
     assert [(each.alias, each.value) for each in read(many).metrics(0)] == [
