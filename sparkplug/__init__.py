@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         RebirthRequest,
     )
     from sparkplug.metadata import TagMetadata
-    from sparkplug.names import BD_SEQ
+    from sparkplug.names import BD_SEQ, COMPRESSED_UUID
     from sparkplug.payload import (
         MEMBERS,
         PlainHead,
@@ -79,6 +79,8 @@ if TYPE_CHECKING:
         PlainPayloads,
         ValueKind,
         Values,
+        compressed_like,
+        open_envelope,
         read_members,
         scalar_member,
     )
@@ -145,7 +147,7 @@ else:
                 "RebirthRequest",
             ],
             "metadata": ["TagMetadata"],
-            "names": ["BD_SEQ"],
+            "names": ["BD_SEQ", "COMPRESSED_UUID"],
             "payload": [
                 "MEMBERS",
                 "PlainHead",
@@ -153,6 +155,8 @@ else:
                 "PlainPayloads",
                 "ValueKind",
                 "Values",
+                "compressed_like",
+                "open_envelope",
                 "read_members",
                 "scalar_member",
             ],
@@ -176,6 +180,7 @@ __all__ = [
     "BD_SEQ",
     "CERTIFICATE_PREFIX",
     "COMMAND_QOS",
+    "COMPRESSED_UUID",
     "HEALABLE_GAPS",
     "HOST",
     "IMPLICIT",
@@ -235,7 +240,9 @@ __all__ = [
     "ValueKind",
     "Values",
     "check_id",
+    "compressed_like",
     "is_shared",
+    "open_envelope",
     "parse_topic",
     "plain_levels",
     "quality_of_name",

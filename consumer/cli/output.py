@@ -114,6 +114,11 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     return made
 
 
+def is_terminal(*, err: bool = False) -> bool:
+    """Whether stdout, or stderr, is a terminal."""
+    return (sys.stderr if err else sys.stdout).isatty()
+
+
 class LinePrinter:
     """Prints lines on stdout as they come: to the width and with colours on a terminal only.
 

@@ -14,6 +14,7 @@ from consumer import config
 from consumer.cli.commands import EXIT_INTERRUPTED
 from consumer.cli.options import config_option
 from consumer.cli.output import LinePrinter, echo, echo_text, forget_stdout, progress
+from consumer.cli.troubles import Troubles
 from consumer.foreign import json_text
 from consumer.tap import (
     Filters,
@@ -162,7 +163,7 @@ def _show(tail: Tail, heard: Listening, *, mode: Mode, as_json: bool) -> None:
     out = LinePrinter()
     raw, as_json = mode is Mode.RAW, as_json or mode is Mode.ROWS
     several = len(heard.servers) > 1
-    troubles = _Troubles(heard)
+    troubles = Troubles(heard)
     quiet_at: float | None = time.monotonic() + _QUIET_SECONDS
     with progress() as tell:
         for items in tail.turns():
@@ -195,24 +196,6 @@ def _show(tail: Tail, heard: Listening, *, mode: Mode, as_json: bool) -> None:
 def _in_parts(items: Iterator[Item]) -> Iterator[list[Item]]:
     while part := list(itertools.islice(items, _AT_ONCE)):
         yield part
-
-
-class _Troubles:
-    """Says on stderr when the connection to a server is lost, and when it is there again."""
-
-    def __init__(self, heard: Listening) -> None:
-        self._heard = heard
-        self._told: dict[str, str] = {}
-
-    def tell(self) -> None:
-        """Say what is new."""
-        problems = self._heard.problems
-        for server, problem in problems.items():
-            if self._told.get(server) != problem:
-                echo(f"{server} is not connected: {problem}", err=True)
-        for server in self._told.keys() - problems.keys():
-            echo(f"{server} is connected again", err=True)
-        self._told = problems
 
 
 def _tell_begin(heard: Listening) -> None:
