@@ -92,6 +92,14 @@ class SpoolFileGone(SpoolError):  # noqa: N818 - see SpoolLocked
         self.kept = kept
 
 
+class CaptureError(SparkplugZerobusError):
+    """A file of captured messages cannot be read or written."""
+
+
+class CaptureCut(CaptureError):  # noqa: N818 - the state of the file, said as operators say it
+    """A file of captured messages has no end mark: its writing was cut off, or its end is lost."""
+
+
 class NullInRequiredColumnError(SparkplugZerobusError):
     """A NOT NULL column holds a null: refused before the encoder, which would not notice."""
 

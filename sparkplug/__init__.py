@@ -71,8 +71,19 @@ if TYPE_CHECKING:
         RebirthRequest,
     )
     from sparkplug.metadata import TagMetadata
-    from sparkplug.names import BD_SEQ
-    from sparkplug.payload import MEMBERS, ValueKind, Values, read_members, scalar_member
+    from sparkplug.names import BD_SEQ, COMPRESSED_UUID
+    from sparkplug.payload import (
+        MEMBERS,
+        PlainHead,
+        PlainMetric,
+        PlainPayloads,
+        ValueKind,
+        Values,
+        compressed_like,
+        open_envelope,
+        read_members,
+        scalar_member,
+    )
     from sparkplug.quality import IMPLICIT, QUALITY_NAMES, quality_of_name
     from sparkplug.topics import (
         MAX_TOPIC_CHARACTERS,
@@ -136,8 +147,19 @@ else:
                 "RebirthRequest",
             ],
             "metadata": ["TagMetadata"],
-            "names": ["BD_SEQ"],
-            "payload": ["MEMBERS", "ValueKind", "Values", "read_members", "scalar_member"],
+            "names": ["BD_SEQ", "COMPRESSED_UUID"],
+            "payload": [
+                "MEMBERS",
+                "PlainHead",
+                "PlainMetric",
+                "PlainPayloads",
+                "ValueKind",
+                "Values",
+                "compressed_like",
+                "open_envelope",
+                "read_members",
+                "scalar_member",
+            ],
             "quality": ["IMPLICIT", "QUALITY_NAMES", "quality_of_name"],
             "topics": [
                 "MAX_TOPIC_CHARACTERS",
@@ -158,6 +180,7 @@ __all__ = [
     "BD_SEQ",
     "CERTIFICATE_PREFIX",
     "COMMAND_QOS",
+    "COMPRESSED_UUID",
     "HEALABLE_GAPS",
     "HOST",
     "IMPLICIT",
@@ -193,6 +216,9 @@ __all__ = [
     "NodeView",
     "Observations",
     "OwnTimestamps",
+    "PlainHead",
+    "PlainMetric",
+    "PlainPayloads",
     "Publish",
     "Quarantined",
     "QuarantinedPart",
@@ -214,7 +240,9 @@ __all__ = [
     "ValueKind",
     "Values",
     "check_id",
+    "compressed_like",
     "is_shared",
+    "open_envelope",
     "parse_topic",
     "plain_levels",
     "quality_of_name",

@@ -95,6 +95,12 @@ class BrokerConnection:
         count_refused: called with a reason, and how many messages went not even there for it.
         own_births: timestamps of this host's births, shared by its connections.
         budget: says how often it is logged what clients with our id, or a server, do to us.
+
+    Attributes:
+        connected: set while there is a connection.
+        connections: how many there were so far.
+        last_error: why the last one ended, or could not be made.
+        failure: what the last attempt to make one raised; None if it was made.
     """
 
     def __init__(
@@ -113,6 +119,7 @@ class BrokerConnection:
         self.connected = threading.Event()
         self.connections = 0
         self.last_error = ""
+        self.failure: BaseException | None = None
         self._budget = budget or LogBudget()
         self.drops = BrokerDrops(server.name, self._budget)
         self.switch = ConnectionSwitch()
@@ -218,7 +225,8 @@ class BrokerConnection:
         return made
 
     def _log_attempt(self, state: RetryCallState) -> None:
-        self.last_error = str(state.outcome.exception()) if state.outcome else ""
+        self.failure = state.outcome.exception() if state.outcome else None
+        self.last_error = str(self.failure or "")
         worth = state.attempt_number in (1, 2, 4, 8) or state.attempt_number % 16 == 0
         if worth and self._may_log("cannot_connect"):
             _LOG.warning(
@@ -272,6 +280,7 @@ class BrokerConnection:
         self._heard = True
         self.connections += 1
         self.last_error = ""
+        self.failure = None
         self._renewing = False
         self.connected.set()
         if _LOG.isEnabledFor(logging.INFO) and self._may_log("connected"):

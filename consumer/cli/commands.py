@@ -33,6 +33,9 @@ COMMANDS = {
     "resume": ("consumer.cli.resume", "Send to Zerobus again."),
     "drain": ("consumer.cli.drain", "Send all that waits, at once."),
     "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
+    "tail": ("consumer.cli.tail", "Show what comes over the wire, beside a running consumer."),
+    "capture": ("consumer.cli.capture", "Write raw messages with their times into a file."),
+    "replay": ("consumer.cli.replay", "Read a captured file again, as rows or onto a server."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
 }

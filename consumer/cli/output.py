@@ -6,11 +6,15 @@ prints by other ways, and `tests/house` looks for such ways.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import select
+import stat
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -18,7 +22,7 @@ from consumer.foreign import escaped, escaped_lines, json_text
 from consumer.logs import indented
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -108,3 +112,88 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     if width is not None and not made.file.isatty():
         made.width = width
     return made
+
+
+def is_terminal(*, err: bool = False) -> bool:
+    """Whether stdout, or stderr, is a terminal."""
+    return (sys.stderr if err else sys.stdout).isatty()
+
+
+class LinePrinter:
+    """Prints lines on stdout as they come: to the width and with colours on a terminal only.
+
+    Attributes:
+        is_terminal: whether stdout is one.
+    """
+
+    def __init__(self) -> None:
+        self._console = console()
+        self._encoding = self._console.encoding
+        self.is_terminal = self._console.file.isatty()
+
+    @property
+    def width(self) -> int | None:
+        """Cells that a line may take, as the terminal is now; None where there is no width."""
+        return self._console.width if self.is_terminal else None
+
+    def show(self, lines: Sequence[Sequence[tuple[str, str]]]) -> None:
+        """Print lines; each is made of texts with their styles, and has been escaped.
+
+        Raises:
+            BrokenPipeError: whoever read them has gone.
+        """
+        if not lines:
+            return
+        if not self.is_terminal:
+            echo_text("\n".join("".join(text for text, _ in line) for line in lines))
+            return
+        from rich.text import Text  # noqa: PLC0415 - see console
+
+        shown = [
+            Text.assemble(*((self._fit(text), style) for text, style in each)) for each in lines
+        ]
+        self._console.print(Text("\n").join(shown), no_wrap=True, overflow="crop", crop=True)
+
+    def has_reader(self) -> bool:
+        """Whether somebody may still read what is printed: False at the other end of `| head`."""
+        watched = select.poll()
+        with contextlib.suppress(OSError, ValueError):
+            watched.register(sys.stdout.fileno(), 0)
+            return not any(event & select.POLLERR for _, event in watched.poll(0))
+        return True
+
+    def _fit(self, text: str) -> str:
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def forget_stdout() -> None:
+    """Print nothing on stdout any more: whoever read it has gone, and needs not be told."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that is written anew, for whoever looks while stdout goes into a file.
+
+    There is none if stderr is no terminal, nor if stdout is one, or a pipe: whoever reads that may
+    print on the same terminal.
+    """
+    if not (_is_file(sys.stdout) and sys.stderr.isatty()):
+        yield lambda _text: None
+        return
+    from rich.live import Live  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(
+        console=console(stderr=True), transient=True, refresh_per_second=4, redirect_stdout=False
+    ) as line:
+        yield lambda text: line.update(Text(escaped(text), no_wrap=True, overflow="ellipsis"))
+
+
+def _is_file(stream: TextIO) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    return False

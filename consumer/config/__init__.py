@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from consumer.config.databricks import Zerobus, ZerobusBatch
     from consumer.config.effective import not_default, shown
     from consumer.config.files import read_secret
+    from consumer.config.fleets import fleet_limits, fleet_options, source_names
     from consumer.config.host import Host, Rebirth
     from consumer.config.http import Http, HttpKey, key_problem
     from consumer.config.loading import load, parse
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
         Normalize,
         SpoolSection,
     )
+    from consumer.config.narrowing import selection, sight
     from consumer.config.server import Server, TlsSection
     from consumer.config.tables import configured_tables
-    from consumer.config.units import MIB, format_duration, format_size, parse_duration
+    from consumer.config.units import MIB, format_duration, format_size, parse_duration, parse_size
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
@@ -35,6 +37,7 @@ else:
             "databricks": ["Zerobus", "ZerobusBatch"],
             "effective": ["not_default", "shown"],
             "files": ["read_secret"],
+            "fleets": ["fleet_limits", "fleet_options", "source_names"],
             "host": ["Host", "Rebirth"],
             "http": ["Http", "HttpKey", "key_problem"],
             "loading": ["load", "parse"],
@@ -46,9 +49,10 @@ else:
                 "Normalize",
                 "SpoolSection",
             ],
+            "narrowing": ["selection", "sight"],
             "server": ["Server", "TlsSection"],
             "tables": ["configured_tables"],
-            "units": ["MIB", "format_duration", "format_size", "parse_duration"],
+            "units": ["MIB", "format_duration", "format_size", "parse_duration", "parse_size"],
         },
     )
 
@@ -69,6 +73,8 @@ __all__ = [
     "Zerobus",
     "ZerobusBatch",
     "configured_tables",
+    "fleet_limits",
+    "fleet_options",
     "format_duration",
     "format_size",
     "key_problem",
@@ -76,7 +82,11 @@ __all__ = [
     "not_default",
     "parse",
     "parse_duration",
+    "parse_size",
     "read_secret",
+    "selection",
     "shown",
+    "sight",
+    "source_names",
     "split_url",
 ]

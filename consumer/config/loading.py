@@ -51,14 +51,15 @@ _MOST_NAMED: Final = 5
 _WITH_DEFAULT: Final = re.compile(r"\$\{(\w{1,64}):-[^}]*\}")
 
 
-def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Configuration:
+def load(path: Path, environ: Mapping[str, str], *, secrets: bool | str = True) -> Configuration:
     """Read a configuration file.
 
     Args:
         path: The YAML file.
         environ: Where ${NAME} is looked up, usually os.environ.
         secrets: False for readers that need none: they are neither expanded, nor read
-            from their files, nor required, and are empty in the result.
+            from their files, nor required, and are empty in the result. The name of a
+            section for readers that need those of this one.
 
     Raises:
         ConfigurationError: one line `file: key: what is wrong; how to mend it`.
@@ -71,7 +72,7 @@ def parse(
     *,
     source: str = "configuration",
     environ: Mapping[str, str] | None = None,
-    secrets: bool = True,
+    secrets: bool | str = True,
 ) -> Configuration:
     """Check a configuration that is already in memory.
 
@@ -80,20 +81,26 @@ def parse(
         source: What error texts name instead of a file.
         environ: Where ${NAME} is looked up; nothing is known by default.
         secrets: False for readers that need none: they are neither expanded, nor read
-            from their files, nor required, and are empty in the result.
+            from their files, nor required, and are empty in the result. The name of a
+            section for readers that need those of this one.
 
     Raises:
         ConfigurationError: one line `source: key: what is wrong; how to mend it`.
     """
     problems = _unknown_keys(mapping, Configuration, ())
-    written = dict(mapping) if secrets else without_secrets(mapping, Configuration)
+    written = dict(mapping)
+    if secrets is not True:
+        written = without_secrets(mapping, Configuration)
+        written |= {key: value for key, value in mapping.items() if key == secrets}
     values = expand_all(written, Rationed(environ or {}), (), problems)
     if secrets:
         values = read_secrets(values, Configuration, (), problems)
     if problems:
         raise _error(source, problems)
     try:
-        return Configuration.model_validate(values, context=None if secrets else WITHOUT_SECRETS)
+        return Configuration.model_validate(
+            values, context=None if secrets is True else WITHOUT_SECRETS
+        )
     except ValidationError as error:
         details = error.errors()
         # A list of which every item failed is reported as too short, besides its items.

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import fnmatch
-import functools
 import logging
 import random
-import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from consumer.config import fleet_limits, fleet_options, source_names
 from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.pipeline.last_values import RING_ROWS, LastValues
-from consumer.rows import SourceNames, TagColumns
+from consumer.rows import TagColumns
 from consumer.spool import FleetStore
-from sparkplug import (
-    ANY_ID,
-    Fleet,
-    FleetLimits,
-    FleetOptions,
-    HoldLimits,
-    RebirthGovernor,
-    sight_of,
-)
+from sparkplug import Fleet, RebirthGovernor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
     from consumer.spool import Ledger, Spool
-    from sparkplug import Memory, NodeSight, TagRoom
+    from sparkplug import Memory, TagRoom
 
 _LOG = logging.getLogger(__name__)
-
-_MOST_REMEMBERED: Final = 10_000
-"""Edge nodes of which it is remembered what filters show."""
 
 
 class Source:
@@ -62,50 +47,25 @@ class Source:
     def __init__(
         self, server: Server, configuration: Configuration, totals: GapTotals, room: TagRoom
     ) -> None:
-        limits, budget = configuration.limits, configuration.limits.budget
+        budget, normalize = configuration.limits.budget, configuration.normalize
         servers = len(configuration.servers)
-        held = budget.held_bytes // servers
         host = configuration.host
         self.name = server.name
         self.site = server.site
         spool = configuration.spool
         self.store = FleetStore(server.name, spool.max_bytes, spool.max_dead_letter_bytes)
         self.fleet = Fleet(
-            FleetLimits(
-                max_payload_bytes=limits.max_payload,
-                max_nodes=limits.max_nodes,
-                max_tags=budget.tags,
-                max_name_characters=budget.name_characters,
-                max_waiting_bytes=budget.waiting_bytes // servers,
-                max_file_bytes=budget.file_bytes // servers,
-                max_definition_members=budget.definition_members // servers,
-                max_definition_bytes=budget.definition_bytes // servers,
-            ),
-            FleetOptions(
-                wanted=_wanted(server.include, server.exclude),
-                sight=_sight(server.topics),
-                emit_births=configuration.normalize.emit_births,
-                emit_stale=configuration.normalize.emit_stale != "none",
-                stale_when_lost=configuration.normalize.emit_stale == "all",
-                emit_transient=configuration.normalize.emit_transient,
+            fleet_limits(configuration.limits, servers),
+            fleet_options(
+                server,
+                normalize,
+                host,
+                held_bytes=budget.held_bytes // servers,
                 describe_tags=bool(configuration.zerobus.metadata_table),
-                hold_limits=HoldLimits(node_bytes=held // 2, total_bytes=held),
-                reorder_timeout=host.reorder_timeout,
-                unheard=host.unheard,
-                silent_after=host.silent_after,
-                passive=host.mode == "passive",
             ),
             room=room,
         )
-        self.tags = TagColumns(
-            self.fleet.catalogue,
-            SourceNames(
-                server=server.name,
-                site=server.site,
-                tag_path=configuration.normalize.tag_path,
-                source_system_id=server.source_system_id,
-            ),
-        )
+        self.tags = TagColumns(self.fleet.catalogue, source_names(server, normalize))
         self.last_values = LastValues(self.fleet.catalogue, time.monotonic, RING_ROWS // servers)
         self.governor = RebirthGovernor(
             host.rebirth.per_node,
@@ -199,25 +159,3 @@ def join_sites(sources: list[Source]) -> None:
             for other in sources
             if other is not source and source.site and other.site == source.site
         )
-
-
-def _sight(topics: tuple[str, ...]) -> Callable[[str, str], NodeSight] | None:
-    """A function that says what the topic filters show of an edge node; None: all of each."""
-    if sight_of(topics, ANY_ID, ANY_ID).whole:
-        return None
-    return functools.lru_cache(_MOST_REMEMBERED)(functools.partial(sight_of, topics))
-
-
-def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
-    """A test of `group/node[/device]/metric` against the configured globs."""
-    if not include and not exclude:
-        return None
-    included = [re.compile(fnmatch.translate(glob)).match for glob in include]
-    excluded = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
-
-    def wanted(place: str) -> bool:
-        if included and not any(match(place) for match in included):
-            return False
-        return not any(match(place) for match in excluded)
-
-    return wanted

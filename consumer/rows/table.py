@@ -74,6 +74,12 @@ class Table:
         """
         return self._handler.record_batch_to_array(batch)
 
+    def decode(self, messages: pa.BinaryArray) -> pa.RecordBatch:
+        """Rows of the table from one message each, as they land; what `encode` completed undone."""
+        found = self._handler.array_to_record_batch(messages)
+        columns = [found.column(each.name).cast(each.arrow_type) for each in self.columns]
+        return pa.RecordBatch.from_arrays(columns, schema=self.arrow_schema)
+
     @cached_property
     def _handler(self) -> Any:
         return HandlerPool([self.descriptor.file]).get_for_message(self.descriptor)

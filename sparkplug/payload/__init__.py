@@ -27,10 +27,11 @@ from sparkplug.payload.complex.json_values import json_text, text_of
 from sparkplug.payload.complex.library import DefinitionLibrary
 from sparkplug.payload.complex.parts import PartAssembler
 from sparkplug.payload.complex.templates import expand, quality_of
-from sparkplug.payload.envelope import MAX_INFLATED_BYTES
+from sparkplug.payload.envelope import MAX_INFLATED_BYTES, compressed_like, open_envelope
 from sparkplug.payload.forms import read_payloads
 from sparkplug.payload.json_members import scalar_member
 from sparkplug.payload.members import MEMBERS, read_members
+from sparkplug.payload.plain import PlainHead, PlainMetric, PlainPayloads
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.payload.weight import (
@@ -59,12 +60,16 @@ __all__ = [
     "ExpansionLimits",
     "PartAssembler",
     "PayloadColumns",
+    "PlainHead",
+    "PlainMetric",
+    "PlainPayloads",
     "PropertyColumns",
     "TemplateDefinitions",
     "TemplateValue",
     "ValueKind",
     "Values",
     "booleans",
+    "compressed_like",
     "decode",
     "expand",
     "json_memory",
@@ -74,6 +79,7 @@ __all__ = [
     "metrics_in_envelope",
     "metrics_together",
     "numbers",
+    "open_envelope",
     "quality_of",
     "read_members",
     "read_payloads",

@@ -120,3 +120,9 @@ def _window(body: bytes) -> int:
         if method_and_window & 0x0F == zlib.DEFLATED and method_and_window < 0x80 and checks:
             return _ZLIB
     return _RAW
+
+
+def compressed_like(body: bytes, inner: bytes) -> bytes:
+    """Compress a payload in the way in which the body of an envelope is compressed."""
+    stream = zlib.compressobj(wbits=_window(body))
+    return stream.compress(inner) + stream.flush()

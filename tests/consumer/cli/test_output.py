@@ -168,3 +168,18 @@ def test_a_traceback_that_quotes_others_is_cut_as_well():
         record = logging.LogRecord("l", logging.ERROR, "", 1, "lost", (), sys.exc_info())
     for formatter in (TextLines(), JsonLines()):
         assert len(formatter.format(record)) < 25_000
+
+
+def test_lines_are_escaped_where_they_are_printed_too(capsys):
+    printer = output.LinePrinter()
+    assert not printer.is_terminal
+    assert printer.width is None
+    printer.show([[("A", "red"), ("\x1b[2J", "")], [("B", "")]])
+    printer.show([])
+    assert capsys.readouterr().out == "A\\x1b[2J\nB\n"
+
+
+def test_there_is_no_progress_where_nobody_looks(capsys):
+    with output.progress() as tell:
+        tell("1 of 2")
+    assert capsys.readouterr() == ("", "")

@@ -23,6 +23,7 @@ COMMANDS = {
     "gaps": ["gaps"],
     "ledger": ["ledger"],
     "run": ["run"],
+    "tail": ["tail", "--seconds", "0.1"],
     "local-zerobus": ["local-zerobus", "--data-dir", "lake"],
 }
 FORMS = ["user:{}@host", "mqtt://user:{}@host", "user:a\n{}@b@host", "host?password={}"]
@@ -58,7 +59,9 @@ def test_a_command_prints_no_password_of_any_key(tmp_path, command):
     assert "Cnry" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["check --json", "ddl", "deadletter list", "gaps", "ledger"])
+@pytest.mark.parametrize(
+    "name", ["check --json", "ddl", "deadletter list", "gaps", "ledger", "tail"]
+)
 def test_a_command_prints_no_secret_of_a_right_configuration(tmp_path, name):
     secrets = {"servers.0.password": "CnryPw1", "http.token": "CnryToken1"}
     secrets["zerobus.client_secret"] = "CnrySecret1"

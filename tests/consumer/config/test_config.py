@@ -425,6 +425,21 @@ def test_a_reader_without_need_of_secrets_does_not_read_them():
     assert config.zerobus.table == "main.ot.tag_events"
 
 
+def test_a_reader_of_one_section_reads_the_secrets_of_that_one_only():
+    mapping = changed(
+        ("zerobus.client_secret", "${NOT_SET}"),
+        ("servers.0.username", "u"),
+        ("servers.0.password", "${MQTT_PASSWORD}"),
+    )
+    config = parse(mapping, environ={"MQTT_PASSWORD": SECRET}, secrets="servers")
+    assert config.servers[0].password.get_secret_value() == SECRET
+    assert config.zerobus.client_secret.get_secret_value() == ""
+    with pytest.raises(ConfigurationError, match="MQTT_PASSWORD"):
+        parse(mapping, secrets="servers")
+    with pytest.raises(ConfigurationError, match=r"^configuration: servers: "):
+        parse({"zerobus": mapping["zerobus"]}, secrets="servers")
+
+
 def test_secrets_show_in_no_representation():
     config = parse(
         changed(("servers.0.username", "u"), ("servers.0.password", SECRET), ("http.token", SECRET))
