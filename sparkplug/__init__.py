@@ -72,7 +72,16 @@ if TYPE_CHECKING:
     )
     from sparkplug.metadata import TagMetadata
     from sparkplug.names import BD_SEQ
-    from sparkplug.payload import MEMBERS, ValueKind, Values, read_members, scalar_member
+    from sparkplug.payload import (
+        MEMBERS,
+        PlainHead,
+        PlainMetric,
+        PlainPayloads,
+        ValueKind,
+        Values,
+        read_members,
+        scalar_member,
+    )
     from sparkplug.quality import IMPLICIT, QUALITY_NAMES, quality_of_name
     from sparkplug.topics import (
         MAX_TOPIC_CHARACTERS,
@@ -137,7 +146,16 @@ else:
             ],
             "metadata": ["TagMetadata"],
             "names": ["BD_SEQ"],
-            "payload": ["MEMBERS", "ValueKind", "Values", "read_members", "scalar_member"],
+            "payload": [
+                "MEMBERS",
+                "PlainHead",
+                "PlainMetric",
+                "PlainPayloads",
+                "ValueKind",
+                "Values",
+                "read_members",
+                "scalar_member",
+            ],
             "quality": ["IMPLICIT", "QUALITY_NAMES", "quality_of_name"],
             "topics": [
                 "MAX_TOPIC_CHARACTERS",
@@ -193,6 +211,9 @@ __all__ = [
     "NodeView",
     "Observations",
     "OwnTimestamps",
+    "PlainHead",
+    "PlainMetric",
+    "PlainPayloads",
     "Publish",
     "Quarantined",
     "QuarantinedPart",

@@ -34,6 +34,7 @@ COMMANDS = {
     "resume": ("consumer.cli.resume", "Send to Zerobus again."),
     "drain": ("consumer.cli.drain", "Send all that waits, at once."),
     "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
+    "tail": ("consumer.cli.tail", "Show what comes over the wire, beside a running consumer."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
 }

@@ -6,7 +6,10 @@ prints by other ways, and `tests/house` looks for such ways.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import select
 import sys
 import threading
 import traceback
@@ -18,7 +21,7 @@ from consumer.foreign import escaped, escaped_lines, json_text
 from consumer.logs import indented
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -108,3 +111,71 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     if width is not None and not made.file.isatty():
         made.width = width
     return made
+
+
+class LinePrinter:
+    """Prints lines on stdout as they come: to the width and with colours on a terminal only.
+
+    Attributes:
+        is_terminal: whether stdout is one.
+    """
+
+    def __init__(self) -> None:
+        self._console = console()
+        self._encoding = self._console.encoding
+        self.is_terminal = self._console.file.isatty()
+
+    @property
+    def width(self) -> int | None:
+        """Cells that a line may take, as the terminal is now; None where there is no width."""
+        return self._console.width if self.is_terminal else None
+
+    def show(self, lines: Sequence[Sequence[tuple[str, str]]]) -> None:
+        """Print lines; each is made of texts with their styles, and has been escaped.
+
+        Raises:
+            BrokenPipeError: whoever read them has gone.
+        """
+        if not lines:
+            return
+        if not self.is_terminal:
+            echo_text("\n".join("".join(text for text, _ in line) for line in lines))
+            return
+        from rich.text import Text  # noqa: PLC0415 - see console
+
+        shown = [
+            Text.assemble(*((self._fit(text), style) for text, style in each)) for each in lines
+        ]
+        self._console.print(Text("\n").join(shown), no_wrap=True, overflow="crop", crop=True)
+
+    def has_reader(self) -> bool:
+        """Whether somebody may still read what is printed: False at the other end of `| head`."""
+        watched = select.poll()
+        with contextlib.suppress(OSError, ValueError):
+            watched.register(sys.stdout.fileno(), 0)
+            return not any(event & select.POLLERR for _, event in watched.poll(0))
+        return True
+
+    def _fit(self, text: str) -> str:
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def forget_stdout() -> None:
+    """Print nothing on stdout any more: whoever read it has gone, and needs not be told."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that is written anew, for whoever looks while stdout goes elsewhere.
+
+    There is none if stdout is a terminal, which shows what is going on, or stderr is none.
+    """
+    if sys.stdout.isatty() or not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    with console(stderr=True).status("") as status:
+        yield lambda text: status.update(escaped(text))

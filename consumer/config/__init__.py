@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Normalize,
         SpoolSection,
     )
+    from consumer.config.narrowing import selection, sight
     from consumer.config.server import Server, TlsSection
     from consumer.config.tables import configured_tables
     from consumer.config.units import MIB, format_duration, format_size, parse_duration
@@ -46,6 +47,7 @@ else:
                 "Normalize",
                 "SpoolSection",
             ],
+            "narrowing": ["selection", "sight"],
             "server": ["Server", "TlsSection"],
             "tables": ["configured_tables"],
             "units": ["MIB", "format_duration", "format_size", "parse_duration"],
@@ -77,6 +79,8 @@ __all__ = [
     "parse",
     "parse_duration",
     "read_secret",
+    "selection",
     "shown",
+    "sight",
     "split_url",
 ]

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import fnmatch
-import functools
 import logging
 import random
-import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from consumer.config import selection, sight
 from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.pipeline.last_values import RING_ROWS, LastValues
 from consumer.rows import SourceNames, TagColumns
 from consumer.spool import FleetStore
-from sparkplug import (
-    ANY_ID,
-    Fleet,
-    FleetLimits,
-    FleetOptions,
-    HoldLimits,
-    RebirthGovernor,
-    sight_of,
-)
+from sparkplug import Fleet, FleetLimits, FleetOptions, HoldLimits, RebirthGovernor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
     from consumer.spool import Ledger, Spool
-    from sparkplug import Memory, NodeSight, TagRoom
+    from sparkplug import Memory, TagRoom
 
 _LOG = logging.getLogger(__name__)
-
-_MOST_REMEMBERED: Final = 10_000
-"""Edge nodes of which it is remembered what filters show."""
 
 
 class Source:
@@ -82,8 +67,8 @@ class Source:
                 max_definition_bytes=budget.definition_bytes // servers,
             ),
             FleetOptions(
-                wanted=_wanted(server.include, server.exclude),
-                sight=_sight(server.topics),
+                wanted=selection(server.include, server.exclude),
+                sight=sight(server.topics),
                 emit_births=configuration.normalize.emit_births,
                 emit_stale=configuration.normalize.emit_stale != "none",
                 stale_when_lost=configuration.normalize.emit_stale == "all",
@@ -183,25 +168,3 @@ def join_sites(sources: list[Source]) -> None:
             for other in sources
             if other is not source and source.site and other.site == source.site
         )
-
-
-def _sight(topics: tuple[str, ...]) -> Callable[[str, str], NodeSight] | None:
-    """A function that says what the topic filters show of an edge node; None: all of each."""
-    if sight_of(topics, ANY_ID, ANY_ID).whole:
-        return None
-    return functools.lru_cache(_MOST_REMEMBERED)(functools.partial(sight_of, topics))
-
-
-def _wanted(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool] | None:
-    """A test of `group/node[/device]/metric` against the configured globs."""
-    if not include and not exclude:
-        return None
-    included = [re.compile(fnmatch.translate(glob)).match for glob in include]
-    excluded = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
-
-    def wanted(place: str) -> bool:
-        if included and not any(match(place) for match in included):
-            return False
-        return not any(match(place) for match in excluded)
-
-    return wanted

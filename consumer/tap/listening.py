@@ -19,14 +19,14 @@ from consumer.broker import BatchLimits, BrokerConnection, Inbox
 from consumer.errors import BrokerError, ConfigurationError
 from consumer.log_budget import EACH_KIND, LogBudget, Rate
 from consumer.network import unreachable
-from sparkplug import plain_levels
+from sparkplug import MessageBatch, plain_levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from consumer.broker import InboxBatch
     from consumer.config import Configuration, Server
-    from sparkplug import Message, MessageBatch
+    from sparkplug import Message
 
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Bound of what waits to be looked at, of all servers together."""
@@ -57,18 +57,18 @@ class HeardBatch:
     """
 
     server: str
-    messages: Sequence[Message]
+    messages: MessageBatch
     certificates: Sequence[Message]
     lost_us: int | None
 
 
 class Listening:
-    """Connections to MQTT servers, and a bounded queue of what they bring. See `listening`.
+    """Connections to MQTT servers, and a bounded queue of what they bring. See `listen`.
 
     One thread takes the batches. Connections that end are made again by themselves.
 
     Attributes:
-        servers: those that are listened to.
+        servers: those that are listened to, with the client ids and topic filters for that.
         lost: messages let go because more came than was taken, by server.
         bad_topics: messages on topics that MQTT does not allow, which are left out, by server.
     """
@@ -81,7 +81,7 @@ class Listening:
             purpose: a word in the client ids.
             queue_bytes: bound of the queue.
         """
-        self.servers = list(servers.values())
+        self.servers = [_beside_others(server, purpose) for server in servers.values()]
         self.lost: Counter[str] = Counter()
         self.bad_topics: Counter[str] = Counter()
         self._positions = list(servers)
@@ -91,7 +91,7 @@ class Listening:
         self._connections = [
             BrokerConnection(
                 index,
-                _beside_others(server, purpose),
+                server,
                 host_id=None,
                 inbox=self._inbox,
                 memory=_Nothing(),
@@ -150,10 +150,9 @@ class Listening:
 
     def _by_server(self, taken: InboxBatch) -> Iterator[HeardBatch]:
         for index in sorted({*taken.by_server, *taken.certificates, *taken.lost}):
-            messages: MessageBatch | tuple[()] = taken.by_server.get(index, ())
             yield HeardBatch(
                 self.servers[index].name,
-                messages,
+                taken.by_server.get(index) or MessageBatch(),
                 taken.certificates.get(index, ()),
                 taken.lost.get(index),
             )
@@ -188,7 +187,7 @@ class Listening:
 
 
 @contextlib.contextmanager
-def listening(
+def listen(
     configuration: Configuration,
     servers: Collection[str] | None = None,
     *,

@@ -31,6 +31,7 @@ from sparkplug.payload.envelope import MAX_INFLATED_BYTES
 from sparkplug.payload.forms import read_payloads
 from sparkplug.payload.json_members import scalar_member
 from sparkplug.payload.members import MEMBERS, read_members
+from sparkplug.payload.plain import PlainHead, PlainMetric, PlainPayloads
 from sparkplug.payload.property_columns import PropertyColumns, read_properties
 from sparkplug.payload.values import ValueKind, Values, read_values
 from sparkplug.payload.weight import (
@@ -59,6 +60,9 @@ __all__ = [
     "ExpansionLimits",
     "PartAssembler",
     "PayloadColumns",
+    "PlainHead",
+    "PlainMetric",
+    "PlainPayloads",
     "PropertyColumns",
     "TemplateDefinitions",
     "TemplateValue",

@@ -42,6 +42,8 @@ class ValueKind:
     TEXT: Final = 4
 
 
+_SHOWN: Final = (ValueKind.NUMERIC, ValueKind.INTEGER, ValueKind.BOOLEAN, ValueKind.TEXT)
+
 _SIGNED: Final = READINGS.index(Reading.SIGNED)
 _UNSIGNED: Final = READINGS.index(Reading.UNSIGNED)
 _FLOATING: Final = READINGS.index(Reading.FLOATING)
@@ -96,6 +98,27 @@ class Values:
             missing=self.missing[rows],
             misfit=self.misfit[rows],
         )
+
+    def to_list(self) -> list[float | int | bool | str | None]:
+        """The values one by one: exact integers, booleans, texts; None for a null."""
+        found: list[float | int | bool | str | None] = [None] * len(self.kind)
+        for kind, rows in ((each, np.flatnonzero(self.kind == each)) for each in _SHOWN):
+            if len(rows):
+                for row, value in zip(rows.tolist(), self._of_kind(kind, rows), strict=True):
+                    found[row] = value
+        return found
+
+    def _of_kind(self, kind: int, rows: NDArray[np.int64]) -> list[Any]:
+        if kind == ValueKind.TEXT:
+            texts: list[str | None] = self.text.take(pa.array(rows)).to_pylist()
+            return texts
+        columns: dict[int, NDArray[Any]] = {
+            ValueKind.NUMERIC: self.number,
+            ValueKind.INTEGER: self.integer,
+            ValueKind.BOOLEAN: self.integer.astype(np.bool_),
+        }
+        found: list[Any] = columns[kind][rows].tolist()
+        return found
 
 
 class _Wire:

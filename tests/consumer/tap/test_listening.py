@@ -12,7 +12,7 @@ from support.services import PATIENCE, free_port, mosquitto, password_line, wait
 
 from consumer.config import parse
 from consumer.errors import BrokerError, ConfigurationError
-from consumer.tap.listening import listening
+from consumer.tap.listening import listen
 
 TOPIC = "spBv1.0/G/NDATA/Edge 1"
 
@@ -65,7 +65,7 @@ def taken(heard, count):
 def test_what_comes_is_heard_in_order_with_server_and_time(tmp_path, server, publish, protocol):
     publish("spBv1.0/G/NDATA/kept", b"k", retain=True)
     begun_us = time.time_ns() // 1000
-    with listening(configuration(tmp_path, {"url": server.url, "protocol": protocol})) as heard:
+    with listen(configuration(tmp_path, {"url": server.url, "protocol": protocol})) as heard:
         kept = taken(heard, 1)
         for number in range(3):
             publish(TOPIC, str(number).encode())
@@ -84,7 +84,7 @@ def test_what_comes_is_heard_in_order_with_server_and_time(tmp_path, server, pub
 
 def test_it_has_a_client_id_of_its_own_and_no_will_and_publishes_nothing(tmp_path, server, publish):
     own = {"url": server.url, "client_id": "the-consumer"}
-    with subscribed(server) as others, listening(configuration(tmp_path, own)) as heard:
+    with subscribed(server) as others, listen(configuration(tmp_path, own)) as heard:
         publish(TOPIC)
         taken(heard, 1)
         others.wait_for("NDATA")
@@ -108,7 +108,7 @@ def test_nothing_is_taken_from_consumers_that_share_a_subscription(tmp_path, ser
     consumer.loop_start()
     wait_until(lambda: subscribed_to, what="SUBACK")
     shared = {"url": server.url, "topics": ["$share/group/spBv1.0/#"]}
-    with listening(configuration(tmp_path, shared)) as heard:
+    with listen(configuration(tmp_path, shared)) as heard:
         for number in range(10):
             publish(TOPIC, str(number).encode())
         messages = [m for batch in taken(heard, 10) for m in batch.messages]
@@ -119,7 +119,7 @@ def test_nothing_is_taken_from_consumers_that_share_a_subscription(tmp_path, ser
 
 
 def test_what_is_not_taken_in_time_is_let_go_and_counted(tmp_path, server, publish):
-    with listening(configuration(tmp_path, {"url": server.url}), queue_bytes=100_000) as heard:
+    with listen(configuration(tmp_path, {"url": server.url}), queue_bytes=100_000) as heard:
         for _ in range(30):
             publish(TOPIC, b"x" * 10_000)
         publish("spBv1.0/G/NDATA/Edge 2", b"last")
@@ -132,7 +132,7 @@ def test_what_is_not_taken_in_time_is_let_go_and_counted(tmp_path, server, publi
 
 
 def test_a_connection_that_ends_is_said_and_made_again(tmp_path, server):
-    with listening(configuration(tmp_path, {"url": server.url})) as heard:
+    with listen(configuration(tmp_path, {"url": server.url})) as heard:
         server.stop()
         batches = iter(heard.batches(PATIENCE))
         lost = next(batch for batch in batches if batch.lost_us is not None)
@@ -152,14 +152,14 @@ def test_a_server_that_is_away_does_not_keep_from_listening_to_the_others(
 ):
     port = free_port()
     servers = {"url": f"mqtt://127.0.0.1:{port}"}, {"url": server.url}
-    with listening(configuration(tmp_path, *servers)) as heard:
+    with listen(configuration(tmp_path, *servers)) as heard:
         assert heard.problems == {
             "a": f"nobody listens on 127.0.0.1:{port}; start the server, or correct the port in "
             "servers[0].url"
         }
         publish(TOPIC)
         assert taken(heard, 1)[0].server == "b"
-    with listening(configuration(tmp_path, *servers), ["b"]) as heard:
+    with listen(configuration(tmp_path, *servers), ["b"]) as heard:
         assert heard.problems == {}
 
 
@@ -167,7 +167,7 @@ def test_no_server_at_all_is_an_error_that_says_why(tmp_path):
     port = free_port()
     away = configuration(tmp_path, {"url": f"mqtt://127.0.0.1:{port}"})
     with pytest.raises(BrokerError, match=rf"^a: nobody listens on 127\.0\.0\.1:{port}; start"):
-        listening(away).__enter__()
+        listen(away).__enter__()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -179,10 +179,10 @@ def test_a_wrong_password_is_an_error_that_says_so(tmp_path, protocol):
     with mosquitto(tmp_path, config) as server:
         wrong = {"url": server.url, "username": "tail", "password": "wrong", "protocol": protocol}
         with pytest.raises(BrokerError, match="refused: Not authorized; check username, password"):
-            listening(configuration(tmp_path, wrong)).__enter__()
+            listen(configuration(tmp_path, wrong)).__enter__()
 
 
 def test_a_server_of_another_name_is_an_error_that_names_those_there_are(tmp_path):
     known = configuration(tmp_path, {"url": "mqtt://127.0.0.1:1"}, {"url": "mqtt://127.0.0.1:2"})
     with pytest.raises(ConfigurationError, match="no server is called c; there is a, b"):
-        listening(known, ["c"]).__enter__()
+        listen(known, ["c"]).__enter__()
