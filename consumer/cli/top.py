@@ -11,13 +11,13 @@ import threading
 import time
 import tty
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from consumer.cli.commands import EXIT_INTERRUPTED
 from consumer.cli.options import config_option
-from consumer.cli.output import console, echo_json
+from consumer.cli.output import console, echo_json, echo_text, forget_stdout
 from consumer.cli.over_http import AskingError, NoAnswerError, RunningConsumer, key_option
 from consumer.errors import ConfigurationError
 from consumer.tap import SORTS, Picture, Wanted, look
@@ -25,6 +25,7 @@ from consumer.tap import SORTS, Picture, Wanted, look
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
     from rich.console import Console
 
@@ -44,6 +45,7 @@ _SHARE: Final = 5
 _REFUSED_SECONDS: Final = 10.0
 """A key that was refused is not tried more often: ten wrong ones within a minute shut us out."""
 _ANSWER_SECONDS: Final = 10.0
+_ENDS: Final = frozenset(b"qQ")
 
 
 def _sort(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
@@ -93,24 +95,26 @@ def command(  # noqa: PLR0917 - one for each option
 
     Keys: q ends it. Where there is no terminal it prints all once, as with --once. A reader's key
     will do.
+
+    Ends with q or SIGTERM (exit code 0) and Ctrl-C (130). 1 if nobody answers, or refuses, at the
+    start; 2 for what is wrong in the command line or the configuration.
     """
     wanted = Wanted(sort, glob)
 
     def find() -> RunningConsumer:
         return RunningConsumer(config_path, key_file, "reader")
 
-    consumer = find()
-    if as_json:
-        echo_json(_look(consumer, wanted).as_dictionary())
-        return
     out = console(width=_PIPE_WIDTH)
-    if once or not out.is_terminal or out.is_dumb_terminal:
-        _print(out, _look(consumer, wanted))
+    if as_json or once or not out.is_terminal or out.is_dumb_terminal:
+        picture = _look(find(), wanted)
+        try:
+            echo_json(picture.as_dictionary()) if as_json else _print(out, picture)
+        except BrokenPipeError:
+            forget_stdout()
         return
     watch = _Watch(find, wanted, most=lambda: out.height)
     watch.first()
-    if not _show(out, watch):
-        context.exit(EXIT_INTERRUPTED)
+    context.exit(_show(out, watch))
 
 
 def _look(consumer: RunningConsumer, wanted: Wanted) -> Picture:
@@ -127,8 +131,12 @@ def _look(consumer: RunningConsumer, wanted: Wanted) -> Picture:
 def _print(out: Console, picture: Picture) -> None:
     from consumer.tap import screen  # noqa: PLC0415 - see console
 
-    for line in screen(picture, out.width, None):
-        out.print(line, no_wrap=True, crop=False)
+    lines = screen(picture, out.width, None)
+    if out.is_terminal:
+        for line in lines:
+            out.print(line, no_wrap=True, crop=False)
+    else:
+        echo_text("\n".join(line.plain for line in lines))
 
 
 class _Watch:
@@ -191,8 +199,8 @@ class _Watch:
         self.old = f"old since {self._lost_at} UTC: {error}"
 
 
-def _show(out: Console, watch: _Watch) -> bool:
-    """Show what is seen until somebody wants it no more; False if that is a signal."""
+def _show(out: Console, watch: _Watch) -> int:
+    """Show what is seen until somebody wants it no more; returns the exit code."""
     from rich.console import ConsoleDimensions, Group  # noqa: PLC0415 - see console
     from rich.live import Live  # noqa: PLC0415
 
@@ -214,53 +222,49 @@ def _show(out: Console, watch: _Watch) -> bool:
             out.size = ConsoleDimensions(*os.get_terminal_size(out.file.fileno()))
             lines = screen(watch.picture, *out.size, old=watch.old, hint="q ends")
             live.update(Group(*lines), refresh=True)
-            key = wait()
-            if key is None or key in "qQ":
-                return key is not None
+            if (code := wait()) is not None:
+                return code
 
 
 @contextmanager
-def _events() -> Iterator[tuple[Callable[[], None], Callable[[], str | None]]]:
+def _events() -> Iterator[tuple[Callable[[], None], Callable[[], int | None]]]:
     """A function that tells of something new, and one that waits for that, a key or a new size.
 
-    The second returns the key, "-" if there is none, or None when a signal wants an end. On
-    leaving the terminal is what it was.
+    The second returns the exit code when a key or a signal wants an end, else None. On leaving
+    the terminal is what it was.
     """
     hears, speaks = os.pipe()
-    ended = False
+    wanted: list[int] = []
 
-    def end(*_: Any) -> None:
-        nonlocal ended
-        ended = True
+    def end(number: int, _frame: FrameType | None) -> None:
+        wanted.append(EXIT_INTERRUPTED if number == signal.SIGINT else 0)
 
     os.set_blocking(speaks, False)
     before = signal.set_wakeup_fd(speaks, warn_on_full_buffer=False)
     handlers = {
-        signal.SIGWINCH: signal.signal(signal.SIGWINCH, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
-        signal.SIGINT: signal.signal(signal.SIGINT, end),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, end),
+        number: signal.signal(number, end)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
+    handlers[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: None)
 
     def tell() -> None:
         with suppress(OSError):
             os.write(speaks, b"-")
 
-    sources = [hears]
     try:
         with _keys() as keyboard:
-            sources += keyboard
+            sources = [hears, *keyboard]
 
-            def wait() -> str | None:
+            def wait() -> int | None:
                 ready, _, _ = select.select(sources, [], [])
                 if hears in ready:
                     os.read(hears, 4096)
-                if ended:
-                    return None
-                key = os.read(ready[-1], 1).decode("latin-1") if ready[-1] != hears else "-"
-                if not key:  # nobody can press any more
-                    sources.remove(ready[-1])
-                return key or "-"
+                for each in set(ready) - {hears}:
+                    if not (keys := _pressed(each)):
+                        sources.remove(each)
+                    if _ENDS & set(keys):
+                        wanted.append(0)
+                return wanted[0] if wanted else None
 
             yield tell, wait
     finally:
@@ -269,6 +273,13 @@ def _events() -> Iterator[tuple[Callable[[], None], Callable[[], str | None]]]:
             signal.signal(number, handler)
         # The thread that looks may still tell: its end stays open until the program ends.
         os.close(hears)
+
+
+def _pressed(keyboard: int) -> bytes:
+    """The keys that were pressed; empty when nobody can press any more."""
+    with suppress(OSError):
+        return os.read(keyboard, 4096)
+    return b""
 
 
 @contextmanager
@@ -283,4 +294,5 @@ def _keys() -> Iterator[list[int]]:
     try:
         yield [keyboard]
     finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, settings)
+        with suppress(termios.error):  # the terminal itself may be gone
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, settings)

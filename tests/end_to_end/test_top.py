@@ -39,7 +39,8 @@ def plant(tmp_path_factory):
 def file(plant, tmp_path):
     """A configuration of somebody who has a reader's key and no more."""
     path = tmp_path / "reader.yaml"
-    path.write_text(json.dumps({**plant.consumer.configuration}))
+    http = {**plant.consumer.configuration["http"], "keys": KEYS[:1]}
+    path.write_text(json.dumps({**plant.consumer.configuration, "http": http}))
     return str(path)
 
 
@@ -90,13 +91,23 @@ def test_names_are_text_and_steer_nothing(file):
         shown.wait_end()
 
 
-@pytest.mark.parametrize(("keys", "code"), [("q", 0), ("\x03", 130)])
-def test_the_terminal_is_left_as_it_was(file, keys, code):
+def pressed(keys):
+    return lambda shown: shown.press(keys)
+
+
+def terminated(shown):
+    shown.process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(pressed("jq"), 0), (pressed("\x03"), 130), (terminated, 0)]
+)
+def test_the_terminal_is_left_as_it_was(file, end, code):
     with terminal("top", "--config", file) as shown:
         shown.wait_for("q ends")
         assert b"\x1b[?1049h" in shown.written
         assert not shown.is_as_before()
-        shown.press(keys)
+        end(shown)
         assert shown.wait_end() == code
         assert shown.is_as_before()
         assert shown.written.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
@@ -160,10 +171,11 @@ def test_nodes_are_chosen_and_sorted(file):
     }
 
 
-def test_a_readers_key_is_enough(file, tmp_path):
+def test_a_readers_key_in_a_file_is_enough(file, tmp_path):
     key = tmp_path / "key"
     key.write_text(READER)
-    assert top("--config", file, "--key-file", str(key)).returncode == 0
+    done = top("--config", file, "--key-file", str(key))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def one_line(done, code):
