@@ -10,17 +10,26 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 from typing import TYPE_CHECKING
 
 import pyte
 
-from support.program import FROM_SCRATCH
 from support.services import PATIENCE, wait_until
 from support.trust import trusting_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+# Makes the terminal the one that Ctrl-C comes from; not between fork and exec, where threads of the
+# tests may hold locks.
+_PROGRAM = (
+    sys.executable,
+    "-c",
+    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "from consumer.cli import main; main()",
+)
 
 
 class Terminal:
@@ -47,13 +56,12 @@ class Terminal:
             if name not in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
         }
         self.process = subprocess.Popen(
-            [*FROM_SCRATCH, *arguments],
+            [*_PROGRAM, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env={**others, "TERM": "xterm-256color", **environ},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - takes no lock
         )
 
     def resize(self, columns: int, lines: int) -> None:

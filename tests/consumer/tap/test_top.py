@@ -97,6 +97,11 @@ def test_what_is_not_shown_is_counted(picture, height):
     assert lines[-1] == f"{shown} of 1,235 edge nodes; not shown: {hidden:,} ({hidden:,} alive)"
 
 
+def test_what_was_not_asked_for_is_counted_too(ask):
+    lines = screen(look(ask, Wanted(most=40)), 120, 24)
+    assert lines[-1].plain.startswith("9 of 1,235 edge nodes; not shown: 1,226 (1,226 alive)")
+
+
 def test_a_page_without_an_end_hides_nothing(picture):
     lines = [each.plain for each in screen(picture, 220, None)]
     assert lines[-1] == "1,235 of 1,235 edge nodes"
