@@ -40,11 +40,11 @@ Examples:
 _CONFIG: Final = "Configuration file of the running consumer; of it, http is used."
 _PIPE_WIDTH: Final = 220
 _EVERY_SECONDS: Final = 1.0
-_SHARE: Final = 5
-"""Where a look takes long, so many times as long is waited: the consumer has more to do."""
+_SHARE: Final = 6
+"""Where a look takes long, no more than this part of the time is looked: there is more to do."""
 _REFUSED_SECONDS: Final = 10.0
-"""A key that was refused is not tried more often: ten wrong ones within a minute shut us out."""
-_ANSWER_SECONDS: Final = 10.0
+"""After a second refusal it is not asked more often: ten wrong keys within a minute shut us out."""
+_ANSWER_SECONDS: Final = 5.0
 _ENDS: Final = frozenset(b"qQ")
 
 
@@ -104,11 +104,14 @@ def command(  # noqa: PLR0917 - one for each option
     def find() -> RunningConsumer:
         return RunningConsumer(config_path, key_file, "reader")
 
-    out = console(width=_PIPE_WIDTH)
-    if as_json or once or not out.is_terminal or out.is_dumb_terminal:
+    out = None if as_json else console(width=_PIPE_WIDTH)
+    if out is None or once or not out.is_terminal or out.is_dumb_terminal:
         picture = _look(find(), wanted)
         try:
-            echo_json(picture.as_dictionary()) if as_json else _print(out, picture)
+            if out is None:
+                echo_json(picture.as_dictionary())
+            else:
+                _print(out, picture)
         except BrokenPipeError:
             forget_stdout()
         return
@@ -173,23 +176,26 @@ class _Watch:
 
     def go_on(self, tell: Callable[[], None]) -> None:
         """Look again and again, and tell after each look. Never ends."""
+        refusals = 0
         while True:
             begun = time.monotonic()
             pause = _EVERY_SECONDS
             try:
                 self._look()
                 self.old = self._lost_at = ""
+                refusals = 0
+                pause = max(pause, _SHARE * (time.monotonic() - begun))
             except NoAnswerError as error:
                 self._lost(error)
-            except (AskingError, ConfigurationError) as error:
+            except AskingError as error:
                 self._lost(error)
-                pause = _REFUSED_SECONDS
+                refusals += 1
+                pause = _REFUSED_SECONDS if refusals > 1 else _EVERY_SECONDS
                 # It may be another key by now.
                 with suppress(ConfigurationError):
                     self._consumer = self._find()
             tell()
-            took = time.monotonic() - begun
-            time.sleep(max(pause - took, _SHARE * took, 0.0))
+            time.sleep(max(begun + pause - time.monotonic(), 0.0))
 
     def _look(self) -> None:
         self.picture = _look(self._consumer, self._wanted._replace(most=self._most()))

@@ -132,6 +132,22 @@ def test_a_consumer_that_goes_away_is_seen_to_and_comes_back(tmp_path):
             assert shown.wait_end() == 0
 
 
+def test_a_key_that_changes_is_read_again(tmp_path):
+    key = tmp_path / "key"
+    key.write_text(READER)
+    keys = [{"name": "screen", "role": "reader", "key_file": str(key)}]
+    with world(tmp_path, http={"keys": keys}) as system:
+        system.consumer.start_ready()
+        with terminal("top", "--config", str(system.consumer.config_file)) as shown:
+            shown.wait_for("q ends")
+            key.write_text("another-key-0123456789")
+            shown.wait_for("old since ")
+            assert "the consumer refuses: " in shown.shown()
+            shown.wait_for(lambda: "old since" not in shown.shown())
+            shown.press("q")
+            assert shown.wait_end() == 0
+
+
 def test_without_a_terminal_all_is_printed_once(file):
     done = top("--config", file)
     assert (done.returncode, done.stderr) == (0, "")

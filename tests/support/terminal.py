@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 _PROGRAM = (
     sys.executable,
     "-c",
-    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "from consumer.cli import main; main()",
+    """
+import fcntl, termios
+from consumer.cli import main
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+main()
+""",
 )
 
 
