@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.foreign import escaped
 from consumer.rows import COLUMNS
+from consumer.tap.fitting import BETWEEN, CUT, Field, fitted
 from consumer.tap.items import Change, Heard, Row
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _MOST_JSON_CHARACTERS: Final = 65_536
 _MOST_NAME: Final = 4_096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US: Final = 86_400_000_000
-_BETWEEN: Final = "  "
-_CUT: Final = "\u2026"
 _TIMES: Final = frozenset(each.name for each in COLUMNS if each.delta_type == "TIMESTAMP")
 _STYLES: Final = {"GOOD": "green", "UNCERTAIN": "yellow", "STALE": "yellow", "BAD": "bold red"}
 _FLOAT_DIGITS: Final = 7
@@ -41,15 +40,6 @@ class Piece(NamedTuple):
 
     text: str
     style: str = ""
-
-
-class _Field(NamedTuple):
-    """A column of a line; where the line is too long it may be cut down to `least` cells."""
-
-    text: str
-    style: str = ""
-    least: int = 0
-    keeps_end: bool = False
 
 
 def pieces_of(item: Item, *, with_server: bool, raw: bool, width: int | None) -> list[Piece]:
@@ -69,13 +59,13 @@ def pieces_of(item: Item, *, with_server: bool, raw: bool, width: int | None) ->
     else:
         fields = _of_message(item, short=width is not None)
     if with_server:
-        fields.insert(1, _Field(item.server, "magenta"))
+        fields.insert(1, Field(item.server, "magenta"))
     if width is not None:
-        fields = _fitted(fields, width)
+        fields = fitted(fields, width)
     pieces: list[Piece] = []
     for field in fields:
         if pieces:
-            pieces.append(Piece(_BETWEEN))
+            pieces.append(Piece(BETWEEN))
         pieces.append(Piece(field.text, field.style))
     return pieces
 
@@ -121,62 +111,62 @@ def iso(at_us: int) -> str:
 # ------------------------------------------------------------------ for people
 
 
-def _of_change(change: Change, *, short: bool) -> list[_Field]:
+def _of_change(change: Change, *, short: bool) -> list[Field]:
     quality = change.quality
     name = f"alias {change.alias}" if change.metric is None else _shown(change.metric)
     value = _value(change, short=short)
     is_text = isinstance(change.value, str)  # of a number no digit is cut off
     fields = [
-        _Field(_time(change.event_us, change.received_us, short=short), "dim"),
-        _Field(_shown(change.place), "cyan", 16),
-        _Field(name, "dim" if change.metric is None else "bold", 16, keeps_end=True),
-        _Field(f"{value} {_shown(change.unit)}" if change.unit else value, "", 16 * is_text),
-        _Field(quality, _STYLES.get(quality, "")),
+        Field(_time(change.event_us, change.received_us, short=short), "dim"),
+        Field(_shown(change.place), "cyan", 16),
+        Field(name, "dim" if change.metric is None else "bold", 16, keeps_end=True),
+        Field(f"{value} {_shown(change.unit)}" if change.unit else value, "", 16 * is_text),
+        Field(quality, _STYLES.get(quality, "")),
     ]
     if change.historical:
-        fields.append(_Field("H", "blue"))
+        fields.append(Field("H", "blue"))
     if change.kind not in _DATA:
-        fields.append(_Field(change.kind, "dim"))
+        fields.append(Field(change.kind, "dim"))
     if change.note:
-        fields.append(_Field(f"({change.note})", "yellow"))
+        fields.append(Field(f"({change.note})", "yellow"))
     return fields
 
 
-def _of_message(message: Heard, *, short: bool) -> list[_Field]:
+def _of_message(message: Heard, *, short: bool) -> list[Field]:
     fields = _begin(message, short=short)
     if message.kind == "STATE":
-        return [*fields, _Field(_text(message.payload, _MOST_CHARACTERS), "", 16)]
+        return [*fields, Field(_text(message.payload, _MOST_CHARACTERS), "", 16)]
     if message.seq is not None:
-        fields.append(_Field(f"seq {message.seq}"))
+        fields.append(Field(f"seq {message.seq}"))
     if message.metrics is not None:
-        fields.append(_Field(f"{message.metrics} metric{'' if message.metrics == 1 else 's'}"))
+        fields.append(Field(f"{message.metrics} metric{'' if message.metrics == 1 else 's'}"))
     size = len(message.payload)
-    fields.append(_Field(f"{size} byte{'' if size == 1 else 's'}", "dim"))
+    fields.append(Field(f"{size} byte{'' if size == 1 else 's'}", "dim"))
     if message.retained:
-        fields.append(_Field("retained", "yellow"))
+        fields.append(Field("retained", "yellow"))
     if message.problem:
-        fields.append(_Field(f"cannot be read: {message.problem}", "bold red"))
+        fields.append(Field(f"cannot be read: {message.problem}", "bold red"))
     return fields
 
 
-def _of_raw(message: Heard, width: int | None) -> list[_Field]:
+def _of_raw(message: Heard, width: int | None) -> list[Field]:
     fields = [field for field in _begin(message, short=width is not None) if field.text]
     if message.retained:
-        fields.append(_Field("retained", "yellow"))
+        fields.append(Field("retained", "yellow"))
     if width is None:
         most = MOST_RAW_BYTES
         left = len(message.payload) - most
         more = f" ... ({left} bytes more)" if left > 0 else ""
-        return [*fields, _Field(message.payload[:most].hex() + more)]
-    return [*fields, _Field(message.payload[:width].hex(), "", 16)]
+        return [*fields, Field(message.payload[:most].hex() + more)]
+    return [*fields, Field(message.payload[:width].hex(), "", 16)]
 
 
-def _begin(message: Heard, *, short: bool) -> list[_Field]:
+def _begin(message: Heard, *, short: bool) -> list[Field]:
     style = "bold" if message.kind.endswith(("BIRTH", "DEATH")) else ""
     return [
-        _Field(_time(message.received_us, message.received_us, short=short), "dim"),
-        _Field(message.kind or "-", style),
-        _Field(_shown(message.topic), "cyan", 24, keeps_end=True),
+        Field(_time(message.received_us, message.received_us, short=short), "dim"),
+        Field(message.kind or "-", style),
+        Field(_shown(message.topic), "cyan", 24, keeps_end=True),
     ]
 
 
@@ -211,64 +201,12 @@ def _shown(text: str) -> str:
             return shown
     else:
         shown = escaped(text[:_MOST_CHARACTERS])
-    return f"{shown[:_MOST_CHARACTERS]}{_CUT} ({len(text)} characters)"
+    return f"{shown[:_MOST_CHARACTERS]}{CUT} ({len(text)} characters)"
 
 
 def _text(payload: bytes, most: int) -> str:
     text = payload[: 4 * most].decode("utf-8", "backslashreplace")
     return _shown(text) if most == _MOST_CHARACTERS else text[:most]
-
-
-def _fitted(fields: list[_Field], width: int) -> list[_Field]:
-    """The fields, cut so that they fit: the longest of those that may be cut first."""
-    from rich.cells import cell_len  # noqa: PLC0415 - a fifth of a second that --json saves
-
-    cells = [cell_len(field.text) for field in fields]
-    excess = sum(cells) + len(_BETWEEN) * (len(fields) - 1) - width
-    wanted = list(cells)
-    while excess > 0:
-        longest = max(
-            range(len(fields)),
-            key=lambda at: wanted[at] if 0 < fields[at].least < wanted[at] else -1,
-        )
-        field = fields[longest]
-        if not 0 < field.least < wanted[longest]:
-            break
-        # Down to the next longest, so that all give what they have too much.
-        others = [
-            wanted[at]
-            for at, each in enumerate(fields)
-            if at != longest and 0 < each.least < wanted[at] < wanted[longest]
-        ]
-        less = wanted[longest] - max([field.least, *others])
-        cut = min(excess, max(less, 1))
-        wanted[longest] -= cut
-        excess -= cut
-    fitted, left = [], width
-    for field, have, want in zip(fields, cells, wanted, strict=True):
-        room = min(want, left)
-        if room <= 0:
-            break
-        text = field.text if have <= room else _cut(field.text, room, keeps_end=field.keeps_end)
-        fitted.append(field._replace(text=text))
-        left -= cell_len(text) + len(_BETWEEN)
-    return fitted
-
-
-def _cut(text: str, cells: int, *, keeps_end: bool) -> str:
-    """The text within so many cells of a terminal, with a sign that it is cut."""
-    from rich.cells import get_character_cell_size  # noqa: PLC0415 - see _fitted
-
-    left = cells - 1
-    kept: list[str] = []
-    for character in reversed(text) if keeps_end else text:
-        left -= get_character_cell_size(character)
-        if left < 0:
-            break
-        kept.append(character)
-    if keeps_end:
-        return _CUT + "".join(reversed(kept))
-    return "".join(kept) + _CUT
 
 
 # ------------------------------------------------------------------ for programs

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS = ("run", "check", "ddl", "deadletter", "gaps", "ledger", "simulate")
+COMMANDS = ("run", "check", "ddl", "deadletter", "gaps", "ledger", "simulate", "tail")
 IMPORTED_LATER = (
     "anyio._backends._asyncio",
     "consumer.config.loading",

@@ -94,7 +94,7 @@ def test_on_a_terminal_the_day_is_left_out_where_it_is_that_of_the_arrival():
     assert line(yesterday, width=120).startswith("2026-11-22T14:13:34.123Z  Plant")
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+@pytest.mark.parametrize("width", [1, 20, 40, 60, 80, 100, 200])
 @pytest.mark.parametrize(
     "item",
     [
@@ -116,6 +116,14 @@ def test_of_a_number_no_digit_is_cut_off_and_quality_stays():
     shown = line(change(metric="M" * 100, value=-1234567.25, unit="bar"), width=80)
     assert "  -1234567.25 bar  GOOD" in shown
     assert "\u2026M" in shown  # the end of a name says more than its beginning
+
+
+@pytest.mark.parametrize("width", range(30, 70, 5))
+def test_where_there_is_hardly_any_room_value_and_quality_stay_longest(width):
+    old = change(event_us=AT_US - 86_400_000_000, metric="M" * 100, value=-1234567.25)
+    shown = line(old, width=width)
+    assert shown.endswith("  -1234567.25 bar  GOOD")
+    assert cell_len(shown) <= width
 
 
 @pytest.mark.parametrize(
