@@ -19,7 +19,7 @@ IMAGES ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-page bench-page test-axe test-compose clean
+.PHONY: help setup demo test soak attack conformance lint format bench fuzz fuzz-http explore proto lock broker test-page bench-page test-axe test-monitoring test-compose clean
 
 help: ## Show this list
 	@echo "sparkplug-zerobus: MQTT Sparkplug B into Databricks Delta tables. Start with: make demo"
@@ -47,7 +47,7 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 
 test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long and not page" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long and not page and not monitoring" $(ARGS)
 
 test-long: setup broker ## Tests that take long: every attack by itself, demos that go wrong, the search for new cases
 	@sh scripts/ensure-openssl.sh
@@ -74,6 +74,10 @@ bench-page: setup ## What 100,000 tags take of the browser, and the open page of
 test-axe: setup ## The live page by the rules of axe-core, and the contrast of its charts
 	@sh scripts/ensure-chromium.sh
 	@$(BIN)/python -m pytest -m page tests/page/test_axe.py $(ARGS)
+
+test-monitoring: setup broker ## Alerts by promtool, and a Prometheus that scrapes a running consumer
+	@sh scripts/ensure-prometheus.sh
+	@$(BIN)/python -m pytest -v -m monitoring tests/monitoring $(ARGS)
 
 test-compose: setup ## docker compose up, rows of every gateway found, compose down
 	@$(BIN)/python -m pytest -m compose -s $(ARGS)

@@ -28,6 +28,7 @@ COMMANDS = {
     "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants, and views of the latest values."),
     "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
     "gaps": ("consumer.cli.gaps", "How complete the messages of each edge node are."),
+    "top": ("consumer.cli.top", "Show servers and edge nodes of the running consumer, live."),
     "rebirth": ("consumer.cli.rebirth", "Ask an edge node for its births."),
     "pause": ("consumer.cli.pause", "Send nothing to Zerobus for a while."),
     "resume": ("consumer.cli.resume", "Send to Zerobus again."),

@@ -17,7 +17,7 @@ from sparkplug import GapReason, Healing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.delivery import DeliveryStats
+    from consumer.delivery import DeliveryStats, TableDelivery
     from consumer.monitor.number import Rows
     from consumer.monitor.snapshot import SideTable
     from consumer.pipeline import BackPressure, Connection, Consumer, GapTotals, Posts
@@ -32,6 +32,9 @@ def _accounts(part: MessageBalance | RowBalance) -> dict[str, int]:
 
 
 _CONSUMER: Final[Rows[Consumer]] = {
+    "start_timestamp_seconds": Gauge(
+        "time when the consumer was started", lambda it: it.telemetry.started_at
+    ),
     "log_lines_left_out": Counter(
         "lines that the log has not, because there were too many of their kind",
         lambda it: dict(it.telemetry.log_budget.left_out),
@@ -132,6 +135,11 @@ _INGEST: Final[Rows[Posts]] = {
 }
 
 _SERVER: Final[Rows[Connection]] = {
+    "server_connected": Gauge(
+        "1 while the MQTT server is connected and subscribed",
+        lambda it: it.connected.is_set(),
+        "connected",
+    ),
     "broker_dropped_messages": Counter(
         "messages that an MQTT server discarded while connected, for all its clients",
         lambda it: it.drops.total,
@@ -256,6 +264,12 @@ _STREAM: Final[Rows[DeliveryStats]] = {
     ),
 }
 
+_TABLE: Final[Rows[TableDelivery]] = {
+    "delivery_paused": Gauge(
+        "1 while delivery to the table is paused by somebody", lambda it: it.paused is not None
+    ),
+}
+
 _SIDE: Final[Rows[SideTable]] = {
     "side_stream_open": Gauge(
         "1 while a stream of the side table is open",
@@ -315,6 +329,7 @@ NUMBERS: Final[tuple[Numbers[Snapshot, Any], ...]] = (
     Numbers(lambda now: {(): now.consumer.gaps}, _GAPS, status="gaps"),
     Numbers(lambda now: {(): now.main}, _MAIN),
     Numbers(lambda now: now.streams, _STREAM, ("table", "stream"), "streams[]"),
+    Numbers(lambda now: now.deliveries, _TABLE, ("table",)),
     Numbers(lambda now: now.side, _SIDE, ("table",), "side_tables[]"),
     Numbers(lambda now: now.messages, _MESSAGES, ("server",)),
     Numbers(lambda now: now.rows, _ROWS, ("table",)),

@@ -17,7 +17,7 @@ from consumer.errors import SpoolError
 from consumer.spool import Balance, LetterKind
 
 if TYPE_CHECKING:
-    from consumer.delivery import DeliveryStats
+    from consumer.delivery import DeliveryStats, TableDelivery
     from consumer.monitor.number import Key
     from consumer.pipeline import BackPressure, Connection, Consumer
     from consumer.spool import DeadLetterShare, MessageBalance, RowBalance, SpoolStats
@@ -89,6 +89,11 @@ class Snapshot:
             for delivery in self.consumer.deliveries
             for number, stream in enumerate(delivery.streams, start=1)
         }
+
+    @property
+    def deliveries(self) -> dict[Key, TableDelivery]:
+        """The delivery of each table."""
+        return {(each.table,): each for each in self.consumer.deliveries}
 
     def _table(self, name: str) -> DeliveryStats:
         """The streams of a table together."""

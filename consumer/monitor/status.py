@@ -64,7 +64,6 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
         "servers": [
             {
                 "name": connection.server.name,
-                "connected": connection.connected.is_set(),
                 "connections": connection.connections,
                 "last_error": connection.last_error,
                 **numbers["servers[]", place],

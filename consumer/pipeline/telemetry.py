@@ -98,6 +98,7 @@ class Telemetry:
         messages_discarded: whole messages that were lost since the start, knowingly.
         remarks: what was not read, or only with a remark, is counted and logged there.
         noisiest: whose messages the queue refused.
+        started_at: when it was made, with the consumer; seconds since 1970.
         AGES: upper bounds of the ages of `acknowledgement_ages`, in seconds.
     """
 
@@ -108,6 +109,7 @@ class Telemetry:
     ) -> None:
         self.registry = CollectorRegistry()
         self.log_budget = budget or LogBudget(clock)
+        self.started_at = time.time()
         self.messages_discarded = 0
         self.noisiest = Noisiest()
         self._counters = counters = {

@@ -38,6 +38,7 @@ dead_messages counter reason
 dead_messages_lost counter
 decode_seconds histogram
 delivery_failures counter
+delivery_paused gauge table
 disk_free_bytes gauge
 duplicate_nodes gauge
 edge_nodes gauge
@@ -82,6 +83,7 @@ rows_dropped counter reason
 rows_produced counter server
 rows_sent counter
 rows_set_aside counter
+server_connected gauge server
 servers_connected gauge
 sessions_missed counter
 side_delivery_failures counter table
@@ -98,6 +100,7 @@ spool_fill_ratio gauge
 spool_full gauge
 spool_oldest_seconds gauge
 spooled_rows gauge
+start_timestamp_seconds gauge
 state_answers counter server
 stream_failures counter kind stream table
 stream_open gauge

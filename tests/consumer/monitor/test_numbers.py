@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from support.columnar import message, tag
@@ -121,3 +123,28 @@ def test_lines_that_the_log_has_not_are_counted_by_kind(consumer):
     for _ in range(12):
         consumer.telemetry.log_budget.allows("clock", "a")
     assert sample(consumer.telemetry.registry, "log_lines_left_out_total", kind="clock") == 2
+
+
+def test_a_pause_shows_while_it_is_on(consumer):
+    delivery, registry = consumer.main_delivery, consumer.telemetry.registry
+    table = delivery.table
+    assert sample(registry, "delivery_paused", table=table) == 0
+    delivery.pause(60.0, "on-call", "migration")
+    assert sample(registry, "delivery_paused", table=table) == 1
+    delivery.resume()
+    assert sample(registry, "delivery_paused", table=table) == 0
+
+
+def test_each_server_says_whether_it_is_connected(consumer):
+    [connection] = consumer.connections
+    assert sample(consumer.telemetry.registry, "server_connected", server="plant") == 0
+    connection.connected.set()
+    assert sample(consumer.telemetry.registry, "server_connected", server="plant") == 1
+    assert status_of(consumer)["servers"][0]["connected"] is True
+
+
+def test_a_start_shows_by_its_time(consumer, tmp_path):
+    begun = sample(consumer.telemetry.registry, "start_timestamp_seconds")
+    with unconnected(tmp_path / "later") as later:
+        add_metrics(later)
+        assert begun < sample(later.telemetry.registry, "start_timestamp_seconds") <= time.time()
