@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oracle.messages import MEASURED_MS, metric, payload
 from support.captures import BEGUN_US, HEADER
 
-from consumer.tap.capture_format import CapturedServer, Record
+from consumer.tap.capture_format import CapturedServer, Kind, Record
 from consumer.tap.replaying import Replay, ReplaySettings
 from sparkplug import Message
 
@@ -56,3 +58,27 @@ def test_what_cannot_be_read_is_counted():
     assert rows == []
     assert result.remarks["bad_payload"] == 1
     assert (result.waiting, result.unreadable) == (1, 1)
+
+
+TIMES = st.sampled_from([0, BEGUN_US, 253_402_300_799_999_999]) | st.integers(0, 2**57)
+RECORDS = st.builds(
+    Record,
+    st.integers(0, 1),
+    st.builds(
+        Message,
+        st.sampled_from(["spBv1.0/G/NBIRTH/E", "spBv1.0/G/NDATA/E", "$sparkplug/certificates/x"])
+        | st.text(max_size=20),
+        st.sampled_from([BIRTH, data(1), data(2)]) | st.binary(max_size=50),
+        TIMES,
+        st.booleans(),
+    ),
+    st.sampled_from(Kind),
+)
+
+
+@given(records=st.lists(RECORDS, max_size=20))
+def test_nothing_in_a_capture_ends_a_replay(records):
+    servers = (CapturedServer("a", "North"), CapturedServer("b", "North"))
+    replay = Replay(ReplaySettings.of(HEADER._replace(servers=servers), None, None))
+    rows = sum(len(batch) for batch in replay.rows(records))
+    assert rows == replay.result.rows
