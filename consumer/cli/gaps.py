@@ -15,7 +15,7 @@ from consumer.cli.options import config_option
 from consumer.cli.output import console, echo_json
 from consumer.config import parse_duration
 from consumer.foreign import escaped
-from consumer.spool import GapReport, GapRow, NodeAccount, read_gap_report
+from consumer.spool import GapReport, GapRow, GapsOf, NodeAccount, read_gap_report
 from sparkplug import sight_of
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def command(
     until_us = time.time_ns() // 1_000 if until_us is None else until_us
     if since_us >= until_us:
         raise click.UsageError("--since must be before --until")
-    key = None
+    of = GapsOf()
     if node is not None:
         group_id, slash, edge_node_id = node.partition("/")
         if not (group_id and slash and edge_node_id) or "/" in edge_node_id:
             raise click.UsageError(f"--node must be GROUP/NODE, not {node!r}")
-        key = (group_id, edge_node_id)
+        of = GapsOf(group_id=group_id, edge_node_id=edge_node_id)
     configuration = config.load(config_path, os.environ, secrets=False)
     topics = {server.name: server.topics for server in configuration.servers}
 
@@ -95,7 +95,7 @@ def command(
         return server not in topics or sight_of(topics[server], group_id, edge_node_id).whole
 
     report = read_gap_report(
-        configuration.spool.path, since_us, until_us, key, until_now=until_now, is_whole=is_whole
+        configuration.spool.path, since_us, until_us, of, until_now=until_now, is_whole=is_whole
     )
     if as_json:
         echo_json(report.as_dictionary(), indent=2)

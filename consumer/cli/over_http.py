@@ -73,6 +73,8 @@ def ask(
     if context is not None:
         context.check_hostname = False  # it is asked by its address
         context.load_verify_locations(http.tls.cert_file)
+        # Itself it is trusted, whoever has issued it.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     # Not through a proxy: it is this machine, or one beside it.
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
@@ -83,9 +85,12 @@ def ask(
     except urllib.error.HTTPError as error:
         raise ActionError(f"the consumer refuses: {_detail(error)}") from None
     except (OSError, ValueError) as error:
-        reason = one_line(str(getattr(error, "reason", error)))
+        cause = getattr(error, "reason", error)
+        mend = "does it run, with this file?"
+        if isinstance(cause, ssl.SSLError):
+            mend = "was it started with this http.tls.cert_file?"
         raise ActionError(
-            f"no consumer answers at {host}:{port}: {reason}; does it run, with this file?"
+            f"no consumer answers at {host}:{port}: {one_line(str(cause))}; {mend}"
         ) from None
     if as_json:
         echo_json(told)

@@ -65,9 +65,7 @@ def command(context: click.Context, config_path: Path) -> None:
     consumer.start()
     if http is not None:
         http.start()
-        _LOG.info(
-            "health, metrics and status on http://%s:%d", address[0] if address else "", http.port
-        )
+        _LOG.info("health, metrics and status on %s", http.url)
     while not stopped.wait(0.5):
         if not consumer.alive:
             break

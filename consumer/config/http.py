@@ -22,6 +22,7 @@ LEAST_KEY_CHARACTERS: Final = 16
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _OLD_KEY: Final = "token"
+_NO_KEY: Final = "local"
 
 
 def _check_listen(listen: str) -> str:
@@ -37,6 +38,8 @@ def _check_listen(listen: str) -> str:
 def _check_key_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    if name == _NO_KEY:
+        raise ValueError(f"must not be {name}: in metrics that stands for who needs no key")
     return name
 
 
@@ -72,7 +75,8 @@ class HttpKey(Section):
     """One key that HTTP clients send as `Authorization: Bearer <key>`."""
 
     name: Annotated[str, AfterValidator(_check_key_name)] = Field(
-        description="Names the key in metrics and in the audit log. Unique.", examples=["on-call"]
+        description="Names the key in metrics and in the audit log. Unique, and not `local`.",
+        examples=["on-call"],
     )
     key: SecretStr = Field(
         default=SecretStr(""),

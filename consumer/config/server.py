@@ -20,6 +20,7 @@ from consumer.config.section import (
 )
 from sparkplug import NAMESPACE, is_shared
 
+_OF_POSTS: Final = "http"
 DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _INSTEAD: Final = {"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "http": "mqtt", "https": "mqtts"}
 
@@ -27,6 +28,8 @@ _INSTEAD: Final = {"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "http": "mqtt"
 def _check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    if name == _OF_POSTS:
+        raise ValueError(f"must not be {name}: in the ledger that stands for events over HTTP")
     return name
 
 
@@ -89,7 +92,8 @@ class Server(Section):
     """One MQTT server. Several of them fan in."""
 
     name: Annotated[str, AfterValidator(_check_name)] = Field(
-        description="Names the server in metrics and logs and in `{server}`. Unique.",
+        description="Names the server in metrics and logs and in `{server}`. Unique, and not "
+        "`http`.",
         examples=["plant-a"],
     )
     site: str = Field(

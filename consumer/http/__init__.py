@@ -1,4 +1,4 @@
-"""The HTTP side door: health, readiness, metrics and status."""
+"""What is answered over HTTP: health, metrics and status, the API and its page, and ingest."""
 
 from consumer.http.server import HttpServer
 

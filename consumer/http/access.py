@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from consumer.config import Http
 
 SESSION_SECONDS: Final = 12 * 3600
-_MOST_SESSIONS: Final = 1_000
-_FORWARDED: Final = ("forwarded", "x-forwarded-", "x-real-ip")
+_MOST_SESSIONS: Final = 100
+"""Of one key: who signs in again and again ends sessions of his own key, and no others."""
+_FORWARDED: Final = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 """How the names of headers begin that a proxy adds."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME: Final = "bearer "
@@ -88,7 +89,7 @@ class Access:
         self._hosts = {"localhost", address[0].lower(), socket.gethostname().lower(), *http.hosts}
         self.cookie = f"sparkplug-zerobus-{address[1]}"  # browsers tell ports apart by no means
         self._wall_clock = wall_clock
-        self._sessions: OrderedDict[str, _SignedIn] = OrderedDict()
+        self._sessions: dict[str, _SignedIn] = {}
         self.refused = Counter(
             dict.fromkeys(
                 ("unauthorized", "forbidden", "wrong_host", "too_many", "too_large", "unavailable"),
@@ -175,9 +176,10 @@ class Access:
     def sign_in(self, key: Key) -> tuple[str, float]:
         """Begin a session; returns the value of its cookie, and until when it is good."""
         value, until = secrets.token_urlsafe(32), self._wall_clock() + SESSION_SECONDS
+        own = [each for each, session in self._sessions.items() if session.key.name == key.name]
+        for oldest in own[: max(0, len(own) + 1 - _MOST_SESSIONS)]:
+            del self._sessions[oldest]
         self._sessions[value] = _SignedIn(key, key.digest, until)
-        while len(self._sessions) > _MOST_SESSIONS:
-            self._sessions.popitem(last=False)
         return value, until
 
     def sign_out(self, request: HTTPConnection) -> None:

@@ -37,7 +37,7 @@ _MOST_SECONDS: Final = 86_400
 _MOST_DRAIN_SECONDS: Final = 20
 _MOST_NAMES: Final = 1_000
 _MOST_SHOWN: Final = 10
-_MOST_ID: Final = 1_024
+_MOST_ID: Final = 4_096
 _MOST_LONG: Final = 4
 _LONG: Final = threading.BoundedSemaphore(_MOST_LONG)
 
@@ -97,7 +97,13 @@ def rebirth(caller: Operator, consumer: TheConsumer, given: Rebirth) -> Any:
         except ValueError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
     every = format_duration(consumer.configuration.host.rebirth.per_node)
-    text = f"{place} is asked for its births within a second, at most every {every}"
+    is_connected = any(
+        each.connected.is_set() for each in consumer.connections if each.server.name == given.server
+    )
+    if is_connected:
+        text = f"{place} is asked for its births within a second, at most every {every}"
+    else:
+        text = f"{given.server} is not connected: {place} is asked for its births when it is"
     return answer({"asked": True, "text": text}, HTTPStatus.ACCEPTED)
 
 

@@ -31,12 +31,12 @@ from consumer.monitor import (
     letter_page,
 )
 from consumer.pipeline import Consumer
-from consumer.spool import MOST_LISTED, balance_of_file
+from consumer.spool import GapsOf, balance_of_file
 from sparkplug import Healing
 
 _MOST_SEARCH: Final = 200
-_MOST_ID: Final = 1_024
 _MOST_NAME: Final = 4_096
+"""Characters of ids, names and folders: no topic and no name of a metric has more."""
 _MONTH_SECONDS: Final = 31 * 86_400
 
 
@@ -45,7 +45,6 @@ def _one_of(words: tuple[str, ...], *, turned: bool = False) -> str:
     return f"^({'-?' if turned else ''}({'|'.join(words)}))?$"
 
 
-Id = Annotated[str, Query(max_length=_MOST_ID)]
 Name = Annotated[str, Query(max_length=_MOST_NAME)]
 Search = Annotated[str, Query(max_length=_MOST_SEARCH)]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -92,7 +91,7 @@ def nodes(
     *,
     search: Search = "",
     state: NodeState = "",
-    server: Id = "",
+    server: Name = "",
     sort: NodeSort = "state",
     limit: Limit = 50,
     offset: Offset = 0,
@@ -103,7 +102,7 @@ def nodes(
 
 
 @router.get("/node")
-def node(looking: LookingAt, server: Id, group: Id, node: Id) -> Any:
+def node(looking: LookingAt, server: Name, group: Name, node: Name) -> Any:
     """One edge node with its devices and its life."""
     found = looking.nodes.node((server, group, node))
     if found is None:
@@ -115,11 +114,11 @@ def node(looking: LookingAt, server: Id, group: Id, node: Id) -> Any:
 def tree(
     looking: LookingAt,
     *,
-    server: Id = "",
-    group: Id = "",
-    node: Id = "",
-    device: Id = "",
-    folder: Id = "",
+    server: Name = "",
+    group: Name = "",
+    node: Name = "",
+    device: Name = "",
+    folder: Name = "",
     limit: Limit = 500,
     offset: Offset = 0,
 ) -> Any:
@@ -140,11 +139,11 @@ class TagParameters(BaseModel):
     """Which tags are asked for, in which order, and which part of them."""
 
     search: str = Field(default="", max_length=_MOST_SEARCH)
-    server: str = Field(default="", max_length=_MOST_ID)
-    group: str = Field(default="", max_length=_MOST_ID)
-    node: str = Field(default="", max_length=_MOST_ID)
-    device: str | None = Field(default=None, max_length=_MOST_ID)
-    folder: str = Field(default="", max_length=_MOST_ID)
+    server: str = Field(default="", max_length=_MOST_NAME)
+    group: str = Field(default="", max_length=_MOST_NAME)
+    node: str = Field(default="", max_length=_MOST_NAME)
+    device: str | None = Field(default=None, max_length=_MOST_NAME)
+    folder: str = Field(default="", max_length=_MOST_NAME)
     quality: Literal["", "GOOD", "UNCERTAIN", "BAD", "STALE"] = ""
     sort: str = Field(default="path", pattern=_one_of(TAG_SORTS, turned=True))
     limit: int = Field(default=50, ge=1, le=500)
@@ -160,7 +159,9 @@ def tags(looking: LookingAt, asked: Annotated[TagParameters, Query()]) -> Any:
 
 
 @router.get("/tag")
-def tag(looking: LookingAt, *, server: Id, group: Id, node: Id, name: Name, device: Id = "") -> Any:
+def tag(
+    looking: LookingAt, *, server: Name, group: Name, node: Name, name: Name, device: Name = ""
+) -> Any:
     """One tag with its last values and what its birth says of it."""
     found = looking.tags.tag((server, group, node, device), name)
     if found is None:
@@ -173,26 +174,24 @@ def gaps(
     looking: LookingAt,
     *,
     since_seconds: Annotated[int, Query(ge=1, le=_MONTH_SECONDS)] = 86_400,
-    server: Id = "",
-    group: Id = "",
-    node: Id = "",
+    server: Name = "",
+    group: Name = "",
+    node: Name = "",
     healing: HealingName = "",
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Any:
     """A page of the gaps in what edge nodes sent, newest first."""
-    only = (group, node) if group and node else None
-    most = min(offset + limit, MOST_LISTED) if not server and not healing else MOST_LISTED
-    report = looking.nodes.gap_report(since_seconds, most, only)
     page = Page(limit, offset)
-    return answer(gap_page(report, server=server, healing=healing, page=page))
+    of = GapsOf(server, group, node, healing)
+    return answer(gap_page(looking.nodes.gap_report(since_seconds, page, of), page))
 
 
 @router.get("/letters")
 def letters(
     consumer: TheConsumer,
     *,
-    reason: Id = "",
+    reason: Name = "",
     kind: Literal["", "row", "message"] = "",
     limit: Limit = 50,
     offset: Offset = 0,
@@ -219,9 +218,9 @@ def ledger(consumer: TheConsumer) -> Any:
 def events(
     consumer: TheConsumer,
     *,
-    server: Id = "",
-    group: Id = "",
-    node: Id = "",
+    server: Name = "",
+    group: Name = "",
+    node: Name = "",
     kind: EventKind = "",
     before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     limit: Limit = 50,

@@ -14,7 +14,7 @@ from consumer.http import actions, api, diagnostics, session, stream
 from consumer.http.access import Access, needs
 from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
-from consumer.http.ingest import INGEST_PATHS, ingest_routes, ingest_schema
+from consumer.http.ingest import INGEST_PATHS, Sender, ingest_routes, ingest_schema
 from consumer.http.keys import Role
 from consumer.http.page import page_router
 from consumer.http.together import Together
@@ -60,11 +60,12 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     for each in (session, api, stream, actions, diagnostics):
         app.include_router(each.router)
     source = consumer.configuration.http.source_system_id
-    app.include_router(
-        ingest_routes(
-            consumer, lambda asked: access.allow(asked, Role.INGEST).source_system_id or source
-        )
-    )
+
+    def sender_of(request: Request) -> Sender:
+        caller = access.allow(request, Role.INGEST)
+        return Sender(caller.name, caller.source_system_id or source)
+
+    app.include_router(ingest_routes(consumer, sender_of))
     app.include_router(page_router())
     return Guard(app, access, INGEST_PATHS)
 

@@ -47,6 +47,7 @@ class HttpServer:
         self, consumer: Consumer, address: tuple[str, int], limits: ConnectionLimits | None = None
     ) -> None:
         host, port = address
+        self._host = host
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             made = socket.create_server((host, port), family=family)
@@ -106,6 +107,13 @@ class HttpServer:
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port that it is reached by, as far as it is known here."""
+        scheme = "https" if self.access.is_secure else "http"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{scheme}://{host}:{self.port}"
 
     def start(self) -> None:
         """Answer requests in the background."""

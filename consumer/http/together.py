@@ -15,7 +15,7 @@ _PAUSE: Final = 0.1
 
 
 class Together(Generic[T]):
-    """Makes an answer on another thread, at most every tenth of a second.
+    """Makes an answer on another thread, one at a time, at most every tenth of a second.
 
     Whoever asks gets one whose making began after he asked: at once, if nobody has asked lately.
     Making one may take a lock that MQTT waits for, and must not be done for each of fifty who
@@ -30,6 +30,7 @@ class Together(Generic[T]):
         self._make = make
         self._pause = pause
         self._began_at = -math.inf
+        self._making = asyncio.Lock()
         self._next: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
@@ -43,6 +44,7 @@ class Together(Generic[T]):
         left = self._began_at + self._pause - clock()
         if left > 0:
             await asyncio.sleep(left)
-        self._next = None  # what is asked from now on begins later
-        self._began_at = clock()
-        return await asyncio.to_thread(self._make)
+        async with self._making:  # one that takes its time has one thread, not all there are
+            self._next = None  # what is asked from now on begins later
+            self._began_at = clock()
+            return await asyncio.to_thread(self._make)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from consumer.delivery import TableDelivery
-    from consumer.monitor.samples import Samples
     from consumer.pipeline import Consumer
     from consumer.spool import Balance, LettersKept
 
@@ -58,20 +57,20 @@ class Attention:
 
     Args:
         consumer: what is looked at.
-        samples: of it.
         clock: monotonic seconds.
+
+    Attributes:
+        letters_version: counts how often the dead letters were seen to be others than before.
     """
 
-    def __init__(
-        self, consumer: Consumer, samples: Samples, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, consumer: Consumer, clock: Callable[[], float] = time.monotonic) -> None:
         self._consumer = consumer
-        self._samples = samples
         self._clock = clock
         self._since: dict[tuple[str, str], int] = {}
         self._refused = 0
         self._refused_at = self._looked_at = -1e9
         self._letters: dict[LetterKind, LettersKept] = {}
+        self.letters_version = 0
         self._gap_us: int | None = None
 
     def items(self, balance: Balance | None) -> list[Item]:
@@ -104,9 +103,7 @@ class Attention:
         yield from self._queue()
         if balance is not None and not balance.balanced:
             text = f"the ledger does not add up: {balance.difference:,} are not explained"
-            yield Item(
-                Level.WRONG, "ledger", text, "see `sparkplug-zerobus ledger`", link="#/letters"
-            )
+            yield Item(Level.WRONG, "ledger", text, "see `sparkplug-zerobus ledger`")
         for each in consumer.unmended_nodes:
             place = (each["server"], each["group_id"], each["edge_node_id"])
             text = f"{each['group_id']}/{each['edge_node_id']} {each['problem']}"
@@ -234,8 +231,8 @@ class Attention:
             text = _one_or_more(gaps, "gaps in what edge nodes sent, not healed yet", "gaps", "gap")
             mend = "most heal with the node's next births or its stored history; see which do not"
             since_ms = milliseconds(self._gap_us)
-            yield Item(Level.WARNING, "gaps", text, mend, since_ms, gaps, "#/letters")
-        for kind, (count, first_at) in self._letters.items():
+            yield Item(Level.WARNING, "gaps", text, mend, since_ms, gaps, "#/gaps")
+        for kind, (count, first_at, _) in self._letters.items():
             yield Item(
                 Level.WARNING,
                 "letters",
@@ -252,7 +249,10 @@ class Attention:
         try:
             # Over a connection of its own: many are counted, and rows are to be committed.
             with dead_letters_of(path) as letters:
-                self._letters = letters.by_kind()
+                found = letters.by_kind()
+            # One that came is the last one, also if another one went.
+            self.letters_version += found != self._letters
+            self._letters = found
             self._gap_us = oldest_open_gap(path)
         except SpoolError:
             self._letters, self._gap_us = {}, None

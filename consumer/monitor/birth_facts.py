@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _UNIT: Final = "engUnit"
 _LONGEST_UNIT: Final = 64
 _MOST_UNITS: Final = 10_000
+_MOST_OF_BIRTH: Final = 500
+"""Units of one node or device: who has more makes them up, and has none beyond."""
 _MOST_PROPERTIES: Final = 100
 _LONGEST_PROPERTY: Final = 1_000
 _BIRTHS_AT_A_TIME: Final = 200
@@ -62,6 +64,9 @@ class KnownUnits:
             new = [owner for owner, at in arrivals.items() if self._arrivals.get(owner) != at]
             for owner in new[:_BIRTHS_AT_A_TIME]:
                 birth = births.get(owner)
+                if len(self._names) + _MOST_OF_BIRTH > _MOST_UNITS:
+                    with self._lock:
+                        self._make_room()
                 units = {} if birth is None else dict(self._units(birth))
                 with self._lock:
                     self._arrivals[owner] = arrivals[owner]
@@ -75,22 +80,44 @@ class KnownUnits:
 
     def _units(self, birth: KeptBirth) -> Iterable[tuple[str, int]]:
         """The number of the unit of each metric that has one."""
+        found: set[int] = set()
         for metric in _metrics(birth.payload):
             properties = metric.properties
             if not properties.keys or not metric.name:
                 continue
             for key, value in zip(properties.keys, properties.values, strict=False):
                 if key == _UNIT and value.string_value:
-                    number = self._number(value.string_value[:_LONGEST_UNIT])
+                    unit = value.string_value[:_LONGEST_UNIT]
+                    number = self._number(unit, may_be_new=len(found) < _MOST_OF_BIRTH)
                     if number is not None:
+                        found.add(number)
                         yield metric.name, number
 
-    def _number(self, unit: str) -> int | None:
+    def _number(self, unit: str, *, may_be_new: bool) -> int | None:
         number = self._numbers.get(unit)
-        if number is None and len(self._names) < _MOST_UNITS:
+        if number is None and may_be_new:
             number = self._numbers[unit] = len(self._names)
             self._names.append(unit)
         return number
+
+    def _make_room(self) -> None:
+        """Forget units that no birth has any more, and those of births that have most of them.
+
+        Half of the room is free then: it is not looked for again with each birth that comes.
+        """
+        used = {owner: set(units.values()) for owner, units in self._of_owner.items()}
+        kept: set[int] = set()
+        for owner in sorted(used, key=lambda owner: len(used[owner])):
+            if len(kept | used[owner]) > _MOST_UNITS // 2:
+                self._of_owner[owner] = {}
+            else:
+                kept |= used[owner]
+        order = sorted(kept)
+        place = {number: at for at, number in enumerate(order)}
+        self._names = [self._names[number] for number in order]
+        self._numbers = {unit: at for at, unit in enumerate(self._names)}
+        for owner, units in self._of_owner.items():
+            self._of_owner[owner] = {name: place[number] for name, number in units.items()}
 
     def of(self, view: TagView) -> Units:
         """The units of the tags of a view, as far as births were read."""

@@ -182,15 +182,10 @@ def _mend(kind: str, reason: str, error: str) -> str:
         return ""
 
 
-def gap_page(report: GapReport, *, server: str, healing: str, page: Page) -> dict[str, Any]:
-    """A page of the single gaps of a report, newest first, and its account."""
+def gap_page(report: GapReport, page: Page) -> dict[str, Any]:
+    """The page of single gaps that a report lists, newest first, and its account."""
     total = report.total.as_dictionary()
     del total["last_message"], total["unheard_since"]
-    found = [
-        each
-        for each in report.listed
-        if (not server or each.server == server) and (not healing or each.healing == healing)
-    ]
     rows = [
         {
             "server": each.server,
@@ -211,7 +206,7 @@ def gap_page(report: GapReport, *, server: str, healing: str, page: Page) -> dic
             if each.healing in (Healing.OPEN, Healing.NOT_AT_ALL)
             else Level.OK,
         }
-        for each in page.of(found)
+        for each in report.listed
     ]
     account = {**total, "nodes": len(report.nodes)}
-    return page.answer(len(found), rows, account=account)
+    return page.answer(report.records, rows, account=account)

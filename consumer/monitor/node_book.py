@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from consumer.errors import SpoolError
 from consumer.monitor.events import event_row
 from consumer.monitor.shown import Level, Page, milliseconds
-from consumer.spool import read_gap_report
+from consumer.spool import GapsOf, read_gap_report
 from sparkplug import sight_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from consumer.monitor.tag_book import TagBook
     from consumer.pipeline import Consumer, NodePlace, NodeStory, Source
-    from consumer.spool import GapReport, NodeAccount
+    from consumer.spool import GapReport, NodeAccount, OwnerPlace
     from sparkplug import NodeView, SilentNode
 
 DAY_SECONDS: Final = 86_400
@@ -61,6 +61,14 @@ class NodeQuery(NamedTuple):
     sort: str = "state"
 
 
+class _Seen(NamedTuple):
+    """All nodes at one moment: as the list shows them, as they are, and rows a second."""
+
+    rows: list[dict[str, Any]]
+    views: dict[NodePlace, NodeView]
+    rates: dict[OwnerPlace, float]
+
+
 class NodeBook:
     """Answers what is asked of nodes. Thread-safe.
 
@@ -77,9 +85,7 @@ class NodeBook:
         self._tags = tags
         self._clock = clock
         self._lock = threading.Lock()
-        self._rows: list[dict[str, Any]] = []
-        self._views: dict[NodePlace, NodeView] = {}
-        self._rates: dict[tuple[str, str, str, str], float] = {}
+        self._made = _Seen([], {}, {})
         self._made_at = self._read_at = -1e9
         self._accounts: dict[NodePlace, NodeAccount] = {}
         self._topics = {each.name: each.topics for each in consumer.configuration.servers}
@@ -88,24 +94,28 @@ class NodeBook:
 
     def rows(self) -> list[dict[str, Any]]:
         """All nodes as the list shows them, worst first; not older than a second."""
+        return self._seen().rows
+
+    def _seen(self) -> _Seen:
+        """All nodes, of one moment that is not longer ago than a second."""
         with self._lock:
             if self._clock() - self._made_at >= _FRESH_SECONDS:
-                self._make()
+                self._made = self._make()
                 self._made_at = self._clock()
-            return self._rows
+            return self._made
 
-    def _make(self) -> None:
+    def _make(self) -> _Seen:
         now_ms = time.time_ns() // 1_000_000
         if self._clock() - self._read_at >= _ACCOUNTS_SECONDS:
             self._read_at = self._clock()
             try:
-                self._accounts = self.gap_report(DAY_SECONDS, most_listed=0).nodes
+                self._accounts = self.gap_report(DAY_SECONDS, Page(0)).nodes
             except SpoolError:
                 self._accounts = {}
         stories = self._consumer.side.log.stories()
-        self._rates = self._tags.rows_per_second()
+        rates = self._tags.rows_per_second()
         by_node: dict[NodePlace, float] = {}
-        for (server, group_id, edge_node_id, _), rate in self._rates.items():
+        for (server, group_id, edge_node_id, _), rate in rates.items():
             place = (server, group_id, edge_node_id)
             by_node[place] = by_node.get(place, 0.0) + rate
         views: dict[NodePlace, NodeView] = {}
@@ -127,10 +137,15 @@ class NodeBook:
                     )
                 )
         rows.sort(key=lambda row: (_RANK[row["state"]], row["group"], row["node"], row["server"]))
-        self._rows, self._views = rows, views
+        return _Seen(rows, views, rates)
 
-    def gap_report(self, seconds: int, most_listed: int, node: Any = None) -> GapReport:
+    def gap_report(self, seconds: int, page: Page, of: GapsOf = GapsOf()) -> GapReport:  # noqa: B008 - it cannot be changed
         """How complete the messages of nodes are, of the last so many seconds.
+
+        Args:
+            seconds: before now.
+            page: which single gaps are listed.
+            of: of what it is.
 
         Raises:
             SpoolError: the spool cannot be read.
@@ -145,10 +160,11 @@ class NodeBook:
             self._consumer.spool.path,
             now_us - seconds * 1_000_000,
             now_us,
-            node,
+            of,
             until_now=True,
             is_whole=is_whole,
-            most_listed=most_listed,
+            most_listed=page.limit,
+            left_out=page.offset,
         )
 
     def listed(self, query: NodeQuery, page: Page) -> dict[str, Any]:
@@ -176,13 +192,14 @@ class NodeBook:
 
     def node(self, place: NodePlace) -> dict[str, Any] | None:
         """One node with its devices, its account and what happened to it; None for no such one."""
-        rows = self.rows()
+        seen, server = self._seen(), place[0]
         row = next(
-            (each for each in rows if (each["server"], each["group"], each["node"]) == place), None
+            (each for each in seen.rows if (each["server"], each["group"], each["node"]) == place),
+            None,
         )
         if row is None:
             return None
-        view, server = self._views[place], place[0]
+        view = seen.views[place]
         events = [
             each
             for each in self._consumer.side.log.events()
@@ -209,7 +226,7 @@ class NodeBook:
                     "alive": each.is_alive,
                     "tags": each.tags,
                     "born_ms": each.born_ms,
-                    "rows_per_second": round(self._rates.get((*place, each.device_id), 0.0), 3),
+                    "rows_per_second": round(seen.rates.get((*place, each.device_id), 0.0), 3),
                 }
                 for each in sorted(view.devices)
             ],
@@ -242,8 +259,7 @@ class NodeBook:
 
     def devices_of(self, place: NodePlace) -> list[dict[str, Any]]:
         """The devices of a node."""
-        self.rows()
-        view = self._views.get(place)
+        view = self._seen().views.get(place)
         devices = () if view is None else view.devices
         return [
             {
@@ -354,7 +370,7 @@ _KEYS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "server": lambda row: row["server"],
     "rate": lambda row: row["rows_per_second"],
     "tags": lambda row: row["tags"],
-    "gaps": lambda row: row["seq_errors"],
+    "gaps": lambda row: (row["gaps_open"], row["seq_errors"]),
     "clock": lambda row: row["clock_offset_seconds"],
     "birth": lambda row: row["last_birth_ms"],
     "heard": lambda row: row["last_heard_ms"],

@@ -65,7 +65,7 @@ class Looking:
         self.samples = Samples(consumer, clock)
         self.tags = TagBook(consumer, clock)
         self.nodes = NodeBook(consumer, self.tags, clock)
-        self._attention = Attention(consumer, self.samples, clock)
+        self._attention = Attention(consumer, clock)
         self._balance: Balance | None = None
         self._balance_error = ""
         self._balance_at = self._made_at = -1e9
@@ -101,7 +101,6 @@ class Looking:
         items = self._attention.items(balance)
         sample = self.samples.last
         host = consumer.configuration.host
-        letters = consumer.watch.stats.dead_letters
         log = consumer.side.log
         return {
             "now_ms": time.time_ns() // 1_000_000,
@@ -116,7 +115,7 @@ class Looking:
             "versions": {
                 "tags": self.tags.version,
                 "nodes": log.count,
-                "letters": letters,
+                "letters": self._attention.letters_version,
                 "events": log.count,
             },
         }
@@ -173,7 +172,10 @@ class Looking:
             count = len(items)
             text = "1 thing needs" if count == 1 else f"{count} things need"
             return {"level": items[0].level, "text": f"{text} attention"}
-        if not any(source.fleet.gauges.node_count for source in consumer.sources):
+        is_fed = consumer.posts.accepted or any(
+            source.fleet.gauges.node_count for source in consumer.sources
+        )
+        if not is_fed:
             return {"level": Level.UNKNOWN, "text": "No edge node has been heard yet"}
         return {"level": Level.OK, "text": "All rows flow"}
 
@@ -186,14 +188,16 @@ class Looking:
             sum(each.gauges.live_tags for each in fleets),
         )
         spool, stats = consumer.watch.stats, consumer.main_delivery.stats()
-        all_connected = connected == len(consumer.connections)
+        gate = consumer.back_pressure.why_closed
         return [
             _card(
                 *("servers", "MQTT servers", "messages/s"),
                 sample.messages_per_second if sample else None,
                 f"{connected} of {len(consumer.connections)} connected",
-                Level.OK if all_connected else Level.WRONG,
+                _level_of_servers(connected == len(consumer.connections), gate),
                 items,
+                # While the gate is closed servers are left on purpose: that is the cause.
+                ("gate",) if gate else _CARD_KINDS["servers"],
             ),
             _card(
                 *("decode", "Decode", "rows/s"),
@@ -201,6 +205,7 @@ class Looking:
                 f"{nodes:,} edge nodes, {tags:,} tags",
                 Level.OK if consumer.alive else Level.WRONG,
                 items,
+                _CARD_KINDS["decode"],
             ),
             _card(
                 *("spool", "Spool", "rows waiting"),
@@ -208,6 +213,7 @@ class Looking:
                 f"{spool.fill * 100:.0f} % of {size_text(spool.max_bytes)} used",
                 Level.OK,
                 items,
+                _CARD_KINDS["spool"],
             ),
             _card(
                 *("zerobus", "Zerobus", "rows/s acknowledged"),
@@ -215,6 +221,7 @@ class Looking:
                 f"stream {stats.state.replace('_', ' ').lower()}",
                 _STATE_LEVELS[stats.state],
                 items,
+                _CARD_KINDS["zerobus"],
             ),
         ]
 
@@ -224,6 +231,11 @@ class Looking:
         """The MQTT servers."""
         consumer, flows = self._consumer, self.samples.flows
         messages = consumer.telemetry.by_label("messages_received")
+        gate = consumer.back_pressure.why_closed
+        if gate:
+            mend = f"nothing is wrong with it: the gate to the edge is not open: {gate}"
+        else:
+            mend = "`sparkplug-zerobus check` says what is wrong, and how to mend it"
         shown = []
         for source, connection in zip(consumer.sources, consumer.connections, strict=True):
             server, fleet = connection.server, source.fleet
@@ -234,13 +246,11 @@ class Looking:
                     "name": server.name,
                     "site": server.site,
                     "url": server.url,
-                    "level": Level.OK if connected else Level.WRONG,
+                    "level": _level_of_servers(connected, gate),
                     "connected": connected,
                     "connections": connection.connections,
                     "last_error": connection.last_error,
-                    "mend": ""
-                    if connected
-                    else "`sparkplug-zerobus check` says what is wrong, and how to mend it",
+                    "mend": "" if connected else mend,
                     "edge_nodes": fleet.gauges.node_count,
                     "edge_nodes_alive": sum(bool(each.is_born) for each in fleet.node_views()),
                     "edge_nodes_silent": len(fleet.absence.silences.nodes),
@@ -256,6 +266,13 @@ class Looking:
         return shown
 
 
+def _level_of_servers(is_connected: bool, gate: str) -> Level:
+    """How well the connections are; `gate`: why they are closed on purpose, empty if not."""
+    if is_connected:
+        return Level.OK
+    return Level.UNKNOWN if gate else Level.WRONG
+
+
 def _card(  # noqa: PLR0917 - one call for each card
     card: str,
     title: str,
@@ -264,13 +281,16 @@ def _card(  # noqa: PLR0917 - one call for each card
     text: str,
     level: Level,
     items: Sequence[Item],
+    kinds: Sequence[str],
 ) -> dict[str, Any]:
     """A card; what needs attention there says the first cause and its mend."""
-    first = next((each for each in items if each.kind in _CARD_KINDS[card]), None)
+    first = next((each for each in items if each.kind in kinds), None)
+    # What is closed on purpose is not known to be well, and nothing is wrong with it.
+    is_closed = first is not None and first.kind == "gate" and level is Level.UNKNOWN
     worst = first.level if first is not None and level is not Level.WRONG else level
     return {
         "card": card,
-        "level": worst,
+        "level": level if is_closed else worst,
         "title": title,
         "number": number,
         "unit": unit,

@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Messages and rows a second of one server."""
+    """Messages and rows a second of one server, or rows of what comes over HTTP."""
 
     messages: float = 0.0
     rows: float = 0.0
@@ -64,11 +64,11 @@ class Samples:
             return
         seconds = now - before[0]
         flows = {
-            server: Flow(
-                (count - before[1].get(server, 0)) / seconds,
-                (rows.get(server, 0) - before[2].get(server, 0)) / seconds,
+            source: Flow(
+                (messages.get(source, 0) - before[1].get(source, 0)) / seconds,
+                (rows.get(source, 0) - before[2].get(source, 0)) / seconds,
             )
-            for server, count in messages.items()
+            for source in messages.keys() | rows.keys()
         }
         new = [one - other for one, other in zip(ages, before[4], strict=True)]
         sample = Sample(

@@ -9,6 +9,7 @@ import numpy as np
 
 from consumer.errors import SpoolError
 from consumer.monitor.birth_facts import KnownUnits, birth_facts
+from consumer.monitor.folders import Folder
 from consumer.monitor.rates import Rates
 from consumer.monitor.shown import (
     LEVELS_OF_QUALITY,
@@ -252,18 +253,19 @@ class TagBook:
         view = self.view()
         server, group_id, edge_node_id, device_id = place
         wanted = view.where(Of(server, group_id, edge_node_id, device_id, folder))
-        begin = f"{folder}/" if folder else ""
+        here = Folder(folder)
         folders: dict[str, int] = {}
-        tags: list[str] = []
+        tags: list[tuple[str, str]] = []
         for position in view.by_path[wanted[view.by_path]].tolist():
             name = view.name(position)
-            if not name.startswith(begin):
+            entry = here.below(name)
+            if entry is None:
                 continue
-            label, slash, _ = name[len(begin) :].partition("/")
-            if slash:
+            label, is_folder = entry
+            if is_folder:
                 folders[label] = folders.get(label, 0) + 1
             else:
-                tags.append(name)
+                tags.append((label, name))
         where = {
             "server": server,
             "group": group_id,
@@ -275,7 +277,7 @@ class TagBook:
                 "kind": "folder",
                 "label": label,
                 **where,
-                "folder": begin + label,
+                "folder": here.path_of(label),
                 "name": None,
                 "tags": count,
                 "level": Level.OK,
@@ -286,7 +288,7 @@ class TagBook:
         return found + [
             {
                 "kind": "tag",
-                "label": name[len(begin) :],
+                "label": label,
                 **where,
                 "folder": folder,
                 "name": name,
@@ -294,7 +296,7 @@ class TagBook:
                 "level": Level.OK,
                 "has_children": False,
             }
-            for name in tags
+            for label, name in tags
         ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consumer.monitor.folders import Folder
 from sparkplug import DataType
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Of(NamedTuple):
     Args:
         server, group_id, edge_node_id: of the tag.
         device_id: of the tag; None for any, empty for the node itself.
-        folder: begin of its name up to a `/`, without regard to case.
+        folder: begin of its name up to a `/`.
     """
 
     server: str = ""
@@ -107,13 +108,13 @@ class TagView:
             for start in range(0, len(part.tags), _PIECE)
         ]
         self._lower = pa.concat_arrays(pieces) if pieces else pa.array([], pa.string())
-        self._owner_texts = [
-            source.tags.prefix_of(place[1], place[2], place[3] or None).lower()
-            for place, source in (
-                (place, sources[index])
+        self._folder = "", np.zeros(0, dtype=np.bool_)
+        self._owner_texts = lowered(
+            [
+                sources[index].tags.prefix_of(place[1], place[2], place[3] or None)
                 for place, index in zip(self.places, self.source_of_place, strict=True)
-            )
-        ]
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.tag)
@@ -162,13 +163,25 @@ class TagView:
         )
         found: Mask = wanted[self.owner] if len(self.places) else np.zeros(0, dtype=np.bool_)
         if of.folder:
-            found &= _flags(pc.starts_with(self._lower, of.folder.lower() + "/"))
+            found &= self._below(of.folder)
+        return found
+
+    def _below(self, folder: str) -> Mask:
+        """Which tags are in a folder of any node or device; kept until another one is asked for."""
+        last, found = self._folder
+        if last != folder:
+            begin = Folder(folder).begin
+            found = _flags(pc.starts_with(self._lower, lowered([begin])[0])).copy()
+            # Names that differ only in their case are of different tags, and so are folders.
+            for position in np.flatnonzero(found).tolist():
+                found[position] = self.name(position).startswith(begin)
+            self._folder = folder, found
         return found
 
     def search(self, text: str, units: Units | None) -> Mask:
         """Which tags have each of the first words of a text in path, name, datatype or unit."""
         found = np.ones(len(self), dtype=np.bool_)
-        for word in text.lower().split()[:_MOST_WORDS]:
+        for word in lowered(text.split()[:_MOST_WORDS]):
             found &= self._has(word, units)
         return found
 
@@ -236,7 +249,8 @@ class Units:
 
     def has(self, word: str) -> Mask:
         """Which tags have a word in their unit."""
-        flags = np.array([word in name.lower() for name in self.names] + [False], dtype=np.bool_)
+        small = lowered(self.names)
+        flags = np.array([word in name for name in small] + [False], dtype=np.bool_)
         found: Mask = flags[self.index]
         return found
 
@@ -283,6 +297,15 @@ def _part(source: Source) -> _Part:
                 distinct.append(each)
             owner[at] = number
     return _Part(generation, names, tags, distinct, owner, codes[tags].copy())
+
+
+def lowered(texts: Sequence[str]) -> list[str]:
+    """Texts in small letters, made of each letter as in the columns that are searched.
+
+    Python makes others of some: of a sigma by what is beside it, and two of an I with a dot.
+    """
+    small: list[str] = pc.utf8_lower(pa.array(texts, pa.string())).to_pylist()
+    return small
 
 
 def _flags(found: pa.BooleanArray) -> Mask:

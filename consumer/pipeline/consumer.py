@@ -126,7 +126,8 @@ class Consumer:
             freed=FreedMemory(configuration.limits.memory, time.monotonic),
         )
         self.commits = Commits(parts, first_arrival)
-        self.posts = Posts(self._busy, intake.wake, configuration.limits.memory)
+        senders = sum(key.role == "ingest" for key in configuration.http.all_keys)
+        self.posts = Posts(self._busy, intake.wake, configuration.limits.memory, senders)
         ingest = Ingest(zerobus.table, self.posts, self.commits, telemetry, self._no_room)
         self.decoding = Decoding(parts, self.commits, ingest)
 

@@ -97,13 +97,20 @@ class Ingest:
         except Exception:  # noqa: BLE001 - said in the log and in the answer
             self._tags = StreamTags()  # what is described in part is not to be used
             if len(posts) > 1:
-                half = len(posts) // 2
-                self._commit_or_halve(posts[:half])
-                self._commit_or_halve(posts[half:])
+                self._halve(posts)
                 return
             if self._telemetry.log_budget.allows("ingest_failed", ours=True):
                 _LOG.exception("a post was not committed: reading it failed")
         self._posts.answer(posts, outcome)
+
+    def _halve(self, posts: Sequence[Post]) -> None:
+        half = len(posts) // 2
+        try:
+            self._commit_or_halve(posts[:half])
+        except (SpoolDamaged, SpoolFileGone):
+            self._posts.answer(posts[half:], Outcome.FAILED)
+            raise
+        self._commit_or_halve(posts[half:])
 
     def _commit(self, posts: Sequence[Post]) -> None:
         started = time.perf_counter()
@@ -111,7 +118,10 @@ class Ingest:
         observations = self._tags.observations([(post.source, post.body.events) for post in posts])
         events = normalize(observations, self._tags, self._commits.next_arrival)
         seconds = time.perf_counter() - started
-        dropped = Counter(str(refused.reason) for post in posts for refused in post.body.refused)
+        dropped: Counter[str] = Counter()
+        for post in posts:
+            for refusal, count in post.body.dropped.items():
+                dropped[str(refusal)] += count
         self._commits.commit_posts(events, entry_of_posts(self._table, len(events), dropped))
         self._telemetry.add_decoded(HTTP_SOURCE, len(events), seconds)
         remarks = dropped + sum((Counter(post.body.notes) for post in posts), Counter())

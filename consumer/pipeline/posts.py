@@ -75,6 +75,8 @@ class Posts:
         busy: says why none is to be let in for now, as far as that is known elsewhere.
         wake: has the decoding thread look for posts soon.
         memory: of the consumer; bodies under way have a part of it.
+        senders: keys that are for posting. Where there are several, none has more than half of
+            the places and bytes, so that one that never ends its bodies leaves room to others.
 
     Attributes:
         statuses: answers that were given, by HTTP status. Counted by whoever answers.
@@ -84,7 +86,11 @@ class Posts:
     """
 
     def __init__(
-        self, busy: Callable[[], Busy | None], wake: Callable[[], None], memory: int
+        self,
+        busy: Callable[[], Busy | None],
+        wake: Callable[[], None],
+        memory: int,
+        senders: int = 1,
     ) -> None:
         self.statuses: Counter[str] = Counter()
         self.accepted = 0
@@ -92,10 +98,15 @@ class Posts:
         self.wait_seconds = 0.0
         self._busy = busy
         self._wake = wake
-        self._most_bytes = max(MOST_BODY_BYTES, memory // _SHARE)
+        parts = 2 if senders > 1 else 1
+        self._most_bytes = max(parts * MOST_BODY_BYTES, memory // _SHARE)
+        self._most_bytes_of_one = self._most_bytes // parts
+        self._most_posts_of_one = _MOST_POSTS // parts
         self._lock = threading.Lock()
         self._waiting: deque[Post] = deque()
         self._posts = self._bytes = 0
+        self._posts_of: Counter[str] = Counter()
+        self._bytes_of: Counter[str] = Counter()
         self._closed = False
 
     @property
@@ -110,29 +121,38 @@ class Posts:
 
     # ------------------------------------------------------------------ whoever answers HTTP
 
-    def admit(self) -> Busy | None:
-        """Let one more post in, which `leave`s; or say why not."""
+    def admit(self, sender: str) -> Busy | None:
+        """Let one more post in, which `leave`s; or say why not. `sender`: name of its key."""
         busy = Busy.STOPPING if self._closed else self._busy()
         with self._lock:
-            if busy is None and self._posts >= _MOST_POSTS:
+            if busy is None and (
+                self._posts >= _MOST_POSTS or self._posts_of[sender] >= self._most_posts_of_one
+            ):
                 busy = Busy.TOO_MANY_POSTS
             if busy is None:
                 self._posts += 1
+                self._posts_of[sender] += 1
         return busy
 
-    def hold(self, size: int) -> bool:
+    def hold(self, sender: str, size: int) -> bool:
         """Count bytes that came of a body; False if there is no room for them now."""
         with self._lock:
-            if self._bytes + size > self._most_bytes:
+            if (
+                self._bytes + size > self._most_bytes
+                or self._bytes_of[sender] + size > self._most_bytes_of_one
+            ):
                 return False
             self._bytes += size
+            self._bytes_of[sender] += size
             return True
 
-    def leave(self, size: int) -> None:
+    def leave(self, sender: str, size: int) -> None:
         """Count a post that was let in as answered; `size` are the bytes held for it."""
         with self._lock:
             self._posts -= 1
+            self._posts_of[sender] -= 1
             self._bytes -= size
+            self._bytes_of[sender] -= size
 
     def offer(self, post: Post) -> bool:
         """Have a post committed; it hears of it. False: nothing is committed any more."""
@@ -142,6 +162,14 @@ class Posts:
             self._waiting.append(post)
         self._wake()
         return True
+
+    def take_back(self, post: Post) -> bool:
+        """Have a post not committed after all. False: it is being committed, and hears of it."""
+        with self._lock:
+            if post not in self._waiting:
+                return False
+            self._waiting.remove(post)
+            return True
 
     # ------------------------------------------------------------------ the decoding thread
 
@@ -174,7 +202,7 @@ class Posts:
 
     def count_dropped(self, body: ReadBody) -> Counter[str]:
         """Count events of a body that are dropped; return how many there are by reason."""
-        dropped = Counter(str(each.reason) for each in body.refused)
+        dropped = Counter({str(reason): count for reason, count in body.dropped.items()})
         if dropped:
             with self._lock:
                 self.dropped += dropped

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
     from consumer.rows.encoded import EncodedRows
     from consumer.rows.event_id import event_id_of, identities_of, place
-    from consumer.rows.event_streams import BodyError, ReadBody, read_body
+    from consumer.rows.event_streams import BodyError, ReadBody, TakesLong, read_body
     from consumer.rows.metadata_versions import VersionStore
     from consumer.rows.sparkplug_events import EventRows, quarantine_events
     from consumer.rows.stream_tags import StreamTags
@@ -30,7 +30,7 @@ else:
             "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
             "encoded": ["EncodedRows"],
             "event_id": ["event_id_of", "identities_of", "place"],
-            "event_streams": ["BodyError", "ReadBody", "read_body"],
+            "event_streams": ["BodyError", "ReadBody", "TakesLong", "read_body"],
             "metadata_versions": ["VersionStore"],
             "sparkplug_events": ["EventRows", "quarantine_events"],
             "stream_tags": ["StreamTags"],
@@ -58,6 +58,7 @@ __all__ = [
     "Table",
     "TagColumns",
     "TagEvents",
+    "TakesLong",
     "VersionStore",
     "descriptor_bytes",
     "event_id_of",

@@ -7,18 +7,28 @@ alone; what is no JSON at all costs the body. The rules are docs/event-streams.m
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from consumer.rows.event_datatypes import (
+    INFERRED,
+    MOST_OF_DATATYPE,
+    UNKNOWN,
+    datatype_named,
+    datatype_of,
+)
+from consumer.rows.templates import PathTemplate
 from sparkplug import IMPLICIT, MEMBERS, DataType, quality_of_name, scalar_member
 
 MOST_EVENTS: Final = 10_000
 """Events of one body."""
+MOST_NAMED: Final = 100
+"""Of the events that are dropped so many are named, and all are counted."""
 _MOST_CHARACTERS: Final = 4096
 """Of a tag's path, and of the metric name in it: as many as a metric of a birth may have."""
 _MOST_SEPARATORS: Final = 32 * MOST_EVENTS
@@ -26,14 +36,22 @@ _MOST_SEPARATORS: Final = 32 * MOST_EVENTS
 _LAST_MILLISECOND: Final = 253_402_300_799_999  # year 9999
 _UINT64: Final = 2**64 - 1
 
-_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# One without an end goes to that of the body: it is not tried again from each quote in it.
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_NUMBER: Final = re.compile(_TEXT.pattern + rb"|-?\b(?:NaN|Infinity)\b", re.DOTALL)
 
 _NOT_JSON: Final = (b"NaN", b"Infinity", rb"\ud", rb"\uD")
 _MOST_TEXTS: Final = 40 * MOST_EVENTS
-"""Quotes, and escapes, of a body that is mended: each is looked at, and takes its time."""
+"""Quotes, escapes, and what is no number, of a body that is mended: each takes its time."""
+_MOST_TEXTS_AT_ONCE: Final = 5_000
+_MOST_EVENTS_AT_ONCE: Final = 500
+"""The same, and events of a body in which one is none, if that is not to hold up others."""
+# Nothing but whole escapes is mended: no quote gets lost, so a second time there is nothing.
 _ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
+    rb"\\(?:u[dD][89abAB]XX\\u[dD][c-fC-F]XX|(?P<half>u[dD][89a-fA-F]XX)|.)".replace(
+        b"X", b"[0-9a-fA-F]"
+    ),
+    re.DOTALL,
 )
 
 _CODE_OF_MEMBER: Final = {name: code for code, name in enumerate(MEMBERS)}
@@ -41,60 +59,11 @@ _NULL: Final = _CODE_OF_MEMBER["is_null"]
 _DOUBLE: Final = _CODE_OF_MEMBER["double_value"]
 _BOOLEAN: Final = _CODE_OF_MEMBER["boolean_value"]
 _STRING: Final = _CODE_OF_MEMBER["string_value"]
-_INT64: Final = int(DataType.Int64)
-_UINT64_TYPE: Final = int(DataType.UInt64)
 _DOUBLE_TYPE: Final = int(DataType.Double)
 _BOOLEAN_TYPE: Final = int(DataType.Boolean)
 _STRING_TYPE: Final = int(DataType.String)
 _TEXTS: Final = frozenset({_STRING_TYPE, int(DataType.Text), int(DataType.UUID)})
 _FLOATING: Final = frozenset({_DOUBLE_TYPE, int(DataType.Float)})
-
-_DATATYPES: Final = {
-    # Ignition; its Int8 has 8 bytes. Arrays, data sets and documents come as text.
-    "int1": DataType.Int8,
-    "int2": DataType.Int16,
-    "int4": DataType.Int32,
-    "int8": DataType.Int64,
-    "float4": DataType.Float,
-    "float8": DataType.Double,
-    "boolean": DataType.Boolean,
-    "string": DataType.String,
-    "datetime": DataType.DateTime,
-    "text": DataType.Text,
-    "dataset": DataType.String,
-    "document": DataType.String,
-    "binarydata": DataType.String,
-    **{f"{each}array": DataType.String for each in ("int1", "int2", "int4", "int8", "boolean")},
-    **{f"{each}array": DataType.String for each in ("float4", "float8", "string", "datetime")},
-    # Python and Java.
-    "bool": DataType.Boolean,
-    "int": DataType.Int64,
-    "long": DataType.Int64,
-    "integer": DataType.Int32,
-    "short": DataType.Int16,
-    "byte": DataType.Int8,
-    "double": DataType.Double,
-    "str": DataType.String,
-    "unicode": DataType.String,
-    "basestring": DataType.String,
-    "date": DataType.DateTime,
-    # Python's float has 64 bits, and the names that Sparkplug alone has.
-    "float": DataType.Double,
-    "int16": DataType.Int16,
-    "int32": DataType.Int32,
-    "int64": DataType.Int64,
-    "uint8": DataType.UInt8,
-    "uint16": DataType.UInt16,
-    "uint32": DataType.UInt32,
-    "uint64": DataType.UInt64,
-    "uuid": DataType.UUID,
-}
-"""Datatypes by the names that Ignition, Python, Java and Sparkplug have for them, lower case."""
-_NO_DATATYPE: Final = frozenset({"", "nonetype", "none", "null"})
-_MOST_OF_DATATYPE: Final = 256
-"""Characters of a datatype's name that are looked at, and kept for the next event."""
-_UNKNOWN: Final = -1
-_INFERRED: Final = -2
 
 
 class Refusal(StrEnum):
@@ -122,12 +91,18 @@ TEXTS: Final = {
     "such as [default]Line 1/Speed",
     Refusal.TAG_PATH_TOO_LONG: f"tagPath has more than {_MOST_CHARACTERS} characters; "
     "see what the handler sends as tagPath",
-    Refusal.NUMBER_OUT_OF_RANGE: "a number is beyond 64 bits; send it as text, with the dataType "
-    "String",
+    Refusal.NUMBER_OUT_OF_RANGE: "value is a number beyond 64 bits; send it as text, with the "
+    "dataType String",
     Refusal.VALUE_NOT_SCALAR: "value is neither a number, a boolean, text nor null; "
     "send arrays and data sets as text, for example with system.util.jsonEncode",
 }
 """What is wrong with an event, and how that is mended. Of BAD_EVENT each has its own."""
+_OUT_OF_RANGE: Final = {
+    "value": TEXTS[Refusal.NUMBER_OUT_OF_RANGE],
+    "timestamp": "timestamp is a number beyond all dates; send milliseconds since 1970 UTC",
+    "qualityCode": "qualityCode is a number beyond all codes; send Ignition's code, of 32 bits",
+}
+"""The same of a number that the decoder cannot read, by the key that has it."""
 
 
 class BodyError(ValueError):
@@ -142,8 +117,12 @@ class BodyError(ValueError):
         self.too_large = too_large
 
 
+class TakesLong(Exception):  # noqa: N818 - no failure: it is to be done elsewhere
+    """A body was to be read at once, and has things that are to be looked at one by one."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
-class Refused:
+class DroppedEvent:
     """An event that is dropped: its place in the body, the reason, and how to mend it."""
 
     index: int
@@ -196,24 +175,46 @@ class Events:
 
 @dataclass(slots=True)
 class ReadBody:
-    """A body that was read: its accepted events, those that are dropped, and remarks by reason."""
+    """A body that was read.
+
+    Attributes:
+        events: that are accepted.
+        refused: the first MOST_NAMED of the events that are dropped, in the order of the body.
+        dropped: how many are, by reason.
+        notes: how many are remarked of those that are accepted, by what is remarked.
+    """
 
     events: Events
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[DroppedEvent] = field(default_factory=list)
+    dropped: Counter[Refusal] = field(default_factory=Counter)
     notes: Counter[Note] = field(default_factory=Counter)
 
+    def drop(self, index: int, reason: Refusal, text: str) -> None:
+        """Drop the event in a place of the body; in any order."""
+        self.dropped[reason] += 1
+        if len(self.refused) == MOST_NAMED:
+            if self.refused[-1].index < index:
+                return
+            self.refused.pop()
+        insort(self.refused, DroppedEvent(index, reason, text))
 
-def read_body(body: bytes, received_us: int) -> ReadBody:
+
+def read_body(body: bytes, received_us: int, *, at_once: bool = False) -> ReadBody:
     """Read the body of a post that came at `received_us`, microseconds since 1970 UTC.
+
+    `at_once`: do only what takes no longer for the size of the body than if all is well.
 
     Raises:
         BodyError: it is no JSON, no array and no object, or has too many events.
+        TakesLong: it is not read, as that would not be done at once.
     """
     if body.count(b",") > _MOST_SEPARATORS and _TEXT.sub(b"", body).count(b",") > _MOST_SEPARATORS:
         raise BodyError(f"more than {MOST_EVENTS} events; send fewer at a time", too_large=True)
-    events, refused = _decoded(body)
+    into = ReadBody(Events(received_us))
+    events = _decoded(body, into, at_once=at_once)
     _refuse_more_than_may_be(len(events))
-    return _read(events, ReadBody(Events(received_us), refused))
+    _read(events, into)
+    return into
 
 
 def _refuse_more_than_may_be(events: int) -> None:
@@ -223,38 +224,43 @@ def _refuse_more_than_may_be(events: int) -> None:
         )
 
 
-def _decoded(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
-    """The events of a body, None in the place of those that are none."""
+def _decoded(body: bytes, into: ReadBody, *, at_once: bool) -> list[_Event | None]:
+    """The events of a body, None in the place of those that are none, which are dropped."""
     try:
         found = _WHOLE.decode(body)
     except msgspec.ValidationError:
-        return _one_by_one(body)
+        return _one_by_one(body, into, at_once=at_once)
     except msgspec.DecodeError as error:
-        return _decoded(_mended(body, error))
+        return _decoded(_mended(body, error, at_once=at_once), into, at_once=at_once)
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
-    return (list(found) if isinstance(found, list) else [found]), []
+    return list(found) if isinstance(found, list) else [found]
 
 
-def _mended(body: bytes, error: msgspec.DecodeError) -> bytes:
+def _mended(body: bytes, error: msgspec.DecodeError, *, at_once: bool) -> bytes:
     """A body with what some encoders write in the place of JSON, as JSON.
 
     Raises:
         BodyError: there is nothing that can be mended.
     """
-    if any(each in body for each in _NOT_JSON) and _is_plain_enough(body):
-        plain = _NO_NUMBER.sub(_as_json, body)
-        if plain != body:
-            return plain
+    if any(each in body for each in _NOT_JSON):
+        texts = _texts(body)
+        if at_once and texts > _MOST_TEXTS_AT_ONCE:
+            raise TakesLong
+        if texts <= _MOST_TEXTS:
+            plain = _NO_NUMBER.sub(_as_json, body)
+            if plain != body:
+                return plain
     raise BodyError(f"no JSON: {error}") from error
 
 
-def _is_plain_enough(body: bytes) -> bool:
-    """Whether to look at each text of a body takes no longer than it may."""
-    return max(body.count(b'"'), body.count(b"\\")) <= _MOST_TEXTS
+def _texts(body: bytes) -> int:
+    """A measure of how long it takes to look at each text of a body, and what is no number."""
+    odd = body.count(b"NaN") + body.count(b"Infinity")
+    return max(body.count(b'"'), body.count(b"\\"), odd)
 
 
-def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
+def _one_by_one(body: bytes, into: ReadBody, *, at_once: bool) -> list[_Event | None]:
     """The same of a body in which something is no event."""
     try:
         parts = _PARTS.decode(body)
@@ -263,32 +269,35 @@ def _one_by_one(body: bytes) -> tuple[list[_Event | None], list[Refused]]:
             raise BodyError("neither an array of events nor one event") from error
         parts = [msgspec.Raw(body)]
     except msgspec.DecodeError as error:  # behind what is no event, where nobody has looked yet
-        return _one_by_one(_mended(body, error))
+        return _one_by_one(_mended(body, error, at_once=at_once), into, at_once=at_once)
     except RecursionError as error:
         raise BodyError("nested too deeply; an event has no objects in it") from error
     _refuse_more_than_may_be(len(parts))
+    if at_once and len(parts) > _MOST_EVENTS_AT_ONCE:
+        raise TakesLong
     events: list[_Event | None] = []
-    refused: list[Refused] = []
     for index, part in enumerate(parts):
         try:
             events.append(_ONE.decode(part))
         except (msgspec.DecodeError, RecursionError) as error:
             events.append(None)
-            refused.append(_refusal(index, str(error)))
-    return events, refused
+            into.drop(index, *_refusal(str(error)))
+    return events
 
 
-def _refusal(index: int, error: str) -> Refused:
-    """Why what is at a place of a body is no event, from what the decoder says of it."""
+def _refusal(error: str) -> tuple[Refusal, str]:
+    """Why something is no event, and how to mend it, from what the decoder says of it."""
     if "out of range" in error:
-        reason = Refusal.NUMBER_OUT_OF_RANGE
-    elif error.startswith("Object missing required field `tagPath`"):
+        key = error.rpartition("`$.")[2].rstrip("`")
+        text = _OUT_OF_RANGE.get(key, f"{key} is a number; send it as text")
+        return Refusal.NUMBER_OUT_OF_RANGE, text
+    if error.startswith("Object missing required field `tagPath`"):
         reason = Refusal.TAG_PATH_MISSING
     elif error.endswith("`$.value`"):
         reason = Refusal.VALUE_NOT_SCALAR
     else:
-        return Refused(index, Refusal.BAD_EVENT, f"{error}; see docs/event-streams.md")
-    return Refused(index, reason, TEXTS[reason])
+        return Refusal.BAD_EVENT, f"{error}; see docs/event-streams.md"
+    return reason, TEXTS[reason]
 
 
 def _as_json(found: re.Match[bytes]) -> bytes:
@@ -303,7 +312,7 @@ def _whole_character(found: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if found.lastgroup else found.group()
 
 
-def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
+def _read(events: list[_Event | None], into: ReadBody) -> None:
     """Put events into columns."""
     columns, notes = into.events, into.notes
     for index, event in enumerate(events):
@@ -313,14 +322,14 @@ def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
         if path[:1] != "[" and event.tag_provider:
             path = f"[{event.tag_provider}]{path}"
         name = event.data_type
-        datatype = _INFERRED if name is None else _datatype(name[:_MOST_OF_DATATYPE])
+        datatype = INFERRED if name is None else datatype_named(name[:MOST_OF_DATATYPE])
         if datatype < 0:
-            if datatype == _UNKNOWN:
+            if datatype == UNKNOWN:
                 notes[Note.UNKNOWN_DATATYPE] += 1
-            datatype = _natural(event.value)
+            datatype = datatype_of(event.value)
         refusal = _refusal_of(path, event.value, datatype)
         if refusal is not None:
-            into.refused.append(Refused(index, refusal, TEXTS[refusal]))
+            into.drop(index, refusal, TEXTS[refusal])
             continue
         member, value = _member(event.value, datatype)
         if value is msgspec.UNSET:
@@ -332,15 +341,13 @@ def _read(events: list[_Event | None], into: ReadBody) -> ReadBody:
         columns.values.append(value)
         columns.times_us.append(_time_us(event.timestamp, columns.received_us, notes))
         columns.quality_codes.append(_quality_code(event, notes))
-    into.refused.sort()
-    return into
 
 
 def _refusal_of(path: str, value: Any, datatype: int) -> Refusal | None:
     """Why an event is dropped; None if it is not."""
     if len(path) > _MOST_CHARACTERS:
         return Refusal.TAG_PATH_TOO_LONG
-    if not path or path[-1] in "/]":
+    if not path or path[-1] == "/" or (path[-1] == "]" and not PathTemplate.name_in(path)):
         return Refusal.TAG_PATH_MISSING
     if type(value) is int and not -(2**63) <= value <= _UINT64:
         most = 2**1023 if datatype in _FLOATING else 0
@@ -390,24 +397,3 @@ def _quality_code(event: _Event, notes: Counter[Note]) -> int:
 
 _UNCERTAIN: Final = 0x4000_0100
 """Ignition's Uncertain: the quality of a value whose quality has a name that nobody knows."""
-
-
-@lru_cache(256)
-def _datatype(name: str) -> int:
-    """The code of a datatype that is given by its name."""
-    plain = name.strip().lower().rpartition(".")[2]
-    if plain in _NO_DATATYPE:
-        return _INFERRED
-    found = _DATATYPES.get(plain)
-    return _UNKNOWN if found is None else int(found)
-
-
-def _natural(value: Any) -> int:
-    """The code of the datatype of a value that comes without one that is known."""
-    if isinstance(value, bool):
-        return _BOOLEAN_TYPE
-    if isinstance(value, int):
-        return _UINT64_TYPE if value >= 2**63 else _INT64
-    if isinstance(value, float):
-        return _DOUBLE_TYPE
-    return _STRING_TYPE if isinstance(value, str) else 0

@@ -122,7 +122,7 @@ class StreamTags(ConstantColumns):
             "tag_path": list(paths),
             "tag_provider": [PathTemplate.provider_of(path) for path in paths],
             "source_system_id": list(sources),
-            "metric_name": [_name_in(path) for path in paths],
+            "metric_name": [PathTemplate.name_in(path) for path in paths],
             "data_type": [DATATYPE_NAMES[self._datatypes[tag]] for tag in tags],
         }
         digests = (
@@ -131,13 +131,6 @@ class StreamTags(ConstantColumns):
         )
         batch = pa.record_batch({k: pa.array(v, pa.string()) for k, v in columns.items()})
         return batch, identities(digests)
-
-
-def _name_in(path: str) -> str:
-    """The last segment of the path of a tag, without a provider before it."""
-    provider = PathTemplate.provider_of(path)
-    inner = path if provider is None else path[len(provider) + 2 :]
-    return inner.rpartition("/")[2]
 
 
 def _joined(columns: list[list[int]], dtype: Any) -> NDArray[Any]:

@@ -74,6 +74,13 @@ class PathTemplate:
         match = _PROVIDER.match(path)
         return match.group(1) if match else None
 
+    @staticmethod
+    def name_in(path: str) -> str:
+        """The last segment of the path of a tag, without a provider before it; may be empty."""
+        provider = PathTemplate.provider_of(path)
+        inner = path if provider is None else path[len(provider) + 2 :]
+        return inner.rpartition("/")[2]
+
     def _form(self, *, has_device: bool) -> str:
         """A format string with the constant placeholders and empty levels resolved."""
         levels: list[str] = []

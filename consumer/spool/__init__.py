@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from consumer.spool.file import resolved
     from consumer.spool.fleet import FleetStore
     from consumer.spool.gap_report import (
-        MOST_LISTED,
         GapReport,
         GapRow,
+        GapsOf,
         NodeAccount,
         oldest_open_gap,
         read_gap_report,
@@ -77,9 +77,9 @@ else:
             "file": ["resolved"],
             "fleet": ["FleetStore"],
             "gap_report": [
-                "MOST_LISTED",
                 "GapReport",
                 "GapRow",
+                "GapsOf",
                 "NodeAccount",
                 "oldest_open_gap",
                 "read_gap_report",
@@ -109,7 +109,6 @@ else:
 __all__ = [
     "HOUR_US",
     "HTTP_SOURCE",
-    "MOST_LISTED",
     "Balance",
     "DeadLetter",
     "DeadLetterShare",
@@ -118,6 +117,7 @@ __all__ = [
     "GapReport",
     "GapRow",
     "GapStore",
+    "GapsOf",
     "HourlySums",
     "KeptBirth",
     "KeptNode",

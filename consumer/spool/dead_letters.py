@@ -88,10 +88,14 @@ class LetterReason(NamedTuple):
 
 
 class LettersKept(NamedTuple):
-    """The letters of one kind: as rows or messages, and when the first was set aside, seconds."""
+    """The letters of one kind: as rows or messages; when the first and the last were set aside.
+
+    Times are seconds since 1970.
+    """
 
     number: int
     first_at: float
+    last_at: float
 
 
 @contextlib.contextmanager
@@ -211,15 +215,19 @@ class DeadLetters:
         return all_kept(self._db)
 
     def by_kind(self) -> dict[LetterKind, LettersKept]:
-        """Of each kind that there are letters of: how many, and since when."""
+        """Of each kind that there are letters of: how many, since when, and until when."""
         found: dict[LetterKind, LettersKept] = {}
         for each in self.reasons():
             is_row = each.kind == _ROWS
             kind = kind_of(each.reason) if is_row else LetterKind.UNREADABLE
-            number, first_at = each.rows if is_row else each.letters, each.first_at
-            if kind in found:
-                number, first_at = number + found[kind].number, min(first_at, found[kind].first_at)
-            found[kind] = LettersKept(number, first_at)
+            here = LettersKept(each.rows if is_row else each.letters, each.first_at, each.last_at)
+            if (other := found.get(kind)) is not None:
+                here = LettersKept(
+                    here.number + other.number,
+                    min(here.first_at, other.first_at),
+                    max(here.last_at, other.last_at),
+                )
+            found[kind] = here
         return found
 
     def show(self, name: str) -> dict[str, Any]:

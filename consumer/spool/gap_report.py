@@ -9,23 +9,56 @@ import contextlib
 import sqlite3
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.spool import file as spool_file
 from consumer.spool.gaps import COLUMNS, HOUR_US, TOTALS, HourlySums
 from sparkplug import Healing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from sparkplug import NodeKey
 
 MOST_LISTED: Final = 10_000
 """Records of single gaps in a report, the newest."""
 
 _NEVER: Final = 2**62 // HOUR_US
 _HEALINGS: Final = tuple(each.value for each in Healing if each is not Healing.OPEN)
+
+
+class GapsOf(NamedTuple):
+    """Of what a report is to be: everything that is not empty must be so.
+
+    Args:
+        server, group_id, edge_node_id: of the edge nodes.
+        healing: of single gaps; accounts are of all of them.
+    """
+
+    server: str = ""
+    group_id: str = ""
+    edge_node_id: str = ""
+    healing: str = ""
+
+    def of_nodes(self) -> tuple[str, tuple[str, ...]]:
+        """A condition on the columns of edge nodes, begun with AND, and its values."""
+        return _condition(
+            (
+                ("server", self.server),
+                ("group_id", self.group_id),
+                ("edge_node_id", self.edge_node_id),
+            )
+        )
+
+    def of_records(self) -> tuple[str, tuple[str, ...]]:
+        """A condition on the columns of single gaps, begun with AND, and its values."""
+        text, values = self.of_nodes()
+        more, healing = _condition((("healing", self.healing),))
+        return text + more, values + healing
+
+
+def _condition(columns: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
+    given = [(name, value) for name, value in columns if value]
+    return "".join(f" AND {name} = ?" for name, _ in given), tuple(value for _, value in given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +159,8 @@ class GapReport:
     """What came and what did not from `since_us` on, until before `until_us`.
 
     Whole hours: accounts are kept by the hour. `kept_from_us` is the first hour that any
-    account is kept of, None if there is none at all; `listed` are the newest records,
-    newest first, of `records` in all.
+    account is kept of, None if there is none at all; `listed` are those records of single gaps
+    that were asked for, newest first, of `records` in all.
     """
 
     since_us: int
@@ -188,19 +221,20 @@ def read_gap_report(
     path: Path,
     since_us: int,
     until_us: int,
-    node: NodeKey | None = None,
+    of: GapsOf = GapsOf(),  # noqa: B008 - it cannot be changed
     *,
     until_now: bool = False,
     is_whole: Callable[[str, str, str], bool] = lambda *_: True,
     most_listed: int = MOST_LISTED,
+    left_out: int = 0,
 ) -> GapReport:
-    """The report of a period, of all edge nodes or of one (group id, edge node id).
+    """The report of a period, of all edge nodes or of some.
 
     Times are microseconds since 1970 UTC; hours that the period touches count as a whole.
     `until_now` says that nothing can be later than the period: what is dated later all the
     same was written while a clock was ahead, and belongs to it. `is_whole` tells by server,
     group id and edge node id whether all that a node publishes is subscribed to. Of single gaps the
-    newest `most_listed` are listed.
+    newest `most_listed` are listed, after the `left_out` newest ones.
 
     Raises:
         SpoolError: there is no such file, it is no spool of this layout, or cannot be read.
@@ -211,9 +245,9 @@ def read_gap_report(
             report = _read(
                 db,
                 (since_us // HOUR_US, -(-until_us // HOUR_US)),
-                node,
+                of,
                 until_now=until_now,
-                most_listed=most_listed,
+                page=(most_listed, left_out),
             )
             nodes = {
                 key: replace(account, whole=is_whole(*key)) for key, account in report.nodes.items()
@@ -243,16 +277,15 @@ def oldest_open_gap(path: Path) -> int | None:
 def _read(
     db: sqlite3.Connection,
     hours: tuple[int, int],
-    node: NodeKey | None,
+    of: GapsOf,
     *,
     until_now: bool,
-    most_listed: int,
+    page: tuple[int, int],
 ) -> GapReport:
     since, until = hours
     end = _NEVER if until_now else until
-    only, of_node = "", tuple[str, ...]()
-    if node is not None:
-        only, of_node = " AND group_id = ? AND edge_node_id = ?", node
+    only, of_node = of.of_nodes()
+    only_records, of_records = of.of_records()
     sums = {
         tuple(names): HourlySums(*values)
         for *names, values in (
@@ -286,18 +319,18 @@ def _read(
         key: NodeAccount(sums.get(key, HourlySums()), heard.get(key) or None, unheard.get(key))
         for key in sorted({*sums, *unheard})
     }
-    period = (since * HOUR_US, end * HOUR_US, *of_node)
+    period = (since * HOUR_US, end * HOUR_US, *of_records)
     [(records,)] = db.execute(
-        f"SELECT count(*) FROM gaps WHERE found_us >= ? AND found_us < ?{only}",  # noqa: S608 - see above
+        f"SELECT count(*) FROM gaps WHERE found_us >= ? AND found_us < ?{only_records}",  # noqa: S608 - see above
         period,
     )
     columns = ", ".join(GapRow.__dataclass_fields__)
     listed = [
         GapRow(*row)
         for row in db.execute(
-            f"SELECT {columns} FROM gaps WHERE found_us >= ? AND found_us < ?{only} "  # noqa: S608 - see above
-            f"ORDER BY found_us DESC, number DESC LIMIT {most_listed:d}",
-            period,
+            f"SELECT {columns} FROM gaps WHERE found_us >= ? AND found_us < ?{only_records} "  # noqa: S608 - see above
+            "ORDER BY found_us DESC, number DESC LIMIT ? OFFSET ?",
+            (*period, *page),
         )
     ]
     [(first,)] = db.execute("SELECT min(hour) FROM completeness")

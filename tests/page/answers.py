@@ -207,7 +207,7 @@ def entry(kind, label, at, tags):
     }
 
 
-def one_tag(i):
+def one_tag(i, world):
     tag = PLANT.tag(i)
     at = now_ms()
     times = [at - s * 1000 for s in range(120, 0, -1)]
@@ -215,6 +215,8 @@ def one_tag(i):
         tag["value"] if isinstance(tag["value"], str) else round(math.sin(t / 9000) * 40 + 60, 2)
         for t in times
     ]
+    if world.late:  # the oldest half comes at the end
+        times, values = times[60:] + times[:60], list(range(60, 120)) + list(range(60))
     names = [("engUnit", "rpm"), ("documentation", HOSTILE[1]), (HOSTILE[2], HOSTILE[5])]
     return {
         "tag": tag,

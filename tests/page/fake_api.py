@@ -35,6 +35,8 @@ class World:
         self.signed_in = False
         self.streaming = True  # False ends the stream and refuses it
         self.silent = False  # True keeps the stream open and says nothing
+        self.late = False  # True: the last values that came are history
+        self.listening = 0  # streams that are open
         self.born = {}
         self.acts = []
         self.letters = [f"row-{n}" for n in range(7, 0, -1)]
@@ -129,11 +131,15 @@ def add_whole(app, world):
             )
 
         async def events():
-            while world.streaming:
-                if not world.silent:
-                    body = answers.overview(world) | {"sample": answers.sample(world, now_ms())}
-                    yield f"event: now\ndata: {json.dumps(body)}\n\n"
-                await asyncio.sleep(1)
+            world.listening += 1
+            try:
+                while world.streaming:
+                    if not world.silent:
+                        body = answers.overview(world) | {"sample": answers.sample(world, now_ms())}
+                        yield f"event: now\ndata: {json.dumps(body)}\n\n"
+                    await asyncio.sleep(1)
+            finally:
+                world.listening -= 1
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
@@ -204,7 +210,7 @@ def add_tags(app, world):
     def one_tag(*, server: str, group: str, node: str, name: str, device: str = ""):
         for i in PLANT.find("", {"server": server, "group": group, "node": node}):
             if PLANT.names[i][1:3] == (device or None, name):
-                return answer(answers.one_tag(i))
+                return answer(answers.one_tag(i, world))
         return problem(404, "not_found", "this tag is not known")
 
 

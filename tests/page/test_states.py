@@ -8,6 +8,7 @@ from page.answers import MAY_NOT
 from page.browser import SCHEMES, WIDTHS, expect, is_too_wide, watched
 from page.plant import HOSTILE, names_of_node
 from page.serving import again
+from support.services import wait_until
 
 pytestmark = pytest.mark.page
 
@@ -86,6 +87,93 @@ def test_a_consumer_that_is_gone_is_said_at_once_and_comes_back_by_itself(world,
         expect(banner).to_have_count(0)
         expect(page.locator(".verdict")).to_have_text("All rows flow")
         world.streaming = False
+
+
+def show(page, is_shown):
+    """The tab is shown, or another one is: browsers that tests drive show all of them."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        not is_shown,
+    )
+
+
+def test_tabs_that_nobody_sees_leave_the_connections_to_those_that_are_seen(world, watch):
+    page = watch.go("overview")
+    expect(page.locator(".verdict")).to_have_text("All rows flow")
+    others = []
+    for _ in range(7):  # browsers keep six connections to a server
+        show(page, is_shown=False)
+        page = watch.context.new_page()
+        others.append(page)
+        page.goto(f"{watch.url}#/overview")
+        expect(page.locator(".verdict")).to_have_text("All rows flow")
+    wait_until(lambda: world.listening == 1)
+
+
+def test_a_tab_that_is_shown_again_goes_on_as_if_nothing_had_been(world, watch):
+    page = watch.page
+    page.clock.install()
+    watch.go("nodes")
+    expect(page.locator("#nodes-list-0 a")).to_be_visible()
+    wait_until(lambda: world.listening == 1)
+    page.evaluate(
+        """() => {
+            window.lost = 0;
+            const count = () => {
+                window.lost += document.querySelectorAll(".lost, .stale").length;
+            };
+            new MutationObserver(count)
+                .observe(document.body, { childList: true, subtree: true, attributes: true });
+        }"""
+    )
+    show(page, is_shown=False)
+    wait_until(lambda: world.listening == 0)
+    page.clock.fast_forward(20_000)  # longer than a stream may be silent
+    world.mode = "blocked"
+    asked = len(world.requests)
+    show(page, is_shown=True)
+    wait_until(lambda: world.listening == 1)
+    expect(page.locator(".verdict")).to_contain_text("Rows wait")
+    wait_until(lambda: any("/api/nodes" in each for each in world.requests[asked:]))
+    assert page.evaluate("window.lost") == 0
+
+
+def test_a_tab_that_nobody_sees_says_in_its_title_how_all_is(world, watch):
+    page = watch.page
+    page.clock.install()
+    watch.go("overview")
+    expect(page).to_have_title(re.compile("All rows flow"))
+    show(page, is_shown=False)
+    world.mode = "blocked"
+    page.clock.fast_forward(31_000)
+    expect(page).to_have_title(re.compile("Rows wait"))
+    assert page.locator(".lost").count() == 0
+
+
+def test_a_tab_of_a_consumer_that_went_while_nobody_looked_says_so_when_it_is_shown(
+    world, fake, watch
+):
+    page = watch.go("overview")
+    expect(page.locator(".verdict")).to_have_text("All rows flow")
+    show(page, is_shown=False)
+    world.streaming = False
+    fake.stop()
+    show(page, is_shown=True)
+    expect(page.locator(".lost")).to_contain_text("The consumer does not answer")
+
+
+def test_a_chart_of_values_with_late_history_ends_with_the_newest(world, watch):
+    world.late = True
+    server, group, node = names_of_node(17)
+    of = {"server": server, "group": group, "node": node}
+    page = watch.go(f"tag?{urlencode(of | {'name': 'Line 1/Motor/Speed'})}")
+    expect(page.locator(".chart [role=img]")).to_have_attribute(
+        "aria-label", re.compile("now 119,")
+    )
+    expect(page.locator("tbody tr").first).to_contain_text("59")  # as they came
 
 
 def test_a_stream_that_is_refused_says_why(world, watch):

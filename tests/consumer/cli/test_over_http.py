@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 from click.testing import CliRunner
+from support.certificates import Authority
 from support.http_side import KEYS, OPERATOR, READER, http_side
 from support.services import free_port
 
@@ -18,7 +19,7 @@ def side(tmp_path):
         yield client
 
 
-def asked(tmp_path, port, *arguments, keys=KEYS):
+def asked(tmp_path, port, *arguments, keys=KEYS, **http):
     """The result of a command with a configuration for this port."""
     path = tmp_path / "plant.yaml"
     path.write_text(
@@ -32,7 +33,7 @@ def asked(tmp_path, port, *arguments, keys=KEYS):
                     "client_id": "id",
                     "client_secret": "secret",
                 },
-                "http": {"listen": f"127.0.0.1:{port}", "keys": keys},
+                "http": {"listen": f"127.0.0.1:{port}", "keys": keys, **http},
             }
         )
     )
@@ -84,6 +85,19 @@ def test_nobody_may_be_there(tmp_path):
     assert isinstance(done.exception, SparkplugZerobusError)
     assert f"no consumer answers at 127.0.0.1:{port}" in str(done.exception)
     assert "\n" not in str(done.exception)
+
+
+def test_a_certificate_of_the_plants_own_authority_is_known_by_itself(tmp_path):
+    authority = Authority(tmp_path / "authority")
+    tls, another = (
+        {"cert_file": str(made.cert_file), "key_file": str(made.key_file)}
+        for made in (authority.issue("consumer"), authority.issue("another"))
+    )
+    with http_side(tmp_path, http={"keys": KEYS, "tls": tls}) as side:
+        assert asked(tmp_path, side.server.port, "resume", tls=tls).exit_code == 0
+        done = asked(tmp_path, side.server.port, "resume", tls=another)
+    assert isinstance(done.exception, SparkplugZerobusError)
+    assert str(done.exception).endswith("; was it started with this http.tls.cert_file?")
 
 
 @pytest.mark.parametrize(

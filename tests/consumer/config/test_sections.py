@@ -285,6 +285,12 @@ def test_keys_have_names_and_texts_of_their_own():
     assert "http.keys[0].key: is also another one's" in refusal(("http", token))
 
 
+def test_names_that_stand_for_something_else_are_reserved():
+    assert "servers[0].name: must not be http: in the ledger" in refusal(("servers.0.name", "http"))
+    local = {**HTTP_KEY, "name": "local"}
+    assert "http.keys[0].name: must not be local: in metrics" in refusal(("http.keys", [local]))
+
+
 def test_names_of_the_server_are_names():
     assert "http.hosts: must be names" in refusal(("http.hosts", ["https://plant.example"]))
     assert "http.tls.key_file: missing" in refusal(("http.tls.cert_file", "c.pem"))

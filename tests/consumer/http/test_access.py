@@ -188,7 +188,7 @@ def test_without_keys_all_is_open_on_loopback(unkeyed):
 
 
 @pytest.mark.parametrize(
-    "name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-anything"]
+    "name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-anything", "Via"]
 )
 def test_what_came_through_a_proxy_is_not_loopback(unkeyed, name):
     refused = unkeyed.get("/status", headers={name: "for=127.0.0.1"})
@@ -235,6 +235,21 @@ def test_a_browser_signs_in_once_and_has_a_cookie(keyed):
     assert keyed.get("/api/session").json()["until_ms"] > time.time() * 1000
     assert keyed.http.delete("/api/session").status_code == 204
     assert keyed.get("/status").status_code == 401
+
+
+def test_who_signs_in_again_and_again_signs_nobody_else_out(keyed):
+    def session():
+        return keyed.with_key("")
+
+    operator, first = session(), session()
+    assert operator.post("/api/session", {"key": OPERATOR}).status_code == 200
+    assert first.post("/api/session", {"key": READER}).status_code == 200
+    for _ in range(1_000):
+        keyed.server.access.sign_in(keyed.server.access.keys.find(READER))
+    assert operator.get("/api/nodes").status_code == 200
+    assert first.get("/api/nodes").status_code == 401  # of its own key a newer one went before
+    for each in (operator, first):
+        each.http.close()
 
 
 def test_signing_in_takes_a_key_that_may_see_something(keyed):
@@ -372,3 +387,13 @@ def test_a_defect_has_the_form_of_other_errors(unkeyed, monkeypatch, caplog):
     answer = unkeyed.get("/status")
     assert error_of(answer) == (500, "failure")
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_says_how_it_is_reached(tmp_path, host, shown, scheme):
+    issued = Authority(tmp_path).issue("server")
+    tls = {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
+    http = {"keys": KEYS, "tls": tls if scheme == "https" else {}}
+    with unconnected(tmp_path, http=http) as consumer, serving(consumer, host=host) as server:
+        assert server.url == f"{scheme}://{shown}:{server.port}"

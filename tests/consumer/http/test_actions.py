@@ -62,6 +62,17 @@ def test_an_action_leaves_a_line_of_who_and_what(plant, action, caplog):
     assert OPERATOR not in text
 
 
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_when_a_node_is_asked_is_said_as_it_is(plant, is_connected):
+    [connection] = plant.consumer.connections
+    if is_connected:
+        connection.connected.set()
+    text = act(plant, "rebirth").json()["text"]
+    now = "Plant/Edge is asked for its births within a second, at most every 5s"
+    later = "plant is not connected: Plant/Edge is asked for its births when it is"
+    assert text == (now if is_connected else later)
+
+
 def test_an_action_that_is_refused_leaves_a_line_too(plant, caplog):
     caplog.set_level(logging.INFO, "consumer.audit")
     refused = act(plant, "rebirth", {"server": "no\nserver", "group": "Plant", "node": "Edge"})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import random
+import socket
 import threading
 import time
 
@@ -19,7 +21,7 @@ from support.http_side import KEYS, READER
 from support.services import PATIENCE, wait_until
 
 from consumer.broker import BatchLimits, Inbox
-from consumer.errors import SpoolFull
+from consumer.errors import SpoolDamaged, SpoolFull
 from consumer.http import HttpServer, ingest
 from consumer.http.ingest import INGEST_PATHS
 from consumer.pipeline import MOST_BODY_BYTES
@@ -44,7 +46,7 @@ def serving(directory, intake=None, **sections):
 
 class Served:
     def __init__(self, consumer, server, shelf):
-        self.consumer, self.shelf = consumer, shelf
+        self.consumer, self.server, self.shelf = consumer, server, shelf
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE, verify=False
         )
@@ -219,22 +221,56 @@ def test_while_the_queue_of_mqtt_is_half_full_a_sender_is_429(served):
 
 def test_of_more_posts_than_may_be_under_way_the_next_is_429(served):
     posts = served.consumer.posts
-    while posts.admit() is None:
+    while posts.admit("local") is None:
         pass
     answer = served.post(event())
     assert (answer.status_code, answer.json()["reason"]) == (429, "too_many_posts")
-    posts.leave(0)
+    posts.leave("local", 0)
     assert served.post(event()).status_code == 200
 
 
 def test_a_body_for_which_there_is_no_room_is_429(served):
     posts = served.consumer.posts
     size = 0
-    while posts.hold(1 << 20):
+    while posts.hold("local", 1 << 20):
         size += 1 << 20
     answer = served.post(*(event(f"Tag {n}" + "x" * 1000) for n in range(1100)))
     assert (answer.status_code, answer.json()["reason"]) == (429, "too_many_posts")
     assert posts.bytes == size
+
+
+GATEWAYS = [
+    {"name": f"gateway-{n}", "role": "ingest", "key": f"key-of-gateway-{n}"} for n in range(2)
+]
+
+
+def test_one_key_cannot_take_the_places_of_all_others(tmp_path):
+    with serving(tmp_path, http={"keys": GATEWAYS}) as served:
+        posts = served.consumer.posts
+        while posts.admit("gateway-0") is None:
+            pass
+        one, other = (served.post(event(), Authorization=f"Bearer {g['key']}") for g in GATEWAYS)
+        assert (one.status_code, one.json()["reason"]) == (429, "too_many_posts")
+        assert other.status_code == 200
+
+
+def test_one_key_cannot_take_the_room_of_all_others(tmp_path):
+    body = b"[" + b" " * (MOST_BODY_BYTES - len(body_of(event()))) + body_of(event())[1:]
+    with serving(tmp_path, http={"keys": GATEWAYS}, limits={"memory": "576MiB"}) as served:
+        posts = served.consumer.posts
+        while posts.hold("gateway-0", 1 << 10):
+            pass
+        one, other = (served.post(body=body, Authorization=f"Bearer {g['key']}") for g in GATEWAYS)
+        assert (one.status_code, one.json()["reason"]) == (429, "too_many_posts")
+        assert other.status_code == 200
+
+
+def test_one_key_alone_has_all_places(tmp_path):
+    with serving(tmp_path, http={"keys": KEYS}) as served:
+        posts = served.consumer.posts
+        while posts.admit("gateway") is None:
+            pass
+        assert posts.under_way == 100
 
 
 def test_while_the_spool_is_nearly_full_a_sender_is_503(served):
@@ -315,6 +351,15 @@ def test_a_post_that_cannot_be_made_rows_is_500_and_costs_no_other(served, monke
     assert served.consumer.alive
 
 
+def test_all_posts_hear_of_it_when_the_spool_breaks_between_two_of_them(served, monkeypatch):
+    def fail(posts):
+        raise ZeroDivisionError if len(posts) > 1 else SpoolDamaged("not a database")
+
+    monkeypatch.setattr(served.consumer.decoding._ingest, "_commit", fail)
+    assert together(served, [event(f"Tag {n}") for n in range(8)]) == [500] * 8
+    assert served.rows() == []
+
+
 def together(served, events, headers_of=lambda _: {}):
     """Post events at the same time, while the decoding thread is busy; return the statuses."""
     posts, statuses = served.consumer.posts, []
@@ -353,6 +398,22 @@ def held_back(served):
         yield
     finally:
         go_on.set()
+
+
+def test_a_large_body_is_read_while_all_threads_wait_for_something_else(served):
+    loop, go_on = served.server._server._loop, threading.Event()
+    try:
+        for _ in range(50):
+            asyncio.run_coroutine_threadsafe(asyncio.to_thread(go_on.wait, PATIENCE), loop)
+        answers = []
+        events = [event(f"Tag {n}") for n in range(1000)]
+        thread = threading.Thread(target=lambda: answers.append(served.post(*events)))
+        thread.start()
+        wait_until(lambda: answers)
+    finally:
+        go_on.set()
+        thread.join(PATIENCE)
+    assert answers[0].json()["accepted"] == 1000
 
 
 # Commits
@@ -454,10 +515,97 @@ def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
     assert status["ledger"]["difference"] == 0
 
 
-def test_a_post_that_is_not_committed_in_time_is_503_and_may_be_repeated(served, monkeypatch):
+def test_the_contract_for_programs_takes_the_events_that_are_taken(served):
+    post = served.client.get("/openapi.json").json()["paths"]["/ingest"]["post"]
+    one, many = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    assert many == {"type": "array", "items": one}
+    assert one["required"] == ["tagPath"]
+    types = {key: each["type"] for key, each in one["properties"].items()}
+    assert types.pop("tagPath") == "string"
+    assert all("null" in each for each in types.values())
+    assert set(types["timestamp"]) == {"number", "null"}
+    assert served.post({"tagPath": "a", **dict.fromkeys(types)}).json()["accepted"] == 1
+    assert served.post({"tagPath": "a", "timestamp": 1.5}).json()["accepted"] == 1
+
+
+def test_who_leaves_before_the_answer_is_counted_by_what_it_was(served):
+    address = ("127.0.0.1", served.server.port)
+    head = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(address) as sender:
+        sender.sendall(head % (MOST_BODY_BYTES + 1) + b"[")
+    wait_until(served.consumer.posts.statuses.total)
+    with socket.create_connection(address) as sender:
+        sender.sendall(head % 100 + b"[")
+    wait_until(lambda: served.consumer.posts.statuses.total() == 2)
+    assert served.consumer.posts.statuses == {"413": 1, "400": 1}
+
+
+def test_a_defect_is_counted_too(served, monkeypatch):
+    def fail(*_given, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ingest, "read_body", fail)
+    assert served.post(event()).status_code == 500
+    assert served.consumer.posts.statuses == {"500": 1}
+    assert (served.consumer.posts.under_way, served.consumer.posts.bytes) == (0, 0)
+
+
+def test_a_post_that_waits_for_the_ledger_holds_up_nobody_else(served):
+    answers = []
+    with served.consumer.ledger._lock:  # as while it is written
+        thread = threading.Thread(target=lambda: answers.append(served.post(event(""))))
+        thread.start()
+        wait_until(lambda: served.consumer.posts.dropped)
+        url = f"http://127.0.0.1:{served.server.port}/healthz"
+        assert httpx.get(url, timeout=10).status_code == 200
+        assert not answers
+    thread.join(PATIENCE)
+    assert answers[0].status_code == 422
+    assert served.http_balance()["discarded"] == 1
+
+
+def test_a_post_that_is_not_committed_in_time_is_503_and_never_committed(served, monkeypatch):
     monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
     with held_back(served):
-        answer = served.post(event())
-    assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
+        answers = [served.post(event(f"Tag {n}")) for n in range(3)]
+        assert not served.consumer.posts._waiting
+        assert (served.consumer.posts.under_way, served.consumer.posts.bytes) == (0, 0)
+    assert [(each.status_code, each.json()["reason"]) for each in answers] == [(503, "slow")] * 3
+    assert "nothing was committed" in answers[0].json()["detail"]
+    monkeypatch.undo()
     assert served.post(event()).status_code == 200
+    assert [row["metric_name"] for row in served.rows()] == ["Ramp"]
+
+
+def test_a_post_whose_commit_takes_too_long_is_counted_until_it_ends(served, monkeypatch):
+    monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
+    posts = served.consumer.posts
+    with stalled_commits(served):
+        answer = served.post(event())
+        assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
+        assert "may be committed later" in answer.json()["detail"]
+        assert (posts.under_way, posts.bytes) == (1, len(body_of(event())))
+    wait_until(lambda: (posts.under_way, posts.bytes) == (0, 0))
+    monkeypatch.undo()
+    assert served.post(event()).status_code == 200
+    assert len(served.rows()) == 2
     assert len({row["event_id"] for row in served.rows()}) == 1
+
+
+@contextlib.contextmanager
+def stalled_commits(served):
+    """Commits of posts that begin end when this does."""
+    go_on = threading.Event()
+    commits = served.consumer.commits
+    commit = commits.commit_posts
+
+    def wait(*given):
+        assert go_on.wait(PATIENCE)
+        commit(*given)
+
+    commits.commit_posts = wait
+    try:
+        yield
+    finally:
+        go_on.set()
+        commits.commit_posts = commit

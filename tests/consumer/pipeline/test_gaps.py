@@ -17,7 +17,7 @@ from consumer.pipeline import gaps as gap_records
 from consumer.pipeline.gaps import MOST_LISTED, GapRecords, GapTotals
 from consumer.spool import Spool
 from consumer.spool import gaps as gap_store
-from consumer.spool.gap_report import read_gap_report
+from consumer.spool.gap_report import GapsOf, read_gap_report
 from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
 from sparkplug.gaps import Gap, GapReason
 from sparkplug.memory import BirthMemory, RememberedBirth
@@ -91,7 +91,8 @@ class Kept:
 
     def report(self, node=None, **period):
         since, until = period.get("since", NOW - HOUR_US + 1), period.get("until", NOW)
-        return read_gap_report(self.path, since, until, node)
+        of = GapsOf() if node is None else GapsOf("", *node)
+        return read_gap_report(self.path, since, until, of)
 
     def account(self, node="Edge"):
         return self.report().nodes[self.server, "Plant", node]

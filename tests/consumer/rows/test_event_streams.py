@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.columnar import Columnar
 from support.event_stream import ARRIVED_US, SENT_MS, body_of, event, rows_of
 
-from consumer.rows import BodyError, StreamTags, read_body
+from consumer.rows import BodyError, StreamTags, TakesLong, event_streams, read_body
 from consumer.rows.event_id import identity
 from consumer.rows.event_streams import MOST_EVENTS, TEXTS, Note, Refusal
 from sparkplug import DataType, Message
@@ -69,6 +69,9 @@ def test_a_row_has_what_the_event_says_and_null_where_only_mqtt_has_something():
         ("[default]Speed", None, "[default]Speed", "Speed"),
         ("Line/Speed", None, "Line/Speed", "Speed"),
         ("Line/Speed", "", "Line/Speed", "Speed"),
+        ("Line 1/Arr[0]", "default", "[default]Line 1/Arr[0]", "Arr[0]"),
+        ("Arr[0]", "default", "[default]Arr[0]", "Arr[0]"),
+        ("[a][b]", "default", "[a][b]", "[b]"),
     ],
 )
 def test_a_path_stands_behind_its_provider(path, provider, shown, name):
@@ -273,6 +276,7 @@ def test_the_same_tag_of_another_source_or_over_mqtt_has_other_ids():
         (event(""), "tag_path_missing"),
         (event("Line/"), "tag_path_missing"),
         (event("[default]"), "tag_path_missing"),
+        (event("[]"), "tag_path_missing"),
         ({"value": 1}, "tag_path_missing"),
         (event("x" * 4097), "tag_path_too_long"),
         (event("x" * 4088), "tag_path_too_long"),  # with the provider
@@ -302,9 +306,73 @@ def test_of_bad_events_all_are_named_in_their_order():
     ]
 
 
+def test_of_many_bad_events_the_first_hundred_are_kept_and_all_are_counted():
+    # Those that are no events are found before those that are bad ones.
+    events = [event("") if n % 2 else 5 for n in range(1000)]
+    read = read_body(body_of(*events), ARRIVED_US)
+    assert [each.index for each in read.refused] == list(range(100))
+    assert read.dropped == {Refusal.TAG_PATH_MISSING: 500, Refusal.BAD_EVENT: 500}
+
+
+@pytest.mark.parametrize("bad", [b"1", b'{"tagPath":"","value":[]}', b'{"tagPath":""}'])
+def test_bad_events_are_not_kept_whole_until_the_answer(bad):
+    body = b'[{"tagPath":"a","value":1}' + (b"," + bad) * (MOST_EVENTS - 1) + b"]"
+    read_body(body, ARRIVED_US)
+    tracemalloc.start()
+    try:
+        read = read_body(body, ARRIVED_US)
+        assert tracemalloc.get_traced_memory()[0] < 50_000
+    finally:
+        tracemalloc.stop()
+    assert (len(read.events), read.dropped.total()) == (1, MOST_EVENTS - 1)
+
+
+ODD = [
+    body_of(*[1] * 501),
+    b"[" + b",".join([b"NaN"] * 6_000) + b"]",
+    b'[{"tagPath":"a","value":NaN,"x":"' + rb"\n" * 6_000 + b'"}]',
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_what_takes_long_for_its_size_is_not_read_at_once(body):
+    with pytest.raises(TakesLong):
+        read_body(body, ARRIVED_US, at_once=True)
+    assert read_body(body, ARRIVED_US)
+
+
+def test_usual_events_are_read_at_once_beside_some_odd_ones():
+    events = [event(f"Tag {n}", float("nan") if n % 3 else 1.5) for n in range(150)]
+    for body in (body_of(*events), body_of(*events, 5, event(""))):
+        read = read_body(body, ARRIVED_US, at_once=True)
+        assert read == read_body(body, ARRIVED_US)
+        assert len(read.events) == 150
+
+
 def test_a_text_says_what_is_wrong_and_quotes_no_value():
     read = read_body(body_of(event(5, "s3cr3t"), event(value=["s3cr3t"])), ARRIVED_US)
     assert all(len(each.text) > 20 and "s3cr3t" not in each.text for each in read.refused)
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "what"),
+    [
+        ("value", b"1e400", "as text"),
+        ("value", b"1" * 5_000, "as text"),
+        ("value", b"%d" % 2**64, "as text"),
+        ("timestamp", b"1e400", "milliseconds since 1970"),
+        ("timestamp", b"1" * 5_000, "milliseconds since 1970"),
+        ("qualityCode", b"1e400", "of 32 bits"),
+        ("tagPath", b"1e400", "as text"),
+    ],
+)
+def test_a_number_out_of_range_is_named_and_how_it_may_be_sent(key, number, what):
+    body = b'[{"tagPath":"a","dataType":"Int8","%b":%b}]' % (key.encode(), number)
+    (refused,) = read_body(body, ARRIVED_US).refused
+    assert refused.reason == "number_out_of_range"
+    assert refused.text.startswith(f"{key} is ")
+    assert what in refused.text
+    assert ("dataType" in refused.text) == (key == "value")
 
 
 def test_a_number_too_large_for_an_integer_may_be_a_double():
@@ -354,6 +422,46 @@ def test_a_body_of_too_many_things_is_refused_before_they_are_made(body):
     assert caught.value.too_large
 
 
+UNFINISHED = b'"' + rb"\"" * 200_000
+
+
+@pytest.mark.timeout(20)  # minutes, if each quote begins a search to the end
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[NaN," + UNFINISHED,
+        b"[NaN," + UNFINISHED + b"\\",
+        rb'["\ud800",' + UNFINISHED,
+        b"[" + b"," * 320_001 + UNFINISHED,
+    ],
+    ids=["no number", "escape", "half a character", "commas"],
+)
+def test_a_text_without_an_end_is_looked_at_once(body):
+    with pytest.raises(BodyError):
+        read_body(body, ARRIVED_US)
+
+
+def test_a_body_is_mended_once(monkeypatch):
+    mended, mend = [], event_streams._mended
+    monkeypatch.setattr(
+        event_streams, "_mended", lambda *at, **how: mended.append(at) or mend(*at, **how)
+    )
+    # What is no escape is no half of a character either, or quotes would change sides.
+    odd = (
+        rb"""\udc\udc-NaN\ud8\ud80x"NaN\ud8 "\ud80\"\ud8\ud80\ud80-NaN"\ud80\NaN,"""
+        rb"""\udc,\-NaN," ""\"\"-NaN"""
+    )
+    with pytest.raises(BodyError):
+        read_body(odd, ARRIVED_US)
+    assert len(mended) <= 2
+
+
+def test_what_is_no_number_is_looked_for_in_bounds(monkeypatch):
+    monkeypatch.setattr(event_streams, "_as_json", None)  # called for each that is found
+    with pytest.raises(BodyError, match="no JSON"):
+        read_body(b"[" + b"NaN " * 400_001 + b"]", ARRIVED_US)
+
+
 def test_as_many_events_as_may_be_are_read_and_commas_in_texts_are_none():
     events = [event(f"Tag {n}", "," * 40, dataType="String") for n in range(MOST_EVENTS)]
     assert len(read_body(body_of(*events), ARRIVED_US).events) == MOST_EVENTS
@@ -370,7 +478,18 @@ def test_whatever_comes_is_read_or_refused(body):
         read = read_body(body, ARRIVED_US)
     except BodyError:
         return
-    assert len(read.events) + len(read.refused) <= 100
+    assert len(read.events) + read.dropped.total() <= 100
+
+
+# What the page says
+
+
+def test_the_handler_tries_nothing_again_that_the_page_says_is_not_to_be_posted_again():
+    page = PAGE.read_text("utf-8")
+    rows = re.findall(r"^\| (\d{3}) \|.*\| (.*?) \|$", page, re.MULTILINE)
+    finished = {status for status, again in rows if again.startswith(("no", "in smaller batches"))}
+    (given_up,) = re.findall(r"statusCode not in \((.*?)\)", page)
+    assert finished == set(given_up.split(", "))
 
 
 # Tags that anybody may invent

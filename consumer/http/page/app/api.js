@@ -17,9 +17,9 @@ export function onUnauthorized(callback) {
   unauthorized = callback;
 }
 
-/** Parameters of an address. What is empty is left out. */
+/** Parameters of an address. What is empty is left out, but for a device: "" is the node itself. */
 export function query(parameters) {
-  const given = Object.entries(parameters || {}).filter(([, v]) => v !== undefined && v !== null && v !== "");
+  const given = Object.entries(parameters || {}).filter(([key, v]) => v !== undefined && v !== null && (v !== "" || key === "device"));
   return new URLSearchParams(given).toString();
 }
 

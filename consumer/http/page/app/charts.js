@@ -46,9 +46,10 @@ export function Spark({ values }) {
 
 /**
  * `times`: milliseconds; `lines`: [{label, values}]; `format(number)`: as text; `label`: for who
- * does not see it. `seconds`: how much time it shows at most, from 0 up; left out: all there is.
+ * does not see it. `arrived`: changes when there are others though the newest is what it was.
+ * `seconds`: how much time it shows at most, from 0 up; left out: all there is.
  */
-export function Chart({ title, label, times, lines, format, seconds, height = 176, stale }) {
+export function Chart({ title, label, times, lines, format, seconds, height = 176, stale, arrived }) {
   const box = useRef(null);
   const plot = useRef(null);
   const scheme = useScheme(stale);
@@ -96,7 +97,7 @@ export function Chart({ title, label, times, lines, format, seconds, height = 17
     };
   }, [scheme, lines.length, height, seconds, Boolean(newest)]);
 
-  useEffect(() => plot.current?.setData(data), [newest, times.length]);
+  useEffect(() => plot.current?.setData(data), [newest, times.length, arrived]);
 
   return html`
     <figure class="chart">

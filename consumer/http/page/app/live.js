@@ -6,6 +6,7 @@ import { ask, onUnauthorized, Refused, tell, whyRefused } from "./api.js";
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
 const SILENCE = 6000; // an event comes each second; without one for so long the stream is broken
+const RESTING = 30_000; // a page that nobody sees asks so rarely, and keeps no connection
 const SAMPLES = 900;
 const GONE = "see whether it runs; if it ended, its log says why";
 
@@ -23,6 +24,8 @@ let timer = 0;
 let wait = FIRST_WAIT;
 let heard = 0;
 let closing = "";
+let resting = false;
+let turn = 0; // who began before the last `close` has nothing more to say
 
 function tellAll() {
   for (const listener of [...listeners]) listener();
@@ -79,6 +82,8 @@ function take(overview) {
 }
 
 function close() {
+  turn += 1;
+  resting = false;
   clearTimeout(timer);
   if (source) source.close();
   source = null;
@@ -113,27 +118,51 @@ async function signInFirst() {
 /** Begin, or begin again at once. */
 export async function start() {
   close();
+  heard = Date.now();
+  const mine = turn;
   try {
-    live.session = await ask("/api/session");
-    if (live.session.role === null) return void signInFirst();
-    take(await ask("/api/overview"));
+    const session = await ask("/api/session");
+    if (mine !== turn) return;
+    live.session = session;
+    if (session.role === null) return void signInFirst();
+    const overview = await ask("/api/overview");
+    if (mine !== turn) return;
+    take(overview);
   } catch (error) {
-    return void loseBecause(error);
+    if (mine === turn) loseBecause(error);
+    return;
   }
-  listen();
+  heard = Date.now();
+  if (document.hidden) rest();
+  else listen();
+}
+
+function isLive() {
+  wait = FIRST_WAIT;
+  live.status = "live";
+  live.lost = null;
+}
+
+/**
+ * Nobody sees the page: browsers keep six connections to a server for all their tabs, and one is
+ * for who looks. What the tab's title says is asked for now and then.
+ */
+function rest() {
+  close();
+  resting = true;
+  timer = setTimeout(start, RESTING);
+  isLive();
+  tellAll();
 }
 
 function listen() {
   close();
   closing = "";
-  heard = Date.now();
   source = new EventSource("/api/stream");
   source.addEventListener("now", (event) => {
     heard = Date.now();
-    wait = FIRST_WAIT;
     take(JSON.parse(event.data));
-    live.status = "live";
-    live.lost = null;
+    isLive();
     live.beat += 1;
     tellAll();
   });
@@ -162,12 +191,20 @@ async function broken() {
 
 // Once a second while nothing comes: ages go on, and a silent stream is found.
 setInterval(() => {
-  if (live.status === "live" && Date.now() - heard > SILENCE) {
+  if (live.status === "live" && !resting && Date.now() - heard > SILENCE) {
     lose("No update has come for some seconds", "the page asks again by itself; see whether the consumer is overloaded");
   } else if (live.status === "lost") {
     tellAll();
   }
 }, 1000);
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    if (source) rest();
+  } else if (resting || live.status === "lost") {
+    start();
+  }
+});
 
 export async function signIn(key) {
   live.session = await tell("/api/session", { key });

@@ -13,8 +13,9 @@ import { SignIn } from "./signin.js";
 import { Tags } from "./tags.js";
 
 const PLACES = [["overview", "Overview"], ["tags", "Tags"], ["nodes", "Nodes"], ["letters", "Letters"], ["configuration", "Configuration"]];
-const WITHIN = { tag: "tags", node: "nodes", letter: "letters", gaps: "letters" };
-const NAMES = { tag: "Tag", node: "Node", letter: "Letter", gaps: "Gaps", signin: "Sign in" };
+// Looked up by what an address says: without a prototype nothing else is found in them.
+const WITHIN = { __proto__: null, tag: "tags", node: "nodes", letter: "letters", gaps: "letters" };
+const NAMES = { __proto__: null, tag: "Tag", node: "Node", letter: "Letter", gaps: "Gaps", signin: "Sign in" };
 const FILLING = new Set(["tags", "tag", "nodes", "letters", "gaps"]);
 
 function Place({ route }) {

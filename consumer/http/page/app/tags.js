@@ -79,12 +79,14 @@ export function useOne(path, parameters) {
 
 function Values({ values, unit }) {
   const { status } = useLive();
-  const numbers = values.value.map((v) => (typeof v === "number" ? v : typeof v === "boolean" ? Number(v) : null));
+  // History comes late: a line is drawn in the order of times, the table has the order of arrival.
+  const timed = values.value.map((_, i) => i).filter((i) => values.time_ms[i] !== null).sort((a, b) => values.time_ms[a] - values.time_ms[b]);
+  const numbers = timed.map((i) => values.value[i]).map((v) => (typeof v === "number" ? v : typeof v === "boolean" ? Number(v) : null));
   const numeric = values.value.some((v) => typeof v === "number" || typeof v === "boolean") && values.value.every((v) => v === null || typeof v !== "string");
   const newest = values.value.map((_, i) => i).reverse().slice(0, 50);
   const unitText = unit ? ` (${fit(unit, 40)})` : "";
   return html`
-    ${numeric && values.time_ms.length > 1 && html`<${Chart} title=${`Last ${count(numbers.length)} values${unitText}`} times=${values.time_ms} height=${208} stale=${status === "lost"}
+    ${numeric && timed.length > 1 && html`<${Chart} title=${`Last ${count(numbers.length)} values${unitText}`} times=${timed.map((i) => values.time_ms[i])} arrived=${values.received_ms[values.received_ms.length - 1]} height=${208} stale=${status === "lost"}
       format=${mark} label=${`Last ${numbers.length} values${unitText}: ${inWords(numbers, value)}`} lines=${[{ label: "value", values: numbers }]} />`}
     <div class="scroll" tabindex="0" role="region" aria-label="Last values"><table class="plain"><thead><tr><th scope="col">Time, UTC</th><th scope="col" class="number">Value</th><th scope="col">Quality</th><th scope="col" class="from">From</th></tr></thead>
       <tbody>${newest.map((i) => html`<tr key=${`${values.time_ms[i]} ${values.received_ms[i]} ${i}`}>

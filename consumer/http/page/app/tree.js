@@ -9,6 +9,7 @@ import { go, to } from "./route.js";
 const HEIGHT = 32;
 const LIMIT = 500;
 const OVERSCAN = 8;
+const DEEPEST = 12; // what lies deeper is moved no further to the right
 
 const keyOf = (item) => JSON.stringify([item.kind, item.server, item.group, item.node, item.device, item.folder, item.name]);
 const placeOf = (item) => ({ server: item.server, group: item.group, node: item.node, device: item.device, folder: item.folder });
@@ -16,7 +17,8 @@ const placeOf = (item) => ({ server: item.server, group: item.group, node: item.
 /** Where an entry leads: a tag to itself, anything else to the list of its tags. */
 export const hrefOf = (item) => (item.kind === "tag"
   ? to("tag", { server: item.server, group: item.group, node: item.node, device: item.device, name: item.name })
-  : to("tags", placeOf(item)));
+  // A folder is the node's own or a device's: the list has only what is counted beside it.
+  : to("tags", { ...placeOf(item), device: item.kind === "folder" ? item.device ?? "" : item.device }));
 
 /** Levels that were asked for, by the key of what they are below. They stay while the page is open. */
 const levels = new Map();
@@ -30,13 +32,14 @@ async function level(key, parameters, more) {
   levels.set(key, { items, total: answer.total, servers: items.some((item) => item.server !== items[0].server) });
 }
 
-function flat(key, depth, into) {
+function flat(key, depth, into, above = []) {
   const here = levels.get(key);
-  if (!here) return into;
+  // Names are made by others: nothing is drawn below itself, whatever they say.
+  if (!here || above.includes(key)) return into;
   here.items.forEach((item, index) => {
     const own = keyOf(item);
     into.push({ item, key: own, depth, index, of: here.total, server: depth === 1 && here.servers ? item.server : "" });
-    if (open.has(own)) flat(own, depth + 1, into);
+    if (open.has(own)) flat(own, depth + 1, into, [...above, key]);
   });
   if (here.items.length < here.total) into.push({ more: key, key: `more ${key}`, depth, left: here.total - here.items.length });
   return into;
@@ -144,7 +147,7 @@ export function Tree({ version, at: route }) {
       <div class="rows" role="presentation" style=${{ height: `${lines.length * HEIGHT}px` }}>
         ${lines.slice(first, last + 1).map((line, i) => {
           const index = first + i;
-          const style = { top: `${index * HEIGHT}px`, height: `${HEIGHT}px`, paddingLeft: `${(line.depth - 1) * 16}px` };
+          const style = { top: `${index * HEIGHT}px`, height: `${HEIGHT}px`, paddingLeft: `${Math.min(line.depth - 1, DEEPEST) * 16}px` };
           const name = `leaf ${index === active ? "active" : ""} ${line.item && same(line.item, route) ? "picked" : ""}`;
           if (line.more !== undefined) {
             return html`<div key=${line.key} id=${`tree-${index}`} class=${name} style=${style} role="treeitem" aria-level=${line.depth}
