@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.config import sight
 from consumer.tap.items import Change
-from consumer.tap.reading import fleet_limits, heard, place_of
+from consumer.tap.reading import heard, limits_of, place_of
 from sparkplug import (
     QUALITY_NAMES,
     ROW_TYPES,
@@ -64,7 +64,7 @@ class ChangeReader:
     def __init__(self, server: Server, configuration: Configuration, filters: Filters) -> None:
         self._server = server.name
         self._filters = filters
-        self._limits = fleet_limits(configuration)
+        self._limits = limits_of(configuration)
         wanted = None if filters.places.is_everything else filters.places
         self._fleet = Fleet(
             self._limits,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from consumer.config import fleet_limits
 from consumer.tap.items import Heard
-from sparkplug import CERTIFICATE_PREFIX, FleetLimits, StateTopic, Topic, parse_topic
+from sparkplug import CERTIFICATE_PREFIX, StateTopic, Topic, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from consumer.config import Configuration
     from consumer.tap.items import Item
     from consumer.tap.listening import HeardBatch
-    from sparkplug import Message
+    from sparkplug import FleetLimits, Message
 
 MOST_ROW_BYTES: Final = 64 * 1024 * 1024
 """Bytes of the rows of one message; those of one with more are not read."""
@@ -66,17 +68,6 @@ def place_of(group_id: str, edge_node_id: str, device_id: str | None) -> str:
     return node if device_id is None else f"{node}/{device_id}"
 
 
-def fleet_limits(configuration: Configuration) -> FleetLimits:
+def limits_of(configuration: Configuration) -> FleetLimits:
     """Bounds of what a fleet reads and remembers: those of the consumer, but for its rows."""
-    limits, budget = configuration.limits, configuration.limits.budget
-    return FleetLimits(
-        max_payload_bytes=limits.max_payload,
-        max_nodes=limits.max_nodes,
-        max_tags=budget.tags,
-        max_name_characters=budget.name_characters,
-        max_row_bytes=MOST_ROW_BYTES,
-        max_waiting_bytes=budget.waiting_bytes,
-        max_file_bytes=budget.file_bytes,
-        max_definition_members=budget.definition_members,
-        max_definition_bytes=budget.definition_bytes,
-    )
+    return replace(fleet_limits(configuration.limits, 1), max_row_bytes=MOST_ROW_BYTES)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consumer.config import selection, sight
+from consumer.config import fleet_options, source_names
 from consumer.pb.tag_event_pb2 import TagEvent
-from consumer.rows import COLUMNS, SourceNames, TagColumns, normalize
+from consumer.rows import COLUMNS, TagColumns, normalize
 from consumer.tap.items import Row
-from consumer.tap.reading import MOST_ROW_BYTES, fleet_limits
-from sparkplug import Fleet, FleetOptions, HoldLimits
+from consumer.tap.reading import MOST_ROW_BYTES, limits_of
+from sparkplug import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,30 +40,19 @@ class RowReader:
 
     def __init__(self, server: Server, configuration: Configuration, filters: Filters) -> None:
         self._filters = filters
-        normalized = configuration.normalize
+        naming = configuration.normalize
+        options = fleet_options(
+            server,
+            naming,
+            configuration.host,
+            held_bytes=MOST_ROW_BYTES,
+            describe_tags=False,
+        )
         self._fleet = Fleet(
-            fleet_limits(configuration),
-            FleetOptions(
-                wanted=_both(selection(server.include, server.exclude), filters.places),
-                sight=sight(server.topics),
-                emit_births=normalized.emit_births,
-                emit_stale=normalized.emit_stale != "none",
-                stale_when_lost=normalized.emit_stale == "all",
-                emit_transient=normalized.emit_transient,
-                hold_limits=HoldLimits(total_bytes=MOST_ROW_BYTES),
-                reorder_timeout=configuration.host.reorder_timeout,
-                passive=True,
-            ),
+            limits_of(configuration),
+            replace(options, wanted=_both(options.wanted, filters.places), passive=True),
         )
-        self._tags = TagColumns(
-            self._fleet.catalogue,
-            SourceNames(
-                server=server.name,
-                site=server.site,
-                tag_path=normalized.tag_path,
-                source_system_id=server.source_system_id,
-            ),
-        )
+        self._tags = TagColumns(self._fleet.catalogue, source_names(server, naming))
         self.unnamed = 0
 
     @property
