@@ -48,7 +48,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 
 @click.command(epilog=EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path))
-@config_option("Configuration file; of it, servers are used.")
+@config_option("Configuration file; of it, servers are used, and of the secrets theirs.")
 @click.option("--server", "servers", multiple=True, metavar="NAME", help="Only this MQTT server.")
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."
@@ -91,7 +91,7 @@ def command(
     """
     if max_files and not max_bytes:
         raise click.UsageError("--max-files needs --max-bytes, at which a file is ended")
-    configuration = config.load(config_path, os.environ)
+    configuration = config.load(config_path, os.environ, secrets="servers")
     try:
         check_free(file)
     except CaptureError as error:

@@ -114,9 +114,13 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     return made
 
 
-def is_terminal(*, err: bool = False) -> bool:
-    """Whether stdout, or stderr, is a terminal."""
-    return (sys.stderr if err else sys.stdout).isatty()
+def may_show_progress(*, rows_on_stdout: bool) -> bool:
+    """Whether somebody looks at stderr who is not disturbed there.
+
+    Not where stderr is no terminal; and if rows go to stdout, not where that is one, or a pipe:
+    whoever reads that may print on the same terminal.
+    """
+    return sys.stderr.isatty() and (_is_file(sys.stdout) or not rows_on_stdout)
 
 
 class LinePrinter:
@@ -178,10 +182,9 @@ def forget_stdout() -> None:
 def progress() -> Iterator[Callable[[str], None]]:
     """A line on stderr that is written anew, for whoever looks while stdout goes into a file.
 
-    There is none if stderr is no terminal, nor if stdout is one, or a pipe: whoever reads that may
-    print on the same terminal.
+    There is none where it would disturb.
     """
-    if not (_is_file(sys.stdout) and sys.stderr.isatty()):
+    if not may_show_progress(rows_on_stdout=True):
         yield lambda _text: None
         return
     from rich.live import Live  # noqa: PLC0415 - see console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from consumer.cli.output import console, is_terminal
+from consumer.cli.output import console, may_show_progress
 from consumer.foreign import escaped
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ class Bar:
 
     Args:
         total: what `show` comes to in the end; None if that is not known.
-        rows_on_stdout: whether rows go to stdout: where that is a terminal, no bar is among them.
+        rows_on_stdout: whether rows go to stdout: there is a bar only if that is a file then.
     """
 
     def __init__(self, total: float | None, *, rows_on_stdout: bool = False) -> None:
         self._total = total
-        self._wanted = is_terminal(err=True) and not (rows_on_stdout and is_terminal())
+        self._wanted = may_show_progress(rows_on_stdout=rows_on_stdout)
         self._next = time.monotonic() + _AFTER
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -67,6 +67,7 @@ class Bar:
             console=console(stderr=True),
             auto_refresh=False,
             transient=True,
+            redirect_stdout=False,
         )
         task = progress.add_task(text, total=self._total)
         progress.start()

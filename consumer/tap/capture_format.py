@@ -249,6 +249,7 @@ def _server(fields: Any) -> CapturedServer:
     name, site = fields["name"], fields["site"]
     if not _NAME.fullmatch(name) or not isinstance(site, str) or len(site) > _MOST_SITE:
         raise ValueError
+    site.encode()  # JSON may write halves of letters, which no text has
     return CapturedServer(name, site)
 
 

@@ -87,7 +87,10 @@ class ReplaySettings:
                     f"the configuration has no server {name}, which the capture is of; it has "
                     f"{', '.join(known)}"
                 )
-            server = known.get(name) or Server(name=name, url=_NOWHERE, site=captured_site)
+            server = known.get(name)
+            if server is None:  # what a header says is not checked as a configuration is
+                server = Server(name=name, url=_NOWHERE)
+                server = server.model_copy(update={"site": captured_site})
             servers.append(server if site is None else server.model_copy(update={"site": site}))
         if configuration is None:
             return cls(tuple(servers), Normalize(), Host(), LimitsSection())

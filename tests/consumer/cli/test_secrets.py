@@ -24,6 +24,7 @@ COMMANDS = {
     "ledger": ["ledger"],
     "run": ["run"],
     "tail": ["tail", "--seconds", "0.1"],
+    "capture": ["capture", "--seconds", "0.1", "wire.spz"],
     "local-zerobus": ["local-zerobus", "--data-dir", "lake"],
 }
 FORMS = ["user:{}@host", "mqtt://user:{}@host", "user:a\n{}@b@host", "host?password={}"]
@@ -60,7 +61,7 @@ def test_a_command_prints_no_password_of_any_key(tmp_path, command):
 
 
 @pytest.mark.parametrize(
-    "name", ["check --json", "ddl", "deadletter list", "gaps", "ledger", "tail"]
+    "name", ["check --json", "ddl", "deadletter list", "gaps", "ledger", "tail", "capture"]
 )
 def test_a_command_prints_no_secret_of_a_right_configuration(tmp_path, name):
     secrets = {"servers.0.password": "CnryPw1", "http.token": "CnryToken1"}

@@ -295,6 +295,7 @@ def test_what_is_no_capture_is_said_in_one_line(tmp_path, content, says):
         {"servers": [{"name": "a b", "site": ""}]},
         {"servers": [{"name": "a", "site": ""}] * 2},
         {"servers": [{"name": "a", "site": 1}]},
+        {"servers": [{"name": "a", "site": "\ud800"}]},
         {"servers": [1]},
         {"servers": {}},
         {"part": -1},
