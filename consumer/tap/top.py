@@ -114,7 +114,7 @@ def _nodes(ask: Ask, wanted: Wanted) -> tuple[list[dict[str, Any]], dict[str, in
     troubled = sum(states.values()) - states["alive"]
     if troubled >= len(nodes):
         return nodes, states
-    # Those that are alive come by name: among them the worst have lost most.
+    # Those that are alive come by name: among them the worst have most gaps.
     rest = len(nodes) - troubled
     alive, _ = _read(ask, {"state": "alive", "sort": "-gaps"}, rest)
     # In between one may have died, or been born.
