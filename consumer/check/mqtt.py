@@ -12,7 +12,7 @@ from consumer.broker import mqtt_client
 from consumer.check.report import Finding, PartError, Status
 from consumer.errors import TlsFileError
 from consumer.network import unreachable
-from sparkplug import StateTopic, Topic, parse_topic
+from sparkplug import StateTopic, Topic, is_shared, parse_topic, plain_levels
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -109,6 +109,8 @@ class _Visit:
             client.loop_stop()
         topics = ", ".join(self._server.topics)
         text = f"connected in {connected_after * 1000:.0f} ms, subscribed ({topics})"
+        if any(map(is_shared, self._server.topics)):
+            text += "; what is shared by its plain filter, to take nothing from a running consumer"
         return [Finding(Status.OK, self._part, text), *heard]
 
     def _client(self) -> Client:
@@ -169,8 +171,10 @@ class _Visit:
         return "; ".join(mends)
 
     def _subscribe(self, client: Client) -> None:
-        # QoS 1: death certificates of edge nodes are sent with it.
-        _, message_id = client.subscribe([(topic, 1) for topic in self._server.topics])
+        # QoS 1: death certificates of edge nodes are sent with it. What is shared is asked for by
+        # its plain filter: a member of the group would take messages from a running consumer.
+        plain = ["/".join(plain_levels(topic)) for topic in self._server.topics]
+        _, message_id = client.subscribe([(topic, 1) for topic in plain])
         while True:
             event = self._next(self._timeout, "did not answer SUBSCRIBE")
             if isinstance(event, _Disconnected):

@@ -48,6 +48,36 @@ def publisher(tmp_path):
         client.loop_stop()
 
 
+def test_a_shared_subscription_loses_nothing_to_a_check(publisher, mqtt_findings):
+    server, client = publisher
+    heard = []
+    member = mqtt.Client(CallbackAPIVersion.VERSION2, "member")
+    member.on_message = lambda _client, _data, message: heard.append(message.payload)
+    subscribed = threading.Event()
+    member.on_subscribe = lambda *_: subscribed.set()
+    member.connect("127.0.0.1", server.port)
+    member.loop_start()
+    member.subscribe("$share/consumers/spBv1.0/#", qos=1)
+    assert subscribed.wait(PATIENCE)
+    stopping = threading.Event()
+    sent = []
+
+    def publish():
+        while not stopping.wait(0.01):
+            sent.append(b"%d" % len(sent))
+            client.publish("spBv1.0/G/NDATA/Edge 1", sent[-1], qos=1).wait_for_publish(PATIENCE)
+
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    ok, *_ = mqtt_findings(server.url, listen=0.5, topics=["$share/consumers/spBv1.0/#"])
+    stopping.set()
+    publishing.join()
+    assert ok.endswith("by its plain filter, to take nothing from a running consumer")
+    wait_until(lambda: len(heard) == len(sent), what="all messages at the one member")
+    member.disconnect()
+    member.loop_stop()
+
+
 def retain(client, topic, payload):
     """Retained: what is there before the check subscribes, it hears at once."""
     published = client.publish(topic, payload, qos=1, retain=True)
