@@ -32,6 +32,7 @@ COMMANDS = {
     "pause": ("consumer.cli.pause", "Send nothing to Zerobus for a while."),
     "resume": ("consumer.cli.resume", "Send to Zerobus again."),
     "drain": ("consumer.cli.drain", "Send all that waits, at once."),
+    "drill": ("consumer.cli.drill", "See which edge nodes keep data while the host is offline."),
     "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
