@@ -16,6 +16,9 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # uses, get environments of their own when a test asks for them (tests/support/peer_environments.py).
 # shellcheck disable=SC2086
 "$uv" pip compile $common peers-tahutils.in -o peers-tahutils.lock
+# An edge node that obeys a primary host.
+# shellcheck disable=SC2086
+"$uv" pip compile $common peers-aiospb.in -o peers-aiospb.lock
 # What leads the fuzzer by coverage; put beside the product when it is fuzzed.
 # shellcheck disable=SC2086
 "$uv" pip compile $common --no-deps peers-atheris.in -o peers-atheris.lock

@@ -12,9 +12,10 @@ from consumer.broker.filling import InboxBatch
 from consumer.broker.inbox import BatchLimits, Inbox
 from consumer.broker.own_state import OwnState
 from consumer.broker.shares import size_together
-from consumer.broker.switch import ConnectionSwitch
+from consumer.broker.switch import DRILL, ConnectionSwitch
 
 __all__ = [
+    "DRILL",
     "BatchLimits",
     "BrokerConnection",
     "BrokerDrops",

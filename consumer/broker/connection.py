@@ -351,19 +351,20 @@ class BrokerConnection:
         disconnect(client, topics, time.monotonic() + _LEAVE_TIMEOUT)
 
     def _read_on(self, client: mqtt.Client, seconds: float) -> None:
-        """Read what edge nodes sent before they knew; a stop waits for the last moment only.
+        """Read what edge nodes sent before they knew.
+
+        A stop waits for the last moment only, and so does who may stay after all.
 
         When they have just sent what they had stored, the server may still hold much of it:
         as long as messages come without a pause, reading goes on for some times as long.
         """
-        stopping = self.switch.stopping.is_set
         last = min(seconds, _LAST_DATA)
         longest = time.monotonic() + _LONGEST_DRAIN * seconds
-        read_until(client, stopping, time.monotonic() + seconds - last)
+        read_until(client, lambda: self.switch.hurries, time.monotonic() + seconds - last)
         while True:
             before = self._received
             read_until(client, lambda: False, time.monotonic() + last)
-            if before == self._received or stopping() or time.monotonic() > longest:
+            if before == self._received or self.switch.hurries or time.monotonic() > longest:
                 return
 
     # ------------------------------------------------------------------ a new connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from consumer.check import endpoint, mqtt, spool, token
+from consumer.check import drills, endpoint, mqtt, spool, token
 from consumer.check.report import Finding, Running, Status
 from consumer.check.traffic import Traffic, capacity
 from consumer.config import configured_tables
@@ -54,6 +54,8 @@ def check_everything(
         for index, (server, traffic) in enumerate(zip(config.servers, heard, strict=True))
     ]
     running.append(Running("spool", lambda: spool.check_spool(config.spool), timeout))
+    if config.host.gate_on_sink:
+        running.append(Running(drills.PART, lambda: drills.check_drills(config), timeout))
     running.append(
         Running(token.PART, lambda: token.check_token(config.zerobus, timeout=timeout), 2 * timeout)
     )

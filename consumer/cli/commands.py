@@ -33,6 +33,7 @@ COMMANDS = {
     "pause": ("consumer.cli.pause", "Send nothing to Zerobus for a while."),
     "resume": ("consumer.cli.resume", "Send to Zerobus again."),
     "drain": ("consumer.cli.drain", "Send all that waits, at once."),
+    "drill": ("consumer.cli.drill", "See which edge nodes keep data while the host is offline."),
     "ledger": ("consumer.cli.ledger", "Say what became of every message and row."),
     "tail": ("consumer.cli.tail", "Show what comes over the wire, beside a running consumer."),
     "capture": ("consumer.cli.capture", "Write raw messages with their times into a file."),

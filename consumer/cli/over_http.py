@@ -84,7 +84,9 @@ class RunningConsumer:
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
 
-    def get(self, route: str, parameters: Mapping[str, str | int], seconds: float) -> Any:
+    def get(
+        self, route: str, parameters: Mapping[str, str | int], seconds: float = _SECONDS
+    ) -> Any:
         """Read what a route below /api tells, waiting for so many seconds at most.
 
         Raises:

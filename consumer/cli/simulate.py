@@ -33,6 +33,7 @@ Examples:
   sparkplug-zerobus simulate --url mqtt://127.0.0.1:1883
   sparkplug-zerobus simulate --gateways 20 --rate 1000
   sparkplug-zerobus simulate --gateways 3 --gateway-index 2   # one service of three
+  sparkplug-zerobus simulate --primary-host sparkplug-zerobus --no-store   # loses data
   sparkplug-zerobus simulate --seconds 30 --ledger published.json --json
 """
 
@@ -45,6 +46,12 @@ Examples:
 @click.option("--rate", default=200.0, show_default=True, help="Changes per second and gateway.")
 @click.option("--seconds", type=float, help="Stop after so long. Default: until Ctrl-C.")
 @click.option("--primary-host", help="Publish only while this host application is online.")
+@click.option(
+    "--store/--no-store",
+    default=True,
+    help="Keep what cannot be published (default), or drop it, as a gateway whose history store is "
+    "not armed does while its primary host is offline.",
+)
 @click.option("--aliases/--no-aliases", default=True, help="Data by alias (default) or by name.")
 @click.option("--username", help="User name for the MQTT server.")
 @click.option("--password-file", type=_FILE, help="File that holds the password.")
@@ -76,7 +83,9 @@ def command(**options: Any) -> None:
         options["rate"],
         options["seed"],
         options=EdgeNodeOptions(
-            aliases=options["aliases"], primary_host_id=options["primary_host"]
+            aliases=options["aliases"],
+            primary_host_id=options["primary_host"],
+            store_capacity=EdgeNodeOptions().store_capacity if options["store"] else 0,
         ),
         edge_nodes=options["edge_nodes"],
         gateway_index=options["gateway_index"],

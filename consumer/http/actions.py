@@ -91,7 +91,7 @@ class Drain(_Body):
 def rebirth(caller: Operator, consumer: TheConsumer, given: Rebirth) -> Any:
     """Ask an edge node for its births."""
     place = f"{given.group}/{given.node}"
-    with _audited(caller, "rebirth", f"{place} of {given.server}"):
+    with audited(caller, "rebirth", f"{place} of {given.server}"):
         try:
             consumer.ask_rebirth(given.server, given.group, given.node)
         except ValueError as error:
@@ -111,7 +111,7 @@ def rebirth(caller: Operator, consumer: TheConsumer, given: Rebirth) -> Any:
 def retry(caller: Operator, consumer: TheConsumer, given: Letters) -> Any:
     """Try dead letters again."""
     with (
-        _audited(caller, "retry letters", _in_words(given)),
+        audited(caller, "retry letters", _in_words(given)),
         dead_letters_of(consumer.spool.path) as letters,
     ):
         count = letters.retry(_names(letters, given, to_retry=True))
@@ -122,7 +122,7 @@ def retry(caller: Operator, consumer: TheConsumer, given: Letters) -> Any:
 def drop(caller: Operator, consumer: TheConsumer, given: Letters) -> Any:
     """Delete dead letters for good."""
     with (
-        _audited(caller, "drop letters", _in_words(given)),
+        audited(caller, "drop letters", _in_words(given)),
         dead_letters_of(consumer.spool.path) as letters,
     ):
         count = letters.drop(_names(letters, given, to_retry=False))
@@ -132,7 +132,7 @@ def drop(caller: Operator, consumer: TheConsumer, given: Letters) -> Any:
 @router.post("/pause")
 def pause(caller: Operator, consumer: TheConsumer, looking: LookingAt, given: Pause) -> Any:
     """Send nothing to Zerobus for a while; a pause ends by itself."""
-    with _audited(caller, "pause", f"{given.table or 'all tables'} for {given.seconds} s"):
+    with audited(caller, "pause", f"{given.table or 'all tables'} for {given.seconds} s"):
         for each in _deliveries(consumer, given.table):
             each.pause(float(given.seconds), caller.name, given.why)
     return answer({"pauses": looking.pauses()})
@@ -141,7 +141,7 @@ def pause(caller: Operator, consumer: TheConsumer, looking: LookingAt, given: Pa
 @router.post("/resume")
 def resume(caller: Operator, consumer: TheConsumer, looking: LookingAt, given: Table) -> Any:
     """End a pause."""
-    with _audited(caller, "resume", given.table or "all tables"):
+    with audited(caller, "resume", given.table or "all tables"):
         for each in _deliveries(consumer, given.table):
             each.resume()
     return answer({"pauses": looking.pauses()})
@@ -150,7 +150,7 @@ def resume(caller: Operator, consumer: TheConsumer, looking: LookingAt, given: T
 @router.post("/drain")
 def drain(caller: Operator, consumer: TheConsumer, given: Drain) -> Any:
     """Send without waiting for fuller calls until nothing waits, or for so long."""
-    with _audited(caller, "drain", f"{given.table or 'all tables'} for {given.seconds} s"):
+    with audited(caller, "drain", f"{given.table or 'all tables'} for {given.seconds} s"):
         found = _deliveries(consumer, given.table)
         with _one_of_few():
             left = [each.drain(float(given.seconds) / len(found)) for each in found]
@@ -173,7 +173,7 @@ def _one_of_few() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _audited(caller: Caller, action: str, what: str) -> Iterator[None]:
+def audited(caller: Caller, action: str, what: str) -> Iterator[None]:
     """Log who did what, and how it ended."""
     ended = "failed"
     try:

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotations
 
-from consumer.http import actions, api, diagnostics, session, stream
+from consumer.http import actions, api, diagnostics, drill, session, stream
 from consumer.http.access import Access, needs
 from consumer.http.errors import add_handlers, answer
 from consumer.http.guard import Guard
@@ -57,7 +57,7 @@ def make_app(consumer: Consumer, access: Access, looking: Looking, hub: Hub) -> 
     add_handlers(app)
     _add_open_routes(app, consumer)
     _add_routes(app, consumer)
-    for each in (session, api, stream, actions, diagnostics):
+    for each in (session, api, stream, actions, drill, diagnostics):
         app.include_router(each.router)
     source = consumer.configuration.http.source_system_id
 
@@ -88,6 +88,7 @@ def _add_open_routes(app: FastAPI, consumer: Consumer) -> None:
         details = {
             "failure": _text(consumer.failure),
             "gate": gate,
+            "drill": consumer.drill.why_offline,
             "not_connected": waiting,
             "stream_state": str(consumer.main_delivery.stats().state),
             "not_open": closed,

@@ -99,6 +99,8 @@ class Attention:
             yield from self._delivery(delivery)
         if why := consumer.back_pressure.why_closed:
             yield Item(Level.WARNING, "gate", f"the gate to the edge is not open: {why}")
+        if why := consumer.drill.why_offline:
+            yield Item(Level.WARNING, "drill", why, "`sparkplug-zerobus drill --end` ends it")
         yield from self._spool()
         yield from self._queue()
         if balance is not None and not balance.balanced:
@@ -112,9 +114,11 @@ class Attention:
         yield from self._kept()
 
     def _servers(self) -> Iterator[Item]:
-        for connection in self._consumer.connections:
+        consumer = self._consumer
+        for connection in consumer.connections:
             name = connection.server.name
-            if not connection.connected.is_set() and self._consumer.back_pressure.is_open:
+            is_wanted = consumer.back_pressure.is_open and not consumer.drill.keeps_offline(name)
+            if is_wanted and not connection.connected.is_set():
                 why = f": {connection.last_error}" if connection.last_error else ""
                 yield Item(Level.WRONG, "server", f"{name} is not connected{why}", _SEE)
             if connection.own_state.displaced:

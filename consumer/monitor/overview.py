@@ -35,7 +35,7 @@ _STATE_LEVELS: Final = {
     StreamState.CLOSED: Level.UNKNOWN,
 }
 _CARD_KINDS: Final = {
-    "servers": ("server", "other_host"),
+    "servers": ("server", "drill", "other_host"),
     "decode": ("failure", "queue", "duplicate", "unmended"),
     "spool": ("spool", "gate", "ledger"),
     "zerobus": ("delivery", "side_delivery", "paused"),

@@ -52,6 +52,7 @@ def status_of(consumer: Consumer) -> dict[str, Any]:
             for (table,), side in (now.side or {}).items()
         ],
         "gate": consumer.back_pressure.status() | numbers["gate", ()],
+        "drill": {"state": consumer.drill.status()["state"], "why": consumer.drill.why_offline},
         "ingest": numbers["ingest", ()],
         "streams": [
             _stream(place, stats) | numbers["streams[]", place]

@@ -7,6 +7,13 @@ who tell of it: its parts, what it counts, and how its metrics are named.
 from consumer.pipeline.back_pressure import BackPressure
 from consumer.pipeline.composition import make_consumer
 from consumer.pipeline.consumer import Consumer
+from consumer.pipeline.drill_words import (
+    LEAST_SECONDS,
+    MOST_SECONDS,
+    MOST_WAIT,
+    DrillRefused,
+    DrillWanted,
+)
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.intake import Connection
 from consumer.pipeline.last_values import LONGEST_TEXT, Value
@@ -18,14 +25,19 @@ from consumer.pipeline.telemetry import COUNTED, METRICS_PREFIX
 
 __all__ = [
     "COUNTED",
+    "LEAST_SECONDS",
     "LONGEST_TEXT",
     "METRICS_PREFIX",
     "MOST_BODY_BYTES",
+    "MOST_SECONDS",
+    "MOST_WAIT",
     "WHAT_TO_DO",
     "BackPressure",
     "Busy",
     "Connection",
     "Consumer",
+    "DrillRefused",
+    "DrillWanted",
     "GapTotals",
     "LoggedEvent",
     "NodePlace",

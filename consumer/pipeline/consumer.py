@@ -21,6 +21,7 @@ from consumer.pipeline.arrival_numbers import next_arrival
 from consumer.pipeline.back_pressure import BackPressure
 from consumer.pipeline.commits import Commits
 from consumer.pipeline.decoding import Decoding
+from consumer.pipeline.drill import Drill
 from consumer.pipeline.gaps import GapTotals
 from consumer.pipeline.ingest import Ingest
 from consumer.pipeline.overflow import Overflow
@@ -105,6 +106,13 @@ class Consumer:
         self.back_pressure = BackPressure(
             configuration, spool, wiring.gate_sight(spool, self.main_delivery), connections
         )
+        self.drill = Drill(
+            configuration,
+            spool,
+            sources=self.sources,
+            connections=connections,
+            back_pressure=self.back_pressure,
+        )
         self._last_balance: Balance | None = None
         self._rebirths = Rebirths(
             self.sources, connections, self.side, telemetry, passive=host.mode == "passive"
@@ -122,6 +130,7 @@ class Consumer:
             overflow=self.overflow,
             watch=self.watch,
             back_pressure=self.back_pressure,
+            drill=self.drill,
             rebirths=self._rebirths,
             freed=FreedMemory(configuration.limits.memory, time.monotonic),
         )
@@ -158,6 +167,7 @@ class Consumer:
         if waiting := self.spool.stats().rows:
             _LOG.info("%d rows of an earlier run are spooled and go first", waiting)
         self.back_pressure.start()
+        self.drill.resume()
         self.deliveries.start()
         self.decoding.thread.start()
         for connection in self.connections:

@@ -52,6 +52,7 @@ class Decoding:
         self._overflow = parts.overflow
         self._watch = parts.watch
         self._back_pressure = parts.back_pressure
+        self._drill = parts.drill
         self._rebirths = parts.rebirths
         self._commits = commits
         self._ingest = ingest
@@ -89,6 +90,7 @@ class Decoding:
         self._freed.look()
         self._watch.look()
         self._tend_gate()
+        self._tend_drill()
         self._tell_of_other_hosts()
         self._rebirths.send()
         self._retry_dead_letters()
@@ -185,6 +187,8 @@ class Decoding:
                 decoded.add(source.fleet.connection_lost(now, batch.lost[index]))
                 source.gaps.connection_lost(batch.lost[index])
             taken.append(self._convert(source, decoded, started))
+            if index in batch.lost:
+                self._drill.left(source)
         return taken
 
     def _take_leave(self) -> None:
@@ -203,6 +207,13 @@ class Decoding:
             for source in self._sources:
                 self._side.note(source.tags.names, event)
 
+    def _tend_drill(self) -> None:
+        """Let a drill go on, and the events of its servers tell of it."""
+        for name, event in self._drill.tend():
+            for source in self._sources:
+                if source.name == name:
+                    self._side.note(source.tags.names, event)
+
     def _tell_of_other_hosts(self) -> None:
         """Let the events of a server tell of others that use this host's id there."""
         for source, connection in zip(self._sources, self._connections, strict=True):
@@ -212,6 +223,7 @@ class Decoding:
     def _convert(self, source: Source, decoded: Decoded, started: float) -> Taken:
         """Rows, as they are spooled, and the rest of what a batch gave."""
         telemetry = self._telemetry
+        self._drill.look(source, decoded)
         if decoded.counts:
             examples = {r.reason: f"{r.group_id}/{r.edge_node_id}" for r in decoded.rebirths}
             examples |= {each.reason: each.message.topic for each in decoded.quarantined}

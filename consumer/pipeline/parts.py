@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from consumer.delivery import Deliveries
     from consumer.malloc import FreedMemory
     from consumer.pipeline.back_pressure import BackPressure
+    from consumer.pipeline.drill import Drill
     from consumer.pipeline.intake import Connection, Intake
     from consumer.pipeline.overflow import Overflow
     from consumer.pipeline.rebirths import Rebirths
@@ -38,6 +39,7 @@ class Parts:
         overflow: decides what is dropped when there is no room.
         watch: looks at the spool from time to time.
         back_pressure: the gate to the edge.
+        drill: takes the host offline on purpose.
         rebirths: requests to edge nodes.
         freed: gives memory back to the system.
     """
@@ -54,5 +56,6 @@ class Parts:
     overflow: Overflow
     watch: SpoolWatch
     back_pressure: BackPressure
+    drill: Drill
     rebirths: Rebirths
     freed: FreedMemory

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
         LettersKept,
         dead_letters_of,
     )
+    from consumer.spool.drills import (
+        GOOD_DAYS,
+        DrillResult,
+        DrillStore,
+        unproven_nodes,
+        unproven_nodes_of_file,
+    )
     from consumer.spool.file import resolved
     from consumer.spool.fleet import FleetStore
     from consumer.spool.gap_report import (
@@ -74,6 +81,13 @@ else:
                 "LettersKept",
                 "dead_letters_of",
             ],
+            "drills": [
+                "GOOD_DAYS",
+                "DrillResult",
+                "DrillStore",
+                "unproven_nodes",
+                "unproven_nodes_of_file",
+            ],
             "file": ["resolved"],
             "fleet": ["FleetStore"],
             "gap_report": [
@@ -107,12 +121,15 @@ else:
     )
 
 __all__ = [
+    "GOOD_DAYS",
     "HOUR_US",
     "HTTP_SOURCE",
     "Balance",
     "DeadLetter",
     "DeadLetterShare",
     "DeadLetters",
+    "DrillResult",
+    "DrillStore",
     "FleetStore",
     "GapReport",
     "GapRow",
@@ -152,4 +169,6 @@ __all__ = [
     "read_gap_report",
     "refuse_foreign",
     "resolved",
+    "unproven_nodes",
+    "unproven_nodes_of_file",
 ]

@@ -63,7 +63,9 @@ class EdgeNodeOptions:
     max_metrics_per_message: int = 1_000
     """Bound of a data message; more become several messages."""
     store_capacity: int = 100_000
-    """Observations kept while nothing can be published; the oldest are dropped."""
+    """Observations kept while nothing can be published; the oldest are dropped.
+
+    0: all are, as by a gateway of Ignition whose history store is not armed."""
     rolling_history_ms: int = 0
     """Milliseconds before a session broke of which all that was sent is sent again; 0 is off."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sparkplug.host.screening import FleetLimits, TagRoom
     from sparkplug.host.views import DeviceView, NodeView
     from sparkplug.host.watch.alarms import ALARM_OVER
+    from sparkplug.host.watch.kept_history import KeptHistory, NodeAfter, NodeBefore, Verdict
     from sparkplug.host.watch.silence import SilentNode
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
@@ -42,6 +43,7 @@ else:
             "screening": ["FleetLimits", "TagRoom"],
             "views": ["DeviceView", "NodeView"],
             "watch.alarms": ["ALARM_OVER"],
+            "watch.kept_history": ["KeptHistory", "NodeAfter", "NodeBefore", "Verdict"],
             "watch.silence": ["SilentNode"],
         },
     )
@@ -57,6 +59,9 @@ __all__ = [
     "HeldMessage",
     "HoldLimits",
     "HostState",
+    "KeptHistory",
+    "NodeAfter",
+    "NodeBefore",
     "NodeKey",
     "NodeView",
     "OwnTimestamps",
@@ -66,6 +71,7 @@ __all__ = [
     "TagOwner",
     "TagRoom",
     "Unmended",
+    "Verdict",
     "reason_in_words",
     "rebirth_command",
 ]

@@ -30,6 +30,7 @@ from sparkplug.host.reading.restoring import Restoration
 from sparkplug.host.reading.undeclared import UndeclaredMetrics
 from sparkplug.host.screening import FleetLimits, TagRoom
 from sparkplug.host.views import declared_tags, node_views
+from sparkplug.host.watch.kept_history import KeptHistory
 from sparkplug.messages import MessageBatch, Reason, RebirthRequest, merged
 
 if TYPE_CHECKING:
@@ -269,3 +270,22 @@ class Fleet:
         self._state.now = now
         self._awaiting.hold_again(messages, decoded)
         return self._without_vain_requests(decoded)
+
+    # ------------------------------------------------------------------ offline on purpose
+
+    def watch_history(self, window_us: int) -> KeptHistory:
+        """Look from now on who keeps data while the host is offline, for so many microseconds."""
+        state = self._state
+        state.kept_history = KeptHistory(
+            state.nodes,
+            state.edge_nodes,
+            state.by_id,
+            state.catalogue,
+            state.hearing,
+            window_us,
+        )
+        return state.kept_history
+
+    def stop_watching_history(self) -> None:
+        """Look no longer."""
+        self._state.kept_history = None

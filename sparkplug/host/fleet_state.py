@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sparkplug.host.nodes.waiting import NodeKey, Waiting
     from sparkplug.host.owner import MetricOwner
     from sparkplug.host.screening import FleetLimits
+    from sparkplug.host.watch.kept_history import KeptHistory
 
 ENDED_IN_DOUBT: Final = -2
 """On disk, in the place of the seq that is expected of a node.
@@ -81,6 +82,7 @@ class FleetState:
         heard_us: when the last message came, microseconds since 1970 UTC.
         restoring: whether what is read gives nothing, because it was read before.
         kept_births: whether it is births that a server keeps, which may not have been.
+        kept_history: looks who keeps data while the host is offline; None as a rule.
         has_news: whether a node has answered for the first time.
     """
 
@@ -121,6 +123,7 @@ class FleetState:
         self.heard_us = 0
         self.restoring = self.kept_births = False
         self.has_news = False
+        self.kept_history: KeptHistory | None = None
         self.recent = ReadLately()
         self.alarms = Alarms()
         self.liveness = Liveness(

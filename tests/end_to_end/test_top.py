@@ -6,8 +6,8 @@ import json
 
 import pytest
 from support.program import run
-from support.services import free_port
 from support.screen import terminal
+from support.services import free_port
 
 from end_to_end.gateway import Gateway, metric
 from end_to_end.world import world

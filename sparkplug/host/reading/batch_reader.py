@@ -141,6 +141,8 @@ class BatchReader:
                 now=state.now,
             )
             state.completeness.look(batch, regular, observations, state.catalogue)
+            if state.kept_history is not None and observations is not None:
+                state.kept_history.look_at_rows(observations)
         state.recent.note(batch)
         for entry in batch.placed:
             entry.leave()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import pytest
+from support.clock import Clock
 from support.services import PATIENCE, wait_until
 
-from consumer.broker.switch import ConnectionSwitch
+from consumer.broker.switch import DRILL, ConnectionSwitch
 
 
 @contextlib.contextmanager
@@ -75,3 +77,58 @@ def test_a_stop_ends_every_wait_for_good(shut):
     assert switch.barred.is_set()
     assert switch.stopping.is_set()
     assert not switch.wait()
+
+
+def test_what_is_shut_until_a_time_opens_by_itself():
+    switch = ConnectionSwitch()
+    switch.shut(0.0, by=DRILL, until=time.monotonic() + 0.2)
+    assert switch.barred.is_set()
+    with waiting(switch) as told:
+        wait_until(lambda: told)
+        assert told == [True]
+        assert not switch.barred.is_set()
+
+
+def test_it_stays_shut_while_anybody_wants_that():
+    clock = Clock()
+    switch = ConnectionSwitch(clock)
+    switch.shut(0.0)
+    switch.shut(0.0, by=DRILL, until=clock.now + 10)
+    with waiting(switch) as told:
+        wait_until(lambda: switch.away)
+        switch.open(by=DRILL)
+        assert switch.barred.is_set()
+        switch.shut(0.0, by=DRILL, until=clock.now + 10)
+        switch.open()
+        assert switch.barred.is_set()
+        assert told == []
+        switch.open(by=DRILL)
+        wait_until(lambda: told)
+        assert not switch.barred.is_set()
+
+
+def test_an_end_that_comes_while_others_want_it_shut_opens_nothing():
+    clock = Clock()
+    switch = ConnectionSwitch(clock)
+    switch.shut(0.0)
+    switch.shut(0.0, by=DRILL, until=clock.now + 10)
+    clock.now += 11
+    assert not switch.hurries
+    switch.open()
+    assert switch.hurries
+    assert not switch.barred.is_set()
+
+
+def test_who_leaves_has_no_more_time_when_it_stops_or_may_stay():
+    clock = Clock()
+    switch = ConnectionSwitch(clock)
+    switch.shut(5.0, by=DRILL, until=clock.now + 10)
+    assert not switch.hurries
+    clock.now += 11
+    assert switch.hurries
+    assert switch.wait()
+    assert not switch.barred.is_set()
+    switch.shut(5.0)
+    assert not switch.hurries
+    switch.stop()
+    assert switch.hurries

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from consumer.check.report import Running
 from consumer.check.token import check_token
 from consumer.config import parse
 from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA
-from consumer.spool import Spool
+from consumer.spool import DrillResult, DrillStore, Spool
 from zerobus_local import LocalZerobus, Ports, Tls
 
 
@@ -438,3 +439,48 @@ def test_the_command_ends_with_2_when_the_configuration_is_wrong(tmp_path, argum
         assert json.loads(done.stdout)["ok"] is False
     else:
         assert done.stdout == ""
+
+
+# --- drills
+
+
+def drill_findings(tmp_path, gate=True):
+    config = mapping(tmp_path)
+    config["host"] = {"gate_on_sink": gate}
+    return findings(config, "drill")
+
+
+def test_with_a_gate_it_is_said_which_edge_nodes_no_drill_showed_to_keep_their_data(tmp_path):
+    assert drill_findings(tmp_path, gate=False) == []
+    (note,) = drill_findings(tmp_path)
+    assert note.startswith("note drill  host.gate_on_sink is on, and no edge node is known yet -> ")
+    with contextlib.closing(Spool.open(tmp_path / "spool.db", max_bytes=16 << 20)) as spool:
+        spool.write(
+            lambda db: db.executemany(
+                "INSERT INTO edge_nodes (server, group_id, edge_node_id, last_us, sent_us) "
+                "VALUES ('plant-a', 'Plant', ?, 1, 1)",
+                [(f"Edge-{number:02}",) for number in range(12)],
+            )
+        )
+        (warning,) = drill_findings(tmp_path)
+        assert warning.startswith(
+            "warn drill  host.gate_on_sink is on, and of 12 edge nodes 12 may lose data while the "
+            "gate is closed, for no drill of the last 90 days shows that they keep it: "
+            "Plant/Edge-00, "
+        )
+        assert warning.endswith(
+            "Plant/Edge-09 and 2 others -> sparkplug-zerobus drill, while the consumer runs, "
+            "shows which do"
+        )
+        now_ms = time.time_ns() // 1_000_000
+        DrillStore(spool.state, 16 << 20).write_results(
+            "plant-a",
+            [
+                DrillResult("plant-a", "Plant", f"Edge-{number:02}", now_ms, "kept", kept_ms=now_ms)
+                for number in range(12)
+            ],
+        )
+        (ok,) = drill_findings(tmp_path)
+        assert ok == (
+            "ok   drill  12 edge nodes are known, and all keep data while the gate is closed"
+        )

@@ -123,3 +123,15 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(arguments, word):
     assert not out
     assert word in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("store", ["--store", "--no-store"])
+def test_while_its_primary_host_is_offline_a_gateway_keeps_its_data_or_drops_it(server, store):
+    arguments = ("--url", server.url, "--gateways", 1, "--seconds", 1, "--primary-host", "nobody")
+    with simulate(*arguments, store, "--json") as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["published"] == 0
+    kept, lost = summary["unsent"], summary["dropped"]
+    assert (kept > 0, lost > 0) == ((True, False) if store == "--store" else (False, True))

@@ -127,6 +127,8 @@ batches int
 batches_decoded int
 bytes_received int
 dead_messages int
+drill.state str
+drill.why str
 failure str
 failure_kind str
 failures int
