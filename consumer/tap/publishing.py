@@ -176,6 +176,10 @@ class Publishing:
         info = self._client.publish(topic, payload, qos=_QOS, retain=False)
         self._in_flight.append((info, len(payload)))
         self._bytes_in_flight += len(payload)
+        if not self.published:
+            # The first goes alone. A server that refuses it says so; of many that it refuses
+            # Mosquitto ends the connection, and what it had said of them may be lost with that.
+            self._settle(0)
 
     def _settle(self, most: int, most_bytes: int = 0) -> None:
         """Wait until no more messages, nor more bytes, are on the way."""
