@@ -43,6 +43,7 @@ def command(  # noqa: PLR0917 - one for each option
     """
     body = {"table": table, "seconds": seconds}
     told = ask(config_path, key_file, "drain", body, as_json=as_json)
-    echo(f"{told['rows_waiting']} rows wait", err=True)
+    rows = told["rows_waiting"]
+    echo("1 row waits" if rows == 1 else f"{rows:,} rows wait", err=True)
     if not told["drained"]:
         context.exit(EXIT_FAILURE)
