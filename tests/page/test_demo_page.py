@@ -81,6 +81,7 @@ def test_all_places_fit_in_both_widths_and_schemes(chromium, plant, width, schem
 
 def test_a_tag_is_found_by_search_and_its_value_changes(watch):
     page = watch.go("tags")
+    expect(page.get_by_role("searchbox")).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("plant 2 cabinet temp")
     expect(page.locator(".found")).to_have_text("1 tag")
