@@ -18,6 +18,8 @@ from support.services import PATIENCE
 
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.encoded import EncodedRows
+from sparkplug import Reason
+from sparkplug.pb import sparkplug_b_pb2
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,19 @@ def dead_rows(spool: Path) -> list[DeadRows]:
     """The dead letters, also while the consumer runs."""
     with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
         return _dead_rows(db)
+
+
+def values_without_birth(spool: Path) -> dict[tuple[str, bytes], int]:
+    """Of each message that is a dead letter because nobody saw its birth: its metrics."""
+    with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+        found = db.execute(
+            "SELECT topic, payload FROM dead_messages WHERE reason = ?",
+            (Reason.ALIAS_OF_UNSEEN_BIRTH,),
+        ).fetchall()
+    return {
+        (topic, payload): len(sparkplug_b_pb2.Payload.FromString(payload).metrics)
+        for topic, payload in found
+    }
 
 
 def spooled_ids(spool: Path) -> set[str]:

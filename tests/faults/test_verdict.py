@@ -138,3 +138,5 @@ def test_what_was_destroyed_may_have_had_the_event_id_of_a_later_birth():
     assert verdict.lost == verdict.known == 2
     assert verdict.lost_no_more_than(rows)
     assert not verdict.lost_no_more_than({"0/b"})
+    assert verdict.lost_beyond(rows) == 0
+    assert verdict.lost_beyond(set()) == len(verdict.lost_ids)

@@ -67,6 +67,10 @@ class Verdict:
         """Whether every lost value may be one of these rows, given by event_id."""
         return all(not ids.isdisjoint(rows) for ids in self.lost_ids.values())
 
+    def lost_beyond(self, rows: Collection[str]) -> int:
+        """How many of the lost values can be none of these rows, given by event_id."""
+        return sum(ids.isdisjoint(rows) for ids in self.lost_ids.values())
+
     def require(self, condition: object, problem: str) -> None:
         """Note a promise that was not kept."""
         if not condition:
