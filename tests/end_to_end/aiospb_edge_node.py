@@ -76,7 +76,7 @@ class Level(DeviceDriver):
         return await self.load_metrics()
 
     async def write_metric(self, request):
-        raise NotImplementedError(request)
+        raise AssertionError(f"no command is sent to this node: {request}")
 
 
 class Patient(RealClock):
