@@ -3,79 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import logging
 import random
-import socket
 import threading
 import time
 
-import httpx
 import pytest
-from support import unconnected
 from support.columnar import message, tag
-from support.event_stream import body_of, decoded, event
-from support.hand_fed import Courier, Shelf, consuming
+from support.event_stream import body_of, event
 from support.http_side import KEYS, READER
+from support.posting import TOKEN, held_back, serving
 from support.services import PATIENCE, wait_until
 
 from consumer.broker import BatchLimits, Inbox
 from consumer.errors import SpoolDamaged, SpoolFull
-from consumer.http import HttpServer, ingest
 from consumer.http.ingest import INGEST_PATHS
 from consumer.pipeline import MOST_BODY_BYTES
-
-TABLE = "main.ot.tag_events"
-TOKEN = "t0ken-of-the-gateway"
-SECRET = "s3cr3t-value"
-
-
-@contextlib.contextmanager
-def serving(directory, intake=None, **sections):
-    configuration = unconnected.configuration(directory, shutdown_timeout="0s", **sections)
-    shelf = intake or Shelf()
-    with consuming(configuration, shelf, Courier(configuration.servers[0])) as consumer:
-        server = HttpServer(consumer, ("127.0.0.1", 0))
-        server.start()
-        try:
-            yield Served(consumer, server, shelf)
-        finally:
-            server.stop(PATIENCE)
-
-
-class Served:
-    def __init__(self, consumer, server, shelf):
-        self.consumer, self.server, self.shelf = consumer, server, shelf
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE, verify=False
-        )
-
-    def post(self, *events, path="/ingest/batch", body=None, **headers):
-        content = body_of(*events) if body is None else body
-        return self.client.post(path, content=content, headers=headers)
-
-    def rows(self):
-        return [
-            decoded(raw)
-            for batch in self.consumer.spool.batches_after(0, 1 << 30, table=TABLE)
-            for raw in batch.rows.slice(0, len(batch.rows))
-        ]
-
-    def batches(self):
-        return len(self.consumer.spool.batches_after(0, 1 << 30, table=TABLE))
-
-    def http_balance(self):
-        balance = self.consumer.balance()
-        assert balance.balanced
-        return balance.messages["http"].to_dict()
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as served:
-        yield served
-
 
 # 200
 
@@ -377,29 +320,6 @@ def together(served, events, headers_of=lambda _: {}):
     return statuses
 
 
-@contextlib.contextmanager
-def held_back(served):
-    """The decoding thread waits in the middle of a batch."""
-    reached, go_on = threading.Event(), threading.Event()
-    freed = served.consumer.decoding._freed
-    look = freed.look
-
-    def wait():
-        reached.set()
-        assert go_on.wait(PATIENCE)
-        look()
-
-    # It takes posts first in `_see_to_the_rest`, and then looks there.
-    freed.look = wait
-    served.shelf.put()
-    assert reached.wait(PATIENCE)
-    freed.look = look
-    try:
-        yield
-    finally:
-        go_on.set()
-
-
 def test_a_large_body_is_read_while_all_threads_wait_for_something_else(served):
     wait_until(lambda: served.server._server._loop)
     loop, go_on = served.server._server._loop, threading.Event()
@@ -475,138 +395,3 @@ def test_a_failed_consumer_answers_what_waits(served, monkeypatch):
     served.shelf.put()
     wait_until(lambda: not served.consumer.alive)
     assert served.post(event()).json()["reason"] == "stopping"
-
-
-# What is told of them
-
-
-def test_neither_keys_nor_values_are_logged(tmp_path, caplog):
-    caplog.set_level(logging.DEBUG)
-    with serving(tmp_path, http={"token": TOKEN}) as served:
-        key = {"Authorization": f"Bearer {TOKEN}"}
-        served.post(event(SECRET, SECRET, dataType=SECRET, quality=SECRET, qualityCode=None), **key)
-        served.post(event("", SECRET), event(value=[SECRET]), event(timestamp=SECRET), **key)
-        served.post(body=b'{"' + SECRET.encode(), **key)
-        served.post(event(), Authorization=f"Bearer {SECRET}")
-        served.consumer.telemetry.remarks.tell(at_once=True)
-    logged = caplog.text
-    assert "unknown_datatype" in logged
-    assert SECRET not in logged
-    assert TOKEN not in logged
-
-
-def test_posts_are_counted_by_status_and_events_by_what_became_of_them(served):
-    served.post(event(), event(""))
-    served.post(event(""))
-    served.post(body=b"[")
-    text = served.client.get("/metrics").text
-    for line in (
-        'ingest_posts_total{status="200"} 1.0',
-        'ingest_posts_total{status="422"} 1.0',
-        'ingest_posts_total{status="400"} 1.0',
-        "ingest_events_accepted_total 1.0",
-        'ingest_events_dropped_total{reason="tag_path_missing"} 2.0',
-        "ingest_posts_under_way 0.0",
-        "ingest_bytes 0.0",
-        'rows_produced_total{server="http"} 1.0',
-    ):
-        assert f"sparkplug_zerobus_{line}\n" in text
-    status = served.client.get("/status").json()
-    assert status["ingest"]["events_accepted"] == 1
-    assert status["ledger"]["difference"] == 0
-
-
-def test_the_contract_for_programs_takes_the_events_that_are_taken(served):
-    post = served.client.get("/openapi.json").json()["paths"]["/ingest"]["post"]
-    one, many = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
-    assert many == {"type": "array", "items": one}
-    assert one["required"] == ["tagPath"]
-    types = {key: each["type"] for key, each in one["properties"].items()}
-    assert types.pop("tagPath") == "string"
-    assert all("null" in each for each in types.values())
-    assert set(types["timestamp"]) == {"number", "null"}
-    assert served.post({"tagPath": "a", **dict.fromkeys(types)}).json()["accepted"] == 1
-    assert served.post({"tagPath": "a", "timestamp": 1.5}).json()["accepted"] == 1
-
-
-def test_who_leaves_before_the_answer_is_counted_by_what_it_was(served):
-    address = ("127.0.0.1", served.server.port)
-    head = b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-    with socket.create_connection(address) as sender:
-        sender.sendall(head % (MOST_BODY_BYTES + 1) + b"[")
-    wait_until(served.consumer.posts.statuses.total)
-    with socket.create_connection(address) as sender:
-        sender.sendall(head % 100 + b"[")
-    wait_until(lambda: served.consumer.posts.statuses.total() == 2)
-    assert served.consumer.posts.statuses == {"413": 1, "400": 1}
-
-
-def test_a_defect_is_counted_too(served, monkeypatch):
-    def fail(*_given, **_options):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(ingest, "read_body", fail)
-    assert served.post(event()).status_code == 500
-    assert served.consumer.posts.statuses == {"500": 1}
-    assert (served.consumer.posts.under_way, served.consumer.posts.bytes) == (0, 0)
-
-
-def test_a_post_that_waits_for_the_ledger_holds_up_nobody_else(served):
-    answers = []
-    with served.consumer.ledger._lock:  # as while it is written
-        thread = threading.Thread(target=lambda: answers.append(served.post(event(""))))
-        thread.start()
-        wait_until(lambda: served.consumer.posts.dropped)
-        url = f"http://127.0.0.1:{served.server.port}/healthz"
-        assert httpx.get(url, timeout=10).status_code == 200
-        assert not answers
-    thread.join(PATIENCE)
-    assert answers[0].status_code == 422
-    assert served.http_balance()["discarded"] == 1
-
-
-def test_a_post_that_is_not_committed_in_time_is_503_and_never_committed(served, monkeypatch):
-    monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
-    with held_back(served):
-        answers = [served.post(event(f"Tag {n}")) for n in range(3)]
-        assert not served.consumer.posts._waiting
-        assert (served.consumer.posts.under_way, served.consumer.posts.bytes) == (0, 0)
-    assert [(each.status_code, each.json()["reason"]) for each in answers] == [(503, "slow")] * 3
-    assert "nothing was committed" in answers[0].json()["detail"]
-    monkeypatch.undo()
-    assert served.post(event()).status_code == 200
-    assert [row["metric_name"] for row in served.rows()] == ["Ramp"]
-
-
-def test_a_post_whose_commit_takes_too_long_is_counted_until_it_ends(served, monkeypatch):
-    monkeypatch.setattr(ingest, "_COMMIT_SECONDS", 0.1)
-    posts = served.consumer.posts
-    with stalled_commits(served):
-        answer = served.post(event())
-        assert (answer.status_code, answer.json()["reason"]) == (503, "slow")
-        assert "may be committed later" in answer.json()["detail"]
-        assert (posts.under_way, posts.bytes) == (1, len(body_of(event())))
-    wait_until(lambda: (posts.under_way, posts.bytes) == (0, 0))
-    monkeypatch.undo()
-    assert served.post(event()).status_code == 200
-    assert len(served.rows()) == 2
-    assert len({row["event_id"] for row in served.rows()}) == 1
-
-
-@contextlib.contextmanager
-def stalled_commits(served):
-    """Commits of posts that begin end when this does."""
-    go_on = threading.Event()
-    commits = served.consumer.commits
-    commit = commits.commit_posts
-
-    def wait(*given):
-        assert go_on.wait(PATIENCE)
-        commit(*given)
-
-    commits.commit_posts = wait
-    try:
-        yield
-    finally:
-        go_on.set()
-        commits.commit_posts = commit

@@ -1,0 +1,3 @@
+"""For all tests of this directory."""
+
+from support.posting import served  # noqa: F401 - a fixture
