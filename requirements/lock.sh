@@ -7,7 +7,7 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # shellcheck disable=SC2086
 "$uv" pip compile $common ../pyproject.toml -o runtime.lock
 # shellcheck disable=SC2086
-"$uv" pip compile $common ../pyproject.toml --group ../pyproject.toml:dev -c runtime.lock -o dev.lock
+"$uv" pip compile $common ../pyproject.toml --extra databricks --group ../pyproject.toml:dev -c runtime.lock -o dev.lock
 # Independent Sparkplug implementations that the tests encode with. They pin an
 # old paho-mqtt, which they only need for their own clients: installed bare.
 # shellcheck disable=SC2086
@@ -25,6 +25,12 @@ common="--quiet --universal --python-version 3.11 --generate-hashes"
 # What asks the HTTP API by its own description: brings a web framework of its own.
 # shellcheck disable=SC2086
 "$uv" pip compile $common peers-schemathesis.in -o peers-schemathesis.lock
+# A local stand-in for a Databricks workspace, which runs as a process of its own.
+# shellcheck disable=SC2086
+"$uv" pip compile $common peers-minilake.in -o peers-minilake.lock
+# An independent client of an Ignition gateway's REST API.
+# shellcheck disable=SC2086
+"$uv" pip compile $common peers-ignition.in -o peers-ignition.lock
 if command -v npm >/dev/null 2>&1; then
     (cd peers-sparkplug-client && npm install --package-lock-only --ignore-scripts --no-audit --no-fund)
 fi

@@ -10,7 +10,7 @@ import gc
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,6 +18,7 @@ from consumer.cli.output import echo, show_defects, show_refusal
 from consumer.errors import ConfigurationError, SparkplugZerobusError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
 # Command -> (module, one line of help). Shown in this order.
@@ -48,19 +49,28 @@ EXIT_INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """A command group whose commands are imported on use."""
+    """A command group whose commands are imported on use.
+
+    Args:
+        lazy: name of each command -> (module with its `command`, one line of help), in the
+            order in which they are listed.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of COMMANDS, not of the alphabet."""
+        """Names in the order in which they were given, not of the alphabet."""
         del ctx
-        return list(COMMANDS)
+        return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module; None for an unknown name."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._lazy:
             return None
-        command = _imported(COMMANDS[cmd_name][0]).command
+        command = _imported(self._lazy[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
 
@@ -68,7 +78,7 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
 
 
 def _imported(name: str) -> ModuleType:
@@ -89,6 +99,7 @@ def _imported(name: str) -> ModuleType:
 
 @click.group(
     cls=LazyGroup,
+    lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Try: sparkplug-zerobus demo",
 )
