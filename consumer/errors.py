@@ -100,6 +100,10 @@ class CaptureCut(CaptureError):  # noqa: N818 - the state of the file, said as o
     """A file of captured messages has no end mark: its writing was cut off, or its end is lost."""
 
 
+class ResourceFileError(SparkplugZerobusError):
+    """A file of an Ignition project, or a backup of it, cannot be read or written."""
+
+
 class NullInRequiredColumnError(SparkplugZerobusError):
     """A NOT NULL column holds a null: refused before the encoder, which would not notice."""
 

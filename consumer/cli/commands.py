@@ -39,6 +39,7 @@ COMMANDS = {
     "tail": ("consumer.cli.tail", "Show what comes over the wire, beside a running consumer."),
     "capture": ("consumer.cli.capture", "Write raw messages with their times into a file."),
     "replay": ("consumer.cli.replay", "Read a captured file again, as rows or onto a server."),
+    "ignition": ("consumer.cli.ignition", "Prepare Ignition gateways."),
     "simulate": ("consumer.cli.simulate", "Publish as simulated gateways."),
     "local-zerobus": ("consumer.cli.local_zerobus", "Run the local Zerobus server."),
 }

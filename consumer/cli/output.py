@@ -47,6 +47,13 @@ def echo_json(value: Any, *, indent: int | None = None) -> None:
     _write(json_text(value, indent=indent) + "\n", err=False)
 
 
+def confirm(question: str) -> bool:
+    """Ask on stderr whether to go on; no is the answer where nobody is there to be asked."""
+    if not sys.stdin.isatty():
+        return False
+    return click.confirm(escaped(question), err=True)
+
+
 def _write(text: str, *, err: bool) -> None:
     """Print what is fit to be printed; where the encoding lacks a letter it is escaped too."""
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"

@@ -1,0 +1,219 @@
+"""`sparkplug-zerobus ignition event-stream`: an Event Stream that posts to a consumer."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from consumer.cli.commands import EXIT_CONFIGURATION
+from consumer.cli.output import confirm, echo, echo_text
+from consumer.config import key_problem, read_secret
+from consumer.errors import ConfigurationError
+from consumer.setup import (
+    KIND,
+    NAMES,
+    TIMINGS,
+    EventStream,
+    Key,
+    Timing,
+    change,
+    change_back,
+    ingest_url,
+    read_tags,
+    resource_folder,
+)
+
+if TYPE_CHECKING:
+    from consumer.setup import Change, ResourceFolder
+
+EXAMPLES: Final = """\b
+Examples:
+  sparkplug-zerobus ignition event-stream fast --data-dir /usr/local/bin/ignition/data \\
+      --project Plant --tag '[default]Line 1/**' --url http://consumer:8099 \\
+      --key-file-on-gateway /etc/ignition/ingest.key --timing fast --dry-run
+  sparkplug-zerobus ignition event-stream slow --data-dir ... --project Plant \\
+      --tags-file slow-tags.txt --url https://consumer.example --key-file ingest.key
+  sparkplug-zerobus ignition event-stream fast --data-dir ... --project Plant --restore
+"""
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("name")
+@click.option(
+    "--data-dir",
+    required=True,
+    type=_FOLDER,
+    help="The gateway's data directory, or that of a copy of it.",
+)
+@click.option("--project", required=True, help="A project of the gateway.")
+@click.option("--tag", "tags", multiple=True, metavar="PATH", help="Such as '[default]Line 1/**'.")
+@click.option("--tags-file", type=_FILE, help="File with such paths, one a line.")
+@click.option("--url", help="Where the gateway finds the consumer, such as http://consumer:8099.")
+@click.option(
+    "--key-file-on-gateway",
+    metavar="PATH",
+    help="File on the gateway with the ingest key; read at each post.",
+)
+@click.option(
+    "--key-file", type=_FILE, help="File with the ingest key, which is written into the project."
+)
+@click.option("--no-key", is_flag=True, help="Post without a key.")
+@click.option(
+    "--timing",
+    type=click.Choice(list(TIMINGS)),
+    default="default",
+    show_default=True,
+    help="How long events are collected: for tags that change fast, as usual, slowly.",
+)
+@click.option("--debounce-ms", type=click.IntRange(0, 60_000), help="Instead of that of --timing.")
+@click.option("--max-wait-ms", type=click.IntRange(1, 600_000), help="Instead of that of --timing.")
+@click.option(
+    "--queue",
+    type=click.IntRange(1, 10_000_000),
+    default=100_000,
+    show_default=True,
+    help="Events that wait in the gateway at most; beyond it drops the oldest.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 1_000_000),
+    default=10,
+    show_default=True,
+    help="How often a post is tried again, after 1 s, 2 s, 4 s ... 30 s.",
+)
+@click.option("--disabled", is_flag=True, help="Write it so that it does not run.")
+@click.option(
+    "--restore",
+    is_flag=False,
+    flag_value="",
+    metavar="[BACKUP]",
+    help="Put back what was there: the newest backup, or the one that is named.",
+)
+@click.option("--backup-dir", type=_FOLDER, help="Instead of DATA_DIR/sparkplug-zerobus/backups.")
+@click.option("--dry-run", is_flag=True, help="Only show the difference.")
+@click.option("--yes", is_flag=True, help="Write without asking.")
+def command(*, name: str, **given: Any) -> int:
+    """Write the Event Stream NAME, which posts tag changes to /ingest/batch of a consumer.
+
+    For Ignition 8.3 and later, on the gateway's machine. What is there is kept in a backup, and
+    changed key by key: what is not known here stays. The difference is shown before. Writing the
+    same again changes nothing.
+
+    Never tried on a live gateway: see docs/event-streams.md.
+    """
+    folder = resource_folder(given["data_dir"], given["project"], KIND, name, given["backup_dir"])
+    before = folder.read(*NAMES)
+    now = time.time()
+    if given["restore"] is not None:
+        todo = change_back(before, folder.kept(given["restore"]))
+        secret = True  # it is not known what was in there
+    else:
+        stream = _stream(name, given)
+        todo = change(stream, before, now)
+        secret = bool(stream.key.text)
+    for note in todo.notes:
+        echo(f"note: {note}", err=True)
+    if not todo.after:
+        echo(f"{folder.path} is as it should be: nothing to write", err=True)
+        return 0
+    echo_text(todo.difference())
+    if given["dry_run"]:
+        echo("nothing was written: --dry-run", err=True)
+        return 0
+    if not given["yes"] and not confirm(f"write this to {folder.path}?"):
+        echo("nothing was written: --yes writes without asking", err=True)
+        return EXIT_CONFIGURATION
+    _write(folder, todo, now, secret=secret)
+    return 0
+
+
+def _write(folder: ResourceFolder, todo: Change, now: float, *, secret: bool) -> None:
+    backup = folder.write(todo.after, now, secret=secret)
+    echo(f"written: {folder.path}", err=True)
+    echo(f"what was there: --restore {backup.name} (in {backup})", err=True)
+    echo(
+        "the gateway reads it when it looks at its projects: save something in the Designer, or "
+        "POST /data/api/v1/scan/projects",
+        err=True,
+    )
+
+
+def _stream(name: str, given: dict[str, Any]) -> EventStream:
+    """What the command line asks for."""
+    if not given["url"]:
+        raise click.UsageError("--url says where the gateway finds the consumer")
+    url = ingest_url(given["url"])
+    preset = TIMINGS[given["timing"]]
+    timing = Timing(
+        preset.debounce_ms if given["debounce_ms"] is None else given["debounce_ms"],
+        preset.max_wait_ms if given["max_wait_ms"] is None else given["max_wait_ms"],
+    )
+    if timing.debounce_ms > timing.max_wait_ms:
+        raise click.UsageError(
+            f"a debounce of {timing.debounce_ms} ms is longer than the {timing.max_wait_ms} ms "
+            "that an event waits at most: give --max-wait-ms, too"
+        )
+    key = _key(given)
+    if (key.path or key.text) and url.startswith("http:") and not _is_loopback(url):
+        echo("note: with http:// the key can be read on the way; https:// hides it", err=True)
+    return EventStream(
+        name,
+        read_tags(_lines(given)),
+        url,
+        key,
+        timing,
+        given["queue"],
+        given["retries"],
+        enabled=not given["disabled"],
+    )
+
+
+def _lines(given: dict[str, Any]) -> list[str]:
+    lines = list(given["tags"])
+    if given["tags_file"] is not None:
+        try:
+            lines += given["tags_file"].read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"--tags-file {given['tags_file']}: {error}") from None
+    return lines
+
+
+def _key(given: dict[str, Any]) -> Key:
+    ways = ("key_file_on_gateway", "key_file", "no_key")
+    if sum(bool(given[each]) for each in ways) != 1:
+        raise click.UsageError(
+            "say where the ingest key is: --key-file-on-gateway (kept out of the project), "
+            "--key-file (written into it), or --no-key"
+        )
+    if given["no_key"]:
+        return Key()
+    if given["key_file_on_gateway"]:
+        return Key(path=given["key_file_on_gateway"])
+    try:
+        text = read_secret(given["key_file"])
+    except ValueError as error:
+        raise ConfigurationError(f"--key-file: the file {error}") from None
+    if problem := key_problem(text):
+        raise ConfigurationError(f"--key-file: the key in it {problem}")
+    echo(
+        "warning: the key will lie in the project: in its files, its backups and exports, and for "
+        "everybody who opens it in the Designer; --key-file-on-gateway keeps it out",
+        err=True,
+    )
+    return Key(text=text)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
