@@ -47,6 +47,7 @@ demo: setup ## The whole system on real parts, with a verification query at the 
 
 test: setup broker ## The test suite, the same every time, in parallel, against a real Mosquitto
 	@sh scripts/ensure-openssl.sh
+	@sh scripts/ensure-jython.sh --optional
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long and not page and not monitoring" $(ARGS)
 
 test-long: setup broker ## Tests that take long: every attack by itself, demos that go wrong, the search for new cases

@@ -58,6 +58,7 @@ def handler_body(url: str, stream: str, key: Key) -> str:
         "# docs/event-streams.md says how it is made. Changes here are lost when it is made again.",
         f"url = {_literal(url)}",
         f"name = {_literal('sparkplug-zerobus.' + stream)}",
+        "log = system.util.getLogger(name)",
         f"key_file = {_literal(key.path)}",
         f"key = {_literal(key.text)}",
         *_CODE.strip("\n").splitlines(),
@@ -93,8 +94,6 @@ def _indented(line: str) -> str:
 _CODE: Final = """
 import json
 import numbers
-
-log = system.util.getLogger(name)
 
 def text_of(value):
     if isinstance(value, bytes):
