@@ -104,6 +104,46 @@ class ResourceFileError(SparkplugZerobusError):
     """A file of an Ignition project, or a backup of it, cannot be read or written."""
 
 
+class GatewayError(SparkplugZerobusError):
+    """An Ignition gateway cannot be asked, or refuses."""
+
+
+class NoGatewayError(GatewayError):
+    """Nobody answers where the gateway should, or not as one."""
+
+
+class GatewayKeyError(GatewayError):
+    """The gateway refuses the API key, or wants one."""
+
+
+class OldGatewayError(GatewayError):
+    """The gateway is older than its REST API: an Ignition before 8.3.
+
+    Attributes:
+        version: as the gateway says it; empty if it does not.
+    """
+
+    def __init__(self, text: str, version: str) -> None:
+        super().__init__(text)
+        self.version = version
+
+
+class NoResourceError(GatewayError):
+    """The gateway knows no such address: a module is missing there."""
+
+
+class WriteRefusedError(GatewayError):
+    """The gateway did not take what was written."""
+
+
+class ResourceChangedError(GatewayError):
+    """Somebody else has changed a resource since it was read. Nothing was written into it."""
+
+
+class UnknownFieldError(GatewayError):
+    """The gateway lacks a field that is to be set, or holds another kind of value in it."""
+
+
 class NullInRequiredColumnError(SparkplugZerobusError):
     """A NOT NULL column holds a null: refused before the encoder, which would not notice."""
 

@@ -14,7 +14,7 @@ import ssl
 import stat
 import urllib.request
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 # OpenSSL's X509_V_ERR_* numbers.
@@ -44,6 +44,28 @@ def read_address(text: str) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
     return address
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes an answer that names another address for what it is: no answer."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Go nowhere else: the key in the request is for this server alone."""
+
+
+def direct_opener(context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
+    """What asks one server over HTTP with a key: through no proxy, and following no redirect.
+
+    An answer of another status than 200 to 299 raises `urllib.error.HTTPError`, redirects too.
+
+    Args:
+        context: of TLS; None for what Python trusts by itself.
+    """
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=context),
+        _NoRedirect(),
+    )
 
 
 class Trouble(NamedTuple):

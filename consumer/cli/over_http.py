@@ -19,7 +19,7 @@ from consumer.cli.output import echo_json
 from consumer.config import read_secret
 from consumer.errors import ConfigurationError, SparkplugZerobusError
 from consumer.foreign import json_text
-from consumer.network import one_line
+from consumer.network import direct_opener, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,9 +80,7 @@ class RunningConsumer:
             # Itself it is trusted, whoever has issued it.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         # Not through a proxy: it is this machine, or one beside it.
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-        )
+        self._opener = direct_opener(context)
 
     def get(
         self, route: str, parameters: Mapping[str, str | int], seconds: float = _SECONDS

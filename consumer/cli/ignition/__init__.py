@@ -7,11 +7,19 @@ import click
 from consumer.cli.commands import LazyGroup
 
 COMMANDS = {
+    "transmission": (
+        "consumer.cli.ignition.transmission",
+        "Set up MQTT Transmission for this consumer, armed to keep data.",
+    ),
     "event-stream": (
         "consumer.cli.ignition.event_stream",
         "Write an Event Stream that posts tag changes to a consumer.",
     ),
     "tags": ("consumer.cli.ignition.tags", "Print sample tags, to be imported."),
+    "check": (
+        "consumer.cli.ignition.check",
+        "Read a gateway; say what would lose data, and how to mend it.",
+    ),
 }
 
 
