@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from consumer.errors import ConfigurationError, GatewayError, NoGatewayError
-from consumer.network import check_pem_files, direct_opener, one_line, unreachable
+from consumer.network import check_pem_files, direct_opener, one_line, read_address, unreachable
 
 HEADER: Final = "X-Ignition-API-Token"
 """Header with the API key, by vendor documentation."""
@@ -55,6 +55,8 @@ class Calls:
     Attributes:
         url: without a slash at its end.
         is_secure: whether it is https.
+        is_loopback: whether it is this machine.
+        has_key: whether a key is sent.
 
     Raises:
         ConfigurationError: one of these cannot be used.
@@ -67,6 +69,8 @@ class Calls:
         if not key.isascii() or not key.isprintable() or " " in key:
             # Without its text: a header that cannot be sent is quoted by who refuses it.
             raise ConfigurationError("the API key holds characters that no key has")
+        address = read_address(self._host)
+        self.is_loopback = self._host == "localhost" or bool(address and address.is_loopback)
         self.has_key = bool(key)
         self._headers = {"Accept": "application/json", **({HEADER: key} if key else {})}
         self._timeout = timeout

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SETUP: Final = "let `sparkplug-zerobus ignition transmission` do it"
 _SLOW_PACING_MS: Final = 10_000
-_OVER: Final = re.compile(r"expired|over|ended|lapsed", re.IGNORECASE)
+_OVER: Final = re.compile(r"expired|ended|lapsed", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def inspect_gateway(gateway: Gateway, host_id: str) -> Iterator[Concern]:
 
 
 def _licence(info: dict[str, Any]) -> Iterator[Concern]:
-    """Trial and licence, where gateway-info happens to tell of them: its keys are not documented."""
+    """Trial and licence, where gateway-info tells of them: by keys that are not documented."""
     told = {key: each for key, each in info.items() if re.search("trial|licen", key, re.IGNORECASE)}
     if not told:
         yield Concern(
@@ -102,7 +102,11 @@ def _licence(info: dict[str, Any]) -> Iterator[Concern]:
         is_over = (
             (value is True and _OVER.search(key))
             or (isinstance(value, str) and _OVER.search(value))
-            or (value == 0 and value is not False and re.search("remain|left|second", key, re.I))
+            or (
+                value == 0
+                and value is not False
+                and re.search("remain|left|second", key, re.IGNORECASE)
+            )
         )
         if is_over:
             yield Concern("FAIL", "licence", said, "reset the trial, or enter a licence")

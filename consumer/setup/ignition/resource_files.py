@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consumer.errors import ConfigurationError, ResourceFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from consumer.setup.ignition.plan import Step
 

@@ -37,7 +37,7 @@ TRANSMITTER_ID = 9001
 create = system.cirruslink.transmission.createConfig
 
 """
-_PASSWORD: Final = """\
+_TYPED: Final = """\
 # 8.1 knows no secret providers: type the password of the MQTT server here, run this, and close
 # the console without saving.
 PASSWORD = ""
@@ -91,7 +91,7 @@ def transmission_script(wishes: Wishes, *, with_password: bool) -> str:
     links = {"ServerSetId": _Bare("SET_ID"), "HistoryStoreId": _Bare("STORE_ID")}
     given = {_KEYS[name]: value for name, value in wishes.transmitter.items()}
     parts.append(("Transmitters", {**transmitter, **links, **given}))
-    password = _PASSWORD if with_password and wishes.server else ""
+    password = _TYPED if with_password and wishes.server else ""
     head = _HEAD % {"host": _comment(wishes.host_id), "password": password}
     return head + "".join(_call(kind, props) for kind, props in parts) + _TAIL
 

@@ -17,7 +17,6 @@ from consumer.setup.ignition.resources import (
     SERVER,
     SERVER_SET,
     TRANSMITTER,
-    Kind,
     Resource,
     referenced,
 )
@@ -134,6 +133,18 @@ def plan_transmission(
     return Plan(steps, flush, tuple(_doubles(own, steps, transmitters)))
 
 
+def flush_since_saved(gateway: Gateway, wishes: Wishes) -> Flush | None:
+    """What the log says of a transmitter since it was saved; None if it says nothing yet.
+
+    Raises:
+        GatewayError: the gateway cannot be asked, or refuses.
+    """
+    transmitter = gateway.find(TRANSMITTER, wishes.names[TRANSMITTER.type])
+    saved = transmitter.modified if transmitter is not None else None
+    flush = read_flush(gateway)
+    return flush if flush is not None and flush.time >= (saved or 0) else None
+
+
 def _why(
     store_step: Step | None,
     store: Resource | None,
@@ -203,8 +214,3 @@ def _doubles(own: str, steps: tuple[Step, ...], others: Mapping[str, Resource]) 
         and each.enabled
         and all(each.config.get(key) == mine.get(key) for key in same)
     ]
-
-
-def kind_of(type_name: str) -> Kind:
-    """The kind of one of TYPES."""
-    return Kind(TRANSMITTER.module, type_name)
