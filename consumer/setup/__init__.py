@@ -29,7 +29,7 @@ from consumer.setup.ignition.event_stream import (
 )
 from consumer.setup.ignition.gateway import Gateway
 from consumer.setup.ignition.handler import Key
-from consumer.setup.ignition.inspection import Concern, inspect_gateway
+from consumer.setup.ignition.inspection import inspect_gateway
 from consumer.setup.ignition.plan import write_step
 from consumer.setup.ignition.resource_files import write_resource_files
 from consumer.setup.ignition.resource_folder import ResourceFolder, resource_folder
@@ -51,7 +51,6 @@ __all__ = [
     "TYPES",
     "Calls",
     "Change",
-    "Concern",
     "EventStream",
     "Gateway",
     "Key",

@@ -12,7 +12,7 @@ from support.http_side import KEYS, http_side
 from support.services import free_port
 
 from consumer.broker import InboxBatch
-from consumer.cli.commands import LazyGroup
+from consumer.cli.commands import COMMANDS, LazyGroup
 from consumer.cli.drill import EXAMPLES, _exit_code, _last
 from consumer.cli.over_http import AskingError
 from consumer.errors import ConfigurationError
@@ -49,7 +49,9 @@ def drill(tmp_path, port, *arguments, listen=None):
             }
         )
     )
-    return CliRunner().invoke(LazyGroup(commands={}), ["drill", *arguments, "--config", str(path)])
+    return CliRunner().invoke(
+        LazyGroup(lazy=COMMANDS), ["drill", *arguments, "--config", str(path)]
+    )
 
 
 def know(side, *verdicts):
@@ -189,6 +191,6 @@ def test_the_exit_code_says_whether_all_keep_their_data(lost, partly, not_known,
 
 
 def test_the_help_has_examples_and_exit_codes():
-    shown = CliRunner().invoke(LazyGroup(commands={}), ["drill", "--help"]).output
+    shown = CliRunner().invoke(LazyGroup(lazy=COMMANDS), ["drill", "--help"]).output
     for line in EXAMPLES.replace("\b", "").splitlines():
         assert line.strip() in shown

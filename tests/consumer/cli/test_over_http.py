@@ -37,7 +37,7 @@ def asked(tmp_path, port, *arguments, keys=KEYS, **http):
             }
         )
     )
-    group = LazyGroup(commands={})
+    group = LazyGroup(lazy=COMMANDS)
     command = [*arguments, "--config", str(path)]
     return CliRunner().invoke(group, command)
 
