@@ -13,7 +13,7 @@ import click
 from consumer.cli.commands import EXIT_CONFIGURATION
 from consumer.cli.output import confirm, echo, echo_text
 from consumer.config import key_problem, read_secret
-from consumer.errors import ConfigurationError
+from consumer.errors import ConfigurationError, ResourceFileError
 from consumer.setup import (
     KIND,
     NAMES,
@@ -131,6 +131,11 @@ def command(*, name: str, **given: Any) -> int:
     if not given["yes"] and not confirm(f"write this to {folder.path}?"):
         echo("nothing was written: --yes writes without asking", err=True)
         return EXIT_CONFIGURATION
+    if folder.read(*NAMES) != before:
+        raise ResourceFileError(
+            f"{folder.path} was changed while this waited for an answer: nothing was written; look "
+            "at the difference again"
+        )
     _write(folder, todo, now, secret=secret)
     return 0
 

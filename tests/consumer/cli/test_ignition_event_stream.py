@@ -76,6 +76,16 @@ def test_somebody_at_a_terminal_is_asked(data, answer, code):
     assert (data / FOLDER / "config.json").exists() == (code == 0)
 
 
+def test_what_somebody_else_changes_meanwhile_is_not_written_over(data):
+    with in_terminal(*arguments(data)) as terminal:
+        terminal.wait_for("[y/N]")
+        (data / FOLDER).mkdir(parents=True)
+        (data / FOLDER / "config.json").write_text("{}")
+        terminal.press("y\r")
+        assert terminal.wait_end() == 1
+    assert config(data) == {}
+
+
 def test_what_was_there_is_put_back(data):
     stream(data, "--yes")
     first = content(data / FOLDER)
