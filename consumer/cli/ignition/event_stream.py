@@ -35,9 +35,9 @@ EXAMPLES: Final = """\b
 Examples:
   sparkplug-zerobus ignition event-stream fast --data-dir /usr/local/bin/ignition/data \\
       --project Plant --tag '[default]Line 1/**' --url http://consumer:8099 \\
-      --key-file-on-gateway /etc/ignition/ingest.key --timing fast --dry-run
+      --ingest-key-on-gateway /etc/ignition/ingest.key --timing fast --dry-run
   sparkplug-zerobus ignition event-stream slow --data-dir ... --project Plant \\
-      --tags-file slow-tags.txt --url https://consumer.example --key-file ingest.key
+      --tags-file slow-tags.txt --url https://consumer.example --ingest-key-file ingest.key
   sparkplug-zerobus ignition event-stream fast --data-dir ... --project Plant --restore
 """
 
@@ -58,14 +58,14 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option("--tags-file", type=_FILE, help="File with such paths, one a line.")
 @click.option("--url", help="Where the gateway finds the consumer, such as http://consumer:8099.")
 @click.option(
-    "--key-file-on-gateway",
+    "--ingest-key-on-gateway",
     metavar="PATH",
     help="File on the gateway with the ingest key; read at each post.",
 )
 @click.option(
-    "--key-file", type=_FILE, help="File with the ingest key, which is written into the project."
+    "--ingest-key-file", type=_FILE, help="File with the ingest key, which is written into the project."
 )
-@click.option("--no-key", is_flag=True, help="Post without a key.")
+@click.option("--no-ingest-key", is_flag=True, help="Post without a key.")
 @click.option(
     "--timing",
     type=click.Choice(list(TIMINGS)),
@@ -192,25 +192,25 @@ def _lines(given: dict[str, Any]) -> list[str]:
 
 
 def _key(given: dict[str, Any]) -> Key:
-    ways = ("key_file_on_gateway", "key_file", "no_key")
+    ways = ("ingest_key_on_gateway", "ingest_key_file", "no_ingest_key")
     if sum(bool(given[each]) for each in ways) != 1:
         raise click.UsageError(
-            "say where the ingest key is: --key-file-on-gateway (kept out of the project), "
-            "--key-file (written into it), or --no-key"
+            "say where the ingest key is: --ingest-key-on-gateway (kept out of the project), "
+            "--ingest-key-file (written into it), or --no-ingest-key"
         )
-    if given["no_key"]:
+    if given["no_ingest_key"]:
         return Key()
-    if given["key_file_on_gateway"]:
-        return Key(path=given["key_file_on_gateway"])
+    if given["ingest_key_on_gateway"]:
+        return Key(path=given["ingest_key_on_gateway"])
     try:
-        text = read_secret(given["key_file"])
+        text = read_secret(given["ingest_key_file"])
     except ValueError as error:
-        raise ConfigurationError(f"--key-file: the file {error}") from None
+        raise ConfigurationError(f"--ingest-key-file: the file {error}") from None
     if problem := key_problem(text):
-        raise ConfigurationError(f"--key-file: the key in it {problem}")
+        raise ConfigurationError(f"--ingest-key-file: the key in it {problem}")
     echo(
         "warning: the key will lie in the project: in its files, its backups and exports, and for "
-        "everybody who opens it in the Designer; --key-file-on-gateway keeps it out",
+        "everybody who opens it in the Designer; --ingest-key-on-gateway keeps it out",
         err=True,
     )
     return Key(text=text)

@@ -21,7 +21,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def arguments(data, *more, tags=("--tag", "[default]Line 1/**"), key=("--no-key",), url="http://c"):
+def arguments(data, *more, tags=("--tag", "[default]Line 1/**"), key=("--no-ingest-key",), url="http://c"):
     where = ["--data-dir", str(data), "--project", "Plant"]
     what = ["--url", url] if url else []
     return ["ignition", "event-stream", "fast", *where, *tags, *what, *key, *more]
@@ -122,14 +122,14 @@ def test_tags_come_from_a_file_and_the_command_line(data, tmp_path):
 def test_a_key_that_is_written_is_warned_of_and_shown_nowhere(data, tmp_path):
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
-    done = stream(data, "--yes", key=("--key-file", str(file)))
+    done = stream(data, "--yes", key=("--ingest-key-file", str(file)))
     assert "warning: the key will lie in the project" in done.stderr
     assert "note: with http:// the key can be read on the way" in done.stderr
     assert KEY not in done.stdout + done.stderr
     written = data / FOLDER / "config.json"
     assert f'key = u"{KEY}"' in config(data)["handlers"][0]["config"]["userCode"]
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    gone = stream(data, "--yes", key=("--key-file-on-gateway", "/etc/ingest.key"), url="https://c")
+    gone = stream(data, "--yes", key=("--ingest-key-on-gateway", "/etc/ingest.key"), url="https://c")
     assert KEY not in gone.stdout + gone.stderr + written.read_text()
     assert "note" not in gone.stderr
 
@@ -138,8 +138,8 @@ def test_a_key_of_a_file_that_is_no_key_is_not_told(data, tmp_path):
     file = tmp_path / "key"
     for text in ("", "short", "two words of a key"):
         file.write_text(text)
-        done = stream(data, code=2, key=("--key-file", str(file)))
-        assert "--key-file: the " in done.stderr
+        done = stream(data, code=2, key=("--ingest-key-file", str(file)))
+        assert "--ingest-key-file: the " in done.stderr
         assert not text or text not in done.stderr
 
 
@@ -148,7 +148,7 @@ def test_a_key_of_a_file_that_is_no_key_is_not_told(data, tmp_path):
     [
         ([], {"url": ""}, "--url says where"),
         ([], {"key": ()}, "say where the ingest key is"),
-        (["--key-file-on-gateway", "/k"], {}, "say where the ingest key is"),
+        (["--ingest-key-on-gateway", "/k"], {}, "say where the ingest key is"),
         ([], {"tags": ()}, "no tags"),
         (["--debounce-ms", "2000"], {}, "a debounce of 2000 ms is longer than the 1000 ms"),
         (["--project", "Other"], {}, "no project in "),
