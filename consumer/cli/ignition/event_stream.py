@@ -63,7 +63,9 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     help="File on the gateway with the ingest key; read at each post.",
 )
 @click.option(
-    "--ingest-key-file", type=_FILE, help="File with the ingest key, which is written into the project."
+    "--ingest-key-file",
+    type=_FILE,
+    help="File with the ingest key, which is written into the project.",
 )
 @click.option("--no-ingest-key", is_flag=True, help="Post without a key.")
 @click.option(
