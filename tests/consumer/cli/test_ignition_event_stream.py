@@ -21,7 +21,9 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def arguments(data, *more, tags=("--tag", "[default]Line 1/**"), key=("--no-ingest-key",), url="http://c"):
+def arguments(
+    data, *more, tags=("--tag", "[default]Line 1/**"), key=("--no-ingest-key",), url="http://c"
+):
     where = ["--data-dir", str(data), "--project", "Plant"]
     what = ["--url", url] if url else []
     return ["ignition", "event-stream", "fast", *where, *tags, *what, *key, *more]
@@ -129,7 +131,9 @@ def test_a_key_that_is_written_is_warned_of_and_shown_nowhere(data, tmp_path):
     written = data / FOLDER / "config.json"
     assert f'key = u"{KEY}"' in config(data)["handlers"][0]["config"]["userCode"]
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    gone = stream(data, "--yes", key=("--ingest-key-on-gateway", "/etc/ingest.key"), url="https://c")
+    gone = stream(
+        data, "--yes", key=("--ingest-key-on-gateway", "/etc/ingest.key"), url="https://c"
+    )
     assert KEY not in gone.stdout + gone.stderr + written.read_text()
     assert "note" not in gone.stderr
 
