@@ -14,6 +14,7 @@ from consumer.setup.ddl import (
     streaming,
     unit_view,
 )
+from consumer.setup.ignition.calls import Calls
 from consumer.setup.ignition.event_stream import (
     KIND,
     NAMES,
@@ -26,6 +27,7 @@ from consumer.setup.ignition.event_stream import (
     ingest_url,
     read_tags,
 )
+from consumer.setup.ignition.gateway import Gateway
 from consumer.setup.ignition.handler import Key
 from consumer.setup.ignition.resource_folder import ResourceFolder, resource_folder
 from consumer.setup.ignition.tags import sample_tags
@@ -34,8 +36,10 @@ __all__ = [
     "KIND",
     "NAMES",
     "TIMINGS",
+    "Calls",
     "Change",
     "EventStream",
+    "Gateway",
     "Key",
     "ResourceFolder",
     "Timing",

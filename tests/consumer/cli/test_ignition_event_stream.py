@@ -6,6 +6,9 @@ import json
 import stat
 
 import pytest
+from support.gateway import KEY as API_KEY
+from support.gateway import serving_gateway
+from support.gateway.server import READER_KEY
 from support.program import run
 from support.terminal import in_terminal
 
@@ -76,6 +79,69 @@ def test_somebody_at_a_terminal_is_asked(data, answer, code):
         terminal.press(answer)
         assert terminal.wait_end() == code
     assert (data / FOLDER / "config.json").exists() == (code == 0)
+
+
+@pytest.fixture
+def gateway():
+    with serving_gateway() as gateway:
+        yield gateway
+
+
+def told(gateway, tmp_path, key=API_KEY):
+    """The options that name a gateway."""
+    file = tmp_path / "api.key"
+    file.write_text(f"{key}\n")
+    return "--gateway", gateway.url, "--key-file", str(file)
+
+
+def asked(gateway):
+    return [(method, path.removeprefix("/data/api/v1/")) for method, path, _ in gateway.asked]
+
+
+INFO, SCAN = ("GET", "gateway-info"), ("POST", "scan/projects")
+
+
+def test_the_gateway_is_told_of_what_was_written(data, gateway, tmp_path):
+    done = stream(data, "--yes", *told(gateway, tmp_path))
+    assert asked(gateway) == [INFO, SCAN]
+    assert "the gateway was told to read its projects" in done.stderr
+    assert "may need that a second time" in done.stderr
+    again = stream(data, "--yes", *told(gateway, tmp_path))
+    assert asked(gateway) == [INFO, SCAN] * 2
+    assert "nothing to write" in again.stderr
+    assert "second time" not in again.stderr
+
+
+def test_a_gateway_that_refuses_the_key_is_noticed_before_anything_is_written(
+    data, gateway, tmp_path
+):
+    before = content(data)
+    done = stream(data, "--yes", *told(gateway, tmp_path, "wrong:key"), code=1)
+    assert "API key" in done.stderr
+    assert "wrong:key" not in done.stderr
+    assert content(data) == before
+
+
+def test_an_ignition_without_event_streams_is_noticed_before(data, gateway, tmp_path):
+    gateway.state.version = "8.1.44"
+    before = content(data)
+    done = stream(data, "--yes", *told(gateway, tmp_path), code=1)
+    assert "is Ignition 8.1.44: Event Streams begin with 8.3" in done.stderr
+    assert content(data) == before
+
+
+def test_a_gateway_that_does_not_let_itself_be_told_has_the_files_all_the_same(
+    data, gateway, tmp_path
+):
+    done = stream(data, "--yes", *told(gateway, tmp_path, READER_KEY), code=1)
+    assert "written: " in done.stderr
+    assert "403" in done.stderr
+    assert (data / FOLDER / "config.json").exists()
+
+
+def test_a_dry_run_tells_the_gateway_nothing(data, gateway, tmp_path):
+    stream(data, "--dry-run", *told(gateway, tmp_path))
+    assert asked(gateway) == [INFO]
 
 
 def test_what_somebody_else_changes_meanwhile_is_not_written_over(data):
@@ -154,6 +220,7 @@ def test_a_key_of_a_file_that_is_no_key_is_not_told(data, tmp_path):
         ([], {"key": ()}, "say where the ingest key is"),
         (["--ingest-key-on-gateway", "/k"], {}, "say where the ingest key is"),
         ([], {"tags": ()}, "no tags"),
+        (["--key-file", "/k"], {}, "are for --gateway"),
         (["--debounce-ms", "2000"], {}, "a debounce of 2000 ms is longer than the 1000 ms"),
         (["--project", "Other"], {}, "no project in "),
     ],
