@@ -13,12 +13,19 @@ import click
 from consumer.cli.commands import EXIT_CONFIGURATION
 from consumer.cli.output import confirm, echo, echo_text
 from consumer.config import key_problem, read_secret
-from consumer.errors import ConfigurationError
+from consumer.errors import (
+    ConfigurationError,
+    GatewayError,
+    OldGatewayError,
+    ResourceFileError,
+)
 from consumer.setup import (
     KIND,
     NAMES,
     TIMINGS,
+    Calls,
     EventStream,
+    Gateway,
     Key,
     Timing,
     change,
@@ -35,12 +42,15 @@ EXAMPLES: Final = """\b
 Examples:
   sparkplug-zerobus ignition event-stream fast --data-dir /usr/local/bin/ignition/data \\
       --project Plant --tag '[default]Line 1/**' --url http://consumer:8099 \\
-      --key-file-on-gateway /etc/ignition/ingest.key --timing fast --dry-run
+      --ingest-key-on-gateway /etc/ignition/ingest.key --timing fast --dry-run
   sparkplug-zerobus ignition event-stream slow --data-dir ... --project Plant \\
-      --tags-file slow-tags.txt --url https://consumer.example --key-file ingest.key
+      --tags-file slow-tags.txt --url https://consumer.example --ingest-key-file ingest.key \\
+      --gateway https://localhost:8043 --key-file api.key
   sparkplug-zerobus ignition event-stream fast --data-dir ... --project Plant --restore
 """
 
+_PATIENCE: Final = 30.0
+"""Seconds for an answer of the gateway."""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
@@ -58,14 +68,16 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option("--tags-file", type=_FILE, help="File with such paths, one a line.")
 @click.option("--url", help="Where the gateway finds the consumer, such as http://consumer:8099.")
 @click.option(
-    "--key-file-on-gateway",
+    "--ingest-key-on-gateway",
     metavar="PATH",
     help="File on the gateway with the ingest key; read at each post.",
 )
 @click.option(
-    "--key-file", type=_FILE, help="File with the ingest key, which is written into the project."
+    "--ingest-key-file",
+    type=_FILE,
+    help="File with the ingest key, which is written into the project.",
 )
-@click.option("--no-key", is_flag=True, help="Post without a key.")
+@click.option("--no-ingest-key", is_flag=True, help="Post without a key.")
 @click.option(
     "--timing",
     type=click.Choice(list(TIMINGS)),
@@ -98,6 +110,14 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     help="Put back what was there: the newest backup, or the one that is named.",
 )
 @click.option("--backup-dir", type=_FOLDER, help="Instead of DATA_DIR/sparkplug-zerobus/backups.")
+@click.option(
+    "--gateway",
+    "gateway_url",
+    metavar="URL",
+    help="The gateway, which is told to read its projects, such as https://localhost:8043.",
+)
+@click.option("--key-file", type=_FILE, help="File with an API key of the gateway.")
+@click.option("--ca-file", default="", help="PEM file of who signed the gateway's certificate.")
 @click.option("--dry-run", is_flag=True, help="Only show the difference.")
 @click.option("--yes", is_flag=True, help="Write without asking.")
 def command(*, name: str, **given: Any) -> int:
@@ -119,31 +139,87 @@ def command(*, name: str, **given: Any) -> int:
         stream = _stream(name, given)
         todo = change(stream, before, now)
         secret = bool(stream.key.text)
+    gateway = _gateway(given)
     for note in todo.notes:
         echo(f"note: {note}", err=True)
     if not todo.after:
         echo(f"{folder.path} is as it should be: nothing to write", err=True)
-        return 0
+    elif not _is_wanted(folder, todo, given):
+        return 0 if given["dry_run"] else EXIT_CONFIGURATION
+    else:
+        _write(folder, todo, now, secret=secret)
+    if not given["dry_run"]:
+        _tell(gateway, is_new=before[NAMES[0]] is None)
+    return 0
+
+
+def _is_wanted(folder: ResourceFolder, todo: Change, given: dict[str, Any]) -> bool:
+    """Show what is to be written, and ask.
+
+    Raises:
+        ResourceFileError: somebody has changed it meanwhile.
+    """
     echo_text(todo.difference())
     if given["dry_run"]:
         echo("nothing was written: --dry-run", err=True)
-        return 0
+        return False
     if not given["yes"] and not confirm(f"write this to {folder.path}?"):
         echo("nothing was written: --yes writes without asking", err=True)
-        return EXIT_CONFIGURATION
-    _write(folder, todo, now, secret=secret)
-    return 0
+        return False
+    if folder.read(*NAMES) != todo.before:
+        raise ResourceFileError(
+            f"{folder.path} was changed while this waited for an answer: nothing was written; look "
+            "at the difference again"
+        )
+    return True
 
 
 def _write(folder: ResourceFolder, todo: Change, now: float, *, secret: bool) -> None:
     backup = folder.write(todo.after, now, secret=secret)
     echo(f"written: {folder.path}", err=True)
     echo(f"what was there: --restore {backup.name} (in {backup})", err=True)
-    echo(
-        "the gateway reads it when it looks at its projects: save something in the Designer, or "
-        "POST /data/api/v1/scan/projects",
-        err=True,
-    )
+
+
+def _gateway(given: dict[str, Any]) -> Gateway | None:
+    """The gateway that is to be told; it is asked before anything is written.
+
+    Raises:
+        GatewayError: it cannot be asked, is older than Event Streams, or refuses the key.
+    """
+    if not given["gateway_url"]:
+        if given["key_file"] or given["ca_file"]:
+            raise click.UsageError("--key-file and --ca-file are for --gateway")
+        return None
+    key = ""
+    if given["key_file"]:
+        try:
+            key = read_secret(given["key_file"])
+        except ValueError as error:
+            raise ConfigurationError(f"--key-file: the file {error}") from None
+    gateway = Gateway(Calls(given["gateway_url"], key, given["ca_file"], _PATIENCE))
+    try:
+        gateway.info()
+    except OldGatewayError as error:
+        raise GatewayError(
+            f"{gateway.url} is Ignition {error.version or 'before 8.3'}: Event Streams begin with "
+            "8.3; nothing was written"
+        ) from None
+    return gateway
+
+
+def _tell(gateway: Gateway | None, *, is_new: bool) -> None:
+    """Let the gateway read its projects."""
+    if gateway is None:
+        echo(
+            "the gateway reads it when it looks at its projects: --gateway tells it to, or save "
+            "something in the Designer",
+            err=True,
+        )
+        return
+    gateway.scan("projects")
+    echo("the gateway was told to read its projects", err=True)
+    if is_new:
+        echo("a new Event Stream may need that a second time: call this again", err=True)
 
 
 def _stream(name: str, given: dict[str, Any]) -> EventStream:
@@ -187,25 +263,25 @@ def _lines(given: dict[str, Any]) -> list[str]:
 
 
 def _key(given: dict[str, Any]) -> Key:
-    ways = ("key_file_on_gateway", "key_file", "no_key")
+    ways = ("ingest_key_on_gateway", "ingest_key_file", "no_ingest_key")
     if sum(bool(given[each]) for each in ways) != 1:
         raise click.UsageError(
-            "say where the ingest key is: --key-file-on-gateway (kept out of the project), "
-            "--key-file (written into it), or --no-key"
+            "say where the ingest key is: --ingest-key-on-gateway (kept out of the project), "
+            "--ingest-key-file (written into it), or --no-ingest-key"
         )
-    if given["no_key"]:
+    if given["no_ingest_key"]:
         return Key()
-    if given["key_file_on_gateway"]:
-        return Key(path=given["key_file_on_gateway"])
+    if given["ingest_key_on_gateway"]:
+        return Key(path=given["ingest_key_on_gateway"])
     try:
-        text = read_secret(given["key_file"])
+        text = read_secret(given["ingest_key_file"])
     except ValueError as error:
-        raise ConfigurationError(f"--key-file: the file {error}") from None
+        raise ConfigurationError(f"--ingest-key-file: the file {error}") from None
     if problem := key_problem(text):
-        raise ConfigurationError(f"--key-file: the key in it {problem}")
+        raise ConfigurationError(f"--ingest-key-file: the key in it {problem}")
     echo(
         "warning: the key will lie in the project: in its files, its backups and exports, and for "
-        "everybody who opens it in the Designer; --key-file-on-gateway keeps it out",
+        "everybody who opens it in the Designer; --ingest-key-on-gateway keeps it out",
         err=True,
     )
     return Key(text=text)

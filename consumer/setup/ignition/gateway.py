@@ -146,6 +146,17 @@ class Gateway:
             item["name"] = before.name
         return self._write("PUT", kind, item)
 
+    def scan(self, what: str) -> None:
+        """Let the gateway read its files again.
+
+        Args:
+            what: `config` or `projects`.
+
+        Raises:
+            GatewayError: it cannot be asked, or refuses.
+        """
+        self._check(self._calls.ask("POST", f"{_API}scan/{what}"), f"scan/{what}")
+
     def log(self, prefix: str, limit: int) -> list[dict[str, Any]]:
         """Lines of the gateway's log, such as `{"timestamp": ms, "loggerName", "message"}`.
 

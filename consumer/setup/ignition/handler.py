@@ -219,6 +219,11 @@ def read(event):
     value, quality, timestamp = qualified(plain(event.data), metadata)
     code, quality = quality_of(quality, named(metadata, "qualityCode"))
     value, datatype = typed(value)
+    at = millis(timestamp)
+    if at is None and not kept.get(name + u" untimed"):
+        kept[name + u" untimed"] = True
+        log.warn(u"events without a time that can be read: they get that of their arrival, and "
+                 u"another id each time they are posted (said once)")
     path = named(metadata, "tagPath")
     provider = named(metadata, "provider")
     return json.dumps({
@@ -227,7 +232,7 @@ def read(event):
         "value": value,
         "quality": quality,
         "qualityCode": code,
-        "timestamp": millis(timestamp),
+        "timestamp": at,
         "dataType": datatype,
     })
 

@@ -6,6 +6,9 @@ import json
 import stat
 
 import pytest
+from support.gateway import KEY as API_KEY
+from support.gateway import serving_gateway
+from support.gateway.server import READER_KEY
 from support.program import run
 from support.terminal import in_terminal
 
@@ -21,7 +24,9 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def arguments(data, *more, tags=("--tag", "[default]Line 1/**"), key=("--no-key",), url="http://c"):
+def arguments(
+    data, *more, tags=("--tag", "[default]Line 1/**"), key=("--no-ingest-key",), url="http://c"
+):
     where = ["--data-dir", str(data), "--project", "Plant"]
     what = ["--url", url] if url else []
     return ["ignition", "event-stream", "fast", *where, *tags, *what, *key, *more]
@@ -76,6 +81,79 @@ def test_somebody_at_a_terminal_is_asked(data, answer, code):
     assert (data / FOLDER / "config.json").exists() == (code == 0)
 
 
+@pytest.fixture
+def gateway():
+    with serving_gateway() as gateway:
+        yield gateway
+
+
+def told(gateway, tmp_path, key=API_KEY):
+    """The options that name a gateway."""
+    file = tmp_path / "api.key"
+    file.write_text(f"{key}\n")
+    return "--gateway", gateway.url, "--key-file", str(file)
+
+
+def asked(gateway):
+    return [(method, path.removeprefix("/data/api/v1/")) for method, path, _ in gateway.asked]
+
+
+INFO, SCAN = ("GET", "gateway-info"), ("POST", "scan/projects")
+
+
+def test_the_gateway_is_told_of_what_was_written(data, gateway, tmp_path):
+    done = stream(data, "--yes", *told(gateway, tmp_path))
+    assert asked(gateway) == [INFO, SCAN]
+    assert "the gateway was told to read its projects" in done.stderr
+    assert "may need that a second time" in done.stderr
+    again = stream(data, "--yes", *told(gateway, tmp_path))
+    assert asked(gateway) == [INFO, SCAN] * 2
+    assert "nothing to write" in again.stderr
+    assert "second time" not in again.stderr
+
+
+def test_a_gateway_that_refuses_the_key_is_noticed_before_anything_is_written(
+    data, gateway, tmp_path
+):
+    before = content(data)
+    done = stream(data, "--yes", *told(gateway, tmp_path, "wrong:key"), code=1)
+    assert "API key" in done.stderr
+    assert "wrong:key" not in done.stderr
+    assert content(data) == before
+
+
+def test_an_ignition_without_event_streams_is_noticed_before(data, gateway, tmp_path):
+    gateway.state.version = "8.1.44"
+    before = content(data)
+    done = stream(data, "--yes", *told(gateway, tmp_path), code=1)
+    assert "is Ignition 8.1.44: Event Streams begin with 8.3" in done.stderr
+    assert content(data) == before
+
+
+def test_a_gateway_that_does_not_let_itself_be_told_has_the_files_all_the_same(
+    data, gateway, tmp_path
+):
+    done = stream(data, "--yes", *told(gateway, tmp_path, READER_KEY), code=1)
+    assert "written: " in done.stderr
+    assert "403" in done.stderr
+    assert (data / FOLDER / "config.json").exists()
+
+
+def test_a_dry_run_tells_the_gateway_nothing(data, gateway, tmp_path):
+    stream(data, "--dry-run", *told(gateway, tmp_path))
+    assert asked(gateway) == [INFO]
+
+
+def test_what_somebody_else_changes_meanwhile_is_not_written_over(data):
+    with in_terminal(*arguments(data)) as terminal:
+        terminal.wait_for("[y/N]")
+        (data / FOLDER).mkdir(parents=True)
+        (data / FOLDER / "config.json").write_text("{}")
+        terminal.press("y\r")
+        assert terminal.wait_end() == 1
+    assert config(data) == {}
+
+
 def test_what_was_there_is_put_back(data):
     stream(data, "--yes")
     first = content(data / FOLDER)
@@ -112,14 +190,16 @@ def test_tags_come_from_a_file_and_the_command_line(data, tmp_path):
 def test_a_key_that_is_written_is_warned_of_and_shown_nowhere(data, tmp_path):
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
-    done = stream(data, "--yes", key=("--key-file", str(file)))
+    done = stream(data, "--yes", key=("--ingest-key-file", str(file)))
     assert "warning: the key will lie in the project" in done.stderr
     assert "note: with http:// the key can be read on the way" in done.stderr
     assert KEY not in done.stdout + done.stderr
     written = data / FOLDER / "config.json"
     assert f'key = u"{KEY}"' in config(data)["handlers"][0]["config"]["userCode"]
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    gone = stream(data, "--yes", key=("--key-file-on-gateway", "/etc/ingest.key"), url="https://c")
+    gone = stream(
+        data, "--yes", key=("--ingest-key-on-gateway", "/etc/ingest.key"), url="https://c"
+    )
     assert KEY not in gone.stdout + gone.stderr + written.read_text()
     assert "note" not in gone.stderr
 
@@ -128,8 +208,8 @@ def test_a_key_of_a_file_that_is_no_key_is_not_told(data, tmp_path):
     file = tmp_path / "key"
     for text in ("", "short", "two words of a key"):
         file.write_text(text)
-        done = stream(data, code=2, key=("--key-file", str(file)))
-        assert "--key-file: the " in done.stderr
+        done = stream(data, code=2, key=("--ingest-key-file", str(file)))
+        assert "--ingest-key-file: the " in done.stderr
         assert not text or text not in done.stderr
 
 
@@ -138,8 +218,9 @@ def test_a_key_of_a_file_that_is_no_key_is_not_told(data, tmp_path):
     [
         ([], {"url": ""}, "--url says where"),
         ([], {"key": ()}, "say where the ingest key is"),
-        (["--key-file-on-gateway", "/k"], {}, "say where the ingest key is"),
+        (["--ingest-key-on-gateway", "/k"], {}, "say where the ingest key is"),
         ([], {"tags": ()}, "no tags"),
+        (["--key-file", "/k"], {}, "are for --gateway"),
         (["--debounce-ms", "2000"], {}, "a debounce of 2000 ms is longer than the 1000 ms"),
         (["--project", "Other"], {}, "no project in "),
     ],

@@ -264,8 +264,9 @@ calls = calling()
 
 def test_what_is_dropped_is_logged_and_not_tried_again(served, interpreter):
     script = (
-        "calls = [[Event(1.0, tagPath='a/', timestamp=SENT), Event(2.0, tagPath='a/b')],"
-        " [Event(3.0, tagPath='')]]"
+        "calls = [[Event(1.0, tagPath='a/', timestamp=SENT),"
+        " Event(2.0, tagPath='a/b', timestamp=SENT)],"
+        " [Event(3.0, tagPath='', timestamp=SENT)]]"
     )
     some, none = posted(served, interpreter, script)["calls"]
     assert some["raised"] == ""
@@ -278,11 +279,19 @@ def test_what_is_dropped_is_logged_and_not_tried_again(served, interpreter):
 
 
 def test_an_event_of_no_known_shape_costs_itself_alone(served, interpreter):
-    script = "calls = [[object(), Event(1.0, tagPath='a/b')]]"
+    script = "calls = [[object(), Event(1.0, tagPath='a/b', timestamp=SENT)]]"
     (told,) = posted(served, interpreter, script)["calls"]
     assert told["raised"] == ""
     assert told["log"] == ["error 1 events are lost: they have a shape that is not known"]
     assert len(served.rows()) == 1
+
+
+def test_an_event_without_a_time_is_told_of_once(served, interpreter):
+    script = "calls = [[Event(1.0, tagPath='a/b', timestamp='noon')], [Event(1.0, tagPath='a/b')]]"
+    first, second = posted(served, interpreter, script)["calls"]
+    assert first["log"][0].startswith("warn events without a time that can be read")
+    assert second == {"raised": "", "log": [], "posted": [1]}
+    assert len({row["event_id"] for row in served.rows()}) == 2
 
 
 def test_more_events_than_a_body_may_have_are_split(served, interpreter):
@@ -335,7 +344,7 @@ def scripted():
 
 def test_a_proxy_that_takes_less_is_sent_less(scripted, interpreter):
     body = handler_body(f"http://127.0.0.1:{scripted.server_port}/ingest/batch", "fast", Key())
-    script = "calls = [[Event(1, tagPath='a/b')] * 1000]"
+    script = "calls = [[Event(1, tagPath='a/b', timestamp=1)] * 1000]"
     (told,) = run(interpreter, body, script)["calls"]
     assert (told["raised"], told["log"]) == ("", [])
     assert scripted.taken == 1000
@@ -345,7 +354,7 @@ def test_what_may_pass_is_raised_so_that_it_is_tried_again(scripted, interpreter
     body = handler_body(f"http://127.0.0.1:{scripted.server_port}/ingest/batch", "fast", Key())
     answers = [(503, {"error": "busy", "reason": "spool_full"}), (429, ""), (500, ""), (302, "")]
     scripted.answers = [*answers, (200, "<html>logged in?")]
-    script = "calls = [[Event(1, tagPath='a/b')] for _ in range(6)]"
+    script = "calls = [[Event(1, tagPath='a/b', timestamp=1)] for _ in range(6)]"
     told = run(interpreter, body, script)["calls"]
     assert [each["raised"].partition(" answers ")[2][:3] for each in told[:4]] == [
         "503",
@@ -360,7 +369,7 @@ def test_what_may_pass_is_raised_so_that_it_is_tried_again(scripted, interpreter
 
 def test_a_consumer_that_is_away_is_tried_again(interpreter):
     body = handler_body("http://127.0.0.1:9/ingest/batch", "fast", Key())
-    (told,) = run(interpreter, body, "calls = [[Event(1, tagPath='a/b')]]")["calls"]
+    (told,) = run(interpreter, body, "calls = [[Event(1, tagPath='a/b', timestamp=1)]]")["calls"]
     assert told["raised"]
 
 
@@ -390,5 +399,5 @@ def test_a_key_that_no_header_carries_is_refused(key):
 
 def test_a_key_with_quotes_stays_a_text(interpreter, scripted):
     body = handler_body(f"http://127.0.0.1:{scripted.server_port}/x", "a", Key(text='"\\+key'))
-    (told,) = run(interpreter, body, "calls = [[Event(1, tagPath='a/b')]]")["calls"]
+    (told,) = run(interpreter, body, "calls = [[Event(1, tagPath='a/b', timestamp=1)]]")["calls"]
     assert told["raised"] == ""
