@@ -68,6 +68,7 @@ def _is_embedded(value: Any) -> bool:
 
 
 def _resource(now: float) -> dict[str, Any]:
+    """The form that published projects write for resources of a gateway."""
     when = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
         "scope": "A",

@@ -130,7 +130,8 @@ def plan_transmission(
         why = "asked for"
     made.append(plan_step(gateway, _with_more(last, wishes.more), why=why))
     steps = tuple(each for each in made if each is not None)
-    return Plan(steps, flush, tuple(_doubles(own, steps, transmitters)))
+    notes = [*_unserved(gateway, wishes), *_doubles(own, steps, transmitters)]
+    return Plan(steps, flush, tuple(notes))
 
 
 def flush_since_saved(gateway: Gateway, wishes: Wishes) -> Flush | None:
@@ -199,6 +200,16 @@ def is_on_disk(config: Mapping[str, Any]) -> bool | None:
     """Whether a history store survives a restart; None if it cannot be told."""
     found = store_type(config)
     return None if found is None else found[1] in DISK.values()
+
+
+def _unserved(gateway: Gateway, wishes: Wishes) -> list[str]:
+    """Whether nobody connects the server set with an MQTT server."""
+    name = wishes.names[SERVER_SET.type]
+    if wishes.server or any(
+        each.enabled and each.config.get("serverSet") == name for each in gateway.resources(SERVER)
+    ):
+        return []
+    return [f"no server is in the server set {name!r}: name one with --server, or put one there"]
 
 
 def _doubles(own: str, steps: tuple[Step, ...], others: Mapping[str, Resource]) -> list[str]:

@@ -206,12 +206,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(told).encode(), "application/json")
 
     def _send(self, status, content, kind):
-        self.send_response(status)
-        if kind is not None:
-            self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(OSError):  # whoever asked may be gone
+            self.send_response(status)
+            if kind is not None:
+                self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
 
 def _filtered(items, query, *, newest_first=False):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 
 import click
 import pytest
@@ -10,7 +12,9 @@ from support.certificates import Authority
 from support.gateway import KEY, TX, serving_gateway
 from support.gateway.server import READER_KEY
 from support.gateway_command import HOST, Commands, configuration
-from support.services import free_port
+from support.program import run, start
+from support.services import PATIENCE, free_port
+from support.terminal import in_terminal
 
 NAME = "sparkplug-zerobus"
 SECRET = ("--secret-provider", "vault", "--secret-name", "mqtt")
@@ -333,6 +337,62 @@ def test_a_missing_module_is_told_of(commands, fake):
 def test_another_transmitter_of_the_same_tags_is_noticed(commands, fake):
     fake.state.put(f"{TX}/transmitter", "Old")
     assert "'Old' publishes the same tags" in set_up(commands, fake).stderr
+
+
+def test_a_server_set_without_server_is_noticed(commands, fake):
+    assert "no server is in the server set" in set_up(commands, fake).stderr
+    assert "no server is in" not in set_up(commands, fake, "--server", "plant").stderr
+    assert "no server is in" not in set_up(commands, fake).stderr
+
+
+def test_a_run_that_is_killed_in_the_middle_is_finished_by_the_next(commands, fake, tmp_path):
+    key = tmp_path / "ignition.key"
+    key.write_text(KEY)
+    arguments = ["ignition", "transmission", "--config", str(commands.config), "--yes"]
+    arguments += ["--gateway", fake.url, "--key-file", str(key), "--wait", "0"]
+    killed = threading.Event()
+    with (tmp_path / "out").open("wb") as out:
+        process = start(arguments, stdout=out, stderr=out)
+
+        def kill(_method, kind, _items):
+            if kind.endswith("server-set"):
+                process.kill()
+                process.wait(PATIENCE)
+                killed.set()
+
+        fake.state.before_write = kill
+        assert killed.wait(PATIENCE)
+    assert process.returncode == -signal.SIGKILL
+    fake.state.before_write = None
+    with fake.state.lock:  # until the write that was on its way is done
+        assert kinds(fake) == ["history-store", "server-set"]
+    assert set_up(commands, fake).code == 0
+    assert kinds(fake) == ["history-store", "server-set", "transmitter"]
+    assert "ASYNC" in fake.state.log[-1]["message"]
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2)])
+def test_it_asks_before_it_writes(commands, fake, answer, code):
+    (commands.directory / "ignition.key").write_text(KEY)
+    key = str(commands.directory / "ignition.key")
+    arguments = ["ignition", "transmission", "--config", str(commands.config), "--wait", "0"]
+    with in_terminal(*arguments, "--gateway", fake.url, "--key-file", key) as terminal:
+        terminal.wait_for("[y/N]")
+        assert fake.state.written == []
+        terminal.press(answer + "\r")
+        assert terminal.wait_end() == code
+    assert bool(fake.state.written) is (answer == "y")
+
+
+@pytest.mark.parametrize(("version", "code"), [("8.1.28", 1), ("8.3.7", 2)])
+def test_exit_codes_are_those_of_the_program(commands, fake, tmp_path, version, code):
+    fake.state.version = version
+    key = tmp_path / "ignition.key"
+    key.write_text(KEY)
+    where = ["--gateway", fake.url, "--key-file", str(key)]
+    done = run("ignition", "transmission", "--config", str(commands.config), *where)
+    assert done.returncode == code
+    assert KEY not in done.stdout + done.stderr
 
 
 def test_a_passive_host_is_no_primary_host(commands, fake, tmp_path):
