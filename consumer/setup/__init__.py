@@ -27,6 +27,7 @@ from consumer.setup.ignition.event_stream import (
     ingest_url,
     read_tags,
 )
+from consumer.setup.ignition.flush import Flush
 from consumer.setup.ignition.gateway import Gateway
 from consumer.setup.ignition.handler import Key
 from consumer.setup.ignition.inspection import inspect_gateway
@@ -52,6 +53,7 @@ __all__ = [
     "Calls",
     "Change",
     "EventStream",
+    "Flush",
     "Gateway",
     "Key",
     "Plan",

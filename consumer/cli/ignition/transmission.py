@@ -28,7 +28,7 @@ from consumer.setup import (
 )
 
 if TYPE_CHECKING:
-    from consumer.setup import Gateway, Plan
+    from consumer.setup import Flush, Gateway, Plan
 
 EXAMPLES: Final = """\b
 Examples:
@@ -149,7 +149,7 @@ def _set_up(gateway: Gateway, wishes: Wishes, given: dict[str, Any]) -> int:
         )
         _show(plan)
         if not plan.steps:
-            return _tell_armed(gateway, wishes, 0.0)
+            return _tell_armed(gateway, wishes, None, 0.0)
         if given["dry_run"]:
             echo("nothing was written: --dry-run", err=True)
             return 0
@@ -164,7 +164,10 @@ def _set_up(gateway: Gateway, wishes: Wishes, given: dict[str, Any]) -> int:
         except ResourceChangedError as error:
             echo(f"{error}; it is read again, and the difference is now:", err=True)
             continue
-        return _tell_armed(gateway, wishes, given["wait"])
+        # Whatever is written first, the transmitter is written last, unless it is as it should be.
+        is_saved = plan.steps[-1].kind.type == "transmitter"
+        old = plan.flush if is_saved else None
+        return _tell_armed(gateway, wishes, old, given["wait"] if is_saved else 0.0)
     raise GatewayError(
         f"{gateway.url}: somebody changes the same resources all the time; try again later"
     )
@@ -180,11 +183,11 @@ def _show(plan: Plan) -> None:
         echo("everything is as it should be: nothing to write", err=True)
 
 
-def _tell_armed(gateway: Gateway, wishes: Wishes, wait: float) -> int:
+def _tell_armed(gateway: Gateway, wishes: Wishes, old: Flush | None, wait: float) -> int:
     """Say whether the transmitter keeps data, by the log; 1 if it does not."""
     deadline = time.monotonic() + wait
     while True:
-        flush = flush_since_saved(gateway, wishes)
+        flush = flush_since_saved(gateway, wishes, old)
         if flush is not None:
             break
         if time.monotonic() >= deadline:

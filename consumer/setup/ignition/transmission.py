@@ -134,8 +134,14 @@ def plan_transmission(
     return Plan(steps, flush, tuple(notes))
 
 
-def flush_since_saved(gateway: Gateway, wishes: Wishes) -> Flush | None:
+def flush_since_saved(gateway: Gateway, wishes: Wishes, old: Flush | None) -> Flush | None:
     """What the log says of a transmitter since it was saved; None if it says nothing yet.
+
+    Args:
+        gateway: the gateway.
+        wishes: names the transmitter.
+        old: what the log said before it was saved, if it was saved a moment ago: not every
+            gateway tells when that was.
 
     Raises:
         GatewayError: the gateway cannot be asked, or refuses.
@@ -143,7 +149,9 @@ def flush_since_saved(gateway: Gateway, wishes: Wishes) -> Flush | None:
     transmitter = gateway.find(TRANSMITTER, wishes.names[TRANSMITTER.type])
     saved = transmitter.modified if transmitter is not None else None
     flush = read_flush(gateway)
-    return flush if flush is not None and flush.time >= (saved or 0) else None
+    if flush is None or flush.time < (saved or 0):
+        return None
+    return None if old is not None and flush.time <= old.time else flush
 
 
 def _why(

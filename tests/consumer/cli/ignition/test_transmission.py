@@ -144,6 +144,14 @@ def test_it_may_not_be_seen_yet_whether_it_is_armed(commands, fake):
     assert done.code == 0
 
 
+@pytest.mark.parametrize("tells_times", [True, False])
+def test_a_line_from_before_it_was_saved_says_nothing(commands, fake, tells_times):
+    fake.state.tells_times = tells_times
+    set_up(commands, fake)
+    fake.state.is_online = False
+    assert "cannot be seen yet" in set_up(commands, fake, "--save-transmitter").stderr
+
+
 def test_a_transmitter_that_stays_unarmed_fails_the_command(commands, fake):
     set_up(commands, fake)
 
