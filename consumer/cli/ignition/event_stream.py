@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from consumer.cli.commands import EXIT_CONFIGURATION
+from consumer.cli.ignition.reaching import gateway_options, reached
 from consumer.cli.output import confirm, echo, echo_text
 from consumer.config import key_problem, read_secret
 from consumer.errors import (
@@ -23,9 +24,7 @@ from consumer.setup import (
     KIND,
     NAMES,
     TIMINGS,
-    Calls,
     EventStream,
-    Gateway,
     Key,
     Timing,
     change,
@@ -36,7 +35,7 @@ from consumer.setup import (
 )
 
 if TYPE_CHECKING:
-    from consumer.setup import Change, ResourceFolder
+    from consumer.setup import Change, Gateway, ResourceFolder
 
 EXAMPLES: Final = """\b
 Examples:
@@ -49,8 +48,6 @@ Examples:
   sparkplug-zerobus ignition event-stream fast --data-dir ... --project Plant --restore
 """
 
-_PATIENCE: Final = 30.0
-"""Seconds for an answer of the gateway."""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
@@ -110,14 +107,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     help="Put back what was there: the newest backup, or the one that is named.",
 )
 @click.option("--backup-dir", type=_FOLDER, help="Instead of DATA_DIR/sparkplug-zerobus/backups.")
-@click.option(
-    "--gateway",
-    "gateway_url",
-    metavar="URL",
-    help="The gateway, which is told to read its projects, such as https://localhost:8043.",
-)
-@click.option("--key-file", type=_FILE, help="File with an API key of the gateway.")
-@click.option("--ca-file", default="", help="PEM file of who signed the gateway's certificate.")
+@gateway_options(required=False)
 @click.option("--dry-run", is_flag=True, help="Only show the difference.")
 @click.option("--yes", is_flag=True, help="Write without asking.")
 def command(*, name: str, **given: Any) -> int:
@@ -186,17 +176,11 @@ def _gateway(given: dict[str, Any]) -> Gateway | None:
     Raises:
         GatewayError: it cannot be asked, is older than Event Streams, or refuses the key.
     """
-    if not given["gateway_url"]:
+    if not given["gateway"]:
         if given["key_file"] or given["ca_file"]:
             raise click.UsageError("--key-file and --ca-file are for --gateway")
         return None
-    key = ""
-    if given["key_file"]:
-        try:
-            key = read_secret(given["key_file"])
-        except ValueError as error:
-            raise ConfigurationError(f"--key-file: the file {error}") from None
-    gateway = Gateway(Calls(given["gateway_url"], key, given["ca_file"], _PATIENCE))
+    gateway = reached(*(given[each] for each in ("gateway", "key_file", "ca_file", "timeout")))
     try:
         gateway.info()
     except OldGatewayError as error:
