@@ -57,7 +57,15 @@ def confirm(question: str) -> bool:
 def _write(text: str, *, err: bool) -> None:
     """Print what is fit to be printed; where the encoding lacks a letter it is escaped too."""
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
+    try:
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if err:
+            raise
+        forget_stdout()  # what is left in its buffer would be complained about once more at the end
+        raise click.ClickException(f"stdout cannot be written: {error.strerror}") from None
 
 
 class _Uncut(io.StringIO):

@@ -282,6 +282,7 @@ class Drill:
                 self._store.write_running(on.kept(_OFFLINE))
         if on.phase is Phase.RETURNING and (self._is_back(on) or now >= on.ends):
             on.phase, on.waits_since, on.ends = Phase.WAITING, now, now + on.wanted.wait
+            on.end_asked = False  # whoever wanted the host back still wants to know what came
         if on.phase is Phase.WAITING and now >= min(on.judge_at, on.ends):
             self._judge(on, now)
             took = self._clock() - now
@@ -347,7 +348,8 @@ class Drill:
         nodes = [each for of_server in after.values() for each in of_server]
         on.counts = drill_results.counts(each.verdict for each in nodes)
         waited = now - on.waits_since >= min(_LEAST_WAIT, on.wanted.wait)
-        if now < on.ends and not (waited and all(map(_needs_no_more, nodes))):
+        enough = on.end_asked or all(map(_needs_no_more, nodes))
+        if now < on.ends and not (waited and enough):
             return
         results = self._results_of(after, on.begun_ms)
         self._end_it(on, "judged", drill_results.in_words(results), results)

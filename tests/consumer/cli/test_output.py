@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -183,3 +184,21 @@ def test_there_is_no_progress_where_nobody_looks(capsys):
     with output.progress() as tell:
         tell("1 of 2")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_full_disk_behind_stdout_is_said_in_one_line():
+    printing = (
+        "from consumer.cli.output import echo; import click; click.command()(lambda: echo('x'))()"
+    )
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", printing],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: stdout cannot be written: No space left on device\n",
+    )

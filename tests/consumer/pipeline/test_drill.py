@@ -179,6 +179,19 @@ def test_an_end_brings_the_host_back_at_once_and_what_came_is_judged(run):
     assert not run.drill.end()
 
 
+def test_an_end_while_history_is_awaited_ends_the_waiting(run):
+    run.drill.ask(WANTED)
+    run.pass_seconds(61, publishing=True)
+    run.birth()
+    run.pass_seconds(7)
+    assert run.state() == "waiting"
+    assert run.drill.end()
+    run.pass_seconds(2)
+    assert run.state() == "idle"
+    assert run.verdicts() == {"Edge": "lost"}
+    assert not run.drill.refusal(("plant",))
+
+
 def test_an_end_before_the_host_went_offline_costs_nothing(run):
     run.drill.ask(WANTED)
     run.pass_seconds(5, publishing=True)
