@@ -1,8 +1,32 @@
-"""SQL that prepares a Databricks workspace: tables, grants, views.
+"""SQL and calls that prepare a Databricks workspace: tables, grants, views.
 
-Texts for a person, or for a test that runs them; nothing here connects to anything.
+The SQL is for a person, or for a test that runs it; `open_workspace` connects to a workspace,
+with the Databricks SDK for Python, and a `Preparation` makes in it what is missing.
 """
 
+from consumer.setup.databricks.found import (
+    FoundColumn,
+    FoundTable,
+    Granted,
+    Identity,
+    Principal,
+    Warehouse,
+    lacking,
+)
+from consumer.setup.databricks.preparation import (
+    CATALOG_PRIVILEGES,
+    SCHEMA_PRIVILEGES,
+    TABLE_PRIVILEGES,
+    Outcome,
+    Preparation,
+    StepState,
+    Wanted,
+    one_statement,
+    view_name,
+)
+from consumer.setup.databricks.principals import Principals
+from consumer.setup.databricks.statements import Row, Statements
+from consumer.setup.databricks.workspace import Workspace, open_workspace
 from consumer.setup.ddl import (
     create_table,
     current_metadata,
@@ -19,16 +43,37 @@ from consumer.setup.ddl import (
 )
 
 __all__ = [
+    "CATALOG_PRIVILEGES",
+    "SCHEMA_PRIVILEGES",
+    "TABLE_PRIVILEGES",
+    "FoundColumn",
+    "FoundTable",
+    "Granted",
+    "Identity",
+    "Outcome",
+    "Preparation",
+    "Principal",
+    "Principals",
+    "Row",
+    "Statements",
+    "StepState",
+    "Wanted",
+    "Warehouse",
+    "Workspace",
     "create_table",
     "current_metadata",
     "deduplicated_name",
     "deduplicated_view",
     "events_view",
     "grants",
+    "lacking",
     "latest_events",
     "latest_rows",
     "latest_view",
     "metadata_view",
+    "one_statement",
+    "open_workspace",
     "streaming",
     "unit_view",
+    "view_name",
 ]
