@@ -5,12 +5,7 @@ with the Databricks SDK for Python, and a `Preparation` makes in it what is miss
 """
 
 from consumer.setup.databricks.found import (
-    FoundColumn,
     FoundTable,
-    Granted,
-    Identity,
-    Principal,
-    Warehouse,
     lacking,
 )
 from consumer.setup.databricks.preparation import (
@@ -21,11 +16,9 @@ from consumer.setup.databricks.preparation import (
     Preparation,
     StepState,
     Wanted,
-    one_statement,
-    view_name,
 )
 from consumer.setup.databricks.principals import Principals
-from consumer.setup.databricks.statements import Row, Statements
+from consumer.setup.databricks.statements import Statements
 from consumer.setup.databricks.workspace import Workspace, open_workspace
 from consumer.setup.ddl import (
     create_table,
@@ -46,19 +39,13 @@ __all__ = [
     "CATALOG_PRIVILEGES",
     "SCHEMA_PRIVILEGES",
     "TABLE_PRIVILEGES",
-    "FoundColumn",
     "FoundTable",
-    "Granted",
-    "Identity",
     "Outcome",
     "Preparation",
-    "Principal",
     "Principals",
-    "Row",
     "Statements",
     "StepState",
     "Wanted",
-    "Warehouse",
     "Workspace",
     "create_table",
     "current_metadata",
@@ -71,9 +58,7 @@ __all__ = [
     "latest_rows",
     "latest_view",
     "metadata_view",
-    "one_statement",
     "open_workspace",
     "streaming",
     "unit_view",
-    "view_name",
 ]

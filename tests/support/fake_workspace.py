@@ -26,7 +26,7 @@ ADMIN = "admin@plant.example"
 WAREHOUSE = "a1b2c3d4e5f6a7b8"
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an answer, raised
     def __init__(self, status, code, message):
         self.status, self.code, self.message = status, code, message
 
@@ -157,8 +157,7 @@ class FakeWorkspace:
 
     def update_grants(self, kind, name, body, **_):
         self._securable(kind, name)
-        for change in body["changes"]:
-            change = catalog.PermissionsChange.from_dict(change)
+        for change in map(catalog.PermissionsChange.from_dict, body["changes"]):
             ids = {each.application_id for each in self.principals.values()}
             if change.principal not in ids:
                 raise Refusal(404, "PRINCIPAL_DOES_NOT_EXIST", f"no {change.principal}")
