@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,6 +45,7 @@ class HourCount(NamedTuple):
 def committed_sql(tables: Iterable[str], since: datetime) -> str:
     """The platform's count of committed records by table and hour, as one SELECT.
 
+    Names are in small letters, as the catalog has them, whatever the configuration writes.
     Streams are not joined: their id can be a placeholder, so table and time are what there is.
     Columns: table_name, hour (since 1970, UTC), committed records, commits with errors.
 
@@ -52,16 +54,18 @@ def committed_sql(tables: Iterable[str], since: datetime) -> str:
         since: begin, of which the whole hour is counted.
     """
     start = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    names = ", ".join("'" + each.replace("\\", "\\\\").replace("'", "\\'") + "'" for each in tables)
+    names = ", ".join(
+        "'" + each.lower().replace("\\", "\\\\").replace("'", "\\'") + "'" for each in tables
+    )
     return (
         "SELECT\n"
-        "  table_name,\n"
+        "  LOWER(table_name) AS table_name,\n"
         "  CAST(FLOOR(UNIX_SECONDS(commit_time) / 3600) AS BIGINT) AS hour,\n"
         "  SUM(committed_records) AS committed,\n"
         "  SUM(CASE WHEN SIZE(errors) > 0 THEN 1 ELSE 0 END) AS with_errors\n"
         "FROM system.lakeflow.zerobus_ingest\n"
         f"WHERE commit_time >= TIMESTAMP '{start.strftime(_FORM)}+00:00'\n"
-        f"  AND table_name IN ({names})\n"
+        f"  AND LOWER(table_name) IN ({names})\n"
         "GROUP BY 1, 2\n"
         "ORDER BY 1, 2"
     )
@@ -79,11 +83,11 @@ def compare(
     there: dict[tuple[str, datetime], tuple[int, int]] = {}
     for table, hour, rows, errors in committed:
         at = datetime.fromtimestamp(3600 * int(hour or 0), UTC)
-        there[table or "", at] = int(rows or 0), int(errors or 0)
-    return [
-        HourCount(*key, acknowledged.get(key, 0), *there.get(key, (0, 0)))
-        for key in sorted({*acknowledged, *there})
-    ]
+        there[(table or "").lower(), at] = int(rows or 0), int(errors or 0)
+    ours: Counter[tuple[str, datetime]] = Counter()
+    for (table, at), count in acknowledged.items():
+        ours[table.lower(), at] += count
+    return [HourCount(*key, ours[key], *there.get(key, (0, 0))) for key in sorted({*ours, *there})]
 
 
 def meaning(counts: Sequence[HourCount], one: HourCount, now: datetime) -> str:

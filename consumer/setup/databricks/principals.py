@@ -32,9 +32,10 @@ class Principals:
 
     def by_application_id(self, application_id: str) -> Principal | None:
         """The one with an application id; None if the workspace has none."""
-        found = self._listed(f'applicationId eq "{application_id}"')
+        wanted = application_id.lower()
+        found = self._listed(f'applicationId eq "{wanted}"')
         # A workspace that does not know the filter would answer with all of them.
-        return next((each for each in found if each.application_id == application_id), None)
+        return next((each for each in found if each.application_id.lower() == wanted), None)
 
     def by_name(self, name: str) -> Principal | None:
         """The one with a display name; None if the workspace has none.

@@ -121,7 +121,7 @@ class Workspace:
         return tuple(
             Granted(privilege.privilege.value, privilege.inherited_from_name or "")
             for each in found.privilege_assignments or ()
-            if each.principal == principal
+            if (each.principal or "").lower() == principal.lower()
             for privilege in each.privileges or ()
             if privilege.privilege is not None
         )

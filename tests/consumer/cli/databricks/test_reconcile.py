@@ -70,6 +70,13 @@ def test_the_query_counts_by_table_and_hour_in_any_time_zone(platform):
     ]
 
 
+def test_capital_letters_of_the_configuration_are_no_other_table(platform):
+    commit(platform, TABLE, NOON, 5)
+    rows = ask(platform, committed_sql([TABLE.upper()], NOON))
+    [count] = compare({(TABLE.upper(), NOON): 5}, [[str(each) for each in row] for row in rows])
+    assert count.difference == 0
+
+
 def test_the_query_is_understood_as_databricks_sql():
     assert parsed(committed_sql([TABLE, "a.b.it's"], NOON)).find(sqlglot.exp.Table)
 
