@@ -127,7 +127,7 @@ def holds_secret(file: Path) -> bool:
 def _empty_file(file: Path) -> tuple[int, bool]:
     """An open file of mode 600 with nothing in it, and whether it was made now."""
     try:
-        return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), True
+        return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), True
     except FileExistsError:
         pass
     except OSError as error:

@@ -182,13 +182,16 @@ def test_without_a_place_for_it_no_secret_is_made(plant):
     assert plant.workspace.secrets == {}
 
 
-def test_a_link_is_not_followed(plant):
-    link = plant.directory / "secret"
-    link.symlink_to(plant.directory / "elsewhere")
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_link_is_not_followed(plant, is_there):
+    link, target = plant.directory / "secret", plant.directory / "elsewhere"
+    link.symlink_to(target)
+    if is_there:
+        target.touch()
     printed = plant.run("setup", "--yes", "--secret-file", str(link))
     assert printed.returncode == 1
     assert plant.workspace.secrets == {}
-    assert not (plant.directory / "elsewhere").exists()
+    assert target.exists() == is_there
 
 
 def test_an_empty_file_of_an_interrupted_run_is_taken(plant):
