@@ -176,3 +176,17 @@ class SinkFailure(SinkError):  # noqa: N818 - `kind` says which sort of error it
     def __init__(self, kind: FailureKind, text: str) -> None:
         super().__init__(text)
         self.kind = kind
+
+
+class WorkspaceError(SparkplugZerobusError):
+    """A Databricks workspace cannot be asked, or refused what it was asked for.
+
+    Attributes:
+        what: what went wrong, a piece of a sentence.
+        mend: what to do about it, an imperative for people.
+    """
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(f"{what}; {mend}")
+        self.what = what
+        self.mend = mend

@@ -4,6 +4,18 @@ Nothing is published on MQTT, no row is sent to Zerobus, and the spool is not op
 """
 
 from consumer.check.everything import DEFAULT_LISTEN, DEFAULT_TIMEOUT, check_everything
+from consumer.check.reconcile import committed_sql, compare, meaning
 from consumer.check.report import Finding, Status
+from consumer.check.workspace import check_workspace
 
-__all__ = ["DEFAULT_LISTEN", "DEFAULT_TIMEOUT", "Finding", "Status", "check_everything"]
+__all__ = [
+    "DEFAULT_LISTEN",
+    "DEFAULT_TIMEOUT",
+    "Finding",
+    "Status",
+    "check_everything",
+    "check_workspace",
+    "committed_sql",
+    "compare",
+    "meaning",
+]

@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": ("consumer.cli.demo", "Run the whole system on real parts and verify what landed."),
     "check": ("consumer.cli.check", "Connect everything; say what is wrong and how to mend it."),
     "ddl": ("consumer.cli.ddl", "Print CREATE TABLE, grants, and views of the latest values."),
+    "databricks": ("consumer.cli.databricks", "Prepare a workspace, check it, compare with it."),
     "deadletter": ("consumer.cli.deadletter", "List, show, retry, drop what was not delivered."),
     "gaps": ("consumer.cli.gaps", "How complete the messages of each edge node are."),
     "top": ("consumer.cli.top", "Show servers and edge nodes of the running consumer, live."),

@@ -55,11 +55,7 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     if view_only and grants_principal is not None:
         raise click.UsageError("--view-only prints no grants: leave --grants-principal out")
     zerobus = config.load(config_path, os.environ, secrets=False).zerobus
-    views = [
-        deduplicated_view(zerobus.table),
-        latest_view(zerobus.table),
-        *_side_views(zerobus),
-    ]
+    views = views_of(zerobus)
     if view_only:
         echo_text("\n".join(views))
         return
@@ -75,9 +71,9 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     echo_text("\n".join([*parts, *views, streaming(zerobus.table)]))
 
 
-def _side_views(zerobus: Zerobus) -> list[str]:
-    """The views of the side tables that there are."""
-    views = []
+def views_of(zerobus: Zerobus) -> list[str]:
+    """CREATE OR REPLACE VIEW for every view of the configured tables."""
+    views = [deduplicated_view(zerobus.table), latest_view(zerobus.table)]
     if zerobus.events_table:
         views.append(events_view(zerobus.events_table))
     if zerobus.metadata_table:

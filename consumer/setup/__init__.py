@@ -1,5 +1,26 @@
-"""What prepares others: SQL for a Databricks workspace, files for an Ignition gateway."""
+"""What prepares others: SQL and calls for a Databricks workspace, files and calls for a gateway.
 
+The SQL is for a person, or for a test that runs it; `open_workspace` connects to a workspace, with
+the Databricks SDK for Python, and a `Preparation` makes in it what is missing. A `Gateway` is an
+Ignition gateway, asked and written over its REST API.
+"""
+
+from consumer.setup.databricks.found import (
+    FoundTable,
+    lacking,
+)
+from consumer.setup.databricks.preparation import (
+    CATALOG_PRIVILEGES,
+    SCHEMA_PRIVILEGES,
+    TABLE_PRIVILEGES,
+    Outcome,
+    Preparation,
+    StepState,
+    Wanted,
+)
+from consumer.setup.databricks.principals import Principals
+from consumer.setup.databricks.statements import Statements
+from consumer.setup.databricks.workspace import Workspace, open_workspace
 from consumer.setup.ddl import (
     create_table,
     current_metadata,
@@ -46,20 +67,31 @@ from consumer.setup.ignition.transmission import (
 )
 
 __all__ = [
+    "CATALOG_PRIVILEGES",
     "KIND",
     "NAMES",
+    "SCHEMA_PRIVILEGES",
+    "TABLE_PRIVILEGES",
     "TIMINGS",
     "TYPES",
     "Calls",
     "Change",
     "EventStream",
     "Flush",
+    "FoundTable",
     "Gateway",
     "Key",
+    "Outcome",
     "Plan",
+    "Preparation",
+    "Principals",
     "ResourceFolder",
+    "Statements",
+    "StepState",
     "Timing",
+    "Wanted",
     "Wishes",
+    "Workspace",
     "change",
     "change_back",
     "create_table",
@@ -71,10 +103,12 @@ __all__ = [
     "grants",
     "ingest_url",
     "inspect_gateway",
+    "lacking",
     "latest_events",
     "latest_rows",
     "latest_view",
     "metadata_view",
+    "open_workspace",
     "plan_transmission",
     "read_tags",
     "resource_folder",

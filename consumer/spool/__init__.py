@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         read_gap_report,
     )
     from consumer.spool.gaps import HOUR_US, GapStore, HourlySums, LastHeard
+    from consumer.spool.hours import KEPT_DAYS, acknowledged_by_hour
     from consumer.spool.kept_births import KeptBirth, OwnerPlace, kept_births_of
     from consumer.spool.layout import latest_us
     from consumer.spool.ledger import HTTP_SOURCE, Ledger, entry_of_posts
@@ -99,6 +100,7 @@ else:
                 "read_gap_report",
             ],
             "gaps": ["GapStore", "HOUR_US", "HourlySums", "LastHeard"],
+            "hours": ["KEPT_DAYS", "acknowledged_by_hour"],
             "kept_births": ["KeptBirth", "OwnerPlace", "kept_births_of"],
             "layout": ["latest_us"],
             "ledger": ["HTTP_SOURCE", "Ledger", "entry_of_posts"],
@@ -124,6 +126,7 @@ __all__ = [
     "GOOD_DAYS",
     "HOUR_US",
     "HTTP_SOURCE",
+    "KEPT_DAYS",
     "Balance",
     "DeadLetter",
     "DeadLetterShare",
@@ -156,6 +159,7 @@ __all__ = [
     "SpooledBatch",
     "StateValue",
     "Transaction",
+    "acknowledged_by_hour",
     "balance_of_file",
     "damaged_files",
     "dead_letter_shares",

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from consumer.spool.hours import note_acknowledged
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
@@ -124,18 +126,22 @@ def forget_lost_batches(db: sqlite3.Connection) -> None:
     )
 
 
-def acknowledge(db: sqlite3.Connection, batches: Mapping[int, Removed]) -> None:
-    """Batches, by their id, are trimmed: all of their rows that are not aside are acknowledged."""
+def acknowledge(db: sqlite3.Connection, batches: Mapping[int, Removed], at: float) -> None:
+    """Batches, by their id, are trimmed: all of their rows that are not aside are acknowledged.
+
+    `at` is when, in seconds since 1970.
+    """
     aside: dict[str, int] = dict(
         db.execute(
             "SELECT scope, sum(amount) FROM ledger WHERE scope >= ? AND scope < ? GROUP BY scope",
             (ASIDE, _END_OF_ASIDE),
         )
     )
-    acknowledged: Counter[Key] = Counter()
+    acknowledged: Counter[str] = Counter()
     for batch_id, each in batches.items():
         scope = f"{ASIDE}{batch_id}"
-        acknowledged[ROWS + each.table, ACKNOWLEDGED] += each.rows - aside.get(scope, 0)
+        acknowledged[each.table] += each.rows - aside.get(scope, 0)
         if scope in aside:
             db.execute("DELETE FROM ledger WHERE scope = ?", (scope,))
-    post(db, acknowledged)
+    post(db, {(ROWS + table, ACKNOWLEDGED): rows for table, rows in acknowledged.items()})
+    note_acknowledged(db, acknowledged, at)

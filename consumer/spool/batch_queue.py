@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import SpoolDamaged, SpoolDiskFull, SpoolError, SpoolFileGone
@@ -156,7 +157,7 @@ class BatchQueue:
         with self._file.transaction():
             found = {batch_id: self._batches.remove(batch_id) for batch_id in batch_ids}
             removed = {batch_id: each for batch_id, each in found.items() if each is not None}
-            accounts.acknowledge(self._file.connection, removed)
+            accounts.acknowledge(self._file.connection, removed, time.time())
             self._quota.pages.return_free()
         return removed
 
