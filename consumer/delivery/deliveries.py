@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import Origins
+    from consumer.rows import TagLayout
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool, SpooledBatch
 
@@ -19,11 +20,12 @@ _STOP_TIMEOUT: Final = 1.5
 
 
 class TableOptions(NamedTuple):
-    """How one table is delivered: the schema of its new rows, options, number of streams."""
+    """How one table is delivered: schema of its new rows, options, number of streams, layout."""
 
     schema_id: str
     options: DeliveryOptions
     streams: int = 1
+    layout: TagLayout | None = None
 
 
 class Deliveries:
@@ -57,6 +59,7 @@ class Deliveries:
                 each.options,
                 streams=each.streams,
                 recent=recent,
+                layout=each.layout,
                 observe_age=observe_age if table == main else None,
             )
             for table, each in tables.items()
