@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from consumer.rows.layouts import (
         DEFAULT_LAYOUT,
         TagLayout,
+        has_our_numbers,
         layout_of_columns,
         layout_of_module,
         our_fields,
@@ -43,6 +44,7 @@ else:
             "layouts": [
                 "DEFAULT_LAYOUT",
                 "TagLayout",
+                "has_our_numbers",
                 "layout_of_columns",
                 "layout_of_module",
                 "our_fields",
@@ -81,6 +83,7 @@ __all__ = [
     "VersionStore",
     "descriptor_bytes",
     "event_id_of",
+    "has_our_numbers",
     "identities_of",
     "layout_of_columns",
     "layout_of_module",

@@ -197,13 +197,19 @@ def _table(message: str, fields: Sequence[tuple[int, Column]]) -> Table:
     )
 
 
+def has_our_numbers(descriptor: bytes) -> bool:
+    """Whether a descriptor is of a layout other than the default: numbers tell its columns."""
+    message = descriptor_pb2.FileDescriptorProto.FromString(descriptor).message_type[0]
+    return message.name in (_OF_COLUMNS, OF_THE_MODULE)
+
+
 def our_fields(descriptor: bytes) -> dict[str, descriptor_pb2.FieldDescriptorProto]:
     """The fields of a descriptor that are columns of ours, by our names.
 
     Those of releases that had one layout are known by their names, all others by number.
     """
     message = descriptor_pb2.FileDescriptorProto.FromString(descriptor).message_type[0]
-    if message.name not in (_OF_COLUMNS, OF_THE_MODULE):
+    if not has_our_numbers(descriptor):
         return {field.name: field for field in message.field}
     found = ((NAMES_BY_NUMBER.get(field.number), field) for field in message.field)
     return {name: field for name, field in found if name is not None}
