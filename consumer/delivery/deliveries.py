@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool, SpooledBatch
 
+_LOG: Final = logging.getLogger("consumer.delivery")
 _STOP_TIMEOUT: Final = 1.5
 
 
@@ -76,7 +78,16 @@ class Deliveries:
         return all(delivery.is_open for delivery in self)
 
     def start(self) -> None:
-        """Start sending what is in the spool."""
+        """Start sending what is in the spool, and say what of it has no table any more."""
+        for table, rows in self._spool.pending().items():
+            if rows and table not in self._by_table:
+                _LOG.warning(
+                    "%d rows for %s wait in the spool, and zerobus names other tables: they are "
+                    "sent when it is configured again",
+                    rows,
+                    table,
+                    extra={"table": table, "rows": rows},
+                )
         for delivery in self:
             delivery.start()
 

@@ -1,7 +1,5 @@
 """Tables that users have already: all rows land under their columns, also those spooled before."""
 
-import signal
-
 import pytest
 from oracle.messages import metric, payload
 
@@ -83,7 +81,7 @@ def test_what_was_spooled_under_another_layout_lands_once_under_that_of_now(
         system.consumer.wait_for(
             lambda: system.consumer.status()["spooled_rows"] >= 21, "spooled rows"
         )
-        system.consumer.stop(signal.SIGKILL)
+        system.consumer.kill()
 
         system.consumer.configure({"normalize": after})
         table = landing(system, tmp_path, after)
@@ -94,4 +92,29 @@ def test_what_was_spooled_under_another_layout_lands_once_under_that_of_now(
         assert sorted(found.values()) == [float(n) for n in range(-1, 30)]
         assert len(rows) == len(found) == 31
         assert "rows that were spooled under other columns" in system.consumer.log()
+        assert system.consumer.stop() == 0
+
+
+def test_rows_of_a_table_that_is_not_configured_any_more_wait_until_it_is_again(tmp_path):
+    with world(tmp_path, zerobus={"table": MINE}) as system:
+        system.consumer.start()
+        system.consumer.wait_for(
+            lambda: system.consumer.status()["servers"][0]["connected"], "the MQTT server"
+        )
+        publish(system, 0, 5)
+        system.consumer.wait_for(
+            lambda: system.consumer.status()["spooled_rows"] >= 6, "spooled rows"
+        )
+        system.consumer.kill()
+        before = system.consumer.configuration["zerobus"]
+        system.consumer.configure({"zerobus": {**before, "table": "main.plant.tag_events"}})
+        system.consumer.start_ready()
+        system.consumer.wait_for_log(f"6 rows for {MINE} wait in the spool")
+        assert system.consumer.stop() == 0
+
+        system.consumer.configure({"zerobus": before, "normalize": MODULE_18})
+        table = landing(system, tmp_path, MODULE_18)
+        system.consumer.start_ready()
+        rows = table.wait_for(6)
+        assert len({row["event_id"] for row in rows}) == len(rows) == 6
         assert system.consumer.stop() == 0
