@@ -24,15 +24,18 @@ import burst
 import end_to_end
 import fleet as generated
 import ingest
+import layouts
 import outage
 import spool
 from baseline import Baseline
 
-from consumer.rows import EncodedRows, SourceNames, TagColumns, normalize
+from consumer.rows import DEFAULT_LAYOUT, EncodedRows, SourceNames, TagColumns, normalize
 from sparkplug import Fleet, Message, MessageBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from consumer.rows import TagLayout
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -49,9 +52,9 @@ BLOCK_ROWS = 10_000
 class Columnar:
     """The product's path as the pipeline calls it."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: TagLayout = DEFAULT_LAYOUT) -> None:
         self._fleet = Fleet()
-        self._tags = TagColumns(self._fleet.catalogue, SourceNames())
+        self._tags = TagColumns(self._fleet.catalogue, SourceNames(), layout)
         self._next_arrival = 1
         self.normalize(MessageBatch(Message(*message) for message in generated.births()))
         self._next_arrival = 1
@@ -219,6 +222,7 @@ def main() -> int:
         "ratio_to_prepared_loop": _ratios(measured["aliases"], "prepared_us_per_row"),
         "birth_of_10000_metrics_cpu_ms": round(birth_cost(), 1),
     }
+    results["layouts_us_per_row"] = layouts.measure_all()
     print(f"an NBIRTH of 10,000 new metrics: {results['birth_of_10000_metrics_cpu_ms']} ms CPU")
     results["burst_of_500_births_of_1000_metrics"] = birth_bursts()
     results["spool_cpu_seconds_per_million_rows"] = spool.measure()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.check.report import Finding, PartError, Status
 from consumer.check.token import proxy_hint
-from consumer.config import configured_tables
+from consumer.config import Normalize, configured_tables
 from consumer.credentials import masked
 from consumer.errors import SinkFailure
 from consumer.network import one_line
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 PART: Final = "zerobus"
 
 
-def check_endpoint(zerobus: Zerobus, *, timeout: float, table: str = "") -> list[Finding]:
+def check_endpoint(
+    zerobus: Zerobus, *, timeout: float, table: str = "", normalize: Normalize | None = None
+) -> list[Finding]:
     """Create and close a stream on one of the configured tables.
 
     Args:
         zerobus: endpoint, credentials, tables.
         timeout: seconds for each step.
         table: full name of the table; that of tag_events unless given.
+        normalize: says which columns tag_events has; all of ours unless given.
 
     Raises:
         PartError: the SDK could not.
@@ -40,7 +43,7 @@ def check_endpoint(zerobus: Zerobus, *, timeout: float, table: str = "") -> list
             client_id=zerobus.client_id,
             client_secret=zerobus.client_secret.get_secret_value(),
             table=table,
-            descriptor=configured_tables(zerobus)[table].descriptor,
+            descriptor=configured_tables(zerobus, normalize or Normalize())[table].descriptor,
             timeout=timeout,
         )
     except SinkFailure as error:

@@ -76,10 +76,16 @@ def check_everything(
     streams = [
         Running(
             endpoint.PART,
-            partial(endpoint.check_endpoint, config.zerobus, timeout=timeout, table=table),
+            partial(
+                endpoint.check_endpoint,
+                config.zerobus,
+                timeout=timeout,
+                table=table,
+                normalize=config.normalize,
+            ),
             3 * timeout,
         )
-        for table in configured_tables(config.zerobus)
+        for table in configured_tables(config.zerobus, config.normalize)
     ]
     for stream in streams:
         yield from stream.findings()
@@ -88,6 +94,6 @@ def check_everything(
 def _summary(config: Configuration, source: str) -> Finding:
     count = len(config.servers)
     servers = "1 MQTT server" if count == 1 else f"{count} MQTT servers"
-    tables = list(configured_tables(config.zerobus))
+    tables = list(configured_tables(config.zerobus, config.normalize))
     what = f"{'table' if len(tables) == 1 else 'tables'} {', '.join(tables)}"
     return Finding(Status.OK, "configuration", f"{source}: {servers}, {what}")

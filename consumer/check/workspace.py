@@ -14,9 +14,9 @@ from consumer.errors import WorkspaceError
 from consumer.setup import CATALOG_PRIVILEGES, SCHEMA_PRIVILEGES, TABLE_PRIVILEGES, lacking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from consumer.config import Zerobus
+    from consumer.config import Normalize, Zerobus
     from consumer.rows import Table
     from consumer.setup import FoundTable, Statements, Workspace
 
@@ -35,22 +35,27 @@ _FEATURES: Final = {
 
 
 def check_workspace(
-    workspace: Workspace, zerobus: Zerobus, statements: Callable[[], Statements]
+    workspace: Workspace,
+    zerobus: Zerobus,
+    normalize: Normalize,
+    statements: Callable[[], Statements],
 ) -> Iterator[Finding]:
     """Check all parts of a workspace; one that fails does not hide the others.
 
     Args:
         workspace: the one of the configuration.
         zerobus: endpoint, tables, client id.
+        normalize: columns of the tables.
         statements: chooses the warehouse.
     """
     parts: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("workspace", lambda: _identity(workspace, zerobus)),
         ("warehouse", lambda: _warehouse(statements())),
     ]
-    for name, definition in configured_tables(zerobus).items():
+    tables = configured_tables(zerobus, normalize)
+    for name, definition in tables.items():
         parts.append((f"table {name}", lambda n=name, d=definition: _table(workspace, n, d)))  # type: ignore[misc]
-    for kind, name, privileges in _wanted(zerobus):
+    for kind, name, privileges in _wanted(tables):
         parts.append(
             (
                 f"grants on {kind} {name}",
@@ -158,8 +163,8 @@ def _form(part: str, found: FoundTable) -> Iterator[Finding]:
         yield Finding(Status.WARN, part, text, _MEND_SCHEMA)
 
 
-def _wanted(zerobus: Zerobus) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    tables = list(configured_tables(zerobus))
+def _wanted(tables: Iterable[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    tables = list(tables)
     schemas = dict.fromkeys(name.rpartition(".")[0] for name in tables)
     for catalog in dict.fromkeys(name.partition(".")[0] for name in schemas):
         yield "catalog", catalog, CATALOG_PRIVILEGES

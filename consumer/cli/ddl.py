@@ -10,7 +10,7 @@ import click
 from consumer import config
 from consumer.cli.options import config_option
 from consumer.cli.output import echo_text
-from consumer.config import configured_tables
+from consumer.config import configured_layout, configured_tables
 from consumer.errors import ConfigurationError
 from consumer.setup import (
     create_table,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from consumer.config import Zerobus
+    from consumer.rows import TagLayout
 
 EXAMPLES = """\b
 Examples:
@@ -54,30 +55,35 @@ def command(config_path: Path, view_only: bool, grants_principal: str | None) ->
     """
     if view_only and grants_principal is not None:
         raise click.UsageError("--view-only prints no grants: leave --grants-principal out")
-    zerobus = config.load(config_path, os.environ, secrets=False).zerobus
-    views = views_of(zerobus)
+    configuration = config.load(config_path, os.environ, secrets=False)
+    zerobus, normalize = configuration.zerobus, configuration.normalize
+    layout = configured_layout(normalize)
+    views = views_of(zerobus, layout)
     if view_only:
         echo_text("\n".join(views))
         return
     principal = zerobus.client_id if grants_principal is None else grants_principal
     parts = []
-    for table, definition in configured_tables(zerobus).items():
+    for table, definition in configured_tables(zerobus, normalize).items():
         try:
             granted = grants(table, principal)
         except ConfigurationError as error:
             where = "zerobus.client_id" if grants_principal is None else "--grants-principal"
             raise ConfigurationError(f"{where}: {error}") from None
         parts += [create_table(table, definition), granted]
-    echo_text("\n".join([*parts, *views, streaming(zerobus.table)]))
+    echo_text("\n".join([*parts, *views, streaming(zerobus.table, layout)]))
 
 
-def views_of(zerobus: Zerobus) -> list[str]:
-    """CREATE OR REPLACE VIEW for every view of the configured tables."""
-    views = [deduplicated_view(zerobus.table), latest_view(zerobus.table)]
+def views_of(zerobus: Zerobus, layout: TagLayout) -> list[str]:
+    """CREATE OR REPLACE VIEW for every view of the configured tables.
+
+    Where a layout lacks the columns of a view there is a comment that says so, and no statement.
+    """
+    views = [deduplicated_view(zerobus.table, layout), latest_view(zerobus.table, layout)]
     if zerobus.events_table:
         views.append(events_view(zerobus.events_table))
     if zerobus.metadata_table:
         views.append(metadata_view(zerobus.metadata_table))
         rows = deduplicated_name(zerobus.table)
-        views.append(unit_view(zerobus.table, rows, zerobus.metadata_table))
+        views.append(unit_view(zerobus.table, rows, zerobus.metadata_table, layout))
     return views

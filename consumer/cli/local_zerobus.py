@@ -66,14 +66,13 @@ def command(config_path: Path, data_dir: Path, require_credentials: bool) -> int
     for key, address in (("endpoint", grpc_address), ("workspace_url", http_address)):
         if address.startswith("0.0.0.0:"):
             echo(f"Note: zerobus.{key} is not on loopback: listening on {address}", err=True)
-    return _serve(data_dir, zerobus, grpc_address, http_address, credentials)
+    return _serve(data_dir, configuration, (grpc_address, http_address), credentials)
 
 
 def _serve(
     data_dir: Path,
-    zerobus: config.Zerobus,
-    grpc_address: str,
-    http_address: str,
+    configuration: config.Configuration,
+    ports: tuple[str, str],
     credentials: dict[str, str] | None,
 ) -> int:
     # gRPC's own log would only repeat what our errors say.
@@ -96,11 +95,12 @@ def _serve(
     try:
         server = LocalZerobus(
             data_dir,
-            ports=Ports(grpc_address, http_address),
+            ports=Ports(*ports),
             credentials=credentials,
         )
         try:
-            tables = configured_tables(zerobus)
+            zerobus = configuration.zerobus
+            tables = configured_tables(zerobus, configuration.normalize)
             for name, table in tables.items():
                 server.create_table(name, table.arrow_schema)
             server.start()

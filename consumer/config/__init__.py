@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from consumer.config.narrowing import selection, sight
     from consumer.config.server import Server, TlsSection
-    from consumer.config.tables import configured_tables
+    from consumer.config.tables import configured_layout, configured_tables
     from consumer.config.units import MIB, format_duration, format_size, parse_duration, parse_size
 else:
     __getattr__, __dir__, _ = lazy_loader.attach(
@@ -51,7 +51,7 @@ else:
             ],
             "narrowing": ["selection", "sight"],
             "server": ["Server", "TlsSection"],
-            "tables": ["configured_tables"],
+            "tables": ["configured_layout", "configured_tables"],
             "units": ["MIB", "format_duration", "format_size", "parse_duration", "parse_size"],
         },
     )
@@ -72,6 +72,7 @@ __all__ = [
     "TlsSection",
     "Zerobus",
     "ZerobusBatch",
+    "configured_layout",
     "configured_tables",
     "fleet_limits",
     "fleet_options",

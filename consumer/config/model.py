@@ -11,12 +11,14 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from consumer.config.budget import QUEUED_BESIDE, Budget, budget_of
+from consumer.config.columns import problem_with, read_columns
 from consumer.config.databricks import Zerobus
 from consumer.config.host import Host
 from consumer.config.http import Http
 from consumer.config.section import (
     ConflictError,
     Duration,
+    NumberAsText,
     Section,
     Size,
     Template,
@@ -37,6 +39,20 @@ def _check_path(value: object) -> object:
     return check_file_name(value)
 
 
+class IgnitionModule(Section):
+    """The table of the Ignition module, of which there are several forms."""
+
+    columns: Annotated[Literal["14", "18"], NumberAsText] = Field(
+        default="18", description="How many columns the table has; older sites have 14."
+    )
+    source_column: Literal["source_system", "source_system_id"] = Field(
+        default="source_system", description="Name of the column that tells the source."
+    )
+    event_time: Literal["TIMESTAMP", "BIGINT"] = Field(
+        default="TIMESTAMP", description="Type of that column; BIGINT has microseconds since 1970."
+    )
+
+
 class Normalize(Section):
     """How metrics become rows."""
 
@@ -45,8 +61,19 @@ class Normalize(Section):
         description="Template of the column tag_path. A level without value is left out with its "
         "slash.",
     )
-    profile: Literal["default"] = Field(
-        default="default", description="Columns of the table; `sparkplug-zerobus ddl` prints them."
+    profile: Literal["default", "ignition-module"] = Field(
+        default="default",
+        description="Columns of the table; `sparkplug-zerobus ddl` prints them. `ignition-module`: "
+        "those of the table that the Zerobus module for Ignition writes.",
+    )
+    ignition_module: IgnitionModule = Field(
+        default=IgnitionModule(), description="Forms of the table of `profile: ignition-module`."
+    )
+    columns: Annotated[tuple[str, ...], BeforeValidator(read_columns)] = Field(
+        default=(),
+        description="Columns of a table that exists: names of columns of `tag_events`, in the "
+        "order of the table, `ours: theirs` where the table has another name. `event_id` must be "
+        "among them. Empty: all of the profile.",
     )
     emit_births: bool = Field(default=True, description="Write rows for the values in births.")
     emit_stale: Literal["none", "deaths", "all"] = Field(
@@ -57,6 +84,17 @@ class Normalize(Section):
     emit_transient: bool = Field(
         default=False, description="Write rows for metrics that are transient."
     )
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> "Normalize":
+        if self.columns and self.profile != "default":
+            raise ConflictError(
+                "columns", f"cannot be given with profile {self.profile}; remove one of them"
+            )
+        found = problem_with(self.columns) if self.columns else None
+        if found is not None:
+            raise ConflictError("columns", found)
+        return self
 
 
 _QUIET: Final = 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from consumer.rows import message_class
+from consumer.rows import message_class, our_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,10 +50,13 @@ class AcknowledgementAges:
             return batch.rows.arrived_us
         message = self._classes.get(batch.schema_id)
         if message is None:
-            message = message_class(self._spool.schemas.descriptor(batch.schema_id))
+            descriptor = self._spool.schemas.descriptor(batch.schema_id)
+            field = our_fields(descriptor).get(_ARRIVAL)
+            message = message_class(descriptor), field.name if field else _ARRIVAL
             self._classes[batch.schema_id] = message
+        found, name = message
         (record,) = batch.rows.slice(0, 1)
         try:
-            return int(getattr(message.FromString(record), _ARRIVAL, 0))
+            return int(getattr(found.FromString(record), name, 0))
         except DecodeError:  # Zerobus has refused it, and taken others of the batch
             return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,18 +13,21 @@ if TYPE_CHECKING:
 
     from consumer.delivery.options import DeliveryOptions
     from consumer.delivery.origin import Origins
+    from consumer.rows import TagLayout
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool, SpooledBatch
 
+_LOG: Final = logging.getLogger("consumer.delivery")
 _STOP_TIMEOUT: Final = 1.5
 
 
 class TableOptions(NamedTuple):
-    """How one table is delivered: the schema of its new rows, options, number of streams."""
+    """How one table is delivered: schema of its new rows, options, number of streams, layout."""
 
     schema_id: str
     options: DeliveryOptions
     streams: int = 1
+    layout: TagLayout | None = None
 
 
 class Deliveries:
@@ -57,6 +61,7 @@ class Deliveries:
                 each.options,
                 streams=each.streams,
                 recent=recent,
+                layout=each.layout,
                 observe_age=observe_age if table == main else None,
             )
             for table, each in tables.items()
@@ -73,7 +78,16 @@ class Deliveries:
         return all(delivery.is_open for delivery in self)
 
     def start(self) -> None:
-        """Start sending what is in the spool."""
+        """Start sending what is in the spool, and say what of it has no table any more."""
+        for table, rows in self._spool.pending().items():
+            if rows and table not in self._by_table:
+                _LOG.warning(
+                    "%d rows for %s wait in the spool, and zerobus names other tables: they are "
+                    "sent when it is configured again",
+                    rows,
+                    table,
+                    extra={"table": table, "rows": rows},
+                )
         for delivery in self:
             delivery.start()
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from consumer.rows import message_class
+from consumer.pb.tag_event_pb2 import TagEvent
+from consumer.rows import has_our_numbers, message_class
 from consumer.spool import Origin
 from sparkplug import MessageType
 from sparkplug.pb import sparkplug_b_pb2
@@ -80,7 +81,7 @@ class Origins:
             descriptor: what it was encoded for, as the spool keeps it.
         """
         try:
-            row = message_class(descriptor).FromString(record)
+            row = _read(record, descriptor)
         except DecodeError:
             return Origin()
         topic = topic_of(row)
@@ -91,6 +92,19 @@ class Origins:
             return Origin(topic)
         seq = row.seq if "seq" in names and row.HasField("seq") else None
         return Origin(topic, self.payload(topic, row.ingestion_timestamp, seq))
+
+
+def _read(record: bytes, descriptor: bytes) -> Any:
+    """A decoded row, its fields under our names.
+
+    Raises:
+        DecodeError: it is no message.
+    """
+    if not has_our_numbers(descriptor):
+        return message_class(descriptor).FromString(record)
+    row = TagEvent()
+    row.MergeFromString(record)  # a table may lack what is required of ours
+    return row
 
 
 def topic_of(row: Any) -> str | None:

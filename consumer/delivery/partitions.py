@@ -22,16 +22,19 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from ptars import HandlerPool
 
 from consumer.delivery.newest import NewestBatches
-from consumer.rows import EncodedRows
+from consumer.rows import EncodedRows, our_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from consumer.delivery.layouts import PresentLayout
     from consumer.spool import Spool, SpooledBatch
 
 _NODE_COLUMNS: Final = ("group_id", "edge_node_id")
+_WITHOUT_NODES: Final = ("source_system_id",)
+"""Where a table has no ids of edge nodes: the source names them, unless told otherwise."""
 # Batches whose division is remembered: all streams take the same ones at about the same time.
 _MOST_DIVIDED: Final = 256
 # Batches that some streams have settled and others not; about 100 bytes of memory each.
@@ -47,11 +50,11 @@ class NodeColumns:
     """
 
     def __init__(self, descriptor: bytes) -> None:
-        message = descriptor_pb2.FileDescriptorProto.FromString(descriptor).message_type[0]
-        fields = {field.name: field for field in message.field}
+        fields = our_fields(descriptor)
+        nodes = _NODE_COLUMNS if _NODE_COLUMNS[0] in fields else _WITHOUT_NODES
         node = descriptor_pb2.FileDescriptorProto(name="node.proto", syntax="proto2")
         found = node.message_type.add(name="Node")
-        for name in _NODE_COLUMNS:
+        for name in nodes:
             field = fields.get(name)
             if field is not None and field.type == field.TYPE_STRING:
                 found.field.add(
@@ -107,19 +110,28 @@ class TableBatches:
             have had them.
         keep_bytes: row bytes of batches that were read from the spool and are kept in memory
             for the streams that come to them later.
+        layout: gives batches that are read the columns of the table; None: they stay as they are.
 
     Attributes:
         newest: is offered what is appended to the spool.
     """
 
     def __init__(
-        self, spool: Spool, table: str, streams: int, *, newest_bytes: int, keep_bytes: int
+        self,
+        spool: Spool,
+        table: str,
+        streams: int,
+        *,
+        newest_bytes: int,
+        keep_bytes: int,
+        layout: PresentLayout | None = None,
     ) -> None:
         self.newest = NewestBatches(table, newest_bytes, self._read)
         self._spool = spool
         self._table = table
         self._streams = streams
         self._keep_bytes = keep_bytes
+        self._layout = layout
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._kept: OrderedDict[int, SpooledBatch] = OrderedDict()
@@ -137,11 +149,13 @@ class TableBatches:
             SpoolError: the spool cannot be read.
         """
         if self._streams == 1:
-            return self._spool.batches_after(batch_id, limit_bytes, table=self._table)
+            found = self._spool.batches_after(batch_id, limit_bytes, table=self._table)
+            return [self._present(batch) for batch in found]
         with self._reading:
-            found = self._spool.batches_after(
+            read = self._spool.batches_after(
                 batch_id, limit_bytes, table=self._table, known=self._kept
             )
+            found = [self._present(batch) for batch in read]
             for batch in found:
                 if batch.batch_id not in self._kept:
                     self._kept[batch.batch_id] = batch
@@ -150,6 +164,9 @@ class TableBatches:
                 _, gone = self._kept.popitem(last=False)
                 self._kept_bytes -= gone.rows.nbytes
         return found
+
+    def _present(self, batch: SpooledBatch) -> SpooledBatch:
+        return batch if self._layout is None else self._layout.of(batch)
 
     def may_take(self, stream: int) -> bool:
         """Whether a stream may take its next batch: not when it is far ahead of the others."""

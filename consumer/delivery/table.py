@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from consumer.delivery.ages import AcknowledgementAges
+from consumer.delivery.layouts import PresentLayout
 from consumer.delivery.options import DeliveryOptions
 from consumer.delivery.origin import Origins
 from consumer.delivery.partitions import TableBatches
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from consumer.delivery.pause import Paused
     from consumer.delivery.stats import DeliveryStats
+    from consumer.rows import TagLayout
     from consumer.sinks import ZerobusSink
     from consumer.spool import Spool, SpooledBatch
 
@@ -40,6 +42,7 @@ class TableDelivery:
         options: limits, waits and pauses; they hold for each stream.
         streams: how many send in parallel.
         recent: the last messages, to be laid beside the rows that are refused.
+        layout: columns that rows get which were spooled under others; None: they stay as they are.
         observe_age: is given how many seconds before its acknowledgement the first row of each
             batch had arrived.
         clock: monotonic seconds.
@@ -57,6 +60,7 @@ class TableDelivery:
         *,
         streams: int = 1,
         recent: Origins | None = None,
+        layout: TagLayout | None = None,
         observe_age: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -74,6 +78,7 @@ class TableDelivery:
             streams,
             newest_bytes=self.options.handover_bytes,
             keep_bytes=2 * self.options.read_bytes,
+            layout=None if layout is None else PresentLayout(spool, schema_id, layout),
         )
         self._pause = Pause(table, clock, wall_clock)
         shared = SharedOfTable(

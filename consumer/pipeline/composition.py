@@ -74,7 +74,7 @@ def open_spool(configuration: Configuration, budget: LogBudget | None = None) ->
         log_budget=budget,
         descriptors=[
             descriptor_bytes(table.descriptor)
-            for table in configured_tables(configuration.zerobus).values()
+            for table in configured_tables(configuration.zerobus, configuration.normalize).values()
         ],
     )
 

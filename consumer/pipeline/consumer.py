@@ -13,7 +13,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from consumer.config import configured_tables
+from consumer.config import configured_layout, configured_tables
 from consumer.errors import SpoolError
 from consumer.malloc import FreedMemory
 from consumer.pipeline import wiring
@@ -77,10 +77,12 @@ class Consumer:
         self.telemetry = telemetry
         self.ledger = ledger
         zerobus, host = configuration.zerobus, configuration.host
+        layout = configured_layout(configuration.normalize)
         self.side = SideTables(
             zerobus,
             spool,
             _now_us,
+            normalize=configuration.normalize,
             spool_bytes=configuration.spool.max_bytes,
             budget=telemetry.log_budget,
         )
@@ -88,14 +90,19 @@ class Consumer:
         self.deliveries = wiring.deliveries(
             spool,
             zerobus,
-            {table: self.side.schema_id(table) for table in configured_tables(zerobus)},
+            {
+                table: self.side.schema_id(table)
+                for table in configured_tables(zerobus, configuration.normalize)
+            },
             telemetry,
+            layout,
         )
         self.main_delivery = self.deliveries.main
         self.gaps = GapTotals()
         room = TagRoom()
         self.sources = [
-            Source(server, configuration, self.gaps, room) for server in configuration.servers
+            Source(server, configuration, self.gaps, room, layout)
+            for server in configuration.servers
         ]
         join_sites(self.sources)
         for source in self.sources:
@@ -137,7 +144,9 @@ class Consumer:
         self.commits = Commits(parts, first_arrival)
         senders = sum(key.role == "ingest" for key in configuration.http.all_keys)
         self.posts = Posts(self._busy, intake.wake, configuration.limits.memory, senders)
-        ingest = Ingest(zerobus.table, self.posts, self.commits, telemetry, self._no_room)
+        ingest = Ingest(
+            zerobus.table, self.posts, self.commits, telemetry, self._no_room, layout=layout
+        )
         self.decoding = Decoding(parts, self.commits, ingest)
 
     def _no_room(self) -> Busy | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from consumer.pipeline.commits import Commits
     from consumer.pipeline.posts import Post
     from consumer.pipeline.telemetry import Telemetry
+    from consumer.rows import TagLayout
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Ingest:
         commits: commits to the spool.
         telemetry: where it is counted.
         no_room: why posts may not use the spool now; None while they may.
+        layout: columns of the rows.
     """
 
     def __init__(
@@ -42,13 +44,16 @@ class Ingest:
         commits: Commits,
         telemetry: Telemetry,
         no_room: Callable[[], Busy | None],
+        *,
+        layout: TagLayout,
     ) -> None:
         self._table = table
         self._posts = posts
         self._commits = commits
         self._telemetry = telemetry
         self._no_room = no_room
-        self._tags = StreamTags()
+        self._layout = layout
+        self._tags = StreamTags(layout=layout)
 
     def take_in(self) -> bool:
         """Commit posts that wait, and answer them. False if none waits.
@@ -95,7 +100,9 @@ class Ingest:
             if self._telemetry.log_budget.allows("ingest_failed", ours=True):
                 _LOG.error("posts were not committed: %s", error)
         except Exception:  # noqa: BLE001 - said in the log and in the answer
-            self._tags = StreamTags()  # what is described in part is not to be used
+            self._tags = StreamTags(
+                layout=self._layout
+            )  # what is described in part is not to be used
             if len(posts) > 1:
                 self._halve(posts)
                 return

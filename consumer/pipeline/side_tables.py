@@ -10,7 +10,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from consumer.config import configured_tables
+from consumer.config import Normalize, configured_tables
 from consumer.log_budget import LogBudget
 from consumer.pipeline.node_log import NodeLog
 from consumer.rows import (
@@ -45,6 +45,7 @@ class SideTables(Participant):
         zerobus: says which tables there are.
         spool: keeps the versions of metadata, and the schemas.
         clock_us: microseconds since 1970 UTC.
+        normalize: says which columns tag_events has; all of ours unless given.
         spool_bytes: bound of the whole spool.
         budget: says how many of the same faults are logged.
 
@@ -58,6 +59,7 @@ class SideTables(Participant):
         spool: Spool,
         clock_us: Callable[[], int],
         *,
+        normalize: Normalize | None = None,
         spool_bytes: int = 4 << 30,
         budget: LogBudget | None = None,
     ) -> None:
@@ -67,7 +69,7 @@ class SideTables(Participant):
         self._stamp_us = 0
         self._schema_ids = {
             name: spool.schemas.register(descriptor_bytes(table.descriptor))
-            for name, table in configured_tables(zerobus).items()
+            for name, table in configured_tables(zerobus, normalize or Normalize()).items()
         }
         self._budget = budget or LogBudget()
         self.log = NodeLog()

@@ -11,13 +11,14 @@ from consumer.config import fleet_limits, fleet_options, source_names
 from consumer.errors import SpoolFull
 from consumer.pipeline.gaps import GapRecords
 from consumer.pipeline.last_values import RING_ROWS, LastValues
-from consumer.rows import TagColumns
+from consumer.rows import DEFAULT_LAYOUT, TagColumns
 from consumer.spool import FleetStore
 from sparkplug import Fleet, RebirthGovernor
 
 if TYPE_CHECKING:
     from consumer.config import Configuration, Server
     from consumer.pipeline.gaps import GapTotals
+    from consumer.rows import TagLayout
     from consumer.spool import Ledger, Spool
     from sparkplug import Memory, TagRoom
 
@@ -45,7 +46,12 @@ class Source:
     """
 
     def __init__(
-        self, server: Server, configuration: Configuration, totals: GapTotals, room: TagRoom
+        self,
+        server: Server,
+        configuration: Configuration,
+        totals: GapTotals,
+        room: TagRoom,
+        layout: TagLayout = DEFAULT_LAYOUT,
     ) -> None:
         budget, normalize = configuration.limits.budget, configuration.normalize
         servers = len(configuration.servers)
@@ -65,7 +71,7 @@ class Source:
             ),
             room=room,
         )
-        self.tags = TagColumns(self.fleet.catalogue, source_names(server, normalize))
+        self.tags = TagColumns(self.fleet.catalogue, source_names(server, normalize), layout)
         self.last_values = LastValues(self.fleet.catalogue, time.monotonic, RING_ROWS // servers)
         self.governor = RebirthGovernor(
             host.rebirth.per_node,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from consumer.config import Zerobus
     from consumer.delivery import TableDelivery
     from consumer.pipeline.telemetry import Telemetry
+    from consumer.rows import TagLayout
     from consumer.spool import Spool
 
 _FLUSH_TIMEOUT: Final = 0.5
@@ -24,9 +25,13 @@ _LEAST_BYTES: Final = 4 << 20
 
 
 def deliveries(
-    spool: Spool, zerobus: Zerobus, schema_ids: Mapping[str, str], telemetry: Telemetry
+    spool: Spool,
+    zerobus: Zerobus,
+    schema_ids: Mapping[str, str],
+    telemetry: Telemetry,
+    layout: TagLayout,
 ) -> Deliveries:
-    """The deliveries of all tables, with one SDK."""
+    """The deliveries of all tables, with one SDK; `layout` is that of the main table."""
     sink = ZerobusSink(
         zerobus.endpoint,
         zerobus.workspace_url,
@@ -44,6 +49,7 @@ def deliveries(
             schema_id,
             _options(zerobus, telemetry, side=table != zerobus.table),
             zerobus.streams if table == zerobus.table else 1,
+            layout if table == zerobus.table else None,
         )
         for table, schema_id in schema_ids.items()
     }

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from consumer.rows.conversion import Conversion
     from consumer.rows.descriptors import descriptor_bytes, message_class, schema_id_of
     from consumer.rows.encoded import EncodedRows
     from consumer.rows.event_id import event_id_of, identities_of, place
     from consumer.rows.event_streams import BodyError, ReadBody, TakesLong, read_body
+    from consumer.rows.layouts import (
+        DEFAULT_LAYOUT,
+        TagLayout,
+        has_our_numbers,
+        layout_of_columns,
+        layout_of_module,
+        our_fields,
+    )
     from consumer.rows.metadata_versions import VersionStore
     from consumer.rows.sparkplug_events import EventRows, quarantine_events
     from consumer.rows.stream_tags import StreamTags
@@ -27,10 +36,19 @@ else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
         submod_attrs={
+            "conversion": ["Conversion"],
             "descriptors": ["descriptor_bytes", "message_class", "schema_id_of"],
             "encoded": ["EncodedRows"],
             "event_id": ["event_id_of", "identities_of", "place"],
             "event_streams": ["BodyError", "ReadBody", "TakesLong", "read_body"],
+            "layouts": [
+                "DEFAULT_LAYOUT",
+                "TagLayout",
+                "has_our_numbers",
+                "layout_of_columns",
+                "layout_of_module",
+                "our_fields",
+            ],
             "metadata_versions": ["VersionStore"],
             "sparkplug_events": ["EventRows", "quarantine_events"],
             "stream_tags": ["StreamTags"],
@@ -45,10 +63,12 @@ else:
 
 __all__ = [
     "COLUMNS",
+    "DEFAULT_LAYOUT",
     "SPARKPLUG_EVENTS",
     "TAG_EVENTS",
     "TAG_METADATA",
     "BodyError",
+    "Conversion",
     "EncodedRows",
     "EventRows",
     "MetadataRows",
@@ -58,13 +78,18 @@ __all__ = [
     "Table",
     "TagColumns",
     "TagEvents",
+    "TagLayout",
     "TakesLong",
     "VersionStore",
     "descriptor_bytes",
     "event_id_of",
+    "has_our_numbers",
     "identities_of",
+    "layout_of_columns",
+    "layout_of_module",
     "message_class",
     "normalize",
+    "our_fields",
     "place",
     "quarantine_events",
     "read_body",

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from consumer.rows.event_id import identities, identities_of, place
+from consumer.rows.layouts import DEFAULT_LAYOUT
 from consumer.rows.tag_columns import CONSTANT, DATATYPE_NAMES, ConstantColumns
 from consumer.rows.tag_events import HTTP, MESSAGE_TYPES
 from consumer.rows.templates import PathTemplate
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumer.rows.event_streams import Events
+    from consumer.rows.layouts import TagLayout
 
 _MOST_TAGS: Final = 30_000
 _MOST_CHARACTERS: Final = 4 << 20
@@ -37,12 +39,17 @@ class StreamTags(ConstantColumns):
     Args:
         most_tags: with more it begins anew, between batches.
         most_characters: the same, of all paths together.
+        layout: columns of the rows.
     """
 
     def __init__(
-        self, most_tags: int = _MOST_TAGS, most_characters: int = _MOST_CHARACTERS
+        self,
+        most_tags: int = _MOST_TAGS,
+        most_characters: int = _MOST_CHARACTERS,
+        *,
+        layout: TagLayout = DEFAULT_LAYOUT,
     ) -> None:
-        super().__init__()
+        super().__init__(layout)
         self._most_tags = most_tags
         self._most_characters = most_characters
         self._begin_anew()

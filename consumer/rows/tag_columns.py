@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumer.rows.event_id import identities, identities_of, place
+from consumer.rows.layouts import DEFAULT_LAYOUT
 from consumer.rows.tables import COLUMNS, TAG_EVENTS
 from consumer.rows.templates import PathTemplate, SourceNames
 from sparkplug import DataType
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from consumer.rows.layouts import TagLayout
     from sparkplug import TagCatalogue
 
 CONSTANT: Final = tuple(column.name for column in COLUMNS if column.constant_per_tag)
@@ -38,7 +40,8 @@ _PIECE: Final = 10_000
 class ConstantColumns(ABC):
     """The constant columns of tags that have dense ids, in the order in which they appear."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: TagLayout = DEFAULT_LAYOUT) -> None:
+        self.layout = layout
         self._forget_all()
 
     def _forget_all(self) -> None:
@@ -66,8 +69,32 @@ class ConstantColumns(ABC):
             tags = range(start, min(start + _PIECE, last))
             batch, digests = self._describe(tags)
             self._identities[:, tags.start : tags.stop] = digests
-            self._prefixes.extend(TAG_EVENTS.encode(batch))
+            self._prefixes.extend(self._encode(batch))
             self._known = tags.stop  # with each piece: what fails later must not shift the rest
+
+    def _encode(self, batch: pa.RecordBatch) -> pa.BinaryArray:
+        """Constant fields of the layout: its names are the descriptor's only."""
+        layout = self.layout
+        if layout.is_default:
+            return TAG_EVENTS.encode(batch)
+        if layout.speaks_of_kinds:
+            kinds = pa.array(map(layout.datatype, batch.column("data_type").to_pylist()))
+            batch = batch.set_column(batch.schema.get_field_index("data_type"), "data_type", kinds)
+        wanted = [name for name in batch.schema.names if name in layout.names]
+        if not wanted:
+            return pa.array([b""] * len(batch), pa.binary())
+        return TAG_EVENTS.encode(batch.select(wanted))
+
+    def plain_prefixes(self, tags: NDArray[np.int32]) -> pa.BinaryArray:
+        """The encoded constant columns of each row, all of them, whatever the layout.
+
+        Made anew with every call unless the layout has them all: for few rows.
+        """
+        if self.layout.is_default:
+            return self.prefixes(tags)
+        distinct, position = np.unique(tags, return_inverse=True)
+        batch, _ = self._describe(distinct.tolist())
+        return TAG_EVENTS.encode(batch).take(pa.array(position))
 
     def _reserve(self, size: int) -> None:
         """Make room; half as much again, so that a tag is moved few times however they come."""
@@ -135,8 +162,10 @@ class ConstantColumns(ABC):
 class TagColumns(ConstantColumns):
     """The constant columns of every tag of one catalogue, extended as tags appear."""
 
-    def __init__(self, catalogue: TagCatalogue, names: SourceNames) -> None:
-        super().__init__()
+    def __init__(
+        self, catalogue: TagCatalogue, names: SourceNames, layout: TagLayout = DEFAULT_LAYOUT
+    ) -> None:
+        super().__init__(layout)
         self.catalogue = catalogue
         self.names = names
         self._path = PathTemplate(names.tag_path, server=names.server, site=names.site)

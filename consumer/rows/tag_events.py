@@ -10,6 +10,7 @@ bytes are what any protobuf library would write.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumer.errors import NullInRequiredColumnError
-from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.event_id import as_text, event_digests
 from consumer.rows.tables import COLUMNS, TAG_EVENTS
 from sparkplug import QUALITY_NAMES, ROW_TYPES, ValueKind
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from consumer.rows.layouts import TagLayout
     from consumer.rows.tag_columns import ConstantColumns
     from sparkplug import Observations
 
@@ -82,7 +83,9 @@ def _key(code: Any, quality: Any, message_type: Any, historical: Any) -> Any:
 class _Circumstances:
     """Quality, quality code, message type and history of rows, encoded once per combination."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: TagLayout) -> None:
+        self._layout = layout
+        self.variable = [name for name in _VARIABLE_SCHEMA.names if name in layout.names]
         self._encoded: dict[int, pa.Scalar] = {}
 
     def encode(self, observations: Observations, part: slice) -> pa.Scalar | pa.BinaryArray:
@@ -112,20 +115,23 @@ class _Circumstances:
     def _piece(self, key: int) -> pa.Scalar:
         piece = self._encoded.get(key)
         if piece is None:
-            event = TagEvent(
+            encoded = self._layout.piece(
                 quality=QUALITY_NAMES[key >> 8 & 0xFF],
                 quality_code=key >> 16,
                 message_type=MESSAGE_TYPES[key >> 1 & 0x7F],
                 is_historical=bool(key & 1),
             )
-            piece = pa.scalar(event.SerializePartialToString())
+            piece = pa.scalar(encoded, pa.binary())
             if len(self._encoded) >= _MOST_CIRCUMSTANCES:  # quality codes come from outside
                 self._encoded.clear()
             self._encoded[key] = piece
         return piece
 
 
-_CIRCUMSTANCES: Final = _Circumstances()
+@lru_cache(8)
+def _circumstances(layout: TagLayout) -> _Circumstances:
+    """What is shared by all rows of a layout."""
+    return _Circumstances(layout)
 
 
 def _is_uniform(column: NDArray[Any]) -> bool:
@@ -195,10 +201,14 @@ class TagEvents:
         return sizes
 
     def _piece(self, variable: pa.RecordBatch, part: slice) -> pa.BinaryArray:
+        layout = self.tags.layout
+        shared = _circumstances(layout)
+        if not layout.is_default:
+            variable = variable.select(shared.variable)
         return _JOIN.call(
             [
                 self.tags.prefixes(self.observations.tag[part]),
-                _CIRCUMSTANCES.encode(self.observations, part),
+                shared.encode(self.observations, part),
                 TAG_EVENTS.encode(variable),
                 _NOTHING,
             ],

@@ -174,7 +174,7 @@ class MetadataRows:
             schema=_VERSION,
         )
         return pc.binary_join_element_wise(
-            self._tags.prefixes(tags), versions.content, TAG_METADATA.encode(batch), _NOTHING
+            self._tags.plain_prefixes(tags), versions.content, TAG_METADATA.encode(batch), _NOTHING
         )
 
 

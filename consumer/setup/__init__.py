@@ -17,6 +17,7 @@ from consumer.setup.databricks.preparation import (
     Preparation,
     StepState,
     Wanted,
+    one_statement,
 )
 from consumer.setup.databricks.principals import Principals
 from consumer.setup.databricks.statements import Statements
@@ -108,6 +109,7 @@ __all__ = [
     "latest_rows",
     "latest_view",
     "metadata_view",
+    "one_statement",
     "open_workspace",
     "plan_transmission",
     "read_tags",

@@ -12,16 +12,22 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import ConfigurationError
-from consumer.rows import COLUMNS, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
+from consumer.rows import DEFAULT_LAYOUT, SPARKPLUG_EVENTS, TAG_EVENTS, TAG_METADATA
 
 if TYPE_CHECKING:
-    from consumer.rows import Table
+    from consumer.rows import Table, TagLayout
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 _KEPT_FIRST: Final = ("is_historical", "arrival_number")
 """Columns by which copies of one observation are ordered; the first copy is kept."""
+
+_ELSE_BY: Final = ("ingestion_timestamp", "event_time")
+"""Columns for that where a table has no arrival_number."""
+
+_LATEST_NEEDS: Final = ("tag_path", "event_time", "is_historical", "arrival_number")
+_STREAMING_NEEDS: Final = ("is_historical", "arrival_number", "ingestion_timestamp")
 
 WITH_METADATA: Final = ("unit", "low", "high", "documentation")
 """Columns of tag_metadata that the joined view adds to those of tag_events."""
@@ -75,17 +81,27 @@ def grants(table: str, principal: str) -> str:
     )
 
 
-def deduplicated_view(table: str) -> str:
-    """A view with one row per event_id: a present one if there is any, else the first."""
-    columns = ",\n".join(f"  {column.name}" for column in COLUMNS)
+def deduplicated_view(table: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
+    """A view with one row per event_id: a present one if there is any, else the first.
+
+    Where the table lacks what orders copies, the one that arrived first is kept, or any one.
+    """
+    columns = ",\n".join(f"  {column.name}" for column in layout.table.columns)
+    order = [layout.names[each] for each in _KEPT_FIRST if each in layout.names]
+    if "arrival_number" not in layout.names:
+        order += [layout.names[each] for each in _ELSE_BY if each in layout.names]
+    event_id = layout.names["event_id"]
+    note = "A copy that is not\n-- historical is kept before one that is."
+    if "is_historical" not in layout.names:
+        note = "Which\n-- copies are historical is not in this table."
     return (
-        "-- Delivery is at least once; equal event_ids are one observation. A copy that is not\n"
-        "-- historical is kept before one that is.\n"
+        "-- Delivery is at least once; equal event_ids are one observation. "
+        f"{note}\n"
         f"CREATE OR REPLACE VIEW {quoted(deduplicated_name(table))} AS\n"
         f"SELECT\n{columns}\n"
         f"FROM {quoted(table)}\n"
         "QUALIFY ROW_NUMBER() OVER (\n"
-        f"  PARTITION BY event_id ORDER BY {', '.join(_KEPT_FIRST)}\n"
+        f"  PARTITION BY {event_id} ORDER BY {', '.join(order or [event_id])}\n"
         ") = 1;\n"
     )
 
@@ -95,35 +111,54 @@ def deduplicated_name(table: str) -> str:
     return f"{table}_deduplicated"
 
 
-def latest_rows(source: str) -> str:
+def latest_rows(source: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
     """The query behind the view of latest values; `source` is the table, as it is to be written.
 
     What says STALE is a present row, so the last of the present rows is the last one after it,
     if there is any, or that row itself. Of a tag with nothing but history it is the newest.
     """
-    columns = ",\n".join(f"  {column.name}" for column in COLUMNS)
+    columns = ",\n".join(f"  {column.name}" for column in layout.table.columns)
+    tag_path, time, historical, number = (layout.names[name] for name in _LATEST_NEEDS)
     return (
         f"SELECT\n{columns}\n"
         f"FROM {source}\n"
         "QUALIFY ROW_NUMBER() OVER (\n"
-        "  PARTITION BY tag_path\n"
-        "  ORDER BY is_historical, CASE WHEN is_historical THEN event_time END DESC,\n"
-        "    arrival_number DESC\n"
+        f"  PARTITION BY {tag_path}\n"
+        f"  ORDER BY {historical}, CASE WHEN {historical} THEN {time} END DESC,\n"
+        f"    {number} DESC\n"
         ") = 1"
     )
 
 
-def latest_view(table: str) -> str:
-    """A view with one row per tag: what holds of it now, and whether it is alive."""
+def latest_view(table: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
+    """A view with one row per tag: what holds of it now, and whether it is alive.
+
+    A comment that says why in its place, where the table lacks a column that it needs.
+    """
+    if lacking := _lacking(layout, _LATEST_NEEDS):
+        return (
+            f"-- There is no view {table}_latest: the table has no\n"
+            f"-- {lacking}, by which the last present row of a tag is found.\n"
+        )
     return (
         "-- The table itself is read: a value that a birth repeats after a death is a copy of an\n"
         "-- older row, and the view without duplicates does not show that it came again.\n"
-        + _view(f"{table}_latest", latest_rows(quoted(table)))
+        + _view(f"{table}_latest", latest_rows(quoted(table), layout))
     )
 
 
-def streaming(table: str) -> str:
+def _lacking(layout: TagLayout, needed: tuple[str, ...]) -> str:
+    return " and no ".join(name for name in needed if name not in layout.names)
+
+
+def streaming(table: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
     """How to remove duplicates of large tables, as comments: it runs in a pipeline."""
+    if lacking := _lacking(layout, _STREAMING_NEEDS):
+        return (
+            "-- How to remove duplicates in a pipeline is not shown: the table has no\n"
+            f"-- {lacking}, by which copies are ordered there.\n"
+        )
+    key, historical, number, time = (layout.names[name] for name in ("event_id", *_STREAMING_NEEDS))
     name = quoted(table)
     unique = table.split(".")[2] + "_unique"
     target, flow, ranked = (quoted(unique + end) for end in ("", "_flow", "_ranked"))
@@ -133,14 +168,14 @@ def streaming(table: str) -> str:
         "-- greatest rank, which is the one that the view keeps:\n"
         "--\n"
         f"--   CREATE TEMPORARY VIEW {ranked} AS\n"
-        "--   SELECT *, CASE WHEN is_historical THEN 0 ELSE 1 END AS present_rank,\n"
-        "--     -arrival_number AS arrival_rank\n"
+        f"--   SELECT *, CASE WHEN {historical} THEN 0 ELSE 1 END AS present_rank,\n"
+        f"--     -{number} AS arrival_rank\n"
         f"--   FROM STREAM({name});\n"
         f"--   CREATE OR REFRESH STREAMING TABLE {target};\n"
         f"--   CREATE FLOW {flow}\n"
         f"--   AS AUTO CDC INTO {target}\n"
         f"--   FROM STREAM({ranked})\n"
-        "--   KEYS (event_id)\n"
+        f"--   KEYS ({key})\n"
         "--   SEQUENCE BY STRUCT(present_rank, arrival_rank)\n"
         "--   COLUMNS * EXCEPT (present_rank, arrival_rank)\n"
         "--   STORED AS SCD TYPE 1;\n"
@@ -150,9 +185,9 @@ def streaming(table: str) -> str:
         "--\n"
         "--   from pyspark.sql import functions as F\n"
         f"--   (spark.readStream.table({_python_text(table)})\n"
-        '--       .withWatermark("ingestion_timestamp", "1 hour")\n'
-        '--       .groupBy("event_id", F.session_window("ingestion_timestamp", "1 hour"))\n'
-        '--       .agg(F.min_by(F.struct("*"), F.struct("is_historical", "arrival_number"))\n'
+        f'--       .withWatermark("{time}", "1 hour")\n'
+        f'--       .groupBy("{key}", F.session_window("{time}", "1 hour"))\n'
+        f'--       .agg(F.min_by(F.struct("*"), F.struct("{historical}", "{number}"))\n'
         '--            .alias("kept"))\n'
         '--       .select("kept.*"))\n'
     )
@@ -189,16 +224,18 @@ def current_metadata(source: str) -> str:
     )
 
 
-def joined(rows: str, metadata: str) -> str:
+def joined(rows: str, metadata: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
     """The query that gives every row of tag_events its unit.
 
     `rows` and `metadata` are the view without duplicates and that of current metadata.
     """
-    columns = [f"  e.{c.name}" for c in COLUMNS] + [f"  m.{name}" for name in WITH_METADATA]
+    columns = [f"  e.{c.name}" for c in layout.table.columns] + [
+        f"  m.{name}" for name in WITH_METADATA
+    ]
     return (
         "SELECT\n" + ",\n".join(columns) + "\n"
         f"FROM {rows} AS e\n"
-        f"LEFT JOIN {metadata} AS m ON m.tag_path = e.tag_path"
+        f"LEFT JOIN {metadata} AS m ON m.tag_path = e.{layout.names['tag_path']}"
     )
 
 
@@ -217,16 +254,19 @@ def metadata_view(table: str) -> str:
     )
 
 
-def unit_view(table: str, rows: str, metadata: str) -> str:
+def unit_view(table: str, rows: str, metadata: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
     """A view of tag_events with the unit of each value.
 
     Args:
         table: full name of tag_events, which the view is named after.
         rows: full name of its view without duplicates.
         metadata: full name of tag_metadata.
+        layout: columns of the table; without tag_path it is a comment that says so.
     """
+    if lacking := _lacking(layout, ("tag_path",)):
+        return f"-- There is no view {table}_with_unit: the table has no {lacking}.\n"
     return "-- Every observation with the unit that its tag has now.\n" + _view(
-        f"{table}_with_unit", joined(quoted(rows), quoted(current_name(metadata)))
+        f"{table}_with_unit", joined(quoted(rows), quoted(current_name(metadata)), layout)
     )
 
 

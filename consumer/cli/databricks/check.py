@@ -37,7 +37,8 @@ def command(
     Changes nothing; the warehouse is asked SELECT 1, which starts it. Rules of Zerobus
     Ingest that differ by cloud and month are warnings. Exit code 1 when a part fails.
     """
-    zerobus = config.load(config_path, os.environ, secrets=False).zerobus
+    configuration = config.load(config_path, os.environ, secrets=False)
+    zerobus = configuration.zerobus
     workspace = opened(zerobus, profile, timeout)
 
     def statements() -> Statements:
@@ -45,7 +46,7 @@ def command(
         return Statements(workspace.client, chosen, timeout=timeout, tell=tell)
 
     findings: list[Finding] = []
-    for finding in check_workspace(workspace, zerobus, statements):
+    for finding in check_workspace(workspace, zerobus, configuration.normalize, statements):
         echo(finding.line(), err=True)
         findings.append(finding)
     ok = all(each.status is not Status.FAIL for each in findings)

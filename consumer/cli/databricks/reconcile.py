@@ -58,7 +58,7 @@ def command(
     now = datetime.now(UTC)
     begin = since.replace(tzinfo=UTC) if since is not None else now - timedelta(days=1)
     configuration = config.load(config_path, os.environ, secrets=False)
-    tables = list(configured_tables(configuration.zerobus))
+    tables = list(configured_tables(configuration.zerobus, configuration.normalize))
     sql = committed_sql(tables, begin)
     if only_sql:
         echo_text(sql)

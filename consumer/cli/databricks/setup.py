@@ -15,8 +15,8 @@ from consumer.cli.databricks.options import opened, tell, workspace_options
 from consumer.cli.ddl import views_of
 from consumer.cli.options import config_option
 from consumer.cli.output import echo, echo_json, echo_text
-from consumer.config import configured_tables
-from consumer.setup import Preparation, Principals, Statements, StepState, Wanted
+from consumer.config import configured_layout, configured_tables
+from consumer.setup import Preparation, Principals, Statements, StepState, Wanted, one_statement
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
@@ -73,12 +73,17 @@ def command(
     """
     if not _NAME.fullmatch(principal):
         raise click.UsageError("--principal: letters, digits, blanks and . ( ) - _ only")
-    zerobus = config.load(config_path, os.environ, secrets=False).zerobus
+    configuration = config.load(config_path, os.environ, secrets=False)
+    zerobus, normalize = configuration.zerobus, configuration.normalize
     if secret_file is None and zerobus.client_secret_file:
         secret_file = Path(zerobus.client_secret_file)
     wanted = Wanted(
-        tables=configured_tables(zerobus),
-        views=views_of(zerobus),
+        tables=configured_tables(zerobus, normalize),
+        views=[
+            view
+            for view in views_of(zerobus, configured_layout(normalize))
+            if one_statement(view)  # else a comment: the columns do not allow it
+        ],
         application_id=zerobus.client_id if _UUID.fullmatch(zerobus.client_id) else "",
         principal_name=principal,
         secret_file=secret_file,

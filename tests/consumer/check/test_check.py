@@ -20,7 +20,7 @@ from consumer.check import Status
 from consumer.check.endpoint import check_endpoint, explain
 from consumer.check.report import Running
 from consumer.check.token import check_token
-from consumer.config import parse
+from consumer.config import configured_layout, parse
 from consumer.rows.tables import SPARKPLUG_EVENTS, TAG_EVENTS_SCHEMA
 from consumer.spool import DrillResult, DrillStore, Spool
 from zerobus_local import LocalZerobus, Ports, Tls
@@ -239,6 +239,17 @@ def test_a_table_with_other_columns_is_reported(tmp_path, lake):
     assert "the table's columns are not those of the rows" in text
     assert "'arrival_number' is not a column of the table" in text
     assert "compare the table with `sparkplug-zerobus ddl`" in text
+
+
+def test_the_columns_of_the_configured_profile_are_compared(tmp_path, lake):
+    module = parse({**mapping(tmp_path), "normalize": {"profile": "ignition-module"}}).normalize
+    schema = configured_layout(module).table.arrow_schema
+    lake.create_table("main.ot.module", schema)
+    zerobus = pointing(tmp_path, lake, table="main.ot.module")
+    (found,) = check_endpoint(zerobus, timeout=PATIENCE, normalize=module)
+    assert found.status is Status.OK
+    text = failure(check_endpoint, pointing(tmp_path, lake), timeout=PATIENCE, normalize=module)
+    assert "'source_system' is not a column of the table" in text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ from consumer.config import parse
 from consumer.delivery.origin import Origins, topic_of
 from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.pipeline import make_consumer
+from consumer.rows.conversion import Conversion
+from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
+from consumer.rows.layouts import layout_of_columns
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
 from consumer.spool import Spool
 from consumer.spool.dead_letters import DeadLetters
@@ -47,6 +50,15 @@ class TestTopic:
     @pytest.mark.parametrize("kind", ["HOST", "HTTP", "anything"])
     def test_rows_that_no_message_gave_have_none(self, kind):
         assert topic_of(row(message_type=kind)) is None
+
+
+def test_the_message_is_found_also_where_the_columns_have_other_names():
+    names = ("event_id", "group_id", "edge_node_id", "message_type", "ingestion_timestamp", "seq")
+    layout = layout_of_columns([(name, f"x_{name}") for name in names])
+    found = Conversion(DESCRIPTOR, layout).convert(EncodedRows.from_messages([event(5)]), 0)
+    messages = recent(Message(TOPIC, b"this", row().ingestion_timestamp))
+    origin = messages.origin(*found.slice(0, 1), descriptor_bytes(layout.table.descriptor))
+    assert origin == Origin(TOPIC, b"this")
 
 
 class TestPayload:
