@@ -1,4 +1,4 @@
-"""OAuth tokens, as `POST /oidc/v1/token` with client credentials gives them out.
+"""OAuth tokens, as `POST /oidc/v1/token` gives them out: for client credentials, or in exchange.
 
 Tokens are signed rather than remembered: those of the service outlive a restart
 of an ingest server, and the SDK takes a refused token for the end of a stream
@@ -16,12 +16,14 @@ import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +38,46 @@ class Tokens:
     """Issues access tokens, and recognises those that it issued.
 
     Args:
-        credentials: secret per client id; None lets anybody in.
+        credentials: secret per client id, looked up with each request; for an exchange the token
+            of the identity provider per client id, empty for one of the account. None lets
+            anybody in. A token of an identity provider is compared, its signature is not checked.
         lifetime: seconds that a token is good for.
         key: the secret that tokens are signed with, see `signing_key`.
     """
 
     def __init__(self, credentials: Mapping[str, str] | None, lifetime: float, key: bytes) -> None:
-        self._credentials = None if credentials is None else dict(credentials)
+        self._credentials = credentials
         self._lifetime = lifetime
         self._key = key
         self._expired_until = 0
 
     def request(self, authorization: str, form: str) -> TokenAnswer:
-        """Answer a token request (RFC 6749, sections 4.4 and 5).
+        """Answer a token request (RFC 6749, sections 4.4 and 5; RFC 8693, section 2).
 
         Args:
-            authorization: the header, HTTP Basic with client id and secret.
+            authorization: the header, HTTP Basic with client id and secret; none for an exchange.
             form: the body. `resource` names a workspace and is not looked at:
                 a local server serves any.
         """
-        grant = parse_qs(form).get("grant_type", [""])[0]
+        fields = {name: values[0] for name, values in parse_qs(form).items()}
+        grant = fields.get("grant_type")
+        if grant == _EXCHANGE:
+            client_id = fields.get("client_id", "")
+            if not self._known(client_id, fields.get("subject_token", "")):
+                text = "The subject token is not one that a federation policy lets in"
+                return TokenAnswer(400, {"error": "invalid_grant", "error_description": text})
+            return self._granted()
         if grant != "client_credentials":
             return TokenAnswer(400, {"error": "unsupported_grant_type"})
         client = _basic(authorization)
-        if client is None or not self._known(*client):
+        if client is None or not client[0] or not self._known(*client):
             return TokenAnswer(
                 401,
                 {"error": "invalid_client", "error_description": "Client authentication failed"},
             )
+        return self._granted()
+
+    def _granted(self) -> TokenAnswer:
         return TokenAnswer(
             200,
             {
@@ -104,7 +118,7 @@ class Tokens:
 
     def _known(self, client_id: str, secret: str) -> bool:
         if self._credentials is None:
-            return bool(client_id and secret)
+            return bool(secret)
         expected = self._credentials.get(client_id)
         # Compare for unknown clients too, so that time does not tell which exist.
         same = hmac.compare_digest((expected or "").encode(), secret.encode())

@@ -48,7 +48,8 @@ class LocalZerobus:
         data_dir: where the tables are; made if it does not exist, locked until
             `stop()`.
         ports: where it listens; on free ports of the loopback interface by default.
-        credentials: secret per client id; None accepts any.
+        credentials: secret, or token of an identity provider, per client id, looked up with each
+            request; None accepts any.
         commit_interval: seconds between two commits of a table under load, unless
             many records wait.
         token_lifetime: seconds that an access token is good for.

@@ -12,7 +12,7 @@ from consumer.config import Normalize, configured_tables
 from consumer.credentials import masked
 from consumer.errors import SinkFailure
 from consumer.network import one_line
-from consumer.sinks import is_of_network, meaning_of, try_stream
+from consumer.sinks import Login, is_of_network, meaning_of, try_stream
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
@@ -40,8 +40,11 @@ def check_endpoint(
         try_stream(
             zerobus.endpoint,
             zerobus.workspace_url,
-            client_id=zerobus.client_id,
-            client_secret=zerobus.client_secret.get_secret_value(),
+            login=Login(
+                zerobus.client_id,
+                zerobus.secret.get_secret_value,
+                federated=zerobus.auth == "federated",
+            ),
             table=table,
             descriptor=configured_tables(zerobus, normalize or Normalize())[table].descriptor,
             timeout=timeout,
@@ -55,7 +58,7 @@ def check_endpoint(
 
 def explain(error: str, zerobus: Zerobus, table: str = "") -> PartError:
     """Say what an error text of the SDK means for the configuration."""
-    said = _said(masked(error, zerobus.client_secret.get_secret_value(), zerobus.client_id))
+    said = _said(masked(error, zerobus.secret.get_secret_value(), zerobus.client_id))
     found = meaning_of(error, opening=True)
     text = f"{table or zerobus.table} on {zerobus.endpoint}: "
     if not found.text:

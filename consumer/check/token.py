@@ -1,7 +1,8 @@
 """Fetches an OAuth token as the Zerobus SDK does, to say clearly what is wrong with it.
 
-The request is that of the Databricks documentation (OAuth for service principals,
-client credentials) with the authorization details that Zerobus Ingest asks for.
+The request is that of the Databricks documentation (OAuth for service principals, client
+credentials, or OAuth token federation, an exchange by RFC 8693) with the authorization details
+that Zerobus Ingest asks for.
 """
 
 from __future__ import annotations
@@ -35,6 +36,23 @@ _MENDS: Final = {
     "address bar",
     429: "too many requests: try again in a minute",
 }
+
+_PROXY: Final = "the proxy wants a name and a password"
+_PROXY_MEND: Final = (
+    "write them into the proxy's address in the environment, for example "
+    "https_proxy=http://user:password@proxy:3128"
+)
+_TUNNEL: Final = "Tunnel connection failed: "
+"""How urllib says that a proxy did not let a TLS connection through."""
+_FEDERATED: Final = (
+    "the workspace must have a federation policy for the issuer, audience and subject of the token "
+    "in zerobus.identity_token_file, which must not have expired; zerobus.client_id must be the "
+    "application id of the service principal that the policy belongs to, or empty if it is one of "
+    "the account; check, too, that zerobus.table exists and its grants: `sparkplug-zerobus ddl` "
+    "prints them"
+)
+_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+_JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -92,19 +110,24 @@ def _request(zerobus: Zerobus) -> urllib.request.Request:
         _privileges("TABLE", zerobus.table, "SELECT", "MODIFY") | {"operations": ["zerobuswrite"]},
     ]
     form = {
-        "grant_type": "client_credentials",
         "scope": "all-apis",
         "resource": f"api://databricks/workspaces/{workspace_id}/zerobusDirectWriteApi",
         "authorization_details": json.dumps(details),
     }
-    pair = f"{zerobus.client_id}:{zerobus.client_secret.get_secret_value()}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    secret = zerobus.secret.get_secret_value()
+    if zerobus.auth == "federated":
+        form |= {"grant_type": _EXCHANGE, "subject_token": secret, "subject_token_type": _JWT}
+        if zerobus.client_id:
+            form["client_id"] = zerobus.client_id
+    else:
+        form["grant_type"] = "client_credentials"
+        pair = f"{zerobus.client_id}:{secret}"
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     return urllib.request.Request(  # noqa: S310 - the configuration admits http and https only
         f"{zerobus.workspace_url.rstrip('/')}/oidc/v1/token",
         data=urllib.parse.urlencode(form).encode(),
-        headers={
-            "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
-            "Content-Type": "application/x-www-form-urlencoded",
-        },
+        headers=headers,
         method="POST",
     )
 
@@ -119,7 +142,9 @@ def _privileges(kind: str, path: str, *names: str) -> dict[str, Any]:
 
 
 def _refused(error: urllib.error.HTTPError, zerobus: Zerobus) -> PartError:
-    secret = zerobus.client_secret.get_secret_value()
+    secret = zerobus.secret.get_secret_value()
+    if error.code == 407:
+        return PartError(_PROXY, _PROXY_MEND)
     if 300 <= error.code < 400:
         try:
             target = urllib.parse.urlsplit(error.headers.get("Location", "")).hostname
@@ -136,6 +161,8 @@ def _refused(error: urllib.error.HTTPError, zerobus: Zerobus) -> PartError:
     if isinstance(said, str):
         text += ": " + one_line(masked(said, secret, zerobus.client_id))
     mend = _MENDS.get(error.code)
+    if zerobus.auth == "federated" and error.code in (400, 401):
+        mend = _FEDERATED
     if mend is None:
         is_server = error.code >= 500
         mend = "the workspace has a problem: try again later" if is_server else _MENDS[404]
@@ -143,6 +170,13 @@ def _refused(error: urllib.error.HTTPError, zerobus: Zerobus) -> PartError:
 
 
 def _unreachable(error: OSError, zerobus: Zerobus, timeout: float) -> PartError:
+    if str(error).startswith(_TUNNEL):
+        answer = str(error).removeprefix(_TUNNEL)
+        if answer.startswith("407"):
+            return PartError(_PROXY, _PROXY_MEND)
+        text = f"the proxy does not let the connection through: {one_line(masked(answer))}"
+        mend = f"have {zerobus.workspace_host} allowed there" + proxy_hint(zerobus.workspace_host)
+        return PartError(text, mend)
     parts, port = split_url(zerobus.workspace_url)
     found = unreachable(
         error,

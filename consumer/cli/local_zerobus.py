@@ -62,6 +62,11 @@ def command(config_path: Path, data_dir: Path, require_credentials: bool) -> int
     configure_logging(configuration.log)
     credentials = None
     if require_credentials:
+        if zerobus.auth == "federated":  # whose token is another one every hour
+            raise ConfigurationError(
+                f"{config_path}: zerobus.auth: --require-credentials is for client_credentials; "
+                "leave it out, then every token is exchanged"
+            )
         credentials = {zerobus.client_id: zerobus.client_secret.get_secret_value()}
     for key, address in (("endpoint", grpc_address), ("workspace_url", http_address)):
         if address.startswith("0.0.0.0:"):

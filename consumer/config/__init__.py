@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SpoolSection,
     )
     from consumer.config.narrowing import selection, sight
+    from consumer.config.secret_source import SecretSource
     from consumer.config.server import Server, TlsSection
     from consumer.config.tables import configured_layout, configured_tables
     from consumer.config.units import MIB, format_duration, format_size, parse_duration, parse_size
@@ -50,6 +51,7 @@ else:
                 "SpoolSection",
             ],
             "narrowing": ["selection", "sight"],
+            "secret_source": ["SecretSource"],
             "server": ["Server", "TlsSection"],
             "tables": ["configured_layout", "configured_tables"],
             "units": ["MIB", "format_duration", "format_size", "parse_duration", "parse_size"],
@@ -67,6 +69,7 @@ __all__ = [
     "Log",
     "Normalize",
     "Rebirth",
+    "SecretSource",
     "Server",
     "SpoolSection",
     "TlsSection",

@@ -7,7 +7,7 @@ Ingest endpoint").
 
 import ipaddress
 import re
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
@@ -37,6 +37,8 @@ _ENDPOINT_FORM: Final = (
     "<workspace id>.zerobus.<region>.cloud.databricks.com (AWS) or "
     "<workspace id>.zerobus.<region>.azuredatabricks.net (Azure)"
 )
+_SECRETS: Final = {False: "client_secret", True: "identity_token"}
+"""Key of the secret, by whether `auth` is `federated`."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -211,19 +213,40 @@ class Zerobus(Section):
         "`catalog.schema.table`, made like `table`. Empty: none is written.",
         examples=["ignition_demo.scada_data.tag_metadata"],
     )
+    auth: Literal["client_credentials", "federated"] = Field(
+        default="client_credentials",
+        description="How the consumer proves who it is: with an OAuth secret of the service "
+        "principal, or with tokens of an identity provider that the workspace trusts (a federation "
+        "policy), so that no secret of Databricks lies in the plant.",
+    )
     client_id: Annotated[str, AfterValidator(_check_client_id)] = Field(
-        description="Application id (a UUID) of the service principal, not its display name.",
+        default="",
+        description="Application id (a UUID) of the service principal, not its display name. "
+        "Required, unless `auth` is `federated` with a policy of the whole account.",
         examples=["${DATABRICKS_CLIENT_ID}"],
     )
     client_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="OAuth secret of the service principal. Required, here or as a file.",
+        description="OAuth secret of the service principal. Required, here or as a file, unless "
+        "`auth` is `federated`.",
         examples=["${DATABRICKS_CLIENT_SECRET}"],
     )
     client_secret_file: Annotated[FileName, SecretFile] = Field(
         default="",
-        description="File that holds the secret instead; a trailing line end is cut off.",
+        description="File that holds the secret instead; a trailing line end is cut off. "
+        "When it changes it is read again for the next stream.",
         examples=["/run/secrets/databricks"],
+    )
+    identity_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Comes from `identity_token_file` only, for it expires.",
+    )
+    identity_token_file: Annotated[FileName, SecretFile] = Field(
+        default="",
+        description="File with the token (a JWT) of the identity provider, for `auth: federated`. "
+        "Somebody else writes it and renews it: a Kubernetes projected volume, an agent. It is "
+        "read again whenever a token of Databricks is asked for.",
+        examples=["/var/run/secrets/tokens/databricks"],
     )
     streams: int = Field(
         default=1,
@@ -247,12 +270,34 @@ class Zerobus(Section):
         """Host of the workspace."""
         return split_url(self.workspace_url)[0].hostname or ""
 
+    @property
+    def secret(self) -> SecretStr:
+        """What proves who the consumer is: the OAuth secret, or the identity provider's token."""
+        return self.identity_token if self.auth == "federated" else self.client_secret
+
+    @property
+    def secret_file(self) -> str:
+        """Name of the file with `secret`; empty where there is none."""
+        return self.identity_token_file if self.auth == "federated" else self.client_secret_file
+
     @model_validator(mode="after")
-    def _secret_is_given(self, info: ValidationInfo) -> "Zerobus":
-        if wants_secrets(info.context) and not self.client_secret.get_secret_value():
-            raise ConflictError(
-                "client_secret", "missing; give client_secret: ${VARIABLE} or client_secret_file"
+    def _auth_is_whole(self, info: ValidationInfo) -> "Zerobus":
+        is_federated = self.auth == "federated"
+        mine, other = _SECRETS[is_federated], _SECRETS[not is_federated]
+        if getattr(self, other).get_secret_value() or getattr(self, f"{other}_file"):
+            key = f"{other}_file" if getattr(self, f"{other}_file") else other
+            raise ConflictError(key, f"is not for auth: {self.auth}; remove it, or change auth")
+        if not is_federated and not self.client_id:
+            raise ConflictError("client_id", "missing; add it, for example ${DATABRICKS_CLIENT_ID}")
+        if wants_secrets(info.context) and not self.secret.get_secret_value():
+            give = (
+                "identity_token_file"
+                if is_federated
+                else ("client_secret: ${VARIABLE} or client_secret_file")
             )
+            raise ConflictError(give if is_federated else mine, f"missing; give {give}")
+        if is_federated and self.secret.get_secret_value() and not self.identity_token_file:
+            raise ConflictError(mine, "expires; give identity_token_file, which is read again")
         return self
 
     @model_validator(mode="after")
@@ -297,7 +342,7 @@ class Zerobus(Section):
             found.append(
                 "workspace_url: one of endpoint and workspace_url is Databricks, the other is not"
             )
-        if known is not None and not _UUID.fullmatch(self.client_id):
+        if known is not None and self.client_id and not _UUID.fullmatch(self.client_id):
             found.append(
                 "client_id: is not a UUID; it must be the application id of the service "
                 "principal, not its display name"

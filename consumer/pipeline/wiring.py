@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from consumer.config import SecretSource
 from consumer.delivery import CallLimits, Deliveries, DeliveryOptions, Origins, TableOptions
 from consumer.pipeline.gate import Sight
-from consumer.sinks import StreamOptions, ZerobusSink
+from consumer.sinks import Login, StreamOptions, ZerobusSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from consumer.pipeline.telemetry import Telemetry
     from consumer.rows import TagLayout
     from consumer.spool import Spool
+
+log = logging.getLogger(__name__)
 
 _FLUSH_TIMEOUT: Final = 0.5
 # A side table has a hundredth of the rows: what it keeps in memory may be small. Nor does
@@ -35,8 +39,7 @@ def deliveries(
     sink = ZerobusSink(
         zerobus.endpoint,
         zerobus.workspace_url,
-        client_id=zerobus.client_id,
-        client_secret=zerobus.client_secret.get_secret_value(),
+        login=_login(zerobus),
         # One more than we use ourselves, so that `send` never blocks in the SDK.
         options=StreamOptions(
             max_inflight=zerobus.batch.max_inflight + 1,
@@ -54,6 +57,18 @@ def deliveries(
         for table, schema_id in schema_ids.items()
     }
     return Deliveries(spool, sink, tables, Origins(), telemetry.add_acknowledged)
+
+
+def _login(zerobus: Zerobus) -> Login:
+    is_federated = zerobus.auth == "federated"
+    secret = SecretSource(
+        zerobus.secret.get_secret_value(),
+        file=zerobus.secret_file,
+        key="zerobus.identity_token_file" if is_federated else "zerobus.client_secret_file",
+        # A token is renewed every hour, which is no news.
+        tell=log.debug if is_federated else log.warning,
+    )
+    return Login(zerobus.client_id, secret.current, federated=is_federated)
 
 
 def gate_sight(spool: Spool, delivery: TableDelivery) -> Callable[[], Sight]:

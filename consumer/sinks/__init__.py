@@ -3,6 +3,7 @@
 A `ZerobusSink` opens streams; their events go into the queue of who opened them.
 """
 
+from consumer.sinks.login import Login
 from consumer.sinks.meanings import difference, is_of_network, meaning_of, mend
 from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, StreamEvent
 from consumer.sinks.zerobus import StreamOptions, ZerobusIngestStream, ZerobusSink, try_stream
@@ -10,6 +11,7 @@ from consumer.sinks.zerobus import StreamOptions, ZerobusIngestStream, ZerobusSi
 __all__ = [
     "MAX_CALL_BYTES",
     "Acknowledged",
+    "Login",
     "StreamEvent",
     "StreamOptions",
     "ZerobusIngestStream",

@@ -40,6 +40,11 @@ _FEATURES: Final = (
 _SAME_WORKSPACE: Final = (
     "zerobus.endpoint must be of the workspace that zerobus.workspace_url names; " + _GRANTS
 )
+_PROXY_WANTS: Final = (
+    "write them into the proxy's address, for example https_proxy=http://user:password@proxy:3128; "
+    "the SDK takes percent signs in it as they are, so the password must do without characters "
+    "that an address cannot have"
+)
 
 
 class Meaning(NamedTuple):
@@ -153,10 +158,23 @@ MEANINGS: Final = (
         "the workspace limits token requests; this passes, unless other programs ask too often",
     ),
     _row(
+        rf"{_OWN}Client error \(407\)",
+        FailureKind.RETRIABLE,
+        "the proxy wants a name and a password",
+        _PROXY_WANTS,
+    ),
+    _row(
+        rf"{_OWN}federated IdP token callback",
+        FailureKind.RETRIABLE,
+        "the token of the identity provider could not be read",
+        "let zerobus.identity_token_file name a file with a token, which this user may read",
+    ),
+    _row(
         rf"{_OWN}Client error \(4\d\d\)",
         FailureKind.AUTHENTICATION,
         "the SDK was refused a token",
-        "zerobus.client_id or zerobus.client_secret is wrong, or the secret has expired: "
+        "zerobus.client_id or zerobus.client_secret (with auth: federated, the token in "
+        "zerobus.identity_token_file) is wrong, or has expired: "
         "`sparkplug-zerobus check` tries them; if they are right, " + _SAME_WORKSPACE,
     ),
     _row(
@@ -241,6 +259,19 @@ MEANINGS: Final = (
         r"InvalidContentType",
         text="the endpoint does not speak TLS",
         mend="write http:// into zerobus.endpoint for a local server, or correct its port",
+        opening=True,
+    ),
+    _row(
+        r"unsuccessful tunnel \(HTTP/1\.\d 407",
+        text="the proxy wants a name and a password",
+        mend=_PROXY_WANTS,
+        opening=True,
+    ),
+    _row(
+        r"unsuccessful tunnel",
+        text="the proxy does not let the connection through",
+        mend="have the host and port of zerobus.endpoint allowed there, or put the host into "
+        "no_proxy if it can be reached directly",
         opening=True,
     ),
     _row(

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from consumer.credentials import masked
 from consumer.errors import FailureKind, SinkFailure
 from consumer.network import TRUST_ZEROBUS, trouble_with
 from consumer.sinks.meanings import UNDECIDED, is_of_network, meaning_of
@@ -24,6 +23,11 @@ from consumer.sinks.sink import Acknowledged, Failed, StreamEvent
 
 if TYPE_CHECKING:
     import queue
+    from collections.abc import Callable
+
+    from consumer.sinks.login import Login
+
+    Words = Callable[[Exception], str]
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 
@@ -32,7 +36,6 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 _ATTEMPTS_PER_SDK: Final = 2
 
 _PROBE_TIMEOUT: Final = 3.0
-_MOST_WORDS: Final = 4_000
 _MOST_ASKED: Final = 3
 
 
@@ -78,18 +81,6 @@ def classify(error: Exception, *, opening: bool) -> FailureKind:
     return FailureKind.RETRIABLE
 
 
-class _Words:
-    """Gives the service's words in errors: without the secret, and cut to what a letter keeps."""
-
-    def __init__(self, client_id: str, client_secret: str) -> None:
-        self._client_id = client_id
-        self._client_secret = client_secret
-
-    def of(self, error: Exception) -> str:
-        text = masked(str(error), self._client_secret, self._client_id)
-        return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]} ..."
-
-
 def _sdk_module() -> Any:
     # The SDK's log goes to stdout, in colour, unless told before its import.
     os.environ.setdefault("RUST_LOG", "off")
@@ -106,7 +97,7 @@ class ZerobusIngestStream:
     """
 
     def __init__(
-        self, stream: Any, generation: int, table: str, schema_id: str, words: _Words
+        self, stream: Any, generation: int, table: str, schema_id: str, words: Words
     ) -> None:
         self.generation = generation
         self.table = table
@@ -133,7 +124,7 @@ class ZerobusIngestStream:
         except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's
             kind = classify(error, opening=False)
             if kind is FailureKind.TOO_LARGE:
-                raise SinkFailure(kind, self._words.of(error)) from None
+                raise SinkFailure(kind, self._words(error)) from None
             raise self.failure() from None
         return offset
 
@@ -151,7 +142,7 @@ class ZerobusIngestStream:
             try:
                 self._stream.flush()
             except Exception as error:  # noqa: BLE001 - the SDK's and pyo3's, all are causes
-                self.cause = SinkFailure(classify(error, opening=False), self._words.of(error))
+                self.cause = SinkFailure(classify(error, opening=False), self._words(error))
             else:
                 self.cause = SinkFailure(FailureKind.ENDED, "the service ended the stream")
         assert self.cause is not None
@@ -177,8 +168,8 @@ class ZerobusSink:
     Args:
         endpoint: Zerobus endpoint; `http://` for a local server.
         workspace_url: where OAuth tokens come from.
-        client_id: application id of the service principal.
-        client_secret: its OAuth secret; never logged.
+        login: who the consumer is; its secret is never logged, and asked for with each stream, so
+            that a new one is used without a restart.
         options: bounds, times and recovery of the streams.
         application: product and version for the service's logs, `name/version`.
     """
@@ -188,17 +179,14 @@ class ZerobusSink:
         endpoint: str,
         workspace_url: str,
         *,
-        client_id: str,
-        client_secret: str,
+        login: Login,
         options: StreamOptions | None = None,
         application: str = "sparkplug-zerobus",
     ) -> None:
         self.endpoint = endpoint
         self.options = options or StreamOptions()
         self._workspace_url = workspace_url
-        self._client_id = client_id
-        self._client_secret = client_secret
-        self._words = _Words(client_id, client_secret)
+        self._login = login
         self._application = application
         self._lock = threading.Lock()
         self._sdk: Any = None
@@ -227,10 +215,12 @@ class ZerobusSink:
         with self._lock:
             self._generation += 1
             generation = self._generation
+            if self._login.has_changed():
+                self._sdk = None  # it would go on with the token that the old secret gave
         try:
-            stream = self._shared_sdk(module).create_stream(
-                self._client_id,
-                self._client_secret,
+            stream = self._login.create_stream(
+                module,
+                self._shared_sdk(module),
                 module.TableProperties(table, descriptor),
                 self._configuration(module, generation, events),
             )
@@ -243,12 +233,12 @@ class ZerobusSink:
                     or self._failed_attempts % _ATTEMPTS_PER_SDK == 0
                 ):
                     self._sdk = None
-            text = self._words.of(error) + self._below(str(error))
+            text = self._login.words(error) + self._below(str(error))
             # Not from the error: a traceback would show its text, which is not masked.
             raise SinkFailure(kind, text) from None
         with self._lock:
             self._failed_attempts = 0
-        return ZerobusIngestStream(stream, generation, table, schema_id, self._words)
+        return ZerobusIngestStream(stream, generation, table, schema_id, self._login.words)
 
     def _below(self, text: str) -> str:
         """The cause, in brackets, that the SDK leaves out when the network or TLS fails."""
@@ -302,8 +292,7 @@ def try_stream(
     endpoint: str,
     workspace_url: str,
     *,
-    client_id: str,
-    client_secret: str,
+    login: Login,
     table: str,
     descriptor: Any,
     timeout: float,
@@ -315,8 +304,7 @@ def try_stream(
     Args:
         endpoint: Zerobus endpoint; `http://` for a local server.
         workspace_url: where the OAuth token comes from.
-        client_id: application id of the service principal.
-        client_secret: its OAuth secret; never logged.
+        login: who the consumer is.
         table: catalog.schema.table.
         descriptor: protobuf descriptor of its rows.
         timeout: seconds, for opening and for closing.
@@ -332,12 +320,15 @@ def try_stream(
         flush_timeout_ms=_milliseconds(timeout),
     )
     try:
-        stream = module.ZerobusSdk(endpoint, workspace_url).create_stream(
-            client_id, client_secret, module.TableProperties(table, descriptor), options
+        stream = login.create_stream(
+            module,
+            module.ZerobusSdk(endpoint, workspace_url),
+            module.TableProperties(table, descriptor),
+            options,
         )
         stream.close()
     except module.ZerobusException as error:
-        raise SinkFailure(classify(error, opening=True), str(error)) from None
+        raise SinkFailure(classify(error, opening=True), login.words(error)) from None
 
 
 def _reach_directly(url: str) -> None:

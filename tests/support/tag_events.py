@@ -13,6 +13,7 @@ from consumer.pb.tag_event_pb2 import TagEvent
 from consumer.rows.descriptors import descriptor_bytes
 from consumer.rows.encoded import EncodedRows
 from consumer.rows.tables import TAG_EVENTS
+from consumer.sinks.login import Login
 from consumer.sinks.zerobus import ZerobusSink
 from support.services import PATIENCE, free_port
 
@@ -55,7 +56,7 @@ def events(start, stop):
 def sink_for(server, **options):
     """A sink for a local server, with its credentials."""
     return ZerobusSink(
-        server.endpoint, server.workspace_url, client_id=CLIENT_ID, client_secret=SECRET, **options
+        server.endpoint, server.workspace_url, login=Login(CLIENT_ID, lambda: SECRET), **options
     )
 
 

@@ -13,6 +13,7 @@ from support.services import PATIENCE
 from support.tag_events import DESCRIPTOR, TABLE, ServerProcess, landed
 
 from consumer.delivery.table import TableDelivery
+from consumer.sinks.login import Login
 from consumer.sinks.zerobus import ZerobusSink
 from consumer.spool import Spool
 
@@ -46,7 +47,7 @@ def test_a_consumer_killed_again_and_again_delivers_all_it_had_committed(tmp_pat
         with contextlib.closing(Spool.open(tmp_path / "spool.db")) as spool:
             last = spool.state.get("arrival_number")
             sink = ZerobusSink(
-                server.endpoint, server.workspace_url, client_id="any", client_secret="any"
+                server.endpoint, server.workspace_url, login=Login("any", lambda: "any")
             )
             delivery = TableDelivery(spool, sink, TABLE, spool.schemas.register(DESCRIPTOR))
             delivery.start()
@@ -69,11 +70,12 @@ _CONSUMER = """if True:
     from consumer.delivery.table import TableDelivery
     from consumer.rows import EncodedRows
     from consumer.spool import Spool
+    from consumer.sinks.login import Login
     from consumer.sinks.zerobus import ZerobusSink
     from support.tag_events import DESCRIPTOR, TABLE, events
     spool = Spool.open(sys.argv[1])
     schema_id = spool.schemas.register(DESCRIPTOR)
-    sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
+    sink = ZerobusSink(sys.argv[2], sys.argv[3], login=Login("any", lambda: "any"))
     delivery = TableDelivery(spool, sink, TABLE, schema_id)
     delivery.start()
     number = spool.state.get("arrival_number") or 0

@@ -443,10 +443,11 @@ _CONSUMER = """if True:
     from consumer.spool import Spool
     from support.tag_events import DESCRIPTOR, TABLE
     from support.mixed_nodes import mixed
+    from consumer.sinks.login import Login
     from consumer.sinks.zerobus import ZerobusSink
     spool = Spool.open(sys.argv[1])
     schema_id = spool.schemas.register(DESCRIPTOR)
-    sink = ZerobusSink(sys.argv[2], sys.argv[3], client_id="any", client_secret="any")
+    sink = ZerobusSink(sys.argv[2], sys.argv[3], login=Login("any", lambda: "any"))
     delivery = TableDelivery(spool, sink, TABLE, schema_id, streams=int(sys.argv[4]))
     delivery.start()
     number = spool.state.get("arrival_number") or 0

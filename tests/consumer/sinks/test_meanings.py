@@ -53,6 +53,11 @@ FINAL = {
     "OUT_OF_RANGE",
     "UNIMPLEMENTED",
 }
+PROXY_PASSWORD = (
+    "write them into the proxy's address, for example https_proxy=http://user:password@proxy:3128; "
+    "the SDK takes percent signs in it as they are, so the password must do without characters "
+    "that an address cannot have"
+)
 GRANTS = (
     "grant USE CATALOG, USE SCHEMA and, on the table itself, SELECT and MODIFY to the application "
     "id of the service principal: `sparkplug-zerobus ddl` prints the statements"
@@ -80,7 +85,8 @@ LAYOUT = (
 )
 CHECK = "`sparkplug-zerobus check` looks at endpoint, table and grants"
 CREDENTIALS = (
-    "zerobus.client_id or zerobus.client_secret is wrong, or the secret has expired: "
+    "zerobus.client_id or zerobus.client_secret (with auth: federated, the token in "
+    "zerobus.identity_token_file) is wrong, or has expired: "
     "`sparkplug-zerobus check` tries them; if they are right, " + SAME_WORKSPACE
 )
 NO_TOKEN = "the SDK got no token"
@@ -133,6 +139,11 @@ def opening(status, words="Words here.", source=""):
 
 def transport(words, source):
     return opening("UNAVAILABLE", words, f", source: tonic::transport::Error(Transport, {source})")
+
+
+def tunnel(answer):
+    words = f"unsuccessful tunnel (HTTP/1.1 {answer})"
+    return transport(words, f'ConnectError(Custom {{ kind: Other, error: "{words}" }})')
 
 
 def token(text):
@@ -265,6 +276,29 @@ AT_OPENING = {
         RETRIABLE,
         "too many tokens were asked for",
         "the workspace limits token requests; this passes, unless other programs ask too often",
+    ),
+    "token 407": Known(
+        token("Client error (407): Proxy Authentication Required"),
+        True,
+        RETRIABLE,
+        "the proxy wants a name and a password",
+        PROXY_PASSWORD,
+    ),
+    "no identity token": Known(
+        "Token fetch failed: federated IdP token callback failed: OSError: gone",
+        False,
+        RETRIABLE,
+        "the token of the identity provider could not be read",
+        "let zerobus.identity_token_file name a file with a token, which this user may read",
+    ),
+    "tunnel 407": of_the_network(
+        tunnel("407 Pro"), "the proxy wants a name and a password", PROXY_PASSWORD
+    ),
+    "tunnel 403": of_the_network(
+        tunnel("403 For"),
+        "the proxy does not let the connection through",
+        "have the host and port of zerobus.endpoint allowed there, or put the host into no_proxy "
+        "if it can be reached directly",
     ),
     "token redirected": Known(
         token("Client error (302): {}"), True, PERMANENT, NO_TOKEN, WORKSPACE
@@ -483,6 +517,7 @@ def test_whether_a_text_is_about_the_way_is_told_in_one_place(name):
     of_the_way = {
         *("token 503", "no workspace", "nobody listens", "unknown name", "silence", "HTTP/1"),
         *("no TLS", "no TLS for IPv6", "untrusted", "another host", "expired"),
+        *("tunnel 407", "tunnel 403", "no identity token"),
     }
     assert is_of_network(AT_OPENING[name].words) == (name in of_the_way)
 

@@ -11,6 +11,7 @@ from support.tag_events import CLIENT_ID, DESCRIPTOR, SECRET, TABLE, event
 
 from consumer.errors import FailureKind, SinkFailure
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.login import Login
 from consumer.sinks.sink import Acknowledged, Failed
 from consumer.sinks.zerobus import StreamOptions, ZerobusSink
 from zerobus_local import LocalZerobus
@@ -41,8 +42,7 @@ class Line:
         self.sink = ZerobusSink(
             server.endpoint,
             server.workspace_url,
-            client_id=CLIENT_ID,
-            client_secret=SECRET,
+            login=Login(CLIENT_ID, lambda: SECRET),
             options=StreamOptions(**options),
         )
         self.events = queue.SimpleQueue()

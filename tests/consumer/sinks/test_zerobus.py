@@ -29,6 +29,7 @@ from support.tag_events import (
 
 from consumer.errors import FailureKind, SinkFailure
 from consumer.rows.tables import TAG_EVENTS_SCHEMA
+from consumer.sinks.login import Login
 from consumer.sinks.sink import MAX_CALL_BYTES, Acknowledged, Failed
 from consumer.sinks.zerobus import StreamOptions, ZerobusSink
 from zerobus_local import LocalZerobus
@@ -233,7 +234,7 @@ def test_a_table_without_one_of_our_columns_is_a_contract_mismatch(server, line)
 
 def test_wrong_credentials_are_told_without_the_secret(server, line):
     wrong = ZerobusSink(
-        server.endpoint, server.workspace_url, client_id=CLIENT_ID, client_secret="wrong" + SECRET
+        server.endpoint, server.workspace_url, login=Login(CLIENT_ID, lambda: "wrong" + SECRET)
     )
     with pytest.raises(SinkFailure, match="401") as failure:
         wrong.open_stream(TABLE, DESCRIPTOR, "schema", line.events)
@@ -321,8 +322,7 @@ def test_an_endpoint_that_refuses_connections_is_retriable(server, line):
     sink = ZerobusSink(
         f"http://127.0.0.1:{free_port()}",
         server.workspace_url,
-        client_id=CLIENT_ID,
-        client_secret=SECRET,
+        login=Login(CLIENT_ID, lambda: SECRET),
         options=QUICK,
     )
     with pytest.raises(SinkFailure) as failure:
@@ -336,8 +336,7 @@ def test_an_endpoint_that_never_answers_is_given_up_in_time(server, line):
         sink = ZerobusSink(
             f"http://127.0.0.1:{silent.getsockname()[1]}",
             server.workspace_url,
-            client_id=CLIENT_ID,
-            client_secret=SECRET,
+            login=Login(CLIENT_ID, lambda: SECRET),
             options=options,
         )
         started = time.monotonic()
@@ -358,9 +357,10 @@ def test_one_sdk_object_serves_all_streams(line):
 _CHILD = """if True:
     import queue, sys
     from consumer.sinks.sink import Acknowledged
+    from consumer.sinks.login import Login
     from consumer.sinks.zerobus import ZerobusSink
     from support.tag_events import CLIENT_ID, SECRET, DESCRIPTOR, TABLE, event
-    sink = ZerobusSink(sys.argv[1], sys.argv[2], client_id=CLIENT_ID, client_secret=SECRET)
+    sink = ZerobusSink(sys.argv[1], sys.argv[2], login=Login(CLIENT_ID, lambda: SECRET))
     events = queue.SimpleQueue()
     stream = sink.open_stream(TABLE, DESCRIPTOR, "schema", events)
     stream.send([event(0)])
