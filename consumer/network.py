@@ -7,11 +7,13 @@ not trusted an "error sending request".
 from __future__ import annotations
 
 import errno
+import http.client
 import ipaddress
 import os
 import socket
 import ssl
 import stat
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -75,6 +77,15 @@ class Trouble(NamedTuple):
     mend: str
 
 
+PROXY_PASSWORD_WANTED: Final = Trouble(
+    "the proxy wants a name and a password",
+    "write them into the proxy's address in the environment, for example "
+    "https_proxy=http://user:password@proxy:3128",
+)
+_TUNNEL: Final = "Tunnel connection failed: "
+"""How urllib says that a proxy did not let a TLS connection through."""
+
+
 def proxies(host: str) -> list[str]:
     """The environment's variables that send connections to a host through a proxy."""
     names = [
@@ -95,12 +106,12 @@ def trouble_with(url: str, *, key: str, trust: str, timeout: float) -> Trouble |
         timeout: How long the attempt may take, in seconds.
 
     Returns:
-        What is wrong below HTTP; None if nothing is, or a proxy stands between.
+        What is wrong below HTTP; None if nothing is. Through a proxy only what it refuses is seen.
     """
     parts = urlsplit(url if "://" in url else f"https://{url}")
     host = parts.hostname or ""
     if proxies(host):
-        return None
+        return _refused_by_proxy(url, host, timeout)
     try:
         port = parts.port or (80 if parts.scheme == "http" else 443)
         with socket.create_connection((host, port), timeout) as connection:
@@ -113,6 +124,34 @@ def trouble_with(url: str, *, key: str, trust: str, timeout: float) -> Trouble |
     except ValueError as error:
         return Trouble(f"{url} is no address: {error}", f"correct {key}")
     return None
+
+
+def tunnel_trouble(words: str, host: str) -> Trouble | None:
+    """What a proxy means that did not let a TLS connection through, in the words of urllib.
+
+    None for words about something else.
+    """
+    if not words.startswith(_TUNNEL):
+        return None
+    answer = words.removeprefix(_TUNNEL)
+    if answer.startswith("407"):
+        return PROXY_PASSWORD_WANTED
+    text = f"the proxy does not let the connection through: HTTP {answer[:3]}"
+    return Trouble(text, f"have {host} allowed there, or add it to no_proxy")
+
+
+def _refused_by_proxy(url: str, host: str, timeout: float) -> Trouble | None:
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the configuration's
+    try:
+        with urllib.request.build_opener(_NoRedirect()).open(request, timeout=timeout):
+            return None
+    except urllib.error.HTTPError as error:
+        with error:
+            return PROXY_PASSWORD_WANTED if error.code == 407 else None
+    except urllib.error.URLError as error:
+        return tunnel_trouble(str(error.reason), host)
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
 
 
 def check_pem_files(*names: str) -> None:

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 from consumer.check.report import Finding, PartError, Status
 from consumer.config import split_url
 from consumer.credentials import masked
-from consumer.network import TRUST_ZEROBUS, one_line, proxies, unreachable
+from consumer.network import (
+    PROXY_PASSWORD_WANTED,
+    TRUST_ZEROBUS,
+    one_line,
+    proxies,
+    tunnel_trouble,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     from consumer.config import Zerobus
@@ -37,13 +44,6 @@ _MENDS: Final = {
     429: "too many requests: try again in a minute",
 }
 
-_PROXY: Final = "the proxy wants a name and a password"
-_PROXY_MEND: Final = (
-    "write them into the proxy's address in the environment, for example "
-    "https_proxy=http://user:password@proxy:3128"
-)
-_TUNNEL: Final = "Tunnel connection failed: "
-"""How urllib says that a proxy did not let a TLS connection through."""
 _FEDERATED: Final = (
     "the workspace must have a federation policy for the issuer, audience and subject of the token "
     "in zerobus.identity_token_file, which must not have expired; zerobus.client_id must be the "
@@ -144,7 +144,7 @@ def _privileges(kind: str, path: str, *names: str) -> dict[str, Any]:
 def _refused(error: urllib.error.HTTPError, zerobus: Zerobus) -> PartError:
     secret = zerobus.secret.get_secret_value()
     if error.code == 407:
-        return PartError(_PROXY, _PROXY_MEND)
+        return PartError(*PROXY_PASSWORD_WANTED)
     if 300 <= error.code < 400:
         try:
             target = urllib.parse.urlsplit(error.headers.get("Location", "")).hostname
@@ -170,13 +170,8 @@ def _refused(error: urllib.error.HTTPError, zerobus: Zerobus) -> PartError:
 
 
 def _unreachable(error: OSError, zerobus: Zerobus, timeout: float) -> PartError:
-    if str(error).startswith(_TUNNEL):
-        answer = str(error).removeprefix(_TUNNEL)
-        if answer.startswith("407"):
-            return PartError(_PROXY, _PROXY_MEND)
-        text = f"the proxy does not let the connection through: {one_line(masked(answer))}"
-        mend = f"have {zerobus.workspace_host} allowed there" + proxy_hint(zerobus.workspace_host)
-        return PartError(text, mend)
+    if tunnel := tunnel_trouble(str(error), zerobus.workspace_host):
+        return PartError(*tunnel)
     parts, port = split_url(zerobus.workspace_url)
     found = unreachable(
         error,

@@ -495,3 +495,26 @@ def test_with_a_gate_it_is_said_which_edge_nodes_no_drill_showed_to_keep_their_d
         assert ok == (
             "ok   drill  12 edge nodes are known, and all keep data while the gate is closed"
         )
+
+
+def federated(tmp_path, lake, **changes):
+    (tmp_path / "identity").write_text("header.identity.signature\n")
+    keys = {"auth": "federated", "identity_token_file": str(tmp_path / "identity")} | changes
+    written = mapping(tmp_path, endpoint=lake.endpoint, workspace_url=lake.workspace_url, **keys)
+    del written["zerobus"]["client_secret"]
+    return parse(written).zerobus
+
+
+def test_a_token_of_an_identity_provider_is_exchanged_to_see_whether_it_is_good(tmp_path):
+    known = {"local": "header.identity.signature"}
+    with LocalZerobus(tmp_path / "lake", credentials=known) as server:
+        server.create_table(TABLE, TAG_EVENTS_SCHEMA)
+        zerobus = federated(tmp_path, server)
+        assert check_token(zerobus, timeout=PATIENCE)[0].status is Status.OK
+        assert check_endpoint(zerobus, timeout=PATIENCE)[0].status is Status.OK
+
+        known["local"] = "header.another.signature"
+        text = failure(check_token, zerobus, timeout=PATIENCE)
+        assert text.startswith("HTTP 400: The subject token is not one that a federation policy")
+        assert "the workspace must have a federation policy" in text
+        assert "header.identity" not in text
