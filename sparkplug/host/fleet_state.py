@@ -102,7 +102,7 @@ class FleetState:
             limits,
             emit_births=options.emit_births,
             emit_transient=options.emit_transient,
-            with_parameters=options.describe_tags,
+            tell_instances=options.describe_tags,
         )
         self.pool = AliasPool()
         self.window_room = WindowRoom(limits.max_waiting_bytes)

@@ -45,15 +45,15 @@ class BirthLeaves:
 
     `names` has None for a path that is too long; `codes` are datatypes. `instances` are the
     rows of the instances with their expansions: first the members of the first one, then
-    what its definition adds, then those of the second one, and so on. `templates` and
-    `parameters` are for each leaf the reference of its innermost instance's template, and
-    the parameters of that instance as JSON object.
+    what its definition adds, then those of the second one, and so on. `templates` are for each
+    leaf the reference of its innermost instance's template, `told` what else is told of the
+    instances around it: members of a JSON object, without its braces.
     """
 
     names: list[str | None] = field(default_factory=list)
     codes: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, dtype=np.uint8))
     templates: list[str | None] = field(default_factory=list)
-    parameters: list[str | None] = field(default_factory=list)
+    told: list[str | None] = field(default_factory=list)
     instances: list[tuple[int, Expansion]] = field(default_factory=list)
 
     def __len__(self) -> int:

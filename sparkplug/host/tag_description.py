@@ -30,9 +30,6 @@ _FACTOR: Final = np.int64(0x9E3779B97F4A7C1)
 _NOTHING: Final = 1
 """Digest instead of 0, which stands for a tag that was not described yet."""
 
-PARAMETERS: Final = "@parameters"
-"""Key of the parameters of a tag's template among its properties."""
-
 
 @dataclass(slots=True)
 class _Said:
@@ -43,7 +40,7 @@ class _Said:
     properties: pa.BinaryArray
     metadata: pa.BinaryArray
     template: pa.StringArray
-    parameters: pa.StringArray
+    told: pa.StringArray  # of the instances around the tag
 
     def take(self, rows: NDArray[np.int64]) -> _Said:
         selection = pa.array(rows)
@@ -53,7 +50,7 @@ class _Said:
             self.properties.take(selection),
             self.metadata.take(selection),
             self.template.take(selection),
-            self.parameters.take(selection),
+            self.told.take(selection),
         )
 
 
@@ -81,7 +78,7 @@ def _describe(
     births: list[Birth], batch: Batch, flat: Flattened, catalogue: TagCatalogue
 ) -> Iterator[TagMetadata]:
     said = _said(births, flat, catalogue)
-    digest = _digests(said.properties, said.metadata, said.template, said.parameters)
+    digest = _digests(said.properties, said.metadata, said.template, said.told)
     changed = np.flatnonzero(catalogue.states.description[said.tag, 0] != digest)
     said = said.take(changed)
     catalogue.states.description[said.tag, 0] = digest[changed]
@@ -131,7 +128,7 @@ def _said(births: list[Birth], flat: Flattened, catalogue: TagCatalogue) -> _Sai
         birth = np.concatenate([birth, np.full(len(leaves), index)])
         templates |= zip(
             births[index].tags.tolist(),
-            zip(leaves.templates, leaves.parameters, strict=True),
+            zip(leaves.templates, leaves.told, strict=True),
             strict=True,
         )
     silent = len(tag) - len(rows)
@@ -146,11 +143,11 @@ def _said(births: list[Birth], flat: Flattened, catalogue: TagCatalogue) -> _Sai
     wanted = np.sort(wanted[len(wanted) - 1 - last])
     wanted = wanted[np.argsort(birth[wanted], kind="stable")]
     nothing = pa.nulls(len(wanted), pa.string())
-    template = parameters = nothing
+    template = told = nothing
     if templates:
         of_tags = [templates.get(each, (None, None)) for each in tag[wanted].tolist()]
         template = pa.array([reference for reference, _ in of_tags], pa.string())
-        parameters = pa.array([text for _, text in of_tags], pa.string())
+        told = pa.array([text for _, text in of_tags], pa.string())
     selection = pa.array(wanted)
     return _Said(
         birth[wanted],
@@ -158,7 +155,7 @@ def _said(births: list[Birth], flat: Flattened, catalogue: TagCatalogue) -> _Sai
         properties.take(selection),
         metadata.take(selection),
         template,
-        parameters,
+        told,
     )
 
 
@@ -174,8 +171,8 @@ def _columns(said: _Said) -> PropertyColumns:
         ]
         written = pa.array(texts, pa.string()).take(described.indices)
         documentation = pc.coalesce(documentation, written)
-    if said.parameters.null_count < len(said.parameters):
-        properties = _with_parameters(properties, said.parameters)
+    if said.told.null_count < len(said.told):
+        properties = _with_instances(properties, said.told)
     return PropertyColumns(
         columns.unit,
         columns.low,
@@ -187,15 +184,17 @@ def _columns(said: _Said) -> PropertyColumns:
     )
 
 
-def _with_parameters(properties: pa.StringArray, parameters: pa.StringArray) -> pa.StringArray:
-    """JSON objects with the parameters of the tag's template as the last of its members."""
+def _with_instances(properties: pa.StringArray, told: pa.StringArray) -> pa.StringArray:
+    """JSON objects that begin with what is told of the instances around the tag.
+
+    First, because of two members of one key readers in SQL take the first.
+    """
     texts = []
-    for own, given in zip(properties.to_pylist(), parameters.to_pylist(), strict=True):
-        if given is None:
-            texts.append(own)
+    for own, given in zip(properties.to_pylist(), told.to_pylist(), strict=True):
+        if given is None or own is None:
+            texts.append(own if given is None else f"{{{given}}}")
         else:
-            before = "{" if own is None else own[:-1] + ","
-            texts.append(f'{before}"{PARAMETERS}":{given}}}')
+            texts.append(f"{{{given},{own[1:]}")
     return pa.array(texts, pa.string())
 
 

@@ -14,16 +14,22 @@ from sparkplug.payload.columns import (
     timestamps,
     validity,
 )
-from sparkplug.payload.complex.definitions import MAX_DEPTH, MAX_TEMPLATE_BYTES, TemplateDefinitions
+from sparkplug.payload.complex.definitions import (
+    MAX_DEPTH,
+    MAX_TEMPLATE_BYTES,
+    TemplateDefinitions,
+    definition_name,
+)
 from sparkplug.payload.complex.expansion import (
     MAX_MEMBERS,
     MAX_PATH_CHARACTERS,
     Expansion,
     ExpansionLimits,
     TemplateValue,
+    Within,
 )
 from sparkplug.payload.complex.files import metadata_of
-from sparkplug.payload.complex.json_values import json_text, text_of
+from sparkplug.payload.complex.json_values import JsonValue, json_text, text_of
 from sparkplug.payload.complex.library import DefinitionLibrary
 from sparkplug.payload.complex.parts import PartAssembler
 from sparkplug.payload.complex.templates import expand, quality_of
@@ -58,6 +64,7 @@ __all__ = [
     "DefinitionLibrary",
     "Expansion",
     "ExpansionLimits",
+    "JsonValue",
     "PartAssembler",
     "PayloadColumns",
     "PlainHead",
@@ -68,9 +75,11 @@ __all__ = [
     "TemplateValue",
     "ValueKind",
     "Values",
+    "Within",
     "booleans",
     "compressed_like",
     "decode",
+    "definition_name",
     "expand",
     "json_memory",
     "json_text",

@@ -38,6 +38,7 @@ from sparkplug.host.templates.instances import (
 )
 from sparkplug.host.templates.members import Instances, has_quality, read_members
 from sparkplug.host.templates.splicing import spliced
+from sparkplug.host.templates.told import told_of
 from sparkplug.messages import MESSAGE_TYPES, Reason
 from sparkplug.payload import (
     MAX_MEMBERS,
@@ -47,7 +48,6 @@ from sparkplug.payload import (
     ExpansionLimits,
     booleans,
     expand,
-    json_text,
     numbers,
     validity,
 )
@@ -77,8 +77,6 @@ _LEAST_MEMBERS: Final = 10
 """An instance counts for so many members at least in what a message may be expanded to."""
 _MOST_NULL_LEAVES: Final = 500_000
 """Most leaves of the null instances of one batch: few bytes may stand for all of a node."""
-_MOST_PARAMETERS: Final = 16 * 1024 * 1024
-"""Characters of the parameters of one birth, repeated for each leaf."""
 _AFTER_SLASH: Final = "0"
 
 
@@ -96,7 +94,7 @@ class StructuredMetrics:
         *,
         emit_births: bool,
         emit_transient: bool,
-        with_parameters: bool,
+        tell_instances: bool,
     ) -> None:
         """Make room for the templates and files of a server that has none yet.
 
@@ -105,13 +103,14 @@ class StructuredMetrics:
             limits: bounds of what is read and remembered.
             emit_births: whether the values in births give rows.
             emit_transient: whether transient metrics give rows.
-            with_parameters: whether the parameters of template instances are told.
+            tell_instances: whether the instances around leaf metrics are told, and their
+                parameters.
         """
         self._catalogue = catalogue
         self._limits = limits
         self._emit_births = emit_births
         self._emit_transient = emit_transient
-        self._with_parameters = with_parameters
+        self._tell = tell_instances
         self._library = DefinitionLibrary(
             limits.max_definition_members, limits.max_definition_bytes
         )
@@ -175,22 +174,14 @@ class StructuredMetrics:
     def _collect(self, opened: BirthLeaves, definitions: TemplateDefinitions) -> None:
         """Names and datatypes of all leaves."""
         codes: list[int] = []
-        parameters_left = _MOST_PARAMETERS
         for _, expansion in opened.instances:
             for leaf in (*expansion.members, *expansion.declared):
                 opened.names.append(leaf.name if len(leaf.name) <= MAX_NAME_CHARACTERS else None)
                 codes.append(leaf.datatype)
             references = [expansion.instances[i].template_ref for i in expansion.instance_of]
-            opened.templates += [*references, *expansion.declared_in]
-            texts: list[str | None] = [None] * len(expansion.instances)
-            if self._with_parameters:
-                for index, instance in enumerate(expansion.instances):
-                    of_all = definitions.parameters_of(instance.template_ref, instance.parameters)
-                    texts[index] = json_text(of_all) if of_all else None
-            each = [texts[index] for index in expansion.instance_of]
-            each += [texts[0]] * len(expansion.declared)
-            parameters_left -= sum(len(text) for text in each if text)
-            opened.parameters += each if parameters_left >= 0 else [None] * len(each)
+            opened.templates += [*references, *(each[-1][1] for each in expansion.declared_in)]
+        expansions = [expansion for _, expansion in opened.instances]
+        opened.told = told_of(expansions, definitions) if self._tell else [None] * len(codes)
         opened.codes = datatype_codes(np.array(codes, dtype=np.uint32))
 
     # ------------------------------------------------------------------ data

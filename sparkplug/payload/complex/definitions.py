@@ -168,7 +168,7 @@ class TemplateDefinitions:
             return DefinitionProblem.TOO_MANY
         self._members += count
         self._bytes += len(encoded)
-        self._by_name[name.removeprefix(_FOLDER)] = _Definition(
+        self._by_name[definition_name(name)] = _Definition(
             _shape(template, MAX_DEPTH),
             parameters_of(template),
             text_of(template, "version"),
@@ -180,11 +180,16 @@ class TemplateDefinitions:
         seen: set[str] = set()
         while template_ref and template_ref not in seen and len(seen) < MAX_DEPTH:
             seen.add(template_ref)
-            definition = self._by_name.get(template_ref.removeprefix(_FOLDER))
+            definition = self._by_name.get(definition_name(template_ref))
             if definition is None:
                 return
             yield definition
             template_ref = definition.shape.template_ref
+
+
+def definition_name(text: str) -> str:
+    """The name of a definition, out of that of its metric, or out of a template_ref to it."""
+    return text.removeprefix(_FOLDER)
 
 
 def parse_template(encoded: bytes, max_bytes: int) -> Template | TemplateProblem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from sparkplug.payload.complex.definitions import MAX_DEPTH, MAX_TEMPLATE_BYTES
 
@@ -18,6 +18,10 @@ MAX_MEMBERS: Final = 10_000
 MAX_PATH_CHARACTERS: Final = 16 * 1024 * 1024
 """Default for the most characters of all paths of one instance. A short template under a
 long name repeats that name with every member."""
+
+
+Within: TypeAlias = tuple[tuple[str, str | None], ...]
+"""The instances around a leaf metric, the outermost first: path and template_ref of each."""
 
 
 class MemberProblem(StrEnum):
@@ -65,6 +69,7 @@ class ExpansionLimits(NamedTuple):
 class TemplateInstance:
     """One template instance, the outermost or a nested one.
 
+    `within` are the instances around its leaf metrics: those around it, and itself as the last.
     `parameters` are those that it carries; TemplateDefinitions.parameters_of adds the
     defaults of its definition.
     """
@@ -73,6 +78,7 @@ class TemplateInstance:
     template_ref: str | None
     version: str | None
     parameters: dict[str, JsonValue]
+    within: Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Expansion:
     `instance_of` has for each the index of its innermost instance in `instances`, whose
     first element is the expanded one itself. `declared` are leaf metrics, without value,
     that the definition has and the instance lacks, or that a null instance has: tags that
-    exist, but no data; `declared_in` has for each the reference of its innermost template.
+    exist, but no data; `declared_in` has for each the instances around it.
     `nulls` are the instances without value. A definition has none of these. `skipped`
     counts what gave no leaf metric. `members_seen` and `characters_seen` are what counts in
     the limits.
@@ -106,7 +112,7 @@ class Expansion:
     members: list[Metric] = field(default_factory=list)
     instance_of: list[int] = field(default_factory=list)
     declared: list[Metric] = field(default_factory=list)
-    declared_in: list[str | None] = field(default_factory=list)
+    declared_in: list[Within] = field(default_factory=list)
     nulls: list[NullInstance] = field(default_factory=list)
     skipped: Counter[MemberProblem] = field(default_factory=Counter)
     members_seen: int = 0

@@ -33,7 +33,7 @@ from sparkplug.pb.sparkplug_b_pb2 import Metric
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparkplug.payload.complex.expansion import TemplateValue
+    from sparkplug.payload.complex.expansion import TemplateValue, Within
     from sparkplug.pb.sparkplug_b_pb2 import PropertySet, PropertyValue, Template
 
 _PERHAPS_TEMPLATE: Final = (DataType.Unknown, DataType.Template)
@@ -61,7 +61,7 @@ def expand(
     parsed = parse_template(value.template or b"", limits.size)
     if isinstance(parsed, TemplateProblem):
         return parsed
-    first = _instance(name, parsed, None)
+    first = _instance(name, parsed, None, ())
     expansion = Expansion(parsed.is_definition, [first])
     if not parsed.is_definition:
         walk = _Walk(expansion, definitions, limits)
@@ -179,18 +179,20 @@ class _Walk:
                 if declared is not None and declared.datatype and not member.datatype:
                     member.datatype = declared.datatype
             if member.datatype in _PERHAPS_TEMPLATE and is_template(member):
-                self._nested(path, member, declared, context)
+                self._nested(index, path, member, declared, context)
             else:
                 self._leaf(index, path, member, context)
         if self._definitions is not None and context.completes:
             for name, declared in self._definitions.members(lines):
                 if name not in given:
                     path = self._within_limits(prefix, name)
-                    self._declare(path, declared, shape.template_ref, context.depth, context.around)
+                    within = self._into.instances[index].within
+                    self._declare(path, declared, within, context.depth, context.around)
 
     def _nested(
-        self, path: str, member: Metric, declared: Declared | None, context: _Context
+        self, outer: int, path: str, member: Metric, declared: Declared | None, context: _Context
     ) -> None:
+        """Expand an instance in the instance with the index `outer`."""
         template = member.template_value  # empty where the member has none
         if template.is_definition:
             self._skip(MemberProblem.NESTED_DEFINITION)
@@ -198,7 +200,8 @@ class _Walk:
             self._skip(MemberProblem.TOO_DEEP)
         else:
             by_definition = declared.shape if declared else None
-            instance = _instance(path, template, by_definition)
+            around = self._into.instances[outer].within
+            instance = _instance(path, template, by_definition, around)
             self._into.instances.append(instance)
             shape = Shape(instance.template_ref, by_definition.members if by_definition else {})
             index = len(self._into.instances) - 1
@@ -213,7 +216,7 @@ class _Walk:
             self._skip(MemberProblem.DAMAGED)
             return
         if context.is_null:
-            self._declare_leaf(path, member.datatype, self._into.instances[index].template_ref)
+            self._declare_leaf(path, member.datatype, self._into.instances[index].within)
             return
         member.name = path
         member.ClearField("alias")
@@ -228,18 +231,18 @@ class _Walk:
         self._into.nulls.append(NullInstance(path, leaf))
         return replace(context, is_null=True)
 
-    def _declare_leaf(self, path: str, datatype: int, template_ref: str | None) -> None:
+    def _declare_leaf(self, path: str, datatype: int, within: Within) -> None:
         leaf = Metric(name=path)
         if datatype:
             leaf.datatype = datatype
         self._into.declared.append(leaf)
-        self._into.declared_in.append(template_ref)
+        self._into.declared_in.append(within)
 
     def _declare(
         self,
         path: str,
         declared: Declared,
-        template_ref: str | None,
+        within: Within,
         depth: int,
         around: frozenset[str],
     ) -> None:
@@ -247,16 +250,17 @@ class _Walk:
         shape = declared.shape
         if shape is None:
             if declared.datatype != DataType.Template:
-                self._declare_leaf(path, declared.datatype, template_ref)
+                self._declare_leaf(path, declared.datatype, within)
             return
         if shape.template_ref in around or self._definitions is None:
             return  # a cycle ends here
         if depth <= 1:
             self._skip(MemberProblem.TOO_DEEP)
             return
+        within = (*within, (path, shape.template_ref))
         for name, inner in self._definitions.members(self._definitions.lines(shape)):
             inner_path = self._within_limits(path + "/", name)
-            self._declare(inner_path, inner, shape.template_ref, depth - 1, _and(around, shape))
+            self._declare(inner_path, inner, within, depth - 1, _and(around, shape))
 
     def _skip(self, problem: MemberProblem) -> None:
         self._into.skipped[problem] += 1
@@ -279,12 +283,12 @@ def _without_doubles(expansion: Expansion) -> None:
     if expansion.declared:
         seen = {leaf.name for leaf in expansion.members}
         by_name = {
-            leaf.name: (leaf, template_ref)
-            for leaf, template_ref in zip(expansion.declared, expansion.declared_in, strict=True)
+            leaf.name: (leaf, within)
+            for leaf, within in zip(expansion.declared, expansion.declared_in, strict=True)
             if leaf.name not in seen
         }
         expansion.declared = [leaf for leaf, _ in by_name.values()]
-        expansion.declared_in = [template_ref for _, template_ref in by_name.values()]
+        expansion.declared_in = [within for _, within in by_name.values()]
 
 
 def quality_of(properties: PropertySet) -> PropertyValue | None:
@@ -295,12 +299,16 @@ def quality_of(properties: PropertySet) -> PropertyValue | None:
     return None
 
 
-def _instance(path: str, template: Template, declared: Shape | None) -> TemplateInstance:
+def _instance(
+    path: str, template: Template, declared: Shape | None, around: Within
+) -> TemplateInstance:
+    ref = text_of(template, "template_ref") or (declared.template_ref if declared else None) or None
     return TemplateInstance(
         path,
-        text_of(template, "template_ref") or (declared.template_ref if declared else None) or None,
+        ref,
         text_of(template, "version"),
         parameters_of(template),
+        (*around, (path, ref)),
     )
 
 

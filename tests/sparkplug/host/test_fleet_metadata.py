@@ -9,6 +9,7 @@ from oracle.messages import ARRIVED, SENT_MS
 from support.columnar import Columnar, change, message, metric, tag
 
 from sparkplug.datatypes import DataType
+from sparkplug.host.templates import told
 from sparkplug.payload.complex.properties import properties_of
 from sparkplug.payload.property_columns import read_properties
 from sparkplug.pb.sparkplug_b_pb2 import Metric, PropertySet, Template
@@ -305,6 +306,12 @@ def instance(name, *members, parameters=(), ref="Motor"):
     return metric(name, DataType.Template, template_value=template)
 
 
+def within(*instances, **own):
+    """The properties of a tag in instances, given by path and template from the outermost."""
+    said = [{"path": path, "template": template} for path, template in instances]
+    return json.dumps({"@instances": said} | own, separators=(",", ":"))
+
+
 def member(name, **fields):
     return Metric(name=name, datatype=DataType.Double, double_value=0.0, **fields)
 
@@ -319,26 +326,67 @@ def test_a_member_has_its_own_properties_and_the_reference_of_its_template():
     )
     birth = message("NBIRTH", instance("M", speed, bearing), tag("Ramp"))
     assert seen.feed(birth) == {
-        "M/speed": {"unit": "rpm", "template": "Motor", "properties": '{"engUnit":"rpm"}'},
-        "M/bearing/temp": {"template": "Bearing"},
+        "M/speed": {
+            "unit": "rpm",
+            "template": "Motor",
+            "properties": within(("M", "Motor"), engUnit="rpm"),
+        },
+        "M/bearing/temp": {
+            "template": "Bearing",
+            "properties": within(("M", "Motor"), ("M/bearing", "Bearing")),
+        },
         "Ramp": {},
     }
     assert seen.feed(birth) == {}
     other = message("NBIRTH", instance("M", speed, bearing, ref="Pump"), tag("Ramp"))
-    assert [*seen.feed(other)] == ["M/speed"]
+    assert [*seen.feed(other)] == ["M/speed", "M/bearing/temp"]
 
 
 def test_a_member_that_only_the_definition_has_is_told_too():
-    definition = Template(is_definition=True, metrics=[member("speed"), member("load")])
+    bearing = Template(is_definition=True, metrics=[member("temp")])
+    inner = Template(template_ref="Bearing")
+    motor = Template(
+        is_definition=True,
+        metrics=[
+            member("speed"),
+            member("load"),
+            Metric(name="bearing", datatype=DataType.Template, template_value=inner),
+        ],
+    )
     birth = message(
         "NBIRTH",
-        metric("Motor", DataType.Template, template_value=definition),
+        metric("Motor", DataType.Template, template_value=motor),
+        metric("_types_/Bearing", DataType.Template, template_value=bearing),
         instance("M", member("speed")),
     )
     assert Described().feed(birth) == {
-        "M/speed": {"template": "Motor"},
-        "M/load": {"template": "Motor"},
+        "M/speed": {"template": "Motor", "properties": within(("M", "Motor"))},
+        "M/load": {"template": "Motor", "properties": within(("M", "Motor"))},
+        "M/bearing/temp": {
+            "template": "Bearing",
+            "properties": within(("M", "Motor"), ("M/bearing", "Bearing")),
+        },
     }
+
+
+@pytest.mark.parametrize(("ref", "name"), [("_types_/Motor", "Motor"), (None, None), ("", None)])
+def test_instances_are_told_by_the_names_of_their_definitions(ref, name):
+    found = Described().feed(message("NBIRTH", instance("A/M", member("drive/load"), ref=ref)))
+    assert found["A/M/drive/load"]["properties"] == within(("A/M", name))
+
+
+def test_what_is_told_of_instances_stands_before_a_property_of_the_same_name():
+    speed = member("speed", properties=properties(**{"@instances": text("mine")}))
+    found = Described().feed(message("NBIRTH", instance("M", speed)))
+    given_first = within(("M", "Motor"))
+    assert found["M/speed"]["properties"] == given_first[:-1] + ',"@instances":"mine"}'
+
+
+def test_instances_are_not_told_where_they_would_take_too_much(monkeypatch):
+    birth = message("NBIRTH", instance("M", member("speed"), member("load")), tag("Ramp"))
+    monkeypatch.setattr(told, "_MOST_CHARACTERS", 80)
+    found = Described().feed(birth)
+    assert found["M/speed"] == found["M/load"] == {"template": "Motor"}
 
 
 def test_parameters_are_among_the_properties_with_the_defaults_of_the_definition():
@@ -353,7 +401,7 @@ def test_parameters_are_among_the_properties_with_the_defaults_of_the_definition
             instance("M", speed, member("load"), parameters=given),
         )
     )
-    expected = {"@parameters": {"a": 1, "b": 2}}
+    expected = {"@parameters": {"a": 1, "b": 2}} | json.loads(within(("M", "Motor")))
     assert json.loads(found["M/speed"]["properties"]) == {"engUnit": "rpm"} | expected
     assert json.loads(found["M/load"]["properties"]) == expected
 
