@@ -67,6 +67,7 @@ _PIPE_WIDTH: Final = 150
     is_flag=True,
     help="Publish until Ctrl-C, not for --seconds; then verify. A second Ctrl-C ends at once.",
 )
+@click.option("--udts", is_flag=True, help="Gateways have one more device, of instances of UDTs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(
     *,
@@ -76,6 +77,7 @@ def command(
     data_dir: Path | None,
     broker: Choice,
     stay: bool,
+    udts: bool,
     as_json: bool,
 ) -> int:
     """Run the whole system on this machine and verify what landed.
@@ -93,7 +95,7 @@ def command(
     from consumer.demo import DemoOptions, Interrupted, run_demo, show  # noqa: PLC0415
 
     human, data = console(stderr=True, width=_PIPE_WIDTH), console(width=_PIPE_WIDTH)
-    options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker, stay)
+    options = DemoOptions(seconds, gateways, rate, _directory(data_dir), broker, stay, udts)
     human.print(
         "Real Sparkplug B from simulated gateways into a Delta table on this machine.\n"
         f"Data, logs and configuration: {options.data_dir}",

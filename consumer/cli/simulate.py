@@ -18,7 +18,7 @@ from consumer.config import read_secret
 from consumer.errors import ConfigurationError
 from consumer.logs import send_log
 from consumer.network import check_pem_files
-from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published
+from consumer.simulator import CONVEYOR_INSTANCES, EdgeNodeOptions, Gateways, MqttTarget, Published
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -58,6 +58,7 @@ Examples:
 @click.option("--ca-file", type=_FILE, help="Certificate authority for mqtts://.")
 @click.option("--cert-file", type=_FILE, help="Client certificate for mqtts://.")
 @click.option("--key-file", type=_FILE, help="Key of the client certificate.")
+@click.option("--udts", is_flag=True, help="One more device, of instances of UDTs.")
 @click.option("--seed", default=1, show_default=True, help="Equal seeds give equal changes.")
 @click.option("--site", default="", help="Site the consumer gives to the server, for the ledger.")
 @click.option("--ledger", "ledger_file", type=_FILE, help="Write what was published here.")
@@ -85,6 +86,7 @@ def command(**options: Any) -> None:
         options=EdgeNodeOptions(
             aliases=options["aliases"],
             primary_host_id=options["primary_host"],
+            instances=CONVEYOR_INSTANCES if options["udts"] else {},
             store_capacity=EdgeNodeOptions().store_capacity if options["store"] else 0,
         ),
         edge_nodes=options["edge_nodes"],

@@ -22,7 +22,7 @@ from consumer.demo.processes import (
     free_ports,
 )
 from consumer.logs import TextLines
-from consumer.simulator import Gateways, MqttTarget, Published
+from consumer.simulator import CONVEYOR_INSTANCES, EdgeNodeOptions, Gateways, MqttTarget, Published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ class DemoOptions:
         data_dir: directory for everything; the Delta tables are below it.
         broker: which MQTT server to use.
         stay: whether they publish until the first Ctrl-C, however long `seconds` are.
+        udts: whether each has a device more, with instances of UDTs that are published as such.
     """
 
     seconds: float
@@ -60,6 +61,7 @@ class DemoOptions:
     data_dir: Path
     broker: mqtt_server.Choice = "auto"
     stay: bool = False
+    udts: bool = False
 
     @property
     def table_dir(self) -> Path:
@@ -153,7 +155,11 @@ class System:
         if first.number("spooled_rows") or first.number("rows_sent"):
             say("            rows of an earlier run are in its spool and go first")
         self.fleet = Gateways(
-            MqttTarget(server.url), options.gateways, options.rate, ledger=Published()
+            MqttTarget(server.url),
+            options.gateways,
+            options.rate,
+            ledger=Published(),
+            options=EdgeNodeOptions(instances=CONVEYOR_INSTANCES if options.udts else {}),
         )
         # Quiet until all are online: what changes earlier would be published twice, in a
         # birth and then from the edge node's store.

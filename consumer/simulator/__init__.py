@@ -7,5 +7,6 @@ that what landed at the other end can be checked to the last row.
 from consumer.simulator.connection import MqttTarget
 from consumer.simulator.fleet import EdgeNodeOptions, Gateways
 from consumer.simulator.ledger import Published
+from consumer.simulator.tags import CONVEYOR_INSTANCES
 
-__all__ = ["EdgeNodeOptions", "Gateways", "MqttTarget", "Published"]
+__all__ = ["CONVEYOR_INSTANCES", "EdgeNodeOptions", "Gateways", "MqttTarget", "Published"]

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import ConfigurationError
 from consumer.simulator.group import NodeGroup
 from consumer.simulator.node import SimulatedNode, now_ms
-from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
+from consumer.simulator.tags import (
+    CONVEYOR,
+    NODE,
+    PRESS,
+    SIMULATOR,
+    TagProgram,
+    tags,
+)
 from sparkplug import check_id
 from sparkplug.edge import EdgeNode, EdgeNodeOptions
 
@@ -47,7 +54,8 @@ class Gateways(NodeGroup):
             gateways: how many there are.
             rate: changes per second and gateway.
             seed: equal seeds give equal series of changes.
-            options: how each edge node writes and behaves.
+            options: how each edge node writes and behaves. With CONVEYOR_INSTANCES as its
+                `instances` it has the device "Conveyor 1", too, which has them.
             edge_nodes: edge nodes of each gateway, 1 to 26.
             gateway_index: run only this one of the gateways, from 1.
             ledger: keeps the event_ids of everything published, in memory; None keeps nothing.
@@ -87,6 +95,8 @@ class Gateways(NodeGroup):
         for number in range(1, max(1, math.ceil(rate / _CHANGES_PER_SIMULATOR)) + 1):
             name = "Simulator" if number == 1 else f"Simulator {number}"
             devices[name] = tags(name, SIMULATOR, start_ms)
+        if self._options.instances:
+            devices["Conveyor 1"] = tags("Conveyor 1", CONVEYOR, start_ms)
         # Text seeds are hashed with SHA-512: the same on every machine.
         rng = random.Random(f"{seed}/{group_id}/{edge_node_id}")  # noqa: S311 - a simulation
         program = TagProgram([tag for each in devices.values() for tag in each], rng)

@@ -193,6 +193,29 @@ PRESS: Final = (
 """A machine with measured quantities, and a nameplate that never changes."""
 
 
+def _belt(path: str, current: float) -> tuple[Definition, ...]:
+    return (
+        _measured(f"{path}/Speed", "m/s", 0.0, 2.5, "Of the belt"),
+        Definition(f"{path}/Running", DataType.Boolean, toggle),
+        Definition(f"{path}/Parcels", DataType.Int64, lambda n, _rng, _last: n),
+        Definition(f"{path}/Nameplate/Serial Number", DataType.String, value=f"CB-{path[-1]}"),
+        _measured(f"{path}/Drive/Current", "A", 0.0, current),
+        _measured(f"{path}/Drive/Bearing/Temperature", "°C", 20.0, 110.0, "Driven side"),
+        Definition(f"{path}/Drive/Bearing/Lubricated", DataType.DateTime, moment),
+    )
+
+
+CONVEYOR: Final = (*_belt("Hall 3/Belt 1", 16.0), *_belt("Hall 3/Belt 2", 32.0))
+"""Two machines of one kind, as a gateway has them as instances of a UDT."""
+
+CONVEYOR_INSTANCES: Final = {
+    f"Hall 3/Belt {number}{below}": template
+    for number in (1, 2)
+    for below, template in (("", "Conveyor"), ("/Drive", "Motor"), ("/Drive/Bearing", "Bearing"))
+}
+"""The instances among the tags of CONVEYOR, and their templates."""
+
+
 def tags(device_id: str | None, program: Iterable[Definition], start_ms: int) -> list[SimulatedTag]:
     """The tags of a device, or of the node itself (None), as they are at `start_ms`."""
     return [

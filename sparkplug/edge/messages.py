@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sparkplug import topics
@@ -15,12 +15,13 @@ from sparkplug.edge.encoding import (
     put_observation,
     put_properties,
 )
+from sparkplug.edge.templates import Instances
 from sparkplug.names import REBIRTH, SEQ_MODULUS
 from sparkplug.pb import sparkplug_b_pb2 as pb
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sparkplug.actions import PublishedValue
     from sparkplug.edge.tags import Device
@@ -31,11 +32,15 @@ _NODE_DEATH_QOS: Final = 1  # payloads-ndeath-will-message-qos
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """Options of the encoding: datatypes in data, form of negative integers, metrics at most."""
+    """Options of the encoding: datatypes in data, form of negative integers, metrics at most.
+
+    `instances` are the template instances whose members some of the metrics are.
+    """
 
     datatype_in_data: bool
     signed: SignedEncoding
     max_metrics: int
+    instances: Instances = field(default_factory=lambda: Instances({}))
 
 
 class EdgeMessages:
@@ -54,8 +59,17 @@ class EdgeMessages:
         """A topic of this edge node."""
         return str(Topic(self.group_id, message_type, self.edge_node_id, device_id))
 
-    def node_birth(self, node: Device, bd_seq: int, now_ms: int) -> Publish:
-        """NBIRTH. It starts seq anew at 0 (topics-nbirth-seq-num)."""
+    def node_birth(
+        self, node: Device, devices: Iterable[Device], bd_seq: int, now_ms: int
+    ) -> Publish:
+        """NBIRTH. It starts seq anew at 0 (topics-nbirth-seq-num).
+
+        Args:
+            node: the tags of the node itself.
+            devices: all devices, the node among them: templates of all are defined here.
+            bd_seq: of the session.
+            now_ms: milliseconds since 1970 UTC.
+        """
         self._seq = 0
         payload = self._payload(now_ms)
         bd_seq_metric(payload, bd_seq, now_ms)
@@ -64,6 +78,8 @@ class EdgeMessages:
         payload.metrics.add(
             name=REBIRTH, timestamp=now_ms, datatype=DataType.Boolean, boolean_value=False
         )
+        if self._wire.instances:
+            payload.metrics.extend(self._wire.instances.definitions(devices))
         return self._birth(MessageType.NBIRTH, node, payload)
 
     def device_birth(self, device: Device, now_ms: int) -> Publish:
@@ -96,7 +112,7 @@ class EdgeMessages:
             for observation in part:
                 metric = payload.metrics.add()
                 alias = device.tags[observation.name].alias
-                if alias is None:
+                if alias is None or self._wire.instances:  # nest gives the aliases
                     metric.name = observation.name
                 else:
                     metric.alias = alias
@@ -105,6 +121,8 @@ class EdgeMessages:
                 put_observation(
                     metric, observation, self._wire.signed, datatype=self._wire.datatype_in_data
                 )
+            if self._wire.instances:
+                self._wire.instances.nest(payload, device, birth=False)
             yield self._publish(
                 message_type, device.device_id, payload, part, historical=historical
             )
@@ -119,11 +137,13 @@ class EdgeMessages:
         for tag in device.tags.values():
             observation = tag.observation()
             metric = payload.metrics.add(name=observation.name)
-            if tag.alias is not None:
+            if tag.alias is not None and not self._wire.instances:
                 metric.alias = tag.alias
             put_observation(metric, observation, self._wire.signed, datatype=True)
             put_properties(metric, tag.metric.properties)
             observations.append(observation)
+        if self._wire.instances:
+            self._wire.instances.nest(payload, device, birth=True)
         return self._publish(message_type, device.device_id, payload, tuple(observations))
 
     def _publish(

@@ -7,7 +7,7 @@ milliseconds since 1970 UTC.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,12 +20,13 @@ from sparkplug.edge.encoding import SignedEncoding, wire_value
 from sparkplug.edge.messages import EdgeMessages, Wire
 from sparkplug.edge.store import HistoryStore
 from sparkplug.edge.tags import EdgeTags
+from sparkplug.edge.templates import Instances
 from sparkplug.names import REBIRTH, SEQ_MODULUS
 from sparkplug.pb import sparkplug_b_pb2 as pb
 from sparkplug.topics import MessageType, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sparkplug.actions import Scalar
     from sparkplug.edge.encoding import Metric
@@ -68,6 +69,11 @@ class EdgeNodeOptions:
     0: all are, as by a gateway of Ignition whose history store is not armed."""
     rolling_history_ms: int = 0
     """Milliseconds before a session broke of which all that was sent is sent again; 0 is off."""
+    instances: Mapping[str, str] = field(default_factory=dict)
+    """Template instances by their paths, nested ones too, with the names of their templates.
+
+    Metrics below such a path are published as members; the templates are defined in the NBIRTH.
+    """
 
 
 class Session(Enum):
@@ -111,6 +117,7 @@ class EdgeNode:
             datatype_in_data=options.datatype_in_data,
             signed=options.signed,
             max_metrics=options.max_metrics_per_message,
+            instances=Instances(options.instances),
         )
         self._messages = EdgeMessages(group_id, edge_node_id, wire)
         self.group_id: Final = self._messages.group_id
@@ -295,7 +302,7 @@ class EdgeNode:
         return [*self._births(now_ms), *self._flush(now_ms)]
 
     def _births(self, now_ms: int) -> Iterator[Publish]:
-        yield self._messages.node_birth(self._node, self._bd_seq, now_ms)
+        yield self._messages.node_birth(self._node, self._tags, self._bd_seq, now_ms)
         for device in self._tags:
             if device.device_id is not None and device.alive:
                 yield self._messages.device_birth(device, now_ms)

@@ -23,7 +23,14 @@ from support.services import (
 )
 
 from consumer.errors import ConfigurationError
-from consumer.simulator import EdgeNodeOptions, Gateways, MqttTarget, Published, node
+from consumer.simulator import (
+    CONVEYOR_INSTANCES,
+    EdgeNodeOptions,
+    Gateways,
+    MqttTarget,
+    Published,
+    node,
+)
 from consumer.simulator.tags import NODE, PRESS, SIMULATOR, TagProgram, tags
 from sparkplug.host.commands import rebirth_command
 from sparkplug.state_message import State, encode, state_topic
@@ -77,8 +84,10 @@ def values_per_tag(oracle):
         {},
         {"options": EdgeNodeOptions(aliases=False)},
         {"options": EdgeNodeOptions(datatype_in_data=True), "edge_nodes": 2},
+        {"options": EdgeNodeOptions(instances=CONVEYOR_INSTANCES)},
+        {"options": EdgeNodeOptions(instances=CONVEYOR_INSTANCES, aliases=False)},
     ],
-    ids=["aliases", "names", "datatypes and two edge nodes"],
+    ids=["aliases", "names", "datatypes and two edge nodes", "UDTs", "UDTs by name"],
 )
 def test_the_ledger_knows_the_event_id_of_every_row_that_comes_of_what_was_published(
     server, options
