@@ -9,6 +9,24 @@ from consumer.setup.databricks.found import (
     FoundTable,
     lacking,
 )
+from consumer.setup.databricks.models import (
+    MOST_MEMBERS,
+    instances_name,
+    instances_view,
+    template_views,
+    trend_name,
+    trend_view,
+)
+from consumer.setup.databricks.models_columns import (
+    MOST_TEMPLATES,
+    TemplateModel,
+    template_models,
+)
+from consumer.setup.databricks.models_source import (
+    Known,
+    known_locally,
+    known_templates,
+)
 from consumer.setup.databricks.preparation import (
     CATALOG_PRIVILEGES,
     SCHEMA_PRIVILEGES,
@@ -19,9 +37,16 @@ from consumer.setup.databricks.preparation import (
     Wanted,
     one_statement,
 )
-from consumer.setup.databricks.principals import Principals
-from consumer.setup.databricks.statements import Statements
-from consumer.setup.databricks.workspace import Workspace, open_workspace
+from consumer.setup.databricks.principals import (
+    Principals,
+)
+from consumer.setup.databricks.statements import (
+    Statements,
+)
+from consumer.setup.databricks.workspace import (
+    Workspace,
+    open_workspace,
+)
 from consumer.setup.ddl import (
     create_table,
     current_metadata,
@@ -36,7 +61,9 @@ from consumer.setup.ddl import (
     streaming,
     unit_view,
 )
-from consumer.setup.ignition.calls import Calls
+from consumer.setup.ignition.calls import (
+    Calls,
+)
 from consumer.setup.ignition.event_stream import (
     KIND,
     NAMES,
@@ -49,15 +76,34 @@ from consumer.setup.ignition.event_stream import (
     ingest_url,
     read_tags,
 )
-from consumer.setup.ignition.flush import Flush
-from consumer.setup.ignition.gateway import Gateway
-from consumer.setup.ignition.handler import Key
-from consumer.setup.ignition.inspection import inspect_gateway
-from consumer.setup.ignition.plan import write_step
-from consumer.setup.ignition.resource_files import write_resource_files
-from consumer.setup.ignition.resource_folder import ResourceFolder, resource_folder
-from consumer.setup.ignition.script import transmission_script
-from consumer.setup.ignition.tags import sample_tags
+from consumer.setup.ignition.flush import (
+    Flush,
+)
+from consumer.setup.ignition.gateway import (
+    Gateway,
+)
+from consumer.setup.ignition.handler import (
+    Key,
+)
+from consumer.setup.ignition.inspection import (
+    inspect_gateway,
+)
+from consumer.setup.ignition.plan import (
+    write_step,
+)
+from consumer.setup.ignition.resource_files import (
+    write_resource_files,
+)
+from consumer.setup.ignition.resource_folder import (
+    ResourceFolder,
+    resource_folder,
+)
+from consumer.setup.ignition.script import (
+    transmission_script,
+)
+from consumer.setup.ignition.tags import (
+    sample_tags,
+)
 from consumer.setup.ignition.transmission import (
     TYPES,
     Plan,
@@ -70,6 +116,8 @@ from consumer.setup.ignition.transmission import (
 __all__ = [
     "CATALOG_PRIVILEGES",
     "KIND",
+    "MOST_MEMBERS",
+    "MOST_TEMPLATES",
     "NAMES",
     "SCHEMA_PRIVILEGES",
     "TABLE_PRIVILEGES",
@@ -82,6 +130,7 @@ __all__ = [
     "FoundTable",
     "Gateway",
     "Key",
+    "Known",
     "Outcome",
     "Plan",
     "Preparation",
@@ -89,6 +138,7 @@ __all__ = [
     "ResourceFolder",
     "Statements",
     "StepState",
+    "TemplateModel",
     "Timing",
     "Wanted",
     "Wishes",
@@ -104,6 +154,10 @@ __all__ = [
     "grants",
     "ingest_url",
     "inspect_gateway",
+    "instances_name",
+    "instances_view",
+    "known_locally",
+    "known_templates",
     "lacking",
     "latest_events",
     "latest_rows",
@@ -117,7 +171,11 @@ __all__ = [
     "sample_tags",
     "server_fields",
     "streaming",
+    "template_models",
+    "template_views",
     "transmission_script",
+    "trend_name",
+    "trend_view",
     "unit_view",
     "write_resource_files",
     "write_step",

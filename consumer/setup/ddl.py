@@ -111,6 +111,11 @@ def deduplicated_name(table: str) -> str:
     return f"{table}_deduplicated"
 
 
+def latest_name(table: str) -> str:
+    """Name of the view of latest values."""
+    return f"{table}_latest"
+
+
 def latest_rows(source: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
     """The query behind the view of latest values; `source` is the table, as it is to be written.
 
@@ -143,7 +148,7 @@ def latest_view(table: str, layout: TagLayout = DEFAULT_LAYOUT) -> str:
     return (
         "-- The table itself is read: a value that a birth repeats after a death is a copy of an\n"
         "-- older row, and the view without duplicates does not show that it came again.\n"
-        + _view(f"{table}_latest", latest_rows(quoted(table), layout))
+        + _view(latest_name(table), latest_rows(quoted(table), layout))
     )
 
 
