@@ -48,18 +48,20 @@ def _bounded(texts: list[str | None]) -> list[str | None]:
     return texts if characters <= _MOST_CHARACTERS else [None] * len(texts)
 
 
-def _instances(expansion: Expansion) -> Iterator[str | None]:
-    texts: dict[Within, str] = {}
-    of_members = (expansion.instances[index].within for index in expansion.instance_of)
-    for within in (*of_members, *expansion.declared_in):
-        text = texts.get(within)
-        if text is None:
-            said: list[JsonValue] = [
-                {"path": path, "template": None if ref is None else definition_name(ref)}
-                for path, ref in within
-            ]
-            text = texts[within] = f'"{INSTANCES}":{json_text(said)}'
-        yield text
+def _instances(expansion: Expansion) -> Iterator[str]:
+    texts = [_within(instance.within) for instance in expansion.instances]
+    yield from (texts[index] for index in expansion.instance_of)
+    of_declared = {id(within): within for within in expansion.declared_in}  # many share one
+    texts_of_declared = {key: _within(within) for key, within in of_declared.items()}
+    yield from (texts_of_declared[id(within)] for within in expansion.declared_in)
+
+
+def _within(within: Within) -> str:
+    said: list[JsonValue] = [
+        {"path": path, "template": None if ref is None else definition_name(ref)}
+        for path, ref in within
+    ]
+    return f'"{INSTANCES}":{json_text(said)}'
 
 
 def _parameters(expansion: Expansion, definitions: TemplateDefinitions) -> Iterator[str | None]:
