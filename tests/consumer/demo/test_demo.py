@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from deltalake import DeltaTable, write_deltalake
+from support import program
 from support.services import PATIENCE, PROMPT, wait_until
 
 from consumer.demo import run
@@ -372,6 +373,20 @@ def test_with_stay_the_first_ctrl_c_ends_publishing_and_everything_is_verified(t
         running.process.send_signal(signal.SIGINT)
         assert running.end(PATIENCE) == 0
         assert json.loads(running.stdout.read_text("utf-8"))["verified"]
+
+
+def test_with_udts_their_members_are_verified_and_views_can_be_made_of_them(tmp_path):
+    found = completed(tmp_path, "--udts", "--seconds", 1, "--gateways", 1, "--json")
+    data = found.running.data_dir
+    assert json.loads(found.running.out)["verified"]
+    schema = data.joinpath(*TABLE[:-1])
+    models = program.run(
+        *("databricks", "models", "--config", str(data / "sparkplug-zerobus.yaml")),
+        *("--metadata", str(schema / "tag_metadata")),
+    )
+    assert models.returncode == 0, models.stderr
+    for view in ("udt_conveyor", "udt_motor_filled", "udt_bearing_latest"):
+        assert f"VIEW ignition_demo.scada_data.{view} AS" in models.stdout
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path):
