@@ -36,11 +36,13 @@ from consumer.setup.databricks.preparation import (
     StepState,
     Wanted,
     one_statement,
+    view_name,
 )
 from consumer.setup.databricks.principals import (
     Principals,
 )
 from consumer.setup.databricks.statements import (
+    Row,
     Statements,
 )
 from consumer.setup.databricks.workspace import (
@@ -136,6 +138,7 @@ __all__ = [
     "Preparation",
     "Principals",
     "ResourceFolder",
+    "Row",
     "Statements",
     "StepState",
     "TemplateModel",
@@ -177,6 +180,7 @@ __all__ = [
     "trend_name",
     "trend_view",
     "unit_view",
+    "view_name",
     "write_resource_files",
     "write_step",
 ]

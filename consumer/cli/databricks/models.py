@@ -14,6 +14,9 @@ from consumer import config
 from consumer.cli.databricks.options import opened, workspace_options
 from consumer.cli.options import config_option
 from consumer.cli.output import echo, echo_text, progress
+from consumer.config import configured_layout
+from consumer.errors import ConfigurationError
+from consumer.rows import DEFAULT_LAYOUT
 from consumer.setup import (
     MOST_MEMBERS,
     MOST_TEMPLATES,
@@ -89,7 +92,13 @@ def command(
     UDT) that births have named: views with one column per member. Which templates there
     are is asked of the table tag_metadata. Run it again when templates have changed.
     """
-    zerobus = config.load(config_path, os.environ, secrets=False).zerobus
+    configuration = config.load(config_path, os.environ, secrets=False)
+    zerobus = configuration.zerobus
+    if configured_layout(configuration.normalize) is not DEFAULT_LAYOUT:
+        raise ConfigurationError(
+            f"{config_path}: normalize: the views are for all columns under their own names; with "
+            "normalize.profile or normalize.columns there are those of `ddl` only"
+        )
     is_asked = bool(zerobus.metadata_table) and metadata_path is None
     with contextlib.ExitStack() as exits:
         statements = None

@@ -187,3 +187,14 @@ def test_a_view_that_fails_ends_it_and_is_named(plant, knows):
     assert printed.returncode == 1
     assert printed.stdout.splitlines() == [f"made {name}" for name in VIEWS]
     assert "making view plant.scada.udt_motor: no room" in printed.stderr
+
+
+def test_a_table_with_columns_of_others_has_the_views_of_ddl_only(plant):
+    plant.config.write_text(
+        plant.config.read_text(encoding="utf-8") + "normalize: {profile: ignition-module}\n",
+        encoding="utf-8",
+    )
+    refused = plant.run("models")
+    assert refused.returncode == 2
+    assert "normalize: the views are for all columns under their own names" in refused.stderr
+    assert refused.stdout == ""

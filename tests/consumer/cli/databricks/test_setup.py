@@ -352,3 +352,17 @@ def test_without_the_sdk_one_line_says_how_to_install_it(plant, monkeypatch):
     printed = plant.run("setup")
     assert printed.returncode == 2
     assert "pip install 'sparkplug-zerobus[databricks]'" in printed.stderr
+
+
+def test_a_table_with_the_columns_of_the_module_gets_them_and_the_views_that_they_allow(plant):
+    plant.config.write_text(
+        plant.config.read_text(encoding="utf-8") + "normalize: {profile: ignition-module}\n",
+        encoding="utf-8",
+    )
+    assert plant.run("setup", "--yes").returncode == 0
+    names = [column.name for column in plant.workspace.tables[TABLE].columns]
+    assert "sdt_compressed" in names
+    assert f"{TABLE}_deduplicated" in plant.workspace.tables
+    assert f"{TABLE}_latest" not in plant.workspace.tables
+    assert plant.run("setup").returncode == 0
+    assert "lacks column" not in plant.run("check").stderr
