@@ -43,7 +43,6 @@ def result_of(
         known: its result of an earlier drill.
     """
     before, verdict = node.before, node.verdict
-    kept_ms = None if known is None else known.kept_ms
     return DrillResult(
         server,
         before.group_id,
@@ -55,8 +54,19 @@ def result_of(
         None if node.first_us is None else node.first_us // 1_000,
         None if node.last_us is None else node.last_us // 1_000,
         round(node.window_us / 1e6, 3) if node.window_us else None,
-        at_ms if verdict is Verdict.KEPT else kept_ms,
+        at_ms if verdict is Verdict.KEPT else _kept_before(known),
     )
+
+
+def _kept_before(known: DrillResult | None) -> int | None:
+    """When a node kept its data last, unless a later drill said otherwise.
+
+    Results are replaced one by one: what a drill held against a node must outlast the next one in
+    which the node was not heard.
+    """
+    if known is None or known.verdict in (Verdict.LOST, Verdict.PARTLY):
+        return None
+    return known.kept_ms
 
 
 def why(node: NodeAfter) -> str:
