@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.pipeline.drill_results import result_of
+from consumer.pipeline.drill_results import result_of, why
 from sparkplug import NodeAfter, NodeBefore
 
 SECOND_US = 1_000_000
@@ -45,3 +45,18 @@ def test_what_a_drill_held_against_a_node_stands_until_another_shows_that_it_kee
     verdicts, is_good
 ):
     assert results_of(*verdicts).is_good(10) is is_good
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"hole_us": 40 * SECOND_US}, "history lacks 40.0 s of the 45.0 s"),
+        ({"tags_lost": 1}, "no history of 1 tag that published before"),
+        ({"tags_lost": 1200}, "no history of 1,200 tags that published before"),
+        ({"went_on": True}, "some history, though it went on publishing"),
+    ],
+)
+def test_of_a_part_it_is_said_what_is_missing(more, words):
+    node = WHAT_CAME["kept"]._replace(**more)
+    assert node.verdict == "partly"
+    assert why(node).startswith(words)
