@@ -49,6 +49,7 @@ _TYPES: Final = [*map(str, MessageType), "STATE"]
 _AT_ONCE: Final = 200
 """Lines that are printed at a time."""
 _QUIET_SECONDS: Final = 10.0
+_MOST_DEFECT: Final = 200
 
 
 class _Terminated(KeyboardInterrupt):
@@ -163,7 +164,7 @@ def _show(tail: Tail, heard: Listening, *, mode: Mode, as_json: bool) -> None:
     out = LinePrinter()
     raw, as_json = mode is Mode.RAW, as_json or mode is Mode.ROWS
     several = len(heard.servers) > 1
-    troubles = Troubles(heard)
+    troubles, is_told = Troubles(heard), False
     quiet_at: float | None = time.monotonic() + _QUIET_SECONDS
     with progress() as tell:
         for items in tail.turns():
@@ -181,6 +182,13 @@ def _show(tail: Tail, heard: Listening, *, mode: Mode, as_json: bool) -> None:
             if not out.has_reader():
                 raise BrokenPipeError
             troubles.tell()
+            if tail.defects and not is_told:
+                is_told = True
+                echo(
+                    f"Error: not all could be read ({tail.defect[:_MOST_DEFECT]}): this is a "
+                    "defect, to be reported with a capture; births heard until now are forgotten",
+                    err=True,
+                )
             tell(_account(tail, heard))
             if tail.seen.total():
                 quiet_at = None
@@ -224,6 +232,8 @@ def _account(tail: Tail, heard: Listening) -> str:
     ]
     if heard.lost.total():
         parts[-1] += " (they came faster than they were shown)"
+    if tail.defects:
+        parts.append(f"batches not read, for a defect: {tail.defects.total():,}")
     if heard.bad_topics.total():
         parts.append(f"on topics that MQTT does not allow: {heard.bad_topics.total():,}")
     return ", ".join(parts)

@@ -10,7 +10,7 @@ import termios
 import threading
 import time
 import tty
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -24,6 +24,7 @@ from consumer.tap import SORTS, Picture, Wanted, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import FrameType
 
@@ -45,6 +46,8 @@ _SHARE: Final = 6
 _REFUSED_SECONDS: Final = 10.0
 """After a second refusal it is not asked more often: ten wrong keys within a minute shut us out."""
 _ANSWER_SECONDS: Final = 5.0
+_SUSPENDED: Final = -1
+"""No exit code: Ctrl-Z."""
 _ENDS: Final = frozenset(b"qQ")
 
 
@@ -213,7 +216,7 @@ def _show(out: Console, watch: _Watch) -> int:
     from consumer.tap import screen  # noqa: PLC0415
 
     with (
-        _events() as (tell, wait),
+        _events() as (tell, wait, suspend),
         Live(
             console=out,
             screen=True,
@@ -228,16 +231,20 @@ def _show(out: Console, watch: _Watch) -> int:
             out.size = ConsoleDimensions(*os.get_terminal_size(out.file.fileno()))
             lines = screen(watch.picture, *out.size, old=watch.old, hint="q ends")
             live.update(Group(*lines), refresh=True)
-            if (code := wait()) is not None:
+            if (code := wait()) == _SUSPENDED:
+                live.stop()
+                suspend()
+                live.start()
+            elif code is not None:
                 return code
 
 
 @contextmanager
-def _events() -> Iterator[tuple[Callable[[], None], Callable[[], int | None]]]:
-    """A function that tells of something new, and one that waits for that, a key or a new size.
+def _events() -> Iterator[tuple[Callable[[], None], Callable[[], int | None], Callable[[], None]]]:
+    """Functions: tell of something new; wait for that, a key or a new size; suspend the program.
 
-    The second returns the exit code when a key or a signal wants an end, else None. On leaving
-    the terminal is what it was.
+    The second returns the exit code when a key or a signal wants an end, _SUSPENDED when it is to
+    be suspended, else None. While it is suspended, and on leaving, the terminal is what it was.
     """
     hears, speaks = os.pipe()
     wanted: list[int] = []
@@ -258,7 +265,7 @@ def _events() -> Iterator[tuple[Callable[[], None], Callable[[], int | None]]]:
             os.write(speaks, b"-")
 
     try:
-        with _keys() as keyboard:
+        with _keys() as (keyboard, lend), _suspensions() as (asked, stop):
             sources = [hears, *keyboard]
 
             def wait() -> int | None:
@@ -270,15 +277,41 @@ def _events() -> Iterator[tuple[Callable[[], None], Callable[[], int | None]]]:
                         sources.remove(each)
                     if _ENDS & set(keys):
                         wanted.append(0)
-                return wanted[0] if wanted else None
+                return [*wanted, *asked, None][0]
 
-            yield tell, wait
+            def suspend() -> None:
+                with lend():
+                    stop()
+
+            yield tell, wait, suspend
     finally:
         signal.set_wakeup_fd(before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         # The thread that looks may still tell: its end stays open until the program ends.
         os.close(hears)
+
+
+@contextmanager
+def _suspensions() -> Iterator[tuple[list[int], Callable[[], None]]]:
+    """A list with _SUSPENDED in it once Ctrl-Z was pressed, and a function that heeds it."""
+    asked: list[int] = []
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        asked.append(_SUSPENDED)
+
+    def stop() -> None:
+        asked.clear()
+        # By default, and not SIGSTOP: where no shell waits, nobody would let us go on.
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, note)
+
+    before = signal.signal(signal.SIGTSTP, note)
+    try:
+        yield asked, stop
+    finally:
+        signal.signal(signal.SIGTSTP, before)
 
 
 def _pressed(keyboard: int) -> bytes:
@@ -289,16 +322,30 @@ def _pressed(keyboard: int) -> bytes:
 
 
 @contextmanager
-def _keys() -> Iterator[list[int]]:
-    """The keyboard, of which each key is known at once; none where there is no keyboard."""
+def _keys() -> Iterator[tuple[list[int], Callable[[], AbstractContextManager[None]]]]:
+    """The keyboard, of which each key is known at once; none where there is no keyboard.
+
+    Also a context in which it is what it was.
+    """
     if not sys.stdin.isatty():
-        yield []
+        yield [], nullcontext
         return
     keyboard = sys.stdin.fileno()
     settings = termios.tcgetattr(keyboard)
-    tty.setcbreak(keyboard)
-    try:
-        yield [keyboard]
-    finally:
+
+    def give_back() -> None:
         with suppress(termios.error):  # the terminal itself may be gone
             termios.tcsetattr(keyboard, termios.TCSADRAIN, settings)
+
+    @contextmanager
+    def lend() -> Iterator[None]:
+        give_back()
+        yield
+        with suppress(termios.error):
+            tty.setcbreak(keyboard)
+
+    tty.setcbreak(keyboard)
+    try:
+        yield [keyboard], lend
+    finally:
+        give_back()

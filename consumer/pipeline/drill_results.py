@@ -23,6 +23,8 @@ MOST_NAMED: Final = 10
 
 WORST_FIRST: Final = (Verdict.LOST, Verdict.PARTLY, Verdict.NOT_KNOWN, Verdict.KEPT)
 
+_WENT_ON: Final = "it went on publishing: its primary host is another one, or none"
+
 _IN_WORDS: Final = {
     Verdict.KEPT: "keep their data",
     Verdict.PARTLY: "keep a part of it",
@@ -43,7 +45,6 @@ def result_of(
         known: its result of an earlier drill.
     """
     before, verdict = node.before, node.verdict
-    kept_ms = None if known is None else known.kept_ms
     return DrillResult(
         server,
         before.group_id,
@@ -55,28 +56,48 @@ def result_of(
         None if node.first_us is None else node.first_us // 1_000,
         None if node.last_us is None else node.last_us // 1_000,
         round(node.window_us / 1e6, 3) if node.window_us else None,
-        at_ms if verdict is Verdict.KEPT else kept_ms,
+        at_ms if verdict is Verdict.KEPT else _kept_before(known),
     )
+
+
+def _kept_before(known: DrillResult | None) -> int | None:
+    """When a node kept its data last, unless a later drill said otherwise.
+
+    Results are replaced one by one: what a drill held against a node must outlast the next one in
+    which the node was not heard.
+    """
+    if known is None or known.verdict in (Verdict.LOST, Verdict.PARTLY):
+        return None
+    return known.kept_ms
 
 
 def why(node: NodeAfter) -> str:
     """Why the verdict of a node is what it is, and what to do about it: a line for people."""
-    before, window = node.before, _seconds(node.window_us)
-    usual = _seconds(before.pause_us)
     if node.verdict is Verdict.KEPT:
         if node.is_judged:
-            return f"{node.rows:,} values of history cover the {window}"
+            return f"{node.rows:,} values of history cover the {_seconds(node.window_us)}"
         return f"{node.rows:,} values of history; it publishes too seldom to say more"
     if node.verdict is Verdict.PARTLY:
-        return (
-            f"history lacks {_seconds(node.hole_us)} of the {window}, and it usually publishes at "
-            f"least every {usual}: see the capacity of its history store, and which tags it holds"
-        )
+        return _why_partly(node)
     if node.verdict is Verdict.LOST and node.went_on:
-        return "no history, for it went on publishing: its primary host is another one, or none"
+        return f"no history, for {_WENT_ON}"
     if node.verdict is Verdict.LOST:
         return "no history: enable its history store, name it in the transmitter, save that again"
     return _why_not_known(node)
+
+
+def _why_partly(node: NodeAfter) -> str:
+    if node.went_on:
+        return f"some history, though {_WENT_ON}"
+    if node.covers:
+        tags = "1 tag" if node.tags_lost == 1 else f"{node.tags_lost:,} tags"
+        return f"no history of {tags} that published before: see which tags its history store holds"
+    usual = _seconds(node.before.pause_us)
+    return (
+        f"history lacks {_seconds(node.hole_us)} of the {_seconds(node.window_us)}, and it usually "
+        f"publishes at least every {usual}: see the capacity of its history store, and which tags "
+        "it holds"
+    )
 
 
 def _why_not_known(node: NodeAfter) -> str:

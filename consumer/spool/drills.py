@@ -48,7 +48,8 @@ class DrillResult(NamedTuple):
         rows: values of history from within the time in which the host was offline.
         first_ms, last_ms: the earliest and the latest of them, by the clock of the node.
         window_seconds: how long the host was offline to the node; None: not known.
-        kept_ms: when a drill last showed that the node keeps its data; None: none did.
+        kept_ms: when a drill last showed that the node keeps its data; None: none did, or a later
+            one said otherwise.
     """
 
     server: str

@@ -204,19 +204,27 @@ class CaptureWriter:
         self._file, self._size, self._of_file = opened, 0, 0
         self.paths.append(path)
         try:
-            self._write(header_bytes(self._header))
-        except CaptureError:
+            self._put(header_bytes(self._header))
+        except OSError as error:
             opened.close()
             self.paths.pop()
             path.unlink(missing_ok=True)
-            raise
+            raise CaptureError(f"{path} cannot be written: {error.strerror}") from None
         return opened
 
     def _go_on(self) -> None:
         """End the present file and begin the next one, which is there before."""
         ended, size, records = self._file, self._size, self._of_file
-        self._header = self._header._replace(part=self._header.part + 1)
-        self._begin()
+        header = self._header
+        self._header = header._replace(part=header.part + 1)
+        try:
+            self._begin()
+        except CaptureError:
+            # The capture ends with the present file: what is in it is whole.
+            self._header = header
+            self._file, self._size, self._of_file = ended, size, records
+            self._end_as_it_is()
+            raise
         begun, begun_size = self._file, self._size
         self._file, self._size, self._of_file = ended, size, records
         try:
@@ -229,23 +237,30 @@ class CaptureWriter:
 
     def _write(self, data: bytes) -> None:
         """Write all of it; what was there before stays readable if that is not possible."""
-        left = memoryview(data)
         try:
-            while left:
-                left = left[self._file.write(left) or 0 :]
+            self._put(data)
         except OSError as error:
-            self._failed = True
-            with contextlib.suppress(OSError):
-                self._file.truncate(self._size)
-                if self._size:
-                    self._file.seek(self._size)
-                    self._file.write(end_bytes(End(False, self._of_file, self.left_out)))
+            self._end_as_it_is()
             raise CaptureError(
                 f"{self.paths[-1]} cannot be written: {error.strerror}; "
                 f"{self._of_file} records are in it, and can be read"
             ) from None
+
+    def _put(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) or 0 :]
         self._size += len(data)
         self.written_bytes += len(data)
+
+    def _end_as_it_is(self) -> None:
+        """Write the end mark behind what is there; nothing more is written."""
+        self._failed = True
+        with contextlib.suppress(OSError):
+            self._file.truncate(self._size)
+            if self._size:
+                self._file.seek(self._size)
+                self._file.write(end_bytes(End(False, self._of_file, self.left_out)))
 
 
 def _private(name: str, flags: int) -> int:

@@ -40,6 +40,8 @@ _PLAIN: Final = frozenset(
 
 _NAMES: Final = frozenset({"name", "reference", "templateref"})
 _WORDS: Final = frozenset({"version", "contenttype", "filename", "filetype", "md5", "description"})
+_MOST_DIGITS: Final = 9
+"""Digits of a datatype that is written as text; Python reads no more than some thousands."""
 _TYPES: Final = frozenset({"datatype", "type"})
 _VALUES: Final = frozenset(
     {
@@ -177,7 +179,7 @@ class JsonRedaction:
         for key, value in fields.items():
             field = _field(key)
             if field in {"columns", "columnnames"} and isinstance(value, list):
-                found[key] = [self._words.name(e) if isinstance(e, str) else e for e in value]
+                found[key] = [self._name(each) for each in value]
             elif field == "types" and isinstance(value, list):
                 found[key] = [self._type(each) for each in value]
             elif field in _PLAIN:
@@ -201,7 +203,9 @@ class JsonRedaction:
             named = [key if isinstance(key, str) else "" for key in keys]
             under = [*named, *[""] * len(values)]
             return {
-                "keys": [self._key(each) if isinstance(each, str) else each for each in keys],
+                "keys": [
+                    self._key(each) if isinstance(each, str) else self._text(each) for each in keys
+                ],
                 "values": [
                     self._property(key, each) for key, each in zip(under, values, strict=False)
                 ],
@@ -243,6 +247,10 @@ class JsonRedaction:
         is_name = isinstance(value, str) and value.lower() in _CODES
         return value if is_name else self._plain(value)
 
+    def _name(self, value: Any) -> Any:
+        """A name; in its place there may be anything."""
+        return self._words.name(value) if isinstance(value, str) else self._text(value)
+
     def _text(self, value: Any) -> Any:
         """Anything, with all its texts replaced; numbers and flags stay."""
         if isinstance(value, str):
@@ -262,7 +270,8 @@ def _field(key: str) -> str:
 def _code(fields: dict[str, Any]) -> int | None:
     given = fields.get("datatype", fields.get("type"))
     if isinstance(given, str):
-        return _CODES.get(given.lower(), int(given) if given.isdecimal() else None)
+        is_code = given.isdecimal() and len(given) <= _MOST_DIGITS
+        return _CODES.get(given.lower(), int(given) if is_code else None)
     return given if isinstance(given, int) else None
 
 

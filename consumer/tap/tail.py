@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer.tap.changes import NO_BIRTH, ChangeReader
@@ -70,6 +71,8 @@ class Tail:
         seen: messages that were taken in, by server.
         shown: items that were handed over.
         unresolved: those of them whose metric no birth explains yet.
+        defects: batches of which not all was shown, for reading them failed, by server.
+        defect: what went wrong last; empty if nothing did.
     """
 
     def __init__(
@@ -81,12 +84,16 @@ class Tail:
     ) -> None:
         self.seen: Counter[str] = Counter()
         self.shown = self.unresolved = 0
+        self.defects: Counter[str] = Counter()
+        self.defect = ""
         self._heard = heard
         self._options = options
         self._clock = clock
-        self._readers = {
-            server.name: _reader(server, configuration, options) for server in heard.servers
+        self._make = {
+            server.name: partial(_reader, server, configuration, options)
+            for server in heard.servers
         }
+        self._readers = {name: make() for name, make in self._make.items()}
 
     def turns(self) -> Iterator[Iterator[Item]]:
         """What each turn has to show, none of it twice; take all of one before the next.
@@ -111,9 +118,22 @@ class Tail:
     def _turn(self, seconds: float) -> Iterator[Iterator[Item]]:
         for batch in self._heard.batches(seconds):
             self.seen[batch.server] += len(batch.messages) + len(batch.certificates)
-            yield self._readers[batch.server].read(batch, self._clock())
-        for reader in self._readers.values():
-            yield reader.let_pass(self._clock())
+            yield self._read(
+                batch.server, partial(self._readers[batch.server].read, batch, self._clock())
+            )
+        for name, reader in list(self._readers.items()):
+            yield self._read(name, partial(reader.let_pass, self._clock()))
+
+    def _read(self, server: str, read: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+        """What a reader makes; one that fails is replaced by one that has heard no birth yet."""
+        try:
+            yield from read()
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect of ours: what comes next is wanted
+            self.defects[server] += 1
+            self.defect = f"{type(error).__name__}: {error}"
+            self._readers[server] = self._make[server]()
 
     def _counted(self, items: Iterator[Item]) -> Iterator[Item]:
         count = self._options.count

@@ -99,6 +99,20 @@ def terminated(shown):
     shown.process.terminate()
 
 
+def test_who_suspends_it_has_the_terminal_as_it_was_meanwhile(file):
+    # No shell waits for this process, so the system lets it go on at once.
+    with terminal("top", "--config", file) as shown:
+        shown.wait_for("q ends")
+        shown.press("\x1a")
+        shown.wait_for(lambda: shown.shown() and shown.written.count(b"\x1b[?1049h") == 2)
+        assert shown.written.count(b"\x1b[?1049l") == 1
+        shown.wait_for("q ends")
+        assert not shown.is_as_before()
+        shown.press("q")
+        assert shown.wait_end() == 0
+        assert shown.is_as_before()
+
+
 @pytest.mark.parametrize(
     ("end", "code"), [(pressed("jq"), 0), (pressed("\x03"), 130), (terminated, 0)]
 )

@@ -17,6 +17,7 @@ import numpy as np
 
 from sparkplug.gaps import GapReason
 from sparkplug.host.catalogue import NO_TAG
+from sparkplug.host.watch.kept_tags import FEW, REGULAR, KeptTags
 from sparkplug.messages import HOST, ROW_TYPES
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 LEAST_HOLE_US: Final = 2_000_000
 """No hole in history that is shorter than this is held against a node, in microseconds."""
 
-_FEW: Final = 3
-"""A hole of so many usual intervals is none; a window of fewer proves nothing."""
-_REGULAR: Final = 2
-"""Moments at which a node was heard, from which on it is known how often it publishes."""
 _SLOTS: Final = 256
 """History is looked at in so many parts of the window that was meant."""
 _LEAST_SLOT_US: Final = 10_000
@@ -53,7 +50,7 @@ class Verdict(StrEnum):
     KEPT = "kept"
     """History came, and covers the time in which the host was offline."""
     PARTLY = "partly"
-    """History came, and does not cover it."""
+    """History came, and does not cover it, is not of all tags, or is not all that it published."""
     LOST = "lost"
     """It published before and after, and sent no history of the time between."""
     NOT_KNOWN = "not_known"
@@ -70,6 +67,8 @@ class NodeBefore(NamedTuple):
             0: none came.
         moments: at how many moments it was heard while the host listened to it before.
         pause_us: the longest time in which it said nothing meanwhile, in microseconds.
+        tags: how many of its tags published so often that they would do so while the host is
+            offline.
     """
 
     group_id: str
@@ -78,6 +77,7 @@ class NodeBefore(NamedTuple):
     sent_us: int
     moments: int
     pause_us: int
+    tags: int = 0
 
 
 class NodeAfter(NamedTuple):
@@ -91,6 +91,7 @@ class NodeAfter(NamedTuple):
         rows: values of history from within the time between.
         first_us, last_us: the earliest and the latest of them; None without.
         hole_us: the longest time between of which there is no history, in microseconds.
+        tags_lost: tags that published often before, and of which there is no history.
     """
 
     before: NodeBefore
@@ -100,6 +101,7 @@ class NodeAfter(NamedTuple):
     first_us: int | None = None
     last_us: int | None = None
     hole_us: int = 0
+    tags_lost: int = 0
 
     @property
     def window_us(self) -> int:
@@ -112,7 +114,12 @@ class NodeAfter(NamedTuple):
     def is_judged(self) -> bool:
         """Whether it published so often before that it would have done so in the window."""
         before = self.before
-        return before.moments >= _REGULAR and 0 < _FEW * before.pause_us <= self.window_us
+        return before.moments >= REGULAR and 0 < FEW * before.pause_us <= self.window_us
+
+    @property
+    def covers(self) -> bool:
+        """Whether history has no hole that is held against it."""
+        return not self.is_judged or self.hole_us <= self._longest_hole_us
 
     @property
     def verdict(self) -> Verdict:
@@ -121,15 +128,15 @@ class NodeAfter(NamedTuple):
         History is enough where a node publishes so seldom that nothing else could be expected.
         """
         if self.rows:
-            covers = not self.is_judged or self.hole_us <= self._longest_hole_us
-            return Verdict.KEPT if covers else Verdict.PARTLY
+            is_whole = self.covers and not self.went_on and not self.tags_lost
+            return Verdict.KEPT if is_whole else Verdict.PARTLY
         if self.before.was_alive and self.is_judged:
             return Verdict.LOST
         return Verdict.NOT_KNOWN
 
     @property
     def _longest_hole_us(self) -> int:
-        return max(LEAST_HOLE_US, _FEW * self.before.pause_us)
+        return max(LEAST_HOLE_US, FEW * self.before.pause_us)
 
 
 @dataclass(slots=True)
@@ -178,6 +185,7 @@ class KeptHistory:
         self._by_id = by_id
         self._catalogue = catalogue
         self._hearing = hearing
+        self._window_us = window_us
         self._slot_us = max(_LEAST_SLOT_US, window_us // _SLOTS)
         self._begun = hearing.now
         self._heard = np.empty(0)
@@ -186,6 +194,8 @@ class KeptHistory:
         self._alive: list[bool] = []
         self._of_tag = np.empty(0, dtype=np.int64)  # the index of each tag's node
         self._generation = catalogue.generation
+        self._tags: KeptTags | None = KeptTags(hearing.now)
+        self._is_restored = True
         self._nodes: dict[NodeKey, _Node] = {}
         self._sent_us: dict[NodeKey, int] = {}
         self.has_left = False
@@ -203,12 +213,15 @@ class KeptHistory:
         """Who publishes, and after which pause? Births tell nothing that was not told before."""
         self._grow()
         present = _OF_DATA[rows.message_type] & ~rows.historical & (rows.tag != NO_TAG)
-        heard = np.unique(self._node_of(rows.tag[present]))
+        tags = np.unique(rows.tag[present])
+        heard = np.unique(self._node_of(tags))
         heard = heard[heard >= 0]
         pause = self._hearing.now - self._heard[heard]
         self._pause[heard] = np.maximum(self._pause[heard], pause)
         self._moments[heard] += 1
         self._heard[heard] = self._hearing.now
+        if self._tags is not None:
+            self._tags.listen(tags, self._hearing.now)
 
     def _grow(self) -> None:
         new = self._columns.size - len(self._heard)
@@ -221,6 +234,9 @@ class KeptHistory:
         """From now on nodes may know that the host goes offline: note who is alive."""
         self._grow()
         self._pause = np.maximum(self._pause, self._hearing.now - self._heard)
+        if self._tags is not None:
+            self._tags.end_listening(self._hearing.now)
+        self._is_restored = False
         self._alive = self._columns.born[: len(self._heard)].tolist()
 
     def leave(self) -> None:
@@ -237,11 +253,19 @@ class KeptHistory:
             self._columns.sent_us[:count].tolist(),
             self._moments[:count].tolist(),
             (self._pause[:count] * 1e6).astype(np.int64).tolist(),
+            self._regular_tags(count),
         )
         return [
             NodeBefore(each.owner.group_id, each.owner.edge_node_id, *facts)
             for each, *facts in zip(self._edge_nodes[:count], *columns, strict=True)
         ]
+
+    def _regular_tags(self, count: int) -> list[int]:
+        owners = self._owners()
+        if self._tags is None:
+            return [0] * count
+        window_us = np.full(self._columns.size, self._window_us, dtype=np.int64)
+        return list(map(int, self._tags.regular(owners, window_us)[:count]))
 
     def come_back(self, before: Iterable[NodeBefore]) -> None:
         """Look at these nodes, of which so much was known before, or a little more is known now."""
@@ -264,7 +288,30 @@ class KeptHistory:
 
     def after(self) -> list[NodeAfter]:
         """What came of each node so far."""
-        return [self._after(key, node) for key, node in self._nodes.items()]
+        found = [self._after(key, node) for key, node in self._nodes.items()]
+        lost = self._tags_lost(found)
+        return [each._replace(tags_lost=n) for each, n in zip(found, lost, strict=True)]
+
+    def _tags_lost(self, found: Sequence[NodeAfter]) -> list[int]:
+        """Of how many tags of each of these nodes history should have come and did not."""
+        owners = self._owners()
+        if self._tags is None:
+            return [0] * len(found)
+        nodes = [
+            self._by_id.get((each.before.group_id, each.before.edge_node_id)) for each in found
+        ]
+        indices = [-1 if each is None else each.index for each in nodes]
+        window_us = np.zeros(self._columns.size + 1, dtype=np.int64)  # the last is that of none
+        window_us[indices] = [each.window_us for each in found]
+        if not self._is_restored:
+            without = self._tags.without_history(owners, window_us)
+            return [int(without[index]) for index in indices]
+        # Over a restart it is known how many tags there were, and not which.
+        came = self._tags.with_history(owners, len(window_us))
+        return [
+            max(0, each.before.tags - int(came[index])) if each.window_us >= self._window_us else 0
+            for each, index in zip(found, indices, strict=True)
+        ]
 
     def _look_at_return(self, rows: Observations) -> None:
         concerned = np.flatnonzero(_OF_NODES[rows.message_type] & (rows.tag != NO_TAG))
@@ -285,9 +332,10 @@ class KeptHistory:
             if known.to_us is None and is_new[mine].any():
                 known.to_us = int(sent[mine][is_new[mine]].min())
             if historical[mine].any():
-                self._take_history(known, times[mine][historical[mine]])
+                past = mine.start + np.flatnonzero(historical[mine])
+                self._take_history(known, times[past], rows.tag[concerned[past]])
 
-    def _take_history(self, node: _Node, times: NDArray[np.int64]) -> None:
+    def _take_history(self, node: _Node, times: NDArray[np.int64], tags: NDArray[np.int32]) -> None:
         """Note history of a node, of the time in which the host was offline to it."""
         since = node.before.sent_us
         if not since:
@@ -298,6 +346,8 @@ class KeptHistory:
         times = times[within]
         if not len(times):
             return
+        if self._tags is not None:
+            self._tags.take_history(tags[within])
         node.rows += len(times)
         first, last = int(times.min()), int(times.max())
         node.first_us = min(node.first_us or first, first)
@@ -341,12 +391,17 @@ class KeptHistory:
 
     def _node_of(self, tags: NDArray[np.int32]) -> NDArray[np.int64]:
         """The index of each tag's node; -1 for none that is known."""
+        return self._owners()[tags]
+
+    def _owners(self) -> NDArray[np.int64]:
+        """The index of the node of all tags; -1 for none that is known."""
         if self._generation != self._catalogue.generation:
             self._generation = self._catalogue.generation
             self._of_tag = self._of_tag[:0]
+            self._tags = None  # their ids are others now: of nodes it is known still
         new = self._catalogue.owners[len(self._of_tag) :]
         if new:
             found = [self._by_id.get((each.group_id, each.edge_node_id)) for each in new]
             indices = [-1 if each is None else each.index for each in found]
             self._of_tag = np.append(self._of_tag, np.array(indices, dtype=np.int64))
-        return self._of_tag[tags]
+        return self._of_tag

@@ -390,6 +390,25 @@ def test_a_full_disk_leaves_a_file_that_can_be_read(tmp_path):
         assert found == given[: len(found)]
 
 
+def test_a_file_that_cannot_be_followed_ends_in_order(tmp_path):
+    path = tmp_path / "wire.spz"
+    writer = CaptureWriter(path, HEADER, max_bytes=3000)
+    (tmp_path / "wire.spz.1").write_bytes(b"of somebody else")
+
+    def go_on():
+        with writer:
+            for message in MESSAGES:
+                writer.add(0, message)
+                writer.flush()
+
+    with pytest.raises(CaptureError, match=r"wire\.spz\.1 exists"):
+        go_on()
+    found = read(path)
+    assert len(found) > 20
+    assert found == MESSAGES[: len(found)]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["wire.spz", "wire.spz.1"]
+
+
 def test_a_directory_that_is_not_there_is_named(tmp_path):
     with pytest.raises(CaptureError, match="there is no directory"):
         CaptureWriter(tmp_path / "none" / "wire.spz", HEADER)

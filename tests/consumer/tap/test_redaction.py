@@ -392,3 +392,35 @@ def test_no_json_stops_a_redaction_or_keeps_a_text(tree):
     redaction = Redaction(KEY)
     for topic in (NBIRTH, ID.format("NDATA"), "spBv1.0/STATE/h"):
         assert_no_secret_in(redacted(json.dumps(tree).encode(), topic, redaction).payload)
+
+
+@pytest.mark.parametrize("odd", [["Heinrich"], {"Heinrich": "Heinrich"}, [["Heinrich"]]])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda odd: {"datatype": 16, "value": {"columns": [odd], "types": [], "rows": []}},
+        lambda odd: {"value": {"columnNames": [odd], "rows": []}},
+        lambda odd: {"properties": {"keys": [odd], "values": [1]}},
+    ],
+)
+def test_no_text_stays_where_a_name_is_something_else(metric, odd):
+    payload = json.dumps({"metrics": [{"name": "Grains", **metric(odd)}]}).encode()
+    assert_no_secret_in(redacted(payload, NBIRTH).payload)
+
+
+def test_a_datatype_of_more_digits_than_a_number_may_have_stops_no_redaction():
+    redaction = Redaction(KEY)
+    payload = json.dumps({"metrics": [{"name": "Grains", "datatype": "1" * 5_000}]}).encode()
+    assert_no_secret_in(redacted(payload, NBIRTH, redaction).payload)
+    assert redaction.unread == 0
+
+
+def test_a_defect_costs_a_capture_one_payload_and_leaks_nothing(monkeypatch):
+    def fail(*_args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Redaction, "_plain", fail)
+    redaction = Redaction(KEY)
+    after = redacted(birth().SerializeToString(), NBIRTH, redaction)
+    assert_no_secret_in(after.payload)
+    assert redaction.unread == 1

@@ -35,6 +35,11 @@ def after(known, *, rows=0, hole=None, window=45.0, back=True, went_on=False):
         (after(before(), rows=1, hole=44.0), "partly"),
         (after(before(), rows=0), "lost"),
         (after(before(), rows=0, went_on=True), "lost"),
+        # by its seq it published meanwhile: what nobody received is lost, whatever history it sends
+        (after(before(), rows=44, hole=1.0, went_on=True), "partly"),
+        (after(before(pause=20, moments=3), rows=1, hole=30, went_on=True), "partly"),
+        # history of some of its tags only
+        (after(before(), rows=44, hole=1.0)._replace(tags_lost=1), "partly"),
         # ten times a second: what is shorter than two seconds is held against nobody
         (after(before(pause=0.2), rows=400, hole=1.9), "kept"),
         (after(before(pause=0.2), rows=400, hole=2.1), "partly"),
@@ -302,3 +307,81 @@ def test_nobody_looks_any_longer_when_it_is_over():
     host.fleet.stop_watching_history()
     host.take(31, node.birth(31, 1), node.data(31, *range(16, 31)))
     assert host.found["Armed"].rows == 0
+
+
+class Gateway(Node):
+    """An edge node of three tags, of which the last one publishes seldom."""
+
+    TAGS = ("Level", "Flow", "Mode")
+
+    def birth(self, second, bd_seq=0):
+        self.seq = 0
+        session = metric("bdSeq", DataType.Int64, long_value=bd_seq, timestamp=self.at(second))
+        born = [
+            tag(name, alias) | {"timestamp": self.at(second)}
+            for alias, name in enumerate(self.TAGS)
+        ]
+        return message("NBIRTH", session, *born, node=self.name, timestamp=self.at(second))
+
+    def data(self, second, *past, stored=(0, 1)):
+        self.seq = (self.seq + 1) % 256
+        values = [
+            change(alias, float(each)) | {"timestamp": self.at(each), "is_historical": bool(past)}
+            for each in past or [second]
+            for alias in (stored if past or second % 10 else (0, 1, 2))
+        ]
+        return message("NDATA", *values, node=self.name, seq=self.seq, timestamp=self.at(second))
+
+
+def test_history_of_one_tag_does_not_answer_for_the_others():
+    whole, half = Gateway("Whole"), Gateway("Half")
+    host = Host(whole, half)
+    host.listen()
+    host.leave()
+    past = range(16, 31)
+    host.take(31, whole.birth(31, 1), whole.data(31, *past))
+    host.take(31, half.birth(31, 1), half.data(31, *past, stored=(0,)))
+    host.take(32, whole.data(32), half.data(32))
+    assert host.verdicts() == {"Whole": "kept", "Half": "partly"}
+    assert {name: each.tags_lost for name, each in host.found.items()} == {"Whole": 0, "Half": 1}
+    host.take(33, half.data(33, 20, stored=(1,)))
+    assert host.verdicts()["Half"] == "kept"
+
+
+def test_over_a_restart_history_must_be_of_as_many_tags():
+    whole, half = Gateway("Whole"), Gateway("Half")
+    host = Host(whole, half)
+    host.listen()
+    host.leave()
+    kept = host.watch.before()
+    assert [each.tags for each in kept] == [2, 2]
+
+    again = Host(Gateway("Whole"), Gateway("Half"))
+    again.watch = again.fleet.watch_history(15 * SECOND_US)
+    again.watch.come_back(NodeBefore(*each) for each in kept)
+    past = range(16, 31)
+    again.take(31, whole.birth(31, 1), whole.data(31, *past))
+    again.take(31, half.birth(31, 1), half.data(31, *past, stored=(0,)))
+    assert again.verdicts() == {"Whole": "kept", "Half": "partly"}
+
+
+def test_what_an_earlier_release_kept_of_a_node_is_read():
+    assert NodeBefore(*list(before())[:6]) == before()
+
+
+def test_who_calls_all_its_values_history_and_did_not_wait_keeps_nothing():
+    class Mislabelled(Node):
+        def data(self, second, *past):
+            return super().data(second, *(past or [second]))
+
+    node = Mislabelled("Other")
+    host = Host(node)
+    host.listen()
+    host.leave()
+    for second in range(16, 31):
+        node.data(second)  # nobody hears it
+    for second in range(31, 36):
+        host.take(second, node.data(second))
+    host.take(36, node.birth(36))
+    assert host.found["Other"].rows > 0
+    assert host.verdicts() == {"Other": "partly"}
