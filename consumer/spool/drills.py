@@ -174,7 +174,10 @@ def unproven_nodes(db: sqlite3.Connection, servers: Collection[str], now_ms: int
 
 def _results(server: str, content: object) -> dict[NodeKey, DrillResult]:
     found = _unpacked(content)
-    results = [DrillResult(server, *each) for each in found] if isinstance(found, list) else []
+    try:
+        results = [DrillResult(server, *each) for each in found] if isinstance(found, list) else []
+    except TypeError:  # of a later release: nothing is known, which costs a drill and no start
+        return {}
     return {(each.group_id, each.edge_node_id): each for each in results}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import zlib
 
 import pytest
 
@@ -118,3 +120,12 @@ def test_without_a_file_that_can_be_read_it_is_an_error(tmp_path):
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE other (a)").connection.close()
     with pytest.raises(SpoolError, match="is not a spool"):
         unproven_nodes_of_file(tmp_path / "other.db", ["plant"], NOW_MS)
+
+
+def test_results_of_a_later_release_are_none_and_stop_nothing(spool, store):
+    know(spool, "A")
+    store.write_results("plant", [result("A")])
+    later = zlib.compress(json.dumps([[*result("A")[1:], "more", "still more"]]).encode())
+    spool.state.set("drill_results/plant", later)
+    assert store.results("plant") == {}
+    assert unproven(spool) == (1, ["A"])
