@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from consumer import config
-from consumer.cli.options import config_option
+from consumer.cli.options import Number, config_option
 from consumer.cli.output import echo
 from consumer.cli.progress import Bar
 from consumer.cli.stopping import Stop
@@ -50,9 +50,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 @click.argument("file", type=click.Path(path_type=Path))
 @config_option("Configuration file; of it, servers are used, and of the secrets theirs.")
 @click.option("--server", "servers", multiple=True, metavar="NAME", help="Only this MQTT server.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."
-)
+@click.option("--seconds", type=Number(0, min_open=True), help="Stop after so many seconds.")
 @click.option(
     "--max-bytes",
     callback=_size,

@@ -10,7 +10,7 @@ import click
 from consumer import config
 from consumer.check import DEFAULT_LISTEN, DEFAULT_TIMEOUT, Finding, Status, check_everything
 from consumer.cli.commands import EXIT_FAILURE
-from consumer.cli.options import config_option
+from consumer.cli.options import Number, config_option
 from consumer.cli.output import echo, echo_json
 from consumer.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, too.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 300),
+    type=Number(0.1, 300),
     default=DEFAULT_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
@@ -38,7 +38,7 @@ Examples:
 )
 @click.option(
     "--listen",
-    type=click.FloatRange(0, 300),
+    type=Number(0, 300),
     default=DEFAULT_LISTEN,
     show_default=True,
     metavar="SECONDS",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from consumer.cli.commands import EXIT_FAILURE, EXIT_INTERRUPTED
+from consumer.cli.options import Number
 from consumer.cli.output import console, echo_json
 from consumer.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ _PIPE_WIDTH: Final = 150
 @click.command("demo", epilog=EPILOG)
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.5),
+    type=Number(min=0.5),
     default=20.0,
     show_default="20",
     help="How long the gateways publish.",
@@ -44,7 +45,7 @@ _PIPE_WIDTH: Final = 150
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0.0, max=100_000.0),
+    type=Number(min=0.0, max=100_000.0),
     default=200.0,
     show_default="200",
     help="Changes per second and gateway.",

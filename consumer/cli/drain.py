@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from consumer.cli.commands import EXIT_FAILURE
-from consumer.cli.options import config_option
+from consumer.cli.options import Number, config_option
 from consumer.cli.output import echo
 from consumer.cli.over_http import ask, over_http
 
@@ -22,7 +22,7 @@ _CONFIG = "Configuration file of the running consumer; of it, http is used."
 @click.option("--table", help="Only this table; default: all.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, 20),
+    type=Number(0, 20),
     default=10.0,
     show_default=True,
     help="Most that is waited.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from consumer.cli.commands import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_INTERRUPTED
-from consumer.cli.options import config_option
+from consumer.cli.options import Number, config_option
 from consumer.cli.output import console, echo, echo_json
 from consumer.cli.over_http import AskingError, NoAnswerError, RunningConsumer, over_http
 from consumer.errors import ConfigurationError
@@ -67,14 +67,14 @@ _PHASES: Final = {
 @click.option("--yes", is_flag=True, help="Do it, though edge nodes that are named may lose data.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 120),
+    type=Number(1, 120),
     default=45.0,
     show_default=True,
     help="For how long the host is offline. It listens for as long before.",
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(1, 600),
+    type=Number(1, 600),
     default=60.0,
     show_default=True,
     help="Seconds for which it is waited for history afterwards, at most.",

@@ -120,7 +120,9 @@ class RunningConsumer:
             mend = "does it run, with this file?"
             if isinstance(cause, ssl.SSLError):
                 mend = "was it started with this http.tls.cert_file?"
-            reason = one_line(str(cause) or type(cause).__name__)
+            told = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+            reason = "nobody listens" if isinstance(cause, ConnectionRefusedError) else told
+            reason = one_line(reason)
             raise NoAnswerError(
                 f"no consumer answers at {self.address}: {reason}; {mend}"
             ) from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from consumer.cli.commands import EXIT_INTERRUPTED
+from consumer.cli.options import Number
 from consumer.cli.output import echo, echo_json
 from consumer.config import read_secret
 from consumer.errors import ConfigurationError
@@ -44,7 +45,7 @@ Examples:
 @click.option("--gateway-index", type=int, help="Run only this one of them, from 1.")
 @click.option("--edge-nodes", default=1, show_default=True, help="Edge nodes of each gateway.")
 @click.option("--rate", default=200.0, show_default=True, help="Changes per second and gateway.")
-@click.option("--seconds", type=float, help="Stop after so long. Default: until Ctrl-C.")
+@click.option("--seconds", type=Number(), help="Stop after so long. Default: until Ctrl-C.")
 @click.option("--primary-host", help="Publish only while this host application is online.")
 @click.option(
     "--store/--no-store",

@@ -12,7 +12,7 @@ import click
 
 from consumer import config
 from consumer.cli.commands import EXIT_INTERRUPTED
-from consumer.cli.options import config_option
+from consumer.cli.options import Number, config_option
 from consumer.cli.output import LinePrinter, echo, echo_text, forget_stdout, progress
 from consumer.cli.troubles import Troubles
 from consumer.foreign import json_text
@@ -84,7 +84,7 @@ class _Terminated(KeyboardInterrupt):
 @click.option("--count", type=click.IntRange(1), help="Stop after so many lines.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Stop after so many seconds.",
 )
 def command(config_path: Path, servers: tuple[str, ...], as_json: bool, **options: Any) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consumer.cli.options import Number
 from consumer.cli.output import echo
 from consumer.setup import open_workspace
 
@@ -31,7 +32,7 @@ def workspace_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(1, 3600),
+            type=Number(1, 3600),
             default=DEFAULT_TIMEOUT,
             show_default=True,
             metavar="SECONDS",

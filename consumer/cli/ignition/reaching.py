@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from consumer.cli.options import Number
 from consumer.cli.output import echo
 from consumer.config import read_secret
 from consumer.errors import ConfigurationError
@@ -44,7 +45,7 @@ def gateway_options(*, required: bool) -> Callable[[Callable[..., Any]], Callabl
             ),
             click.option(
                 "--timeout",
-                type=click.FloatRange(0.1, 300),
+                type=Number(0.1, 300),
                 default=10.0,
                 show_default=True,
                 metavar="SECONDS",

@@ -13,7 +13,7 @@ import click
 from consumer import config
 from consumer.cli.commands import EXIT_CONFIGURATION, EXIT_FAILURE
 from consumer.cli.ignition.reaching import gateway_options, reached
-from consumer.cli.options import config_option
+from consumer.cli.options import Number, config_option
 from consumer.cli.output import confirm, echo, echo_text
 from consumer.errors import ConfigurationError, GatewayError, ResourceChangedError
 from consumer.setup import (
@@ -99,7 +99,7 @@ _PLACES: Final = {
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @click.option(
     "--wait",
-    type=click.FloatRange(0, 300),
+    type=Number(0, 300),
     default=15.0,
     show_default=True,
     metavar="SECONDS",
