@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.lasting import long
 
 from faults.catalogue import SCENARIOS, play
 from faults.rig import Size
@@ -12,11 +13,13 @@ from faults.rig import Size
     "name",
     [
         "killed_consumer",
-        "killed_among_births",
-        "killed_between_pieces",
-        "killed_between_post_and_answer",
-        "killed_zerobus",
-        "killed_broker",
+        *long(
+            "killed_among_births",
+            "killed_between_pieces",
+            "killed_between_post_and_answer",
+            "killed_zerobus",
+            "killed_broker",
+        ),
     ],
 )
 def test_what_was_committed_lands_and_what_was_not_is_known_to_be_missing(name, tmp_path):

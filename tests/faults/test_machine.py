@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.lasting import long
 
 from faults.catalogue import SCENARIOS, play
 
@@ -12,12 +13,14 @@ from faults.catalogue import SCENARIOS, play
 @pytest.mark.parametrize(
     "name",
     [
-        "killed_primary_host",
-        "flapping_connection",
-        "clock_stepped_back",
         "full_disk",
-        "damaged_batch",
-        "damaged_page",
+        *long(
+            "killed_primary_host",
+            "flapping_connection",
+            "clock_stepped_back",
+            "damaged_batch",
+            "damaged_page",
+        ),
     ],
 )
 def test_what_is_lost_is_known_and_no_more_than_must_be(name, tmp_path):

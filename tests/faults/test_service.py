@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.lasting import long
 
 from faults.catalogue import SCENARIOS, play
 
@@ -11,10 +12,7 @@ from faults.catalogue import SCENARIOS, play
     "name",
     [
         "endpoint_down",
-        "silent_service",
-        "status_codes",
-        "refused_tokens",
-        "untrusted_certificate",
+        *long("silent_service", "status_codes", "refused_tokens", "untrusted_certificate"),
     ],
 )
 def test_nothing_is_lost(name, tmp_path):

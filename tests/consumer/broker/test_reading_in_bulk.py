@@ -110,7 +110,7 @@ def test_what_was_delivered_comes_before_the_end_of_the_connection_and_a_part_of
 
 @pytest.mark.parametrize("between", [False, True], ids=["alone", "between others"])
 def test_what_is_not_plain_is_read_without_a_pause_after_each(monkeypatch, between):
-    monkeypatch.setattr("consumer.broker.connection._BETWEEN_READS", PATIENCE / 20)
+    monkeypatch.setattr("consumer.broker.connection._BETWEEN_READS", PATIENCE / 200)
     deaths = [publish(f"spBv1.0/P/NDEATH/E{n}", b"", is_5=True) for n in range(300)]
     sent = [each for death in deaths for each in (death, *numbered(between))]
     with (
