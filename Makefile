@@ -51,6 +51,7 @@ test: setup broker ## The test suite, the same every time, in parallel, against 
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not compose and not long and not page and not monitoring" $(ARGS)
 
 test-long: setup broker ## Tests that take long: every attack and fault by itself, demos that go wrong, the search for new cases
+	@sh scripts/ensure-jython.sh --optional
 	@sh scripts/ensure-openssl.sh
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m long $(ARGS)
 

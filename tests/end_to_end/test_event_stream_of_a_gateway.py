@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.jython_gateway import run as run_handler
+from support.lasting import long
 from support.program import run
 
 from end_to_end.world import world
@@ -72,7 +73,7 @@ def command(project, system, key_file):
     return [changed.get(each, each) for each in words[1].split() if each != "\\"]
 
 
-@pytest.mark.parametrize("interpreter", [shutil.which("jython"), sys.executable])
+@pytest.mark.parametrize("interpreter", [*long(shutil.which("jython")), sys.executable])
 def test_both_handlers_get_each_event_and_ours_lands_it(
     tmp_path, project, interpreter, monkeypatch
 ):

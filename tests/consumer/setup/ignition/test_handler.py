@@ -20,7 +20,7 @@ JYTHON = shutil.which("jython")
 IN_JYTHON = pytest.mark.skipif(JYTHON is None, reason="no jython: scripts/ensure-jython.sh")
 INTERPRETERS = [
     pytest.param(sys.executable, id="python3"),
-    pytest.param(JYTHON, id="jython", marks=IN_JYTHON),
+    pytest.param(JYTHON, id="jython", marks=[IN_JYTHON, pytest.mark.long]),
 ]
 
 

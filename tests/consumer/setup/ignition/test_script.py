@@ -16,7 +16,7 @@ from consumer.setup.ignition.transmission import TYPES, Wishes, server_fields
 JYTHON = shutil.which("jython")
 IN_JYTHON = pytest.mark.skipif(JYTHON is None, reason="no jython: scripts/ensure-jython.sh")
 PROGRAMS = [
-    pytest.param(JYTHON, id="jython", marks=IN_JYTHON),
+    pytest.param(JYTHON, id="jython", marks=[IN_JYTHON, pytest.mark.long]),
     pytest.param(sys.executable, id="python3"),
 ]
 NAMES = dict.fromkeys(TYPES, "plant")
