@@ -75,6 +75,8 @@ def command(
         raise click.UsageError("--principal: letters, digits, blanks and . ( ) - _ only")
     configuration = config.load(config_path, os.environ, secrets=False)
     zerobus, normalize = configuration.zerobus, configuration.normalize
+    if secret_file is not None and zerobus.auth == "federated":
+        raise click.UsageError("--secret-file: a consumer with auth: federated needs no secret")
     if secret_file is None and zerobus.client_secret_file:
         secret_file = Path(zerobus.client_secret_file)
     wanted = Wanted(
@@ -137,7 +139,13 @@ def _sum_up(
         return
     if application_id and application_id != zerobus.client_id:
         echo(f"now write zerobus.client_id: {application_id}", err=True)
-    if secret_file is None:
+    if zerobus.auth == "federated":
+        echo(
+            "no secret is needed: give the service principal a federation policy for the tokens in "
+            "zerobus.identity_token_file",
+            err=True,
+        )
+    elif secret_file is None:
         echo("no secret was made: --secret-file FILE makes one, for client_secret_file", err=True)
     elif str(secret_file) != zerobus.client_secret_file:
         echo(f"now write zerobus.client_secret_file: {secret_file}", err=True)

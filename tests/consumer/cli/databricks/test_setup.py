@@ -366,3 +366,15 @@ def test_a_table_with_the_columns_of_the_module_gets_them_and_the_views_that_the
     assert f"{TABLE}_latest" not in plant.workspace.tables
     assert plant.run("setup").returncode == 0
     assert "lacks column" not in plant.run("check").stderr
+
+
+def test_a_federated_consumer_gets_its_grants_and_no_secret(plant, tmp_path):
+    text = plant.config.read_text(encoding="utf-8").replace(
+        "client_secret: ${NOT_SET}", f"auth: federated\n  identity_token_file: {tmp_path}/token"
+    )
+    plant.config.write_text(text, encoding="utf-8")
+    done = plant.run("setup", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "no secret is needed: give the service principal a federation policy" in done.stderr
+    assert "client_secret_file" not in done.stderr
+    assert plant.run("setup", "--secret-file", str(tmp_path / "secret")).returncode == 2
