@@ -8,23 +8,26 @@ from consumer.config import parse
 from consumer.pipeline import make_consumer
 
 
+def written(zerobus=(), **sections):
+    """What a file says of one server, named plant, and a table; nobody listens at the addresses."""
+    return {
+        "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
+        "zerobus": {
+            "endpoint": "http://127.0.0.1:9",
+            "workspace_url": "http://127.0.0.1:10",
+            "table": "main.ot.tag_events",
+            "client_id": "id",
+            "client_secret": "secret",
+            **dict(zerobus),
+        },
+        **sections,
+    }
+
+
 def configuration(directory, zerobus=(), spool=(), **sections):
-    """One server, named plant, and a table; nobody listens at the addresses."""
-    return parse(
-        {
-            "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-            "zerobus": {
-                "endpoint": "http://127.0.0.1:9",
-                "workspace_url": "http://127.0.0.1:10",
-                "table": "main.ot.tag_events",
-                "client_id": "id",
-                "client_secret": "secret",
-                **dict(zerobus),
-            },
-            "spool": {"path": str(directory / "spool.db"), **dict(spool)},
-            **sections,
-        }
-    )
+    """The same, read, with a spool in the directory."""
+    spool = {"path": str(directory / "spool.db"), **dict(spool)}
+    return parse(written(zerobus, spool=spool, **sections))
 
 
 @contextlib.contextmanager

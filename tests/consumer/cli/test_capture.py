@@ -10,7 +10,6 @@ import stat
 import pytest
 from support.captures import messages_in
 from support.check_cases import mapping
-from support.mqtt_listener import listening
 from support.program import run, start
 from support.services import PATIENCE, free_port, mosquitto, password_line, wait_until
 from support.small_disk import small_disk
@@ -21,18 +20,6 @@ from consumer.tap.capture_format import Kind
 from consumer.tap.capture_reader import CaptureReader
 
 TOPIC = "spBv1.0/G/NDATA/Edge 1"
-
-
-@pytest.fixture
-def server(tmp_path):
-    with mosquitto(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-def client(server):
-    with listening(server) as listener:
-        yield listener
 
 
 def configured(tmp_path, url, **changes):

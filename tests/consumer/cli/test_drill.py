@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from support.columnar import message, tag
 from support.http_side import KEYS, http_side
 from support.services import free_port
+from support.unconnected import written
 
 from consumer.broker import InboxBatch
 from consumer.cli.commands import COMMANDS, LazyGroup
@@ -34,21 +35,7 @@ def side(tmp_path):
 def drill(tmp_path, port, *arguments, listen=None):
     path = tmp_path / "plant.yaml"
     listen = f"127.0.0.1:{port}" if listen is None else listen
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-                "zerobus": {
-                    "endpoint": "http://127.0.0.1:9",
-                    "workspace_url": "http://127.0.0.1:10",
-                    "table": "main.ot.tag_events",
-                    "client_id": "id",
-                    "client_secret": "secret",
-                },
-                "http": {"listen": listen, "keys": KEYS if port else []},
-            }
-        )
-    )
+    path.write_text(yaml.safe_dump(written(http={"listen": listen, "keys": KEYS if port else []})))
     return CliRunner().invoke(
         LazyGroup(lazy=COMMANDS), ["drill", *arguments, "--config", str(path)]
     )

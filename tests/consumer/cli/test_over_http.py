@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from support.certificates import Authority
 from support.http_side import KEYS, OPERATOR, READER, http_side
 from support.services import free_port
+from support.unconnected import written
 
 from consumer.cli.commands import COMMANDS, LazyGroup
 from consumer.errors import ConfigurationError, SparkplugZerobusError
@@ -23,19 +24,7 @@ def asked(tmp_path, port, *arguments, keys=KEYS, **http):
     """The result of a command with a configuration for this port."""
     path = tmp_path / "plant.yaml"
     path.write_text(
-        yaml.safe_dump(
-            {
-                "servers": [{"name": "plant", "url": "mqtt://127.0.0.1:9"}],
-                "zerobus": {
-                    "endpoint": "http://127.0.0.1:9",
-                    "workspace_url": "http://127.0.0.1:10",
-                    "table": "main.ot.tag_events",
-                    "client_id": "id",
-                    "client_secret": "secret",
-                },
-                "http": {"listen": f"127.0.0.1:{port}", "keys": keys, **http},
-            }
-        )
+        yaml.safe_dump(written(http={"listen": f"127.0.0.1:{port}", "keys": keys, **http}))
     )
     group = LazyGroup(lazy=COMMANDS)
     command = [*arguments, "--config", str(path)]

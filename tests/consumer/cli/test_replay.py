@@ -39,18 +39,6 @@ def wire(tmp_path):
     return write_capture(tmp_path / "wire.spz", [NBIRTH, data(1), data(2)])
 
 
-@pytest.fixture
-def server(tmp_path):
-    with mosquitto(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-def client(server):
-    with listening(server) as listener:
-        yield listener
-
-
 def rows(*arguments, code=0):
     ended = run("replay", *map(str, arguments))
     assert ended.returncode == code, ended.stderr

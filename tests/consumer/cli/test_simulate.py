@@ -10,15 +10,9 @@ import sys
 
 import pytest
 from support.mqtt_listener import listening
-from support.services import PATIENCE, mosquitto, wait_until
+from support.services import PATIENCE, wait_until
 
 PROGRAM = "from consumer.cli import main; main()"
-
-
-@pytest.fixture
-def server(tmp_path):
-    with mosquitto(tmp_path) as running:
-        yield running
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ import pytest
 from oracle.messages import metric
 from rich.cells import cell_len
 from support.columnar import change, message, tag
-from support.mqtt_listener import listening
 from support.program import FROM_SCRATCH, run
 from support.services import free_port, mosquitto, password_line
 from support.tailing import configure, tailing
@@ -38,12 +37,6 @@ SUMMARY = "messages seen: {}, lines shown: {}, messages let go: 0"
 def server(tmp_path):
     with mosquitto(tmp_path, "log_type all") as running:
         yield running
-
-
-@pytest.fixture
-def client(server):
-    with listening(server) as connected:
-        yield connected
 
 
 @pytest.fixture
