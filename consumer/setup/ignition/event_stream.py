@@ -6,7 +6,6 @@ there already is changed key by key, and what nobody here knows of stays as it i
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from consumer.errors import ConfigurationError
-from consumer.setup.ignition.handler import MARK, MASKED, Key, handler_body, masked
+from consumer.setup.ignition.difference import difference
+from consumer.setup.ignition.handler import MARK, Key, handler_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +47,7 @@ _NEW: Final[dict[str, Any]] = {
     "transformEncoder": {"type": "ignition.jsonObject", "properties": _TEXT},
     "onError": {"enabled": False, "userCode": ""},
 }
+_KNOWN: Final = {*_NEW, "enabled", "source", "sourceEncoder", "batch", "handlers"}
 _NEW_RESOURCE: Final[dict[str, Any]] = {
     "scope": "G",
     "version": 1,
@@ -112,18 +113,13 @@ class Change:
     notes: tuple[str, ...] = ()
 
     def difference(self) -> str:
-        """The difference as lines, scripts as lines of their own, and without keys."""
+        """The difference as lines, scripts as lines of their own, without keys."""
+        own = {each["userCode"] for each in _NEW.values() if "userCode" in each}
         return "\n".join(
             line
-            for name in NAMES
+            for name, known in ((CONFIG, _KNOWN), (RESOURCE, _NEW_RESOURCE.keys()))
             if name in self.after
-            for line in difflib.unified_diff(
-                _shown(self.before.get(name)),
-                _shown(self.after[name]),
-                f"{name} as it is" if self.before.get(name) is not None else "/dev/null",
-                f"{name} as it would be" if self.after[name] is not None else "/dev/null",
-                lineterm="",
-            )
+            for line in difference(name, self.before.get(name), self.after[name], known, own)
         )
 
 
@@ -156,7 +152,8 @@ def ingest_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigurationError(f"{url!r} is no address: {error}") from None
+        shown = url.rpartition("@")[2]  # what is before may be a password
+        raise ConfigurationError(f"{shown!r} is no address: {error}") from None
     path = parts.path.rstrip("/")
     is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
     if parts.scheme not in {"http", "https"} or not host or not is_plain or not url.isascii():
@@ -208,7 +205,7 @@ def _object(name: str, content: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ConfigurationError(
@@ -252,7 +249,7 @@ def _new_config(
             f"handlers that others made stay ({others}), and so does the encoder, which is theirs, "
             "too: they get the events of these tags and at these times"
         )
-    made = _laid_over(there, wanted, CONFIG, {*wanted, *_NEW, "sourceEncoder", "handlers"}, notes)
+    made = _laid_over(there, wanted, CONFIG, _KNOWN, notes)
     made["handlers"] = handlers
     for key, value in _NEW.items():
         made.setdefault(key, value)
@@ -340,30 +337,3 @@ def _part(there: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _encoded(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode("ascii")
-
-
-def _shown(content: bytes | None) -> list[str]:
-    """A file as lines for people; scripts of others, in which may be secrets, are not shown."""
-    if content is None:
-        return []
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return [MASKED]
-    return json.dumps(_readable(found), indent=2, ensure_ascii=False).splitlines()
-
-
-def _readable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: _code(each) if key == "userCode" else _readable(each)
-            for key, each in value.items()
-        }
-    return [_readable(each) for each in value] if isinstance(value, list) else value
-
-
-def _code(code: Any) -> Any:
-    if not isinstance(code, str) or len(code) < len(MARK):
-        return code
-    lines = masked(code).splitlines()
-    return lines if MARK in code else [f"({len(lines)} lines of others)"]

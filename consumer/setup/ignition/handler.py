@@ -20,8 +20,13 @@ MARK: Final = "# sparkplug-zerobus ignition event-stream: posts what it gets to 
 MASKED: Final = "***"
 """In place of a key, where a body is shown."""
 
+_SECOND: Final = (
+    "# docs/event-streams.md says how it is made. Changes here are lost when it is made again."
+)
 _KEY: Final = re.compile(r"[!-~]{1,1024}")
-_KEY_LINE: Final = re.compile(r'^(\tkey = u").*(")$', re.MULTILINE)
+_KEY_LINE: Final = re.compile(r'key = u".*"')
+# Lines that differ from body to body, and hold nothing secret as they are made here.
+_PLACE: Final = re.compile(r'(key_file|name) = u"[^"]*"|key = u""|url = u"https?://[^"@?]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def handler_body(url: str, stream: str, key: Key) -> str:
         )
     lines = [
         MARK,
-        "# docs/event-streams.md says how it is made. Changes here are lost when it is made again.",
+        _SECOND,
         f"url = {_literal(url)}",
         f"name = {_literal('sparkplug-zerobus.' + stream)}",
         "log = system.util.getLogger(name)",
@@ -67,14 +72,19 @@ def handler_body(url: str, stream: str, key: Key) -> str:
 
 
 def masked(body: str) -> str:
-    """A body without its key, to be shown."""
-    return _KEY_LINE.sub(
-        lambda found: f"{found[1]}{MASKED}{found[2]}" if _has_key(found) else found[0], body
-    )
+    """A body to be shown: without its key, and without lines that are not made here.
+
+    Somebody may have changed it in the Designer, and written a key in another way.
+    """
+    return "\n".join(map(_masked, body.split("\n")))
 
 
-def _has_key(found: re.Match[str]) -> bool:
-    return len(found[0]) > len(found[1]) + len(found[2])
+def _masked(line: str) -> str:
+    code = line.strip()
+    if code in _MADE or _PLACE.fullmatch(code):
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return f'{indent}key = u"{MASKED}"' if _KEY_LINE.fullmatch(code) else indent + MASKED
 
 
 def _literal(text: str) -> str:
@@ -287,3 +297,11 @@ if made:
 if unread:
     log.error(u"%d events are lost: they have a shape that is not known" % (unread,))
 """
+
+_MADE: Final = {
+    MARK,
+    _SECOND,
+    "log = system.util.getLogger(name)",
+    *(line.strip() for line in _CODE.splitlines()),
+}
+"""Every line that is in all bodies, without its indentation."""

@@ -197,6 +197,40 @@ def test_the_difference_has_scripts_as_lines_and_no_secrets():
     assert "(9 lines of others)" in change_back(files(there), NOTHING).difference()
 
 
+@pytest.mark.parametrize(
+    ("made", "edited"),
+    [
+        ("\n", "\r\n"),
+        ('key = u"a-key-that-nobody-sees"', "key = 'a-key-that-nobody-sees'  # by hand"),
+        ('key = u"', 'KEY = u"'),
+        ('"Bearer " + key', '"Bearer a-key-that-nobody-sees"'),
+        ('url = u"http://', 'url = u"http://me:a-key-that-nobody-sees@'),
+    ],
+)
+def test_a_key_stays_hidden_in_a_script_that_somebody_edited(made, edited):
+    there, _, _ = written(replace(FAST, key=Key(text="a-key-that-nobody-sees")))
+    code = there["handlers"][0]["config"]["userCode"]
+    assert made in code
+    there["handlers"][0]["config"]["userCode"] = code.replace(made, edited)
+    assert "nobody-sees" not in change(FAST, files(there), NOW).difference()
+    assert "nobody-sees" not in change_back(files(there), NOTHING).difference()
+
+
+def test_what_others_made_is_not_shown():
+    there, resource, _ = written()
+    there["handlers"] += [
+        {"type": "ignition.http", "enabled": True, "headers": {"Authorization": "Bearer theirs"}},
+        {"type": "ignition.kafka", "config": {"password": "theirs"}},
+    ]
+    there["filter"] = {"enabled": True, "userCode": "\treturn ask('theirs')"}
+    there["credentials"] = {"token": "theirs"}
+    resource["odd"] = "theirs"
+    shown = change_back(files(there, resource), NOTHING).difference()
+    assert "theirs" not in shown
+    assert '"type": "ignition.kafka"' in shown
+    assert "\\treturn event.data" in shown
+
+
 def test_going_back_takes_away_what_was_not_there():
     made = change(FAST, NOTHING, NOW)
     back = change_back(made.after, NOTHING)
