@@ -137,7 +137,7 @@ def command(config_path: Path, **given: Any) -> int:
             err=True,
         )
     if given["files"] is not None:
-        return _write_files(gateway, wishes, given["files"])
+        return _write_files(gateway, wishes, given)
     return _set_up(gateway, wishes, given)
 
 
@@ -209,9 +209,13 @@ def _tell_armed(gateway: Gateway, wishes: Wishes, old: Flush | None, wait: float
     return EXIT_FAILURE
 
 
-def _write_files(gateway: Gateway, wishes: Wishes, folder: Path) -> int:
-    plan = plan_transmission(gateway, wishes)
+def _write_files(gateway: Gateway, wishes: Wishes, given: dict[str, Any]) -> int:
+    plan = plan_transmission(gateway, wishes, save=given["save_transmitter"])
     _show(plan)
+    if given["dry_run"]:
+        echo("nothing was written: --dry-run", err=True)
+        return 0
+    folder = given["files"]
     for path in write_resource_files(folder, plan.steps, time.time()):
         echo(f"written: {path}", err=True)
     if plan.steps:
@@ -284,8 +288,15 @@ def _more(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             raise click.UsageError(f"--set: write TYPE.FIELD=VALUE, with one of {', '.join(TYPES)}")
         if "password" in name.lower() or "secret" in name.lower():
             raise click.UsageError("--set: passwords are given by --secret-provider alone")
-        try:
-            found.setdefault(kind, {})[name] = json.loads(value)
-        except (ValueError, RecursionError):
-            found.setdefault(kind, {})[name] = value
+        found.setdefault(kind, {})[name] = _json_or_text(value)
     return found
+
+
+def _json_or_text(text: str) -> Any:
+    """A value as JSON; as text where it is none, or a number that JSON cannot write."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return text
+    return value

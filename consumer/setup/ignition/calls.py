@@ -89,10 +89,11 @@ class Calls:
 
         Raises:
             NoGatewayError: nobody answers, or not in time, or TLS does not work.
-            GatewayError: the answer is too long, or names another address.
+            GatewayError: the answer is too long, or names another address, or the body holds a
+                number that JSON cannot write.
         """
         url = self.url + path + (f"?{urlencode(query)}" if query else "")
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else _encoded(body)
         headers = dict(self._headers)
         if content is not None:
             headers["Content-Type"] = "application/json"
@@ -149,6 +150,15 @@ class Calls:
             timeout=self._timeout,
         )
         return NoGatewayError(f"{trouble.text}; {trouble.mend}")
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError:
+        raise GatewayError(
+            "a number without an end is in what was read, which no JSON holds; nothing was written"
+        ) from None
 
 
 def _address(url: str) -> tuple[str, int]:

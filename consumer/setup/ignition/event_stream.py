@@ -336,4 +336,9 @@ def _part(there: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _encoded(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode("ascii")
+    try:
+        return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode("ascii")
+    except ValueError:
+        raise ConfigurationError(
+            "what is there holds a number without an end, which no JSON holds; nothing is written"
+        ) from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consumer.errors import ResourceChangedError, UnknownFieldError, WriteRefusedError
-from consumer.setup.ignition.resources import Kind, Resource, shown
+from consumer.setup.ignition.resources import Kind, Resource, is_reference, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -109,7 +109,7 @@ def _unknown(wanted: Wanted, known: Mapping[str, Any]) -> Iterable[str]:
 
 def _fits(held: Any, value: Any) -> bool:
     """Whether a value is of the kind that a field holds; an empty field tells nothing."""
-    if held is None or isinstance(value, dict):  # a secret has one form, whatever was there
+    if held is None or is_reference(value):  # a secret has one form, whatever was there
         return True
     return _sort(held) == _sort(value)
 
@@ -119,7 +119,9 @@ def _sort(value: Any) -> str:
         return "truth value"
     if isinstance(value, int | float):
         return "number"
-    return "text" if isinstance(value, str) else type(value).__name__
+    if isinstance(value, dict | list):
+        return "object" if isinstance(value, dict) else "list"
+    return "text" if isinstance(value, str) else "value"
 
 
 def write_step(gateway: Gateway, step: Step) -> None:

@@ -38,17 +38,13 @@ def write_resource_files(folder: Path, steps: Iterable[Step], now: float) -> lis
         ConfigurationError: a name cannot be that of a folder.
         ResourceFileError: a file is there already, or cannot be written.
     """
+    todo = tuple(steps)
+    for step in todo:  # all of them before the first is written
+        _check(step)
     made = []
-    for step in steps:
-        if step.name.startswith(".") or _UNFIT & set(step.name) or not step.name.isprintable():
-            raise ConfigurationError(f"the name {step.name!r} cannot be that of a folder")
-        if any(_is_embedded(value) for value in step.config.values()):
-            raise ConfigurationError(
-                f"{step.kind.type} {step.name!r} holds a secret that only its own gateway can "
-                "read; make it a Referenced one with --secret-provider and --secret-name"
-            )
+    for step in todo:
         path = folder / step.kind.module / step.kind.type / step.name
-        files = {"config.json": step.config, "resource.json": _resource(now)}
+        files = {"config.json": step.config, "resource.json": _resource(step, now)}
         try:
             path.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
@@ -63,16 +59,38 @@ def write_resource_files(folder: Path, steps: Iterable[Step], now: float) -> lis
     return made
 
 
+def _check(step: Step) -> None:
+    """Look whether a resource can be written as files.
+
+    Raises:
+        ConfigurationError: its name cannot be that of a folder, or it holds an encrypted secret,
+            or what no JSON holds.
+    """
+    if step.name.startswith(".") or _UNFIT & set(step.name) or not step.name.isprintable():
+        raise ConfigurationError(f"the name {step.name!r} cannot be that of a folder")
+    try:
+        json.dumps(step.config, allow_nan=False)
+    except ValueError:
+        raise ConfigurationError(
+            f"{step.kind.type} {step.name!r} holds a number without an end, which no JSON holds"
+        ) from None
+    if any(_is_embedded(value) for value in step.config.values()):
+        raise ConfigurationError(
+            f"{step.kind.type} {step.name!r} holds a secret that only its own gateway can "
+            "read; make it a Referenced one with --secret-provider and --secret-name"
+        )
+
+
 def _is_embedded(value: Any) -> bool:
     return isinstance(value, dict) and value.get("type") == "Embedded"
 
 
-def _resource(now: float) -> dict[str, Any]:
+def _resource(step: Step, now: float) -> dict[str, Any]:
     """The form that published projects write for resources of a gateway."""
     when = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
         "scope": "A",
-        "description": "",
+        "description": step.before.description if step.before else "",
         "version": 1,
         "restricted": False,
         "overridable": True,

@@ -85,11 +85,16 @@ def referenced(provider: str, name: str) -> dict[str, Any]:
     return {"type": "Referenced", "data": {"providerName": provider, "secretName": name}}
 
 
+def is_reference(value: Any) -> bool:
+    """Whether a value has the form of `referenced`."""
+    return isinstance(value, dict) and value.get("type") == "Referenced"
+
+
 def shown(name: str, value: Any) -> str:
     """A field's value for people: secrets stay hidden."""
     if isinstance(value, dict) and value.get("type") == "Embedded":
         return "(a secret, encrypted in the gateway)"
-    if isinstance(value, dict) and value.get("type") == "Referenced":
+    if is_reference(value):
         data = value.get("data")
         at = data if isinstance(data, dict) else {}
         return f"(the secret {at.get('secretName')!r} of the provider {at.get('providerName')!r})"

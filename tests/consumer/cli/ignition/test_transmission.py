@@ -423,6 +423,57 @@ def test_files_hold_whole_configs_and_say_that_they_are_enabled(commands, fake, 
     assert "give --files an empty folder" in again.error
 
 
+def test_a_dry_run_writes_no_files(commands, fake, tmp_path):
+    done = commands.run("transmission", fake, "--files", str(tmp_path / "core"), "--dry-run")
+    assert "create transmitter" in done.stdout
+    assert "nothing was written: --dry-run" in done.stderr
+    assert not (tmp_path / "core").exists()
+    assert done.code == 0
+
+
+def test_files_are_all_written_or_none(commands, fake, tmp_path):
+    secret = {"type": "Embedded", "data": {"ciphertext": "x"}}
+    fake.state.put(f"{TX}/server", NAME, password=secret)
+    done = commands.run(
+        "transmission", fake, "--server", "plant", "--files", str(tmp_path / "core")
+    )
+    assert "only its own gateway can read" in done.error
+    assert not (tmp_path / "core").exists()
+
+
+def test_files_keep_the_description_of_a_resource(commands, fake, tmp_path):
+    fake.state.put(f"{TX}/server-set", NAME)["description"] = "of Line 1"
+    set_up(commands, fake, "--files", str(tmp_path))
+    resource = json.loads((tmp_path / TX / "server-set" / NAME / "resource.json").read_text())
+    assert resource["description"] == "of Line 1"
+
+
+@pytest.mark.parametrize("more", [[], ["--files"]])
+def test_a_number_that_no_json_holds_is_not_written_back(commands, fake, tmp_path, more):
+    fake.state.put(f"{TX}/history-store", NAME, historyMaxAge=float("inf"))
+    folder = [str(tmp_path / "core")] if more else []
+    done = commands.run("transmission", fake, "--yes", *more, *folder)
+    assert "a number without an end" in done.error
+    assert fake.state.written == []
+    assert not (tmp_path / "core").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("groupId", '{"a": 1}'),
+        ("groupId", "[1]"),
+        ("tagPacingPeriod", "NaN"),
+        ("tagPacingPeriod", "1e999"),
+        ("tagPacingPeriod", "true"),
+    ],
+)
+def test_a_value_of_another_kind_is_not_written(commands, fake, field, value):
+    done = commands.run("transmission", fake, "--yes", "--set", f"transmitter.{field}={value}")
+    assert f"in {field}, not a" in done.error
+    assert fake.state.written == []
+
+
 @pytest.mark.parametrize(
     "more",
     [

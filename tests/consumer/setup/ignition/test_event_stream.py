@@ -216,6 +216,12 @@ def test_a_key_stays_hidden_in_a_script_that_somebody_edited(made, edited):
     assert "nobody-sees" not in change_back(files(there), NOTHING).difference()
 
 
+@pytest.mark.parametrize("content", [b'{"odd": 1e999}', b'{"odd": NaN}', b"[" * 200_000])
+def test_what_no_json_holds_is_not_written_back(content):
+    with pytest.raises(ConfigurationError):
+        change(FAST, {CONFIG: content, RESOURCE: None}, NOW)
+
+
 def test_what_others_made_is_not_shown():
     there, resource, _ = written()
     there["handlers"] += [
