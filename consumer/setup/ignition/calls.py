@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
@@ -89,15 +91,32 @@ class Calls:
 
         Raises:
             NoGatewayError: nobody answers, or not in time, or TLS does not work.
-            GatewayError: the answer is too long, or names another address, or the body holds a
-                number that JSON cannot write.
+            GatewayError: the answer is too long, or names another address.
         """
         url = self.url + path + (f"?{urlencode(query)}" if query else "")
-        content = None if body is None else _encoded(body)
+        content = None if body is None else json.dumps(body).encode()
         headers = dict(self._headers)
         if content is not None:
             headers["Content-Type"] = "application/json"
         request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - http or https, see _address
+        # In a thread of its own: names, TLS and heads of answers may take longer than a socket's
+        # timeout, which each byte begins anew. One that never ends does not keep the program.
+        answer: Future[Answer] = Future()
+        threading.Thread(
+            target=self._send, args=(request, answer), name="gateway", daemon=True
+        ).start()
+        try:
+            return answer.result(self._timeout)
+        except TimeoutError as error:
+            raise self._unreachable(error) from None
+
+    def _send(self, request: urllib.request.Request, answer: Future[Answer]) -> None:
+        try:
+            answer.set_result(self._answer(request))
+        except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+            answer.set_exception(error)
+
+    def _answer(self, request: urllib.request.Request) -> Answer:
         deadline = time.monotonic() + self._timeout
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
@@ -150,15 +169,6 @@ class Calls:
             timeout=self._timeout,
         )
         return NoGatewayError(f"{trouble.text}; {trouble.mend}")
-
-
-def _encoded(body: Any) -> bytes:
-    try:
-        return json.dumps(body, allow_nan=False).encode()
-    except ValueError:
-        raise GatewayError(
-            "a number without an end is in what was read, which no JSON holds; nothing was written"
-        ) from None
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ and written back whole; a new one begins with the gateway's own defaultConfig.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ def plan_step(gateway: Gateway, wanted: Wanted, *, why: str = "") -> Step | None
         why: a reason to write it in any case.
 
     Raises:
-        UnknownFieldError: the gateway knows a field not, or holds another kind of value in it.
+        UnknownFieldError: the gateway knows a field not, or holds another kind of value in it, or
+            a number that cannot be written back.
         GatewayError: it cannot be asked, or refuses.
     """
     found = {each.name: each for each in gateway.resources(wanted.kind)}
@@ -92,6 +94,13 @@ def plan_step(gateway: Gateway, wanted: Wanted, *, why: str = "") -> Step | None
             "is not invented: look at this resource on the gateway's pages"
         )
     config = {**(before.config if before else known), **wanted.fields}
+    try:
+        json.dumps(config, allow_nan=False)
+    except ValueError:
+        raise UnknownFieldError(
+            f"{gateway.url}: {wanted.kind.type} {wanted.name!r} holds a number without an end, "
+            "which no JSON holds; nothing was written"
+        ) from None
     is_so = before is not None and before.enabled and before.config == config
     if is_so and not why:
         return None

@@ -63,17 +63,10 @@ def _check(step: Step) -> None:
     """Look whether a resource can be written as files.
 
     Raises:
-        ConfigurationError: its name cannot be that of a folder, or it holds an encrypted secret,
-            or what no JSON holds.
+        ConfigurationError: its name cannot be that of a folder, or it holds an encrypted secret.
     """
     if step.name.startswith(".") or _UNFIT & set(step.name) or not step.name.isprintable():
         raise ConfigurationError(f"the name {step.name!r} cannot be that of a folder")
-    try:
-        json.dumps(step.config, allow_nan=False)
-    except ValueError:
-        raise ConfigurationError(
-            f"{step.kind.type} {step.name!r} holds a number without an end, which no JSON holds"
-        ) from None
     if any(_is_embedded(value) for value in step.config.values()):
         raise ConfigurationError(
             f"{step.kind.type} {step.name!r} holds a secret that only its own gateway can "

@@ -450,7 +450,7 @@ def test_files_keep_the_description_of_a_resource(commands, fake, tmp_path):
 
 @pytest.mark.parametrize("more", [[], ["--files"]])
 def test_a_number_that_no_json_holds_is_not_written_back(commands, fake, tmp_path, more):
-    fake.state.put(f"{TX}/history-store", NAME, historyMaxAge=float("inf"))
+    fake.state.put(f"{TX}/transmitter", NAME, tagPacingPeriod=float("inf"))
     folder = [str(tmp_path / "core")] if more else []
     done = commands.run("transmission", fake, "--yes", *more, *folder)
     assert "a number without an end" in done.error

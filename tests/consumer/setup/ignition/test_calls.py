@@ -7,6 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from support.services import PATIENCE
 
 from consumer.errors import ConfigurationError, GatewayError, NoGatewayError
 from consumer.setup.ignition import calls
@@ -83,6 +84,33 @@ def test_an_answer_that_drips_ends_in_time():
         with pytest.raises(NoGatewayError, match=r"did not answer within 0\.3 s"):
             Gateway(Calls(url, "", "", 0.3)).info()
         done.set()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"a"),
+        (b"HTTP/1.1 404 Not Found\r\nX-Long: ", b"a"),
+    ],
+)
+def test_an_answer_that_never_comes_to_its_body_ends_in_time(begin, more):
+    done = threading.Event()
+
+    def drip(handler):
+        with contextlib.suppress(OSError):
+            handler.wfile.write(begin)
+            while not done.wait(0.05):
+                handler.wfile.write(more)
+
+    stop = threading.Timer(PATIENCE, done.set)  # or else a failure would hang, too
+    stop.start()
+    with answering(drip) as (url, _):
+        with pytest.raises(NoGatewayError, match=r"did not answer within 0\.3 s"):
+            Gateway(Calls(url, "", "", 0.3)).info()
+        assert not done.is_set()
+        done.set()
+        stop.cancel()
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"", b"[" * 100_000, b"\xff\xfe", b"[]"])
