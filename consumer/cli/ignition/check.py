@@ -14,12 +14,14 @@ from consumer.cli.ignition.reaching import gateway_options, reached
 from consumer.cli.options import config_option
 from consumer.cli.output import echo, echo_json
 from consumer.errors import ConfigurationError, GatewayError, OldGatewayError
+from consumer.network import one_line
 from consumer.setup import inspect_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_MOST: Final = 1000
 EXAMPLES: Final = """\b
 Examples:
   sparkplug-zerobus ignition check --config consumer.yaml --gateway https://gateway:8043 \\
@@ -63,8 +65,13 @@ def _findings(gateway: Any, host: config.Host) -> Iterator[Finding]:
         text = "host.mode is passive: this host never says that it is online"
         yield Finding(Status.WARN, "host", text, mend)
     try:
-        for each in inspect_gateway(gateway, host.id):
-            yield Finding(Status(each.status), each.part, each.text, each.mend)
+        for number, each in enumerate(inspect_gateway(gateway, host.id)):
+            if number == _MOST:
+                text = f"there are more than {_MOST} findings: the others are not shown"
+                yield Finding(Status.FAIL, "gateway", text, "mend these, and look again")
+                break
+            status, part = Status(each.status), one_line(each.part)
+            yield Finding(status, part, one_line(each.text), one_line(each.mend))
     except OldGatewayError as error:
         unread = (
             "cannot be read there: history stores, primary host id, UDT settings, pacing, whether "

@@ -16,6 +16,7 @@ from consumer.cli.ignition.reaching import gateway_options, reached
 from consumer.cli.options import Number, config_option
 from consumer.cli.output import confirm, echo, echo_text
 from consumer.errors import ConfigurationError, GatewayError, ResourceChangedError
+from consumer.network import one_line
 from consumer.setup import (
     TYPES,
     Wishes,
@@ -129,7 +130,8 @@ def command(config_path: Path, **given: Any) -> int:
         raise click.UsageError("--gateway names the gateway; only --script does without")
     gateway = reached(given["gateway"], given["key_file"], given["ca_file"], given["timeout"])
     info = gateway.info()
-    echo(f"{info.get('name', '')} is Ignition {info.get('ignitionVersion', '')}", err=True)
+    name, version = (one_line(str(info.get(key, ""))) for key in ("name", "ignitionVersion"))
+    echo(f"{name} is Ignition {version}", err=True)
     if secret is not None:
         echo(
             f"note: the secret provider {secret[0]!r} of the gateway must have an entry "

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from consumer.network import one_line
+
 
 class Kind(NamedTuple):
     """A type of resources: the id of the module, and the type's own."""
@@ -91,13 +93,14 @@ def is_reference(value: Any) -> bool:
 
 
 def shown(name: str, value: Any) -> str:
-    """A field's value for people: secrets stay hidden."""
+    """A field's value for people, not longer than a few lines: secrets stay hidden."""
     if isinstance(value, dict) and value.get("type") == "Embedded":
         return "(a secret, encrypted in the gateway)"
     if is_reference(value):
         data = value.get("data")
         at = data if isinstance(data, dict) else {}
-        return f"(the secret {at.get('secretName')!r} of the provider {at.get('providerName')!r})"
+        text = f"(the secret {at.get('secretName')!r} of the provider {at.get('providerName')!r})"
+        return one_line(text)
     if "password" in name.lower() and value:
         return "(a secret, not shown)"
-    return repr(value)
+    return one_line(repr(value))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.errors import ConfigurationError, UnknownFieldError
+from consumer.network import one_line
 from consumer.setup.ignition.flush import Flush, read_flush, save_again
 from consumer.setup.ignition.plan import Step, Wanted, plan_step
 from consumer.setup.ignition.resources import (
@@ -30,6 +31,7 @@ DISK: Final = {"IN_MEMORY": "DISK_BACKED", "In-Memory": "Disk-Backed"}
 """Both names of each kind of history store, as vendor documentation spells them."""
 
 TYPES: Final = tuple(kind.type for kind in (HISTORY_STORE, SERVER_SET, SERVER, TRANSMITTER))
+_MOST_DOUBLES: Final = 10
 _SCHEMES: Final = {"mqtt": "tcp", "tcp": "tcp", "mqtts": "ssl", "ssl": "ssl"}
 
 
@@ -226,10 +228,18 @@ def _doubles(own: str, steps: tuple[Step, ...], others: Mapping[str, Resource]) 
     if mine is None:
         return []
     same = ("tagProvider", "tagPath")
-    return [
-        f"the transmitter {name!r} publishes the same tags: each value would come twice; disable it"
+    found = [
+        name
         for name, each in others.items()
         if name != own
         and each.enabled
         and all(each.config.get(key) == mine.get(key) for key in same)
     ]
+    notes = [
+        f"the transmitter {one_line(name)!r} publishes the same tags: each value would come twice; "
+        "disable it"
+        for name in found[:_MOST_DOUBLES]
+    ]
+    if len(found) > _MOST_DOUBLES:
+        notes.append(f"so do {len(found) - _MOST_DOUBLES} more transmitters")
+    return notes

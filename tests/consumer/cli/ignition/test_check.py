@@ -191,3 +191,27 @@ def test_what_a_gateway_calls_itself_steers_no_terminal(commands, fake):
 def test_a_passive_host_is_warned_of(commands, fake, tmp_path):
     configuration(tmp_path, mode="passive")
     assert has(checked(commands, fake)[1], "warn", "host.mode is passive")
+
+
+def many_and_long(fake):
+    fake.state.extra_info = {"name": "N" * 100_000}
+    fake.state.put(f"{TX}/server-set", "sparkplug-zerobus", primaryHostId="P" * 100_000)
+    one = fake.state.put(f"{TX}/transmitter", "T" * 100_000)
+    for number in range(2000):
+        fake.state.resources[f"{TX}/transmitter"][str(number)] = one | {"name": str(number)}
+
+
+@pytest.mark.parametrize("command", ["check", "transmission"])
+def test_a_gateway_does_not_flood_the_terminal(commands, fake, command):
+    many_and_long(fake)
+    done = commands.run(command, fake)
+    printed = done.stdout + done.stderr
+    assert len(printed.splitlines()) <= 1001
+    assert max(map(len, printed.splitlines())) < 2000
+
+
+def test_what_is_not_shown_any_more_is_no_success(commands, fake):
+    many_and_long(fake)
+    done = commands.run("check", fake)
+    assert "more than 1000 findings" in done.stderr
+    assert done.code == 1
