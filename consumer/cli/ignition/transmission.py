@@ -151,7 +151,7 @@ def _set_up(gateway: Gateway, wishes: Wishes, given: dict[str, Any]) -> int:
         )
         _show(plan)
         if not plan.steps:
-            return _tell_armed(gateway, wishes, None, 0.0)
+            return _tell_armed(gateway, wishes, None, 0.0, is_alone=plan.is_alone)
         if given["dry_run"]:
             echo("nothing was written: --dry-run", err=True)
             return 0
@@ -169,7 +169,8 @@ def _set_up(gateway: Gateway, wishes: Wishes, given: dict[str, Any]) -> int:
         # Whatever is written first, the transmitter is written last, unless it is as it should be.
         is_saved = plan.steps[-1].kind.type == "transmitter"
         old = plan.flush if is_saved else None
-        return _tell_armed(gateway, wishes, old, given["wait"] if is_saved else 0.0)
+        wait = given["wait"] if is_saved else 0.0
+        return _tell_armed(gateway, wishes, old, wait, is_alone=plan.is_alone)
     raise GatewayError(
         f"{gateway.url}: somebody changes the same resources all the time; try again later"
     )
@@ -185,7 +186,9 @@ def _show(plan: Plan) -> None:
         echo("everything is as it should be: nothing to write", err=True)
 
 
-def _tell_armed(gateway: Gateway, wishes: Wishes, old: Flush | None, wait: float) -> int:
+def _tell_armed(
+    gateway: Gateway, wishes: Wishes, old: Flush | None, wait: float, *, is_alone: bool
+) -> int:
     """Say whether the transmitter keeps data, by the log; 1 if it does not."""
     deadline = time.monotonic() + wait
     while True:
@@ -200,6 +203,13 @@ def _tell_armed(gateway: Gateway, wishes: Wishes, old: Flush | None, wait: float
             )
             return 0
         time.sleep(_PAUSE)
+    if not is_alone:
+        echo(
+            f"the log says historyFlushType={flush.type}, and not of which transmitter of "
+            "several: look at the gateway's log; if in doubt save this one with --save-transmitter",
+            err=True,
+        )
+        return 0 if flush.keeps else EXIT_FAILURE
     if flush.keeps:
         echo(f"armed: the log says historyFlushType={flush.type}", err=True)
         return 0

@@ -64,11 +64,13 @@ class Plan:
         steps: one for each resource that differs.
         flush: what the log says of the transmitter before.
         notes: what else is to be known.
+        is_alone: whether no other transmitter is enabled. Else what the log says may be of that.
     """
 
     steps: tuple[Step, ...]
     flush: Flush | None
     notes: tuple[str, ...]
+    is_alone: bool
 
 
 def server_fields(url: str, username: str, secret: tuple[str, str] | None) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def plan_transmission(
     transmitters = {each.name: each for each in gateway.resources(TRANSMITTER)}
     store_name, own = names[HISTORY_STORE.type], names[TRANSMITTER.type]
     flush = read_flush(gateway)
+    is_alone = not any(each.enabled for name, each in transmitters.items() if name != own)
     wanted = [
         Wanted(HISTORY_STORE, store_name, _store_fields(gateway, wishes, stores.get(store_name))),
         Wanted(SERVER_SET, names[SERVER_SET.type], {"primaryHostId": wishes.host_id}),
@@ -127,13 +130,15 @@ def plan_transmission(
     made = [plan_step(gateway, _with_more(each, wishes.more)) for each in wanted]
     links = {"serverSet": names[SERVER_SET.type], "historyStore": store_name}
     last = Wanted(TRANSMITTER, own, {**wishes.transmitter, **links})
-    why = _why(made[0], stores.get(store_name), transmitters.get(own), flush, rewritten=rewritten)
+    # Of several transmitters the line says not whose it is: each run would save ours again.
+    told = flush if is_alone else None
+    why = _why(made[0], stores.get(store_name), transmitters.get(own), told, rewritten=rewritten)
     if save and not why:
         why = "asked for"
     made.append(plan_step(gateway, _with_more(last, wishes.more), why=why))
     steps = tuple(each for each in made if each is not None)
     notes = [*_unserved(gateway, wishes), *_doubles(own, steps, transmitters)]
-    return Plan(steps, flush, tuple(notes))
+    return Plan(steps, flush, tuple(notes), is_alone)
 
 
 def flush_since_saved(gateway: Gateway, wishes: Wishes, old: Flush | None) -> Flush | None:

@@ -137,6 +137,19 @@ def test_a_transmitter_that_the_log_calls_unarmed_is_saved_again(commands, fake)
     assert "armed: the log says historyFlushType=ASYNC" in done.stderr
 
 
+@pytest.mark.parametrize(("said", "code"), [("ASYNC", 0), ("NONE", 1)])
+def test_a_line_that_may_be_of_another_transmitter_is_no_proof_of_ours(commands, fake, said, code):
+    set_up(commands, fake)
+    fake.state.put(f"{TX}/transmitter", "Line 2", tagPath="Line 2")
+    fake.state.say("com.cirruslink.x", f"Handling transition to online historyFlushType={said}")
+    fake.state.written.clear()
+    done = set_up(commands, fake)
+    assert f"the log says historyFlushType={said}, and not of which" in done.stderr
+    assert "armed:" not in done.stderr
+    assert done.code == code
+    assert fake.state.written == []
+
+
 def test_it_may_not_be_seen_yet_whether_it_is_armed(commands, fake):
     fake.state.is_online = False
     done = set_up(commands, fake)
