@@ -155,7 +155,11 @@ class Gateway:
         Raises:
             GatewayError: it cannot be asked, or refuses.
         """
-        self._check(self._calls.ask("POST", f"{_API}scan/{what}"), f"scan/{what}")
+        answer = self._calls.ask("POST", f"{_API}scan/{what}")
+        self._check(answer, f"scan/{what}")
+        told = answer.json()
+        if isinstance(told, dict) and told.get("success") is False:
+            raise GatewayError(f"{self.url} did not scan its {what}: {problem_of(told)}")
 
     def log(self, prefix: str, limit: int) -> list[dict[str, Any]]:
         """Lines of the gateway's log, such as `{"timestamp": ms, "loggerName", "message"}`.
@@ -170,7 +174,10 @@ class Gateway:
         query = {"limit": str(limit)}
         if prefix:
             query["loggerName[sw]"] = prefix
-        told = self._get("logs", query)
+        try:
+            told = self._get("logs", query)
+        except NoResourceError:  # of a type of resources, and this is none
+            raise GatewayError(f"{self.url} has no log at {_API}logs: it cannot be read") from None
         items = told.get("items") if isinstance(told, dict) else None
         return [each for each in items or [] if isinstance(each, dict)]
 

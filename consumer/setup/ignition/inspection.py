@@ -176,8 +176,10 @@ def _armed(transmitter: Resource, store: Resource, sight: _Sight, part: str) -> 
     saved = transmitter.modified or 0
     if why:
         text = f"is not armed: {why}; every value is dropped while the host is away"
-        # With several transmitters the line may be that of another.
-        is_sure = len(sight.transmitters) == 1
+        # With several transmitters the line may be that of another; times are its own.
+        is_sure = len(sight.transmitters) == 1 or bool(
+            save_again(None, store.modified, transmitter.modified)
+        )
         yield Concern("FAIL" if is_sure else "warn", part, text, save)
     elif sight.flush is None or sight.flush.time < saved:
         text = "whether it is armed cannot be seen yet: no line in the log since it was saved"
@@ -203,7 +205,7 @@ def _host(transmitter: Resource, sight: _Sight, host_id: str, part: str) -> Iter
         text = f"waits for the host {host!r}, and ours is {host_id!r}"
         mend = "set our id in a server set of its own, or host.id to theirs if they are one host"
         yield Concern("FAIL", part, f"{text}: what ours misses is not kept", mend)
-    if not any(each.enabled and each.config.get("serverSet") == name for each in sight.servers):
+    if not any(_connects(each) for each in sight.servers if each.config.get("serverSet") == name):
         yield Concern("FAIL", part, f"no server is enabled in the server set {name!r}", _SETUP)
 
 
@@ -235,9 +237,13 @@ def _payload(config: dict[str, Any], part: str) -> Iterator[Concern]:
         yield Concern("note", part, text)
 
 
+def _connects(server: Resource) -> bool:
+    return server.enabled and server.config.get("mqttServerConnectionEnabled") is not False
+
+
 def _server(server: Resource) -> Iterator[Concern]:
     part = f"server {server.name}"
-    if not server.enabled or server.config.get("mqttServerConnectionEnabled") is False:
+    if not _connects(server):
         yield Concern("warn", part, "is disabled", "enable it, or take it out of the set")
     if server.config.get("subscribeToLegacyStateTopic") is True:
         text = "also listens to STATE as it was before Sparkplug 3.0 (subscribeToLegacyStateTopic)"

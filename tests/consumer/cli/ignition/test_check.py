@@ -95,6 +95,12 @@ def store(fake, *, enabled=True, **fields):
             "no server is enabled",
         ),
         (
+            lambda fake: fake.state.put(
+                f"{TX}/server", NAME, serverSet=NAME, mqttServerConnectionEnabled=False
+            ),
+            "no server is enabled",
+        ),
+        (
             lambda fake: save(fake, convertUdts=False, publishUdtDefinitions=False),
             "instances of UDTs without their definitions",
         ),
@@ -157,6 +163,14 @@ def test_of_several_transmitters_a_line_does_not_say_whose_it_is(commands, fake)
     fake.state.put(f"{TX}/transmitter", "Second", serverSet=NAME, historyStore=NAME, tagPath="B")
     _, found = checked(commands, fake)
     assert has(found, "note", "not of which transmitter")
+
+
+def test_a_store_that_was_changed_after_one_of_several_transmitters_fails(commands, fake):
+    fake.state.put(f"{TX}/transmitter", "Second", serverSet=NAME, historyStore=NAME, tagPath="B")
+    fake.state.put(f"{TX}/history-store", NAME)
+    code, found = checked(commands, fake)
+    assert has(found, "FAIL", "history store was changed after it"), found
+    assert code == 1
 
 
 def test_a_gateway_without_engine_is_asked_nothing_of_it(commands, fake):

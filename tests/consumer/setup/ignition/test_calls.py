@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from support.services import PATIENCE
 
-from consumer.errors import ConfigurationError, GatewayError, NoGatewayError
+from consumer.errors import ConfigurationError, GatewayError, NoGatewayError, NoResourceError
 from consumer.setup.ignition import calls
 from consumer.setup.ignition.calls import Calls
 from consumer.setup.ignition.gateway import Gateway
@@ -24,6 +24,9 @@ def answering(answer):
         def do_GET(self):
             asked.append((self.path, self.headers.get("X-Ignition-API-Token")))
             answer(self)
+
+        def do_POST(self):
+            self.do_GET()
 
         def log_message(self, *_):
             pass
@@ -133,3 +136,21 @@ def test_no_http_is_no_gateway():
 def test_a_missing_file_of_an_authority_is_told_of(tmp_path):
     with pytest.raises(ConfigurationError, match="--ca-file"):
         Calls("https://gateway", "", str(tmp_path / "none.pem"), 5.0)
+
+
+def test_a_scan_that_is_refused_with_200_is_told_of():
+    refusal = b'{"success": false, "problem": {"message": "somebody else scans"}}'
+    with (
+        answering(with_body(refusal)) as (url, _),
+        pytest.raises(GatewayError, match="did not scan its projects: somebody else scans"),
+    ):
+        Gateway(Calls(url, "", "", 5.0)).scan("projects")
+
+
+def test_a_log_that_is_not_there_is_no_missing_module():
+    with (
+        answering(with_body(b"", 404)) as (url, _),
+        pytest.raises(GatewayError, match="has no log") as error,
+    ):
+        Gateway(Calls(url, "", "", 5.0)).log("", 10)
+    assert not isinstance(error.value, NoResourceError)
