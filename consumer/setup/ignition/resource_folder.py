@@ -76,6 +76,7 @@ class ResourceFolder:
             backup = self._keep(self.read(*files), now)
             _make_folder(self.path)
             for name, content in files.items():
+                self._clear(name)
                 if content is not None:
                     _replace(self.path / name, content, secret=secret)
                 elif (self.path / name).exists():
@@ -112,6 +113,13 @@ class ResourceFolder:
             absent: Files = dict.fromkeys(json.loads((folder / _ABSENT).read_bytes()))
             names = sorted(each.name for each in folder.iterdir() if each.name != _ABSENT)
         return absent | {name: _read(folder / name) for name in names}
+
+    def _clear(self, name: str) -> None:
+        """Take away what was begun of a file when the program was killed: a key may be in it."""
+        begun = re.compile(re.escape(f".{name}.") + "[a-z0-9_]{8}")
+        for each in self.path.iterdir():
+            if begun.fullmatch(each.name):
+                each.unlink(missing_ok=True)
 
     def _keep(self, files: Files, now: float) -> Path:
         """Copy files into a new backup; whoever writes at the same time gets another one."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -104,6 +107,34 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(folder, monkeypatch):
     assert [each.name for each in folder.path.iterdir()] == ["config.json"]
     # The backup that was not finished is none.
     assert folder.stamps() == [STAMP]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from consumer.setup.ignition.resource_folder import resource_folder
+
+folder = resource_folder(Path(sys.argv[1]), "Plant", ("module", "things"), "line/fast")
+real = os.fsync
+
+def fsync(handle):
+    if os.readlink(f"/proc/self/fd/{handle}").startswith(str(folder.path) + "/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(handle)
+
+os.fsync = fsync
+folder.write({"config.json": b"a key"}, 1796040000.0, secret=True)
+"""
+
+
+def test_what_a_kill_leaves_is_taken_away_by_the_next_write(data, folder):
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(data)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = folder.path.iterdir()
+    assert left.read_bytes() == b"a key"
+    (folder.path / ".config.json.swp").write_bytes(b"of an editor")
+    write(folder, b"1")
+    assert {each.name for each in folder.path.iterdir()} == {".config.json.swp", "config.json"}
 
 
 def test_a_backup_that_is_not_there_is_told_with_those_that_are(folder):
