@@ -17,6 +17,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from consumer.credentials import masked
 from consumer.errors import ConfigurationError, GatewayError, NoGatewayError
 from consumer.network import check_pem_files, direct_opener, one_line, read_address, unreachable
 
@@ -74,6 +75,7 @@ class Calls:
         address = read_address(self._host)
         self.is_loopback = self._host == "localhost" or bool(address and address.is_loopback)
         self.has_key = bool(key)
+        self._secrets = (key, key.rpartition(":")[2])
         self._headers = {"Accept": "application/json", **({HEADER: key} if key else {})}
         self._timeout = timeout
         self._opener = direct_opener(_context(ca_file) if self.is_secure else None)
@@ -110,6 +112,12 @@ class Calls:
         except TimeoutError as error:
             raise self._unreachable(error) from None
 
+    def quoted(self, text: str) -> str:
+        """What the gateway said, on one line, without the key if it repeats it."""
+        for secret in self._secrets:
+            text = masked(text, secret)
+        return one_line(text)
+
     def _send(self, request: urllib.request.Request, answer: Future[Answer]) -> None:
         try:
             answer.set_result(self._answer(request))
@@ -124,7 +132,7 @@ class Calls:
         except urllib.error.HTTPError as error:
             with error:
                 if _FIRST_REDIRECT <= error.code < _FIRST_REFUSAL:
-                    to = one_line(error.headers.get("Location", "another address"))
+                    to = self.quoted(error.headers.get("Location", "another address"))
                     raise GatewayError(
                         f"{self.url} answers with a redirect to {to}: give --gateway the address "
                         "that answers itself; the key is sent nowhere else"

@@ -19,7 +19,6 @@ from consumer.errors import (
     OldGatewayError,
     WriteRefusedError,
 )
-from consumer.network import one_line
 from consumer.setup.ignition.resources import Kind, Resource, read_resource
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class Gateway:
         self._check(answer, f"scan/{what}")
         told = answer.json()
         if isinstance(told, dict) and told.get("success") is False:
-            raise GatewayError(f"{self.url} did not scan its {what}: {problem_of(told)}")
+            raise GatewayError(f"{self.url} did not scan its {what}: {self._problem(told)}")
 
     def log(self, prefix: str, limit: int) -> list[dict[str, Any]]:
         """Lines of the gateway's log, such as `{"timestamp": ms, "loggerName", "message"}`.
@@ -197,7 +196,7 @@ class Gateway:
         if answer.status not in _GOOD or not is_taken:
             where = f"{kind.type} {item.get('name', '')!r}" if item.get("name") else kind.type
             raise WriteRefusedError(
-                f"{self.url} did not take the {where} (HTTP {answer.status}): {problem_of(told)}"
+                f"{self.url} did not take the {where} (HTTP {answer.status}): {self._problem(told)}"
             )
         changes = told.get("changes")
         first = changes[0] if isinstance(changes, list) and changes else {}
@@ -222,7 +221,7 @@ class Gateway:
                 "Ignition 8.3, and running?"
             )
         raise GatewayError(
-            f"{self.url} refuses {path} (HTTP {status}): {problem_of(answer.json())}"
+            f"{self.url} refuses {path} (HTTP {status}): {self._problem(answer.json())}"
         )
 
     def _key_trouble(self, status: int) -> str:
@@ -260,6 +259,9 @@ class Gateway:
             version,
         )
 
+    def _problem(self, told: Any) -> str:
+        return self._calls.quoted(problem_of(told))
+
     def _strange(self, path: str) -> GatewayError:
         return GatewayError(f"{self.url} answers {path} in a form that is not known here")
 
@@ -275,7 +277,7 @@ def problem_of(told: Any) -> str:
     """What a refusal says: `problem`, with the messages of its fields; never empty."""
     problem = told.get("problem", told) if isinstance(told, dict) else None
     if isinstance(problem, str) and problem:
-        return one_line(problem)
+        return problem
     if not isinstance(problem, dict):
         return "it does not say why"
     texts = [problem.get("message"), *_listed(problem, "messages")]
@@ -283,7 +285,7 @@ def problem_of(told: Any) -> str:
         if isinstance(each, dict):
             texts += [f"{each.get('fieldName')}: {text}" for text in _listed(each, "messages")]
     said = "; ".join(each for each in texts if isinstance(each, str) and each)
-    return one_line(said) or "it does not say why"
+    return said or "it does not say why"
 
 
 def _listed(told: dict[str, Any], key: str) -> list[Any]:

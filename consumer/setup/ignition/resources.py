@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from consumer.credentials import masked
 from consumer.network import one_line
 
 
@@ -103,4 +104,4 @@ def shown(name: str, value: Any) -> str:
         return one_line(text)
     if "password" in name.lower() and value:
         return "(a secret, not shown)"
-    return one_line(repr(value))
+    return one_line(masked(repr(value)))

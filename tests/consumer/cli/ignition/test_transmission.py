@@ -270,6 +270,21 @@ def test_a_refusal_is_told_with_its_problem(commands, fake, answer):
     assert "busy" in done.error
 
 
+@pytest.mark.parametrize("said", [KEY, KEY.partition(":")[2]])
+def test_a_gateway_that_repeats_the_key_does_not_get_it_printed(commands, fake, said):
+    fake.state.before_write = lambda *_: (400, {"problem": f"the token {said} is odd"})
+    done = commands.run("transmission", fake, "--yes")
+    assert "the token *** is odd" in done.error
+    assert said not in done.output + done.error
+
+
+def test_a_password_in_an_address_of_the_gateway_is_not_shown(commands, fake):
+    fake.state.put(f"{TX}/server", NAME, url="tcp://me:a-password@broker:1883")
+    done = commands.run("transmission", fake, "--dry-run", "--server", "plant")
+    assert "broker:1883" in done.stdout
+    assert "a-password" not in done.output + done.error
+
+
 def test_200_without_success_is_no_success(commands, fake):
     fake.state.before_write = lambda *_: (200, {})
     assert "did not take" in commands.run("transmission", fake, "--yes").error
