@@ -300,15 +300,8 @@ def _more(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             raise click.UsageError(f"--set: write TYPE.FIELD=VALUE, with one of {', '.join(TYPES)}")
         if "password" in name.lower() or "secret" in name.lower():
             raise click.UsageError("--set: passwords are given by --secret-provider alone")
-        found.setdefault(kind, {})[name] = _json_or_text(value)
+        try:
+            found.setdefault(kind, {})[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            found.setdefault(kind, {})[name] = value
     return found
-
-
-def _json_or_text(text: str) -> Any:
-    """A value as JSON; as text where it is none, or a number that JSON cannot write."""
-    try:
-        value = json.loads(text)
-        json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError):
-        return text
-    return value
